@@ -1,0 +1,65 @@
+"""The error tree. Pure.
+
+::
+
+    MenndlError
+    ├── UserError                something in a file, an option or the data is not as expected
+    │   ├── ProfileError         a cluster profile
+    │   ├── DataError            the labelled images: a missing variable, a wrong shape, a NaN label, …
+    │   └── RunError             a run directory: held by another driver, damaged, of another problem
+    ├── GenomeError              a genome that cannot be read, built or encoded
+    │   └── InfeasibleError      no network can be built from it: a shape does not fit, a limit is exceeded
+    └── TrainerError             the child process that holds Keras could not be used
+
+A message says what was expected and what came, with the file and the key. The command line prints a
+`UserError` as one line, without a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MenndlError(Exception):
+    """Whatever this package raises on purpose."""
+
+
+class UserError(MenndlError):
+    """Something that the user wrote or named is not as expected."""
+
+
+class ProfileError(UserError):
+    """A cluster profile is not as expected."""
+
+
+class DataError(UserError):
+    """The labelled images are not as expected."""
+
+
+class RunError(UserError):
+    """A run directory cannot be used."""
+
+
+class GenomeError(MenndlError):
+    """A genome cannot be read, built or encoded."""
+
+
+class InfeasibleError(GenomeError):
+    """No network can be built from this genome for this problem."""
+
+
+class TrainerError(MenndlError):
+    """The trainer process could not be started or spoken to."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the nearest known word, or nothing.
+
+    >>> nearest("acount", ["account", "queue"])
+    "; did you mean 'account'?"
+    >>> nearest("zzz", ["account", "queue"])
+    ''
+    """
+    close = get_close_matches(str(word), list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,233 @@
+"""Genomes: the genetic encoding of a network as an ordered tuple of genes. Pure.
+
+A genome holds first the genes that describe no layer (settings), then the layers. Each layer names the
+layers that it reads by offsets, so blocks can be cut out and put elsewhere; what precedes the first layer
+are the views (input images) of the problem. Genomes that build the same network are equal and have one key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Self
+
+from menndl_dask.domain import PerAxis, compact
+from menndl_dask.errors import GenomeError
+from menndl_dask.gene import Gene
+from menndl_dask.topology import Sources, absolute, canonical_order, consumers, live, relative
+
+JOINS = ("concatenate", "add")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer(Gene):
+    """Base of the genes that are a layer of a network: adds where its input comes from.
+
+    Parameters
+    ----------
+    inputs
+        Offsets of the layers that are read: 1 is the neighbour before, 2 the one before that; offsets that
+        reach past the first layer name the problem's views, the first view first.
+    join
+        How several inputs become one: ``concatenate`` along the channels, or ``add`` (of equal shapes).
+    """
+
+    inputs: tuple[int, ...] = (1,)
+    join: str = "concatenate"
+
+    def __post_init__(self) -> None:
+        if not self.inputs or any(not isinstance(d, int) or d < 1 for d in self.inputs):
+            raise GenomeError(f"{type(self).__name__}: inputs: expected offsets ≥ 1, got {self.inputs!r}")
+        if self.join not in JOINS:
+            raise GenomeError(f"{type(self).__name__}: join: expected one of {JOINS}, got {self.join!r}")
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the layer hands on what it reads, unchanged."""
+        return False
+
+    @property
+    def is_implied_at_end(self) -> bool:
+        """Whether the head of every network does the same, so that a last layer like this is redundant."""
+        return False
+
+    def is_undone_by(self, following: Layer) -> bool:
+        """Tell whether a layer that reads only this one makes it redundant."""
+        return False
+
+    def absorb(self, following: Layer) -> Layer | None:
+        """Return one layer that does what this one and the following one do, or nothing."""
+        return None
+
+    def simplified(self) -> Layer:
+        """Return the layer with fields that make no difference set to one agreed value."""
+        domains = self.domains()
+        changes: dict[str, Any] = {
+            name: compact(getattr(self, name)) for name, domain in domains.items() if isinstance(domain, PerAxis)
+        }
+        return replace(self, **changes) if changes else self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Genome:
+    """A network's build instructions; equal when they build the same network.
+
+    >>> from menndl_dask.layer import Convolution, Dropout
+    >>> first = Genome((Convolution(16), Convolution(32)))
+    >>> first == Genome((Convolution(16), Dropout(0.0), Convolution(32)))
+    True
+    >>> Genome.from_dict(first.to_dict()) == first
+    True
+    """
+
+    genes: tuple[Gene, ...]
+    _canonical: Genome | None = field(init=False, default=None, repr=False)
+    _key: str | None = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "genes", tuple(self.genes))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Genome) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return int(self.key, 16)
+
+    def __len__(self) -> int:
+        return len(self.genes)
+
+    @property
+    def settings(self) -> tuple[Gene, ...]:
+        """The genes that are no layer."""
+        return tuple(g for g in self.genes if not isinstance(g, Layer))
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, in order."""
+        return tuple(g for g in self.genes if isinstance(g, Layer))
+
+    @property
+    def sources(self) -> list[Sources]:
+        """For each layer the indices of what it reads; ``-1 - v`` is the problem's view ``v``."""
+        return absolute([layer.inputs for layer in self.layers])
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits, the same for equal networks, in every process."""
+        if self._key is None:
+            text = json.dumps([_label(g) for g in self.canonical().genes])
+            object.__setattr__(self, "_key", blake2b(text.encode(), digest_size=8).hexdigest())
+        assert self._key is not None
+        return self._key
+
+    def canonical(self) -> Genome:
+        """Return the agreed form of this network: nothing redundant in it, layers in an agreed order."""
+        if self._canonical is None:
+            layers, sources, output = _simplify(self.layers, self.sources)
+            labels = [_label(replace(layer, inputs=(1,))) for layer in layers]
+            order, sources = canonical_order(labels, sources, output)
+            place = {old: new for new, old in enumerate(order)}
+            moved = [tuple(place[s] if s >= 0 else s for s in sources[old]) for old in order]
+            result = Genome.connect([layers[old] for old in order], moved, self.settings)
+            object.__setattr__(self, "_canonical", result)
+            object.__setattr__(result, "_canonical", result)
+        assert self._canonical is not None
+        return self._canonical
+
+    @classmethod
+    def connect(
+        cls, layers: Sequence[Layer], sources: Sequence[Sources], settings: Iterable[Gene] = ()
+    ) -> Self:
+        """Make a genome of layers and, for each, the indices of the layers (or ``-1 - v`` views) that it reads."""
+        offsets = relative(sources)
+        joined = [_reading(layer, node) for layer, node in zip(layers, offsets, strict=True)]
+        return cls((*settings, *joined))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the genome as a plain dict that JSON and YAML can hold."""
+        return {"genes": [gene.to_dict() for gene in self.genes]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a genome back.
+
+        Raises
+        ------
+        GenomeError
+            If it is not a genome, or a gene kind or field is unknown.
+        """
+        if not isinstance(data, Mapping) or not isinstance(data.get("genes"), list):
+            raise GenomeError(f"expected a genome, a dict with a list under 'genes', got {data!r}")
+        return cls(tuple(Gene.from_dict(gene) for gene in data["genes"]))
+
+
+def _reading(layer: Layer, inputs: Sources) -> Layer:
+    return layer if layer.inputs == inputs else replace(layer, inputs=inputs)
+
+
+@lru_cache(maxsize=65536)
+def _label(gene: Gene) -> str:
+    values = {f.name: getattr(gene, f.name) for f in fields(gene)}  # type: ignore[arg-type]
+    return f"{type(gene).__module__}:{type(gene).__qualname__}{sorted(values.items())!r}"
+
+
+@lru_cache(maxsize=65536)
+def _simplified(layer: Layer) -> Layer:
+    return layer.simplified()
+
+
+def _simplify(
+    layers: tuple[Layer, ...], sources: list[Sources]
+) -> tuple[list[Layer], list[Sources], int]:
+    """Drop what makes no difference until nothing more can be dropped."""
+    kept = list(layers)
+    output = len(kept) - 1
+    while True:
+        kept = [_simplified(_reading(layer, (1,))) for layer in kept]
+        sources = [tuple(dict.fromkeys(node)) for node in sources]
+        kept = [replace(n, join=JOINS[0]) if len(s) == 1 and n.join != JOINS[0] else n for n, s in zip(kept, sources, strict=True)]
+        kept, sources, output = _without_dead(kept, sources, output)
+        dropped = _redundant(kept, sources, output)
+        if dropped is None:
+            return kept, sources, output
+        node, merged = dropped
+        for reader, layer in merged.items():
+            kept[reader] = replace(layer, join=kept[node].join)
+            sources[reader] = sources[node]
+        if not merged:
+            source = sources[node][0]
+            sources = [tuple(source if s == node else s for s in each) for each in sources]
+            output = source if output == node else output
+
+
+def _without_dead(
+    layers: list[Layer], sources: list[Sources], output: int
+) -> tuple[list[Layer], list[Sources], int]:
+    alive = live(sources, output)
+    if all(alive):
+        return layers, sources, output
+    kept = [i for i, a in enumerate(alive) if a]
+    place = {old: new for new, old in enumerate(kept)}
+    moved = [tuple(place[s] if s >= 0 else s for s in sources[i]) for i in kept]
+    return [layers[i] for i in kept], moved, place.get(output, output)
+
+
+def _redundant(
+    layers: list[Layer], sources: list[Sources], output: int
+) -> tuple[int, dict[int, Layer]] | None:
+    """Find a layer to drop, and what its readers become if they take over its inputs (else they read its only source)."""
+    readers = consumers(sources)
+    for i, (layer, node) in enumerate(zip(layers, sources, strict=True)):
+        if len(node) == 1 and (layer.is_identity or (i == output and layer.is_implied_at_end)):
+            return i, {}
+        if i == output or any(len(sources[r]) > 1 for r in readers[i]):
+            continue
+        if layer.is_identity or (len(node) == 1 and all(layer.is_undone_by(layers[r]) for r in readers[i])):
+            return i, {r: layers[r] for r in readers[i]}
+        merged = layer.absorb(layers[readers[i][0]]) if len(readers[i]) == 1 else None
+        if merged is not None:
+            return i, {readers[i][0]: merged}
+    return None

@@ -1,0 +1,93 @@
+"""The result of an evaluation: one typed record for every outcome. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+FAILURES: dict[str, str] = {
+    "infeasible": "no network can be built from the genome, or it exceeds a limit of the search space",
+    "no_learning": "after a part of the budget it was no better than the constant predictor",
+    "diverged": "the loss became NaN or infinite",
+    "out_of_memory": "the training needed more memory than it may have",
+    "timed_out": "the evaluation took longer than it may take",
+    "killed": "the evaluation's process died by a signal",
+    "worker_lost": "workers were lost again and again while they evaluated it",
+    "error": "an exception, of the user's own loss, metric or gene kind or of the framework",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of evaluating an individual.
+
+    A result has either a fitness or a failure; one without a fitness can never win a comparison.
+
+    Parameters
+    ----------
+    fitness
+        The problem's metric on the validation split, larger is better.
+    failure
+        A key of `FAILURES`, or nothing.
+    message
+        The failure in words.
+    costs
+        ``parameters``, ``flops_forward`` (a sample), ``flops_training`` (all steps), ``latency_ms`` (a sample),
+        ``memory_bytes`` (peak), ``train_seconds``, …
+    metrics
+        Further measures on the validation split, such as ``loss``; also the partial fitness of an ended training.
+    curve
+        One record for each epoch: ``epoch``, ``seconds``, ``loss``, ``val_loss``, ``fitness``.
+    times
+        Seconds of each phase: ``start``, ``data``, ``build``, ``train``, ``measure``, ``total``.
+    worker
+        Where it was evaluated: host and process.
+    seed
+        The seed of the training.
+    """
+
+    fitness: float | None = None
+    failure: str | None = None
+    message: str = ""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curve: tuple[Mapping[str, float], ...] = ()
+    times: Mapping[str, float] = field(default_factory=dict)
+    worker: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.failure is not None and self.failure not in FAILURES:
+            raise ValueError(f"failure: expected one of {', '.join(FAILURES)}, got {self.failure!r}")
+        if self.failure is None and (self.fitness is None or not math.isfinite(self.fitness)):
+            # nothing compares NaN: a fitness that is no number is a failure
+            object.__setattr__(self, "message", self.message or f"fitness: expected a number, got {self.fitness}")
+            object.__setattr__(self, "failure", "diverged")
+        if self.failure is not None:
+            object.__setattr__(self, "fitness", None)
+
+    @classmethod
+    def failed(cls, failure: str, message: str = "", **values: Any) -> Self:
+        """Return the result of a failed evaluation."""
+        return cls(fitness=None, failure=failure, message=message, **values)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is a fitness."""
+        return self.failure is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as a plain dict that JSON can hold, without what is empty."""
+        record = asdict(self)
+        record["curve"] = [dict(point) for point in self.curve]
+        return {k: v for k, v in record.items() if v not in (None, "", {}, [])}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a result back; keys of later versions are passed over."""
+        known = {f.name for f in fields(cls)}
+        values = {k: v for k, v in data.items() if k in known}
+        values["curve"] = tuple(values.get("curve", ()))
+        return cls(**values)
