@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, fields, replace
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -39,6 +39,10 @@ class Gene:
     def domains(cls) -> Mapping[str, Domain]:
         """Return the domain of each field that has one, in the order of the fields."""
         return _domains(cls)
+
+    def replaced(self, **changes: Any) -> Self:
+        """Return the gene with some fields changed."""
+        return replace(self, **changes)  # type: ignore[type-var]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the gene as a plain dict that JSON and YAML can hold."""

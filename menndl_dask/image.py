@@ -1,0 +1,292 @@
+"""Rules of image networks: which genes and ranges suit a problem, and how a network is mended. Pure.
+
+Every child that the operators breed passes through here, so mending beats refusing: connections that do not fit are
+dropped, sizes are clipped to the image, layers that cannot stand where they are go, and networks that cost too
+much are narrowed until they do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+
+from menndl_dask import layer as genes
+from menndl_dask.blueprint import random_network
+from menndl_dask.cost import Shape, cost_of, joined_shape, output_shape
+from menndl_dask.domain import Choice, Domain, Integer, PerAxis, spread, with_rank
+from menndl_dask.errors import InfeasibleError
+from menndl_dask.gene import Gene
+from menndl_dask.genome import Genome, Layer
+from menndl_dask.problem import Problem
+from menndl_dask.topology import Sources
+
+_SPATIAL = (
+    genes.Convolution,
+    genes.DepthwiseConvolution,
+    genes.SeparableConvolution,
+    genes.TransposedConvolution,
+    genes.Pooling,
+    genes.GlobalPooling,
+    genes.Upsampling,
+)
+_VECTOR = (genes.GlobalPooling, genes.FullyConnected, genes.Flatten)
+_NARROWER = 0.6  # factor on all widths of a network that costs too much, again and again
+Ranges = Mapping[type[Gene], Mapping[str, Domain]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRules:
+    """What makes layers a valid network for a problem.
+
+    Parameters
+    ----------
+    problem
+        What the network is for.
+    max_parameters, max_flops, max_memory_bytes
+        Limits of its cost: weights, FLOPs for a sample forward, estimated memory of a training step.
+    kinds
+        The gene kinds that suit.
+    ranges
+        Domains of their fields where they differ from the kind's own.
+    """
+
+    problem: Problem
+    max_parameters: float
+    max_flops: float
+    max_memory_bytes: float
+    kinds: tuple[type[Gene], ...] = ()
+    ranges: Ranges = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, problem: Problem, limits: tuple[float, float, float], *, extra: Sequence[type[Gene]], ranges: Ranges
+    ) -> Self:
+        """Return the rules that suit a problem."""
+        own = _ranges(problem)
+        merged = {kind: {**own.get(kind, {}), **ranges.get(kind, {})} for kind in {*own, *ranges}}
+        return cls(problem, *limits, kinds=(*_kinds(problem), *extra), ranges=merged)
+
+    def sample(
+        self, draw: Callable[[type[Gene], np.random.Generator], Gene], minimum: int, maximum: int, rng: np.random.Generator
+    ) -> Sequence[Layer]:
+        """Draw the layers of a random, plausible network."""
+        available = {kind: lambda r, k=kind: draw(k, r) for kind in self.kinds}
+        return random_network(self.problem, available, minimum, maximum, rng)
+
+    def violation(self, genome: Genome) -> str | None:
+        """Say why no valid network can be built within the limits, or nothing."""
+        try:
+            cost = cost_of(genome, self.problem)
+        except InfeasibleError as error:
+            return str(error)
+        memory = cost.memory_bytes(self.problem.budget.batch_size)
+        for name, value, limit in (
+            ("parameters", cost.parameters, self.max_parameters),
+            ("FLOPs forward", cost.flops_forward, self.max_flops),
+            ("bytes of memory", memory, self.max_memory_bytes),
+        ):
+            if value > limit:
+                return f"expected at most {limit:.4g} {name}, got {value:.4g}"
+        return None
+
+    def repair(self, genome: Genome, minimum: int, maximum: int, rng: np.random.Generator) -> Genome:
+        """Return a valid network near the given one, in canonical form.
+
+        Raises
+        ------
+        InfeasibleError
+            If mending does not lead to one.
+        """
+        mended = genome
+        for _ in range(2 + maximum):
+            mended = self._fit(mended).canonical()
+            layers, sources = list(mended.layers), mended.sources
+            if len(layers) > maximum:
+                victim = int(rng.integers(len(layers)))
+                layers, sources = remove(layers, sources, victim)
+            elif len(layers) < minimum:
+                addition = self._drawn(rng)
+                layers, sources = [*layers, addition], [*sources, (len(layers) - 1,)]
+            else:
+                return self._within_limits(mended, minimum)
+            mended = Genome.connect(layers, sources, genome.settings)
+        raise InfeasibleError(f"no network of {minimum} to {maximum} layers near this one")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the limits as a plain dict."""
+        return {name: getattr(self, name) for name in ("max_parameters", "max_flops", "max_memory_bytes")}
+
+    def _drawn(self, rng: np.random.Generator) -> Layer:
+        width = self._width_domain(genes.Convolution)
+        return genes.Convolution(kernels=int(width.sample(rng)), activation="relu")
+
+    def _width_domain(self, kind: type[Gene]) -> Domain:
+        name = _width_field(kind)
+        assert name is not None
+        return self.ranges.get(kind, {}).get(name) or kind.domains()[name]
+
+    def _fit(self, genome: Genome) -> Genome:
+        """Mend connections and layers in order, each for the shapes that really reach it."""
+        views = self.problem.facts.input_shapes
+        layers: list[Layer] = []
+        sources: list[Sources] = []
+        shapes: list[Shape] = []
+        place: dict[int, int] = {-1 - v: -1 - v for v in range(len(views))}  # old index to new
+        for i, (layer, node) in enumerate(zip(genome.layers, genome.sources, strict=True)):
+            read = list(dict.fromkeys(place[s] for s in node if s in place)) or [len(layers) - 1]
+            read = read if read[0] >= -len(views) else [-1]
+            known = [shapes[s] if s >= 0 else views[-1 - s] for s in read]
+            read, layer = _compatible(layer, read, known)
+            known = [shapes[s] if s >= 0 else views[-1 - s] for s in read]
+            fitted = self._fitted(layer, joined_shape(layer, known))
+            if fitted is None and len(read) == 1:
+                place[i] = read[0]
+                continue
+            fitted = fitted or genes.Activation("linear", inputs=layer.inputs, join=layer.join)
+            layers.append(fitted)
+            sources.append(tuple(read))
+            shapes.append(output_shape(fitted, joined_shape(fitted, known)))
+            place[i] = len(layers) - 1
+        last = place.get(len(genome.layers) - 1, -1)
+        if 0 <= last < len(layers) - 1 or (layers and last < 0):  # the last layer went: what it read is the output
+            layers.append(genes.Activation("linear"))
+            sources.append((last,))
+        return Genome.connect(layers, sources, genome.settings)
+
+    def _fitted(self, layer: Layer, shape: Shape) -> Layer | None:
+        """Return the layer, or one like it, that can stand on a tensor of this shape; nothing if none can."""
+        spatial, dense = shape[:-1], self.problem.task == "segmentation"
+        if (not spatial and isinstance(layer, _SPATIAL)) or (dense and isinstance(layer, _VECTOR)):
+            return None
+        if not spatial and isinstance(layer, genes.Flatten):
+            return None
+        if spatial:
+            layer = _clipped(layer, spatial, same_only=dense)
+        try:
+            after = output_shape(layer, shape)
+        except InfeasibleError:
+            return None
+        largest = self.problem.facts.input_shapes[0][:-1]
+        if len(after) == len(largest) + 1 and any(a > m for a, m in zip(after, largest, strict=False)):
+            grows = isinstance(layer, genes.Upsampling | genes.TransposedConvolution)
+            return None if grows else layer
+        return layer
+
+    def _within_limits(self, genome: Genome, minimum: int) -> Genome:
+        """Narrow a network that costs too much; pool before its first fully connected layer if that is not enough."""
+        for attempt in range(14):
+            if self.violation(genome) is None and len(genome.layers) >= minimum:
+                return genome
+            layers, sources = list(genome.layers), genome.sources
+            dense = next((i for i, g in enumerate(layers) if isinstance(g, genes.FullyConnected)), None)
+            if attempt == 4 and dense is not None and len(sources[dense]) == 1 and genes.GlobalPooling in self.kinds:
+                layers, sources = insert(layers, sources, dense, genes.GlobalPooling("average"))
+            narrowed = [self._narrowed(layer) for layer in layers]
+            genome = self._fit(Genome.connect(narrowed, sources, genome.settings)).canonical()
+        raise InfeasibleError(self.violation(genome) or "too few layers are left")
+
+    def _narrowed(self, layer: Layer) -> Layer:
+        name = _width_field(type(layer))
+        if name is None:
+            return layer
+        narrower = self._width_domain(type(layer)).nearest(int(getattr(layer, name) * _NARROWER))
+        return layer.replaced(**{name: narrower})
+
+
+def remove(layers: Sequence[Layer], sources: Sequence[Sources], victim: int) -> tuple[list[Layer], list[Sources]]:
+    """Take a layer out; what read it reads what it read first."""
+    heir = sources[victim][0]
+
+    def moved(source: int) -> int:
+        source = heir if source == victim else source
+        return source - 1 if source > victim else source
+
+    kept = [tuple(dict.fromkeys(moved(s) for s in node)) for i, node in enumerate(sources) if i != victim]
+    return [layer for i, layer in enumerate(layers) if i != victim], kept
+
+
+def insert(
+    layers: Sequence[Layer], sources: Sequence[Sources], place: int, layer: Layer
+) -> tuple[list[Layer], list[Sources]]:
+    """Put a layer between the one at `place` and the first that it reads."""
+    shifted = [tuple(s + 1 if s >= place else s for s in node) for node in sources]
+    taken = shifted[place]
+    shifted[place] = (place, *taken[1:])
+    return [*layers[:place], layer, *layers[place:]], [*shifted[:place], (taken[0],), *shifted[place:]]
+
+
+def _width_field(kind: type[Gene]) -> str | None:
+    return next((name for name in ("kernels", "units") if name in kind.domains()), None)
+
+
+def _compatible(layer: Layer, read: list[int], shapes: list[Shape]) -> tuple[list[int], Layer]:
+    """Keep the sources that can be joined with the first one; concatenate where they cannot be added."""
+    first = shapes[0]
+    kept = [s for s, shape in zip(read, shapes, strict=True) if len(shape) == len(first) and shape[:-1] == first[:-1]]
+    channels = {shape[-1] for s, shape in zip(read, shapes, strict=True) if s in kept}
+    if layer.join == "add" and len(channels) > 1:
+        layer = replace(layer, join="concatenate")
+    return kept, layer
+
+
+def _clipped(layer: Layer, spatial: Shape, *, same_only: bool) -> Layer:
+    """Clip kernel, window, stride, dilation and padding of a layer to an image of these sizes."""
+    rank = len(spatial)
+    changes: dict[str, Any] = {}
+    stride = spread(getattr(layer, "stride", (1,)), rank)
+    window = spread(getattr(layer, "kernel_size", getattr(layer, "size", (1,))), rank)
+    dilation = spread(getattr(layer, "dilation", (1,)), rank)
+    separable = isinstance(layer, genes.DepthwiseConvolution | genes.SeparableConvolution)
+    if separable and len(set(stride)) > 1:
+        stride = (max(stride),) * rank
+        changes["stride"] = stride[:1]
+    if max(stride) > 1 and max(dilation) > 1:
+        dilation = (1,) * rank
+        changes["dilation"] = (1,)
+    reach = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
+    if hasattr(layer, "padding") and (same_only or any(r > n for r, n in zip(reach, spatial, strict=True))):
+        changes["padding"] = "same"
+    return layer.replaced(**changes) if changes else layer
+
+
+def _kinds(problem: Problem) -> tuple[type[Gene], ...]:
+    kinds: list[type[Gene]] = [genes.Convolution, genes.Pooling, genes.Dropout, genes.Activation, genes.Normalisation]
+    if problem.rank <= 2:
+        kinds += [genes.SeparableConvolution, genes.DepthwiseConvolution]
+    if problem.task == "segmentation":
+        return (*kinds, genes.Upsampling, genes.TransposedConvolution)
+    return (*kinds, genes.GlobalPooling, genes.Flatten, genes.FullyConnected)
+
+
+def _ranges(problem: Problem) -> dict[type[Gene], dict[str, Domain]]:
+    """Return domains that suit the rank and size of the images."""
+    extent = min(min(shape[:-1]) for shape in problem.facts.input_shapes)
+    found: dict[type[Gene], dict[str, Domain]] = {}
+    for kind in _kinds(problem):
+        own = {name: _suited(name, with_rank(domain, problem.rank), extent) for name, domain in kind.domains().items()}
+        found[kind] = own
+    if problem.task == "segmentation":
+        for kind in found:
+            if "padding" in found[kind]:
+                found[kind]["padding"] = Choice(("same",))
+    if problem.rank != 2 and genes.Upsampling in found:
+        found[genes.Upsampling]["interpolation"] = Choice(("nearest",))
+    return found
+
+
+def _suited(name: str, domain: Domain, extent: int) -> Domain:
+    if name == "bias":
+        return Choice((True,))  # a network without is never better at equal cost to the eye of a search
+    if name == "stride" and isinstance(domain, PerAxis):
+        return replace(domain, inner=Choice((1, 2) if 1 in domain.inner.values else (2,)))  # type: ignore[union-attr]
+    if isinstance(domain, PerAxis) and isinstance(domain.inner, Choice):
+        values = tuple(v for v in domain.inner.values if v <= max(extent, 2)) or domain.inner.values[:1]
+        if name == "size":
+            values = tuple(v for v in values if 2 <= v <= 3) or values[:1]
+        return replace(domain, inner=Choice(values))
+    if name == "kernels" and isinstance(domain, Integer):
+        return Integer(domain.low, domain.high, log=True)
+    return domain
