@@ -207,6 +207,7 @@ class SearchSpace:
 
     def violation(self, genome: Genome) -> str | None:
         """Say why a genome does not belong to the space, or nothing if it does."""
+        genome = self._agreed(genome)
         front, rest = genome.genes[: len(self.fixed)], genome.genes[len(self.fixed) :]
         if len(front) < len(self.fixed) or not self.minimum <= len(rest) <= self.maximum:
             return f"expected {len(self.fixed)} + {self.minimum} to {self.maximum} genes, got {len(genome)}"
@@ -230,7 +231,7 @@ class SearchSpace:
         Where no small repair helps (a user's constraint knows none), a new genome is drawn.
         """
         if self.violation(genome) is None:
-            return genome if self.rules is None else genome.canonical()
+            return self._agreed(genome)
         mended = self._mended(self._with_nearest_values(genome, rng), rng)
         if mended is not None and self.violation(mended) is None:
             return mended
@@ -250,6 +251,10 @@ class SearchSpace:
             "constraints": [getattr(c, "__qualname__", repr(type(c))) for c in self.constraints],
             "rules": self.rules.to_dict() if self.rules is not None else None,
         }
+
+    def _agreed(self, genome: Genome) -> Genome:
+        # what is redundant in a network counts for nothing
+        return genome if self.rules is None else genome.canonical()
 
     def _count(self, kind: type[Gene]) -> float:
         return math.prod(domain.size for domain in self.domains(kind).values())

@@ -1,0 +1,77 @@
+"""Problems and budgets: defaults that suit the task, and errors in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from menndl_dask.errors import UserError
+from menndl_dask.problem import Budget, Problem
+from tests.problems import PROBLEMS, problem
+
+
+@pytest.mark.parametrize("name", PROBLEMS, ids=str)
+def test_a_problem_survives_being_written_and_read(name: str) -> None:
+    assert Problem.from_dict(PROBLEMS[name].to_dict()) == PROBLEMS[name]
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(UserError, match="unknown key 'metrc'; did you mean 'metric'"):
+        Problem.from_dict({**problem().to_dict(), "metrc": "accuracy"})
+
+
+def test_the_metric_suits_the_task_and_the_balance() -> None:
+    assert problem().metric_name == "accuracy"
+    assert problem("regression").metric_name == "r2"
+    assert problem("segmentation").metric_name == "mean_iou"
+    skewed = replace(problem().facts, class_counts=(1000, 20, 300))
+    assert replace(problem(), facts=skewed).metric_name == "balanced_accuracy"
+    assert problem(metric="top_k").metric_name == "top_k"
+
+
+def test_class_weights_have_mean_one_over_the_samples() -> None:
+    counts = (9000, 90, 10)
+    skewed = replace(problem("segmentation"), facts=replace(problem().facts, class_counts=counts))
+    for kind in ("auto", "balanced", "sqrt", "none"):
+        weights = replace(skewed, class_weight=kind).class_weights()
+        assert sum(w * c for w, c in zip(weights, counts, strict=True)) == pytest.approx(sum(counts))
+    rare = replace(skewed, class_weight="sqrt").class_weights()
+    assert rare[2] / rare[0] == pytest.approx(30)
+
+
+def test_a_class_without_samples_has_no_weight() -> None:
+    skewed = replace(problem(class_weight="balanced"), facts=replace(problem().facts, class_counts=(10, 0, 10)))
+    assert skewed.class_weights() == (1.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "expected epochs, steps or seconds, got none"),
+        ({"epochs": 0}, "epochs: expected a number > 0, got 0"),
+        ({"seconds": "long"}, "seconds: expected a number > 0, got 'long'"),
+        ({"epochs": 1, "verdict_share": 2}, r"verdict_share: expected a number in \(0, 1\], got 2"),
+    ],
+)
+def test_a_wrong_budget_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Budget(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_longer_budget_is_longer_in_every_unit() -> None:
+    assert Budget(epochs=2, steps=10, seconds=3.0).times(4) == Budget(epochs=8, steps=40, seconds=12.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"task": "clasification"}, "did you mean 'classification'"),
+        ({"metric_mode": "up"}, "metric_mode: expected 'max' or 'min', got 'up'"),
+        ({"class_weight": "equal"}, "class_weight: expected auto, balanced"),
+        ({"class_weight": (1.0, 2.0)}, "expected 3 weights, one for each class, got 2"),
+    ],
+)
+def test_a_wrong_setting_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        problem(**arguments)  # type: ignore[arg-type]
