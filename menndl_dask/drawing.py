@@ -1,0 +1,285 @@
+"""The drawing of a network as inline SVG: one box a layer, branches and skip connections visible. Pure.
+
+A box stands below all that it reads and is indented by how often the image was halved, so that a U-shaped network
+looks like a U that lies on its side and its skip connections run straight down. The width of the bar in a box says
+what share of the network's parameters the layer has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from html import escape
+from typing import Any
+
+from menndl_dask.chart import element, text_width
+from menndl_dask.cost import cost_of
+from menndl_dask.errors import MenndlError
+from menndl_dask.genome import Genome, Layer
+from menndl_dask.problem import Problem
+from menndl_dask.table import quantity
+from menndl_dask.topology import Sources
+
+_WIDTH, _HEIGHT, _GAP, _BESIDE = 236.0, 42.0, 22.0, 18.0  # of a box, and between boxes, pixels
+_INDENT = 40.0  # for each halving of the image, pixels
+_LANE = 13.0  # between the lines that run past boxes, pixels
+_PAD = 14.0
+
+_FAMILIES = {
+    "Convolution": "convolution",
+    "DepthwiseConvolution": "convolution",
+    "SeparableConvolution": "convolution",
+    "TransposedConvolution": "enlarging",
+    "Upsampling": "enlarging",
+    "Pooling": "pooling",
+    "GlobalPooling": "pooling",
+    "FullyConnected": "dense",
+}
+_NAMES = {
+    "Convolution": "Convolution",
+    "DepthwiseConvolution": "Depthwise conv.",
+    "SeparableConvolution": "Separable conv.",
+    "TransposedConvolution": "Transposed conv.",
+    "FullyConnected": "Fully connected",
+    "GlobalPooling": "Global pooling",
+}
+_QUIET: Mapping[str, tuple[Any, ...]] = {  # values that go without saying
+    "padding": ("same",),
+    "bias": (True, False),
+    "stride": ((1,),),
+    "dilation": ((1,),),
+    "activation": ("linear",),
+    "normalisation": ("none",),
+    "join": ("concatenate", "add"),
+    "multiplier": (1,),
+    "interpolation": ("nearest",),
+}
+_LAST = ("stride", "dilation", "padding", "multiplier", "activation", "normalisation", "bias", "join")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A layer in the drawing.
+
+    Parameters
+    ----------
+    title, detail
+        What it is and how it is set.
+    shape
+        Sizes of its output without the batch, the channels last; empty where unknown.
+    parameters
+        Number of its parameters; nothing where unknown.
+    family
+        Its colour: ``view``, ``convolution``, ``pooling``, ``enlarging``, ``dense``, ``head`` or ``other``.
+    sources
+        Indices of the boxes that it reads.
+    join
+        How it joins several of them.
+    """
+
+    title: str
+    detail: str = ""
+    shape: tuple[int, ...] = ()
+    parameters: int | None = None
+    family: str = "other"
+    sources: Sources = ()
+    join: str = ""
+
+
+def draw_network(genome: Genome, problem: Problem | None = None) -> str:
+    """Return the drawing of a genome's network; without a problem there are no shapes, parameters and head."""
+    return draw(boxes(genome, problem))
+
+
+def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
+    """Return a box for each view, layer and part of the head, in an order where each follows what it reads."""
+    agreed = genome.canonical()
+    views = _views(agreed, problem)
+    costs = _layer_costs(agreed, problem)
+    drawn = [Box(f"Input {name}" if name else "Input", shape=shape, family="view") for name, shape in views]
+    for i, (layer, sources) in enumerate(zip(agreed.layers, agreed.sources, strict=True)):
+        shape, parameters = costs[i][1:] if i < len(costs) else ((), None)
+        places = tuple(min(-1 - s, len(views) - 1) if s < 0 else len(views) + s for s in sources)
+        drawn.append(_layer_box(layer, shape, parameters, places))
+    for name, shape, parameters in costs[len(agreed.layers) :]:
+        drawn.append(Box(name, "", shape, parameters, "head", (len(drawn) - 1,)))
+    return drawn
+
+
+def draw(nodes: Sequence[Box]) -> str:
+    """Return the drawing of some boxes as an ``<svg>`` element."""
+    corners = _layout(nodes)
+    total = sum(node.parameters or 0 for node in nodes)
+    edges, right = _edges(nodes, corners)
+    content = "".join(edges) + "".join(_box(node, corner, total) for node, corner in zip(nodes, corners, strict=True))
+    width = max([right, *(x + _WIDTH for x, _ in corners)], default=0.0) + _PAD
+    height = max((y + _HEIGHT for _, y in corners), default=0.0) + _PAD
+    spoken = f"Drawing of a network of {len(nodes)} boxes: " + ", then ".join(node.title for node in nodes)
+    return element(spoken, width, height, _ARROW + content, "network")
+
+
+def detail_of(gene: Any) -> str:
+    """Write the settings of a gene in a few words.
+
+    >>> from menndl_dask.layer import Convolution, Pooling
+    >>> detail_of(Convolution(32, (3, 5), stride=(2,), normalisation="batch"))
+    '32 · 3×5 · stride 2 · relu · batch norm'
+    >>> detail_of(Pooling())
+    '2 · stride 2 · max'
+    """
+    names = [f.name for f in fields(gene)]
+    names.sort(key=lambda name: _LAST.index(name) if name in _LAST else -1)
+    said = ((name, getattr(gene, name)) for name in names if name != "inputs")
+    return " · ".join(_setting(name, value) for name, value in said if value not in _QUIET.get(name, ()))
+
+
+def summary(genome: Genome, limit: int = 120) -> str:
+    """Write a genome in one line, for a table or a tooltip."""
+    text = ", ".join(f"{type(gene).__name__}({detail_of(gene)})" for gene in genome.canonical().genes)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _setting(name: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        text = "×".join(str(v) for v in value)
+    else:
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    if name == "normalisation":
+        return f"{text} norm"
+    return f"{name} {text}" if name in ("stride", "dilation", "multiplier", "rate") else text
+
+
+def _layer_box(layer: Layer, shape: tuple[int, ...], parameters: int | None, sources: Sources) -> Box:
+    kind = type(layer).__name__
+    join = layer.join if len(sources) > 1 else ""
+    return Box(_NAMES.get(kind, kind), detail_of(layer), shape, parameters, _FAMILIES.get(kind, "other"), sources, join)
+
+
+def _views(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...]]]:
+    if problem is not None:
+        return list(zip(problem.inputs, problem.facts.input_shapes, strict=True))
+    count = max((-s for node in genome.sources for s in node if s < 0), default=1)
+    return [("" if count == 1 else str(v + 1), ()) for v in range(count)]
+
+
+def _layer_costs(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...], int | None]]:
+    if problem is None:
+        return []
+    try:
+        return [(c.name, tuple(c.shape), int(c.parameters)) for c in cost_of(genome, problem).layers]
+    except MenndlError:
+        return []  # a genome that does not fit is still drawn, without shapes
+
+
+def _layout(nodes: Sequence[Box]) -> list[tuple[float, float]]:
+    """Return the top left corner of each box."""
+    rows: list[int] = []
+    for node in nodes:
+        rows.append(1 + max((rows[s] for s in node.sources), default=-1))
+    corners = [(0.0, 0.0)] * len(nodes)
+    columns = [0] * len(nodes)
+    largest = max((math.prod(n.shape[:-1]) for n in nodes if n.family == "view" and n.shape), default=1)
+    for row in range(max(rows, default=-1) + 1):
+        members = [i for i, r in enumerate(rows) if r == row]
+        # a box stands under the leftmost that it reads, so that a branch keeps its column
+        wanted = {i: min((columns[s] for s in nodes[i].sources), default=0) for i in members}
+        indent = min(_indent(nodes[i], largest) for i in members)
+        free = 0
+        for i in sorted(members, key=lambda i: (wanted[i], i)):
+            columns[i] = max(free, wanted[i])
+            free = columns[i] + 1
+            corners[i] = (_PAD + indent + columns[i] * (_WIDTH + _BESIDE), _PAD + row * (_HEIGHT + _GAP))
+    return corners
+
+
+def _indent(node: Box, largest: int) -> float:
+    if len(node.shape) < 2:  # a vector, or unknown
+        return 0.0
+    halvings = math.log2(max(1.0, largest / math.prod(node.shape[:-1]))) / (len(node.shape) - 1)
+    return _INDENT * min(round(halvings), 5)
+
+
+def _edges(nodes: Sequence[Box], corners: Sequence[tuple[float, float]]) -> tuple[list[str], float]:
+    """Return the connections, and how far to the right they reach."""
+    paths: list[str] = []
+    taken: list[tuple[float, float, float]] = []  # top, bottom and x of each lane in use
+    for i, node in enumerate(nodes):
+        for s in node.sources:
+            (x1, y1), (x2, y2) = corners[s], corners[i]
+            middle = x1 + _WIDTH / 2
+            if all(not x <= middle <= x + _WIDTH for x, y in corners if y1 < y < y2):
+                style, d = "edge", _straight(middle, y1 + _HEIGHT, x2 + _WIDTH / 2, y2)
+            else:
+                edge = max(x + _WIDTH for x, y in corners if y1 <= y <= y2)
+                lane = _free_lane(edge + _LANE, y1, y2, taken)
+                taken.append((y1, y2, lane))
+                style, d = (
+                    "edge skip",
+                    _detour(x1 + _WIDTH, y1 + _HEIGHT * 0.65, x2 + _WIDTH, y2 + _HEIGHT * 0.35, lane),
+                )
+            title = f"<title>{escape(nodes[s].title)} → {escape(node.title)}</title>"
+            paths.append(f'<path class="{style}" d="{d}" marker-end="url(#arrow)">{title}</path>')
+    return paths, max((lane for _, _, lane in taken), default=0.0)
+
+
+def _free_lane(wanted: float, top: float, bottom: float, taken: Sequence[tuple[float, float, float]]) -> float:
+    lane = wanted
+    while any(abs(lane - x) < _LANE * 0.8 and top < b and t < bottom for t, b, x in taken):
+        lane += _LANE
+    return lane
+
+
+def _straight(x1: float, y1: float, x2: float, y2: float) -> str:
+    """Return a way down that bends in the gap above its end."""
+    if abs(x1 - x2) < 1:
+        return f"M{x1:.1f} {y1:.1f}V{y2 - 3:.1f}"
+    top = y2 - _GAP
+    low, high = y2 - _GAP * 0.3, top + _GAP * 0.3
+    return f"M{x1:.1f} {y1:.1f}V{top:.1f}C{x1:.1f} {low:.1f} {x2:.1f} {high:.1f} {x2:.1f} {y2 - 3:.1f}"
+
+
+def _detour(x1: float, y1: float, x2: float, y2: float, lane: float) -> str:
+    r = 7
+    return f"M{x1:.1f} {y1:.1f}H{lane - r:.1f}q{r} 0 {r} {r}V{y2 - r:.1f}q0 {r} {-r} {r}H{x2 + 3:.1f}"
+
+
+_ARROW = (
+    '<defs><marker id="arrow" viewBox="0 0 8 8" refX="5" refY="4" markerWidth="7" markerHeight="7" '
+    'markerUnits="userSpaceOnUse" orient="auto"><path class="head" d="M0 0L8 4L0 8z"/></marker></defs>'
+)
+
+
+def _box(node: Box, corner: tuple[float, float], total: int) -> str:
+    x, y = corner
+    shape = "×".join(str(n) for n in node.shape)
+    weights = quantity(node.parameters) if node.parameters else ""
+    share = (node.parameters or 0) / total if total else 0.0
+    room = _WIDTH - 20
+    detail = _shortened(node.detail, room - text_width(weights) - 10)
+    tip = f"{node.title} {node.detail}".strip() + (f"\noutput {shape}" if shape else "")
+    tip += f"\n{node.parameters:,} parameters ({share:.0%})" if node.parameters else ""
+    bar = (
+        f'<rect class="share" x="{x + 6:.1f}" y="{y + _HEIGHT - 3:.1f}" width="{(_WIDTH - 9) * share:.1f}" height="3"/>'
+    )
+    join = ""
+    if node.join:
+        word = "+ add" if node.join == "add" else "⧺ concatenate"
+        at = f'x="{x + _WIDTH / 2 - 9:.1f}" y="{y - 7:.1f}"'
+        join = f'<text class="join" {at} text-anchor="end">{word}</text>'
+    return (
+        f'<g class="box {node.family}"><title>{escape(tip)}</title>'
+        f'<rect class="body" x="{x:.1f}" y="{y:.1f}" width="{_WIDTH:.0f}" height="{_HEIGHT:.0f}" rx="6"/>'
+        f'<rect class="mark" x="{x:.1f}" y="{y + 5:.1f}" width="4" height="{_HEIGHT - 10:.0f}" rx="2"/>'
+        f"{bar if share >= 0.02 else ''}"
+        f'<text class="name" x="{x + 12:.1f}" y="{y + 17:.1f}">{escape(node.title)}</text>'
+        f'<text class="shape" x="{x + _WIDTH - 8:.1f}" y="{y + 17:.1f}" text-anchor="end">{shape}</text>'
+        f'<text class="detail" x="{x + 12:.1f}" y="{y + 33:.1f}">{escape(detail)}</text>'
+        f'<text class="detail" x="{x + _WIDTH - 8:.1f}" y="{y + 33:.1f}" text-anchor="end">{weights}</text></g>{join}'
+    )
+
+
+def _shortened(text: str, room: float) -> str:
+    if text_width(text) * 0.92 <= room:
+        return text
+    return text[: max(1, int(room / text_width("x") / 0.92) - 1)].rstrip(" ·") + "…"

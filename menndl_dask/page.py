@@ -1,0 +1,78 @@
+"""The frame of the report's page: style sheet, script and skeleton, all inline. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+
+
+def whole(title: str, sections: Sequence[str], footer: str) -> str:
+    """Return the page as one HTML document that asks for nothing from outside.
+
+    Parameters
+    ----------
+    title
+        Its title, as plain text.
+    sections
+        Its parts, as HTML.
+    footer
+        Its last line, as HTML.
+    """
+    style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<link rel="icon" href="data:,">'
+        f"<title>{escape(title)}</title><style>{style}</style></head>\n<body><main>\n"
+        + "\n".join(part for part in sections if part)
+        + f'\n<footer>{footer}</footer>\n</main><div id="tip" aria-hidden="true"></div>'
+        f"<script>{script}</script></body></html>\n"
+    )
+
+
+def section(heading: str, *content: str, name: str = "") -> str:
+    """Return a part of the page under a heading; nothing where there is no content."""
+    kept = [text for text in content if text]
+    marker = f' id="{escape(name)}"' if name else ""
+    return f"<section{marker}><h2>{escape(heading)}</h2>{''.join(kept)}</section>" if kept else ""
+
+
+def side_by_side(figures: Sequence[str]) -> str:
+    """Return some figures in a row that wraps on a narrow page."""
+    return f'<div class="row">{"".join(f"<div>{figure}</div>" for figure in figures)}</div>' if figures else ""
+
+
+def tiles(values: Sequence[tuple[str, str, str]]) -> str:
+    """Return the numbers that matter most: for each a name, the number, and what it is to be compared with."""
+    each = (
+        f'<div class="tile"><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(beside)}</small></dd></div>'
+        for name, value, beside in values
+    )
+    return f'<dl class="tiles">{"".join(each)}</dl>'
+
+
+def html_table(head: Sequence[str], body: Sequence[Sequence[str]], *, marked: int | None = None) -> str:
+    """Return a table; the first column is text, the others are numbers; the row `marked` stands out."""
+
+    def cell(tag: str, column: int, text: str) -> str:
+        return f"<{tag}{' class=n' if column else ''}>{escape(text)}</{tag}>"
+
+    rows = "".join(
+        f"<tr{' class=standard' if n == marked else ''}>{''.join(cell('td', c, t) for c, t in enumerate(line))}</tr>"
+        for n, line in enumerate(body)
+    )
+    heads = "".join(cell("th", c, t) for c, t in enumerate(head))
+    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def raw_table(head: Sequence[str], rows: Sequence[str]) -> str:
+    """Return a table of rows that are HTML already; a heading that starts with ``#`` stands over numbers."""
+    heads = "".join(f"<th class=n>{escape(t[1:])}</th>" if t.startswith("#") else f"<th>{escape(t)}</th>" for t in head)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def key_entry(colour: str, text: str, style: str = "") -> str:
+    """Return an entry of a figure's key: a patch of one of the page's colours and what it stands for."""
+    return f'<span class="key {style}" style="--c:var(--{colour})"></span>{escape(text)}'

@@ -1,0 +1,154 @@
+"""The live progress line in the terminal. Runs on the driver."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from menndl_dask.individual import Individual
+from menndl_dask.result import Result
+from menndl_dask.table import duration
+
+_RECENT = 64  # arrivals that the rate is measured over
+_BAR = 20  # characters
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has come home so far; its size does not grow with the number of evaluations.
+
+    Parameters
+    ----------
+    started
+        Clock reading (seconds) at the start of this process's part of the run.
+    asked
+        Evaluations asked for, those of earlier processes included; nothing if only time ends the run.
+    deadline
+        Clock reading at which the run ends; nothing if only the number of evaluations ends it.
+    """
+
+    started: float
+    asked: int | None = None
+    deadline: float | None = None
+    done: int = 0
+    workers: int = 0
+    best: float | None = None
+    best_id: int | None = None
+    failures: Counter[str] = field(default_factory=Counter)
+    arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def add(self, individual: Individual, result: Result, now: float | None = None) -> None:
+        """Count a result; `now` is the clock reading, nothing for a result of an earlier process."""
+        self.done += 1
+        if now is not None:
+            self.arrivals.append(now)
+        if result.failure is not None:
+            self.failures[result.failure] += 1
+        elif self.best is None or (result.fitness is not None and result.fitness > self.best):
+            self.best, self.best_id = result.fitness, individual.id
+
+    def per_hour(self, now: float) -> float | None:
+        """Return networks an hour over the last arrivals, nothing before the first."""
+        if not self.arrivals:
+            return None
+        full = len(self.arrivals) == _RECENT
+        first = self.arrivals[0] if full else self.started
+        count = len(self.arrivals) - full
+        return 3600.0 * count / max(now - first, 1e-3)
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return the seconds until the asked evaluations or the deadline, whichever comes first; nothing if unknown."""
+        estimates = [] if self.deadline is None else [max(0.0, self.deadline - now)]
+        rate = self.per_hour(now)
+        if self.asked is not None and rate:
+            estimates.append(max(0, self.asked - self.done) * 3600.0 / rate)
+        return min(estimates) if estimates else None
+
+
+def progress_line(tally: Tally, now: float) -> str:
+    """Return one line that says how far the run is and how it goes.
+
+    >>> tally = Tally(started=0.0, asked=24)
+    >>> progress_line(tally, now=3.0)
+    'menndl 0/24 evaluations · no result yet · 3.0 s'
+    """
+    head = f"{tally.done}/{tally.asked}" if tally.asked is not None else f"{tally.done}"
+    parts = [f"menndl {head} evaluations", _best(tally)]
+    if tally.failures:
+        counted = ", ".join(f"{kind} {count}" for kind, count in tally.failures.most_common())
+        parts.append(f"{sum(tally.failures.values())} failed: {counted}")
+    if tally.workers:
+        parts.append(f"{tally.workers} worker{'s' if tally.workers != 1 else ''}")
+    rate, left = tally.per_hour(now), tally.seconds_left(now)
+    if rate is not None:
+        parts.append(f"{rate:.0f} networks/h" if rate >= 10 else f"{rate:.1f} networks/h")
+    parts.append(f"{duration(left)} left" if left is not None else duration(now - tally.started))
+    return " · ".join(part for part in parts if part)
+
+
+def progress_bar(tally: Tally) -> str:
+    """Return the share that is done as a bar; nothing if the number of evaluations is open.
+
+    >>> progress_bar(Tally(started=0.0, asked=4, done=1))
+    '━━━━━╺──────────────'
+    """
+    if not tally.asked:
+        return ""
+    filled = min(_BAR, _BAR * tally.done // tally.asked)
+    return "━" * filled + ("╺" + "─" * (_BAR - filled - 1) if filled < _BAR else "")
+
+
+class ProgressLine:
+    """Writes the progress: one updating line on a terminal, else a line now and then.
+
+    Parameters
+    ----------
+    stream
+        Where to write, such as ``sys.stderr``.
+    interval_s
+        Seconds between lines where the stream is no terminal.
+    """
+
+    def __init__(self, stream: TextIO, interval_s: float = 30.0) -> None:
+        self._stream = stream
+        self._interval = interval_s if not stream.isatty() else 0.2
+        self._live = stream.isatty()
+        self._last: tuple[float, str] | None = None
+
+    def show(self, tally: Tally, now: float) -> None:
+        """Write the line if it is time to."""
+        if self._last is None or now - self._last[0] >= self._interval:
+            self._write(tally, now)
+
+    def close(self, tally: Tally, now: float) -> None:
+        """Write the last state and end the line."""
+        if self._last is None or self._last[1] != progress_line(tally, now):
+            self._write(tally, now)
+        if self._live:
+            self._put("\n")
+
+    def _write(self, tally: Tally, now: float) -> None:
+        text = progress_line(tally, now)
+        self._last = (now, text)
+        if not self._live:
+            self._put(text + "\n")
+            return
+        width = shutil.get_terminal_size().columns - 1
+        bar = progress_bar(tally)
+        if bar and len(text) + len(bar) < width:
+            text = f"{bar} {text}"
+        # \x1b[K clears what a longer line has left; a line that wraps could not be overwritten
+        self._put("\r" + (text if len(text) <= width else text[: width - 1] + "…") + "\x1b[K")
+
+    def _put(self, text: str) -> None:
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        self._stream.write(text.encode(encoding, "replace").decode(encoding))
+        self._stream.flush()
+
+
+def _best(tally: Tally) -> str:
+    if tally.best is None:
+        return "no result yet" if not tally.done else "no network has learnt yet"
+    return f"best {tally.best:.4f} (network {tally.best_id})"

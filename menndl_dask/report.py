@@ -1,0 +1,407 @@
+"""The report: one self-contained page that tells what a run has found and how. Runs on the driver.
+
+The page asks for nothing from outside, is readable without JavaScript, suits a light and a dark screen, and is
+rewritten during the run. Everything on it comes from the store, so a running, a finished and a crashed run look alike.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from menndl_dask import page
+from menndl_dask.drawing import draw_network, summary
+from menndl_dask.figure import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
+from menndl_dask.problem import Problem
+from menndl_dask.result import FAILURES
+from menndl_dask.table import Evaluation, Row, best_rows, cells, duration, fitness_text, metric_title, quantity, ranked
+
+_DOMINATES = 0.7  # share of the evaluations from which on one kind of failure is the news
+_FEW = 8  # evaluations below which no share means anything
+_NOTES = 200  # the last of them on the page
+
+_ADVICE: Mapping[str, str] = {
+    "infeasible": """Look at the limits and ranges of the search space: most of what it proposes cannot be built.""",
+    "no_learning": """Look at the data before the networks: run “menndl check” on it. Are images and labels in the same
+        order? Are the values on a sensible scale? Is one class nearly everything? If the data is sound, give each
+        network a longer budget or a larger learning rate.""",
+    "diverged": """Try a smaller learning rate, and look for very large or missing values in the images
+        (“menndl check”).""",
+    "out_of_memory": """Allow each evaluation more memory, use a smaller batch, or limit the parameters and FLOPs of
+        the search space.""",
+    "timed_out": """Allow each evaluation more time, use a smaller budget or fewer samples, or limit the FLOPs of the
+        search space.""",
+    "killed": """Look at the messages below: a kill by signal 9 is most often the operating system that ran out of
+        memory.""",
+    "worker_lost": """Look at the cluster's logs: wall time, preemption or a node that fails. The search space is not
+        to blame.""",
+    "error": """Look at the messages below: most often the user's own loss, metric or gene kind raises an exception.""",
+}
+_PACKAGES = ("menndl-dask", "keras", "tensorflow", "jax", "torch", "dask", "distributed", "xarray", "zarr", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What a report tells.
+
+    Parameters
+    ----------
+    evaluations
+        Individuals and results in the order in which the results came home.
+    problem
+        What the networks are for; without it there are no shapes, and no constant predictor to compare with.
+    title
+        Heading, such as the run's name.
+    compared
+        Networks trained alike, beside which the best is judged: the best one retrained, the standard one.
+    standard
+        The standard network at the search's own budget, or nothing.
+    notes
+        What happened: texts, or mappings with ``message`` (or ``kind``) and ``time``, seconds since the epoch.
+    told_at
+        For each individual's number when its result came home, seconds since the epoch.
+    asked
+        Evaluations asked for.
+    command, seed, versions
+        How to do it again.
+    written
+        When the page is written, seconds since the epoch.
+    """
+
+    evaluations: Sequence[Evaluation]
+    problem: Problem | None = None
+    title: str = "Search"
+    compared: Sequence[Row] = ()
+    standard: Row | None = None
+    notes: Sequence[Mapping[str, Any] | str] = ()
+    told_at: Mapping[int, float] = field(default_factory=dict)
+    asked: int | None = None
+    command: str = ""
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    written: float = 0.0
+
+    @property
+    def metric(self) -> str:
+        """What the fitness is, as people write it."""
+        return metric_title(self.problem.metric_name) if self.problem is not None else "fitness"
+
+    @property
+    def constant(self) -> float | None:
+        """Fitness of the best predictor that ignores the image."""
+        return self.problem.facts.constant_fitness if self.problem is not None else None
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The fittest individual and its result."""
+        return next(iter(ranked(self.evaluations, 1)), None)
+
+    @property
+    def per_hour(self) -> float | None:
+        """Evaluations an hour from the first start to the last result; nothing where times are not known."""
+        ends = [self.told_at[i.id] for i, _ in self.evaluations if i.id in self.told_at]
+        starts = [self.told_at[i.id] - r.times.get("total", 0.0) for i, r in self.evaluations if i.id in self.told_at]
+        seconds = max(ends) - min(starts) if ends else 0.0
+        return 3600.0 * len(ends) / seconds if seconds > 0 else None
+
+
+def write_report(run: Any, *, compared: Sequence[Row] = (), standard: Row | None = None) -> Path:
+    """Write ``report.html`` into a run's directory and return its path; what stood there is replaced at once.
+
+    Parameters
+    ----------
+    run
+        The `Run` whose directory holds the journal.
+    compared
+        The best network and the standard one after an equal, longer training, if that was done.
+    standard
+        The standard network at the search's own budget, if it was evaluated.
+    """
+    return write_page(Path(run.path) / "report.html", story_of(run, compared=compared, standard=standard))
+
+
+def write_page(path: Path, story: Story) -> Path:
+    """Write the page aside and put it in place; a reader sees the old one or the new one, never half of one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(render(story), encoding="utf-8")
+    aside.replace(path)
+    return path
+
+
+def story_of(run: Any, *, compared: Sequence[Row] = (), standard: Row | None = None) -> Story:
+    """Read from a run what its report tells."""
+    settings = getattr(run, "settings", None) or {}
+    problem = run.problem
+    return Story(
+        evaluations=list(run.evaluations),
+        problem=problem,
+        title=Path(run.path).name,
+        compared=compared,
+        standard=standard,
+        notes=list(run.notes),
+        told_at=dict(getattr(run, "told_at", None) or {}),
+        asked=settings.get("evaluations"),
+        command=str(settings.get("command", "")),
+        seed=settings.get("seed", None if problem is None else problem.seed),
+        versions=settings.get("versions") or installed_versions(),
+        written=time.time(),
+    )
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that matter, without importing them."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """Return what was typed, quoted so that it can be typed again.
+
+    >>> command_line(["menndl", "search", "my data.zarr"])
+    "menndl search 'my data.zarr'"
+    """
+    return shlex.join(arguments)
+
+
+def render(story: Story) -> str:
+    """Return the whole page as HTML."""
+    written = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(story.written)) if story.written else ""
+    sections = [
+        _heading(story),
+        page.tiles(_tiles(story)),
+        _progress(story),
+        _networks(story),
+        _best_network(story),
+        _tradeoffs(story),
+        _failures(story),
+        _happenings(story),
+        _workers(story),
+        _again(story),
+    ]
+    return page.whole(
+        f"{story.title} – menndl", sections, f"written {escape(written)} by menndl_dask" if written else "menndl_dask"
+    )
+
+
+def _heading(story: Story) -> str:
+    what = ""
+    if story.problem is not None:
+        facts = story.problem.facts
+        shapes = " and ".join("×".join(map(str, shape)) for shape in facts.input_shapes)
+        classes = f", {facts.outputs} classes" if story.problem.task != "regression" else f", {facts.outputs} outputs"
+        train, validation, test = facts.samples
+        what = (
+            f"{story.problem.task.capitalize()} of {shapes} images{classes}; {train:,} samples to train on, "
+            f"{validation:,} to validate, {test:,} to test. Data: {story.problem.data}"
+        )
+    return f"<header><h1>{escape(story.title)}: {escape(_headline(story))}</h1><p class=sub>{escape(what)}</p></header>"
+
+
+def _headline(story: Story) -> str:
+    total = len(story.evaluations)
+    if not total:
+        return "no network has come home yet"
+    if story.best is None:
+        return f"none of {total} network{'s' if total != 1 else ''} has learnt so far"
+    plural = f"the best of {total} networks" if total > 1 else "the first network"
+    return f"{plural} reaches {story.metric} {fitness_text(story.best[1].fitness)}"
+
+
+def _tiles(story: Story) -> list[tuple[str, str, str]]:
+    total = len(story.evaluations)
+    failed = sum(not r.succeeded for _, r in story.evaluations)
+    wanted = f"of {story.asked} asked" if story.asked else ""
+    values = [("networks evaluated", f"{total}", wanted)]
+    if story.best is not None:
+        values.append(
+            (
+                f"best {story.metric}",
+                fitness_text(story.best[1].fitness),
+                f"network {story.best[0].id}, validation split",
+            )
+        )
+    if story.constant is not None:
+        values.append(("constant predictor", fitness_text(story.constant), "ignores the image"))
+    if story.standard is not None:
+        values.append(("standard network", fitness_text(story.standard.fitness), story.standard.name))
+    if total:
+        values.append(("failed", f"{failed}", f"{failed / total:.0%} of all"))
+    if story.per_hour is not None:
+        values.append(("networks an hour", f"{story.per_hour:.0f}", ""))
+    return values
+
+
+def _progress(story: Story) -> str:
+    if not story.evaluations:
+        text = "The first results appear here as soon as they are home; the page is rewritten during the run."
+        return page.section("Progress", f"<p>{text}</p>", name="progress")
+    figure = progress_figure(story.evaluations, story.metric, story.constant, story.standard)
+    entries = [("dot", "each network", ""), ("green", "best so far", ""), ("red", "failed", "tick")]
+    return page.section("Progress", _key(entries), figure, name="progress")
+
+
+def _key(entries: Sequence[tuple[str, str, str]]) -> str:
+    return f'<p class="note">{"".join(page.key_entry(*entry) for entry in entries)}</p>'
+
+
+def _networks(story: Story) -> str:
+    parts = []
+    if story.compared:
+        head, body = cells(story.compared, story.metric)
+        parts.append("<p>The best network and the standard one, trained alike:</p>")
+        parts.append(page.html_table(head, body))
+    rows = best_rows(story.evaluations, 8)
+    if rows:
+        shown = [*rows, story.standard] if story.standard is not None else rows
+        head, body = cells(shown, story.metric)
+        if story.compared:
+            parts.append("<p>The best of the search, at the search's budget:</p>")
+        parts.append(page.html_table(head, body, marked=len(rows) if story.standard is not None else None))
+    return page.section("Best networks", *parts, name="networks")
+
+
+def _best_network(story: Story) -> str:
+    if story.best is None:
+        return ""
+    individual, result = story.best
+    parents = f", from {' and '.join(f'network {p}' for p in individual.parents)}" if individual.parents else ""
+    costs = result.costs.get("parameters")
+    weights = f" with {quantity(costs)} parameters" if costs else ""
+    text = f"Network {individual.id}{weights}, by {individual.origin.replace('_', ' ')}{parents}."
+    drawing = draw_network(individual.genome, story.problem)
+    text += (
+        " Each box: the layer, the shape of its output, its settings and parameters; the bar under it is its share"
+        " of all parameters. Boxes are indented by how often the image was halved; violet lines skip layers."
+    )
+    curves = page.side_by_side(curve_figures(result, story.metric))
+    heading = '<h2 style="margin-top:18px">Its learning curve</h2>' if curves else ""
+    words = f"<details><summary>In words</summary><pre>{escape(summary(individual.genome, 5000))}</pre></details>"
+    return page.section(
+        "The best network",
+        f"<p>{escape(text)}</p>",
+        f'<div class="scroll">{drawing}</div>',
+        heading + curves,
+        words,
+        name="best",
+    )
+
+
+def _tradeoffs(story: Story) -> str:
+    figures = tradeoff_figures(story.evaluations, story.metric, story.standard)
+    if not figures:
+        return ""
+    entries = [("green", "front: no other network is both cheaper and fitter", ""), ("dot", "the others", "")]
+    if story.standard is not None:
+        entries.append(("amber", "standard network", ""))
+    return page.section("Fitness against cost", _key(entries), page.side_by_side(figures), name="tradeoffs")
+
+
+def _failures(story: Story) -> str:
+    counts = Counter(r.failure for _, r in story.evaluations if r.failure is not None)
+    if not counts:
+        return page.section("Failures", "<p>None.</p>", name="failures") if story.evaluations else ""
+    total = len(story.evaluations)
+    rows = [_failure_row(kind, count, total) for kind, count in counts.most_common()]
+    shown = page.raw_table(["kind", "#networks", "#share", "", "what it means"], rows)
+    return page.section("Failures", *_advice(counts, total), shown, _messages(story), name="failures")
+
+
+def _failure_row(kind: str, count: int, total: int) -> str:
+    meter = f'<span class="meter"><i style="width:{100 * count / total:.1f}%"></i></span>'
+    return (
+        f"<td><strong>{escape(kind.replace('_', ' '))}</strong></td><td class=n>{count}</td>"
+        f"<td class=n>{count / total:.0%}</td><td>{meter}</td><td>{escape(FAILURES[kind])}</td>"
+    )
+
+
+def _advice(counts: Counter[str], total: int) -> list[str]:
+    return [
+        f'<p class="advice"><strong>{count / total:.0%} of the networks: {escape(kind.replace("_", " "))}.</strong> '
+        f"{escape(_ADVICE[kind])}</p>"
+        for kind, count in counts.most_common(1)
+        if total >= _FEW and count / total > _DOMINATES
+    ]
+
+
+def _messages(story: Story) -> str:
+    seen: dict[tuple[str, str], list[int]] = {}
+    for individual, result in story.evaluations:
+        if result.failure is not None and result.message:
+            seen.setdefault((result.failure, result.message[:400]), []).append(individual.id)
+    if not seen:
+        return ""
+    common = sorted(seen.items(), key=lambda item: -len(item[1]))[:12]
+    lines = "\n".join(
+        f"{len(ids)} × {kind} (network {ids[0]}{', …' if len(ids) > 1 else ''}): {text}" for (kind, text), ids in common
+    )
+    return f"<details><summary>Their messages</summary><pre>{escape(lines)}</pre></details>"
+
+
+def _happenings(story: Story) -> str:
+    if not story.notes:
+        return ""
+    dropped = len(story.notes) - _NOTES
+    notes = [_note(note) for note in story.notes[-_NOTES:]]
+    rows = [f"<td class=t>{escape(when)}</td><td>{escape(text)}</td>" for when, text in notes]
+    before = f"<p class=note>The last {_NOTES} of {len(story.notes)}.</p>" if dropped > 0 else ""
+    return page.section("What happened", before, page.raw_table(["when", "what"], rows), name="happenings")
+
+
+def _note(note: Mapping[str, Any] | str) -> tuple[str, str]:
+    if isinstance(note, str):
+        return "", note
+    when = note.get("time")
+    shown = time.strftime("%m-%d %H:%M:%S", time.localtime(when)) if isinstance(when, (int, float)) else str(when or "")
+    text = next(
+        (str(note[key]) for key in ("message", "text", "note", "kind", "event") if note.get(key)), str(dict(note))
+    )
+    return shown, text
+
+
+def _workers(story: Story) -> str:
+    figure = timeline_figure(story.evaluations, story.told_at)
+    share = utilisation(story.evaluations, story.told_at)
+    text = f"<p>The workers were busy with evaluations for {share:.0%} of the time.</p>" if share is not None else ""
+    return page.section("Workers", text, figure, _phases(story), name="workers")
+
+
+def _phases(story: Story) -> str:
+    total: Counter[str] = Counter()
+    for _, result in story.evaluations:
+        total.update({k: v for k, v in result.times.items() if k != "total"})
+    seconds = sum(total.values())
+    if not seconds:
+        return ""
+    told = ", ".join(
+        f"{name} {duration(value)} ({value / seconds:.0%})" for name, value in total.most_common() if value > 0
+    )
+    return f'<p class="note">Where the time of the evaluations went: {escape(told)}.</p>'
+
+
+def _again(story: Story) -> str:
+    parts = []
+    if story.command:
+        parts.append(f"<pre>{escape(story.command)}</pre>")
+    if story.seed is not None:
+        parts.append(f"<p>Seed {story.seed}.")
+        if story.problem is not None and story.problem.facts.fingerprint:
+            parts.append(f" Data fingerprint <code>{escape(story.problem.facts.fingerprint)}</code>.")
+        parts.append("</p>")
+    if story.versions:
+        told = ", ".join(f"{name} {number}" for name, number in story.versions.items())
+        parts.append(f'<p class="note">{escape(told)}</p>')
+    return page.section("How to do it again", *parts, name="again")

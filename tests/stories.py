@@ -1,0 +1,93 @@
+"""Runs that never ran, for tests of what is shown: real genomes, made-up but plausible results."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from problems import problem
+
+from menndl_dask.cost import cost_of
+from menndl_dask.individual import Individual
+from menndl_dask.problem import Problem
+from menndl_dask.report import Story
+from menndl_dask.result import Result
+from menndl_dask.space import SearchSpace
+from menndl_dask.table import Evaluation, Row
+
+START = 1_750_000_000.0  # seconds since the epoch
+STEM = problem("segmentation", ((64, 64, 1),), outputs=4)
+
+
+def evaluations(count: int, of: Problem = STEM, *, failing: float = 0.25, seed: int = 0) -> list[Evaluation]:
+    """Return individuals and results as a search might have them."""
+    space = SearchSpace.image(of)
+    rng = np.random.default_rng(seed)
+    return [_evaluation(n, space, of, failing, rng) for n in range(count)]
+
+
+def _evaluation(n: int, space: SearchSpace, of: Problem, failing: float, rng: np.random.Generator) -> Evaluation:
+    genome = space.sample(rng)
+    individual = Individual(n, genome, (n // 2, n // 3) if n > 8 else (), "crossover" if n > 8 else "random")
+    times = {"data": 0.4, "build": 1.2, "train": float(rng.uniform(8, 30)), "measure": 0.8}
+    times["total"] = sum(times.values())
+    worker = f"tcp://127.0.0.1:4{n % 2}001"
+    if rng.random() < failing:
+        kind = str(rng.choice(["no_learning", "no_learning", "no_learning", "timed_out", "out_of_memory"]))
+        return individual, Result.failed(kind, f"{kind} after step {n}", times=times, worker=worker)
+    cost = cost_of(genome, of)
+    talent = 0.35 + 0.1 * math.log10(cost.parameters) * (1 - math.exp(-(n + 5) / 30)) + 0.05 * rng.standard_normal()
+    fitness = float(min(0.93, max(0.05, talent)))
+    curve = tuple(
+        {
+            "epoch": float(e),
+            "seconds": e * 2.0,
+            "loss": 1.4 * math.exp(-e / 4) + 0.1,
+            "val_loss": 1.4 * math.exp(-e / 4) + 0.15 + 0.004 * e,
+            "fitness": fitness * (1 - math.exp(-e / 3)),
+        }
+        for e in range(1, 11)
+    )
+    costs = {
+        "parameters": float(cost.parameters),
+        "flops_forward": float(cost.flops_forward),
+        "latency_ms": float(0.3 + cost.flops_forward / 4e8),
+        "train_seconds": times["train"],
+    }
+    return individual, Result(fitness, costs=costs, curve=curve, times=times, worker=worker)
+
+
+def told(entries: list[Evaluation]) -> dict[int, float]:
+    """Return when each result came home, as if each worker took one network after the other."""
+    ends: dict[str, float] = {}
+    home: dict[int, float] = {}
+    for individual, result in entries:
+        ends[result.worker] = ends.get(result.worker, START) + result.times["total"] + 0.2
+        home[individual.id] = ends[result.worker]
+    return home
+
+
+STANDARD = Row(
+    "U-Net", 0.741, {"parameters": 118_000.0, "flops_forward": 2.1e8, "latency_ms": 1.9, "train_seconds": 21.0}
+)
+
+
+def story(count: int = 60, *, failing: float = 0.25) -> Story:
+    """Return a whole story of a search on images of atoms."""
+    entries = evaluations(count, failing=failing)
+    return Story(
+        entries,
+        STEM,
+        "stem",
+        standard=STANDARD,
+        notes=[
+            {"time": START + 70, "message": "worker tcp://127.0.0.1:40001 was lost; its network runs again"},
+            {"time": START + 300, "message": "carried on after 31 evaluations; a torn last line was dropped"},
+        ],
+        told_at=told(entries),
+        asked=count,
+        command="menndl search stem.zarr --evaluations 60 --run runs/stem",
+        seed=7,
+        versions={"python": "3.11", "keras": "3.15"},
+        written=START + 900,
+    )
