@@ -1,0 +1,258 @@
+"""Evolution: proposes networks and learns from their results, one at a time, in any order. Pure.
+
+`Evolution.ask` names the next network to evaluate, `Evolution.tell` takes its result; any number may be in flight.
+Nothing here knows Dask, Keras or a clock. What an `ask` does depends only on the seed, the individual's number
+and the history of asking and telling, so a run replayed from its journal proposes the same children.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol, overload
+
+import numpy as np
+
+from menndl_dask.errors import MenndlError, UserError
+from menndl_dask.genome import Genome
+from menndl_dask.individual import Individual
+from menndl_dask.objective import FITNESS, Objectives
+from menndl_dask.operators.crossover import crossovers
+from menndl_dask.operators.mutation import mutations
+from menndl_dask.operators.rates import Rates
+from menndl_dask.operators.selection import elitist, tournament
+from menndl_dask.population import Member, Population, Survival, dominates
+from menndl_dask.result import FAILURES, Result
+from menndl_dask.space import SearchSpace
+
+_TRIES = 60  # children bred in vain before a network is drawn at random
+_DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
+_COUNTABLE = 200_000  # size up to which a space is searched through for what is left
+
+
+class SpaceExhausted(MenndlError):
+    """Every network of the space has been asked for, or no new one can be found."""
+
+
+class Optimizer(Protocol):
+    """What can drive a search: `Evolution`, or anything else with these methods over the same space."""
+
+    def ask(self) -> Individual:
+        """Return the next individual to evaluate; raises `SpaceExhausted` when there is none."""
+        ...
+
+    def tell(self, individual: Individual, result: Result) -> None:
+        """Take the result of an individual."""
+        ...
+
+    def recall(self, individual: Individual) -> None:
+        """Take note of an individual that was asked for in an earlier process."""
+        ...
+
+    def best(self) -> tuple[Individual, Result]:
+        """Return the fittest individual told so far, and its result."""
+        ...
+
+
+class Evolution:
+    """An asynchronous, steady-state evolutionary search.
+
+    Parameters
+    ----------
+    space
+        Where to search.
+    seed
+        Of everything random. The randomness of one `ask` comes from the seed and the individual's number.
+    workers
+        Number of evaluations in flight, if known; else the largest number seen so far is taken.
+    objectives
+        ``fitness`` (maximised) and names of costs or metrics (minimised).
+    constraints
+        Hard constraints such as ``latency_ms <= 2``.
+    initial
+        Networks to begin with, such as those of an earlier run or encoded Keras models.
+    random
+        Number of random networks before children are bred.
+    capacity
+        Size of the population; by default it follows the number of evaluations in flight.
+    survival
+        Who lives on.
+    tournament_size
+        Members that compete to become a parent.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int = 0,
+        workers: int | None = None,
+        objectives: Sequence[str] = (FITNESS,),
+        constraints: Sequence[str] = (),
+        initial: Iterable[Genome] = (),
+        *,
+        random: int = 20,
+        capacity: int | None = None,
+        survival: Survival = elitist,
+        tournament_size: int = 3,
+    ) -> None:
+        self.space = space
+        self.seed = seed
+        self.objectives = Objectives.of(objectives, constraints)
+        self.population = Population(survival, capacity or 30)
+        self.failures: Counter[str] = Counter()
+        self._workers = workers
+        self._fixed_capacity = capacity
+        self._random = random
+        self._tournament_size = tournament_size
+        self._initial = list(initial)
+        self._crossovers, self._mutations = crossovers(space), mutations(space)
+        weights = {name: w for name, (_, w) in (*self._crossovers.items(), *self._mutations.items())}
+        self.rates = Rates(weights)
+        self._keys: set[str] = set()
+        self._pending: dict[int, Individual] = {}
+        self._told: set[int] = set()
+        self._next_id = 0
+        self._most_pending = 0
+        self._best: Member | None = None
+        self._front: list[Member] = []
+
+    @overload
+    def ask(self) -> Individual: ...
+    @overload
+    def ask(self, n: int) -> list[Individual]: ...
+    def ask(self, n: int | None = None) -> Individual | list[Individual]:
+        """Return the next individual to evaluate, or a list of `n`.
+
+        No two individuals of a run are the same network.
+
+        Raises
+        ------
+        SpaceExhausted
+            If no network is left that has not been asked for. A list may be shorter than `n` for that reason, but
+            is not empty.
+        """
+        if n is None:
+            individual = self._bred(np.random.default_rng([self.seed, self._next_id]))
+            self.recall(individual)
+            return individual
+        asked: list[Individual] = []
+        for _ in range(n):
+            try:
+                asked.append(self.ask())
+            except SpaceExhausted:
+                if not asked:
+                    raise
+                break
+        return asked
+
+    def recall(self, individual: Individual) -> None:
+        """Take note of an individual that was asked for in an earlier process, without breeding it.
+
+        Recalling and telling in the order of a journal puts the algorithm back exactly where it was.
+        """
+        self._keys.add(individual.genome.key)
+        self._pending[individual.id] = individual
+        self._next_id = max(self._next_id, individual.id + 1)
+        self._most_pending = max(self._most_pending, len(self._pending))
+
+    def tell(self, individual: Individual, result: Result) -> None:
+        """Take the result of an individual, a failure too; a second result of the same individual is passed over."""
+        if individual.id in self._told:
+            return
+        if individual.id not in self._pending:
+            self.recall(individual)
+        del self._pending[individual.id]
+        self._told.add(individual.id)
+        values = self.objectives.values(result)
+        if values is None:
+            self.failures[result.failure or "no objective"] += 1
+            self.rates.credit(individual.origin, 0.0)
+            return
+        member = Member(individual, result, values, self.objectives.violation(result))
+        self.rates.credit(individual.origin, self._gain(member))
+        self.population.capacity = self._capacity()
+        self.population.add(member)
+        self._note(member)
+
+    def best(self) -> tuple[Individual, Result]:
+        """Return the fittest individual told so far and its result; those that keep the constraints come first.
+
+        Raises
+        ------
+        UserError
+            If no evaluation has succeeded yet; the message says how they failed.
+        """
+        if self._best is None:
+            raise UserError(self.diagnosis() or "no network has been evaluated yet")
+        return self._best.individual, self._best.result
+
+    def front(self) -> list[tuple[Individual, Result]]:
+        """Return the individuals that no other beats in all objectives, the fittest first."""
+        ordered = sorted(self._front, key=lambda m: (-m.values[0], m.individual.id))
+        return [(m.individual, m.result) for m in ordered]
+
+    def diagnosis(self) -> str | None:
+        """Say in words how the evaluations failed, if there were any and all did."""
+        if not self.failures or self._best is not None:
+            return None
+        total = sum(self.failures.values())
+        kinds = [
+            f"{count} × {kind} ({FAILURES.get(kind, 'an objective is missing in the result')})"
+            for kind, count in self.failures.most_common()
+        ]
+        return (
+            f"all {total} networks failed: {'; '.join(kinds)}. If simple networks fail too, look at the data first: "
+            "labels, value ranges, and the loss"
+        )
+
+    def _capacity(self) -> int:
+        return self._fixed_capacity or 30
+
+    def _gain(self, member: Member) -> float:
+        """Return 1 if the member would be in the best quarter of the population, less below."""
+        others = self.population.members
+        if not others or len(member.values) > 1:
+            return 0.5
+        better = sum(m.values[0] >= member.values[0] for m in others)
+        return 1.0 if better < len(others) / 4 else 0.0
+
+    def _note(self, member: Member) -> None:
+        best = self._best
+        merit = (-member.violation, member.values[0])
+        if best is None or merit > (-best.violation, best.values[0]):
+            self._best = member
+        if member.violation > 0 or any(dominates(m.values, member.values) for m in self._front):
+            return
+        self._front = [m for m in self._front if not dominates(member.values, m.values)] + [member]
+
+    def _bred(self, rng: np.random.Generator) -> Individual:
+        while self._initial:
+            genome = self._initial.pop(0)
+            if genome.key not in self._keys:
+                return Individual(self._next_id, genome, (), "seeded")
+        if self._next_id >= self._random and len(self.population) >= 2:
+            for _ in range(_TRIES):
+                child, parents, origin = self._child(rng)
+                child = self.space.repair(child, rng)
+                if child.key not in self._keys:
+                    return Individual(self._next_id, child, parents, origin)
+        return Individual(self._next_id, self._fresh(rng), (), "random")
+
+    def _child(self, rng: np.random.Generator) -> tuple[Genome, tuple[int, ...], str]:
+        origin = self.rates.draw(rng, 1)[0]
+        first = tournament(self.population, rng, self._tournament_size).individual
+        if origin in self._crossovers:
+            second = tournament(self.population, rng, self._tournament_size).individual
+            child = self._crossovers[origin][0](first.genome, second.genome, self.space, rng)
+            return child, (first.id, second.id), origin
+        return self._mutations[origin][0](first.genome, self.space, rng), (first.id,), origin
+
+    def _fresh(self, rng: np.random.Generator) -> Genome:
+        """Return a random network that was not asked for before."""
+        if self.space.size <= len(self._keys):
+            raise SpaceExhausted(f"all {len(self._keys)} networks of the search space have been asked for")
+        for _ in range(_DRAWS):
+            genome = self.space.sample(rng)
+            if genome.key not in self._keys:
+                return genome
+        raise SpaceExhausted(f"no new network in {_DRAWS} draws; {len(self._keys)} have been asked for")

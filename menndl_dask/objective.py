@@ -1,0 +1,91 @@
+"""Objectives and hard constraints: what a search compares. Pure.
+
+``fitness`` is maximised. Every other objective names a cost or a metric of the result and is minimised.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from menndl_dask.errors import UserError
+from menndl_dask.result import Result
+
+FITNESS = "fitness"
+_LIMIT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A hard constraint on a cost, a metric or the fitness.
+
+    >>> Limit.parse("latency_ms <= 2").violation(Result(fitness=0.9, costs={"latency_ms": 3.0}))
+    0.5
+    """
+
+    name: str
+    bound: float
+    upper: bool = True
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a constraint such as ``latency_ms <= 2``; raises `UserError` where it cannot be read."""
+        match = _LIMIT.fullmatch(text)
+        try:
+            name, sign, bound = match.groups() if match else ("", "", "nothing")
+            return cls(name, float(bound), sign == "<=")
+        except ValueError:
+            raise UserError(f"constraint: expected NAME <= NUMBER or NAME >= NUMBER, got {text!r}") from None
+
+    def violation(self, result: Result) -> float:
+        """Return by what share of the bound it is broken: 0 if it is kept, 1 if the value is missing."""
+        value = measured(result, self.name)
+        if value is None:
+            return 1.0
+        excess = value - self.bound if self.upper else self.bound - value
+        return max(0.0, excess) / max(abs(self.bound), 1e-12)
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What a search compares.
+
+    Parameters
+    ----------
+    names
+        ``fitness``, and costs or metrics to be minimised.
+    limits
+        Hard constraints: a result that breaks one stands behind all that keep them.
+    """
+
+    names: tuple[str, ...] = (FITNESS,)
+    limits: tuple[Limit, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names or len(set(self.names)) != len(self.names):
+            raise UserError(f"objectives: expected one or more different names, got {self.names!r}")
+
+    @classmethod
+    def of(cls, names: Sequence[str], constraints: Sequence[str] = ()) -> Self:
+        """Read objectives and constraints from words."""
+        return cls(tuple(names), tuple(Limit.parse(text) for text in constraints))
+
+    def values(self, result: Result) -> tuple[float, ...] | None:
+        """Return one number for each objective, larger is better; nothing where the result lacks one or failed."""
+        found = [measured(result, name) for name in self.names]
+        if not result.succeeded or any(v is None for v in found):
+            return None
+        return tuple(v if n == FITNESS else -v for n, v in zip(self.names, found, strict=True) if v is not None)
+
+    def violation(self, result: Result) -> float:
+        """Return by how much the constraints are broken, all together; 0 if they are kept."""
+        return sum(limit.violation(result) for limit in self.limits)
+
+
+def measured(result: Result, name: str) -> float | None:
+    """Return the fitness, cost or metric of that name, if it was measured and is a finite number."""
+    value = result.fitness if name == FITNESS else result.costs.get(name, result.metrics.get(name))
+    return value if value is not None and math.isfinite(value) else None

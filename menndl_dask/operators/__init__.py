@@ -1,0 +1,1 @@
+"""Genetic operators: selection, crossover and mutation, one file each. Pure."""

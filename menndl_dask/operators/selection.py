@@ -1,0 +1,49 @@
+"""Selection: who becomes a parent, and who lives on. Pure.
+
+Survival is a selection too: `elitist`, `ageing` and `pareto` take members and a capacity, and are interchangeable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from menndl_dask.population import Member, Population, standing
+
+
+def tournament(population: Population, rng: np.random.Generator, size: int = 3) -> Member:
+    """Return the best of `size` members drawn at random, with replacement.
+
+    Raises
+    ------
+    ValueError
+        If nobody is alive.
+    """
+    if not population.members:
+        raise ValueError("tournament: expected a population with members, got an empty one")
+    drawn = rng.integers(len(population.members), size=size)
+    places = population.standing
+    return population.members[min((int(i) for i in drawn), key=places.__getitem__)]
+
+
+def elitist(members: Sequence[Member], capacity: int) -> list[Member]:
+    """Let the best live on; members keep their order.
+
+    With several objectives these are the best by Pareto rank and crowding distance, as in NSGA-II.
+    """
+    places = standing(members)
+    return [m for m, place in zip(members, places, strict=True) if place < capacity]
+
+
+def ageing(members: Sequence[Member], capacity: int) -> list[Member]:
+    """Let the youngest live on: regularised evolution (Real et al. 2019, doi:10.1609/aaai.v33i01.33014780)."""
+    return list(members[-capacity:])
+
+
+def cautious_ageing(members: Sequence[Member], capacity: int) -> list[Member]:
+    """Let the youngest live on, and the best quarter however old it is."""
+    places = standing(members)
+    elite = {i for i, place in enumerate(places) if place < max(1, capacity // 4)}
+    young = [i for i in range(len(members)) if i not in elite][-(capacity - len(elite)) :]
+    return [members[i] for i in sorted({*elite, *young})]
