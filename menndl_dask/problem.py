@@ -97,7 +97,8 @@ class Facts:
     label_mean, label_variance
         For regression: of each value to predict, over the training split.
     constant_fitness
-        Fitness on the validation split of the best predictor that ignores the image.
+        Fitness on the validation split of the best predictor that ignores the image; nothing where the metric is
+        not one of ours, so that it is unknown before Keras runs.
     fingerprint
         Hash of the data's metadata and of a sample of its values.
     """
@@ -111,7 +112,7 @@ class Facts:
     variance: tuple[tuple[float, ...], ...] = ()
     label_mean: tuple[float, ...] = ()
     label_variance: tuple[float, ...] = ()
-    constant_fitness: float = 0.0
+    constant_fitness: float | None = None
     fingerprint: str = ""
 
 

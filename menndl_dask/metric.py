@@ -1,0 +1,206 @@
+"""The measures of fitness that need no framework, and what a predictor that ignores the image scores. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from menndl_dask.errors import DataError, UserError
+from menndl_dask.moments import Moments
+from menndl_dask.problem import Problem
+
+BUILT_IN: Mapping[str, str] = {
+    "accuracy": "max",
+    "balanced_accuracy": "max",
+    "mean_iou": "max",
+    "mean_dice": "max",
+    "r2": "max",
+    "mean_squared_error": "min",
+    "mean_absolute_error": "min",
+}
+"""The measures and whether a larger (``max``) or a smaller (``min``) value is better."""
+
+_OF_VALUES = ("r2", "mean_squared_error", "mean_absolute_error")
+
+
+class Measure:
+    """A measure of predictions, gathered batch by batch in constant memory.
+
+    ``accuracy`` is the share of right samples or pixels; ``balanced_accuracy`` the mean recall of the classes that occur in
+    the labels; ``mean_iou`` (intersection over union, Jaccard) and ``mean_dice`` are means over the classes that occur in
+    labels or predictions. ``r2`` (coefficient of determination), ``mean_squared_error`` and
+    ``mean_absolute_error`` are means over the values to predict; ``r2`` of a value that never varies is 1 for a perfect
+    prediction and 0 for any other.
+
+    Parameters
+    ----------
+    name
+        A key of `BUILT_IN`.
+    outputs
+        Number of classes, or of values to predict.
+    ignore
+        Class label that counts for nothing.
+
+    Examples
+    --------
+    >>> measure = Measure("mean_iou", outputs=2, ignore=255)
+    >>> measure.update([0, 1, 1, 255], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
+    >>> measure.value()
+    0.5
+    """
+
+    def __init__(self, name: str, *, outputs: int, ignore: int | None = None) -> None:
+        if name not in BUILT_IN:
+            raise UserError(f"metric: expected one of {', '.join(BUILT_IN)}, got {name!r}")
+        self.name = name
+        self._tally: _ClassTally | _ValueTally = (
+            _ValueTally(outputs) if name in _OF_VALUES else _ClassTally(outputs, ignore)
+        )
+
+    def update(self, labels: ArrayLike, predictions: ArrayLike, times: ArrayLike | None = None) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        labels
+            Class numbers ``(sample, …)``, or values ``(sample, value)``.
+        predictions
+            Class probabilities ``(sample, …, class)`` or values ``(sample, value)``.
+        times
+            How often each label counts; once by default.
+        """
+        self._tally.update(np.asarray(labels), np.asarray(predictions), None if times is None else np.asarray(times))
+
+    def value(self) -> float:
+        """Return the measure of all batches; NaN where nothing was labelled or a prediction was NaN."""
+        return float(getattr(self._tally, self.name)())
+
+
+class _ClassTally:
+    """Hits, labels and predictions of each class: all that the measures of classes need."""
+
+    def __init__(self, outputs: int, ignore: int | None) -> None:
+        self.ignore = ignore
+        self.hits, self.labels, self.predicted = np.zeros((3, outputs))
+        self.broken = False
+
+    def update(self, labels: NDArray[Any], predictions: NDArray[Any], times: NDArray[Any] | None) -> None:
+        outputs = len(self.hits)
+        if predictions.shape != (*labels.shape, outputs):
+            expected = (*labels.shape, outputs)
+            raise DataError(f"metric: expected predictions of shape {expected}, got {predictions.shape}")
+        self.broken |= bool(np.isnan(predictions).any())
+        flat, found = labels.reshape(-1), predictions.argmax(axis=-1).reshape(-1)
+        weight = np.ones(len(flat)) if times is None else np.broadcast_to(times, labels.shape).reshape(-1)
+        if self.ignore is not None:
+            kept = flat != self.ignore
+            flat, found, weight = flat[kept], found[kept], weight[kept]
+        if len(flat) and not (0 <= flat.min() and flat.max() < outputs):
+            raise DataError(f"metric: expected labels from 0 to {outputs - 1}, got {flat.min()} to {flat.max()}")
+        self.labels += np.bincount(flat, weight, outputs)
+        self.predicted += np.bincount(found, weight, outputs)
+        right = flat == found
+        self.hits += np.bincount(flat[right], weight[right], outputs)
+
+    def _mean(self, part: NDArray[Any], whole: NDArray[Any]) -> float:
+        occurs = whole > 0
+        if self.broken or not self.labels.any():
+            return math.nan
+        return float(np.mean(part[occurs] / whole[occurs]))
+
+    def accuracy(self) -> float:
+        return self._mean(self.hits.sum(keepdims=True), self.labels.sum(keepdims=True))
+
+    def balanced_accuracy(self) -> float:
+        return self._mean(self.hits, self.labels)
+
+    def mean_iou(self) -> float:
+        return self._mean(self.hits, self.labels + self.predicted - self.hits)
+
+    def mean_dice(self) -> float:
+        return self._mean(2 * self.hits, self.labels + self.predicted)
+
+
+class _ValueTally:
+    """Errors of each value to predict, and the spread of its labels."""
+
+    def __init__(self, outputs: int) -> None:
+        self.spread = Moments(outputs)
+        self.count = 0
+        self.squared, self.absolute = np.zeros((2, outputs))
+
+    def update(self, labels: NDArray[Any], predictions: NDArray[Any], times: NDArray[Any] | None) -> None:
+        outputs = len(self.spread.count)
+        truth = labels.reshape(len(labels), -1).astype(np.float64)
+        guess = predictions.reshape(len(predictions), -1).astype(np.float64)
+        if truth.shape != guess.shape or truth.shape[1] != outputs:
+            raise DataError(f"metric: expected predictions of shape {(len(labels), outputs)}, got {predictions.shape}")
+        if times is not None:
+            truth, guess = (np.repeat(v, times, axis=0) for v in (truth, guess))
+        self.spread.update(truth)
+        self.count += len(truth)
+        self.squared += np.square(guess - truth).sum(axis=0)
+        self.absolute += np.abs(guess - truth).sum(axis=0)
+
+    def mean_squared_error(self) -> float:
+        return float(np.mean(self.squared / self.count)) if self.count else math.nan
+
+    def mean_absolute_error(self) -> float:
+        return float(np.mean(self.absolute / self.count)) if self.count else math.nan
+
+    def r2(self) -> float:
+        if not self.count:
+            return math.nan
+        squared, whole = self.squared, self.spread.squares
+        unvaried = np.where(squared > 0, 0.0, 1.0)
+        explained = 1.0 - squared / np.where(whole > 0, whole, 1.0)
+        return float(np.mean(np.where((whole > 0) | np.isnan(squared), explained, unvaried)))
+
+
+def suits(metric: str, task: str) -> bool:
+    """Return whether a measure of ours can judge a task; a metric that is not ours always may.
+
+    >>> suits("r2", "regression"), suits("accuracy", "regression"), suits("my_module:score", "regression")
+    (True, False, True)
+    """
+    return metric not in BUILT_IN or (metric in _OF_VALUES) == (task == "regression")
+
+
+def to_fitness(problem: Problem, value: float) -> float:
+    """Return the fitness, larger is better, of a value of the problem's metric."""
+    return value if problem.metric_mode == "max" else -value
+
+
+def constant_prediction(problem: Problem) -> NDArray[np.float64]:
+    """Return what a predictor that ignores the image says: the training split's class frequencies or label mean."""
+    if problem.task == "regression":
+        return np.asarray(problem.facts.label_mean, dtype=np.float64)
+    counts = np.asarray(problem.facts.class_counts, dtype=np.float64)
+    frequencies: NDArray[np.float64] = counts / max(float(counts.sum()), 1.0)
+    return frequencies
+
+
+def constant_fitness(problem: Problem, labels: ArrayLike, times: ArrayLike | None = None) -> float | None:
+    """Return the fitness of `constant_prediction`; nothing where the metric is not one of ours.
+
+    Parameters
+    ----------
+    problem
+        With the class counts or the label mean of the training split.
+    labels
+        Labels of the validation split; for classes ``arange(classes)`` with their counts as `times` will do.
+    times
+        How often each label counts.
+    """
+    if problem.metric_name not in BUILT_IN:
+        return None
+    truth = np.asarray(labels)
+    constant = constant_prediction(problem)
+    shape = truth.shape if problem.task == "regression" else (*truth.shape, len(constant))
+    measure = Measure(problem.metric_name, outputs=problem.facts.outputs, ignore=problem.ignore)
+    measure.update(truth, np.broadcast_to(constant, shape), times)
+    return to_fitness(problem, measure.value())
