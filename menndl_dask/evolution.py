@@ -13,6 +13,7 @@ from typing import Protocol, overload
 
 import numpy as np
 
+from menndl_dask.census import every_genome
 from menndl_dask.errors import MenndlError, UserError
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
@@ -27,10 +28,10 @@ from menndl_dask.space import SearchSpace
 
 _TRIES = 60  # children bred in vain before a network is drawn at random
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
-_COUNTABLE = 200_000  # size up to which a space is searched through for what is left
+_COUNTABLE = 20_000  # size up to which a space is searched through for what is left
 
 
-class SpaceExhausted(MenndlError):
+class SpaceExhausted(MenndlError):  # noqa: N818 – the end of a search, not a mistake
     """Every network of the space has been asked for, or no new one can be found."""
 
 
@@ -70,7 +71,8 @@ class Evolution:
     constraints
         Hard constraints such as ``latency_ms <= 2``.
     initial
-        Networks to begin with, such as those of an earlier run or encoded Keras models.
+        Networks to begin with, such as those of an earlier run or encoded Keras models; brought into the space
+        where they do not fit.
     random
         Number of random networks before children are bred.
     capacity
@@ -228,6 +230,7 @@ class Evolution:
     def _bred(self, rng: np.random.Generator) -> Individual:
         while self._initial:
             genome = self._initial.pop(0)
+            genome = self.space.repair(genome, rng)
             if genome.key not in self._keys:
                 return Individual(self._next_id, genome, (), "seeded")
         if self._next_id >= self._random and len(self.population) >= 2:
@@ -252,7 +255,16 @@ class Evolution:
         if self.space.size <= len(self._keys):
             raise SpaceExhausted(f"all {len(self._keys)} networks of the search space have been asked for")
         for _ in range(_DRAWS):
-            genome = self.space.sample(rng)
+            try:
+                genome = self.space.sample(rng)
+            except UserError:
+                if not self._keys:
+                    raise
+                break  # constraints leave so little that drawing finds nothing
             if genome.key not in self._keys:
                 return genome
-        raise SpaceExhausted(f"no new network in {_DRAWS} draws; {len(self._keys)} have been asked for")
+        if self.space.size <= _COUNTABLE:
+            left = [genome for genome in every_genome(self.space) if genome.key not in self._keys]
+            if left:
+                return left[rng.integers(len(left))]
+        raise SpaceExhausted(f"no new network is found; {len(self._keys)} have been asked for")

@@ -5,7 +5,7 @@ Where the variable part is made of layers, editing keeps what the other layers r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self, cast
@@ -114,13 +114,11 @@ class Body:
         return cast(tuple[Layer, ...], self.genes)
 
 
-@lru_cache(maxsize=1024)
 def mutable(space: SearchSpace, kind: type[Gene]) -> tuple[tuple[str, Domain], ...]:
     """Return the fields of a gene kind that can take more than one value, with their domains."""
-    return tuple((name, domain) for name, domain in space.domains(kind).items() if domain.size > 1)
+    return _mutable(space, cast(Hashable, kind))
 
 
-@lru_cache(maxsize=1024)
 def width(space: SearchSpace, kind: type[Gene]) -> tuple[str, Integer] | None:
     """Return the field that says how wide a layer is: its first integer that is spaced evenly in ratio."""
     return next(((n, d) for n, d in mutable(space, kind) if isinstance(d, Integer) and d.log), None)
@@ -131,3 +129,9 @@ def carried_over(gene: Gene, old: Gene) -> Gene:
     if isinstance(gene, Layer) and isinstance(old, Layer):
         return gene.replaced(inputs=old.inputs, join=old.join)
     return gene
+
+
+@lru_cache(maxsize=1024)
+def _mutable(space: SearchSpace, kind: Hashable) -> tuple[tuple[str, Domain], ...]:
+    domains = space.domains(cast(type[Gene], kind))
+    return tuple((name, domain) for name, domain in domains.items() if domain.size > 1)

@@ -72,12 +72,12 @@ def transplant(first: Genome, second: Genome, space: SearchSpace, rng: np.random
     n, m = len(body.genes), len(other.genes)
     if min(n, m) < 2:
         return first
-    size = int(rng.integers(1, min(6, m) + 1))
+    size = int(rng.integers(1, min(6, m, space.maximum - 1) + 1))
     start = int(rng.integers(m - size + 1))
     block, sources = other.cut(start, start + size)
-    place = min(n, max(0, round(start / m * n + rng.normal(0.0, 1.5))))
-    taken = int(rng.integers(0, size + 2))
-    taken = max(taken, n + size - space.maximum)
+    needed = max(0, n + size - space.maximum)
+    place = min(n - needed, max(0, round(start / m * n + rng.normal(0.0, 1.5))))
+    taken = max(needed, int(rng.integers(0, size + 2)))
     for _ in range(min(taken, n - place, n - 1)):
         body = body.removed(place)
     return body.inserted(place, block, sources).genome()

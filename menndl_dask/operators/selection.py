@@ -45,5 +45,6 @@ def cautious_ageing(members: Sequence[Member], capacity: int) -> list[Member]:
     """Let the youngest live on, and the best quarter however old it is."""
     places = standing(members)
     elite = {i for i, place in enumerate(places) if place < max(1, capacity // 4)}
-    young = [i for i in range(len(members)) if i not in elite][-(capacity - len(elite)) :]
+    others = [i for i in range(len(members)) if i not in elite]
+    young = others[max(0, len(others) - (capacity - len(elite))) :]
     return [members[i] for i in sorted({*elite, *young})]

@@ -1,0 +1,263 @@
+"""Evolution: what it asks for, and what it learns from what it is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from menndl_dask.errors import UserError
+from menndl_dask.evolution import Evolution, SpaceExhausted
+from menndl_dask.genome import Genome
+from menndl_dask.individual import Individual
+from menndl_dask.layer import Convolution, FullyConnected, Training
+from menndl_dask.result import FAILURES, Result
+from menndl_dask.space import SearchSpace
+from tests.spaces import SPACES, Edge, Step, toy_result
+
+SEEDS = st.integers(0, 2**32 - 1)
+NAMES = st.sampled_from(sorted(SPACES))
+
+
+def driven(evolution: Evolution, evaluations: int, workers: int, seed: int = 0) -> list[Individual]:
+    """Ask and tell with so many in flight, results coming home in a random order; return all that was asked."""
+    rng = np.random.default_rng(seed)
+    asked: list[Individual] = []
+    flying: list[Individual] = []
+    while len(asked) < evaluations or flying:
+        while len(flying) < workers and len(asked) < evaluations:
+            individual = evolution.ask()
+            asked.append(individual)
+            flying.append(individual)
+        home = flying.pop(int(rng.integers(len(flying))))
+        evolution.tell(home, toy_result(home))
+    return asked
+
+
+def fingerprint(asked: list[Individual]) -> list[tuple[int, str, tuple[int, ...], str]]:
+    return [(i.id, i.genome.key, i.parents, i.origin) for i in asked]
+
+
+@settings(max_examples=15)
+@given(SEEDS, NAMES.filter(lambda name: "slot" not in name), st.sampled_from([1, 4, 16]))
+def test_everything_asked_is_in_the_space_numbered_and_asked_once(seed: int, name: str, workers: int) -> None:
+    asked = driven(Evolution(SPACES[name], seed=seed), 60, workers, seed)
+    assert [i.id for i in asked] == list(range(60))
+    assert len({i.genome.key for i in asked}) == 60
+    assert all(SPACES[name].violation(i.genome) is None for i in asked)
+
+
+@settings(max_examples=10)
+@given(SEEDS, NAMES.filter(lambda name: name != "slots"))
+def test_a_failed_evaluation_never_becomes_a_parent(seed: int, name: str) -> None:
+    asked = driven(Evolution(SPACES[name], seed=seed), 80, 4, seed)
+    failed = {i.id for i in asked if not toy_result(i).succeeded}
+    assert not failed & {parent for i in asked for parent in i.parents}
+    assert {parent for i in asked for parent in i.parents}
+
+
+@pytest.mark.parametrize("name", ["slots", "a sequence after a prefix", "classes of images"])
+def test_the_same_seed_and_order_of_results_give_the_same_children(name: str) -> None:
+    runs = [fingerprint(driven(Evolution(SPACES[name], seed=3), 70, 4)) for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert runs[0] != fingerprint(driven(Evolution(SPACES[name], seed=4), 70, 4))
+
+
+def test_another_process_with_another_hash_seed_breeds_the_same_children() -> None:
+    here = fingerprint(driven(Evolution(SPACES["a sequence"], seed=5), 60, 4))
+    script = (
+        "from tests.test_evolution import *\n"
+        "print(fingerprint(driven(Evolution(SPACES['a sequence'], seed=5), 60, 4)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONHASHSEED": "77"}
+    there = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert there.stdout.strip() == repr(here)
+
+
+@pytest.mark.parametrize("name", ["slots", "a sequence", "pixels of images"])
+@pytest.mark.parametrize("stop", [0, 1, 17, 45])
+def test_a_replayed_journal_carries_on_with_the_same_children(name: str, stop: int) -> None:
+    space = SPACES[name]
+    first, journal = Evolution(space, seed=2), []
+    rng = np.random.default_rng(0)
+    flying: list[Individual] = []
+    after: list[Individual] = []
+    for turn in range(70):
+        while len(flying) < 5:
+            flying.append(first.ask())
+            journal.append(("asked", flying[-1], None))
+        if turn == stop:
+            second, recalled = Evolution(space, seed=2), list(journal)
+        home = flying.pop(int(rng.integers(5)))
+        first.tell(home, toy_result(home))
+        journal.append(("told", home, toy_result(home)))
+    for _, individual, result in recalled:
+        second.recall(individual) if result is None else second.tell(individual, result)
+    for event, individual, result in journal[len(recalled) :]:
+        if event == "asked":
+            after.append(second.ask())
+            assert fingerprint(after[-1:]) == fingerprint([individual])
+        else:
+            second.tell(individual, result)
+    assert after
+    assert second.best()[0].id == first.best()[0].id
+
+
+def test_a_list_of_individuals_is_what_single_asks_give() -> None:
+    one, many = Evolution(SPACES["slots"], seed=1), Evolution(SPACES["slots"], seed=1)
+    assert fingerprint(many.ask(5)) == fingerprint([one.ask() for _ in range(5)])
+
+
+def test_when_every_network_was_asked_for_the_space_is_exhausted() -> None:
+    evolution = Evolution(SearchSpace.slots([Edge] * 2))
+    asked = evolution.ask(20)
+    for individual in asked:
+        evolution.tell(individual, toy_result(individual))
+    rest = evolution.ask(20)
+    assert len({i.genome.key for i in (*asked, *rest)}) == 25
+    assert len(rest) == 5  # a shorter list than wanted
+    with pytest.raises(SpaceExhausted, match="all 25 networks"):
+        evolution.ask()
+
+
+def test_the_last_networks_of_a_constrained_space_are_found_and_then_it_is_exhausted() -> None:
+    def few(genome: Genome) -> str | None:
+        used = sum(getattr(g, "operation", "none") != "none" for g in genome.genes)
+        return None if used <= 1 else "more than one operation"
+
+    evolution = Evolution(SearchSpace.slots([Edge] * 4, constraints=[few]))
+    keys = set()
+    for _ in range(1 + 4 * 4):
+        individual = evolution.ask()
+        keys.add(individual.genome.key)
+        evolution.tell(individual, toy_result(individual))
+    assert len(keys) == 1 + 4 * 4
+    with pytest.raises(SpaceExhausted):
+        evolution.ask()
+
+
+def test_the_first_population_is_diverse() -> None:
+    slots = [i.genome.genes for i in Evolution(SPACES["slots"], seed=1).ask(20)]
+    assert all(len({genes[place] for genes in slots}) == 5 for place in range(6))
+    images = [i.genome for i in Evolution(SPACES["classes of images"], seed=1).ask(20)]
+    assert len({len(genome) for genome in images}) >= 5
+    assert len({type(g) for genome in images for g in genome.genes}) >= 6
+
+
+def test_existing_networks_begin_the_search() -> None:
+    networks = [Genome((Step(16), Step(32))), Genome((Step(8),) * 3)]
+    evolution = Evolution(SPACES["a sequence"], initial=[*networks, networks[0]])
+    asked = evolution.ask(3)
+    assert [i.genome for i in asked[:2]] == networks
+    assert [i.origin for i in asked] == ["seeded", "seeded", "random"]
+
+
+def test_an_existing_network_that_does_not_fit_is_brought_into_the_space() -> None:
+    space = SPACES["images of two views"]
+    evolution = Evolution(space, initial=[Genome((Convolution(20), FullyConnected(50)))])
+    individual = evolution.ask()
+    assert space.violation(individual.genome) is None
+    assert isinstance(individual.genome.genes[0], Training)
+    assert individual.origin == "seeded"
+
+
+def test_a_run_whose_every_network_fails_ends_with_a_diagnosis() -> None:
+    evolution = Evolution(SPACES["a sequence"], seed=0)
+    for number in range(60):
+        individual = evolution.ask()
+        evolution.tell(individual, Result.failed("diverged" if number % 3 else "no_learning", "made up"))
+    said = evolution.diagnosis()
+    assert said is not None
+    assert "all 60 networks failed: 40 × diverged" in said
+    assert FAILURES["no_learning"] in said
+    assert "look at the data first" in said
+    with pytest.raises(UserError, match="all 60 networks failed"):
+        evolution.best()
+    assert evolution.front() == []
+
+
+def test_one_success_is_no_reason_for_a_diagnosis() -> None:
+    evolution = Evolution(SPACES["slots"])
+    evolution.tell(evolution.ask(), Result.failed("killed"))
+    evolution.tell(evolution.ask(), Result(0.5))
+    assert evolution.diagnosis() is None
+    assert evolution.best()[1].fitness == 0.5
+
+
+def test_before_any_result_there_is_no_best_and_no_diagnosis() -> None:
+    evolution = Evolution(SPACES["slots"])
+    assert evolution.diagnosis() is None
+    with pytest.raises(UserError, match="no network has been evaluated yet"):
+        evolution.best()
+
+
+def test_a_result_told_twice_counts_once() -> None:
+    evolution = Evolution(SPACES["slots"])
+    individual = evolution.ask()
+    evolution.tell(individual, Result(0.5))
+    evolution.tell(individual, Result(0.9))
+    assert evolution.best()[1].fitness == 0.5
+    assert len(evolution.population) == 1
+
+
+def test_a_stranger_can_be_told() -> None:
+    evolution = Evolution(SPACES["slots"])
+    evolution.tell(Individual(7, Genome((Edge("conv3"),) * 6)), Result(0.7))
+    assert evolution.best()[0].id == 7
+    assert evolution.ask().id == 8
+
+
+def test_a_hard_constraint_comes_before_fitness() -> None:
+    evolution = Evolution(SPACES["slots"], constraints=["latency_ms <= 2"])
+    first, second, third = evolution.ask(3)
+    evolution.tell(first, Result(0.9, costs={"latency_ms": 3.0}))
+    evolution.tell(second, Result(0.5, costs={"latency_ms": 1.0}))
+    evolution.tell(third, Result(0.8))  # not measured: not known to be kept
+    assert evolution.best()[0].id == second.id
+    assert [i.id for i, _ in evolution.front()] == [second.id]
+
+
+def test_the_front_holds_what_no_other_beats_in_all_objectives() -> None:
+    evolution = Evolution(SPACES["slots"], objectives=["fitness", "parameters"])
+    values = [(0.5, 10.0), (0.9, 100.0), (0.4, 50.0), (0.6, 20.0), (0.7, 20.0)]
+    for individual, (fitness, parameters) in zip(evolution.ask(5), values, strict=True):
+        evolution.tell(individual, Result(fitness, costs={"parameters": parameters}))
+    assert [result.fitness for _, result in evolution.front()] == [0.9, 0.7, 0.5]
+    assert evolution.best()[1].fitness == 0.9
+
+
+def test_a_result_without_an_objective_counts_as_a_failure() -> None:
+    evolution = Evolution(SPACES["slots"], objectives=["fitness", "latency_ms"])
+    evolution.tell(evolution.ask(), Result(0.5))
+    assert len(evolution.population) == 0
+    assert "an objective is missing" in str(evolution.diagnosis())
+
+
+def test_bad_objectives_and_constraints_are_refused_in_words() -> None:
+    with pytest.raises(UserError, match="one or more different names"):
+        Evolution(SPACES["slots"], objectives=[])
+    with pytest.raises(UserError, match="expected NAME <= NUMBER or NAME >= NUMBER, got 'latency < two'"):
+        Evolution(SPACES["slots"], constraints=["latency < two"])
+
+
+def test_evolution_finds_better_networks_than_chance() -> None:
+    space = SearchSpace.slots([Edge] * 12)
+
+    def score(genome: Genome) -> float:
+        return sum(1.0 for g in genome.genes if isinstance(g, Edge) and g.operation == "conv3")
+
+    rng = np.random.default_rng(0)
+    chance = max(score(space.sample(rng)) for _ in range(150))
+    evolution = Evolution(space, seed=1)
+    for _ in range(150):
+        individual = evolution.ask()
+        evolution.tell(individual, Result(score(individual.genome)))
+    assert evolution.best()[1].fitness is not None
+    assert evolution.best()[1].fitness > chance + 2
