@@ -2,8 +2,8 @@
 
 Drawing every gene blindly gives mostly networks that learn nothing (about half of those that MENNDL
 evaluated on one physics data set). So random networks are put together from motifs: plain, residual and
-parallel convolutions, stages that halve the image and widen, a U for dense prediction. Every field that a motif does not decide is
-drawn from its domain, and evolution is free to leave the motifs.
+parallel convolutions, stages that halve the image and widen, a U for dense prediction. Every field that a
+motif does not decide is drawn from its domain, and evolution is free to leave the motifs.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Drawing:
     style: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.width = int(round(8 * 2 ** self.rng.uniform(0, 2.5)))
+        self.width = round(8 * 2 ** self.rng.uniform(0, 2.5))
         self.style = {
             "activation": _ACTIVATIONS[self.rng.integers(len(_ACTIVATIONS))],
             "normalisation": "batch" if self.rng.random() < 0.6 else "none",
@@ -80,7 +80,7 @@ class _Drawing:
         if genes.SeparableConvolution in self.drawers and self.rng.random() < 0.15:
             kind = genes.SeparableConvolution
         style = self.style if self.rng.random() < 0.8 else {}
-        varied = int(round(self.width * 2 ** self.rng.normal(0, 0.2)))
+        varied = round(self.width * 2 ** self.rng.normal(0, 0.2))
         given = {"kernels": max(4, varied), "stride": (1,), "padding": "same", **style, **fields}
         if self.rng.random() < 0.8:
             given.setdefault("dilation", (1,))
@@ -111,7 +111,7 @@ class _Drawing:
             tip = self.add(genes.Pooling, size=(2,), stride=(2,), padding="same")
         else:
             tip = self.convolve(stride=(2,), dilation=(1,))
-        self.width = int(round(self.width * self.rng.choice([1.0, 1.5, 2.0])))
+        self.width = round(self.width * self.rng.choice([1.0, 1.5, 2.0]))
         return tip
 
     def block(self, room: int) -> None:
@@ -135,7 +135,7 @@ class _Drawing:
         if len(views) > 1:
             self.add(genes.Activation, *ends, function="linear")
         for i in range(tail):
-            units = int(round(16 * 2 ** self.rng.uniform(0, 4)))
+            units = round(16 * 2 ** self.rng.uniform(0, 4))
             self.add(genes.FullyConnected, units=units, **self.style)
             if i == 0 and self.rng.random() < 0.4:
                 self.add(genes.Dropout)
@@ -178,7 +178,7 @@ class _Drawing:
             skips.append(self.convolve() if self.rng.random() < 0.5 else len(self.layers) - 1)
             widths.append(self.width)
             self.add(genes.Pooling, size=(2,), stride=(2,), padding="same")
-            self.width = int(round(self.width * self.rng.choice([1.0, 1.5, 2.0])))
+            self.width = round(self.width * self.rng.choice([1.0, 1.5, 2.0]))
         self.convolve()
         for skip, width in zip(reversed(skips), reversed(widths), strict=True):
             self.width = width

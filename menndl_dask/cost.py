@@ -2,15 +2,15 @@
 
 Conventions. A multiplication and an addition are two FLOPs. Weights and biases are counted exactly; activations,
 pooling and normalisation with one FLOP a value and operation, which is small beside the weights. One training step
-costs each layer with weights three times its forward pass (gradients with respect to the input and to the weights cost one forward
-pass each), except that no layer needs the gradient with respect to the problem's images.
+costs each layer with weights three times its forward pass (gradients with respect to the input and to the weights
+cost one forward pass each), except that no layer needs the gradient with respect to the problem's images.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 
 from menndl_dask import layer as genes
@@ -142,26 +142,26 @@ def joined_shape(layer: Layer, given: Sequence[Shape]) -> Shape:
 
 @singledispatch
 def output_shape(layer: Layer, shape: Shape) -> Shape:
-    """Return the shape after a layer; one rule for each gene kind.
+    """Return the shape after a layer; one rule for each gene kind, a method of a kind of the user's own.
 
     Raises
     ------
     InfeasibleError
         If the layer cannot read a tensor of this shape.
     """
-    raise InfeasibleError(f"gene kind {type(layer).__name__} has no rule for its output shape")
+    return tuple(layer.output_shape(shape))
 
 
 @singledispatch
 def parameter_count(layer: Layer, shape: Shape) -> int:
-    """Return the number of weights of a layer that reads this shape; one rule for each gene kind with weights."""
-    return 0
+    """Return the number of weights of a layer that reads this shape; one rule for each gene kind."""
+    return layer.parameter_count(shape)
 
 
 @singledispatch
 def forward_flops(layer: Layer, shape: Shape) -> float:
-    """Return the FLOPs of a layer that reads one tensor of this shape; by default one for each value put out."""
-    return float(math.prod(output_shape(layer, shape)))
+    """Return the FLOPs of a layer that reads one tensor of this shape; one rule for each gene kind."""
+    return layer.forward_flops(shape)
 
 
 # --- shapes ---------------------------------------------------------------------------------------------------------
@@ -276,7 +276,10 @@ def _trailing(layer: genes.Weighted, channels: int) -> int:
     return channels * layer.bias + _normalisation_parameters(layer.normalisation, channels)
 
 
-def _area(layer: genes.Convolution | genes.DepthwiseConvolution | genes.SeparableConvolution | genes.TransposedConvolution, shape: Shape) -> int:
+def _area(
+    layer: genes.Convolution | genes.DepthwiseConvolution | genes.SeparableConvolution | genes.TransposedConvolution,
+    shape: Shape,
+) -> int:
     return math.prod(spread(layer.kernel_size, len(shape) - 1))
 
 
@@ -306,6 +309,16 @@ def _(layer: genes.FullyConnected, shape: Shape) -> int:
 @parameter_count.register
 def _(layer: genes.Normalisation, shape: Shape) -> int:
     return _normalisation_parameters(layer.method, shape[-1])
+
+
+@parameter_count.register(genes.Pooling)
+@parameter_count.register(genes.GlobalPooling)
+@parameter_count.register(genes.Upsampling)
+@parameter_count.register(genes.Flatten)
+@parameter_count.register(genes.Dropout)
+@parameter_count.register(genes.Activation)
+def _(layer: Layer, shape: Shape) -> int:
+    return 0
 
 
 # --- FLOPs ----------------------------------------------------------------------------------------------------------
@@ -369,6 +382,13 @@ def _(layer: genes.Flatten, shape: Shape) -> float:
     return 0.0
 
 
+@forward_flops.register(genes.Upsampling)
+@forward_flops.register(genes.Dropout)
+@forward_flops.register(genes.Activation)
+def _(layer: Layer, shape: Shape) -> float:
+    return float(math.prod(output_shape(layer, shape)))
+
+
 # --- network --------------------------------------------------------------------------------------------------------
 
 
@@ -398,10 +418,9 @@ def _head(problem: Problem, output: Shape, *, first: bool) -> list[LayerCost]:
     if len(output) > 1:
         pooling = genes.GlobalPooling("average")
         layers.append(_layer_cost(pooling, output, output[-1:], first=first))
-    softmax = "softmax" if problem.task == "classification" else "linear"
-    dense = genes.FullyConnected(outputs, activation=softmax)
-    layers.append(_layer_cost(dense, output[-1:], (outputs,), first=first))
-    return [_named("Head" if layer.shape == (outputs,) else layer.name, layer) for layer in layers]
+    # a softmax costs about what another activation costs, and regression scales its values instead
+    dense = genes.FullyConnected(outputs, activation="softmax")
+    return [*layers, replace(_layer_cost(dense, output[-1:], (outputs,), first=first), name="Head")]
 
 
 def _dense_head(size: Shape, output: Shape, outputs: int, *, first: bool) -> list[LayerCost]:
@@ -410,7 +429,7 @@ def _dense_head(size: Shape, output: Shape, outputs: int, *, first: bool) -> lis
     if any(n > m for n, m in zip(output, size, strict=False)):
         raise InfeasibleError(f"head: expected an image of at most {size} pixels, got {output[:-1]}")
     classes = genes.Convolution(outputs, (1,), activation="linear")
-    layers = [_named("Head", _layer_cost(classes, output, (*output[:-1], outputs), first=first))]
+    layers = [replace(_layer_cost(classes, output, (*output[:-1], outputs), first=first), name="Head")]
     factors = tuple(-(-m // n) for n, m in zip(output, size, strict=False))
     if max(factors) > 1:
         enlarged = tuple(n * f for n, f in zip(output, factors, strict=False))
@@ -419,9 +438,3 @@ def _dense_head(size: Shape, output: Shape, outputs: int, *, first: bool) -> lis
     values = math.prod(size) * outputs
     layers.append(LayerCost("Softmax", (*size, outputs), 0, values, 3.0 * values, _BYTES * values))
     return layers
-
-
-def _named(name: str, cost: LayerCost) -> LayerCost:
-    return LayerCost(
-        name, cost.shape, cost.parameters, cost.flops_forward, cost.flops_training, cost.activation_bytes
-    )

@@ -15,6 +15,7 @@ import keras
 from menndl_dask import layer as genes
 from menndl_dask.domain import compact
 from menndl_dask.errors import GenomeError
+from menndl_dask.gene import kinds_of_users
 from menndl_dask.genome import Genome, Layer
 from menndl_dask.topology import Sources
 
@@ -39,8 +40,8 @@ def encode(model: keras.Model) -> Genome:
     Parameters
     ----------
     model
-        A functional or sequential model of supported layers, that ends in a fully connected layer or a convolution of single
-        pixels (its head, which is not encoded).
+        A functional or sequential model of supported layers, that ends in a fully connected layer or a convolution of
+        single pixels (its head, which is not encoded).
 
     Returns
     -------
@@ -123,7 +124,11 @@ class _Walk:
             return
         if len(set(sources)) < len(sources):
             raise _unsupported(layer, "it reads the same layer twice")
-        self.layers.append(_gene(layer, len(sources)))
+        gene = _gene(layer, len(sources))
+        if gene.is_identity and len(sources) == 1:
+            self.seen[id(tensor)] = sources[0]
+            return
+        self.layers.append(gene)
         self.sources.append(sources)
         self.seen[id(tensor)] = len(self.layers) - 1
 
@@ -136,6 +141,9 @@ def _gene(layer: Any, inputs: int) -> Layer:
         return genes.Activation("linear")
     if inputs != 1:
         raise _unsupported(layer, "there is no gene for this kind of joining layers")
+    for kind in kinds_of_users():
+        if issubclass(kind, Layer) and (gene := kind.read(layer)) is not None:
+            return gene
     if type(layer) not in read.registry:  # a subclass does something else than its base
         raise _unsupported(layer, "there is no gene for this kind of layer")
     return read(layer)

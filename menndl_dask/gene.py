@@ -38,11 +38,11 @@ class Gene:
     @classmethod
     def domains(cls) -> Mapping[str, Domain]:
         """Return the domain of each field that has one, in the order of the fields."""
-        return _domains(cls)
+        return _domains(cls)  # type: ignore[arg-type]  # a class is hashable; python/mypy#11470
 
     def replaced(self, **changes: Any) -> Self:
         """Return the gene with some fields changed."""
-        return replace(self, **changes)  # type: ignore[type-var]
+        return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the gene as a plain dict that JSON and YAML can hold."""
@@ -65,7 +65,8 @@ class Gene:
             if name not in known:
                 raise GenomeError(f"{kind_name(kind)}: unknown field {name!r}{nearest(name, known)}")
             if name in domains and not domains[name].accepts(value):
-                raise GenomeError(f"{kind_name(kind)}: {name}: expected a value like those of {domains[name]}, got {value!r}")
+                expected = f"expected a value like those of {domains[name]}"
+                raise GenomeError(f"{kind_name(kind)}: {name}: {expected}, got {value!r}")
         gene = kind(**values)
         if not isinstance(gene, cls):
             raise GenomeError(f"expected a gene of kind {cls.__name__}, got {kind_name(kind)}")
@@ -74,9 +75,14 @@ class Gene:
 
 def kind_name(kind: type[Gene]) -> str:
     """Return the name of a gene kind in a dict: the bare name for our own, ``module:Name`` for a user's."""
-    if kind.__module__.split(".")[0] == __name__.split(".")[0]:
+    if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
         return kind.__name__
     return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def kinds_of_users() -> list[type[Gene]]:
+    """Return the gene kinds that are not the package's own, in the order in which they were defined."""
+    return [kind for name, kind in _KINDS.items() if ":" in name]
 
 
 def find_kind(name: str) -> type[Gene]:
@@ -88,7 +94,7 @@ def find_kind(name: str) -> type[Gene]:
         If there is no such kind.
     """
     if name not in _KINDS:
-        module = name.split(":")[0] if ":" in name else "menndl_dask.layer"
+        module = name.partition(":")[0] if ":" in name else "menndl_dask.layer"
         try:
             importlib.import_module(module)
         except ImportError as error:

@@ -70,7 +70,11 @@ class ImageRules:
         return cls(problem, *limits, kinds=(*_kinds(problem), *extra), ranges=merged)
 
     def sample(
-        self, draw: Callable[[type[Gene], np.random.Generator], Gene], minimum: int, maximum: int, rng: np.random.Generator
+        self,
+        draw: Callable[[type[Gene], np.random.Generator], Gene],
+        minimum: int,
+        maximum: int,
+        rng: np.random.Generator,
     ) -> Sequence[Layer]:
         """Draw the layers of a random, plausible network."""
         available = {kind: lambda r, k=kind: draw(k, r) for kind in self.kinds}
@@ -269,9 +273,9 @@ def _ranges(problem: Problem) -> dict[type[Gene], dict[str, Domain]]:
         own = {name: _suited(name, with_rank(domain, problem.rank), extent) for name, domain in kind.domains().items()}
         found[kind] = own
     if problem.task == "segmentation":
-        for kind in found:
-            if "padding" in found[kind]:
-                found[kind]["padding"] = Choice(("same",))
+        for ranges in found.values():
+            if "padding" in ranges:
+                ranges["padding"] = Choice(("same",))
     if problem.rank != 2 and genes.Upsampling in found:
         found[genes.Upsampling]["interpolation"] = Choice(("nearest",))
     return found

@@ -89,14 +89,14 @@ def test_shared_weights_have_no_gene() -> None:
     shared = keras.layers.Conv2D(4, 3, name="shared")
     joined = keras.layers.Concatenate()([shared(first), shared(second)])
     model = keras.Model([first, second], keras.layers.Dense(2)(keras.layers.Flatten()(joined)))
-    with pytest.raises(GenomeError, match="layer 'shared' .*used more than once"):
+    with pytest.raises(GenomeError, match=r"layer 'shared' .*used more than once"):
         encode(model)
 
 
 def test_a_model_without_a_head_is_refused() -> None:
     image = keras.Input((8, 8, 1))
     model = keras.Model(image, keras.layers.MaxPooling2D(name="last")(image))
-    with pytest.raises(GenomeError, match="layer 'last' .*expected the last layer to be Dense"):
+    with pytest.raises(GenomeError, match=r"layer 'last' .*expected the last layer to be Dense"):
         encode(model)
 
 
