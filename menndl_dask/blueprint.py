@@ -123,6 +123,8 @@ class _Drawing:
             self.branches()
         elif at < 0.36:
             self.add(genes.Dropout)
+        elif at < 0.5 and (own := [kind for kind in self.drawers if kind.__module__ != genes.__name__]):
+            self.add(own[self.rng.integers(len(own))])  # a kind of the user's own
         else:
             self.convolve()
 

@@ -14,9 +14,9 @@ from typing import Any
 import keras
 
 from menndl_dask import layer as genes
-from menndl_dask.cost import Shape, cost_of
+from menndl_dask.cost import Shape, cost_of, output_shape, parameter_count
 from menndl_dask.domain import spread
-from menndl_dask.errors import InfeasibleError
+from menndl_dask.errors import GenomeError
 from menndl_dask.genome import Genome, Layer
 from menndl_dask.problem import Problem
 
@@ -40,8 +40,8 @@ def decode(genome: Genome, problem: Problem, seed: int = 0) -> keras.Model:
     Returns
     -------
     keras.Model
-        Not compiled. Inputs are the problem's views, in order, as images of shape ``(batch, *spatial, channel)``. The output
-        is of shape ``(batch, class)`` or ``(batch, value)``, for segmentation ``(batch, *spatial, class)``.
+        Not compiled. Inputs are the problem's views, in order, as images of shape ``(batch, *spatial, channel)``. The
+        output is of shape ``(batch, class)`` or ``(batch, value)``, for segmentation ``(batch, *spatial, class)``.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def decode(genome: Genome, problem: Problem, seed: int = 0) -> keras.Model:
 
 @singledispatch
 def build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> Tensor:
-    """Build the Keras layers of one gene on a tensor; one rule for each gene kind.
+    """Build the Keras layers of one gene on a tensor; one rule for each gene kind, a method of a kind of the user's own.
 
     Parameters
     ----------
@@ -79,7 +79,21 @@ def build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> Tensor:
     seeds
         Returns the next seed for something random.
     """
-    raise InfeasibleError(f"gene kind {type(layer).__name__} has no rule for its Keras layer")
+    built = layer.build(tensor, name, seeds)
+    _check_rules(layer, tuple(tensor.shape[1:]), built)
+    return built
+
+
+def _check_rules(layer: Layer, shape: Shape, built: Tensor) -> None:
+    """Hold a user's own gene kind to what its rules have promised."""
+    counted = built._keras_history.operation.count_params()
+    for rule, expected, came in (
+        ("output_shape", output_shape(layer, shape), tuple(built.shape[1:])),
+        ("parameter_count", parameter_count(layer, shape), counted),
+    ):
+        if expected != came:
+            kind = type(layer).__name__
+            raise GenomeError(f"gene kind {kind}: {rule}: expected {expected} by its rule, got {came} from Keras")
 
 
 def of_rank(stem: str, rank: int) -> Any:

@@ -8,23 +8,27 @@ are the views (input images) of the problem. Genomes that build the same network
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from menndl_dask.domain import PerAxis, compact
 from menndl_dask.errors import GenomeError
 from menndl_dask.gene import Gene
-from menndl_dask.topology import Sources, absolute, canonical_order, consumers, live, relative
+from menndl_dask.topology import Sources, absolute, canonical_order, consumers, live, order_matters, relative
 
 JOINS = ("concatenate", "add")
+RULES = ("output_shape", "parameter_count", "forward_flops", "build", "read")  # methods of a user's own kind of layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer(Gene):
     """Base of the genes that are a layer of a network: adds where its input comes from.
+
+    The package's own kinds have their rules (shape, parameters, FLOPs, Keras layer there and back) in `cost`, `decoder`
+    and `encoder`. A kind of the user's own brings them along, as the five methods named in `RULES`.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ class Layer(Gene):
     join
         How several inputs become one: ``concatenate`` along the channels, or ``add`` (of equal shapes).
     """
+
+    channels: ClassVar[str] = "fixed"  # see `topology.order_matters`; the layer of which nothing is known
 
     inputs: tuple[int, ...] = (1,)
     join: str = "concatenate"
@@ -69,6 +75,40 @@ class Layer(Gene):
             name: compact(getattr(self, name)) for name, domain in domains.items() if isinstance(domain, PerAxis)
         }
         return replace(self, **changes) if changes else self
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape (``(*spatial, channels)`` or ``(features,)``) after the layer; rule of a user's own kind.
+
+        Raises
+        ------
+        InfeasibleError
+            If the layer cannot read a tensor of this shape.
+        """
+        raise self._without("shape")
+
+    def parameter_count(self, shape: tuple[int, ...]) -> int:
+        """Return the number of weights of the layer where it reads this shape; rule of a user's own kind."""
+        raise self._without("parameters")
+
+    def forward_flops(self, shape: tuple[int, ...]) -> float:
+        """Return the FLOPs of one forward pass over a tensor of this shape; rule of a user's own kind."""
+        raise self._without("FLOPs")
+
+    def build(self, tensor: Any, name: str, seeds: Callable[[], int]) -> Any:
+        """Return what one Keras layer of this name makes of a tensor; rule of a user's own kind.
+
+        It imports Keras itself, so that the driver, which needs the other rules, does without. `seeds` returns the next
+        seed for something random.
+        """
+        raise self._without("Keras layer")
+
+    @classmethod
+    def read(cls, layer: Any) -> Self | None:
+        """Return the gene of a Keras layer, or nothing if the layer is not of this kind; rule of a user's own kind."""
+        return None
+
+    def _without(self, rule: str) -> GenomeError:
+        return GenomeError(f"gene kind {type(self).__name__} has no rule for its {rule}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,8 +167,10 @@ class Genome:
         """Return the agreed form of this network: nothing redundant in it, layers in an agreed order."""
         if self._canonical is None:
             layers, sources, output = _simplify(self.layers, self.sources)
-            labels = [_label(replace(layer, inputs=(1,))) for layer in layers]
-            order, sources = canonical_order(labels, sources, output)
+            labels = [_label(_reading(layer, (1,))) for layer in layers]
+            adds = [len(node) > 1 and layer.join == "add" for layer, node in zip(layers, sources, strict=True)]
+            ordered = order_matters(sources, adds, [layer.channels for layer in layers])
+            order, sources = canonical_order(labels, sources, output, ordered)
             place = {old: new for new, old in enumerate(order)}
             moved = [tuple(place[s] if s >= 0 else s for s in sources[old]) for old in order]
             result = Genome.connect([layers[old] for old in order], moved, self.settings)
@@ -188,16 +230,18 @@ def _simplify(
     while True:
         kept = [_simplified(_reading(layer, (1,))) for layer in kept]
         sources = [tuple(dict.fromkeys(node)) for node in sources]
-        kept = [replace(n, join=JOINS[0]) if len(s) == 1 and n.join != JOINS[0] else n for n, s in zip(kept, sources, strict=True)]
+        kept = [
+            n if len(s) > 1 or n.join == JOINS[0] else replace(n, join=JOINS[0])
+            for n, s in zip(kept, sources, strict=True)
+        ]
         kept, sources, output = _without_dead(kept, sources, output)
         dropped = _redundant(kept, sources, output)
         if dropped is None:
             return kept, sources, output
-        node, merged = dropped
-        for reader, layer in merged.items():
-            kept[reader] = replace(layer, join=kept[node].join)
-            sources[reader] = sources[node]
-        if not merged:
+        node, changed = dropped
+        for reader, (layer, read) in changed.items():
+            kept[reader], sources[reader] = layer, read
+        if not changed:
             source = sources[node][0]
             sources = [tuple(source if s == node else s for s in each) for each in sources]
             output = source if output == node else output
@@ -217,17 +261,33 @@ def _without_dead(
 
 def _redundant(
     layers: list[Layer], sources: list[Sources], output: int
-) -> tuple[int, dict[int, Layer]] | None:
-    """Find a layer to drop, and what its readers become if they take over its inputs (else they read its only source)."""
+) -> tuple[int, dict[int, tuple[Layer, Sources]]] | None:
+    """Find a layer to drop, and what its readers become and read then; if none changes, they read its only source."""
     readers = consumers(sources)
     for i, (layer, node) in enumerate(zip(layers, sources, strict=True)):
         if len(node) == 1 and (layer.is_identity or (i == output and layer.is_implied_at_end)):
             return i, {}
-        if i == output or any(len(sources[r]) > 1 for r in readers[i]):
+        if i == output:
+            continue
+        if any(len(sources[r]) > 1 for r in readers[i]):
+            if spliced := _spliced(i, layers, sources, readers[i]):
+                return i, spliced
             continue
         if layer.is_identity or (len(node) == 1 and all(layer.is_undone_by(layers[r]) for r in readers[i])):
-            return i, {r: layers[r] for r in readers[i]}
+            return i, {r: (replace(layers[r], join=layer.join), node) for r in readers[i]}
         merged = layer.absorb(layers[readers[i][0]]) if len(readers[i]) == 1 else None
         if merged is not None:
-            return i, {readers[i][0]: merged}
+            return i, {readers[i][0]: (replace(merged, join=layer.join), node)}
     return None
+
+
+def _spliced(
+    i: int, layers: list[Layer], sources: list[Sources], readers: list[int]
+) -> dict[int, tuple[Layer, Sources]] | None:
+    """Put the sources of a bare join in its place where its only reader joins alike: a sum of sums is one sum."""
+    r, node = readers[0], sources[i]
+    alike = len(readers) == 1 and layers[i].is_identity and layers[i].join == layers[r].join
+    if not alike or set(node) & set(sources[r]):
+        return None
+    place = sources[r].index(i)
+    return {r: (layers[r], (*sources[r][:place], *node, *sources[r][place + 1 :]))}

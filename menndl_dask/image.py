@@ -17,9 +17,9 @@ from menndl_dask import layer as genes
 from menndl_dask.blueprint import random_network
 from menndl_dask.cost import Shape, cost_of, joined_shape, output_shape
 from menndl_dask.domain import Choice, Domain, Integer, PerAxis, spread, with_rank
-from menndl_dask.errors import InfeasibleError
+from menndl_dask.errors import InfeasibleError, UserError
 from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import RULES, Genome, Layer
 from menndl_dask.problem import Problem
 from menndl_dask.topology import Sources
 
@@ -65,7 +65,9 @@ class ImageRules:
         cls, problem: Problem, limits: tuple[float, float, float], *, extra: Sequence[type[Gene]], ranges: Ranges
     ) -> Self:
         """Return the rules that suit a problem."""
-        own = _ranges(problem)
+        for kind in extra:
+            _check_rules(kind)
+        own = _ranges(problem, extra)
         merged = {kind: {**own.get(kind, {}), **ranges.get(kind, {})} for kind in {*own, *ranges}}
         return cls(problem, *limits, kinds=(*_kinds(problem), *extra), ranges=merged)
 
@@ -86,7 +88,7 @@ class ImageRules:
             cost = cost_of(genome, self.problem)
         except InfeasibleError as error:
             return str(error)
-        memory = cost.memory_bytes(self.problem.budget.batch_size)
+        memory = cost.memory_bytes(self._batch_size(genome))
         for name, value, limit in (
             ("parameters", cost.parameters, self.max_parameters),
             ("FLOPs forward", cost.flops_forward, self.max_flops),
@@ -122,6 +124,10 @@ class ImageRules:
     def to_dict(self) -> dict[str, Any]:
         """Return the limits as a plain dict."""
         return {name: getattr(self, name) for name in ("max_parameters", "max_flops", "max_memory_bytes")}
+
+    def _batch_size(self, genome: Genome) -> int:
+        evolved = (gene.batch_size for gene in genome.settings if isinstance(gene, genes.Training))
+        return next(evolved, self.problem.budget.batch_size)
 
     def _drawn(self, rng: np.random.Generator) -> Layer:
         width = self._width_domain(genes.Convolution)
@@ -167,11 +173,11 @@ class ImageRules:
             return None
         if not spatial and isinstance(layer, genes.Flatten):
             return None
-        if spatial:
+        if spatial and isinstance(layer, _SPATIAL):
             layer = _clipped(layer, spatial, same_only=dense)
         try:
             after = output_shape(layer, shape)
-        except InfeasibleError:
+        except (InfeasibleError, ValueError):
             return None
         largest = self.problem.facts.input_shapes[0][:-1]
         if len(after) == len(largest) + 1 and any(a > m for a, m in zip(after, largest, strict=False)):
@@ -222,6 +228,19 @@ def insert(
     return [*layers[:place], layer, *layers[place:]], [*shifted[:place], (taken[0],), *shifted[place:]]
 
 
+def _check_rules(kind: type[Gene]) -> None:
+    """Refuse a gene kind of the user's own that lacks a rule, before a search is spent on it."""
+    if not issubclass(kind, Layer) or output_shape.dispatch(kind) is not output_shape.dispatch(Layer):
+        raise UserError(f"search space: {kind.__name__}: expected a gene kind that is derived from Layer itself")
+    if missing := [rule for rule in RULES if _defined(kind, rule) is _defined(Layer, rule)]:
+        raise UserError(f"search space: gene kind {kind.__name__} lacks the method {' and '.join(missing)}")
+
+
+def _defined(kind: type[Gene], name: str) -> object:
+    method = getattr(kind, name)
+    return getattr(method, "__func__", method)
+
+
 def _width_field(kind: type[Gene]) -> str | None:
     return next((name for name in ("kernels", "units") if name in kind.domains()), None)
 
@@ -265,7 +284,7 @@ def _kinds(problem: Problem) -> tuple[type[Gene], ...]:
     return (*kinds, genes.GlobalPooling, genes.Flatten, genes.FullyConnected)
 
 
-def _ranges(problem: Problem) -> dict[type[Gene], dict[str, Domain]]:
+def _ranges(problem: Problem, extra: Sequence[type[Gene]]) -> dict[type[Gene], dict[str, Domain]]:
     """Return domains that suit the rank and size of the images."""
     extent = min(min(shape[:-1]) for shape in problem.facts.input_shapes)
     found: dict[type[Gene], dict[str, Domain]] = {}
@@ -276,6 +295,8 @@ def _ranges(problem: Problem) -> dict[type[Gene], dict[str, Domain]]:
         for ranges in found.values():
             if "padding" in ranges:
                 ranges["padding"] = Choice(("same",))
+    for kind in extra:
+        found[kind] = {name: with_rank(domain, problem.rank) for name, domain in kind.domains().items()}
     if problem.rank != 2 and genes.Upsampling in found:
         found[genes.Upsampling]["interpolation"] = Choice(("nearest",))
     return found

@@ -23,6 +23,8 @@ _ONES = (1,)
 class Weighted(Layer):
     """Base of the layers with weights: what follows the weights is part of the gene."""
 
+    channels: ClassVar[str] = "mixed"
+
     activation: str = choice(*ACTIVATIONS)
     normalisation: str = choice(*NORMALISATIONS)
     bias: bool = choice(True, False)
@@ -61,6 +63,7 @@ class Convolution(Weighted):
 class DepthwiseConvolution(Weighted):
     """A convolution of each channel by itself, with `multiplier` kernels for each. 1-D and 2-D images."""
 
+    channels: ClassVar[str] = "kept"
     ranks: ClassVar[tuple[int, ...]] = (1, 2)
 
     kernel_size: tuple[int, ...] = per_axis(2, 3, 4, 5, 7, 9, default=3)
@@ -106,6 +109,8 @@ class FullyConnected(Weighted):
 class Pooling(Layer):
     """The maximum or the average over a window that moves by `stride`."""
 
+    channels: ClassVar[str] = "kept"
+
     size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, default=2)
     stride: tuple[int, ...] = per_axis(1, 2, 3, 4, default=2)
     method: str = choice("max", "average")
@@ -126,6 +131,8 @@ class Pooling(Layer):
 @dataclass(frozen=True, slots=True)
 class GlobalPooling(Layer):
     """The maximum or the average over the whole image: one number a channel."""
+
+    channels: ClassVar[str] = "kept"
 
     method: str = choice("average", "max")
 
@@ -152,6 +159,8 @@ class Flatten(Layer):
 class Upsampling(Layer):
     """Enlarge the image a whole number of times; ``bilinear`` exists for 2-D images."""
 
+    channels: ClassVar[str] = "kept"
+
     size: tuple[int, ...] = per_axis(1, 2, 3, 4, default=2)
     interpolation: str = choice("nearest", "bilinear")
 
@@ -165,6 +174,8 @@ class Upsampling(Layer):
 class Dropout(Layer):
     """Set a share of the values to zero while training."""
 
+    channels: ClassVar[str] = "kept"
+
     rate: float = real(0.0, 0.7, default=0.25)
 
     @property
@@ -177,6 +188,8 @@ class Dropout(Layer):
 class Normalisation(Layer):
     """Normalise over the batch, or each sample over its channels."""
 
+    channels: ClassVar[str] = "kept"
+
     method: str = choice("batch", "layer", "none")
 
     @property
@@ -188,6 +201,8 @@ class Normalisation(Layer):
 @dataclass(frozen=True, slots=True)
 class Activation(Layer):
     """An activation by itself; ``linear`` with several inputs is a bare join."""
+
+    channels: ClassVar[str] = "kept"
 
     function: str = choice(*ACTIVATIONS)
 

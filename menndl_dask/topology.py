@@ -7,6 +7,7 @@ Nothing here knows what a layer does.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -49,37 +50,126 @@ def live(sources: Sequence[Sources], output: int) -> list[bool]:
     return alive
 
 
-def canonical_order(labels: Sequence[str], sources: Sequence[Sources], output: int) -> tuple[list[int], list[Sources]]:
+def canonical_order(
+    labels: Sequence[str], sources: Sequence[Sources], output: int, ordered: Sequence[bool]
+) -> tuple[list[int], list[Sources]]:
     """Return the live nodes in canonical order, and each one's sources in canonical order (old indices).
 
-    Two graphs that differ only in how their nodes are numbered and in the order in which a node
-    names its sources come out the same: a node's colour is made of its label, the colours of what it reads
-    and the colours of what reads it (Weisfeiler–Leman refinement); sources are sorted by colour; nodes are
-    listed as a depth-first walk from the output leaves them. Nodes that the colours cannot tell apart keep the order they had.
+    Two graphs that differ only in how their nodes are numbered and in the order in which a node names its
+    sources (where `ordered` does not say that this order means something) come out the same: a node's colour is made of
+    its label, the colours of what it reads and the colours of what reads it, again and again (Weisfeiler–Leman
+    refinement); nodes that the colours cannot tell apart are told apart one by one; sources are sorted by
+    colour; nodes are listed as a depth-first walk from the output leaves them.
     """
     if output < 0:
         return [], []
     if _is_chain(sources, output):
         return list(range(len(sources))), list(sources)
-    colours = _colours(labels, sources, output)
-    ordered = [tuple(sorted(node, key=lambda s: _colour_of(s, colours))) for node in sources]
-    return _post_order(ordered, output), ordered
+    colours = _distinct_colours(labels, sources, output, ordered)
+    listed = [
+        node if fixed else tuple(sorted(node, key=lambda s: _colour_of(s, colours)))
+        for node, fixed in zip(sources, ordered, strict=True)
+    ]
+    return _post_order(listed, output), listed
+
+
+def order_matters(sources: Sequence[Sources], adds: Sequence[bool], channels: Sequence[str]) -> list[bool]:
+    """Tell for each node whether the order in which it concatenates its sources makes a difference.
+
+    It makes none where weights follow that read all channels: they can be permuted. But addition lines channels up.
+    So tensors whose channels are lined up with each other form a class; a class in which only one concatenation decides
+    the order can be permuted as a whole, as long as every concatenation that reads from it can be, too.
+
+    Parameters
+    ----------
+    sources
+        The graph.
+    adds
+        For each node whether it adds its sources; else it concatenates them.
+    channels
+        For each node what becomes of the channels: ``mixed`` (by weights; any order does), ``kept`` (each by itself),
+        or ``fixed`` (their order means something).
+    """
+    classes = _Classes(1 + max((-s for node in sources for s in node if s < 0), default=0))
+    concatenates = [len(node) > 1 and not add for node, add in zip(sources, adds, strict=True)]
+    for i, (node, add, kind) in enumerate(zip(sources, adds, channels, strict=True)):
+        if add:
+            classes.join(*node)
+        if kind == "kept" and not concatenates[i]:
+            classes.join(i, node[0])
+    deciding = {classes.of(-s): 1 for s in range(1, classes.views)}  # the channels of a view have the order they have
+    for i, kind in enumerate(channels):
+        if kind == "fixed" or (kind == "kept" and concatenates[i]):
+            deciding[classes.of(i)] = deciding.get(classes.of(i), 0) + 1
+    rigid = {c for c, count in deciding.items() if count > 1}
+    rigid |= {classes.of(s) for node, kind in zip(sources, channels, strict=True) if kind == "fixed" for s in node}
+    links = [(classes.of(s), classes.of(i)) for i, node in enumerate(sources) for s in node
+             if concatenates[i] and channels[i] == "kept"]  # fmt: skip
+    while more := {source for source, reader in links if reader in rigid} - rigid:
+        rigid |= more
+    return [
+        joins and (kind == "fixed" or (kind == "kept" and classes.of(i) in rigid))
+        for i, (joins, kind) in enumerate(zip(concatenates, channels, strict=True))
+    ]
+
+
+class _Classes:
+    """Sets of nodes (and views, as negative numbers) that are merged bit by bit."""
+
+    def __init__(self, views: int) -> None:
+        self.views = views
+        self._parent: dict[int, int] = {}
+
+    def of(self, node: int) -> int:
+        while (parent := self._parent.get(node, node)) != node:
+            node = parent
+        return node
+
+    def join(self, *nodes: int) -> None:
+        for node in nodes[1:]:
+            self._parent[self.of(node)] = self.of(nodes[0])
 
 
 def _is_chain(sources: Sequence[Sources], output: int) -> bool:
     return output == len(sources) - 1 and all(node == (i - 1,) for i, node in enumerate(sources))
 
 
-def _colours(labels: Sequence[str], sources: Sequence[Sources], output: int) -> list[bytes]:
+def _distinct_colours(
+    labels: Sequence[str], sources: Sequence[Sources], output: int, ordered: Sequence[bool]
+) -> list[bytes]:
     alive, readers = live(sources, output), consumers(sources)
+    colours = [_digest(label.encode()) for label in labels]
+    told_apart = 0
+    while True:
+        colours = _round(colours, sources, readers, output, ordered)
+        counts = Counter(colour for colour, lives in zip(colours, alive, strict=True) if lives)
+        twins = sorted(colour for colour, count in counts.items() if count > 1)
+        if not twins:
+            return colours
+        if len(counts) == told_apart:
+            # as far as refinement goes; twins are nearly always mirror images of each other, and any of them will do
+            first = next(i for i, colour in enumerate(colours) if alive[i] and colour == twins[0])
+            colours[first] = _digest(colours[first], b"first")
+        told_apart = len(counts)
+
+
+def _round(
+    colours: Sequence[bytes],
+    sources: Sequence[Sources],
+    readers: Sequence[Sequence[int]],
+    output: int,
+    ordered: Sequence[bool],
+) -> list[bytes]:
+    """Refine colours once, from the views down to the output and back up."""
     down: list[bytes] = []
-    for label, node in zip(labels, sources, strict=True):
-        down.append(_digest(label.encode(), *sorted(_colour_of(s, down) for s in node)))
+    for colour, node, fixed in zip(colours, sources, ordered, strict=True):
+        read = [_colour_of(s, down) for s in node]
+        down.append(_digest(colour, *(read if fixed else sorted(read))))
     up = list(down)
     for i in reversed(range(len(sources))):
-        seen_by = sorted(up[r] for r in readers[i] if alive[r])
-        up[i] = _digest(down[i], b"output" if i == output else b"", *seen_by)
-    return [_digest(label.encode(), up[i]) for i, label in enumerate(labels)]
+        seen = sorted(up[r] + (sources[r].index(i).to_bytes(4, "big") if ordered[r] else b"") for r in readers[i])
+        up[i] = _digest(down[i], b"output" if i == output else b"", *seen)
+    return up
 
 
 def _colour_of(source: int, colours: Sequence[bytes]) -> bytes:

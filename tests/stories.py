@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from problems import problem
+from tests.problems import problem
 
 from menndl_dask.cost import cost_of
 from menndl_dask.individual import Individual
