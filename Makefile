@@ -1,0 +1,49 @@
+# Two commands: `make demo` and `make test`. Needs Python 3.11 or newer and make; everything else goes to .venv.
+
+NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c '$(NEW_ENOUGH)' 2> /dev/null && echo $$python && break; done)
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+# options of the demonstration's search; see python workflows/stem_defects.py --help
+DEMO ?= --run runs/demo --workers 2 --evaluations 24
+# options of pytest, such as PYTEST="-x tests/test_cost.py"
+PYTEST ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo test
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo   evolve a network that finds defects in simulated electron-microscope images (about ten minutes)"
+	@echo "make test   run every check: style, layers, types, tests"
+
+demo: $(VENV)/installed
+	$(BIN)/python workflows/stem_defects.py $(DEMO)
+
+test: QUIET = --quiet
+test: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+	$(BIN)/pytest --durations 15 $(PYTEST)
+
+# the files are written last: an installation that was cut short is begun again
+$(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing menndl_dask in $(VENV): TensorFlow is large, this takes a minute or three …"
+	$(BIN)/python -m pip install $(QUIET) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing menndl_dask and its tools in $(VENV): TensorFlow is large, this takes a minute or three …"
+	$(BIN)/python -m pip install $(QUIET) --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+$(BIN)/python:
+	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' 2> /dev/null || { \
+		echo "menndl_dask needs Python 3.11 or newer, found $(or $(shell $(or $(PYTHON),python3) --version 2>&1),none);" >&2; \
+		echo "name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
