@@ -5,8 +5,10 @@
 The data are patches of the Landsat 8 cloud cover validation set "L8 Biome" (Foga et al. 2017, U.S. Geological Survey,
 public domain) in one .npz file:
 
-    image  (patch, band, y, x)  scaled integers      label  (patch, y, x)  0 clear, 1 thick cloud, 2 shadow, 3 thin cloud
-    scale  (band,)              physical value of 1  split  (patch,)       train, val or test
+    image  (patch, band, y, x)  scaled integers
+    scale  (band,)              physical value of 1
+    label  (patch, y, x)        0 clear, 1 thick cloud, 2 shadow, 3 thin cloud
+    split  (patch,)             train, val or test
 
 Patches are cut into chips; a patch stays in its split, so that no scene is in two. Each pixel is cloud (thick or
 thin) or clear.
