@@ -30,9 +30,9 @@ _OF_VALUES = ("r2", "mean_squared_error", "mean_absolute_error")
 class Measure:
     """A measure of predictions, gathered batch by batch in constant memory.
 
-    ``accuracy`` is the share of right samples or pixels; ``balanced_accuracy`` the mean recall of the classes that occur in
-    the labels; ``mean_iou`` (intersection over union, Jaccard) and ``mean_dice`` are means over the classes that occur in
-    labels or predictions. ``r2`` (coefficient of determination), ``mean_squared_error`` and
+    ``accuracy`` is the share of right samples or pixels; ``balanced_accuracy`` the mean recall of the classes that
+    occur in the labels; ``mean_iou`` (intersection over union, Jaccard) and ``mean_dice`` are means over the classes
+    that occur in labels or predictions. ``r2`` (coefficient of determination), ``mean_squared_error`` and
     ``mean_absolute_error`` are means over the values to predict; ``r2`` of a value that never varies is 1 for a perfect
     prediction and 0 for any other.
 
@@ -99,7 +99,7 @@ class _ClassTally:
         if self.ignore is not None:
             kept = flat != self.ignore
             flat, found, weight = flat[kept], found[kept], weight[kept]
-        if len(flat) and not (0 <= flat.min() and flat.max() < outputs):
+        if len(flat) and (flat.min() < 0 or flat.max() >= outputs):
             raise DataError(f"metric: expected labels from 0 to {outputs - 1}, got {flat.min()} to {flat.max()}")
         self.labels += np.bincount(flat, weight, outputs)
         self.predicted += np.bincount(found, weight, outputs)

@@ -92,7 +92,7 @@ def test_a_value_that_never_varies_is_explained_only_by_a_perfect_prediction() -
 
 
 def test_what_cannot_be_measured_is_refused_in_words() -> None:
-    with pytest.raises(UserError, match="metric: expected one of accuracy, .*, got 'auc'"):
+    with pytest.raises(UserError, match=r"metric: expected one of accuracy, .*, got 'auc'"):
         Measure("auc", outputs=2)
     with pytest.raises(DataError, match=r"expected predictions of shape \(2, 3\), got \(2, 2\)"):
         Measure("accuracy", outputs=3).update([0, 1], np.ones((2, 2)))
@@ -103,8 +103,10 @@ def test_what_cannot_be_measured_is_refused_in_words() -> None:
 
 
 def test_a_measure_suits_classes_or_values() -> None:
-    assert suits("mean_iou", "segmentation") and not suits("mean_iou", "regression")
-    assert suits("mean_absolute_error", "regression") and not suits("mean_absolute_error", "classification")
+    assert suits("mean_iou", "segmentation")
+    assert not suits("mean_iou", "regression")
+    assert suits("mean_absolute_error", "regression")
+    assert not suits("mean_absolute_error", "classification")
     assert suits("package.module:function", "segmentation")
 
 

@@ -1,0 +1,157 @@
+"""From labelled images in Zarr to a problem: the facts are read once, chunk by chunk. Runs on the driver.
+
+Data sets larger than memory are fine: labels go through memory in blocks, images too, and of very large data the means
+and variances come from a part of the training split.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from menndl_dask.dataset import Dataset, Variable, blocks, open_dataset
+from menndl_dask.errors import UserError, nearest
+from menndl_dask.label import LabelTable, infer_task, read_labels, splits
+from menndl_dask.metric import BUILT_IN, constant_fitness, suits
+from menndl_dask.moments import Moments
+from menndl_dask.problem import SPLITS, TASKS, Budget, Facts, Problem
+from menndl_dask.sample import Samples, open_staged
+from menndl_dask.split import Positions, within
+from menndl_dask.staging import stage
+
+__all__ = ["Samples", "open_problem", "open_staged", "splits", "stage"]
+
+_MOST_VALUES = 2**30  # of a view, for its mean and variance
+
+
+def open_problem(
+    data: str | Path,
+    *,
+    task: str | None = None,
+    inputs: str | Sequence[str] | None = None,
+    label: str = "label",
+    loss: str | None = None,
+    metric: str | None = None,
+    metric_mode: str = "max",
+    ignore: int | None = None,
+    class_weight: str | Sequence[float] = "auto",
+    group: str | None = None,
+    objectives: Sequence[str] = ("fitness",),
+    budget: Budget | None = None,
+    seed: int = 0,
+) -> Problem:
+    """Open labelled images in a Zarr store, check them, and say what is to be learnt from them.
+
+    Parameters
+    ----------
+    data
+        Directory or URL of the Zarr store.
+    task
+        ``classification``, ``regression`` or ``segmentation``; by default what the labels suggest: integers for each
+        sample, other numbers for each sample, integers for each pixel.
+    inputs
+        Names of the variables with the images, by default ``image``; several are several views of the same sample.
+    label
+        Name of the variable with the labels. Its attributes ``classes`` (names) and ``fill`` (to be ignored) count.
+    loss, metric, metric_mode, ignore, class_weight, group, objectives, budget, seed
+        As in `Problem`. Whether a larger value is better is known of a metric of ours.
+
+    Raises
+    ------
+    DataError
+        If the data is not as expected; the message names the variable, what was expected and what came.
+    UserError
+        If a setting is not as expected.
+    """
+    path = os.fspath(data)
+    names = (inputs,) if isinstance(inputs, str) else tuple(inputs or ("image",))
+    if task is not None and task not in TASKS:
+        raise UserError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{nearest(task, TASKS)}")
+    dataset = open_dataset(path, names, label, group)
+    found = infer_task(dataset, task)
+    labels = read_labels(dataset, found, ignore)
+    parts = labels.divide(dataset, seed)
+    problem = Problem(
+        data=path if "://" in path else str(Path(path).absolute()),
+        task=found,
+        facts=_facts(dataset, labels, parts),
+        inputs=names,
+        label=label,
+        loss=loss,
+        metric=metric,
+        metric_mode=_mode(metric, metric_mode),
+        ignore=labels.ignore,
+        class_weight=class_weight if isinstance(class_weight, str) else tuple(class_weight),
+        group=group,
+        objectives=tuple(objectives),
+        budget=budget or Budget(epochs=10),
+        seed=seed,
+    )
+    if not suits(problem.metric_name, found):
+        known = ", ".join(name for name in BUILT_IN if suits(name, found))
+        raise UserError(f"metric: expected for {found} one of {known} or one of Keras, got {metric!r}")
+    return replace(problem, facts=replace(problem.facts, constant_fitness=_constant(problem, labels, parts)))
+
+
+def _mode(metric: str | None, mode: str) -> str:
+    best = BUILT_IN.get(metric or "", mode)
+    if mode == "min" and best == "max":
+        raise UserError(f"metric_mode: of {metric} a larger value is better, got {mode!r}")
+    return best
+
+
+def _facts(dataset: Dataset, labels: LabelTable, parts: dict[str, Positions]) -> Facts:
+    train = parts["train"]
+    of_views = [_moments(view, train) for view in dataset.views]
+    values = labels.rows[train] if labels.task == "regression" else np.zeros((1, 0))
+    train_samples, validation_samples, test_samples = (len(parts[name]) for name in SPLITS)
+    return Facts(
+        input_shapes=tuple((*v.shape, *((1,) if v.axes.channel is None else ())) for v in dataset.views),
+        outputs=labels.outputs,
+        classes=labels.classes,
+        class_counts=() if labels.task == "regression" else labels.class_counts(train),
+        samples=(train_samples, validation_samples, test_samples),
+        mean=tuple(tuple(m.mean.tolist()) for m in of_views),
+        variance=tuple(tuple(m.variance.tolist()) for m in of_views),
+        label_mean=tuple(values.mean(axis=0).tolist()),
+        label_variance=tuple(values.var(axis=0).tolist()),
+        fingerprint=dataset.fingerprint(),
+    )
+
+
+def _moments(view: Variable, train: Positions) -> Moments:
+    """Return mean and variance of each channel of a view over the training split."""
+    moments = Moments(1 if view.axes.channel is None else view.shape[-1])
+    for start, stop in _spread(view):
+        inside = within(train, start, stop)
+        if len(inside):
+            moments.update(view.images(start, stop)[inside])
+    for channel, (mean, count) in enumerate(zip(moments.mean, moments.count, strict=True)):
+        where = "" if len(moments.mean) == 1 else f"channel {channel}: "
+        if not count:
+            raise view.wrong(f"{where}expected numbers in the training split, got only NaN")
+        if not np.isfinite(mean):
+            extremes = f"{moments.minimum[channel]:g} to {moments.maximum[channel]:g}"
+            raise view.wrong(f"{where}expected finite values, got {extremes}")
+    return moments
+
+
+def _spread(view: Variable) -> Iterator[tuple[int, int]]:
+    """Yield the blocks of a view, of very large data only some, evenly spread."""
+    bounds = list(blocks(view))
+    values = view.samples * int(np.prod(view.shape, dtype=np.int64))
+    step = max(1, -(-values // _MOST_VALUES))
+    yield from bounds[:: min(step, max(1, len(bounds) // 2))]
+
+
+def _constant(problem: Problem, labels: LabelTable, parts: dict[str, Positions]) -> float | None:
+    where = parts["validation"]
+    if problem.task == "regression":
+        return constant_fitness(problem, labels.rows[where])
+    counts: Any = labels.class_counts(where)
+    return constant_fitness(problem, np.arange(labels.outputs), counts)

@@ -1,0 +1,300 @@
+"""A labelled data set in Zarr: opened, its variables found, read in blocks. Runs on the driver and on workers.
+
+Nothing here starts a Dask computation, so that a worker's thread can read while the cluster is busy; Zarr itself reads
+the chunks of a block in parallel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from menndl_dask.axis import Axes, image_axes, sample_axis, told
+from menndl_dask.errors import DataError, nearest
+
+_BLOCK_BYTES = 32 * 2**20
+_LARGEST_BLOCK_BYTES = 256 * 2**20
+_HASHED_SAMPLES = 16
+_MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """Images of one view, or labels: an array that is read in blocks, samples first and channels last.
+
+    Parameters
+    ----------
+    path, name
+        Where it stands, for messages.
+    array
+        The variable itself, not yet read.
+    axes
+        Which of its dimensions is what.
+    """
+
+    path: str
+    name: str
+    array: xr.DataArray
+    axes: Axes
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return self.array.shape[self.axes.sample]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of one sample, without a channel axis where the data has none."""
+        return tuple(self.array.shape[place] for place in self.axes.order[1:])
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the dimensions of one sample."""
+        return tuple(str(self.array.dims[place]) for place in self.axes.order[1:])
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample in memory."""
+        return self.array.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def chunk(self) -> int:
+        """Samples in one stored chunk."""
+        chunks = self.array.encoding.get("preferred_chunks", {})
+        return int(chunks.get(self.array.dims[self.axes.sample], 1))
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return the samples from `start` to before `stop`, ``(sample, spatial…, channel)``."""
+        try:
+            values = self.array.isel({self.array.dims[self.axes.sample]: slice(start, stop)}).values
+        except Exception as error:  # storage and codecs raise whatever they like
+            raise self.wrong(f"samples {start} to {stop - 1} cannot be read: {first_line(error)}") from error
+        return values.transpose(self.axes.order)
+
+    def images(self, start: int, stop: int) -> NDArray[Any]:
+        """Return the samples with a channel axis, of length one where the data has none."""
+        values = self.read(start, stop)
+        return values[..., np.newaxis] if self.axes.channel is None else values
+
+    def wrong(self, message: str) -> DataError:
+        """Return the error that says what is wrong with this variable."""
+        return DataError(f"{self.path}: {self.name}: {message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The variables of a problem and the coordinates that divide its samples.
+
+    Parameters
+    ----------
+    path
+        As the user wrote it.
+    views
+        The images.
+    label
+        The labels.
+    split, group
+        For each sample its split and its group, where the data has them.
+    """
+
+    path: str
+    views: tuple[Variable, ...]
+    label: Variable
+    split: NDArray[Any] | None = None
+    group: NDArray[Any] | None = None
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return self.label.samples
+
+    def fingerprint(self) -> str:
+        """Return a hash of the metadata and of a sample of the values, equal wherever the data is equal."""
+        digest = hashlib.sha256()
+        for variable in (*self.views, self.label):
+            array = variable.array
+            attributes = {key: str(array.attrs[key]) for key in ("classes", "fill") if key in array.attrs}
+            facts = [variable.name, list(map(str, array.dims)), list(array.shape), str(array.dtype), attributes]
+            digest.update(json.dumps(facts).encode())
+            for values in _some(variable):
+                digest.update(np.ascontiguousarray(values).tobytes())
+        for names in (self.split, self.group):
+            digest.update(json.dumps(None if names is None else [str(n) for n in names]).encode())
+        return digest.hexdigest()[:16]
+
+
+def _some(variable: Variable) -> Iterator[NDArray[Any]]:
+    if not variable.axes.spatial:
+        yield variable.read(0, variable.samples)
+        return
+    count = min(_HASHED_SAMPLES, variable.samples)
+    for position in np.linspace(0, variable.samples - 1, count).astype(int).tolist():
+        yield variable.read(position, position + 1)
+
+
+def blocks(*variables: Variable) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of blocks of samples that are read in one go: whole chunks, some tens of megabytes.
+
+    Parameters
+    ----------
+    variables
+        What is read together; at least one.
+    """
+    each = max(1, sum(v.sample_bytes for v in variables))
+    chunk = max(v.chunk for v in variables)
+    size = chunk * max(1, _BLOCK_BYTES // (chunk * each))
+    size = max(1, min(size, _LARGEST_BLOCK_BYTES // each))
+    samples = variables[0].samples
+    for start in range(0, samples, size):
+        yield start, min(start + size, samples)
+
+
+def open_dataset(path: str, inputs: Sequence[str], label: str, group: str | None = None) -> Dataset:
+    """Open a Zarr store and find a problem's variables in it.
+
+    Parameters
+    ----------
+    path
+        Directory or URL.
+    inputs, label
+        Names of the variables with the images and with the labels.
+    group
+        Name of the coordinate whose samples stay together.
+
+    Raises
+    ------
+    DataError
+        If the store cannot be opened, a variable is missing, or shapes do not fit each other.
+    """
+    source = open_store(path, (label,))
+    truth = _variable(source, path, label)
+    sample = str(truth.dims[sample_axis([str(d) for d in truth.dims])]) if truth.dims else None
+    if sample is None:
+        raise DataError(f"{path}: {label}: expected a label for each sample, got a single value")
+    labels = _labels(path, label, truth, sample)
+    views = tuple(_view(path, name, _variable(source, path, name), sample, labels) for name in inputs)
+    _check_sizes(views, labels)
+    return Dataset(
+        path,
+        views,
+        labels,
+        None if "split" not in source.variables else _names(source, path, "split", labels.samples),
+        None if group is None else _names(source, path, group, labels.samples),
+    )
+
+
+def open_store(path: str, raw: Sequence[str] = ()) -> xr.Dataset:
+    """Open a Zarr store lazily; variables in `raw` keep their stored values, fill values included."""
+    remote = "://" in path
+    if not remote:
+        _check_directory(path)
+    try:
+        return xr.open_dataset(
+            path,
+            engine="zarr",
+            chunks=None,
+            cache=False,
+            consolidated=None if remote else False,  # without it a missing summary would be a warning
+            mask_and_scale=dict.fromkeys(raw, False),
+        )
+    except Exception as error:  # xarray, zarr and file systems raise whatever they like
+        raise DataError(f"{path}: {_diagnosis(path, error)}") from error
+
+
+def _check_directory(path: str) -> None:
+    place = Path(path)
+    if place.is_file():
+        raise DataError(f"{path}: expected a Zarr store, got a file; `menndl convert` makes a Zarr store of it")
+    if not place.is_dir():
+        beside = [p.name for p in place.parent.iterdir()] if place.parent.is_dir() else []
+        raise DataError(f"{path}: expected a Zarr store, found no such directory{nearest(place.name, beside)}")
+    if not any((place / marker).is_file() for marker in _MARKERS):
+        raise DataError(f"{path}: expected a Zarr store, got a directory without {' or '.join(_MARKERS[:2])}")
+
+
+def _diagnosis(path: str, error: Exception) -> str:
+    """Say what xarray cannot read: arrays without dimension names, or of different lengths along one."""
+    try:
+        arrays = sorted(zarr.open_group(path, mode="r").arrays())
+    except Exception:  # noqa: BLE001  the first error is the one to tell
+        return f"cannot be read as Zarr: {first_line(error)}"
+    lengths: dict[str, dict[str, int]] = {}
+    for name, array in arrays:
+        dims: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+        if not dims or None in dims:
+            return f"{name}: expected named dimensions such as (sample, y, x, channel), got none"
+        for dim, size in zip(dims, array.shape, strict=False):
+            lengths.setdefault(str(dim), {})[name] = size
+    for dim, sizes in lengths.items():
+        if len(set(sizes.values())) > 1:
+            found = ", ".join(f"{size} in {name}" for name, size in sizes.items())
+            return f"dimension {dim}: expected one length in all variables, got {found}"
+    return f"cannot be read as Zarr: {first_line(error)}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an exception says, on one line."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def _variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
+    if name not in source.variables:
+        known = [str(n) for n in source.variables]
+        hint = nearest(name, known) or f"; found {', '.join(known) or 'no variables'}"
+        raise DataError(f"{path}: expected a variable {name!r}, found none of that name{hint}")
+    return source[name]
+
+
+def _labels(path: str, name: str, array: xr.DataArray, sample: str) -> Variable:
+    place = array.dims.index(sample)
+    rest = tuple(p for p in range(array.ndim) if p != place)
+    return Variable(path, name, array, Axes(place, rest))
+
+
+def _view(path: str, name: str, array: xr.DataArray, sample: str, labels: Variable) -> Variable:
+    pixels = labels.dims if len(labels.dims) > 0 and _by_pixel(array, labels) else ()
+    if array.dtype.kind not in "iufb":
+        raise DataError(f"{path}: {name}: expected numbers, got values of type {array.dtype}")
+    try:
+        axes = image_axes([str(d) for d in array.dims], sample, pixels)
+    except DataError as error:
+        raise DataError(f"{path}: {name}: {error}") from None
+    if pixels and len(axes.spatial) == len(pixels):
+        named = {str(array.dims[place]): place for place in axes.spatial}
+        if set(named) == set(pixels):  # the labels' order, should it be another one
+            axes = Axes(axes.sample, tuple(named[dim] for dim in pixels), axes.channel)
+    return Variable(path, name, array, axes)
+
+
+def _by_pixel(array: xr.DataArray, labels: Variable) -> bool:
+    """Whether the labels seem to be of pixels: as many axes as the images have, give or take the channels."""
+    return array.ndim - 1 - len(labels.dims) in (0, 1) and labels.array.dtype.kind in "iub"
+
+
+def _check_sizes(views: Sequence[Variable], labels: Variable) -> None:
+    for view in views:
+        if view.samples != labels.samples:
+            raise view.wrong(f"expected {labels.samples} samples as in {labels.name}, got {view.samples}")
+        if 0 in view.array.shape:
+            raise view.wrong(f"expected samples with pixels, got shape {view.array.shape}")
+        if len(view.axes.spatial) != len(views[0].axes.spatial):
+            expected = f"{views[0].name} {told(views[0].dims)}"
+            raise view.wrong(f"expected as many spatial axes as in {expected}, got {told(view.dims)}")
+
+
+def _names(source: xr.Dataset, path: str, name: str, samples: int) -> NDArray[Any]:
+    array = _variable(source, path, name)
+    if array.ndim != 1 or array.size != samples:
+        raise DataError(f"{path}: {name}: expected one value for each of {samples} samples, got shape {array.shape}")
+    values = array.values
+    return values.astype(str) if values.dtype.kind in "OSUT" else values

@@ -1,0 +1,235 @@
+"""The labels of a data set, checked and tabulated sample by sample, and the splits that follow. Runs on the driver.
+
+Labels of pixels are read in one pass; what stays in memory is a row for each sample: its class, its values or how many
+pixels it has of each class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.axis import told
+from menndl_dask.dataset import Dataset, Variable, blocks, open_dataset
+from menndl_dask.errors import DataError
+from menndl_dask.problem import Problem
+from menndl_dask.split import Positions, split_samples
+
+MOST_CLASSES = 4096
+"""So many unnamed classes are more likely numbers to predict, or numbers of objects."""
+
+_QUANTILES = 10  # strata of numbers to predict
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """What the labels say, a row for each sample.
+
+    Parameters
+    ----------
+    task
+        ``classification``, ``regression`` or ``segmentation``.
+    rows
+        Class numbers ``(sample,)``, values ``(sample, value)`` or pixels of each class ``(sample, class)``.
+    classes
+        Names of the classes; empty for regression.
+    ignore
+        Class number that counts for nothing.
+    """
+
+    task: str
+    rows: NDArray[Any]
+    classes: tuple[str, ...] = ()
+    ignore: int | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Number of classes, or of values to predict."""
+        return self.rows.shape[1] if self.task == "regression" else len(self.classes)
+
+    def class_counts(self, positions: Positions) -> tuple[int, ...]:
+        """Return how many samples or pixels of each class there are at these positions."""
+        rows = self.rows[positions]
+        if self.task == "classification":
+            return tuple(np.bincount(rows[rows != self.ignore], minlength=self.outputs).tolist())
+        return tuple(rows.sum(axis=0, dtype=np.int64).tolist())
+
+    def strata(self) -> NDArray[np.int64]:
+        """Return for each sample what should be spread evenly over the splits; negative where nothing is labelled.
+
+        The class; for segmentation the rarest class among the sample's pixels, rarest being the one that the
+        fewest samples have; for regression the decile of the first value.
+        """
+        if self.task == "classification":
+            return np.where(self.rows == self.ignore, -1, self.rows).astype(np.int64)
+        if self.task == "regression":
+            first = self.rows[:, 0]
+            edges = np.quantile(first, np.linspace(0, 1, _QUANTILES + 1)[1:-1]) if len(first) else first
+            return np.searchsorted(edges, first).astype(np.int64)
+        present = self.rows > 0
+        rarest = np.argsort(np.argsort(-present.sum(axis=0), kind="stable"), kind="stable")
+        return np.where(present, rarest, -1).max(axis=1).astype(np.int64)
+
+    def divide(self, dataset: Dataset, seed: int) -> dict[str, Positions]:
+        """Return the positions of the training, validation and test samples."""
+        try:
+            return split_samples(self.strata(), dataset.group, given=dataset.split, seed=seed)
+        except DataError as error:
+            raise DataError(f"{dataset.path}: {error}") from None
+
+
+def splits(problem: Problem) -> dict[str, Positions]:
+    """Return the positions of the training, validation and test samples of a problem, each rising.
+
+    The coordinate ``split`` of the data decides where there is one; else 70, 15 and 15 % are drawn with the problem's
+    seed, alike in classes, no group in two of them.
+    """
+    dataset = dataset_of(problem)
+    return read_labels(dataset, problem.task, problem.ignore).divide(dataset, problem.seed)
+
+
+def dataset_of(problem: Problem) -> Dataset:
+    """Open the data of a problem."""
+    return open_dataset(problem.data, problem.inputs, problem.label, problem.group)
+
+
+def infer_task(dataset: Dataset, task: str | None = None) -> str:
+    """Return the task that the labels' type and dimensions suggest, or check the one that is given.
+
+    Integers for each sample are classes of samples, integers for each pixel of the first view are classes of
+    pixels, other numbers are values to predict.
+
+    Raises
+    ------
+    DataError
+        If the labels fit no task, or not the given one.
+    """
+    label, view = dataset.label, dataset.views[0]
+    pixels = view.shape[: len(view.axes.spatial)]
+    kind = label.array.dtype.kind
+    if kind not in "iufb":
+        expected = "class numbers from 0 on, with their names in the attribute 'classes', or values"
+        raise label.wrong(f"expected {expected}, got values of type {label.array.dtype}")
+    fits = {
+        "classification": label.shape == (),
+        "segmentation": label.shape == pixels,
+        "regression": len(label.shape) <= 1,
+    }
+    suggested = [name for name, fitting in fits.items() if fitting and (kind == "f") == (name == "regression")]
+    if task is None and suggested:
+        return suggested[0]
+    if task is not None and fits.get(task):
+        return task
+    shapes = {
+        "classification": "a class number for each sample (sample)",
+        "segmentation": f"a class number for each pixel of {view.name} {told(('sample', *map(str, pixels)))}",
+        "regression": "values for each sample (sample, value)",
+    }
+    expected = shapes[task] if task in shapes else " or ".join(shapes.values())
+    got = told(("sample", *map(str, label.shape)))
+    raise label.wrong(f"expected {expected}, got {label.array.dtype} of shape {got}")
+
+
+def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> LabelTable:
+    """Read and check all labels.
+
+    Parameters
+    ----------
+    dataset
+        Where they are.
+    task
+        What they are.
+    ignore
+        Class number that counts for nothing; by default the label's attribute ``fill``.
+
+    Raises
+    ------
+    DataError
+        If a label is NaN or no class number, or is out of range.
+    """
+    label = dataset.label
+    if task == "regression":
+        return LabelTable(task, _values(label))
+    ignore = _fill(label) if ignore is None else ignore
+    names = _names(label)
+    pieces = [_class_rows(label, *bounds, names, ignore, task) for bounds in blocks(label)]
+    if task == "classification":
+        rows = np.concatenate(pieces)
+        found = int(max((rows[rows != ignore]), default=-1)) + 1
+    else:
+        found = max(piece.shape[1] for piece in pieces)
+        rows = np.concatenate([np.pad(p, ((0, 0), (0, found - p.shape[1]))) for p in pieces])
+    classes = names or tuple(str(number) for number in range(found))
+    if len(classes) < 2:
+        raise label.wrong(f"expected at least two classes, got {len(classes)}")
+    if task == "segmentation":
+        rows = np.pad(rows, ((0, 0), (0, len(classes) - rows.shape[1])))
+    return LabelTable(task, rows, classes, ignore)
+
+
+def _fill(label: Variable) -> int | None:
+    attributes = label.array.attrs
+    value = attributes.get("fill", attributes.get("_FillValue") or None)  # Zarr v2 writes 0 where nobody said anything
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if int(value) != value:
+        raise label.wrong(f"attribute 'fill': expected a whole number, got {value!r}")
+    return int(value)
+
+
+def _names(label: Variable) -> tuple[str, ...]:
+    names = label.array.attrs.get("classes", ())
+    if isinstance(names, str) or not hasattr(names, "__iter__"):
+        raise label.wrong(f"attribute 'classes': expected a list of names, got {names!r}")
+    return tuple(str(name) for name in names)
+
+
+def _values(label: Variable) -> NDArray[np.float64]:
+    pieces = []
+    for start, stop in blocks(label):
+        values = label.read(start, stop).reshape(stop - start, -1).astype(np.float64)
+        if not np.isfinite(values).all():
+            place = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+            wrong = values[place][~np.isfinite(values[place])][0]
+            raise label.wrong(f"sample {start + place}: expected a number, got {_number(wrong)}")
+        pieces.append(values)
+    return np.concatenate(pieces)
+
+
+def _class_rows(
+    label: Variable, start: int, stop: int, names: tuple[str, ...], ignore: int | None, task: str
+) -> NDArray[Any]:
+    """Return the class of each sample, or how many pixels it has of each class."""
+    values = label.read(start, stop)
+    most = len(names) or MOST_CLASSES
+    wrong = (values < 0) | (values >= most) | (values != np.floor(values) if values.dtype.kind == "f" else False)
+    wrong |= np.isnan(values) if values.dtype.kind == "f" else False
+    if ignore is not None:
+        wrong &= values != ignore
+    if wrong.any():
+        raise label.wrong(_outside(values, wrong, start, names))
+    numbers = values.astype(np.int64)
+    if task == "classification":
+        return numbers
+    kept = numbers != ignore
+    classes = len(names) or int(numbers[kept].max(initial=-1)) + 1
+    sample = np.broadcast_to(np.arange(len(numbers)).reshape(-1, *(1,) * (numbers.ndim - 1)), numbers.shape)
+    flat = sample[kept] * classes + numbers[kept]
+    return np.bincount(flat, minlength=len(numbers) * classes).reshape(len(numbers), classes).astype(np.int32)
+
+
+def _outside(values: NDArray[Any], wrong: NDArray[np.bool_], start: int, names: tuple[str, ...]) -> str:
+    place = tuple(int(p) for p in np.argwhere(wrong)[0])
+    where = f"sample {start + place[0]}" + (f", pixel {place[1:]}" if len(place) > 1 else "")
+    got = _number(values[place])
+    if names:
+        return f"{where}: expected a class number from 0 to {len(names) - 1} ({', '.join(names)}), got {got}"
+    hint = "; if labels are values to predict, the task is regression" if values[place] >= MOST_CLASSES else ""
+    return f"{where}: expected a class number from 0 on, got {got}{hint}"
+
+
+def _number(value: Any) -> str:
+    return "NaN" if value != value else f"{value:g}"

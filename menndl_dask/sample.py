@@ -1,0 +1,64 @@
+"""Samples on a node's own disk, as the trainer reads them: memory-mapped, with numpy alone. Runs in the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The samples of one split.
+
+    Parameters
+    ----------
+    images
+        For each view ``(sample, spatial…, channel)``, float32; no value is NaN.
+    labels
+        Class numbers ``(sample,)`` or ``(sample, spatial…)``, or float32 values ``(sample, value)``.
+    """
+
+    images: tuple[NDArray[np.float32], ...]
+    labels: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def staged_files(directory: Path, split: str, views: int) -> tuple[list[Path], Path]:
+    """Return the files of a split's views and of its labels."""
+    return [directory / f"{split}-view{view}.npy" for view in range(views)], directory / f"{split}-label.npy"
+
+
+def open_staged(directory: str | Path, split: str) -> Samples:
+    """Map the staged samples of a split into memory; pages are read when they are used.
+
+    Parameters
+    ----------
+    directory
+        What `stage` returned.
+    split
+        ``train``, ``validation`` or ``test``.
+
+    Raises
+    ------
+    DataError
+        If the samples are not there.
+    """
+    place = Path(directory)
+    images, labels = staged_files(place, split, len(list(place.glob(f"{split}-view*.npy"))))
+    return Samples(tuple(_mapped(images)), _mapped([labels])[0])
+
+
+def _mapped(files: Sequence[Path]) -> list[NDArray[Any]]:
+    try:
+        return [np.load(file, mmap_mode="r", allow_pickle=False) for file in files]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{files[0].parent}: expected staged samples, found none that can be read: {error}") from None

@@ -1,0 +1,154 @@
+"""Staging: the samples of each split written to a node's own disk, once for all trainings on it. Runs on a worker.
+
+A search trains hundreds of networks on the same samples. Reading them over and over from compressed chunks on a shared
+file system costs more than the training of a small network; one flat file for each view and split, mapped
+into memory, is shared by all trainers of a node through the page cache.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.dataset import Dataset, blocks
+from menndl_dask.errors import DataError
+from menndl_dask.label import dataset_of, read_labels
+from menndl_dask.problem import SPLITS, Problem
+from menndl_dask.sample import staged_files
+from menndl_dask.split import Positions, within
+
+logger = logging.getLogger(__name__)
+
+_LAYOUT = 1  # counts up when the files change
+
+
+def stage(problem: Problem, directory: str | Path) -> Path:
+    """Write the samples of each split as ``.npy`` files, unless they are there, and return where.
+
+    Images become float32, and a NaN becomes its channel's mean in the training split; labels become small integers,
+    or float32 values. Blocks of samples go through memory one at a time. Processes that stage the same samples at the
+    same time wait for the first one; a directory is complete as soon as it has its name.
+
+    Parameters
+    ----------
+    problem
+        Which samples.
+    directory
+        On a disk of the node; what is staged lies below it in a directory named after the data and the split.
+
+    Raises
+    ------
+    DataError
+        If the data is not what it was when the problem was opened, or the disk is full.
+    """
+    parent = Path(directory)
+    target = parent / _key(problem)
+    if target.is_dir():
+        return target
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with _alone(parent / f".{target.name}.lock"):
+            if not target.is_dir():
+                _write_aside(problem, target)
+    except OSError as error:
+        raise DataError(f"{target}: samples cannot be staged: {error.strerror or error}") from error
+    return target
+
+
+def _key(problem: Problem) -> str:
+    """Return a name for the samples and their order: equal problems, equal names."""
+    facts = problem.facts
+    what = [_LAYOUT, facts.fingerprint, problem.task, problem.inputs, problem.label, problem.ignore, problem.group]
+    digest = hashlib.sha256(json.dumps([*what, problem.seed, facts.samples, facts.mean]).encode())
+    return f"{facts.fingerprint}-{digest.hexdigest()[:12]}"
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock among the processes and threads of this node."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks: each process writes its own copy, and the first one stays
+            logger.info("%s: no locks on this file system", lock.parent)
+        yield
+
+
+def _write_aside(problem: Problem, target: Path) -> None:
+    dataset = dataset_of(problem)
+    found = dataset.fingerprint()
+    if found != problem.facts.fingerprint:
+        expected = problem.facts.fingerprint
+        raise DataError(f"{problem.data}: the data has changed: expected fingerprint {expected}, got {found}")
+    parts = read_labels(dataset, problem.task, problem.ignore).divide(dataset, problem.seed)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        _write(problem, dataset, parts, aside)
+        aside.replace(target)
+    except OSError:
+        if not target.is_dir():  # else another process was first, and its samples are the same
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    logger.info("%s: staged %s samples", target, sum(map(len, parts.values())))
+
+
+def _write(problem: Problem, dataset: Dataset, parts: Mapping[str, Positions], directory: Path) -> None:
+    kind = _label_type(problem)
+    shape = (problem.facts.outputs,) if problem.task == "regression" else dataset.label.shape
+    with ExitStack() as files:
+        outputs = {}
+        for split in SPLITS:
+            views, labels = staged_files(directory, split, len(dataset.views))
+            number = len(parts[split])
+            shapes = [(number, *s) for s in problem.facts.input_shapes]
+            opened = [files.enter_context(_array_file(f, s, "<f4")) for f, s in zip(views, shapes, strict=True)]
+            outputs[split] = (opened, files.enter_context(_array_file(labels, (number, *shape), kind)))
+        for start, stop in blocks(*dataset.views, dataset.label):
+            images = [_filled(v.images(start, stop), m) for v, m in zip(dataset.views, problem.facts.mean, strict=True)]
+            labels_read = dataset.label.read(start, stop).reshape(stop - start, *shape).astype(kind)
+            for split, (opened, label_file) in outputs.items():
+                inside = within(parts[split], start, stop)
+                for file, values in zip((*opened, label_file), (*images, labels_read), strict=True):
+                    file.write(np.ascontiguousarray(values[inside]).tobytes())
+
+
+def _label_type(problem: Problem) -> str:
+    if problem.task == "regression":
+        return "<f4"
+    small = problem.facts.outputs <= 256 and (problem.ignore is None or 0 <= problem.ignore <= 255)
+    return "|u1" if small else "<i4"
+
+
+@contextmanager
+def _array_file(path: Path, shape: tuple[int, ...], kind: str) -> Iterator[IO[bytes]]:
+    """Open a ``.npy`` file whose values are then written in order.
+
+    A full disk is then an error of the write; in a memory-mapped file it would be a signal that kills the worker.
+    """
+    with path.open("wb") as file:
+        header = {"shape": shape, "fortran_order": False, "descr": kind}
+        np.lib.format.write_array_header_2_0(file, header)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _filled(values: NDArray[Any], mean: tuple[float, ...]) -> NDArray[np.float32]:
+    """Return the images as float32, missing values as the channel's mean."""
+    images = values.astype(np.float32)
+    if values.dtype.kind == "f":
+        np.copyto(images, np.asarray(mean, dtype=np.float32), where=np.isnan(images))
+    return images

@@ -1,0 +1,55 @@
+"""Small labelled data sets in Zarr, for tests that read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+CLASSES = ["round", "square", "line"]
+
+
+def classification(samples: int = 60, channels: int = 2, seed: int = 0) -> xr.Dataset:
+    """Return images whose brightness tells their class."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(samples) % 3
+    images = rng.normal(labels[:, None, None, None], 0.3, (samples, 8, 6, channels)).astype("float32")
+    return dataset(images, labels.astype("int64"), classes=CLASSES)
+
+
+def segmentation(samples: int = 24, seed: int = 0) -> xr.Dataset:
+    """Return images whose bright pixels are of class 1, with a few pixels that are to be ignored."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((samples, 10, 12)) < 0.2).astype("uint8")
+    images = (100 * labels[..., None] + rng.normal(20, 5, (samples, 10, 12, 1))).astype("int16")
+    labels[:, 0, 0] = 255
+    return dataset(images, labels, classes=["background", "spot"], fill=255)
+
+
+def regression(samples: int = 40, values: int = 2, seed: int = 0) -> xr.Dataset:
+    """Return images with their mean and its negative as the values to predict."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(5, 2, samples)
+    images = rng.normal(level[:, None, None, None], 0.1, (samples, 6, 6, 1)).astype("float32")
+    labels = np.stack([level * (-1) ** v for v in range(values)], axis=1)
+    return xr.Dataset({"image": (("sample", "y", "x", "channel"), images), "label": (("sample", "value"), labels)})
+
+
+def dataset(images: np.ndarray, labels: np.ndarray, **attributes: Any) -> xr.Dataset:
+    """Return images and labels under the usual names."""
+    dims = ("sample", "y", "x", "channel")
+    return xr.Dataset({"image": (dims, images), "label": (dims[: labels.ndim], labels, attributes)})
+
+
+def write(data: xr.Dataset, path: Path, chunk: int = 7) -> Path:
+    """Write a data set as Zarr, in chunks that fit nothing evenly."""
+    data.chunk(sample=chunk).to_zarr(path, zarr_format=3, consolidated=False)
+    return path
+
+
+def with_split(data: xr.Dataset, *names: str) -> xr.Dataset:
+    """Return the data with a coordinate ``split`` that repeats these names."""
+    column = np.resize(np.array(names, dtype=object), data.sizes["sample"])
+    return data.assign_coords(split=("sample", column))
