@@ -1,10 +1,13 @@
-"""Settings for all tests: quiet frameworks that leave the cores to each other."""
+"""Settings for all tests: quiet frameworks that leave the cores to each other, and no browser where there is none."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from tests.chromium import find_browser
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -13,3 +16,10 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
 # shared machines stall now and then: how long an example takes says nothing
 settings.register_profile("menndl", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("menndl")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip the tests in a browser where there is none; in CI there must be one."""
+    if item.get_closest_marker("browser") and find_browser() is None:
+        missing = "there is no Chromium on this machine"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
