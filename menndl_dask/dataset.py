@@ -249,7 +249,7 @@ def first_line(error: BaseException) -> str:
 
 def _variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
     if name not in source.variables:
-        known = [str(n) for n in source.variables]
+        known = sorted(str(n) for n in source.variables)
         hint = nearest(name, known) or f"; found {', '.join(known) or 'no variables'}"
         raise DataError(f"{path}: expected a variable {name!r}, found none of that name{hint}")
     return source[name]
@@ -297,4 +297,4 @@ def _names(source: xr.Dataset, path: str, name: str, samples: int) -> NDArray[An
     if array.ndim != 1 or array.size != samples:
         raise DataError(f"{path}: {name}: expected one value for each of {samples} samples, got shape {array.shape}")
     values = array.values
-    return values.astype(str) if values.dtype.kind in "OSUT" else values
+    return np.array([str(value) for value in values]) if values.dtype.kind in "OSUT" else values
