@@ -66,7 +66,7 @@ def decode(genome: Genome, problem: Problem, seed: int = 0) -> keras.Model:
 
 @singledispatch
 def build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> Tensor:
-    """Build the Keras layers of one gene on a tensor; one rule for each gene kind, a method of a kind of the user's own.
+    """Build the Keras layers of one gene on a tensor; one rule for each kind, a method of a kind of the user's own.
 
     Parameters
     ----------

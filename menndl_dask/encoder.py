@@ -59,8 +59,8 @@ def encode(model: keras.Model) -> Genome:
         raise GenomeError(f"model {model.name!r}: expected one output, got {len(model.outputs)}")
     walk = _Walk([id(tensor) for tensor in model.inputs])
     tip = walk.node(_below_head(model))
-    if not walk.layers:
-        return Genome(())
+    if tip < 0:  # the head reads a view
+        return Genome.connect([genes.Activation("linear")], [(tip,)]).canonical()
     if tip != len(walk.layers) - 1:
         raise GenomeError(f"model {model.name!r}: expected the head to read the last layer")
     return Genome.connect(walk.layers, walk.sources).canonical()

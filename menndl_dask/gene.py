@@ -58,6 +58,8 @@ class Gene:
         GenomeError
             If the kind or a field is unknown, or a value has the wrong type.
         """
+        if not isinstance(data, Mapping):
+            raise GenomeError(f"expected a gene, a dict with its kind, got {data!r}")
         values = {name: _frozen(value) for name, value in data.items() if name != "kind"}
         kind = find_kind(str(data.get("kind")))
         domains, known = kind.domains(), [f.name for f in fields(kind)]

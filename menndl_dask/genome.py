@@ -45,7 +45,8 @@ class Layer(Gene):
     join: str = "concatenate"
 
     def __post_init__(self) -> None:
-        if not self.inputs or any(not isinstance(d, int) or d < 1 for d in self.inputs):
+        offsets = self.inputs if isinstance(self.inputs, tuple) else ()
+        if not offsets or any(not isinstance(d, int) or d < 1 for d in offsets):
             raise GenomeError(f"{type(self).__name__}: inputs: expected offsets ≥ 1, got {self.inputs!r}")
         if self.join not in JOINS:
             raise GenomeError(f"{type(self).__name__}: join: expected one of {JOINS}, got {self.join!r}")
@@ -55,10 +56,9 @@ class Layer(Gene):
         """Whether the layer hands on what it reads, unchanged."""
         return False
 
-    @property
-    def is_implied_at_end(self) -> bool:
-        """Whether the head of every network does the same, so that a last layer like this is redundant."""
-        return False
+    def at_end(self) -> Layer:
+        """Return what is left of the layer where it is the last one, before the head of the network."""
+        return self
 
     def is_undone_by(self, following: Layer) -> bool:
         """Tell whether a layer that reads only this one makes it redundant."""
@@ -235,6 +235,8 @@ def _simplify(
             for n, s in zip(kept, sources, strict=True)
         ]
         kept, sources, output = _without_dead(kept, sources, output)
+        if output >= 0:
+            kept[output] = kept[output].at_end()
         dropped = _redundant(kept, sources, output)
         if dropped is None:
             return kept, sources, output
@@ -265,8 +267,10 @@ def _redundant(
     """Find a layer to drop, and what its readers become and read then; if none changes, they read its only source."""
     readers = consumers(sources)
     for i, (layer, node) in enumerate(zip(layers, sources, strict=True)):
-        if len(node) == 1 and (layer.is_identity or (i == output and layer.is_implied_at_end)):
+        # a network that reads a further view and has no layers needs one to say so
+        if len(node) == 1 and layer.is_identity and not (i == output and node[0] < -1):
             return i, {}
+    for i, (layer, node) in enumerate(zip(layers, sources, strict=True)):
         if i == output:
             continue
         if any(len(sources[r]) > 1 for r in readers[i]):

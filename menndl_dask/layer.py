@@ -136,10 +136,9 @@ class GlobalPooling(Layer):
 
     method: str = choice("average", "max")
 
-    @property
-    def is_implied_at_end(self) -> bool:
-        """Whether it averages, as the head of a classification or regression network does."""
-        return self.method == "average"
+    def at_end(self) -> Layer:
+        """Leave averaging to the head, which does so in a classification or regression network."""
+        return Activation("linear", inputs=self.inputs, join=self.join) if self.method == "average" else self
 
 
 @dataclass(frozen=True, slots=True)
