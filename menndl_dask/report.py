@@ -7,14 +7,12 @@ rewritten during the run. Everything on it comes from the store, so a running, a
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from menndl_dask.drawing import draw_network, summary
 from menndl_dask.figure import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
 from menndl_dask.problem import Problem
 from menndl_dask.result import FAILURES
+from menndl_dask.settings import installed_versions
 from menndl_dask.table import Evaluation, Row, best_rows, cells, duration, fitness_text, metric_title, quantity, ranked
 
 _DOMINATES = 0.7  # share of the evaluations from which on one kind of failure is the news
@@ -46,7 +45,6 @@ _ADVICE: Mapping[str, str] = {
         to blame.""",
     "error": """Look at the messages below: most often the user's own loss, metric or gene kind raises an exception.""",
 }
-_PACKAGES = ("menndl-dask", "keras", "tensorflow", "jax", "torch", "dask", "distributed", "xarray", "zarr", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +153,6 @@ def story_of(run: Any, *, compared: Sequence[Row] = (), standard: Row | None = N
         versions=settings.get("versions") or installed_versions(),
         written=time.time(),
     )
-
-
-def installed_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that matter, without importing them."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def command_line(arguments: Sequence[str]) -> str:

@@ -1,0 +1,1 @@
+"""Cluster profiles that are shipped: one YAML file each."""

@@ -1,0 +1,199 @@
+"""Clusters: where the worker processes are, from a profile. Runs on the driver."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any, Self
+
+import dask
+from distributed import Client, LocalCluster
+from distributed.deploy.cluster import Cluster as DaskCluster
+
+from menndl_dask.errors import ProfileError
+from menndl_dask.profile import Local, Profile, Scheduler, read_profile
+
+_LOOPBACK = "127.0.0.1"
+_RECONNECT_S = 30
+
+DASK_SETTINGS: dict[str, Any] = {
+    # one evaluation on a worker, the spare ones on the scheduler: none waits behind a long one
+    "distributed.scheduler.worker-saturation": 1.0,
+    # there is one task on a worker and none depends on another: nothing to steal
+    "distributed.scheduler.work-stealing": False,
+    # every task on a worker that dies is blamed, also for a batch job's end; only a network that kills again and again
+    # is to be given up (https://github.com/dask/distributed/issues/5234)
+    "distributed.scheduler.allowed-failures": 10,
+    # a worker on a busy node may be silent for long; at the default of 5 minutes it is restarted
+    "distributed.scheduler.worker-ttl": "15 minutes",
+    # each connection keeps its last messages, at the default of 1000 that is 0.1 MB and more a worker
+    "distributed.admin.low-level-log-length": 100,
+    # for how long a batch job that has vanished is waited for before it is replaced
+    "distributed.deploy.lost-worker-timeout": "30s",
+    # many workers that start at once get through in the end
+    # (https://github.com/dask/distributed/issues/3691)
+    "distributed.comm.timeouts.connect": "120s",
+    "distributed.comm.timeouts.tcp": "300s",
+    # results are a few numbers; the memory of a training is its trainer's, which has a limit of its own
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    # a profile of a thread that waits for its trainer says nothing
+    "distributed.worker.profile.enabled": False,
+}
+
+
+class Cluster:
+    """Workers that are there, or come and go. Made by `load_cluster`.
+
+    Parameters
+    ----------
+    profile
+        Where the workers are.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self._stack = ExitStack()
+        self._local: DaskCluster | None = None
+        self._dashboard: str | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            # for this process and the workers it starts; the user's files stay as they are
+            stack.enter_context(dask.config.set(DASK_SETTINGS))
+            if isinstance(self.profile, Local):
+                self._local = stack.enter_context(_local_cluster(self.profile))
+                self._dashboard = self._local.dashboard_link if _has_dashboard(self.profile) else None
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the Dask dashboard, if there is one; of a scheduler that was already there, once a client is."""
+        return self._dashboard
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """Connect to the scheduler, for the time of a ``with`` statement.
+
+        Raises
+        ------
+        ProfileError
+            If no scheduler answers.
+        """
+        with _connected(self._local or self.profile) as client:
+            self._dashboard = self._dashboard if self._local is not None else client.dashboard_link or None
+            yield client
+
+
+def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None = None) -> Cluster:
+    """Return the cluster of a profile; its workers start with its ``with`` statement and end with it.
+
+    ::
+
+        with load_cluster("local", workers=2) as cluster, cluster.client() as client:
+            ...
+
+    Parameters
+    ----------
+    profile
+        A YAML file, the name of a profile that is shipped, or a profile.
+    workers
+        Number of workers in place of the profile's, where it starts them.
+
+    Raises
+    ------
+    ProfileError
+        If the profile is not as expected; the message names the file and the key.
+    """
+    read = read_profile(profile) if isinstance(profile, (str, Path)) else profile
+    if workers is None:
+        return Cluster(read)
+    if not isinstance(read, Local):
+        raise ProfileError(f"workers: expected none, since the scheduler of this profile has its own, got {workers}")
+    if workers < 1:
+        raise ProfileError(f"workers: expected an integer ≥ 1, got {workers}")
+    return Cluster(replace(read, workers=workers))
+
+
+@contextmanager
+def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
+    port = profile.dashboard_port if _has_dashboard(profile) else None
+    with _interrupts_held():
+        cluster = LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=profile.workers or len(os.sched_getaffinity(0)),
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            host=_LOOPBACK,
+            dashboard_address=None if port is None else f"{_LOOPBACK}:{_free_port(port)}",
+            # a lost worker is told as a note of the run, not by Dask's own warnings
+            silence_logs=logging.ERROR,
+        )
+    try:
+        yield cluster
+    finally:
+        cluster.close(timeout=10)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
+    arguments: dict[str, Any] = {"address": where, "timeout": _RECONNECT_S}
+    if isinstance(where, Scheduler):
+        arguments = {"address": where.address, "scheduler_file": where.scheduler_file, "timeout": where.timeout_s}
+        file = where.scheduler_file
+        if file is not None and not Path(file).is_file():
+            raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got no {file}")
+    try:
+        client = Client(**arguments)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        told = getattr(where, "address", None) or getattr(where, "scheduler_file", None)
+        raise ProfileError(f"{told}: expected a Dask scheduler, got no answer: {error}") from error
+    try:
+        yield client
+    finally:
+        client.close(timeout=5)  # type: ignore[no-untyped-call]
+
+
+def _has_dashboard(profile: Local) -> bool:
+    return profile.dashboard_port is not None and find_spec("bokeh") is not None
+
+
+def _free_port(port: int) -> int:
+    """Return the port, or 0 (any) where it is in use: Dask would do the same, but with a warning."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_LOOPBACK, port))
+        except OSError:
+            return 0
+    return port
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let threads and processes that are started here never see Ctrl-C, which is the driver's to handle.
+
+    A terminal sends it to all processes of its group; a worker that gets it dies with a traceback. Threads inherit the
+    mask, and so do the processes that they start, also the workers that take a dead one's place.
+    """
+    # it unblocks signals when it starts, which must not be later (https://github.com/python/cpython/issues/127586)
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

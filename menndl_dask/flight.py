@@ -1,0 +1,224 @@
+"""The evaluations in flight: submitted to Dask, not yet home. Runs on the driver.
+
+Whatever becomes of an evaluation, one result of it comes home. Only the genome and a few numbers go through Dask.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import CancelledError
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from distributed import Client, Future, KilledWorker, as_completed
+
+from menndl_dask.errors import RunError
+from menndl_dask.genome import Genome
+from menndl_dask.individual import Individual
+from menndl_dask.result import Result
+from menndl_dask.table import Evaluation
+
+_ATTEMPTS = 4  # submissions of an individual whose evaluation Dask has lost
+_LINE = 300  # characters of an exception in a result's message
+_STATUS_S = 15  # seconds in which a scheduler must answer
+
+logger = logging.getLogger(__name__)
+Evaluate = Callable[..., Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An evaluation to submit.
+
+    Parameters
+    ----------
+    individual
+        Who is evaluated.
+    arguments
+        Arguments of `evaluate` beyond those that are the same for all.
+    """
+
+    individual: Individual
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Flying:
+    task: Task
+    attempt: int = 1
+
+
+def run_task(task: Task, evaluate: Evaluate, common: Sequence[Any]) -> Result:
+    """Evaluate an individual; what Dask calls on a worker. An exception of `evaluate` is a failure like others."""
+    try:
+        return evaluate(task.individual, *common, **task.arguments)
+    except Exception as error:  # noqa: BLE001  # of anybody's code
+        return _error(error)
+
+
+class Flight:
+    """Submits evaluations to the workers and brings their results home, each once.
+
+    Parameters
+    ----------
+    client
+        Of the cluster.
+    evaluate
+        Called on a worker as ``evaluate(individual, *common, **arguments)``.
+    common
+        Arguments that are the same for all evaluations.
+    """
+
+    def __init__(self, client: Client, evaluate: Evaluate, common: Sequence[Any]) -> None:
+        self._client = client
+        self._evaluate = evaluate
+        self._common = tuple(common)
+        self._completed = as_completed(with_results=True, raise_errors=False, loop=client.loop)
+        self._flying: dict[str, _Flying] = {}
+        self._futures: dict[str, Future] = {}
+        self.notes: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._flying)
+
+    @property
+    def individuals(self) -> list[Individual]:
+        """Who is in flight."""
+        return [flying.task.individual for flying in self._flying.values()]
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Submit evaluations."""
+        self._submit([_Flying(task) for task in tasks])
+
+    def arrivals(self, timeout: float) -> list[Evaluation]:
+        """Return what has come home; wait for the first at most `timeout` seconds."""
+        with self._completed.thread_condition:
+            if not self._completed.has_ready():
+                self._completed.thread_condition.wait(timeout)
+        home: list[Evaluation] = []
+        lost: list[_Flying] = []
+        for future, outcome in self._completed.next_batch(block=False):
+            self._futures.pop(future.key, None)
+            flying = self._flying.pop(future.key, None)
+            if flying is None:
+                continue
+            result = _result_of(future.status, outcome)
+            if result is None and flying.attempt < _ATTEMPTS:
+                lost.append(_Flying(flying.task, flying.attempt + 1))
+                continue
+            home.append((flying.task.individual, result or _lost(flying.attempt)))
+        if lost:
+            self._resubmit(lost)
+        return home
+
+    def threads(self) -> dict[str, int]:
+        """Return the number of threads of each worker's address.
+
+        Raises
+        ------
+        RunError
+            If the scheduler is gone for good, or does not answer.
+        """
+        if self._client.status == "closed":
+            raise RunError(f"lost the scheduler at {self._address}")
+        if self._client.status != "running":
+            return {}
+        try:
+            return dict(self._client.sync(self._client.scheduler.ncores, callback_timeout=_STATUS_S))
+        except (OSError, TimeoutError, CancelledError):
+            # on its way out; the client's status tells when it has given up
+            logger.debug("the scheduler at %s does not answer", self._address)
+            return {}
+
+    def ground(self) -> list[Individual]:
+        """Give up the evaluations that no worker has begun; return whose."""
+        begun = {key for keys in self._processing().values() for key in keys}
+        return self._forget([key for key in self._flying if key not in begun])
+
+    def give_up(self, *, restart: bool = False) -> list[Individual]:
+        """Give up the evaluations that workers have begun; return whose.
+
+        Parameters
+        ----------
+        restart
+            Restart those workers; else their threads run on to the end of the evaluation.
+        """
+        held = {address: [k for k in keys if k in self._flying] for address, keys in self._processing().items()}
+        given_up = self._forget([key for keys in held.values() for key in keys])
+        if restart and given_up:
+            addresses = [address for address, keys in held.items() if keys]
+            self._client.restart_workers(addresses, timeout=_STATUS_S, raise_for_error=False)
+        return given_up
+
+    def close(self) -> None:
+        """Give up all that is in flight."""
+        self._completed.clear()
+        self._forget(list(self._flying))
+
+    @property
+    def _address(self) -> str:
+        return str(getattr(self._client.scheduler, "address", None) or "its address")
+
+    def _submit(self, flyings: Sequence[_Flying]) -> None:
+        keys = [_key(flying) for flying in flyings]
+        tasks = [_lean(flying.task) for flying in flyings]
+        # one call for all: Dask keeps a record of each call for ever (https://github.com/dask/distributed/issues/7977)
+        futures = self._client.map(run_task, tasks, key=keys, pure=False, evaluate=self._evaluate, common=self._common)
+        self._flying.update(zip(keys, flyings, strict=True))
+        self._futures.update(zip(keys, futures, strict=True))
+        self._completed.update(futures)
+
+    def _resubmit(self, lost: Sequence[_Flying]) -> None:
+        if self._client.status == "closed":
+            self._flying.update((_key(flying), flying) for flying in lost)
+            raise RunError(f"lost the scheduler at {self._address}")
+        count = len(lost)
+        self.notes.append(f"Dask lost {count} evaluation{'s' if count != 1 else ''}; submitted again")
+        self._submit(lost)
+
+    def _processing(self) -> dict[str, list[str]]:
+        """Return the keys that each worker's address works on."""
+        if self._client.status != "running":
+            return {}
+        held = self._client.processing()
+        return {str(address): [str(key) for key in keys] for address, keys in held.items()}
+
+    def _forget(self, keys: Sequence[str]) -> list[Individual]:
+        futures = [self._futures.pop(key) for key in keys if key in self._futures]
+        if futures and self._client.status == "running":
+            self._client.cancel(futures, force=True)
+        return [self._flying.pop(key).task.individual for key in keys]
+
+
+def _key(flying: _Flying) -> str:
+    again = f"-{flying.attempt}" if flying.attempt > 1 else ""
+    return f"evaluate-{flying.task.individual.name}{again}"
+
+
+def _lean(task: Task) -> Task:
+    """Return the task without what its genome has worked out about itself."""
+    individual = task.individual
+    return replace(task, individual=replace(individual, genome=Genome(individual.genome.genes)))
+
+
+def _result_of(status: str, outcome: Any) -> Result | None:
+    """Return what came of an evaluation; nothing where Dask has lost it."""
+    if status == "finished" and isinstance(outcome, Result):
+        return outcome
+    if status == "finished" and not isinstance(outcome, BaseException):
+        return Result.failed("error", f"evaluate: expected a Result, got {type(outcome).__name__}")
+    if status == "error":
+        error = outcome[1] if isinstance(outcome, tuple) else outcome
+        if isinstance(error, KilledWorker):
+            return Result.failed("worker_lost", " ".join(str(error).split())[:_LINE])
+        return _error(error)
+    return None
+
+
+def _error(error: BaseException) -> Result:
+    return Result.failed("error", f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LINE])
+
+
+def _lost(attempts: int) -> Result:
+    return Result.failed("worker_lost", f"Dask lost the evaluation {attempts} times")

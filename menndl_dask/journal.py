@@ -1,0 +1,185 @@
+"""The journal of a run: one checksummed JSON line an event, only ever appended to. Runs on the driver.
+
+A line is a JSON object that begins with its kind, ``event``, and ends with ``crc``, the CRC-32 of the object without
+it, so that a JSON reader can read the journal and damage shows. Whoever writes holds a lock, which ends with its
+process however that ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+from zlib import crc32
+
+from menndl_dask.errors import RunError
+
+Event = dict[str, Any]
+_TAIL = len(',"crc":"00000000"}')
+
+
+def line_of(event: Mapping[str, Any]) -> bytes:
+    r"""Return an event as a line of the journal.
+
+    >>> line_of({"event": "note", "message": "2 workers"})
+    b'{"event":"note","message":"2 workers","crc":"6a52e8c2"}\n'
+    """
+    body = json.dumps(event, separators=(",", ":"), ensure_ascii=False, allow_nan=True).encode()
+    return b'%s,"crc":"%08x"}\n' % (body[:-1], crc32(body))
+
+
+def is_whole(line: bytes) -> bool:
+    """Tell whether a line ends where it should and its checksum is right."""
+    if not line.endswith(b'"}\n') or len(line) <= _TAIL + 1:
+        return False
+    body, tail = line[: -_TAIL - 1] + b"}", line[-_TAIL - 1 : -1]
+    return tail == b',"crc":"%08x"}' % crc32(body)
+
+
+def read_journal(path: Path, *kinds: str) -> Iterator[Event]:
+    """Yield the events of a journal in order, one line in memory at a time; what is torn at its end is passed over.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kinds
+        Only events of these kinds; by default all.
+
+    Raises
+    ------
+    RunError
+        If a line is damaged that whole ones follow.
+    """
+    starts = tuple(f'{{"event":"{kind}"'.encode() for kind in kinds)
+    try:
+        for line in _whole_lines(path):
+            if not kinds or line.startswith(starts):
+                yield json.loads(line)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    damaged = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not is_whole(line):
+                damaged = damaged or number
+            elif damaged:
+                raise RunError(
+                    f"{path}: line {damaged}: expected a whole event with its checksum, got a damaged line that whole "
+                    "ones follow; restore the journal from a copy, or begin another run"
+                )
+            else:
+                yield line
+
+
+class Journal:
+    """The journal while a driver writes it; one driver at a time.
+
+    Parameters
+    ----------
+    path
+        The file. ``.lock`` beside it says who writes.
+
+    Attributes
+    ----------
+    dropped
+        Bytes of torn lines that were cut off its end on opening.
+
+    Raises
+    ------
+    RunError
+        If another driver holds the run, the file is damaged, or it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = _locked(path.with_name(".lock"))
+        try:
+            before = path.stat().st_size if path.exists() else 0
+            self._size = sum(len(line) for line in _whole_lines(path)) if before else 0
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.ftruncate(self._file, self._size)
+        except OSError as error:
+            os.close(self._lock)
+            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+        except RunError:
+            os.close(self._lock)
+            raise
+        self.dropped = before - self._size
+
+    def append(self, events: Iterable[Mapping[str, Any]], *, flush: bool = True) -> None:
+        """Append events, on the disk when this returns.
+
+        Parameters
+        ----------
+        events
+            In their order; all are written at once.
+        flush
+            Wait until they are on the disk; without it they still survive the end of the process, and are flushed with
+            whatever is appended next.
+
+        Raises
+        ------
+        RunError
+            If they cannot be written; then nothing of them is in the journal.
+        """
+        data = b"".join(map(line_of, events))
+        try:
+            _write_all(self._file, data)
+            if flush:
+                os.fsync(self._file)
+        except OSError as error:
+            os.ftruncate(self._file, self._size)  # or the next line would follow half of one
+            raise RunError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Flush, and let other drivers in."""
+        if self._file >= 0:
+            os.fsync(self._file)
+            os.close(self._file)
+            os.close(self._lock)
+            self._file = self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _locked(path: Path) -> int:
+    """Return the locked file; the kernel unlocks it when its holder ends, also by ``kill -9``."""
+    try:
+        # not inherited by worker processes, which may outlive a killed driver
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(file, 200, 0).decode(errors="replace").strip()
+        os.close(file)
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise RunError(f"{path.parent}: held by another driver ({holder or 'unknown'}); one at a time") from None
+        wrong = f"cannot be locked ({error.strerror}); put the run on a file system with locks"
+        raise RunError(f"{path}: {wrong}") from error
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    os.ftruncate(file, 0)
+    os.pwrite(file, f"host {socket.gethostname()}, process {os.getpid()}, since {since}\n".encode(), 0)
+    return file

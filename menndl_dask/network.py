@@ -1,0 +1,72 @@
+"""The networks that a run keeps on disk: the fittest few. Runs on the driver.
+
+A worker saves a network when it is fitter than those that were kept when it was submitted; the driver removes it
+again when fitter ones have come home.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from menndl_dask import atomic
+from menndl_dask.individual import Individual
+from menndl_dask.result import Result
+
+
+class Networks:
+    """The folder ``networks``: one folder for each kept network, with ``genome.json`` and ``network.keras``.
+
+    Parameters
+    ----------
+    folder
+        Where; absolute, since workers write there too.
+    keep
+        How many networks are kept.
+    """
+
+    def __init__(self, folder: Path, keep: int = 3) -> None:
+        self.folder = folder
+        self._keep = keep
+        self._kept: list[tuple[float, Individual]] = []  # the fittest first, of equals the one that was first home
+
+    def path(self, individual: Individual) -> Path:
+        """Return where a worker is to save the network of an individual."""
+        return self.folder / individual.name / "network.keras"
+
+    @property
+    def threshold(self) -> float | None:
+        """Fitness above which a network is worth saving; nothing while fewer are kept than may be."""
+        return self._kept[-1][0] if len(self._kept) == self._keep else None
+
+    def recall(self, individual: Individual, result: Result) -> Individual | None:
+        """Take note of a result; return the individual that is no longer kept for it, itself maybe."""
+        if result.fitness is None or (self.threshold is not None and result.fitness <= self.threshold):
+            return individual
+        self._kept.append((result.fitness, individual))
+        self._kept.sort(key=lambda entry: -entry[0])
+        return self._kept.pop()[1] if len(self._kept) > self._keep else None
+
+    def tell(self, individual: Individual, result: Result) -> None:
+        """Take a result: keep its network if it is among the fittest, and remove what is not any more."""
+        leaver = self.recall(individual, result)
+        if leaver is not individual:
+            self._write_genome(individual)
+        if leaver is not None:
+            atomic.remove_folder(self.folder / leaver.name)
+
+    def sweep(self, in_flight: Collection[Individual] = ()) -> None:
+        """Remove what is neither kept nor in flight, such as what a killed driver has left; complete what is kept."""
+        for _, individual in self._kept:
+            self._write_genome(individual)
+        names = {individual.name for _, individual in self._kept} | {individual.name for individual in in_flight}
+        for folder in self.folder.glob("*"):
+            if folder.name not in names:
+                atomic.remove_folder(folder)
+
+    def _write_genome(self, individual: Individual) -> None:
+        path = self.folder / individual.name / "genome.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write_text(path, json.dumps(individual.genome.to_dict(), indent=1) + "\n")

@@ -1,0 +1,338 @@
+"""The store: a run's directory, read while it runs, when it is finished and after a crash. Runs on the driver.
+
+The journal is the truth: what a run is asked for is read from it then, so that a run of any length takes no memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from menndl_dask.errors import RunError
+from menndl_dask.individual import Individual
+from menndl_dask.journal import Event, Journal, read_journal
+from menndl_dask.problem import Problem
+from menndl_dask.result import Result
+from menndl_dask.settings import Settings, freeze, read_settings
+from menndl_dask.table import Evaluation, Row
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_JOURNAL, _SETTINGS, _SNAPSHOT, _SPLITS = "journal.jsonl", "run.yaml", "run.zarr", "splits.npz"
+
+
+class _Pair(NamedTuple):
+    individual: Individual
+    result: Result
+
+
+class Best(_Pair):
+    """The fittest individual of a run and its result; unpacks into the two.
+
+    Attributes
+    ----------
+    path
+        Its folder, with ``genome.json`` and ``network.keras``.
+    """
+
+    path: Path
+
+    def __new__(cls, individual: Individual, result: Result, path: Path) -> Self:  # noqa: D102  # as the class says
+        self = super().__new__(cls, individual, result)
+        self.path = path
+        return self
+
+    def model(self) -> Any:
+        """Return the trained Keras model.
+
+        Raises
+        ------
+        RunError
+            If its weights are not there.
+        """
+        weights = self.path / "network.keras"
+        if not weights.exists():
+            raise RunError(f"{weights}: expected the weights of network {self.individual.id}, got no such file")
+        import keras
+
+        return keras.saving.load_model(weights)
+
+
+class Run:
+    """A run directory, to be read. `Search.run` returns one.
+
+    Parameters
+    ----------
+    path
+        The directory.
+
+    Raises
+    ------
+    RunError
+        If it is no run directory or is damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._frozen = read_settings(self.path / _SETTINGS)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @cached_property
+    def problem(self) -> Problem | None:
+        """What the networks are for; nothing where a search had its own evaluation and no data."""
+        problem = self._frozen["problem"]
+        return None if problem is None else Problem.from_dict(problem)
+
+    @property
+    def settings(self) -> Settings:
+        """The frozen settings, and ``evaluations``, ``hours`` and ``command`` of the latest start."""
+        settings = {key: value for key, value in self._frozen.items() if key not in ("problem", "space")}
+        for event in self._events("started"):
+            settings.update({key: value for key, value in event.items() if key not in ("event", "time", "crc")})
+        return settings
+
+    @property
+    def evaluations(self) -> Iterable[Evaluation]:
+        """Individuals with their results, in the order in which the results came home; read anew on each pass."""
+        return _Evaluations(self.path / _JOURNAL)
+
+    @property
+    def notes(self) -> list[Mapping[str, Any]]:
+        """What happened: mappings with ``time`` (seconds since the epoch) and ``message``."""
+        return [{"time": event["time"], "message": event["message"]} for event in self._events("note")]
+
+    @property
+    def told_at(self) -> dict[int, float]:
+        """For each individual's number when its result came home, seconds since the epoch."""
+        return {event["id"]: event["time"] for event in self._events("told")}
+
+    @property
+    def compared(self) -> list[Row]:
+        """Networks beside which the best is judged, trained alike, in the order of their first measurement."""
+        return list(self._rows(standard=False).values())
+
+    @property
+    def standard(self) -> Row | None:
+        """The standard network at the search's own budget, if it was measured."""
+        return next(reversed(self._rows(standard=True).values()), None)
+
+    def best(self) -> Best:
+        """Return the fittest individual, of equals the one that was first home, and its result.
+
+        Raises
+        ------
+        RunError
+            If no evaluation has succeeded yet; the message says how they failed.
+        """
+        best: Evaluation | None = None
+        failures: Counter[str] = Counter()
+        for individual, result in self.evaluations:
+            if result.fitness is None:
+                failures[result.failure or ""] += 1
+            elif best is None or result.fitness > (best[1].fitness or 0.0):
+                best = individual, result
+        if best is None:
+            told = ", ".join(f"{count} × {kind}" for kind, count in failures.most_common())
+            raise RunError(f"{self.path}: no network has succeeded yet{f': {told}' if told else ''}")
+        return Best(*best, (self.path / "networks" / best[0].name).resolve())
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.snapshot`."""
+        from menndl_dask.snapshot import dataset
+
+        return dataset(self.evaluations, self.told_at, self._objectives, {"run": self.path.name})
+
+    def write_snapshot(self) -> Path:
+        """Write `to_xarray` as ``run.zarr`` and return its path; what stood there is replaced."""
+        from menndl_dask.snapshot import write_dataset
+
+        path = self.path / _SNAPSHOT
+        write_dataset(path, self.evaluations, self.told_at, self._objectives, {"run": self.path.name})
+        return path
+
+    def compare(self, name: str, result: Result, *, standard: bool = False) -> None:
+        """Record a network beside which the best is judged.
+
+        Parameters
+        ----------
+        name
+            What the reader knows it by; a later result of the same name takes its place.
+        result
+            What came of its training.
+        standard
+            It is the standard network at the search's own budget; else one that was trained as long as the best.
+        """
+        with Recorder(self.path) as recorder:
+            recorder.compared(name, result, standard=standard)
+
+    def note(self, message: str) -> None:
+        """Record that something happened."""
+        with Recorder(self.path) as recorder:
+            recorder.note(message)
+
+    @property
+    def _objectives(self) -> Sequence[str]:
+        return self.problem.objectives if self.problem is not None else ("fitness",)
+
+    def _rows(self, *, standard: bool) -> dict[str, Row]:
+        events = [event for event in self._events("compared") if event["standard"] is standard]
+        return {event["name"]: Row.of(event["name"], Result.from_dict(event["result"])) for event in events}
+
+    def _events(self, kind: str) -> Iterator[Event]:
+        path = self.path / _JOURNAL
+        return read_journal(path, kind) if path.exists() else iter(())
+
+
+class Recorder:
+    """A run while a driver writes it; one driver at a time.
+
+    Parameters
+    ----------
+    path
+        The run directory; made if need be.
+
+    Raises
+    ------
+    RunError
+        If another driver holds the run, it is damaged, or it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be made: {error.strerror}") from error
+        self._journal = Journal(path / _JOURNAL)
+        if self._journal.dropped:
+            self.note(f"the journal ended in a torn line; {self._journal.dropped} bytes were dropped")
+
+    def freeze(self, settings: Settings) -> None:
+        """Write the run's settings, or see that they are those of the run that is there.
+
+        Raises
+        ------
+        RunError
+            If the run there is for another search.
+        """
+        path = self.path / _SETTINGS
+        if not path.exists() and next(self.history(), None) is not None:
+            raise RunError(f"{path}: expected the settings of the run, got no such file; restore it from a copy")
+        changes = freeze(path, settings)
+        if changes:
+            self.note(f"settings that differ from the run's first start: {'; '.join(changes)}")
+
+    def keep_splits(self, splits: Mapping[str, Any]) -> None:
+        """Write the positions of each split as ``splits.npz``, or see that they are those that are there.
+
+        Raises
+        ------
+        RunError
+            If the data would be split in another way than when the run began.
+        """
+        path = self.path / _SPLITS
+        if not path.exists():
+            prepared = path.with_name(f".{path.name}")
+            with prepared.open("wb") as file:
+                np.savez_compressed(file, **splits)
+            prepared.replace(path)
+            return
+        with np.load(path) as there:
+            differing = [name for name in splits if name not in there or not np.array_equal(there[name], splits[name])]
+        if differing:
+            told = ", ".join(differing)
+            raise RunError(f"{path}: the data is split in another way now: {told}; give another run directory")
+
+    def history(self) -> Iterator[tuple[Individual, Result | None]]:
+        """Yield what was asked (without a result) and told (with it), in order."""
+        return _history(self.path / _JOURNAL)
+
+    def seconds_spent(self) -> float:
+        """Return how long drivers have searched in this run, all starts together."""
+        total, begun, last = 0.0, None, 0.0
+        for event in read_journal(self._journal.path):
+            if event["event"] == "started":
+                total += last - begun if begun is not None else 0.0
+                begun = event["time"]
+            elif event["event"] == "ended" and begun is not None:
+                total += event["time"] - begun
+                begun = None
+            last = event["time"]
+        return total + (last - begun if begun is not None else 0.0)
+
+    def started(self, **settings: Any) -> None:
+        """Record the start of a driver and what it was asked for."""
+        self._append([{"event": "started", "time": _now(), **settings}])
+
+    def ended(self) -> None:
+        """Record the end of a driver."""
+        self._append([{"event": "ended", "time": _now()}])
+
+    def asked(self, individuals: Iterable[Individual]) -> None:
+        """Record individuals that are about to be submitted; not waited for, since asking again gives the same."""
+        events = [{"event": "asked", "time": _now(), "individual": individual.to_dict()} for individual in individuals]
+        self._append(events, flush=False)
+
+    def told(self, evaluations: Iterable[Evaluation]) -> None:
+        """Record results, on the disk when this returns."""
+        self._append([_told(individual, result) for individual, result in evaluations])
+
+    def note(self, message: str) -> None:
+        """Record that something happened."""
+        self._append([{"event": "note", "time": _now(), "message": message}])
+
+    def compared(self, name: str, result: Result, *, standard: bool = False) -> None:
+        """Record a network beside which the best is judged."""
+        event = {"event": "compared", "time": _now(), "name": name, "standard": standard, "result": result.to_dict()}
+        self._append([event])
+
+    def close(self) -> None:
+        """Let other drivers in."""
+        self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _append(self, events: Sequence[Mapping[str, Any]], *, flush: bool = True) -> None:
+        self._journal.append(events, flush=flush)
+
+
+class _Evaluations:
+    """A journal's evaluations; each pass reads the journal anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Evaluation]:
+        return ((i, r) for i, r in _history(self._path) if r is not None)
+
+
+def _history(path: Path) -> Iterator[tuple[Individual, Result | None]]:
+    in_flight: dict[int, Individual] = {}
+    for event in read_journal(path, "asked", "told") if path.exists() else ():
+        if event["event"] == "asked":
+            individual = Individual.from_dict(event["individual"])
+            in_flight[individual.id] = individual
+            yield individual, None
+        elif event["id"] in in_flight:
+            yield in_flight.pop(event["id"]), Result.from_dict(event["result"])
+
+
+def _told(individual: Individual, result: Result) -> Event:
+    return {"event": "told", "time": _now(), "id": individual.id, "result": result.to_dict()}
+
+
+def _now() -> float:
+    return round(time.time(), 3)

@@ -1,0 +1,59 @@
+"""The workforce: which workers are there, as they come and go. Runs on the driver."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+_QUIET_S = 10.0  # arrivals within it are one message
+
+
+class Workforce:
+    """Counts the workers and says in words when some have come or gone."""
+
+    def __init__(self) -> None:
+        self.slots = 0
+        self._there: frozenset[str] = frozenset()
+        self._joined = self._left = 0
+        self._said: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._there)
+
+    @property
+    def outstanding(self) -> int:
+        """How many evaluations are to be in flight: one for each thread of the workers and a few spare ones.
+
+        The spare ones bridge the way from a result to the next network. Each is bred without knowing of the results
+        that come home while it waits, so there are no more than that.
+
+        >>> workforce = Workforce()
+        >>> for workers in (0, 2, 8, 100):
+        ...     _ = workforce.update({f"worker {n}": 1 for n in range(workers)}, 0.0)
+        ...     print(workers, workforce.outstanding)
+        0 1
+        2 3
+        8 10
+        100 108
+        """
+        spare = 1 if self.slots < 4 else max(2, math.ceil(0.075 * self.slots))
+        return self.slots + spare
+
+    def update(self, threads: Mapping[str, int], now: float) -> str | None:
+        """Take the threads of each worker's address; return what is to be told, if anything.
+
+        Losses are told at once, arrivals together.
+        """
+        there = frozenset(threads)
+        lost = len(self._there - there)
+        self._joined += len(there - self._there)
+        self._left += lost
+        self._there, self.slots = there, sum(threads.values())
+        quiet = self._said is not None and now - self._said < _QUIET_S
+        if (quiet and not lost) or not (self._joined or self._left):
+            return None
+        changes = [(self._joined, "joined"), (self._left, "left")]
+        told = " and ".join(f"{count} worker{'s' if count != 1 else ''} {verb}" for count, verb in changes if count)
+        self._joined = self._left = 0
+        self._said = now
+        return f"{told}; {len(there)} in all"

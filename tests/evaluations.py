@@ -1,0 +1,77 @@
+"""Evaluations that take next to no time, for tests of the search; workers import them."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from distributed import get_worker
+
+from menndl_dask.individual import Individual
+from menndl_dask.problem import Limits
+from menndl_dask.result import Result
+from menndl_dask.space import SearchSpace
+from tests.spaces import Edge, toy_result
+
+SPACE = SearchSpace.slots([Edge] * 6)
+
+
+def instant(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Return the toy's result at once."""
+    return toy_result(individual)
+
+
+def brief(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Return the toy's result after a moment that a test can act in, with where it was evaluated."""
+    time.sleep(0.1)
+    result = toy_result(individual).to_dict() | {"worker": get_worker().address, "times": {"total": 0.1}}
+    return Result.from_dict(result)
+
+
+def saving(individual: Individual, problem: Any, limits: Limits, *, seed: int, save: str, save_above: float | None) -> Result:
+    """Save something as the network when it is worth it."""
+    result = toy_result(individual)
+    if result.fitness is not None and (save_above is None or result.fitness > save_above):
+        path = Path(save)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{result.fitness}")
+    return Result.from_dict(result.to_dict() | {"seed": seed})
+
+
+def failing(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Learn nothing, whatever the network."""
+    return Result.failed("no_learning", "made up")
+
+
+def raising(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Raise for one network in two."""
+    if individual.id % 2:
+        raise ValueError("a mistake\nin the user's metric")
+    return toy_result(individual)
+
+
+def poisonous(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Take the worker down with network 1."""
+    if individual.id == 1:
+        os._exit(1)
+    return toy_result(individual)
+
+
+def hanging(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Never come back from network 1."""
+    if individual.id == 1:
+        time.sleep(3600)
+    return toy_result(individual)
+
+
+def lengthy(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Take longer than any test waits."""
+    time.sleep(3600)
+    return toy_result(individual)
+
+
+def rubbish(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Any:
+    """Return what is no result."""
+    return 0.9
