@@ -5,9 +5,11 @@ The journal is the truth: what a run is asked for is read from it then, so that 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -25,7 +27,40 @@ from menndl_dask.table import Evaluation, Row
 if TYPE_CHECKING:
     import xarray as xr
 
+STANDARD_ID = -1  # number of the standard network, which no search asks for
 _JOURNAL, _SETTINGS, _SNAPSHOT, _SPLITS = "journal.jsonl", "run.yaml", "run.zarr", "splits.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A network that was trained to judge the search's best by, or as a finalist.
+
+    Parameters
+    ----------
+    name
+        What the reader knows it by.
+    individual
+        The network; the standard one has the number `STANDARD_ID`.
+    factor
+        Times the budget of the search that it was trained for.
+    result
+        What came of it.
+    """
+
+    name: str
+    individual: Individual
+    factor: float
+    result: Result
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether this is the network that everybody would have tried first."""
+        return self.individual.id == STANDARD_ID
+
+    @property
+    def row(self) -> Row:
+        """The network as a row of the table."""
+        return Row.of(self.name, self.result)
 
 
 class _Pair(NamedTuple):
@@ -116,14 +151,33 @@ class Run:
         return {event["id"]: event["time"] for event in self._events("told")}
 
     @property
+    def comparisons(self) -> list[Compared]:
+        """Networks that were trained for comparison; of equal ones trained equally long the latest, in order."""
+        latest: dict[tuple[int, float], Compared] = {}
+        for event in self._events("compared"):
+            individual = Individual.from_dict(event["individual"])
+            key = (individual.id, event["factor"])
+            latest.pop(key, None)
+            latest[key] = Compared(event["name"], individual, event["factor"], Result.from_dict(event["result"]))
+        return list(latest.values())
+
+    @property
+    def alike(self) -> list[Compared]:
+        """The finalists that were trained last, and the standard network trained as long; the fittest first."""
+        comparisons = self.comparisons
+        factor = next((c.factor for c in reversed(comparisons) if not c.is_standard), None)
+        alike = [c for c in comparisons if c.factor == factor]
+        return sorted(alike, key=lambda c: math.inf if c.result.fitness is None else -c.result.fitness)
+
+    @property
     def compared(self) -> list[Row]:
-        """Networks beside which the best is judged, trained alike, in the order of their first measurement."""
-        return list(self._rows(standard=False).values())
+        """The rows of those that were trained alike; the fittest first."""
+        return [c.row for c in self.alike]
 
     @property
     def standard(self) -> Row | None:
         """The standard network at the search's own budget, if it was measured."""
-        return next(reversed(self._rows(standard=True).values()), None)
+        return next((c.row for c in self.comparisons if c.is_standard and c.factor == 1), None)
 
     def best(self) -> Best:
         """Return the fittest individual, of equals the one that was first home, and its result.
@@ -159,20 +213,10 @@ class Run:
         write_dataset(path, self.evaluations, self.told_at, self._objectives, {"run": self.path.name})
         return path
 
-    def compare(self, name: str, result: Result, *, standard: bool = False) -> None:
-        """Record a network beside which the best is judged.
-
-        Parameters
-        ----------
-        name
-            What the reader knows it by; a later result of the same name takes its place.
-        result
-            What came of its training.
-        standard
-            It is the standard network at the search's own budget; else one that was trained as long as the best.
-        """
+    def compare(self, compared: Compared) -> None:
+        """Record a network that was trained for comparison; a later result of an equal training takes its place."""
         with Recorder(self.path) as recorder:
-            recorder.compared(name, result, standard=standard)
+            recorder.compared(compared)
 
     def note(self, message: str) -> None:
         """Record that something happened."""
@@ -182,10 +226,6 @@ class Run:
     @property
     def _objectives(self) -> Sequence[str]:
         return self.problem.objectives if self.problem is not None else ("fitness",)
-
-    def _rows(self, *, standard: bool) -> dict[str, Row]:
-        events = [event for event in self._events("compared") if event["standard"] is standard]
-        return {event["name"]: Row.of(event["name"], Result.from_dict(event["result"])) for event in events}
 
     def _events(self, kind: str) -> Iterator[Event]:
         path = self.path / _JOURNAL
@@ -290,9 +330,16 @@ class Recorder:
         """Record that something happened."""
         self._append([{"event": "note", "time": _now(), "message": message}])
 
-    def compared(self, name: str, result: Result, *, standard: bool = False) -> None:
-        """Record a network beside which the best is judged."""
-        event = {"event": "compared", "time": _now(), "name": name, "standard": standard, "result": result.to_dict()}
+    def compared(self, compared: Compared) -> None:
+        """Record a network that was trained for comparison."""
+        event = {
+            "event": "compared",
+            "time": _now(),
+            "name": compared.name,
+            "individual": compared.individual.to_dict(),
+            "factor": compared.factor,
+            "result": compared.result.to_dict(),
+        }
         self._append([event])
 
     def close(self) -> None:

@@ -7,27 +7,30 @@ measure both on the held-out test split, write the table and the report.
 from __future__ import annotations
 
 import argparse
+import shlex
+import shutil
+import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TextIO
+from types import FrameType
+from typing import Any, Self
 
 from distributed import Client
 
-from menndl_dask.baseline import standard_network
+from menndl_dask import atomic, comparison
 from menndl_dask.cluster import load_cluster
-from menndl_dask.errors import MenndlError, UserError
-from menndl_dask.evaluation import evaluate
-from menndl_dask.individual import Individual
+from menndl_dask.errors import MenndlError, RunError, UserError
 from menndl_dask.problem import Budget, Limits, Problem
+from menndl_dask.progress import ProgressLine
 from menndl_dask.report import write_report
-from menndl_dask.result import Result
 from menndl_dask.search import Search
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Run
+from menndl_dask.table import Row, best_rows, fitness_text, metric_title, ranked, table
 
+_SHOWN = 5  # networks of the search in the table
 _DEFAULTS: dict[str, Any] = {
     "run": "runs/search",
     "cluster": "local",
@@ -39,6 +42,7 @@ _DEFAULTS: dict[str, Any] = {
     "seconds": None,
     "batch_size": 32,
     "retrain": 4.0,
+    "finalists": 2,
     "time_limit": 600.0,
     "memory_limit": 4.0,
     "seed": 0,
@@ -53,7 +57,8 @@ _HELP = {
     "steps": ("N", "budget of a network: optimiser steps"),
     "seconds": ("S", "budget of a network: seconds of training"),
     "batch_size": ("N", "samples in a step"),
-    "retrain": ("X", "the best and the standard network are trained X times the budget; 0: not at all"),
+    "retrain": ("X", "the best and the standard network are trained for X times the budget; 0: not at all"),
+    "finalists": ("N", "how many of the best networks are trained for longer"),
     "time_limit": ("S", "seconds an evaluation may take, start-up and compilation included"),
     "memory_limit": ("GB", "resident memory an evaluation may use"),
     "seed": ("N", "seed of everything random"),
@@ -69,6 +74,7 @@ _TYPES: dict[str, Callable[[str], Any]] = {
     "seconds": float,
     "batch_size": int,
     "retrain": float,
+    "finalists": int,
     "time_limit": float,
     "memory_limit": float,
     "seed": int,
@@ -86,6 +92,7 @@ class Options:
     hours: float | None = None
     budget: Budget = Budget(epochs=10)
     retrain: float = 4.0
+    finalists: int = 2
     limits: Limits = Limits()
     seed: int = 0
 
@@ -100,16 +107,18 @@ class Options:
         """
         if given.evaluations is None and given.hours is None:
             raise UserError("expected --evaluations or --hours (or both), got neither")
-        for name in ("workers", "evaluations", "hours", "time_limit", "memory_limit"):
+        for name in ("workers", "evaluations", "hours", "time_limit", "memory_limit", "finalists"):
             value = getattr(given, name)
             if value is not None and value <= 0:
                 raise UserError(f"--{name.replace('_', '-')}: expected a number > 0, got {value}")
+        if given.retrain < 0:
+            raise UserError(f"--retrain: expected a number ≥ 0, got {given.retrain}")
         units = {name: getattr(given, name) for name in ("epochs", "steps", "seconds")}
         budget = Budget(**units, batch_size=given.batch_size)
         limits = Limits(given.time_limit, int(given.memory_limit * 1e9))
         return cls(
             Path(given.run), given.cluster, given.workers, given.evaluations, given.hours, budget, given.retrain,
-            limits, given.seed,
+            given.finalists, limits, given.seed,
         )
 
 
@@ -131,8 +140,119 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
         group.add_argument(flag, type=_TYPES[name], default=default, metavar=metavar, help=shown)
 
 
+def main_job(problem: Problem, space: SearchSpace, options: Options, *, arguments: Sequence[str] | None = None) -> int:
+    """Search, train the best networks and the standard one for longer, compare them, write table and report.
+
+    Parameters
+    ----------
+    problem
+        What the networks are for.
+    space
+        Which networks there are.
+    options
+        What the user chose.
+    arguments
+        What was typed, for the record; by default this process's own arguments.
+
+    Returns
+    -------
+    int
+        0, or 1 if no network learnt anything.
+    """
+    typed = list(sys.argv if arguments is None else arguments)
+    _say(_told(problem))
+    search = Search(
+        problem,
+        space,
+        options.run,
+        seed=options.seed,
+        limits=options.limits,
+        settings={"command": _command(typed), "arguments": typed[1:]},
+    )
+    _say(f"starting the workers of {options.cluster} …")
+    with load_cluster(options.cluster, workers=options.workers) as cluster, cluster.client() as client:
+        report = options.run / "report.html"
+        _say(f"dashboard: {cluster.dashboard or 'none'}   report: {report} (rewritten while it runs)")
+        line = ProgressLine(sys.stderr)
+        run = search.run(
+            client, evaluations=options.evaluations, hours=options.hours, progress=line, on_change=write_report
+        )
+        if any(result.succeeded for _, result in run.evaluations):
+            compare(run, client, factor=options.retrain, finalists=options.finalists, limits=options.limits)
+    write_report(run)
+    _say("\n" + summary(run))
+    _say(f"report: {report}")
+    return 0 if (options.run / "best.keras").exists() else 1
+
+
+def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: Limits) -> None:
+    """Train a run's best networks and the standard one alike, for the record, and keep the best as ``best.keras``.
+
+    What the run has compared before is not trained again.
+
+    Parameters
+    ----------
+    run
+        A run in which a network has succeeded.
+    client
+        Of the workers that train.
+    factor
+        Times the budget of the search; with 0 the best network stays as the search trained it.
+    finalists
+        How many of the best.
+    limits
+        Of a training of the search; a longer one may take longer in proportion.
+
+    Raises
+    ------
+    RunError
+        If no network has succeeded, or the run is not on a data set.
+    """
+    best, problem, directory = run.best(), run.problem, run.path.resolve()
+    if problem is None:
+        raise RunError(f"{run.path}: expected a run on a data set, got one with an evaluation of its own")
+    planned = comparison.plan(problem, ranked(run.evaluations, finalists), factor)
+    done = {(c.individual.id, c.factor): c for c in run.comparisons if c.result.succeeded}
+    missing = [c for c in planned if (c.individual.id, c.factor) not in done]
+    if missing:
+        _say(f"training for comparison: {', '.join(c.name for c in missing)}")
+    for compared in comparison.train(client, problem, missing, limits, directory):
+        run.compare(compared)
+        told = compared.result.failure or f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
+        _say(f"  {compared.name}: {told}")
+    first = comparison.winner([c for c in run.alike if c.factor == factor])
+    source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
+    if source.exists():
+        target = directory / "best.keras"
+        shutil.copyfile(source, atomic.aside(target))
+        atomic.aside(target).replace(target)
+
+
+def summary(run: Run) -> str:
+    """Return what a run has found as text: tables, and in words how its best network compares with the standard one."""
+    problem = run.problem
+    metric = metric_title(problem.metric_name) if problem is not None else "fitness"
+    rows = best_rows(run.evaluations, _SHOWN)
+    if not rows:
+        return "No network has learnt anything yet. " + " ".join(str(note["message"]) for note in run.notes[-1:])
+    if run.standard is not None:
+        rows.append(run.standard)
+    if problem is not None and problem.facts.constant_fitness is not None:
+        rows.append(Row("constant predictor", problem.facts.constant_fitness))
+    parts = ["The best networks of the search, at its budget:", table(rows, metric)]
+    alike = run.alike
+    if alike and problem is not None:
+        parts += ["Trained alike for the comparison:", table([c.row for c in alike], metric)]
+        parts += [comparison.verdict(alike, problem)]
+    return "\n\n".join(parts)
+
+
 def guarded(main: Callable[[], int]) -> int:
-    """Run a script's main function; an error of ours is one line on the terminal, not a traceback."""
+    """Run a script's main function; an error of ours is one line on the terminal, not a traceback.
+
+    A batch system's request to end (SIGTERM) is handled like Ctrl-C: the run is left in order, and can be carried on.
+    """
+    before = signal.signal(signal.SIGTERM, _interrupted)
     try:
         return main()
     except MenndlError as error:
@@ -141,3 +261,30 @@ def guarded(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; the same command carries on\n")
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _command(typed: Sequence[str]) -> str:
+    name = Path(typed[0]).name if typed else ""
+    return shlex.join([*(["menndl"] if name == "menndl" else ["python", typed[0]]), *typed[1:]]) if typed else ""
+
+
+def _told(problem: Problem) -> str:
+    facts = problem.facts
+    shapes = " and ".join("×".join(map(str, shape)) for shape in facts.input_shapes)
+    what = f"{facts.outputs} values" if problem.task == "regression" else f"{facts.outputs} classes"
+    counts = ", ".join(f"{n} {split}" for n, split in zip(facts.samples, ("train", "validation", "test"), strict=True))
+    return (
+        f"{problem.data}: {problem.task} of {shapes} images, {what}; {counts}; "
+        f"fitness: {metric_title(problem.metric_name)}"
+    )

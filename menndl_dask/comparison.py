@@ -1,0 +1,157 @@
+"""The comparison: a run's best networks and the standard one, trained alike and tested. Runs on the driver.
+
+Short trainings rank networks with noise, so that some finalists are trained for longer, beside the standard network
+with the same budget. The validation split chooses the winner; the test split, which nothing was chosen by, is only
+measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, as_completed
+
+from menndl_dask.baseline import standard_network
+from menndl_dask.errors import UserError
+from menndl_dask.evaluation import evaluate
+from menndl_dask.individual import Individual
+from menndl_dask.problem import Limits, Problem
+from menndl_dask.result import Result
+from menndl_dask.store import STANDARD_ID, Compared
+from menndl_dask.table import Evaluation, fitness_text, metric_title, quantity
+
+Evaluate = Callable[..., Result]
+_UNTRAINED = Result.failed("error", "not trained yet")
+
+
+def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> list[Compared]:
+    """Return what is to be trained for a comparison, with results that are still to come.
+
+    Parameters
+    ----------
+    problem
+        What the networks are for, with the budget of the search.
+    finalists
+        The best of the search.
+    factor
+        Times the budget of the search that they are trained for; 0: not at all.
+
+    Returns
+    -------
+    list
+        The standard network at the search's own budget, the finalists, and the standard network trained as they are.
+    """
+    standard = _standard(problem)
+    planned = [Compared(name, individual, 1.0, _UNTRAINED) for name, individual in standard]
+    if factor > 0:
+        alike = [(f"network {individual.id}", individual) for individual, _ in finalists] + standard
+        longer = "" if factor == 1 else f" (budget × {factor:g})"
+        planned += [Compared(f"{name}{longer}", individual, factor, _UNTRAINED) for name, individual in alike]
+    # at the search's own budget the standard network is in both parts
+    return list({(c.individual.id, c.factor): c for c in planned}.values())
+
+
+def train(
+    client: Client,
+    problem: Problem,
+    planned: Sequence[Compared],
+    limits: Limits,
+    directory: Path,
+    evaluate: Evaluate = evaluate,
+) -> Iterator[Compared]:
+    """Train networks on the workers and give each back with its result, the first finished first.
+
+    A training that failed has a result with a failure; nothing is raised for it.
+
+    Parameters
+    ----------
+    client
+        Of the workers.
+    problem
+        What the networks are for, with the budget of the search.
+    planned
+        The networks.
+    limits
+        Of a training at the budget of the search; a longer one may take longer in proportion.
+    directory
+        Of the run; the trained networks are kept there, see `trained_path`.
+    evaluate
+        Trains a network.
+    """
+    pending = {f"compare-{number:03d}": compared for number, compared in enumerate(planned)}
+    futures = []
+    for key, compared in pending.items():
+        longer = max(1.0, compared.factor)
+        # a finalist has learnt something already, and the standard network is wanted whatever it learns
+        budget = replace(problem.budget.times(compared.factor), early_verdict=False)
+        path = trained_path(directory, compared)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        futures.append(
+            client.submit(
+                evaluate,
+                compared.individual,
+                replace(problem, budget=budget),
+                replace(limits, seconds=limits.seconds * longer),
+                seed=problem.seed,
+                save=str(path),
+                test=True,
+                key=key,
+                pure=False,
+            )
+        )
+    arrivals: Any = as_completed(futures, with_results=True, raise_errors=False)
+    for future, result in arrivals:
+        if not isinstance(result, Result):  # type, exception and traceback, or nothing where it was cancelled
+            result = Result.failed("worker_lost", f"{future.status}: {result[1] if result else 'cancelled'}")
+        yield replace(pending[future.key], result=result)
+
+
+def trained_path(directory: Path, compared: Compared) -> Path:
+    """Return where a run keeps a network that was trained for comparison."""
+    folder = "standard" if compared.is_standard else f"networks/{compared.individual.name}"
+    return directory / folder / f"trained-{compared.factor:g}.keras"
+
+
+def winner(alike: Sequence[Compared]) -> Compared | None:
+    """Return the finalist with the highest fitness on the validation split, if one was trained with success."""
+    trained = [c for c in alike if not c.is_standard and c.result.fitness is not None]
+    return max(trained, key=lambda c: (c.result.fitness, -c.individual.id), default=None)
+
+
+def verdict(alike: Sequence[Compared], problem: Problem) -> str:
+    """Say in a sentence or two how the winner compares with the standard network on images that neither has seen."""
+    best = winner(alike)
+    standard = next((c for c in alike if c.is_standard), None)
+    if best is None:
+        return "No evolved network could be trained again: " + "; ".join(f"{c.name}: {_why(c)}" for c in alike)
+    if standard is None or not standard.result.succeeded:
+        beside = "" if standard is None else f" {standard.name} could not be trained: {_why(standard)}"
+        return f"{_measured(best, problem)} on images that it has not seen.{beside}"
+    return f"On images that neither has seen: {_measured(best, problem)}; {_measured(standard, problem)}."
+
+
+def _measured(compared: Compared, problem: Problem) -> str:
+    value = compared.result.metrics.get(f"test_{problem.metric_name}")
+    costs = compared.result.costs
+    sizes = [
+        f"{quantity(costs[key])} {title}"
+        for key, title in (("parameters", "parameters"), ("flops_forward", "FLOPs"))
+        if key in costs
+    ]
+    beside = f" with {' and '.join(sizes)}" if sizes else ""
+    return f"{compared.name} reaches {metric_title(problem.metric_name)} {fitness_text(value)}{beside}"
+
+
+def _why(compared: Compared) -> str:
+    return f"{compared.result.failure} ({compared.result.message})"
+
+
+def _standard(problem: Problem) -> list[tuple[str, Individual]]:
+    try:
+        title, genome = standard_network(problem)
+    except UserError:  # images of a single pixel: there is nothing that everybody would try first
+        return []
+    return [(title, Individual(STANDARD_ID, genome, (), "standard"))]
