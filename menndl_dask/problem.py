@@ -175,9 +175,11 @@ class Problem:
             raise UserError(f"metric_mode: expected 'max' or 'min', got {self.metric_mode!r}")
         weights = self.class_weight
         if isinstance(weights, str) and weights not in ("auto", "balanced", "sqrt", "none"):
-            raise UserError(f"class_weight: expected auto, balanced, sqrt, none or a weight for each class, got {weights!r}")
+            expected = "auto, balanced, sqrt, none or a weight for each class"
+            raise UserError(f"class_weight: expected {expected}, got {weights!r}")
         if not isinstance(weights, str) and len(weights) != self.facts.outputs:
-            raise UserError(f"class_weight: expected {self.facts.outputs} weights, one for each class, got {len(weights)}")
+            expected = f"{self.facts.outputs} weights, one for each class"
+            raise UserError(f"class_weight: expected {expected}, got {len(weights)}")
 
     @property
     def rank(self) -> int:

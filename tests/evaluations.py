@@ -30,7 +30,9 @@ def brief(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Res
     return Result.from_dict(result)
 
 
-def saving(individual: Individual, problem: Any, limits: Limits, *, seed: int, save: str, save_above: float | None) -> Result:
+def saving(
+    individual: Individual, problem: Any, limits: Limits, *, seed: int, save: str, save_above: float | None
+) -> Result:
     """Save something as the network when it is worth it."""
     result = toy_result(individual)
     if result.fitness is not None and (save_above is None or result.fitness > save_above):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from tests.problems import problem
 
 from menndl_dask.cost import cost_of
 from menndl_dask.individual import Individual
@@ -14,6 +13,7 @@ from menndl_dask.report import Story
 from menndl_dask.result import Result
 from menndl_dask.space import SearchSpace
 from menndl_dask.table import Evaluation, Row
+from tests.problems import problem
 
 START = 1_750_000_000.0  # seconds since the epoch
 STEM = problem("segmentation", ((64, 64, 1),), outputs=4)

@@ -97,7 +97,8 @@ _WRONG: dict[str, tuple[Callable[[], xr.Dataset], dict[str, object], str]] = {
     "labels of other pixels": (
         _changed(lambda d: d.assign(label=(("sample", "row", "col"), np.zeros((60, 8, 5), dtype=int)))),
         {},
-        r"label: expected a class number for each sample \(sample\) or .* each pixel of image \(sample, 8, 6\).*got int64 of .*8, 5\)",
+        r"label: expected a class number for each sample \(sample\) or .* each pixel of image \(sample, 8, 6\).*"
+        r"got int64 of .*8, 5\)",
     ),
     "labels of samples for segmentation": (
         stores.classification,
