@@ -124,6 +124,11 @@ class Child:
         The module, which calls `serve`, or `connect_to_parent`, when it runs as a program.
     environment
         Variables set in the child beside those of this process.
+
+    Attributes
+    ----------
+    channel
+        The way to the child, for a conversation that is not question and answer.
     """
 
     def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
@@ -133,7 +138,7 @@ class Child:
         # the signal on the parent's death follows the thread that started the child, and a worker's threads may end
         self._process = _starter(self._owner).submit(self._start, dict(environment or {})).result()
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._channel = Channel(os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno()))
+        self.channel = Channel(os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno()))
         self._process.stdin.close()
         self._process.stdout.close()
 
@@ -159,8 +164,8 @@ class Child:
         self._trim_stderr()
         deadline = _deadline(timeout)
         try:
-            self._channel.send(frame, timeout)
-            answer = self._channel.receive(None if deadline is None else deadline - time.monotonic())
+            self.channel.send(frame, timeout)
+            answer = self.channel.receive(None if deadline is None else deadline - time.monotonic())
         except TimeoutError as error:
             self.kill()
             raise TrainerError(f"{self.module}: no answer in {timeout:g} s; it was killed") from error
@@ -175,7 +180,7 @@ class Child:
         """End the child: by closing its pipe, and by force when it does not follow."""
         if self._owner != os.getpid():
             return
-        self._channel.close()
+        self.channel.close()
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,115 @@
+"""How good a network is: its splits judged, its evidence of learning, its latency. Runs in the training process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask import metric
+from menndl_dask.cost import Cost
+from menndl_dask.judge import judge_of
+from menndl_dask.loop import Loop
+from menndl_dask.loss import Loss, constant_prediction
+from menndl_dask.problem import Problem
+from menndl_dask.sample import Samples
+from menndl_dask.verdict import PARTS, Evidence
+
+Array = NDArray[Any]
+_ACTIVATION_BYTES = 64e6  # of a batch that is only looked at
+_LARGEST_BATCH = 1024
+_TRAINING_LABELS = 1_000_000  # suffice to say what the constant predictor's loss is
+_LATENCY_REPEATS, _LATENCY_SECONDS = 11, 1.0
+
+
+class Appraisal:
+    """Judges one network.
+
+    Parameters
+    ----------
+    problem
+        With the metric and the loss.
+    loss
+        The problem's loss.
+    loop
+        Which computes the network's predictions.
+    cost
+        The network's, which says how large a batch may be.
+    batch_size
+        Of a training step: a batch that is only looked at is not smaller.
+    """
+
+    def __init__(self, problem: Problem, loss: Loss, loop: Loop, cost: Cost, batch_size: int) -> None:
+        self._problem, self._loss, self._loop = problem, loss, loop
+        kept = max(1.0, sum(layer.activation_bytes for layer in cost.layers))
+        self._batch_size = max(batch_size, min(_LARGEST_BATCH, int(_ACTIVATION_BYTES / kept)))
+
+    def judge(self, samples: Samples) -> tuple[float, float]:
+        """Return the metric and the mean loss of a split."""
+        judge = judge_of(self._problem)
+        losses, counts = [], []
+        for images, labels in self._batches(samples):
+            predictions, loss = self._loop.judge(images, labels)
+            judge.update(labels, predictions)
+            losses.append(loss)
+            counts.append(len(labels))
+        return judge.value(), float(np.average(losses, weights=counts))
+
+    def evidence(self, validation: Samples, train_labels: Array, train_losses: Array) -> Evidence:
+        """Compare the network with the constant predictor, on the same validation samples and on training losses.
+
+        Parameters
+        ----------
+        validation
+            The validation split.
+        train_labels
+            Labels of the training split.
+        train_losses
+            Losses of the steps just taken; the later half is compared.
+        """
+        constant = metric.constant_prediction(self._problem).astype("float32")
+        parts = min(PARTS, len(validation.labels))
+        pairs = [(judge_of(self._problem), judge_of(self._problem)) for _ in range(parts)]
+        loss_gains = []
+        for images, labels in self._batches(validation):
+            predictions, loss = self._loop.judge(images, labels)
+            loss_gains.append(self._constant_loss(labels) - loss)
+            for part, (network, baseline) in enumerate(pairs):
+                truth, guess = labels[part::parts], predictions[part::parts]
+                if len(truth):
+                    network.update(truth, guess)
+                    baseline.update(truth, np.broadcast_to(constant, guess.shape))
+        gains = [self._fitness_gain(network.value(), baseline.value()) for network, baseline in pairs]
+        enough = max(1, _TRAINING_LABELS // max(1, train_labels[0].size))
+        reference = self._constant_loss(train_labels[:: max(1, len(train_labels) // enough)])
+        return Evidence(gains, loss_gains, reference - train_losses[len(train_losses) // 2 :])
+
+    def latency_ms(self, samples: Samples) -> float:
+        """Return the median time of a prediction for one sample, in milliseconds, after one that is not counted."""
+        one = [np.asarray(view[:1]) for view in samples.images], np.asarray(samples.labels[:1])
+        self._loop.judge(*one)
+        taken: list[float] = []
+        while len(taken) < _LATENCY_REPEATS and sum(taken) < _LATENCY_SECONDS:
+            started = time.perf_counter()
+            self._loop.judge(*one)
+            taken.append(time.perf_counter() - started)
+        return 1000.0 * float(np.median(taken))
+
+    def _batches(self, samples: Samples) -> Iterator[tuple[list[Array], Array]]:
+        for start in range(0, len(samples.labels), self._batch_size):
+            chosen = slice(start, start + self._batch_size)
+            yield [np.asarray(view[chosen]) for view in samples.images], np.asarray(samples.labels[chosen])
+
+    def _fitness_gain(self, value: float, constant: float) -> float:
+        return metric.to_fitness(self._problem, value) - metric.to_fitness(self._problem, constant)
+
+    def _constant_loss(self, labels: Array) -> float:
+        constant = constant_prediction(self._problem)
+        shape = labels.shape if self._problem.task == "regression" else (*labels.shape, len(constant))
+        predictions = keras.ops.convert_to_tensor(np.broadcast_to(constant, shape).astype("float32"))
+        loss = self._loss.call(keras.ops.convert_to_tensor(np.asarray(labels)), predictions)
+        return float(keras.ops.convert_to_numpy(loss))

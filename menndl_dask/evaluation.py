@@ -1,0 +1,181 @@
+"""The evaluation of an individual: its network trained within a budget and measured. Runs on a worker, without Keras.
+
+Each process that evaluates keeps one trainer, a child process, which is started when it is first needed and again
+whenever it has died. Evaluations in several threads of one process wait for each other.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from menndl_dask.child import Child, last_line
+from menndl_dask.cost import cost_of
+from menndl_dask.errors import InfeasibleError, MenndlError, TrainerError
+from menndl_dask.individual import Individual
+from menndl_dask.problem import Limits, Problem
+from menndl_dask.result import Result
+from menndl_dask.scratch import Scratch
+from menndl_dask.staging import stage
+from menndl_dask.task import Task
+from menndl_dask.trainer import READY
+
+_LOG = logging.getLogger(__name__)
+_START_S = 600.0  # for importing Keras, from a parallel file system that thousands of nodes read at once
+_GRACE_S = 10.0  # beyond its time limit, after which the trainer itself must be hanging
+_SEEDS = 2**31
+_PRIME = 1_000_003
+_MODULE = "menndl_dask.trainer"
+_KINDS: dict[type | None, str] = {TimeoutError: "timed_out", EOFError: "killed"}
+
+
+def evaluate(
+    individual: Individual,
+    problem: Problem,
+    limits: Limits = Limits(),
+    *,
+    seed: int | None = None,
+    save: str | Path | None = None,
+    save_above: float | None = None,
+    test: bool = False,
+    scratch: str | Path | None = None,
+) -> Result:
+    """Train and measure the network of an individual; never raises because of it.
+
+    Parameters
+    ----------
+    individual
+        Whose genome is evaluated.
+    problem
+        What it is evaluated on, and its training budget.
+    limits
+        Past which the training is killed.
+    seed
+        Of weights, dropout and the order of the samples; by default made of the problem's and the individual's number.
+    save
+        Path of a ``.keras`` file that is written when the fitness is above `save_above`, or always where that is not
+        given. It loads with plain Keras.
+    save_above
+        See `save`.
+    test
+        Whether ``test_<metric>`` is added to the result's metrics, measured on the test split.
+    scratch
+        Directory on a disk of the node where the samples are staged; by default that for temporary files.
+
+    Returns
+    -------
+    Result
+        A fitness on the validation split, or a failure.
+    """
+    started = time.monotonic()
+    seed = (problem.seed * _PRIME + individual.id) % _SEEDS if seed is None else seed
+    try:
+        cost_of(individual.genome, problem)  # what cannot be built costs no training
+        home = _home_of(os.getpid())
+        with home.lock:
+            result = home.evaluate(_task(individual, problem, limits, seed, save, save_above, test), problem, scratch)
+    except InfeasibleError as error:
+        result = Result.failed("infeasible", str(error), seed=seed)
+    except TrainerError as error:
+        result = Result.failed(_KINDS.get(type(error.__cause__), "error"), str(error), seed=seed)
+    except Exception as error:  # noqa: BLE001 - every outcome is a result
+        _LOG.info("the evaluation failed", exc_info=True)
+        result = Result.failed("error", str(error) if isinstance(error, MenndlError) else last_line(error), seed=seed)
+    times = {**result.times, "total": time.monotonic() - started}
+    return replace(result, times=times, worker=_whereabouts())
+
+
+class _Home:
+    """What a process keeps from one evaluation to the next: its trainer, and where its samples are staged."""
+
+    def __init__(self, owner: int) -> None:
+        self.lock = threading.Lock()
+        self._owner = owner
+        self._trainer: Child | None = None
+        self._scratch: dict[tuple[Path, str], Scratch] = {}
+        atexit.register(self.close)
+
+    def evaluate(self, task: Task, problem: Problem, base: str | Path | None) -> Result:
+        """Have a task evaluated, once its samples are staged and the trainer is ready."""
+        began = time.monotonic()
+        trainer = self._living_trainer()  # imports Keras while the samples are staged
+        scratch = self._scratch_for(problem, Path(base or tempfile.gettempdir()).absolute())
+        data = stage(problem, scratch.path)
+        staged = time.monotonic()
+        self._wait_for(trainer)
+        ready = time.monotonic()
+        task = replace(task, scratch=str(scratch.path), data=str(data))
+        result: Result = trainer.ask(task, task.limits.seconds + _GRACE_S)
+        before = {"start": ready - staged, "data": staged - began}
+        return replace(result, times={**result.times, **{k: result.times.get(k, 0.0) + v for k, v in before.items()}})
+
+    def close(self) -> None:
+        """End the trainer and give up the scratch space."""
+        if self._owner != os.getpid():
+            return  # in a process that was forked from the one that these belong to
+        if self._trainer is not None:
+            self._trainer.close()
+        for scratch in self._scratch.values():
+            scratch.release()
+        self._scratch.clear()
+
+    def _living_trainer(self) -> Child:
+        if self._trainer is None or not self._trainer.is_alive:
+            if self._trainer is not None:
+                _LOG.warning("the trainer had died and is started again")
+                self._trainer.close()
+            self._trainer = Child(_MODULE, _environment())
+        return self._trainer
+
+    def _wait_for(self, trainer: Child) -> None:
+        try:
+            _LOG.info("trainings run in a %s", trainer.ask(READY, _START_S))
+        except TrainerError as error:
+            # nobody's network has done this
+            raise TrainerError(f"the trainer could not be started: {error}") from None
+
+    def _scratch_for(self, problem: Problem, base: Path) -> Scratch:
+        name = problem.facts.fingerprint
+        if (base, name) not in self._scratch:
+            self._scratch[base, name] = Scratch.shared(name, base)
+        return self._scratch[base, name]
+
+
+def _environment() -> dict[str, str]:
+    """Return what is set in the trainer: the backend, and no threads of numpy's, which would make forking unsafe."""
+    return {"KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow"), "OPENBLAS_NUM_THREADS": "1"}
+
+
+@cache
+def _home_of(process: int) -> _Home:
+    """Return what this process keeps; a process forked from it starts anew."""
+    return _Home(process)
+
+
+def _task(
+    individual: Individual, problem: Problem, limits: Limits, seed: int, save: str | Path | None,
+    save_above: float | None, test: bool,
+) -> Task:
+    target = None if save is None else str(Path(save).absolute())
+    return Task(
+        individual.genome.to_dict(), problem.to_dict(), limits, seed, save=target, save_above=save_above, test=test
+    )
+
+
+def _whereabouts() -> str:
+    """Return the address of the Dask worker that this runs on, else the host and the process."""
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        with contextlib.suppress(ValueError):
+            return str(distributed.get_worker().address)
+    return f"{socket.gethostname()}:{os.getpid()}"

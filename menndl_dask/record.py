@@ -1,0 +1,68 @@
+"""What is known of an evaluation so far, so that one that is cut off still tells. Runs in the trainer. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from menndl_dask.result import Result
+
+
+class Record:
+    """An evaluation as its messages tell it; times are seconds on the machine's monotonic clock.
+
+    A message is a dict of some of: ``phase`` and ``at`` (the phase that begins, and when), ``costs``, ``metrics``,
+    ``point`` (of the learning curve), and at the end ``fitness``, or ``failure`` and ``message``.
+
+    Parameters
+    ----------
+    seed
+        The seed of the training.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.phase = "start"
+        self.outcome: dict[str, Any] = {}
+        self._since = time.monotonic()
+        self._costs: dict[str, float] = {}
+        self._metrics: dict[str, float] = {}
+        self._curve: list[Mapping[str, float]] = []
+        self._times: dict[str, float] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the outcome is known."""
+        return bool(self.outcome)
+
+    def update(self, message: Mapping[str, Any]) -> None:
+        """Take in a message."""
+        if "phase" in message:
+            self._close_phase(message["at"])
+            self.phase = message["phase"]
+        self._costs.update(message.get("costs", {}))
+        self._metrics.update(message.get("metrics", {}))
+        if "point" in message:
+            self._curve.append(message["point"])
+        self.outcome.update({k: message[k] for k in ("fitness", "failure", "message") if k in message})
+
+    def fail(self, failure: str, message: str) -> None:
+        """Set the outcome to a failure, unless there is an outcome."""
+        if not self.is_complete:
+            self.outcome = {"failure": failure, "message": message}
+
+    def result(self) -> Result:
+        """Return the result; one that failed keeps its costs, its curve and its last fitness as a metric."""
+        self._close_phase(time.monotonic())
+        metrics = dict(self._metrics)
+        if self.outcome.get("failure") and self._curve:
+            metrics["fitness"] = self._curve[-1]["fitness"]
+        costs = {**self._costs, "train_seconds": self._times["train"]} if "train" in self._times else self._costs
+        return Result(
+            **self.outcome, costs=costs, metrics=metrics, curve=tuple(self._curve), times=self._times, seed=self.seed
+        )
+
+    def _close_phase(self, now: float) -> None:
+        self._times[self.phase] = self._times.get(self.phase, 0.0) + now - self._since
+        self._since = now

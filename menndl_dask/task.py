@@ -1,0 +1,51 @@
+"""A task: one evaluation as it travels from the worker through the trainer to the training process. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from menndl_dask.problem import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One evaluation, in plain values.
+
+    Parameters
+    ----------
+    genome, problem
+        As dicts: a user's own gene kinds are looked up in the training process alone.
+    limits
+        What the evaluation may use.
+    seed
+        Of weights, dropout and the order of the samples.
+    scratch
+        Directory shared by the processes of the node; set when the samples are staged.
+    data
+        Directory in it with the staged splits.
+    save
+        Where the network is written, or nothing.
+    save_above
+        Fitness that must be exceeded for that.
+    test
+        Whether the test split is measured too.
+    """
+
+    genome: dict[str, Any]
+    problem: dict[str, Any]
+    limits: Limits
+    seed: int
+    scratch: str = ""
+    data: str = ""
+    save: str | None = None
+    save_above: float | None = None
+    test: bool = False
+
+    def aside(self, process: int) -> Path | None:
+        """Return where a process writes the network before it gets its name."""
+        if self.save is None:
+            return None
+        target = Path(self.save)
+        return target.with_name(f".{target.stem}.{process}.partial.keras")

@@ -1,0 +1,156 @@
+"""The trainer: a child process that has imported Keras and forks a fresh process for each evaluation.
+
+A worker starts it as ``python -m menndl_dask.trainer``. It touches no device and starts no thread itself, so that
+forking it is safe and takes milliseconds where importing Keras takes seconds; whatever a framework keeps, its
+memory included, goes with the forked process. Where forking is not safe each evaluation gets a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from menndl_dask.child import Channel, Child, connect_to_parent, serve, tie_to
+from menndl_dask.record import Record
+from menndl_dask.scratch import Scratch
+from menndl_dask.supervision import Watched, watch
+
+if TYPE_CHECKING:
+    from menndl_dask.task import Task
+
+READY = "ready"
+FRESH = "MENNDL_FRESH_INTERPRETER"  # 1: each evaluation gets a fresh interpreter
+_FORKABLE = ("tensorflow",)  # importing JAX or PyTorch may start threads, which a forked process would lack
+_TRAINING = "menndl_dask.training"
+_PATIENCE = 2.0  # seconds for the worker's death to free what it held
+
+
+class Trainer:
+    """Evaluates tasks, one after the other.
+
+    Parameters
+    ----------
+    parent
+        The way to the worker.
+    """
+
+    def __init__(self, parent: Channel) -> None:
+        self._parent = parent
+        self._scratch: dict[str, Scratch] = {}
+        self.forks = _may_fork()
+        if self.forks:
+            import_module(_TRAINING)
+            self.forks = _is_single_threaded()
+            gc.collect()
+            gc.freeze()  # so that the collector does not write on pages that the forked processes share
+
+    def answer(self, frame: Any) -> Any:
+        """Answer a worker: how trainings are started, or the result of a task.
+
+        Parameters
+        ----------
+        frame
+            `READY`, or a task.
+        """
+        if frame == READY:
+            return "forked process" if self.forks else "fresh interpreter"
+        task: Task = frame
+        if task.scratch not in self._scratch:
+            # a worker that is killed cannot remove it
+            self._scratch[task.scratch] = Scratch(Path(task.scratch))
+        record = Record(task.seed)
+        process: Watched = _Forked(task, self._parent) if self.forks else _Fresh(task)
+        try:
+            watch(process, record, task.limits, self._parent)
+        finally:
+            aside = task.aside(process.pid)
+            if aside is not None:
+                aside.unlink(missing_ok=True)
+        return record.result()
+
+    def close(self) -> None:
+        """Give up the scratch space; the last process of a node removes it."""
+        for scratch in self._scratch.values():
+            scratch.release(_PATIENCE)
+
+
+class _Forked:
+    """A training in a process forked from this one."""
+
+    def __init__(self, task: Task, parent: Channel) -> None:
+        reading, writing = os.pipe()
+        trainer = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(reading)
+            _train(task, trainer, Channel(writing=writing), parent)
+        os.close(writing)
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpgid(self.pid, self.pid)  # here and in the child, so that it is done whoever comes first
+        self.channel = Channel(reading)
+
+    def reap(self) -> None:
+        """Wait for the process, which has ended."""
+        os.waitpid(self.pid, 0)
+
+
+class _Fresh:
+    """A training in a fresh interpreter."""
+
+    def __init__(self, task: Task) -> None:
+        self._child = Child(_TRAINING)
+        self.pid, self.channel = self._child.pid, self._child.channel
+        with contextlib.suppress(BrokenPipeError):  # it died at once, which the watch will tell
+            self.channel.send(task)
+
+    def reap(self) -> None:
+        """Wait for the process, which has ended."""
+        self._child.close()
+
+
+def _train(task: Task, trainer: int, channel: Channel, parent: Channel) -> NoReturn:
+    """Run the training in the forked process, and end it without any tidying up."""
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        tie_to(trainer, signal.SIGKILL)
+        parent.close()
+        import_module(_TRAINING).run(task, channel)
+        status = 0
+    except BaseException:  # noqa: BLE001 - it must not return into the trainer's code
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _may_fork() -> bool:
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    return sys.platform == "linux" and backend in _FORKABLE and os.environ.get(FRESH, "0") in ("", "0")
+
+
+def _is_single_threaded() -> bool:
+    """Return whether no library has started a thread while it was imported: a forked process would lack it."""
+    return len(list(Path("/proc/self/task").iterdir())) == 1
+
+
+def main() -> None:
+    """Answer the worker until it goes away."""
+    channel = connect_to_parent()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # sent when the worker has died
+    trainer = Trainer(channel)
+    try:
+        serve(channel, trainer.answer)
+    finally:
+        trainer.close()
+
+
+if __name__ == "__main__":
+    main()

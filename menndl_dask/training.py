@@ -1,0 +1,237 @@
+"""One evaluation, from data to measures, in a process of its own. Runs in the process that the trainer forks.
+
+As a program (``python -m menndl_dask.training``) it does the same in a fresh interpreter, where forking is not safe.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from menndl_dask.appraisal import Appraisal
+from menndl_dask.child import Channel, connect_to_parent, last_line
+from menndl_dask.cost import cost_of
+from menndl_dask.course import Course
+from menndl_dask.decoder import decode
+from menndl_dask.errors import InfeasibleError, MenndlError
+from menndl_dask.genome import Genome
+from menndl_dask.layer import Training
+from menndl_dask.loop import make_loop, make_optimizer
+from menndl_dask.loss import Loss
+from menndl_dask.metric import to_fitness
+from menndl_dask.problem import Budget, Problem
+from menndl_dask.sample import open_staged
+from menndl_dask.task import Task
+
+_LOG = logging.getLogger(__name__)
+_RESIDENT_SHARE = 0.25  # of the memory that there is, for the training split
+_OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
+_OUT_OF_MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "OOM when allocating")
+
+
+class _Ended(Exception):  # noqa: N818 - an outcome, not an error
+    """The training has come to an end that is an outcome of its own."""
+
+    def __init__(self, failure: str, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
+def run(task: Task, channel: Channel) -> None:
+    """Evaluate, and tell a channel about it in messages that `Record.update` reads, the outcome last."""
+    try:
+        message: dict[str, Any] = {"fitness": _Evaluation(task, channel).run()}
+    except BrokenPipeError:
+        raise  # nobody listens
+    except BaseException as error:  # noqa: BLE001 - a user's code may raise anything, SystemExit included
+        _LOG.info("the evaluation failed:\n%s", traceback.format_exc())
+        message = {"failure": _failure(error), "message": _words(error)}
+    channel.send(message)
+
+
+def main() -> None:
+    """Run one task that the parent sends."""
+    channel = connect_to_parent()
+    run(channel.receive(), channel)
+    os._exit(0)  # TensorFlow takes seconds to tidy up what ends anyway
+
+
+class _Evaluation:
+    """The phases of an evaluation, in order."""
+
+    def __init__(self, task: Task, channel: Channel) -> None:
+        self._task, self._channel = task, channel
+        self._phase("data")
+        self._problem = Problem.from_dict(task.problem)
+        self._genome = Genome.from_dict(task.genome)
+        self._budget = _budget(self._genome, self._problem.budget)
+        self._train_split = open_staged(Path(task.data), "train")
+        self._validation_split = open_staged(Path(task.data), "validation")
+
+    def run(self) -> float:
+        """Build, train and measure the network; return its fitness."""
+        self._phase("build")
+        _configure_backend(self._task.seed)
+        self._cost = cost_of(self._genome, self._problem)
+        self._tell(costs={"parameters": self._cost.parameters, "flops_forward": self._cost.flops_forward})
+        model = decode(self._genome, self._problem, self._task.seed)
+        self._prepare(model)
+        fitness = self._train()
+        if self._task.test:
+            value, _ = self._appraisal.judge(open_staged(Path(self._task.data), "test"))
+            self._tell(metrics={f"test_{self._problem.metric_name}": value})
+        latency = self._appraisal.latency_ms(self._validation_split)
+        self._tell(costs={"latency_ms": latency, "memory_bytes": _peak_memory()})
+        self._save(model, fitness)
+        return fitness
+
+    def _phase(self, name: str) -> None:
+        self._tell(phase=name, at=time.monotonic())
+
+    def _tell(self, **message: Any) -> None:
+        self._channel.send(message)
+
+    def _prepare(self, model: keras.Model) -> None:
+        budget, samples = self._budget, self._train_split
+        optimizer = make_optimizer(budget.optimizer, budget.learning_rate, budget.weight_decay)
+        loss = Loss(self._problem)
+        room = _RESIDENT_SHARE * (self._task.limits.memory_bytes or psutil.virtual_memory().available)
+        self._loop = make_loop(model, loss, optimizer, samples.images, samples.labels, budget.batch_size, room)
+        self._appraisal = Appraisal(self._problem, loss, self._loop, self._cost, budget.batch_size)
+
+    def _train(self) -> float:
+        """Spend the budget, and look at the validation split now and then; return the last fitness.
+
+        The fitness is that of the last weights, not the best seen on the way: the maximum of many looks at one small
+        split favours networks whose fitness jumps about.
+        """
+        course = Course(self._budget, len(self._train_split.labels))
+        rng = np.random.default_rng(self._task.seed)
+        order = rng.permutation(course.samples)
+        while True:
+            losses = self._take_steps(course, order)
+            self._phase("measure")
+            fitness = self._look(course, losses)
+            if course.is_over:
+                return fitness
+            if course.verdict_is_due:
+                course.verdict_was_given()
+                self._give_verdict(course, losses, fitness)
+            if course.is_epoch_end:
+                order = rng.permutation(course.samples)
+
+    def _take_steps(self, course: Course, order: NDArray[Any]) -> NDArray[Any]:
+        self._phase("train")
+        started = time.time()
+        losses = self._loop.run(course.next_samples(order), started + course.seconds_left())
+        course.advance(len(losses), time.time() - started)
+        self._tell(costs={"flops_training": self._cost.flops_training * course.samples_seen})
+        if len(losses) and not math.isfinite(losses[-1]):
+            raise _Ended("diverged", f"the loss became {losses[-1]} in step {course.steps}")
+        return losses
+
+    def _look(self, course: Course, losses: NDArray[Any]) -> float:
+        """Judge the validation split and add a point to the learning curve."""
+        value, loss = self._appraisal.judge(self._validation_split)
+        fitness = to_fitness(self._problem, value)
+        if not (math.isfinite(loss) and math.isfinite(fitness)):
+            raise _Ended("diverged", f"on the validation split the loss was {loss} and the fitness {fitness}")
+        point = {"epoch": course.epoch, "seconds": course.seconds, "val_loss": loss, "fitness": fitness}
+        if len(losses):
+            point["loss"] = float(np.mean(losses))
+        self._tell(point=point, metrics={"loss": loss, self._problem.metric_name: value})
+        return fitness
+
+    def _give_verdict(self, course: Course, losses: NDArray[Any], fitness: float) -> None:
+        evidence = self._appraisal.evidence(self._validation_split, self._train_split.labels, losses)
+        if not evidence.shows_learning:
+            raise _Ended(
+                "no_learning",
+                f"after {course.epoch:.3g} epochs neither the fitness ({fitness:.4g}) nor the loss was better than the "
+                "constant predictor's beyond noise",
+            )
+
+    def _save(self, model: keras.Model, fitness: float) -> None:
+        aside, above = self._task.aside(os.getpid()), self._task.save_above
+        if aside is None or self._task.save is None or (above is not None and fitness <= above):
+            return
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        model.save(aside)
+        aside.replace(self._task.save)
+
+
+def _budget(genome: Genome, budget: Budget) -> Budget:
+    """Return the budget with what the genome's training gene says."""
+    for gene in genome.settings:
+        if isinstance(gene, Training):
+            return replace(
+                budget, optimizer=gene.optimizer, learning_rate=gene.learning_rate, batch_size=gene.batch_size,
+                weight_decay=gene.weight_decay,
+            )
+    return budget
+
+
+def _configure_backend(seed: int) -> None:
+    """Seed what is random in a user's own layers, and take as many threads as the environment grants.
+
+    These are ``TF_NUM_INTRAOP_THREADS``, else ``OMP_NUM_THREADS`` (which a Dask nanny sets to 1), else one for each
+    core.
+    """
+    keras.utils.set_random_seed(seed)
+    granted = os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS")
+    threads = int(granted) if granted else len(psutil.Process().cpu_affinity() or [0])
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        for device in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)  # leave room for the neighbours on the GPU
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _peak_memory() -> int:
+    """Return the largest resident memory of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # not `getrusage`: after a fork that is the parent's
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
+
+
+def _failure(error: BaseException) -> str:
+    """Return the kind of failure that an exception is."""
+    if isinstance(error, _Ended):
+        return error.failure
+    if isinstance(error, InfeasibleError):
+        return "infeasible"
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names.intersection(_OUT_OF_MEMORY) or any(words in str(error) for words in _OUT_OF_MEMORY_WORDS):
+        return "out_of_memory"
+    return "error"
+
+
+def _words(error: BaseException) -> str:
+    """Return an exception in a line: our own as it is, others with their kind and place."""
+    return str(error) if isinstance(error, (_Ended, MenndlError)) else last_line(error)
+
+
+if __name__ == "__main__":
+    main()
