@@ -45,7 +45,8 @@ def dataset(images: np.ndarray, labels: np.ndarray, **attributes: Any) -> xr.Dat
 
 def write(data: xr.Dataset, path: Path, chunk: int = 7) -> Path:
     """Write a data set as Zarr, in chunks that fit nothing evenly."""
-    data.chunk(sample=chunk).to_zarr(path, zarr_format=3, consolidated=False)
+    chunks = {n: {"chunks": tuple(chunk if d == "sample" else s for d, s in v.sizes.items())} for n, v in data.items()}
+    data.to_zarr(path, zarr_format=3, consolidated=False, encoding=chunks)
     return path
 
 

@@ -1,0 +1,233 @@
+"""What looks wrong or risky in a data set, in plain words with what to do about it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from menndl_dask.problem import SPLITS
+
+if TYPE_CHECKING:
+    from menndl_dask.inspection import ChannelReport, Inspection
+    from menndl_dask.survey import Duplicates
+
+_FEW_SAMPLES = 100  # to train with
+_FEW_IMAGES = 30  # to train with, where each pixel has a label
+_FEW_OF_A_CLASS = 20  # to train with, samples
+_FEW_WITH_A_CLASS = 5  # to train with, samples that have pixels of it
+_FEW_TO_CHOOSE = 50  # to choose between networks
+_FEW_IMAGES_TO_CHOOSE = 5
+_MANY_CLASSES = 8
+_SKEWED = 10.0  # from this ratio of class sizes on, rare classes are the news
+_LARGE_CHUNK = 256 * 2**20
+_NEARLY_PERFECT = 0.995
+_LEAST_GAIN = 0.02  # over the constant predictor
+_SIGMAS = 3.0  # of the counting noise of the validation samples, to be more than luck
+_NAMED = 3  # examples in a sentence
+
+
+def advise(found: Inspection) -> Iterator[str]:
+    """Yield what a scientist should look at, the gravest first.
+
+    Parameters
+    ----------
+    found
+        What the data check found.
+    """
+    yield from _leaks(found)
+    yield from _scores(found)
+    yield from _values(found)
+    yield from _classes(found)
+    yield from _sizes(found)
+    yield from _storage(found)
+
+
+def _leaks(found: Inspection) -> Iterator[str]:
+    yield from _copies(found.duplicates)
+    if found.leaking:
+        number = _count(len(found.leaking), "group")
+        yield (
+            f"{number} of {found.problem.group!r} {_has(found.leaking)} samples in more than one split "
+            f"({_examples(found.leaking)}): scores will be too good. Correct the coordinate 'split', or leave it out "
+            "and let groups be kept together."
+        )
+    if found.candidates:
+        yield (
+            f"No group is named, but samples with the same {_examples(found.candidates)} are in several splits. If it "
+            "says which samples belong together (a scene, a patient, a session), scores will be too good: name it as "
+            "group."
+        )
+
+
+def _copies(equal: Duplicates) -> Iterator[str]:
+    if equal.across:
+        pairs = _examples([f"{a} and {b}" for a, b in equal.across])
+        yield (
+            f"{_count(len(equal.across), 'image')} {_is(equal.across)} in two splits at once (samples {pairs}): scores "
+            "on them measure memory. Remove the copies, or name a coordinate as group that keeps them together."
+        )
+    if equal.conflicting:
+        pairs = _examples([f"{a} and {b}" for a, b in equal.conflicting])
+        yield (
+            f"{_count(len(equal.conflicting), 'image')} {_is(equal.conflicting)} there twice with different labels "
+            f"(samples {pairs}): one of the labels is wrong."
+        )
+    if equal.samples and not equal.across and not equal.conflicting:
+        are = "is a copy" if equal.samples == 1 else "are copies"
+        yield f"{_count(equal.samples, 'sample')} {are} of another one in the same split."
+
+
+def _scores(found: Inspection) -> Iterator[str]:
+    problem = found.problem
+    values = {s.name: s.value for s in found.scores if s.value is not None and math.isfinite(s.value)}
+    constant = values.pop("constant", None)
+    if constant is None or not values:
+        return
+    minimise = problem.metric_mode == "min"
+    name, best = min(values.items(), key=lambda v: v[1] if minimise else -v[1])
+    gain = (constant - best) / max(abs(constant), 1e-12) if minimise else best - constant
+    noise = _SIGMAS * 0.5 / math.sqrt(max(1, problem.facts.samples[1])) if problem.task == "classification" else 0.0
+    if gain < max(_LEAST_GAIN, noise):
+        yield (
+            f"The quick predictors are no better than the constant one ({best:.3f} against {constant:.3f}). Either "
+            "images and labels are not in the same order, or what is to be learnt needs a real network. Look at a few "
+            "images beside their labels before a long search."
+        )
+    elif not minimise and best > _NEARLY_PERFECT:
+        yield (
+            f"The {name} predictor is nearly perfect ({best:.4f}): a search cannot improve on that. If the task should "
+            "be hard, look for what gives the answer away: a marker in the image, or copies in two splits."
+        )
+
+
+def _values(found: Inspection) -> Iterator[str]:
+    for view in found.views:
+        pixels = view.samples * math.prod(view.shape) // max(1, len(view.channels))
+        missing = [c for c in view.channels if c.missing]
+        if missing:
+            most = max(c.missing for c in missing) / pixels
+            yield (
+                f"{view.name}: {_channels(missing)} {_has(missing)} missing values (NaN, up to {most:.2%} of a "
+                "channel). Networks see the channel's mean there; fill them yourself if that is wrong."
+            )
+        constant = [c for c in view.channels if c.spread == 0]
+        if constant:
+            yield f"{view.name}: {_channels(constant)} {_has(constant)} the same value everywhere and can be left out."
+        far = [c for c in view.channels if c.outliers]
+        if far:
+            extremes = f"{far[0].minimum:.4g} to {far[0].maximum:.4g} with a mean of {far[0].mean:.4g}"
+            yield (
+                f"{view.name}: {_channels(far)} {_has(far)} values far outside the usual range ({extremes}). Networks "
+                "normalise by mean and standard deviation, which outliers spoil: clip the values, or "
+                "take their logarithm."
+            )
+    for value in found.values:
+        if value.spread == 0:
+            yield f"{found.problem.label}: value {value.name} is the same in all samples: there is nothing to learn."
+
+
+def _classes(found: Inspection) -> Iterator[str]:
+    if not found.classes:
+        return
+    problem = found.problem
+    pixels = problem.task == "segmentation"
+    for place, split in enumerate(SPLITS):
+        absent = [c.name for c in found.classes if not c.samples[place]]
+        if absent:
+            yield (
+                f"No sample of the {split} split has {_examples(absent)}: {_ABSENT[split]} Label more samples, divide "
+                "them otherwise, or leave the class out."
+            )
+    few = _FEW_WITH_A_CLASS if pixels else _FEW_OF_A_CLASS
+    rare = [f"{c.name} ({c.samples[0]})" for c in found.classes if 0 < c.samples[0] < few]
+    if rare:
+        unit = "training samples with such pixels" if pixels else "training samples"
+        yield f"Fewer than {few} {unit}: {_examples(rare)}. Networks will hardly learn {_it(rare)}: label more."
+    yield from _imbalance(found)
+    counts = problem.facts.class_counts
+    if problem.ignore is None and len(counts) > _MANY_CLASSES and 2 * counts.count(0) > len(counts):
+        yield (
+            f"Class numbers go up to {len(counts) - 1}, but most of them do not occur. If one of them marks what has "
+            "no label, name it in the label's attribute 'fill'; else number the classes from 0 on without gaps."
+        )
+
+
+def _imbalance(found: Inspection) -> Iterator[str]:
+    problem = found.problem
+    sizes = [c.counts[0] for c in found.classes if c.counts[0]]
+    if sizes and max(sizes) > _SKEWED * min(sizes):
+        weighted = "by the root of their inverse frequency" if problem.class_weight == "auto" else "as you asked"
+        yield (
+            f"The largest class is {max(sizes) / min(sizes):.0f} times the smallest. {_judged(problem.metric_name)} "
+            f"The loss weights classes {weighted}."
+        )
+
+
+_ABSENT = {
+    "train": "networks cannot learn it.",
+    "validation": "the search will not see whether networks can tell it.",
+    "test": "the final scores will not say whether the network can tell it.",
+}
+
+
+def _judged(metric: str) -> str:
+    if metric == "accuracy":
+        return "Accuracy, which was asked for, hides the rare classes; balanced_accuracy and mean_iou do not."
+    return f"The fitness is {metric}, in which every class counts alike; accuracy would hide the rare ones."
+
+
+def _sizes(found: Inspection) -> Iterator[str]:
+    train, validation, test = found.problem.facts.samples
+    pixels = found.problem.task == "segmentation"
+    held_out = f"{validation} validation and {_count(test, 'test sample')}"
+    if train < (_FEW_IMAGES if pixels else _FEW_SAMPLES):
+        cut = " Large images may be cut into smaller ones, with the image as group." if pixels else ""
+        yield (
+            f"Only {_count(train, 'training sample')}: networks will learn them by heart. Label more, or fine-tune a "
+            f"published network.{cut}"
+        )
+    if pixels and min(validation, test) < _FEW_IMAGES_TO_CHOOSE:
+        yield f"Only {held_out}: scores depend on which ones these happen to be."
+    elif not pixels and min(validation, test) < _FEW_TO_CHOOSE:
+        yield (
+            f"Only {held_out}: one sample more or less right is {1 / min(validation, test):.1%}, so that smaller "
+            "differences between networks mean nothing."
+        )
+
+
+def _storage(found: Inspection) -> Iterator[str]:
+    for view in found.views:
+        if view.chunk > 1 and view.chunk * view.sample_bytes > _LARGE_CHUNK:
+            size = view.chunk * view.sample_bytes / 2**30
+            yield f"{view.name}: a chunk of {view.chunk} samples takes {size:.1f} GiB: store fewer samples in a chunk."
+
+
+def _channels(channels: Sequence[ChannelReport]) -> str:
+    names = _examples([c.name for c in channels])
+    return f"channel {names}" if len(channels) == 1 else f"{len(channels)} channels ({names})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _is(things: Sequence[object]) -> str:
+    return "is" if len(things) == 1 else "are"
+
+
+def _has(things: Sequence[object]) -> str:
+    return "has" if len(things) == 1 else "have"
+
+
+def _it(things: Sequence[object]) -> str:
+    return "it" if len(things) == 1 else "them"
+
+
+def _examples(names: Sequence[str]) -> str:
+    """Return the first few names, and that there are more.
+
+    >>> _examples(["a", "b", "c", "d"])
+    'a, b, c, …'
+    """
+    return ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])])

@@ -1,0 +1,307 @@
+"""The data check: what a data set holds, how it is divided, what trivial predictors score. Runs on the driver."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from menndl_dask.advice import advise
+from menndl_dask.dataset import Dataset, Variable, open_store
+from menndl_dask.label import LabelTable, dataset_of, read_labels
+from menndl_dask.metric import BUILT_IN, to_fitness
+from menndl_dask.probe import Probe, Score
+from menndl_dask.problem import SPLITS, Problem
+from menndl_dask.split import Positions
+from menndl_dask.survey import Duplicates, Survey, visit
+
+_MOST_ROWS = 16
+_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReport:
+    """Values of one channel over all samples."""
+
+    name: str
+    mean: float
+    spread: float
+    minimum: float
+    maximum: float
+    missing: int
+    outliers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ViewReport:
+    """One view: how it is stored, and its channels."""
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    chunk: int
+    sample_bytes: int
+    samples: int
+    channels: tuple[ChannelReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassReport:
+    """One class: samples or pixels in each split, and in how many samples of each split it occurs."""
+
+    name: str
+    counts: tuple[int, ...]
+    samples: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueReport:
+    """One value to predict, over all samples."""
+
+    name: str
+    mean: float
+    spread: float
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the data check found.
+
+    Parameters
+    ----------
+    problem
+        What was inspected.
+    given
+        Splits that the data's own coordinate decides; the others were drawn.
+    views
+        The images.
+    classes, values
+        The labels: classes, or values to predict.
+    ignored
+        Samples or pixels whose label counts for nothing.
+    duplicates
+        Samples with equal images.
+    leaking
+        Groups with samples in more than one split.
+    candidates
+        Coordinates that might name groups, where the problem names none.
+    scores
+        What trivial predictors score on the validation split.
+    advice
+        What to look at, in plain words, the gravest first.
+    """
+
+    problem: Problem
+    given: tuple[str, ...] = ()
+    views: tuple[ViewReport, ...] = ()
+    classes: tuple[ClassReport, ...] = ()
+    values: tuple[ValueReport, ...] = ()
+    ignored: int = 0
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    leaking: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+    advice: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Return the report as plain text for a terminal."""
+        parts = [_head(self), *map(_view_text, self.views), _labels_text(self), _scores_text(self), _advice_text(self)]
+        return "\n\n".join(parts) + "\n"
+
+
+def inspect(problem: Problem, *, seconds: float = 5.0) -> Inspection:
+    """Look at every sample of a problem once, and try trivial predictors on some.
+
+    Parameters
+    ----------
+    problem
+        From `open_problem`.
+    seconds
+        About how long each quick predictor may learn.
+    """
+    dataset = dataset_of(problem)
+    labels = read_labels(dataset, problem.task, problem.ignore)
+    parts = labels.divide(dataset, problem.seed)
+    survey, probe = Survey(dataset), Probe(problem, labels, parts)
+    visit(dataset, survey.visit, probe.visit)
+    found = Inspection(
+        problem,
+        given=() if dataset.split is None else tuple(n for n in SPLITS if n in dataset.split),
+        views=tuple(_view_report(dataset, survey, view) for view in range(len(dataset.views))),
+        classes=_class_reports(labels, parts),
+        values=_value_reports(labels),
+        ignored=_ignored(dataset, labels),
+        duplicates=survey.duplicates(parts),
+        leaking=_leaking(dataset, parts),
+        candidates=() if problem.group else _candidates(problem, parts),
+        scores=(_constant(problem), *probe.scores(seconds)),
+    )
+    return replace(found, advice=tuple(advise(found)))
+
+
+def _view_report(dataset: Dataset, survey: Survey, place: int) -> ViewReport:
+    view, moments, far = dataset.views[place], survey.moments[place], survey.outliers(place)
+    names = _channel_names(view, len(moments.mean))
+    channels = tuple(
+        ChannelReport(
+            name,
+            float(moments.mean[c]),
+            float(np.sqrt(moments.variance[c])),
+            float(moments.minimum[c]),
+            float(moments.maximum[c]),
+            int(moments.missing[c]),
+            c in far,
+        )
+        for c, name in enumerate(names)
+    )
+    return ViewReport(
+        view.name, view.dims, view.shape, str(view.array.dtype), view.chunk, view.sample_bytes, view.samples, channels
+    )
+
+
+def _channel_names(view: Variable, number: int) -> list[str]:
+    """Return what the channels' own coordinate calls them, else their numbers."""
+    dim = None if view.axes.channel is None else view.array.dims[view.axes.channel]
+    return [str(name) for name in view.array[dim].values] if dim in view.array.coords else list(map(str, range(number)))
+
+
+def _class_reports(labels: LabelTable, parts: Mapping[str, Positions]) -> tuple[ClassReport, ...]:
+    if labels.task == "regression":
+        return ()
+    counts = [labels.class_counts(parts[name]) for name in SPLITS]
+    present = counts
+    if labels.task == "segmentation":
+        present = [tuple((labels.rows[parts[name]] > 0).sum(axis=0).tolist()) for name in SPLITS]
+    return tuple(
+        ClassReport(name, tuple(c[k] for c in counts), tuple(p[k] for p in present))
+        for k, name in enumerate(labels.classes)
+        if k != labels.ignore
+    )
+
+
+def _value_reports(labels: LabelTable) -> tuple[ValueReport, ...]:
+    if labels.task != "regression":
+        return ()
+    return tuple(
+        ValueReport(str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()))
+        for k, v in enumerate(labels.rows.T)
+    )
+
+
+def _ignored(dataset: Dataset, labels: LabelTable) -> int:
+    if labels.task == "classification":
+        return int((labels.rows == labels.ignore).sum()) if labels.ignore is not None else 0
+    if labels.task == "regression":
+        return 0
+    return dataset.samples * math.prod(dataset.label.shape) - int(labels.rows.sum(dtype=np.int64))
+
+
+def _leaking(dataset: Dataset, parts: Mapping[str, Positions]) -> tuple[str, ...]:
+    if dataset.group is None:
+        return ()
+    held = Counter(name for where in parts.values() for name in set(dataset.group[where].tolist()))
+    return tuple(sorted(str(name) for name, splits in held.items() if splits > 1))
+
+
+def _candidates(problem: Problem, parts: Mapping[str, Positions]) -> tuple[str, ...]:
+    """Return coordinates of the samples whose values repeat and are in several splits: they may name groups."""
+    source = open_store(problem.data, (problem.label,))
+    known = (problem.label, *problem.inputs, "split")
+    found = []
+    for name, array in source.variables.items():
+        if name not in known and array.dims == source[problem.label].dims[:1]:
+            values = array.values.tolist()
+            held = [{values[position] for position in where} for where in parts.values()]
+            different = set().union(*held)
+            if len(values) >= 2 * len(different) > 2 and sum(map(len, held)) > len(different):
+                found.append(str(name))
+    return tuple(sorted(found))
+
+
+def _constant(problem: Problem) -> Score:
+    fitness = problem.facts.constant_fitness
+    about = "the mean of the labels" if problem.task == "regression" else "always the most frequent class"
+    return Score("constant", None if fitness is None else to_fitness(problem, fitness), about)
+
+
+def _head(found: Inspection) -> str:
+    problem, facts = found.problem, found.problem.facts
+    drawn = [name for name in SPLITS if name not in found.given]
+    origin = f"{', '.join(drawn)} drawn with seed {problem.seed}" if drawn else "from the coordinate 'split'"
+    counted = ", ".join(f"{number} {name}" for number, name in zip(facts.samples, SPLITS, strict=True))
+    lines = [
+        f"{problem.data}",
+        f"  task         {problem.task}",
+        f"  splits       {counted} ({origin})",
+        f"  groups       {problem.group or 'none named'}",
+        f"  fitness      {problem.metric_name}",
+        f"  fingerprint  {facts.fingerprint}",
+    ]
+    return "\n".join(lines)
+
+
+def _view_text(view: ViewReport) -> str:
+    sizes = " × ".join(f"{size} {dim}" for size, dim in zip(view.shape, view.dims, strict=True))
+    title = f"images {view.name!r}: {view.samples} samples of {sizes}, {view.dtype}, {view.chunk} in a chunk"
+    rows = [
+        [c.name, *map(_short, (c.mean, c.spread, c.minimum, c.maximum)), str(c.missing or "–")] for c in view.channels
+    ]
+    return title + "\n" + _table(["channel", "mean", "std", "min", "max", "NaN"], rows)
+
+
+def _labels_text(found: Inspection) -> str:
+    problem = found.problem
+    if problem.task == "regression":
+        rows = [[v.name, *map(_short, (v.mean, v.spread, v.minimum, v.maximum))] for v in found.values]
+        return f"labels {problem.label!r}: values to predict\n" + _table(["value", "mean", "std", "min", "max"], rows)
+    pixels = problem.task == "segmentation"
+    totals = [max(1, sum(c.counts[s] for c in found.classes)) for s in range(len(SPLITS))]
+    rows = []
+    for report in found.classes:
+        shares = [f"{_percent(n / t)}" for n, t in zip(report.counts, totals, strict=True)]
+        several = [f"{shown} ({number})" for shown, number in zip(shares, report.samples, strict=True)]
+        rows.append([report.name, *several])
+    unit = "share of the pixels (samples with such pixels)" if pixels else "share of the samples (samples)"
+    ignored = f"; {found.ignored} {'pixels' if pixels else 'samples'} ignored (label {problem.ignore})"
+    title = f"labels {problem.label!r}: {unit}{ignored if found.ignored else ''}"
+    return title + "\n" + _table(["class", *SPLITS], rows)
+
+
+def _scores_text(found: Inspection) -> str:
+    name = found.problem.metric_name
+    better = ", smaller is better" if BUILT_IN.get(name) == "min" else ""
+    rows = [[s.name, "unknown" if s.value is None else f"{s.value:.4f}", s.about] for s in found.scores]
+    title = f"trivial predictors on the validation split: {name}{better}; a network should do better"
+    return title + "\n" + _table(["predictor", name, "is"], rows, words=(0, 2))
+
+
+def _advice_text(found: Inspection) -> str:
+    if not found.advice:
+        return "nothing suspicious found"
+    wrapped = [textwrap.fill(text, _WIDTH, initial_indent="  ! ", subsequent_indent="    ") for text in found.advice]
+    return "\n".join([f"{len(wrapped)} to look at", *wrapped])
+
+
+def _table(head: list[str], rows: list[list[str]], words: tuple[int, ...] = (0,)) -> str:
+    """Return aligned columns, words to the left and numbers to the right; of many rows only the first."""
+    shown = [head, *rows[:_MOST_ROWS]]
+    widths = [max(len(row[c]) for row in shown) for c in range(len(head))]
+    sides = ["<" if c in words else ">" for c in range(len(head))]
+    lines = ["  ".join(f"{cell:{side}{w}}" for cell, side, w in zip(row, sides, widths, strict=True)) for row in shown]
+    more = [f"… and {len(rows) - _MOST_ROWS} more"] if len(rows) > _MOST_ROWS else []
+    return "\n".join(f"  {line}".rstrip() for line in lines + more)
+
+
+def _short(number: float) -> str:
+    return f"{number:.4g}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 or share == 0 else f"{share:.3%}"

@@ -1,0 +1,112 @@
+"""One pass over all samples: ranges, missing values and equal images, in constant memory. Runs on the driver."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.dataset import Dataset, blocks
+from menndl_dask.moments import Moments
+from menndl_dask.split import Positions
+
+logger = logging.getLogger(__name__)
+
+Visitor = Callable[[int, Sequence[NDArray[Any]], NDArray[Any]], None]
+"""Called with the position of a block's first sample, the images of each view and the labels."""
+
+_QUANTILE_VALUES = 200_000  # of each channel, for the usual range
+_FAR = 10.0  # an outlier lies so many usual ranges beyond the usual range
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Samples whose images are equal, value for value, to those of another one.
+
+    Parameters
+    ----------
+    samples
+        How many samples have an equal one before them.
+    across
+        Pairs of positions in two different splits.
+    conflicting
+        Pairs of positions with equal images and other labels.
+    """
+
+    samples: int = 0
+    across: tuple[tuple[int, int], ...] = ()
+    conflicting: tuple[tuple[int, int], ...] = ()
+
+
+class Survey:
+    """What is learnt from looking at every sample once.
+
+    Parameters
+    ----------
+    dataset
+        The samples.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        channels = [1 if view.axes.channel is None else view.shape[-1] for view in dataset.views]
+        self.moments = [Moments(number) for number in channels]
+        self._values: list[list[NDArray[Any]]] = [[] for _ in channels]
+        self._images = np.zeros(dataset.samples, dtype=np.uint64)
+        self._labels = np.zeros(dataset.samples, dtype=np.uint64)
+        self._share = max(1, _QUANTILE_VALUES // max(1, sum(1 for _ in blocks(*dataset.views, dataset.label))))
+
+    def visit(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
+        """Take in a block of samples."""
+        for view, values in enumerate(images):
+            self.moments[view].update(values)
+            flat = values.reshape(-1, values.shape[-1])
+            self._values[view].append(flat[:: max(1, len(flat) // self._share)].astype(np.float32))
+        for place in range(len(labels)):
+            self._images[start + place] = _hash(*(values[place] for values in images))
+            self._labels[start + place] = _hash(labels[place])
+
+    def outliers(self, view: int) -> list[int]:
+        """Return the channels of a view with values far beyond where nearly all values lie."""
+        values = np.concatenate(self._values[view])
+        with np.errstate(invalid="ignore"):
+            low, high = np.nanquantile(values, [0.005, 0.995], axis=0)
+        reach = _FAR * (high - low)
+        moments = self.moments[view]
+        far = (moments.maximum > high + reach) | (moments.minimum < low - reach)
+        return np.flatnonzero(far & (reach > 0)).tolist()
+
+    def duplicates(self, parts: Mapping[str, Positions]) -> Duplicates:
+        """Return which of the samples in these splits are equal to another one."""
+        split = {int(position): name for name, positions in parts.items() for position in positions}
+        alike: dict[int, list[int]] = defaultdict(list)
+        for position in sorted(split):
+            alike[int(self._images[position])].append(position)
+        several = [positions for positions in alike.values() if len(positions) > 1]
+        across, conflicting = [], []
+        for first, *rest in several:
+            across += [(first, other) for other in rest if split[other] != split[first]][:1]
+            conflicting += [(first, other) for other in rest if self._labels[other] != self._labels[first]][:1]
+        return Duplicates(sum(len(p) - 1 for p in several), tuple(across), tuple(conflicting))
+
+
+def _hash(*values: NDArray[Any]) -> int:
+    digest = hashlib.blake2b(digest_size=8)
+    for array in values:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return int.from_bytes(digest.digest(), "little")
+
+
+def visit(dataset: Dataset, *visitors: Visitor) -> None:
+    """Read all samples once, block by block, and show each block to every visitor."""
+    for start, stop in blocks(*dataset.views, dataset.label):
+        images = [view.images(start, stop) for view in dataset.views]
+        labels = dataset.label.read(start, stop)
+        for visitor in visitors:
+            visitor(start, images, labels)
+        logger.debug("%s: looked at %d of %d samples", dataset.path, stop, dataset.samples)

@@ -1,0 +1,194 @@
+"""The data check: what it reports is right, and what is wrong with the data is said in plain words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from menndl_dask.data import open_problem
+from menndl_dask.inspection import Inspection, inspect
+from tests import stores
+
+
+def _inspect(data: xr.Dataset, tmp_path: Path, **settings: Any) -> Inspection:
+    path = stores.write(data, tmp_path / "data.zarr")
+    return inspect(open_problem(path, **settings), seconds=0.0)
+
+
+def _said(found: Inspection) -> str:
+    return "\n".join(found.advice)
+
+
+def test_sound_data_has_little_to_look_at(tmp_path: Path) -> None:
+    found = _inspect(stores.classification(samples=600), tmp_path)
+    assert [line for line in found.advice if "nearly perfect" not in line] == []
+    text = found.text()
+    assert "images 'image': 600 samples of 8 y × 6 x × 2 channel, float32, 7 in a chunk" in text
+    assert "train, validation, test drawn with seed 0" in text
+    assert "round" in text
+
+
+def test_the_numbers_are_those_of_all_samples(tmp_path: Path) -> None:
+    data = stores.classification()
+    data.image.values[3, 0, 0, 1] = np.nan
+    found = _inspect(data, tmp_path)
+    first, second = found.views[0].channels
+    assert (first.missing, second.missing) == (0, 1)
+    assert second.mean == pytest.approx(float(np.nanmean(data.image.values[..., 1])), rel=1e-5)
+    assert (first.minimum, first.maximum) == (data.image.values[..., 0].min(), data.image.values[..., 0].max())
+    assert [sum(c.counts) for c in found.classes] == [20, 20, 20]
+    assert "channel 1 has missing values (NaN, up to 0.03% of a channel)" in _said(found)
+
+
+@pytest.mark.parametrize("kind", ["classification", "segmentation", "regression"])
+def test_quick_predictors_beat_the_constant_one_where_there_is_something_to_learn(kind: str, tmp_path: Path) -> None:
+    found = _inspect(getattr(stores, kind)(), tmp_path)
+    scores = {score.name: score.value for score in found.scores}
+    constant = scores.pop("constant")
+    assert constant is not None
+    assert set(scores) == {"linear", "forest"}
+    assert all(value is not None and value > constant + 0.2 for value in scores.values())
+    assert "no better than the constant one" not in _said(found)
+
+
+def test_one_dimensional_and_volume_images_are_inspected_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((12, 6, 7, 8)) < 0.3).astype("uint8")
+    images = labels + rng.normal(0, 0.1, labels.shape)
+    dims = ("sample", "z", "y", "x")
+    volume = _inspect(xr.Dataset({"image": (dims, images), "label": (dims, labels)}), tmp_path)
+    assert volume.scores[2].value is not None
+    assert volume.scores[2].value > 0.9
+    line = xr.Dataset({"image": (("sample", "x"), images[:, 0, 0]), "label": (("sample",), np.arange(12) % 2)})
+    assert inspect(open_problem(stores.write(line, tmp_path / "line.zarr")), seconds=0).views[0].shape == (8,)
+
+
+def test_labels_in_another_order_than_the_images_are_noticed(tmp_path: Path) -> None:
+    data = stores.classification(samples=300)
+    data.label.values[:] = np.random.default_rng(1).permutation(data.label.values)
+    assert "images and labels are not in the same order" in _said(_inspect(data, tmp_path))
+
+
+def test_copies_in_two_splits_are_noticed(tmp_path: Path) -> None:
+    data = stores.with_split(stores.classification(), "train", "train", "validation", "test")
+    data.image.values[2] = data.image.values[1]
+    data.image.values[5] = data.image.values[4]
+    found = _inspect(data, tmp_path)
+    assert found.duplicates.across == ((1, 2),)
+    assert found.duplicates.samples == 2
+    assert found.duplicates.conflicting == ((1, 2), (4, 5))
+    assert "1 image is in two splits at once (samples 1 and 2)" in _said(found)
+    assert "2 images are there twice with different labels (samples 1 and 2, 4 and 5)" in _said(found)
+
+
+def test_copies_in_one_split_are_mentioned(tmp_path: Path) -> None:
+    data = stores.with_split(stores.classification(), "train", "train", "train", "validation", "test", "train")
+    data.image.values[6] = data.image.values[0]
+    assert "1 sample is a copy of another one in the same split." in _said(_inspect(data, tmp_path))
+
+
+def test_groups_in_two_splits_are_noticed(tmp_path: Path) -> None:
+    data = stores.with_split(stores.classification(), "train", "train", "validation", "test")
+    data = data.assign_coords(scene=("sample", np.arange(60) // 3))
+    found = _inspect(data, tmp_path, group="scene")
+    assert len(found.leaking) == 20
+    assert "20 groups of 'scene' have samples in more than one split (0, 1, 10, …)" in _said(found)
+
+
+def test_a_coordinate_that_may_name_groups_is_mentioned(tmp_path: Path) -> None:
+    data = stores.classification().assign_coords(scene=("sample", np.arange(60) // 4), id=("sample", np.arange(60)))
+    found = _inspect(data, tmp_path)
+    assert found.candidates == ("scene",)
+    assert "samples with the same scene are in several splits" in _said(found)
+    grouped = inspect(open_problem(tmp_path / "data.zarr", group="scene"), seconds=0)
+    assert grouped.candidates == grouped.leaking == ()
+
+
+def test_outliers_and_constant_channels_are_noticed(tmp_path: Path) -> None:
+    data = stores.classification()
+    data.image.values[..., 1] = 7
+    data.image.values[5, 0, 0, 0] = 1e6
+    said = _said(_inspect(data, tmp_path))
+    assert "image: channel 0 has values far outside the usual range" in said
+    assert "image: channel 1 has the same value everywhere and can be left out." in said
+
+
+def test_rare_and_absent_classes_are_noticed(tmp_path: Path) -> None:
+    data = stores.classification(samples=150)
+    data.label.values[:] = np.r_[np.zeros(140, dtype=int), np.full(10, 1)]
+    found = _inspect(data, tmp_path)
+    said = _said(found)
+    assert "Fewer than 20 training samples: square (7)" in said
+    assert "No sample of the validation split has line: the search will not see" in said
+    assert "The largest class is 14 times the smallest. The fitness is balanced_accuracy" in said
+    by_choice = inspect(open_problem(tmp_path / "data.zarr", metric="accuracy", class_weight="none"), seconds=0)
+    assert "Accuracy, which was asked for, hides the rare classes" in _said(by_choice)
+    assert "The loss weights classes as you asked." in _said(by_choice)
+
+
+def test_few_samples_are_noticed(tmp_path: Path) -> None:
+    said = _said(_inspect(stores.classification(samples=30), tmp_path))
+    assert "Only 21 training samples" in said
+    assert "one sample more or less right is 25.0%" in said
+    pixels = inspect(open_problem(stores.write(stores.segmentation(9), tmp_path / "pixels.zarr")), seconds=0)
+    assert "Large images may be cut into smaller ones" in _said(pixels)
+    assert "scores depend on which ones these happen to be" in _said(pixels)
+
+
+def test_a_fill_value_that_nobody_named_is_noticed(tmp_path: Path) -> None:
+    data = stores.segmentation()
+    data.label.attrs.clear()
+    assert "Class numbers go up to 255, but most of them do not occur" in _said(_inspect(data, tmp_path))
+
+
+def test_ignored_labels_are_counted_and_told(tmp_path: Path) -> None:
+    found = _inspect(stores.segmentation(), tmp_path)
+    assert found.ignored == 24
+    assert "24 pixels ignored (label 255)" in found.text()
+    data = stores.classification()
+    data.label.values[:5] = -1
+    data.label.attrs["fill"] = -1
+    samples = inspect(open_problem(stores.write(data, tmp_path / "samples.zarr")), seconds=0)
+    assert samples.ignored == 5
+    assert sum(samples.problem.facts.samples) == 55
+
+
+def test_values_that_never_vary_are_noticed(tmp_path: Path) -> None:
+    data = stores.regression()
+    data.label.values[:, 1] = 3.0
+    found = _inspect(data, tmp_path)
+    assert "label: value 1 is the same in all samples" in _said(found)
+    assert "labels 'label': values to predict" in found.text()
+
+
+def test_an_error_measure_is_told_as_such(tmp_path: Path) -> None:
+    found = _inspect(stores.regression(values=1), tmp_path, metric="mean_absolute_error")
+    assert all(score.value is not None and score.value > 0 for score in found.scores)
+    assert "mean_absolute_error, smaller is better" in found.text()
+    other = inspect(open_problem(tmp_path / "data.zarr", metric="my:metric"), seconds=0)
+    assert [score.value for score in other.scores] == [None, None, None]
+    assert "unknown" in other.text()
+
+
+def test_channels_have_the_names_of_their_coordinate_and_many_are_cut_short(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = stores.dataset(rng.normal(size=(30, 4, 4, 20)), np.arange(30) % 2)
+    data = data.assign_coords(channel=[f"band-{c:02}" for c in range(20)])
+    text = _inspect_named(data, tmp_path).text()
+    assert "band-15" in text
+    assert "… and 4 more" in text
+    assert "band-16" not in text
+
+
+def _inspect_named(data: xr.Dataset, tmp_path: Path) -> Inspection:
+    data["channel"] = data.channel.astype(object)
+    return _inspect(data, tmp_path)
+
+
+def test_chunks_that_hold_too_much_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("menndl_dask.advice._LARGE_CHUNK", 1000)
+    assert "store fewer samples in a chunk" in _said(_inspect(stores.classification(), tmp_path))
