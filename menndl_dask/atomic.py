@@ -1,4 +1,4 @@
-"""Files and folders that appear, change and vanish whole: made aside, then renamed. Runs on the driver and on workers."""
+"""Files and folders that appear, change and vanish whole: made aside, then renamed. Runs on the driver."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from menndl_dask.profile import Local, Profile, Scheduler, read_profile
 
 _LOOPBACK = "127.0.0.1"
 _RECONNECT_S = 30
+_POLL_S = 0.1
 
 DASK_SETTINGS: dict[str, Any] = {
     # one evaluation on a worker, the spare ones on the scheduler: none waits behind a long one
@@ -131,22 +133,24 @@ def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None
 
 @contextmanager
 def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
-    port = profile.dashboard_port if _has_dashboard(profile) else None
+    port = _free_port(profile.dashboard_port or 0)
     with _interrupts_held():
-        cluster = LocalCluster(  # type: ignore[no-untyped-call]
+        cluster = LocalCluster(
             n_workers=profile.workers or len(os.sched_getaffinity(0)),
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
             host=_LOOPBACK,
-            dashboard_address=None if port is None else f"{_LOOPBACK}:{_free_port(port)}",
+            # the scheduler's own pages (metrics, health) are served there too, dashboard or not
+            dashboard_address=f"{_LOOPBACK}:{port}",
+            scheduler_kwargs={"dashboard": _has_dashboard(profile)},
             # a lost worker is told as a note of the run, not by Dask's own warnings
             silence_logs=logging.ERROR,
         )
     try:
         yield cluster
     finally:
-        cluster.close(timeout=10)  # type: ignore[no-untyped-call]
+        cluster.close(timeout=10)
 
 
 @contextmanager
@@ -154,18 +158,26 @@ def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
     arguments: dict[str, Any] = {"address": where, "timeout": _RECONNECT_S}
     if isinstance(where, Scheduler):
         arguments = {"address": where.address, "scheduler_file": where.scheduler_file, "timeout": where.timeout_s}
-        file = where.scheduler_file
-        if file is not None and not Path(file).is_file():
-            raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got no {file}")
+        _await_file(where)
     try:
-        client = Client(**arguments)  # type: ignore[no-untyped-call]
+        client = Client(**arguments)
     except (OSError, ValueError) as error:
         told = getattr(where, "address", None) or getattr(where, "scheduler_file", None)
         raise ProfileError(f"{told}: expected a Dask scheduler, got no answer: {error}") from error
     try:
         yield client
     finally:
-        client.close(timeout=5)  # type: ignore[no-untyped-call]
+        client.close(timeout=5)
+
+
+def _await_file(profile: Scheduler) -> None:
+    """Wait for a scheduler that is only starting, as Dask would, but not for ever."""
+    deadline = time.monotonic() + profile.timeout_s
+    while profile.scheduler_file is not None and not Path(profile.scheduler_file).is_file():
+        if time.monotonic() >= deadline:
+            file = profile.scheduler_file
+            raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got no {file}")
+        time.sleep(_POLL_S)
 
 
 def _has_dashboard(profile: Local) -> bool:

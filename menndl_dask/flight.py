@@ -76,7 +76,7 @@ class Flight:
         self._common = tuple(common)
         self._completed = as_completed(with_results=True, raise_errors=False, loop=client.loop)
         self._flying: dict[str, _Flying] = {}
-        self._futures: dict[str, Future] = {}
+        self._futures: dict[str, Future[Any]] = {}
         self.notes: list[str] = []
 
     def __len__(self) -> int:
@@ -124,8 +124,9 @@ class Flight:
             raise RunError(f"lost the scheduler at {self._address}")
         if self._client.status != "running":
             return {}
+        scheduler: Any = self._client.scheduler  # Client.nthreads would wait for ever
         try:
-            return dict(self._client.sync(self._client.scheduler.ncores, callback_timeout=_STATUS_S))
+            return dict(self._client.sync(scheduler.ncores, callback_timeout=_STATUS_S))
         except (OSError, TimeoutError, CancelledError):
             # on its way out; the client's status tells when it has given up
             logger.debug("the scheduler at %s does not answer", self._address)

@@ -54,7 +54,7 @@ class Networks:
         if leaver is not individual:
             self._write_genome(individual)
         if leaver is not None:
-            atomic.remove_folder(self.folder / leaver.name)
+            _remove(self.folder / leaver.name)
 
     def sweep(self, in_flight: Collection[Individual] = ()) -> None:
         """Remove what is neither kept nor in flight, such as what a killed driver has left; complete what is kept."""
@@ -63,10 +63,19 @@ class Networks:
         names = {individual.name for _, individual in self._kept} | {individual.name for individual in in_flight}
         for folder in self.folder.glob("*"):
             if folder.name not in names:
-                atomic.remove_folder(folder)
+                _remove(folder)
 
     def _write_genome(self, individual: Individual) -> None:
         path = self.folder / individual.name / "genome.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_text(path, json.dumps(individual.genome.to_dict(), indent=1) + "\n")
+
+
+def _remove(folder: Path) -> None:
+    """Remove a network; where others have put something beside it, such as a longer training, only its weights."""
+    ours = {"network.keras", "genome.json"}
+    if folder.is_dir() and any(file.name not in ours and not file.name.startswith(".") for file in folder.iterdir()):
+        (folder / "network.keras").unlink(missing_ok=True)
+    else:
+        atomic.remove_folder(folder)

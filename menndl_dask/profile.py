@@ -61,7 +61,7 @@ def _is_integer(value: Any, least: int) -> bool:
 
 
 _COUNT: _Check = ("an integer ≥ 1", lambda value: _is_integer(value, 1))
-_PORT: _Check = ("a port, 0 to 65535, or null", lambda value: value is None or (_is_integer(value, 0) and value < 2**16))
+_PORT: _Check = ("a port, 0 to 65535, or null", lambda v: v is None or (_is_integer(v, 0) and v < 2**16))
 _TEXT: _Check = ("a text", lambda value: isinstance(value, str) and value != "")
 _SECONDS: _Check = ("a number > 0", lambda value: _is_integer(value, 1) or (isinstance(value, float) and value > 0))
 _CHECKS: Mapping[str, _Check] = {

@@ -33,7 +33,7 @@ class Tally:
     asked: int | None = None
     deadline: float | None = None
     done: int = 0
-    workers: int = 0
+    workers: int | None = None
     best: float | None = None
     best_id: int | None = None
     failures: Counter[str] = field(default_factory=Counter)
@@ -79,8 +79,8 @@ def progress_line(tally: Tally, now: float) -> str:
     if tally.failures:
         counted = ", ".join(f"{kind} {count}" for kind, count in tally.failures.most_common())
         parts.append(f"{sum(tally.failures.values())} failed: {counted}")
-    if tally.workers:
-        parts.append(f"{tally.workers} worker{'s' if tally.workers != 1 else ''}")
+    if tally.workers is not None:
+        parts.append(f"{tally.workers} worker{'s' if tally.workers != 1 else ''}" if tally.workers else "no workers")
     rate, left = tally.per_hour(now), tally.seconds_left(now)
     if rate is not None:
         parts.append(f"{rate:.0f} networks/h" if rate >= 10 else f"{rate:.1f} networks/h")

@@ -102,7 +102,7 @@ def write_dataset(
     for number, entries in enumerate(_blocks(evaluations)):
         block = _block(entries, told_at, layout).assign_attrs(attributes or {})
         if number == 0:
-            block.to_zarr(prepared, mode="w", zarr_format=3, consolidated=False, encoding=_chunks(block))
+            block.to_zarr(prepared, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(block))
         else:
             new = block.drop_vars([name for name, array in block.variables.items() if "evaluation" not in array.dims])
             new.to_zarr(prepared, append_dim="evaluation", zarr_format=3, consolidated=False)
@@ -118,13 +118,15 @@ def _blocks(evaluations: Iterable[Evaluation]) -> Iterator[list[Evaluation]]:
         yield entries
 
 
-def _chunks(block: xr.Dataset) -> dict[Any, Any]:
-    # appending must not meet half a chunk
-    return {
+def _encoding(block: xr.Dataset) -> dict[Any, Any]:
+    # appending must not meet half a chunk, nor a unit of time that suited the first block alone
+    encoding: dict[Any, dict[str, Any]] = {
         name: {"chunks": tuple(_BLOCK if d == "evaluation" else max(1, block.sizes[d]) for d in array.dims)}
         for name, array in block.variables.items()
         if "evaluation" in array.dims
     }
+    encoding["told_at"] |= {"units": "microseconds since 1970-01-01", "dtype": "int64"}
+    return encoding
 
 
 def _block(entries: Sequence[Evaluation], told_at: Mapping[int, float], layout: _Layout) -> xr.Dataset:

@@ -1,0 +1,40 @@
+"""Files and folders appear and vanish whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from menndl_dask import atomic
+
+
+def test_a_text_that_cannot_be_written_whole_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    atomic.write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        atomic.write_text(path, "new \ud800")
+    assert path.read_text() == "old"
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        prepared = atomic.aside(tmp_path / "run.zarr")
+        (prepared / name).mkdir(parents=True)
+        atomic.put_folder(prepared, tmp_path / "run.zarr")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["run.zarr", "run.zarr/new"]
+
+
+def test_removing_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+    atomic.remove_folder(tmp_path / "nothing")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_aside_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".run.zarr.123" / "fitness").mkdir(parents=True)
+    (tmp_path / ".run.zarr.124.removed").mkdir()
+    (tmp_path / ".run.zarr.125").write_text("")
+    (tmp_path / "run.zarr").mkdir()
+    (tmp_path / ".lock").write_text("")
+    atomic.sweep(tmp_path, "run.zarr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "run.zarr"]

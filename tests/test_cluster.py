@@ -1,0 +1,120 @@
+"""Clusters start, are reached, and end without a trace."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dask
+import psutil
+import pytest
+
+from menndl_dask import cluster as clusters
+from menndl_dask.cluster import DASK_SETTINGS, load_cluster
+from menndl_dask.errors import ProfileError
+from menndl_dask.profile import Local, Scheduler
+
+QUIET = Local(workers=1, dashboard_port=None)
+
+
+def offspring() -> set[int]:
+    """Return the processes that this one has started, but for those that Python keeps."""
+    children = psutil.Process().children(recursive=True)
+    return {child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())}
+
+
+def test_a_local_cluster_works_and_ends_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:
+    before, saturation = offspring(), dask.config.get("distributed.scheduler.worker-saturation")
+    with caplog.at_level(logging.WARNING), load_cluster("local", workers=2) as cluster, cluster.client() as client:
+        assert list(client.nthreads().values()) == [1, 1]
+        assert cluster.dashboard is not None
+        assert cluster.dashboard.startswith("http://127.0.0.1:")
+        assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.WORKER_SATURATION) == 1.0
+        seen = client.run(lambda: dask.config.get("distributed.worker.memory.terminate"))
+        assert list(seen.values()) == [False, False]
+        assert {worker["memory_limit"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()} == {0}
+        pids = client.run(os.getpid)
+        assert set(pids.values()) <= offspring()
+        # Ctrl-C in a terminal reaches every process of the group: it is the driver's alone
+        for pid in pids.values():
+            os.kill(pid, signal.SIGINT)
+        assert client.run(os.getpid) == pids
+    assert offspring() == before
+    assert dask.config.get("distributed.scheduler.worker-saturation") == saturation
+    assert not caplog.records
+
+
+def test_a_cluster_ends_soon_though_its_workers_are_busy() -> None:
+    with load_cluster(QUIET) as cluster, cluster.client() as client:
+        future = client.submit(time.sleep, 3600)
+        while not any(client.processing().values()):
+            client.run(os.getpid)
+        ended = time.monotonic()
+        del future
+    assert time.monotonic() - ended < 20
+    assert cluster.dashboard is None
+
+
+def test_a_port_in_use_is_no_trouble() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert clusters._free_port(taken.getsockname()[1]) == 0
+    assert clusters._free_port(0) == 0
+
+
+def test_without_bokeh_there_is_no_dashboard_but_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "find_spec", lambda name: None)
+    assert not clusters._has_dashboard(Local())
+
+
+def test_a_scheduler_that_is_there_is_reached_by_file_and_by_address(tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    options = ["--no-dashboard", "--scheduler-file", str(file)]
+    with subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL) as scheduler:
+        try:
+            with load_cluster(Scheduler(scheduler_file=str(file))) as cluster, cluster.client() as client:
+                assert client.nthreads() == {}
+            address = json.loads(file.read_text())["address"]
+            with load_cluster(Scheduler(address=address)) as cluster, cluster.client() as client:
+                assert client.scheduler.address == address
+        finally:
+            scheduler.terminate()
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+    with (
+        load_cluster(Scheduler(address="tcp://127.0.0.1:1", timeout_s=0.5)) as cluster,
+        pytest.raises(ProfileError, match=r"tcp://127\.0\.0\.1:1: expected a Dask scheduler, got no answer") as caught,
+        cluster.client(),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+    with (
+        load_cluster(Scheduler(scheduler_file=str(tmp_path / "none.json"), timeout_s=0.2)) as cluster,
+        pytest.raises(ProfileError, match="expected the file of a running scheduler"),
+        cluster.client(),
+    ):
+        pass
+
+
+def test_workers_can_be_given_only_where_they_are_started() -> None:
+    assert load_cluster("local", workers=3).profile == Local(workers=3)
+    assert load_cluster("local").profile == Local()
+    with pytest.raises(ProfileError, match="expected an integer ≥ 1, got 0"):
+        load_cluster("local", workers=0)
+    with pytest.raises(ProfileError, match="has its own, got 2"):
+        load_cluster("scheduler", workers=2)
+
+
+@pytest.mark.parametrize("key", DASK_SETTINGS)
+def test_dask_knows_every_setting(key: str) -> None:
+    assert dask.config.get(key, "unknown") != "unknown"
