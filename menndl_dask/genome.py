@@ -212,7 +212,7 @@ def _reading(layer: Layer, inputs: Sources) -> Layer:
 
 @lru_cache(maxsize=65536)
 def _label(gene: Gene) -> str:
-    values = {f.name: getattr(gene, f.name) for f in fields(gene)}  # type: ignore[arg-type]
+    values = {f.name: getattr(gene, f.name) for f in fields(gene)}
     return f"{type(gene).__module__}:{type(gene).__qualname__}{sorted(values.items())!r}"
 
 

@@ -71,7 +71,8 @@ class LabelTable:
             return np.searchsorted(edges, first).astype(np.int64)
         present = self.rows > 0
         rarest = np.argsort(np.argsort(-present.sum(axis=0), kind="stable"), kind="stable")
-        return np.where(present, rarest, -1).max(axis=1).astype(np.int64)
+        found: NDArray[np.int64] = np.where(present, rarest, -1).max(axis=1).astype(np.int64)
+        return found
 
     def divide(self, dataset: Dataset, seed: int) -> dict[str, Positions]:
         """Return the positions of the training, validation and test samples."""
