@@ -1,4 +1,4 @@
-"""The trainer: a child process that has imported Keras and forks a fresh process for each evaluation.
+"""The trainer: has imported Keras and forks a fresh process for each evaluation. Runs as a child of a worker.
 
 A worker starts it as ``python -m menndl_dask.trainer``. It touches no device and starts no thread itself, so that
 forking it is safe and takes milliseconds where importing Keras takes seconds; whatever a framework keeps, its
