@@ -158,7 +158,7 @@ def test_chunks_and_images_do_not_depend_on_the_workers(tmp_path: Path) -> None:
     with dask.config.set(scheduler="synchronous"):
         alone = write_images(tmp_path / "alone.zarr", TungstenDisulfide(), **settings)
     with (
-        LocalCluster(n_workers=3, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=3, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster),
     ):
         together = write_images(tmp_path / "together.zarr", TungstenDisulfide(), **settings)

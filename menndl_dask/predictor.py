@@ -1,0 +1,58 @@
+"""The predictor: a process that holds one trained network and applies it. Runs as a child of a worker or of the driver.
+
+It is spoken to in frames: ``("load", path, tile)`` is answered with the fields of a
+`menndl_dask.prediction.Description`, ``("predict", views)`` with an array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from menndl_dask.child import connect_to_parent, serve
+
+
+class _Predictor:
+    """Answers frames; Keras is imported with the first."""
+
+    def __init__(self) -> None:
+        self._model: Any = None
+
+    def __call__(self, frame: tuple[Any, ...]) -> Any:
+        kind, *arguments = frame
+        return self._load(*arguments) if kind == "load" else self._predict(*arguments)
+
+    def _load(self, path: str, tile: tuple[int, ...] | None) -> dict[str, Any]:
+        import keras
+
+        import menndl_dask.decoder  # noqa: F401  # registers the layers of our own
+
+        model = keras.saving.load_model(path, compile=False)
+        self._model = model if tile is None else _resized(model, tile)
+        last = self._model.outputs[0]._keras_history.operation
+        function = getattr(last, "activation", None)
+        return {
+            "names": tuple(tensor.name for tensor in self._model.inputs),
+            "inputs": tuple(tuple(tensor.shape[1:]) for tensor in self._model.inputs),
+            "output": tuple(self._model.outputs[0].shape[1:]),
+            "activation": getattr(function, "__name__", "") or type(last).__name__.lower(),
+        }
+
+    def _predict(self, views: list[Any]) -> Any:
+        return self._model.predict_on_batch(views if len(views) > 1 else views[0])
+
+
+def _resized(model: Any, tile: tuple[int, ...]) -> Any:
+    """Return a network with the same weights for images of another size."""
+    import keras
+
+    shapes = {tuple(tensor.shape[1:-1]) for tensor in model.inputs}
+    if shapes == {tile}:
+        return model
+    inputs = [keras.Input((*tile, tensor.shape[-1]), name=tensor.name) for tensor in model.inputs]
+    resized = keras.models.clone_model(model, input_tensors=inputs if len(inputs) > 1 else inputs[0])
+    resized.set_weights(model.get_weights())
+    return resized
+
+
+if __name__ == "__main__":
+    serve(connect_to_parent(), _Predictor())

@@ -1,0 +1,217 @@
+"""A scene: images of any size in Zarr that a network is applied to. Runs on the driver and on workers.
+
+Only what a block needs is read, so that a scene can be larger than any memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from menndl_dask.axis import CHANNEL, SAMPLE, SPATIAL, told
+from menndl_dask.dataset import first_line, open_store
+from menndl_dask.errors import DataError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Which dimension of an array is what; samples and channels may be missing."""
+
+    spatial: tuple[int, ...]
+    sample: int | None = None
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A variable of a Zarr store, or a bare Zarr array.
+
+    Parameters
+    ----------
+    path
+        Of the store or array.
+    name
+        Of the variable; empty for a bare array.
+    dims, shape
+        Names and sizes of the dimensions.
+    places
+        Which of them is what.
+    """
+
+    path: str
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    places: Places
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Pixels along each spatial axis."""
+        return tuple(self.shape[place] for place in self.places.spatial)
+
+    @property
+    def samples(self) -> int:
+        """Number of images."""
+        return 1 if self.places.sample is None else self.shape[self.places.sample]
+
+    @property
+    def kept_dims(self) -> tuple[str, ...]:
+        """Names of the sample and the spatial dimensions."""
+        sample = () if self.places.sample is None else (self.dims[self.places.sample],)
+        return (*sample, *(self.dims[place] for place in self.places.spatial))
+
+    def read(self, samples: slice, pixels: Sequence[slice]) -> NDArray[Any]:
+        """Return a part of the images, ``(sample, spatial…, channel)``.
+
+        Raises
+        ------
+        DataError
+            If it cannot be read.
+        """
+        wanted = dict(zip(self.places.spatial, pixels, strict=True))
+        order = list(self.places.spatial)
+        if self.places.sample is not None:
+            wanted[self.places.sample] = samples
+            order.insert(0, self.places.sample)
+        if self.places.channel is not None:
+            order.append(self.places.channel)
+        index = tuple(wanted.get(place, slice(None)) for place in range(len(self.shape)))
+        try:
+            values = np.asarray(self._values(index)).transpose(order)
+        except DataError:
+            raise
+        except Exception as error:  # storage and codecs raise whatever they like
+            raise DataError(f"{self.told}: {self._part(index)} cannot be read: {first_line(error)}") from error
+        values = values if self.places.sample is not None else values[np.newaxis]
+        return values if self.places.channel is not None else values[..., np.newaxis]
+
+    def coordinates(self) -> dict[str, xr.DataArray]:
+        """Return the one-dimensional coordinates of the dimensions that a prediction keeps."""
+        if not self.name:
+            return {}
+        array = open_store(self.path)[self.name]
+        kept = set(self.kept_dims)
+        return {str(k): c.load() for k, c in array.coords.items() if c.ndim == 1 and set(c.dims) <= kept}
+
+    @property
+    def told(self) -> str:
+        """The scene in an error message."""
+        return f"{self.path}: {self.name}" if self.name else self.path
+
+    def _values(self, index: tuple[slice, ...]) -> Any:
+        if not self.name:
+            return zarr.open_array(self.path, mode="r")[index]
+        return open_store(self.path)[self.name].isel(dict(zip(self.dims, index, strict=True))).values
+
+    def _part(self, index: tuple[slice, ...]) -> str:
+        bounds = (s.indices(n)[:2] for s, n in zip(index, self.shape, strict=True))
+        return "[" + ", ".join(f"{low}:{high}" for low, high in bounds) + "]"
+
+
+def open_scene(path: str, name: str, rank: int, channels: int) -> Scene:
+    """Find a variable and its dimensions.
+
+    Parameters
+    ----------
+    path
+        Of the Zarr store or array.
+    name
+        Of the variable; a bare array needs none.
+    rank, channels
+        Spatial axes and channels that the network takes.
+
+    Raises
+    ------
+    DataError
+        If there is no such variable, or its dimensions are not those of images that the network takes.
+    """
+    if _is_array(path):
+        array = zarr.open_array(path, mode="r")
+        names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+        dims = tuple(str(n) if n is not None else f"dim_{i}" for i, n in enumerate(names or [None] * array.ndim))
+        shape, kind, name = array.shape, array.dtype.kind, ""
+    else:
+        variables: Mapping[Any, xr.DataArray] = open_store(path).variables  # type: ignore[assignment]
+        if name not in variables:
+            known = [str(n) for n in variables]
+            hint = nearest(name, known) or f"; found {', '.join(known) or 'no variables'}"
+            raise DataError(f"{path}: expected a variable {name!r}, found none of that name{hint}")
+        variable = variables[name]
+        dims, shape, kind = tuple(map(str, variable.dims)), variable.shape, variable.dtype.kind
+    told_as = f"{path}: {name}" if name else path
+    if kind not in "iufb":
+        raise DataError(f"{told_as}: expected numbers, got values of kind {kind!r}")
+    if 0 in shape:
+        raise DataError(f"{told_as}: expected at least one pixel, got shape {shape}")
+    try:
+        return Scene(path, name, dims, shape, places(dims, shape, rank, channels))
+    except DataError as error:
+        raise DataError(f"{told_as}: {error}") from None
+
+
+def places(dims: Sequence[str], shape: Sequence[int], rank: int, channels: int) -> Places:
+    """Tell which dimension is what, by their names and, where those say nothing, by their places and sizes.
+
+    Parameters
+    ----------
+    dims, shape
+        Names and sizes of the dimensions.
+    rank, channels
+        Spatial axes and channels that the network takes.
+
+    Raises
+    ------
+    DataError
+        If the dimensions are not those of such images.
+
+    Examples
+    --------
+    >>> places(["y", "x"], [300, 400], rank=2, channels=1)
+    Places(spatial=(0, 1), sample=None, channel=None)
+    >>> places(["time", "band", "y", "x"], [5, 8, 300, 400], rank=2, channels=8)
+    Places(spatial=(2, 3), sample=0, channel=1)
+    """
+    sample = next((i for i, name in enumerate(dims) if name in SAMPLE), None)
+    channel = next((i for i, name in enumerate(dims) if name in CHANNEL), None)
+    rest = [i for i in range(len(dims)) if i not in (sample, channel)]
+    if len(rest) > rank and channel is None and _ends_in_channels(dims, shape, rest, rank, channels, sample):
+        channel = rest.pop()
+    if len(rest) == rank + 1 and sample is None:
+        sample = rest.pop(0)
+    if len(rest) != rank:
+        expected = f"{rank} spatial dimensions, and maybe samples and channels"
+        raise DataError(f"expected {expected}, got {told(dims)} of shape {tuple(shape)}")
+    found = 1 if channel is None else shape[channel]
+    if found != channels:
+        raise DataError(f"expected as many channels as the network was trained on, {channels}, got {found}")
+    return Places(tuple(rest), sample, channel)
+
+
+def _ends_in_channels(
+    dims: Sequence[str], shape: Sequence[int], rest: Sequence[int], rank: int, channels: int, sample: int | None
+) -> bool:
+    """Whether the last of the nameless dimensions holds the channels."""
+    if len(rest) > rank + 1 or sample is not None:  # there is one for each
+        return True
+    if dims[rest[-1]] in SPATIAL:
+        return False
+    return shape[rest[-1]] == channels
+
+
+def _is_array(path: str) -> bool:
+    place = Path(path)
+    if (place / ".zarray").is_file():
+        return True
+    metadata = place / "zarr.json"
+    try:
+        return bool(json.loads(metadata.read_text()).get("node_type") == "array")
+    except (OSError, ValueError):
+        return False
