@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from menndl_dask import page
+from menndl_dask.comparison import verdict
 from menndl_dask.drawing import draw_network, summary
 from menndl_dask.figure import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
 from menndl_dask.problem import Problem
 from menndl_dask.result import FAILURES
 from menndl_dask.settings import installed_versions
+from menndl_dask.store import Run
 from menndl_dask.table import Evaluation, Row, best_rows, cells, duration, fitness_text, metric_title, quantity, ranked
 
 _DOMINATES = 0.7  # share of the evaluations from which on one kind of failure is the news
@@ -61,6 +63,8 @@ class Story:
         Heading, such as the run's name.
     compared
         Networks trained alike, beside which the best is judged: the best one retrained, the standard one.
+    verdict
+        How the best of them compares with the standard one, in words.
     standard
         The standard network at the search's own budget, or nothing.
     notes
@@ -79,6 +83,7 @@ class Story:
     problem: Problem | None = None
     title: str = "Search"
     compared: Sequence[Row] = ()
+    verdict: str = ""
     standard: Row | None = None
     notes: Sequence[Mapping[str, Any] | str] = ()
     told_at: Mapping[int, float] = field(default_factory=dict)
@@ -112,19 +117,9 @@ class Story:
         return 3600.0 * len(ends) / seconds if seconds > 0 else None
 
 
-def write_report(run: Any, *, compared: Sequence[Row] = (), standard: Row | None = None) -> Path:
-    """Write ``report.html`` into a run's directory and return its path; what stood there is replaced at once.
-
-    Parameters
-    ----------
-    run
-        The `Run` whose directory holds the journal.
-    compared
-        The best network and the standard one after an equal, longer training, if that was done.
-    standard
-        The standard network at the search's own budget, if it was evaluated.
-    """
-    return write_page(Path(run.path) / "report.html", story_of(run, compared=compared, standard=standard))
+def write_report(run: Run) -> Path:
+    """Write ``report.html`` into a run's directory and return its path; what stood there is replaced at once."""
+    return write_page(run.path / "report.html", story_of(run))
 
 
 def write_page(path: Path, story: Story) -> Path:
@@ -135,18 +130,18 @@ def write_page(path: Path, story: Story) -> Path:
     return path
 
 
-def story_of(run: Any, *, compared: Sequence[Row] = (), standard: Row | None = None) -> Story:
+def story_of(run: Run) -> Story:
     """Read from a run what its report tells."""
-    settings = getattr(run, "settings", None) or {}
-    problem = run.problem
+    settings, problem, alike = run.settings, run.problem, run.alike
     return Story(
         evaluations=list(run.evaluations),
         problem=problem,
-        title=Path(run.path).name,
-        compared=compared,
-        standard=standard,
-        notes=list(run.notes),
-        told_at=dict(getattr(run, "told_at", None) or {}),
+        title=run.path.resolve().name,
+        compared=run.compared,
+        standard=run.standard,
+        verdict=verdict(alike, problem) if alike and problem is not None else "",
+        notes=run.notes,
+        told_at=run.told_at,
         asked=settings.get("evaluations"),
         command=str(settings.get("command", "")),
         seed=settings.get("seed", None if problem is None else problem.seed),
@@ -249,8 +244,9 @@ def _networks(story: Story) -> str:
     parts = []
     if story.compared:
         head, body = cells(story.compared, story.metric)
-        parts.append("<p>The best network and the standard one, trained alike:</p>")
+        parts.append("<p>The best networks and the standard one, trained alike for longer:</p>")
         parts.append(page.html_table(head, body))
+        parts.append(f"<p>{escape(story.verdict)}</p>" if story.verdict else "")
     rows = best_rows(story.evaluations, 8)
     if rows:
         shown = [*rows, story.standard] if story.standard is not None else rows
