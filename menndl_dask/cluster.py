@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,40 +18,14 @@ import dask
 from distributed import Client, LocalCluster
 from distributed.deploy.cluster import Cluster as DaskCluster
 
+from menndl_dask.dask_settings import DASK_SETTINGS
 from menndl_dask.errors import ProfileError
+from menndl_dask.port import LOOPBACK, free_port
 from menndl_dask.profile import Local, Profile, Scheduler, read_profile
+from menndl_dask.site import Site
 
-_LOOPBACK = "127.0.0.1"
 _RECONNECT_S = 30
 _POLL_S = 0.1
-
-DASK_SETTINGS: dict[str, Any] = {
-    # one evaluation on a worker, the spare ones on the scheduler: none waits behind a long one
-    "distributed.scheduler.worker-saturation": 1.0,
-    # there is one task on a worker and none depends on another: nothing to steal
-    "distributed.scheduler.work-stealing": False,
-    # every task on a worker that dies is blamed, also for a batch job's end; only a network that kills again and again
-    # is to be given up (https://github.com/dask/distributed/issues/5234)
-    "distributed.scheduler.allowed-failures": 10,
-    # a worker on a busy node may be silent for long; at the default of 5 minutes it is restarted
-    "distributed.scheduler.worker-ttl": "15 minutes",
-    # each connection keeps its last messages, at the default of 1000 that is 0.1 MB and more a worker
-    "distributed.admin.low-level-log-length": 100,
-    # for how long a batch job that has vanished is waited for before it is replaced
-    "distributed.deploy.lost-worker-timeout": "30s",
-    # many workers that start at once get through in the end
-    # (https://github.com/dask/distributed/issues/3691)
-    "distributed.comm.timeouts.connect": "120s",
-    "distributed.comm.timeouts.tcp": "300s",
-    # results are a few numbers; the memory of a training is its trainer's, which has a limit of its own
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": False,
-    # a profile of a thread that waits for its trainer says nothing
-    "distributed.worker.profile.enabled": False,
-}
-
 
 class Cluster:
     """Workers that are there, or come and go. Made by `load_cluster`.
@@ -66,7 +39,7 @@ class Cluster:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self._stack = ExitStack()
-        self._local: DaskCluster | None = None
+        self._started: DaskCluster | None = None
         self._dashboard: str | None = None
 
     def __enter__(self) -> Self:
@@ -74,8 +47,14 @@ class Cluster:
             # for this process and the workers it starts; the user's files stay as they are
             stack.enter_context(dask.config.set(DASK_SETTINGS))
             if isinstance(self.profile, Local):
-                self._local = stack.enter_context(_local_cluster(self.profile))
-                self._dashboard = self._local.dashboard_link if _has_dashboard(self.profile) else None
+                self._started = stack.enter_context(_local_cluster(self.profile))
+            elif isinstance(self.profile, Site):
+                from menndl_dask.batch import batch_cluster  # loads dask-jobqueue
+
+                with _interrupts_held():
+                    self._started = stack.enter_context(batch_cluster(self.profile))
+            if self._started is not None and not isinstance(self.profile, Scheduler) and _has_dashboard(self.profile):
+                self._dashboard = self._started.dashboard_link
             self._stack = stack.pop_all()
         return self
 
@@ -96,8 +75,8 @@ class Cluster:
         ProfileError
             If no scheduler answers.
         """
-        with _connected(self._local or self.profile) as client:
-            self._dashboard = self._dashboard if self._local is not None else client.dashboard_link or None
+        with _connected(self._started or self.profile) as client:
+            self._dashboard = self._dashboard if self._started is not None else client.dashboard_link or None
             yield client
 
 
@@ -124,25 +103,27 @@ def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None
     read = read_profile(profile) if isinstance(profile, (str, Path)) else profile
     if workers is None:
         return Cluster(read)
-    if not isinstance(read, Local):
+    if isinstance(read, Scheduler):
         raise ProfileError(f"workers: expected none, since the scheduler of this profile has its own, got {workers}")
     if workers < 1:
         raise ProfileError(f"workers: expected an integer ≥ 1, got {workers}")
-    return Cluster(replace(read, workers=workers))
+    if isinstance(read, Local):
+        return Cluster(replace(read, workers=workers))
+    return Cluster(replace(read, jobs=read.jobs_for(workers)))
 
 
 @contextmanager
 def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
-    port = _free_port(profile.dashboard_port or 0)
+    port = free_port([profile.dashboard_port or 0], LOOPBACK)
     with _interrupts_held():
         cluster = LocalCluster(
             n_workers=profile.workers or len(os.sched_getaffinity(0)),
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
-            host=_LOOPBACK,
+            host=LOOPBACK,
             # the scheduler's own pages (metrics, health) are served there too, dashboard or not
-            dashboard_address=f"{_LOOPBACK}:{port}",
+            dashboard_address=f"{LOOPBACK}:{port}",
             scheduler_kwargs={"dashboard": _has_dashboard(profile)},
             # a lost worker is told as a note of the run, not by Dask's own warnings
             silence_logs=logging.ERROR,
@@ -180,19 +161,8 @@ def _await_file(profile: Scheduler) -> None:
         time.sleep(_POLL_S)
 
 
-def _has_dashboard(profile: Local) -> bool:
+def _has_dashboard(profile: Local | Site) -> bool:
     return profile.dashboard_port is not None and find_spec("bokeh") is not None
-
-
-def _free_port(port: int) -> int:
-    """Return the port, or 0 (any) where it is in use: Dask would do the same, but with a warning."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_LOOPBACK, port))
-        except OSError:
-            return 0
-    return port
 
 
 @contextmanager

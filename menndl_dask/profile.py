@@ -13,6 +13,8 @@ import yaml
 
 import menndl_dask
 from menndl_dask.errors import ProfileError, nearest
+from menndl_dask.site import KINDS as SITE_KINDS
+from menndl_dask.site import Site, check_site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +52,10 @@ class Scheduler:
     timeout_s: float = 60.0
 
 
-Profile = Local | Scheduler
+Profile = Local | Scheduler | Site
 
-_KINDS: Mapping[str, type[Profile]] = {"local": Local, "scheduler": Scheduler}
+_KINDS: Mapping[str, type[Local | Scheduler]] = {"local": Local, "scheduler": Scheduler}
+_ALL_KINDS = (*_KINDS, *SITE_KINDS)
 _Check = tuple[str, Callable[[Any], bool]]
 
 
@@ -123,10 +126,11 @@ def _folder() -> Traversable:
 
 def _checked(file: str, values: dict[str, Any]) -> Profile:
     kind = values.pop("kind", None)
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise ProfileError(
-            f"{file}: kind: expected one of {', '.join(_KINDS)}, got {kind!r}{nearest(str(kind), _KINDS)}"
-        )
+    if kind not in _ALL_KINDS:
+        near = nearest(str(kind), _ALL_KINDS)
+        raise ProfileError(f"{file}: kind: expected one of {', '.join(_ALL_KINDS)}, got {kind!r}{near}")
+    if kind in SITE_KINDS:
+        return check_site(file, kind, values)
     known = [field.name for field in fields(_KINDS[kind])]
     for key, value in values.items():
         if key not in known:

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,8 @@ import psutil
 import pytest
 
 from menndl_dask import cluster as clusters
-from menndl_dask.cluster import DASK_SETTINGS, load_cluster
+from menndl_dask.cluster import load_cluster
+from menndl_dask.dask_settings import DASK_SETTINGS
 from menndl_dask.errors import ProfileError
 from menndl_dask.profile import Local, Scheduler
 
@@ -60,14 +60,6 @@ def test_a_cluster_ends_soon_though_its_workers_are_busy() -> None:
         del future
     assert time.monotonic() - ended < 20
     assert cluster.dashboard is None
-
-
-def test_a_port_in_use_is_no_trouble() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        assert clusters._free_port(taken.getsockname()[1]) == 0
-    assert clusters._free_port(0) == 0
 
 
 def test_without_bokeh_there_is_no_dashboard_but_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:

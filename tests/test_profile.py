@@ -11,8 +11,8 @@ from menndl_dask.errors import ProfileError
 from menndl_dask.profile import Local, Scheduler, read_profile, shipped_profiles
 
 MISTAKES = {
-    "kind: lokal": r"kind: expected one of local, scheduler, got 'lokal'; did you mean 'local'\?",
-    "workers: 2": "kind: expected one of local, scheduler, got None",
+    "kind: lokal": r"kind: expected one of local, scheduler, slurm, .*, got 'lokal'; did you mean 'local'\?",
+    "workers: 2": "kind: expected one of local, scheduler, slurm, .*, got None",
     "kind: local\nworker: 2": r"unknown key 'worker' for kind local; known are workers, .*; did you mean 'workers'\?",
     "kind: local\nworkers: four": "workers: expected an integer ≥ 1, got 'four'",
     "kind: local\nworkers: true": "workers: expected an integer ≥ 1, got True",

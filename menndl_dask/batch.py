@@ -1,0 +1,392 @@
+"""The workers of batch jobs of many nodes, on top of dask-jobqueue. Runs on the driver.
+
+dask-jobqueue knows jobs of one node. Here a job has several, a launcher starts its workers on all of them, and they are
+one group: it is asked for, replaced when it is lost, retired and closed as a whole. Importing this imports
+dask-jobqueue, which writes a commented file into the user's Dask configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import inspect
+import logging
+import os
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask_jobqueue
+from dask.utils import format_bytes, parse_timedelta
+from dask_jobqueue.core import Job, JobQueueCluster
+from distributed.core import Status
+from distributed.security import Security
+
+import menndl_dask
+from menndl_dask.batch_system import SYSTEMS, resized_header
+from menndl_dask.credential import temporary_credentials
+from menndl_dask.errors import ProfileError, nearest
+from menndl_dask.job_watch import JobWatch
+from menndl_dask.launcher import JOB_START, Shape, launch_command
+from menndl_dask.port import LOOPBACK, free_port, raise_file_limit
+from menndl_dask.site import PER_NODE, Site
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 1.0  # how often the workers of the jobs are counted
+_ASK_S = 30.0  # how often the batch system is asked what is queued,
+_ASK_SOON_S = 5.0  # and while a job has lost its workers
+_SAID = 300  # characters of a message of the batch system
+
+
+class GroupJob(Job):  # type: ignore[misc]  # dask-jobqueue has no types
+    """A job whose workers are started on all of its nodes by a launcher; made with a class of dask-jobqueue.
+
+    Parameters
+    ----------
+    site
+        Which the job is for.
+    shape
+        Of the job.
+    keywords
+        Of dask-jobqueue.
+    """
+
+    job_header: Any
+    _command_template: str
+
+    def __init__(self, *arguments: Any, site: Site, shape: Shape, **keywords: Any) -> None:
+        self.site, self.shape = site, shape
+        self.refused: str | None = None
+        options = _worker_options(site, shape, keywords.pop("nanny", True))
+        keywords["job_script_prologue"] = [*_prologue(site), *(keywords.get("job_script_prologue") or ())]
+        keywords["worker_extra_args"] = [*(keywords.get("worker_extra_args") or ()), *options]
+        keywords |= {"processes": shape.tasks, "worker_command": "menndl_dask.rank"}
+        super().__init__(*arguments, **keywords)
+        extra = self.job_extra_directives or ()
+        if isinstance(self.job_header, str):
+            written = [] if isinstance(extra, Mapping) else extra
+            self.job_header = resized_header(site.system, self.job_header, shape, self.job_directives_skip, written)
+        if shape.gpus_per_node and site.system == "htcondor":
+            self.job_header_dict.setdefault("Request_GPUs", shape.gpus_per_node)
+        if site.launch:
+            self._command_template = f"{launch_command(site.launch, shape)} {self._command_template}"
+
+    @property
+    def worker_process_threads(self) -> int:
+        """Evaluations at once in one worker, however many cores it has."""
+        return self.shape.threads
+
+    @property
+    def worker_process_memory(self) -> str:
+        """Memory of one worker: its part of the node's."""
+        return str(format_bytes(self.worker_memory / self.shape.tasks_per_node)).replace(" ", "")
+
+    async def start(self) -> None:
+        """Submit the job; what the batch system says against it is kept in `refused`."""
+        try:
+            await super().start()
+        except (RuntimeError, OSError, ValueError) as error:
+            self.refused = _what_it_said(error)
+            self.status = Status.running  # for Dask, which has no word for this; the next look gives it up
+            logger.warning("a job was refused: %s", self.refused)
+
+    async def close(self) -> None:
+        """Cancel the job."""
+        await super().close()
+        self.status = Status.closed  # dask-jobqueue leaves it open, which closing the cluster then complains about
+
+
+class GroupCluster(JobQueueCluster):  # type: ignore[misc]
+    """Batch jobs as groups of workers; made with a class of dask-jobqueue.
+
+    Parameters
+    ----------
+    site
+        Where.
+    shape
+        Of one job.
+    keywords
+        Of dask-jobqueue.
+
+    Attributes
+    ----------
+    trouble
+        What is wrong, in words, once no job can be had; else nothing.
+    """
+
+    def __init__(self, *arguments: Any, site: Site, shape: Shape, **keywords: Any) -> None:
+        self.site, self.shape = site, shape
+        self.trouble: str | None = None
+        patience = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
+        self.watch = JobWatch(patience_s=patience, shortest_s=_shortest(site))
+        self._asked = 0.0
+        self._watching: asyncio.Task[None] | None = None
+        super().__init__(*arguments, site=site, shape=shape, processes=shape.tasks, **keywords)
+
+    def job_of(self, worker: object) -> str:
+        """Return the name of the job that a worker belongs to, from the worker's name."""
+        return str(worker).rpartition("-")[0]
+
+    def workers_of_jobs(self) -> Counter[str]:
+        """Return how many workers each job has now."""
+        return Counter(self.job_of(worker.name) for worker in self.scheduler.workers.values())
+
+    def new_worker_spec(self) -> dict[str, dict[str, Any]]:
+        """Return the name of another job and what it is; no name is used twice."""
+        self._i += 1
+        spec: dict[str, dict[str, Any]] = super().new_worker_spec()
+        group = [f"-{number}" for number in range(self.shape.tasks)]
+        return {name: {**job, "group": group} for name, job in spec.items()}
+
+    def scale(self, n: int | None = None, jobs: int = 0, **others: Any) -> Any:
+        """Have so many workers or jobs; those that still wait are given up first."""
+        wanted = jobs if n is None else -(-n // self.shape.tasks)
+        if self.status == Status.running:
+            alive = self.workers_of_jobs()
+            waiting = [name for name in reversed(list(self.worker_spec)) if not alive[name]]
+            for name in waiting[: max(0, len(self.worker_spec) - wanted)]:
+                del self.worker_spec[name]
+        return super().scale(jobs=wanted, **others)
+
+    async def ask_for(self, jobs: int) -> str | None:
+        """Ask for jobs; return what the batch system says if it refuses one of them."""
+        while len(self.worker_spec) < jobs:
+            self.worker_spec.update(self.new_worker_spec())
+        await self._correct_state()
+        return next((job.refused for job in self.workers.values() if job.refused is not None), None)
+
+    def adapt(self, *arguments: Any, **keywords: Any) -> Any:
+        """Have as many jobs as can be used between bounds; a job goes as a whole."""
+        return super().adapt(*arguments, **{"worker_key": self._job_of_state, **keywords})
+
+    def _job_of_state(self, worker: Any) -> str:
+        return self.job_of(worker.name)
+
+    async def _start(self) -> None:
+        await super()._start()
+        self._watching = asyncio.create_task(self._watch_jobs())
+
+    async def _close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        await super()._close()
+
+    async def _correct_state_internal(self) -> None:
+        leaving = set(self.workers) - set(self.worker_spec)
+        if leaving and self.status == Status.running:
+            # Dask would name the jobs where it has to name workers, and what these hold would be lost
+            addresses = [a for a, worker in self.scheduler.workers.items() if self.job_of(worker.name) in leaving]
+            await self.scheduler.retire_workers(workers=addresses, close_workers=True, remove=True)
+        await super()._correct_state_internal()
+
+    async def _watch_jobs(self) -> None:
+        while self.trouble is None:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                await self._look()
+            except Exception:
+                logger.exception("looking after the batch jobs failed; it is tried again")
+
+    async def _look(self) -> None:
+        now = time.monotonic()
+        for name, job in list(self.workers.items()):
+            if job.refused is not None:
+                self.watch.failed()
+                await self._replace(name, f"was refused: {job.refused}")
+        numbers = {name: str(job.job_id) for name, job in self.workers.items() if job.job_id is not None}
+        queued = None
+        if now - self._asked >= (_ASK_SOON_S if self.watch.doubts else _ASK_S):
+            self._asked = now
+            queued = await self._queued()
+        for name in self.watch.look(now, self.workers_of_jobs(), numbers, queued):
+            await self._replace(name, "is gone")
+
+    async def _replace(self, name: str, why: str) -> None:
+        """Give a job up, and ask for another unless they all end like this."""
+        job = self.workers.pop(name)
+        told = f"job {job.job_id or name} {why}"
+        wanted = self.worker_spec.pop(name, None) is not None
+        await job.close()
+        if self.watch.in_crash_loop:
+            self.trouble = f"{told}; it is the third that ends at once, no other is asked for{_printed(job)}"
+            logger.error("%s", self.trouble)
+        elif wanted:
+            logger.warning("%s; another is asked for", told)
+            self.worker_spec.update(self.new_worker_spec())
+            await self._correct_state()
+
+    async def _queued(self) -> set[str] | None:
+        """Return the numbers of the user's jobs that wait or run; nothing if the batch system does not answer."""
+        system = SYSTEMS[self.site.system]
+        command = [word.format(user=getpass.getuser()) for word in system.queued]
+        try:
+            return system.numbers(await self.job_cls._call(command))  # noqa: SLF001 - as dask-jobqueue's own classes do
+        except (RuntimeError, OSError) as error:
+            if system.empty in str(error):
+                return set()
+            logger.info("the batch system does not answer: %s", _what_it_said(error))
+            return None
+
+
+def cluster_class(system: str) -> type[GroupCluster]:
+    """Return the class of clusters for a batch system: dask-jobqueue's own, with groups."""
+    cluster: Any = getattr(dask_jobqueue, SYSTEMS[system].cluster)
+    job = type(f"Group{cluster.job_cls.__name__}", (GroupJob, cluster.job_cls), {})
+    return type(f"Group{cluster.__name__}", (GroupCluster, cluster), {"job_cls": job})
+
+
+@contextmanager
+def batch_cluster(site: Site) -> Iterator[GroupCluster]:
+    """Start a scheduler here and ask for a site's jobs, for the time of a ``with`` statement.
+
+    Parameters
+    ----------
+    site
+        Where.
+
+    Raises
+    ------
+    ProfileError
+        If a keyword is unknown, or the batch system refuses the jobs.
+    """
+    check_keywords(site)
+    raise_file_limit()
+    site.directory.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        security = stack.enter_context(temporary_credentials(site.directory)) if site.tls else None
+        cluster = make_cluster(site, security)
+        stack.callback(cluster.close, timeout=60)
+        refused = cluster.sync(cluster.ask_for, site.least_jobs)
+        if refused is not None:
+            raise ProfileError(f"{SYSTEMS[site.system].cluster}: the batch system refused a job: {refused}")
+        if not isinstance(site.jobs, int):
+            least, most = site.jobs
+            cluster.adapt(minimum_jobs=least, maximum_jobs=most, interval="5s", wait_count=12)
+        yield cluster
+
+
+def job_script(site: Site) -> str:
+    """Return the job script of a site, with words in angle brackets for what is known once the cluster runs.
+
+    Raises
+    ------
+    ProfileError
+        If a keyword is unknown.
+    """
+    check_keywords(site)
+    security = None
+    if site.tls:
+        files = {"tls_ca_file": "<ca>", "tls_worker_cert": "<certificate>", "tls_worker_key": "<key>"}
+        security = Security(require_encryption=True, **files)
+    job: Any = cluster_class(site.system).job_cls
+    accepted = {name for cls in job.__mro__ for name in inspect.signature(cls.__init__).parameters}
+    keywords = {name: value for name, value in _keywords(site).items() if name in accepted}
+    protocol = "tls://" if site.tls else None
+    address = f"{protocol or 'tcp://'}<scheduler>"
+    made = job(
+        address, name="<job>", site=site, shape=site.shape(), security=security, protocol=protocol, **keywords
+    )
+    return str(made.job_script())
+
+
+def make_cluster(site: Site, security: Security | None = None) -> GroupCluster:
+    """Return a cluster with a scheduler and without jobs."""
+    port = None if site.dashboard_port is None else free_port([site.dashboard_port], LOOPBACK)
+    options: dict[str, Any] = {"dashboard": port is not None, "dashboard_address": f"{LOOPBACK}:{port or 0}"}
+    if site.ports is not None:
+        options["port"] = free_port(range(site.ports[0], site.ports[1] + 1))
+    keywords = _keywords(site)
+    keywords["scheduler_options"] = {**options, **keywords.get("scheduler_options", {})}
+    return cluster_class(site.system)(site=site, shape=site.shape(), security=security, **keywords)
+
+
+def _keywords(site: Site) -> dict[str, Any]:
+    return {"log_directory": str(site.directory / "jobs"), "job_name": "menndl", **site.jobqueue}
+
+
+def check_keywords(site: Site) -> None:
+    """Check the names of a site's keywords against dask-jobqueue.
+
+    Raises
+    ------
+    ProfileError
+        If one is unknown.
+    """
+    own: Any = getattr(dask_jobqueue, SYSTEMS[site.system].cluster)
+    known = {
+        name
+        for cls in (own.job_cls, Job, JobQueueCluster)
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    for where, keywords in (("jobqueue", site.jobqueue), ("driver", site.driver)):
+        for name in keywords:
+            if name not in known:
+                told = f"unknown keyword {name!r} for dask-jobqueue's {own.__name__}{nearest(name, known)}"
+                raise ProfileError(f"{where}: {told}")
+
+
+def _prologue(site: Site) -> list[str]:
+    """Return what a job script does before anything that the profile says."""
+    if site.system == "htcondor":  # has no shell script, no time limit and often no shared file system
+        return []
+    lines = [f"cd {shlex.quote(str(Path.cwd()))}"]
+    lines.append(f"export PYTHONPATH={shlex.quote(':'.join(_own_paths()))}${{PYTHONPATH:+:$PYTHONPATH}}")
+    if site.walltime_s is not None:
+        lines.append(f"export {JOB_START}=$(date +%s)")
+    return lines
+
+
+def _own_paths() -> list[str]:
+    """Return where the program's own modules are, which the evaluations need on the workers."""
+    beside = Path(sys.argv[0]).resolve().parent if sys.argv[0].endswith(".py") else Path.cwd()
+    given = [str(Path(path).resolve()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    package = str(Path(menndl_dask.__file__).parents[1])
+    installed = package.startswith((sys.prefix, sys.base_prefix))
+    return list(dict.fromkeys([str(beside), *given, *([] if installed else [package])]))
+
+
+def _worker_options(site: Site, shape: Shape, nanny: bool) -> list[str]:
+    """Return what `menndl_dask.rank` and the Dask worker are told."""
+    options = ["--no-dashboard", "--nanny" if nanny else "--no-nanny"]
+    options += ["--preload", "menndl_dask.retirement", "--cores", str(shape.cores_per_task)]
+    if not site.launch and shape.tasks > 1:
+        options += ["--tasks", str(shape.tasks)]
+    if site.gpu_vendor is not None:
+        options += ["--gpus", str(site.gpus_per_node), "--vendor", site.gpu_vendor]
+        options += ["--per-node"] if site.workers == PER_NODE else []
+        options += ["--tasks-per-gpu", str(site.trainers_per_gpu)] if site.trainers_per_gpu > 1 else []
+    if site.walltime_s is not None:
+        options += ["--walltime", f"{site.walltime_s:g}", "--retire", f"{site.retirement_s:g}"]
+    if site.ports is not None:
+        first, last = site.ports
+        middle = (first + last) // 2
+        options += ["--worker-port", f"{first}:{middle}", "--nanny-port", f"{middle + 1}:{last}"]
+    return options
+
+
+def _shortest(site: Site) -> float:
+    return min(60.0, (site.walltime_s or 600.0) / 10)
+
+
+def _what_it_said(error: BaseException) -> str:
+    text = str(error)
+    said = text.rpartition("stderr:")[2].strip() or text
+    return " ".join(said.split())[:_SAID]
+
+
+def _printed(job: GroupJob) -> str:
+    """Return the last line that a job has printed, and where."""
+    files = sorted(Path(job.log_directory).glob(f"*{job.job_id}*")) if job.log_directory and job.job_id else []
+    for file in files:
+        lines = file.read_text(errors="replace").strip().splitlines()
+        if lines:
+            return f"; {file} ends with: {lines[-1][:_SAID]}"
+    return f"; what the jobs print is in {job.log_directory}" if job.log_directory else ""

@@ -1,0 +1,57 @@
+"""Credentials for one cluster: made when it starts, gone when it ends. Runs on the driver.
+
+Whoever reaches a Dask scheduler can run programs in its user's name (https://github.com/dask/distributed/issues/304).
+On a shared machine that is everybody, unless both sides of each connection have to show a certificate.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from distributed.security import Security
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "credentials"
+_ROLES = ("client", "scheduler", "worker")
+
+
+@contextmanager
+def temporary_credentials(directory: Path) -> Iterator[Security]:
+    """Make a certificate and its key in a folder that only the user can open, for the time of a ``with`` statement.
+
+    Parameters
+    ----------
+    directory
+        On a file system that all nodes see. What drivers on this machine left there when they were killed is removed.
+    """
+    _sweep(directory)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{socket.gethostname()}-{os.getpid()}-", dir=directory))
+    try:
+        made = Security.temporary()
+        paths = {}
+        for part, text in (("ca_file", made.tls_ca_file), ("cert", made.tls_worker_cert), ("key", made.tls_worker_key)):
+            path = folder / f"{part}.pem"
+            path.touch(mode=0o600)
+            path.write_text(text)
+            paths[part] = str(path)
+        roles = {f"tls_{role}_{part}": paths[part] for role in _ROLES for part in ("cert", "key")}
+        yield Security(require_encryption=True, tls_ca_file=paths["ca_file"], **roles)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(directory: Path) -> None:
+    for folder in directory.glob(f"{_PREFIX}-{socket.gethostname()}-*-*"):
+        number = folder.name.split("-")[-2]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            logger.info("removing the credentials of a driver that was killed: %s", folder)
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,32 @@
+"""Ports and open files of the process that holds the scheduler. Runs on the driver."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Iterable
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_port(candidates: Iterable[int], host: str = "") -> int:
+    """Return the first of the ports that nobody listens on; 0, which is any, where there is none.
+
+    Dask would take any port too where one is in use, but with a warning.
+    """
+    for port in candidates:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+        return port
+    return 0
+
+
+def raise_file_limit() -> None:
+    """Allow this process as many open files as it may have: each worker needs some, and the usual limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,142 @@
+"""One task of a batch job becomes one Dask worker that sees its own GPU. Runs on a worker.
+
+What the site's launcher (srun, jsrun, mpiexec) starts for each task::
+
+    srun … python -m menndl_dask.rank tls://10.0.0.1:8786 --name menndl-0 --gpus 4 --vendor amd …
+
+It reads from the launcher's environment which task it is, narrows the visible GPUs before anything that knows GPUs is
+loaded, gives the worker a name of its own within its job, and becomes ``dask worker``. On sites without a launcher
+``--tasks`` starts that many tasks on this node.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from menndl_dask.device import VENDORS, pinned, share, visible
+from menndl_dask.errors import MenndlError
+from menndl_dask.launcher import DEVICES, JOB_START, RETIRE_AT
+
+_LOG = logging.getLogger(__name__)
+
+_OWN = "MENNDL_RANK"
+_RANKS = (
+    _OWN, "SLURM_PROCID", "JSM_NAMESPACE_RANK", "PALS_RANKID", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK",
+    "FLUX_TASK_RANK",
+)  # fmt: skip
+_LOCAL_RANKS = (
+    _OWN, "SLURM_LOCALID", "JSM_NAMESPACE_LOCAL_RANK", "PALS_LOCAL_RANKID", "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MPI_LOCALRANKID", "FLUX_TASK_LOCAL_ID",
+)  # fmt: skip
+# thousands of workers that connect at the same moment are not all heard (https://github.com/dask/distributed/issues/2820)
+_STARTS_PER_S = 200
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Become a worker, or start several tasks and wait for them."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s menndl_dask.rank: %(message)s")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    given, rest = _parser().parse_known_args(words)
+    if given.tasks > 1 and _OWN not in os.environ:
+        return _start_tasks(given.tasks, words)
+    try:
+        _apply(task_environment(os.environ, given))
+    except MenndlError as error:
+        _LOG.error("%s", error)
+        return 2
+    rank = _number(os.environ, _RANKS)
+    _LOG.info("task %d of %s, GPUs %s", rank, given.name, _seen(given.vendor))
+    time.sleep(rank / _STARTS_PER_S)
+    _become_worker([*rest, "--name", f"{given.name}-{rank}"])
+    return 0
+
+
+def task_environment(environment: Mapping[str, str], given: argparse.Namespace) -> dict[str, str | None]:
+    """Return what is to be changed in a task's environment; nothing for variables to be removed.
+
+    Raises
+    ------
+    ProfileError
+        If there is no GPU for it.
+    """
+    changes: dict[str, str | None] = {}
+    if given.vendor is not None:
+        devices = visible(environment, given.vendor, given.gpus)
+        if given.per_node:
+            changes[DEVICES] = f"{given.vendor}:{','.join(devices)}"
+        else:
+            devices = [share(devices, _number(environment, _LOCAL_RANKS), given.tasks_per_gpu)]
+        changes |= pinned(given.vendor, devices)
+    if given.walltime is not None:
+        start = float(environment.get(JOB_START) or time.time())
+        changes[RETIRE_AT] = str(start + given.walltime - given.retire)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        # or the nanny would set them to 1, and with them a training's own numerics
+        changes.setdefault(name, environment.get(name, str(given.cores)))
+    return changes
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("menndl_dask.rank", allow_abbrev=False, add_help=False)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--tasks", type=int, default=1)
+    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--gpus", type=int, default=0)
+    parser.add_argument("--vendor", choices=VENDORS)
+    parser.add_argument("--per-node", action="store_true")
+    parser.add_argument("--tasks-per-gpu", type=int, default=1)
+    parser.add_argument("--walltime", type=float)
+    parser.add_argument("--retire", type=float, default=0.0)
+    return parser
+
+
+def _start_tasks(count: int, arguments: list[str]) -> int:
+    """Do a launcher's work on one node: start the tasks, hand them the signal to end, and wait for them."""
+    command = [sys.executable, "-m", "menndl_dask.rank", *arguments]
+    tasks = [subprocess.Popen(command, env={**os.environ, _OWN: str(number)}) for number in range(count)]
+
+    def end(signal_number: int, frame: object) -> None:
+        for task in tasks:
+            task.send_signal(signal_number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    return max(task.wait() for task in tasks)
+
+
+def _become_worker(arguments: list[str]) -> None:
+    import dask
+    from distributed.cli.dask_worker import main as worker
+
+    from menndl_dask.dask_settings import DASK_SETTINGS
+
+    dask.config.set(DASK_SETTINGS)  # the nanny hands them on to its worker
+    worker.main(args=arguments, prog_name="dask worker")
+
+
+def _apply(changes: Mapping[str, str | None]) -> None:
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _number(environment: Mapping[str, str], names: Sequence[str]) -> int:
+    """Return the first of the variables that is set, as a number; 0 where none is: there is a single task."""
+    return int(next((environment[name] for name in names if environment.get(name)), "0"))
+
+
+def _seen(vendor: str | None) -> str:
+    return "none" if vendor is None else ",".join(visible(os.environ, vendor, 0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

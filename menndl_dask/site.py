@@ -1,0 +1,285 @@
+"""A site: what a profile says of a batch system, its nodes and their GPUs. Pure.
+
+The keywords of dask-jobqueue stay as they are, under ``jobqueue``; ``cores`` and ``memory`` are those of one node, as
+in dask-jobqueue, whose jobs have one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from menndl_dask.batch_system import SYSTEMS, walltime_s
+from menndl_dask.device import VENDORS
+from menndl_dask.errors import ProfileError, nearest
+from menndl_dask.launcher import LAUNCHERS, Shape, launcher_name
+
+ALLOCATION = "allocation"
+KINDS = (*SYSTEMS, ALLOCATION)
+PER_GPU, PER_NODE = "per_gpu", "per_node"
+_RETIRE_S, _RETIRE_SHARE = 600.0, 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A batch system whose jobs hold the workers.
+
+    Parameters
+    ----------
+    kind
+        ``slurm``, ``pbs``, …: jobs are submitted from here; ``allocation``: this process runs in a batch job, and the
+        workers start on the nodes of that job.
+    batch
+        The batch system, where the kind is ``allocation``.
+    jobs
+        How many jobs; or two numbers, between which there are as many as can be used.
+    nodes_per_job
+        Nodes of one job.
+    gpus_per_node, gpu_vendor
+        Of a node.
+    workers
+        ``per_gpu``; or ``per_node``: one worker on each node, which keeps a trainer on each GPU over one connection.
+    workers_per_node
+        On nodes without GPUs.
+    trainers_per_gpu
+        Networks that are trained on one GPU at the same time, where one alone leaves it idle.
+    launcher
+        What starts the workers on all nodes: ``srun``, ``jsrun``, ``mpiexec`` or ``mpirun``, maybe with the site's
+        options; an empty text: none is needed.
+    retire_s
+        Seconds before the end of a job from which on its workers take no further evaluation; by default a tenth of the
+        walltime, at most ten minutes.
+    tls
+        Whether connections are encrypted and both sides prove who they are, with credentials made for this cluster.
+    dashboard_port
+        Port of the Dask dashboard on the loopback address; nothing: no dashboard.
+    ports
+        The first and the last port that the site lets through; by default any.
+    shared_directory
+        On a file system that all nodes see; for the credentials and what the jobs print.
+    jobqueue
+        Keywords of dask-jobqueue, unchanged.
+    driver
+        Keywords of dask-jobqueue for the job of a detached driver, in place of those in ``jobqueue``.
+    """
+
+    kind: str
+    jobqueue: Mapping[str, Any]
+    batch: str | None = None
+    jobs: int | tuple[int, int] = 1
+    nodes_per_job: int = 1
+    gpus_per_node: int = 0
+    gpu_vendor: str | None = None
+    workers: str = PER_GPU
+    workers_per_node: int = 1
+    trainers_per_gpu: int = 1
+    launcher: str | None = None
+    retire_s: float | None = None
+    tls: bool = True
+    dashboard_port: int | None = 8787
+    ports: tuple[int, int] | None = None
+    shared_directory: str = "~/.menndl"
+    driver: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def system(self) -> str:
+        """The batch system, also from inside one of its jobs."""
+        return self.batch or self.kind
+
+    @property
+    def cores(self) -> int:
+        """Cores of a node."""
+        return int(self.jobqueue["cores"])
+
+    @property
+    def walltime_s(self) -> float | None:
+        """Time limit of a job in seconds, where there is one."""
+        walltime = self.jobqueue.get("walltime")
+        return None if walltime is None else walltime_s(self.system, walltime)
+
+    @property
+    def retirement_s(self) -> float:
+        """Seconds before the end of a job at which its workers retire."""
+        if self.retire_s is not None:
+            return self.retire_s
+        return min(_RETIRE_S, _RETIRE_SHARE * (self.walltime_s or math.inf))
+
+    @property
+    def launch(self) -> str:
+        """The launcher with its options; empty where there is none."""
+        return SYSTEMS[self.system].launcher if self.launcher is None else self.launcher
+
+    @property
+    def directory(self) -> Path:
+        """The shared directory."""
+        return Path(os.path.expandvars(self.shared_directory)).expanduser()
+
+    @property
+    def least_jobs(self) -> int:
+        """How many jobs there are at least."""
+        return self.jobs if isinstance(self.jobs, int) else self.jobs[0]
+
+    def shape(self, nodes: int | None = None) -> Shape:
+        """Return how a job is divided.
+
+        Parameters
+        ----------
+        nodes
+            Of the job; by default `nodes_per_job`.
+        """
+        slots = self.gpus_per_node * self.trainers_per_gpu
+        per_node = self.workers == PER_NODE and slots > 0
+        return Shape(
+            nodes=nodes or self.nodes_per_job,
+            tasks_per_node=1 if per_node else slots or self.workers_per_node,
+            cores_per_node=self.cores,
+            gpus_per_node=self.gpus_per_node,
+            threads=slots if per_node else 1,
+            whole_nodes=launcher_name(self.launch) == "jsrun",
+        )
+
+    def jobs_for(self, workers: int) -> int:
+        """Return how many jobs hold so many workers."""
+        return math.ceil(workers / self.shape().tasks)
+
+
+_Check = tuple[str, Callable[[Any], bool]]
+
+
+def _integer(least: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _pair(value: Any, accepts: Callable[[Any], bool]) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(accepts, value)) and value[0] <= value[1]
+
+
+def _is_port(value: Any) -> bool:
+    return _integer(1)(value) and value <= 65535
+
+
+_COUNT: _Check = ("an integer ≥ 1", _integer(1))
+_TEXT: _Check = ("a text", lambda value: isinstance(value, str) and value != "")
+_MAPPING: _Check = ("keywords of dask-jobqueue with their values", lambda value: isinstance(value, Mapping))
+_CHECKS: Mapping[str, _Check] = {
+    "batch": (f"one of {', '.join(SYSTEMS)}", lambda value: value in SYSTEMS),
+    "jobs": ("an integer ≥ 1, or the least and the largest number, such as [1, 8]",
+             lambda value: _integer(1)(value) or _pair(value, _integer(0))),
+    "nodes_per_job": _COUNT,
+    "gpus_per_node": ("an integer ≥ 0", _integer(0)),
+    "gpu_vendor": (f"one of {', '.join(VENDORS)}", lambda value: value in VENDORS),
+    "workers": (f"{PER_GPU} or {PER_NODE}", lambda value: value in (PER_GPU, PER_NODE)),
+    "workers_per_node": _COUNT,
+    "trainers_per_gpu": _COUNT,
+    "launcher": (f"one of {', '.join(LAUNCHERS)}, maybe with options, or an empty text",
+                 lambda value: isinstance(value, str) and (not value.strip() or launcher_name(value) in LAUNCHERS)),
+    "retire_s": ("a number ≥ 0", lambda value: isinstance(value, (int, float)) and value >= 0),
+    "tls": ("true or false", lambda value: isinstance(value, bool)),
+    "dashboard_port": ("a port or null", lambda value: value is None or value == 0 or _is_port(value)),
+    "ports": ("two ports, such as [10000, 10400]", lambda value: _pair(value, _is_port)),
+    "shared_directory": _TEXT,
+    "jobqueue": _MAPPING,
+    "driver": _MAPPING,
+}  # fmt: skip
+_IN_JOBQUEUE: Mapping[str, _Check] = {
+    "cores": _COUNT,
+    "memory": ("a text such as 64GB", _TEXT[1]),
+    "walltime": ("hours:minutes:seconds in quotes, such as '02:00:00'", _TEXT[1]),
+    **dict.fromkeys(("account", "project", "queue", "interface", "local_directory", "log_directory", "python"), _TEXT),
+    **dict.fromkeys(
+        ("job_script_prologue", "job_directives_skip", "worker_extra_args"),
+        ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(text, str) for text in value)),
+    ),
+}
+# made from the other keys, or of no use in a file
+_NOT_YOURS = {
+    "processes": "gpus_per_node or workers_per_node says how many workers there are",
+    "worker_command": "it is fixed",
+    "n_workers": "jobs says how many there are",
+    "security": "tls says whether connections are encrypted",
+    "shared_temp_directory": "shared_directory says where",
+    **dict.fromkeys(("loop", "asynchronous", "scheduler_cls", "job_cls", "scheduler", "protocol"), "it is fixed"),
+}
+
+
+def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
+    """Return the site that a profile describes.
+
+    Parameters
+    ----------
+    file
+        The profile's name, for messages.
+    kind
+        One of `KINDS`.
+    values
+        The other keys of the profile.
+
+    Raises
+    ------
+    ProfileError
+        If a key is unknown, or a value is not as expected.
+    """
+    known = [entry.name for entry in fields(Site) if entry.name != "kind"]
+    for key, value in values.items():
+        if key not in known:
+            told = f"known are {', '.join(known)}{nearest(str(key), known)}"
+            raise ProfileError(f"{file}: unknown key {key!r} for kind {kind}; {told}")
+        _expect(f"{file}: {key}", _CHECKS[key], value)
+    pairs = {key: tuple(value) for key, value in values.items() if key in ("jobs", "ports") and isinstance(value, list)}
+    site = Site(**{"jobqueue": {}, **values, **pairs, "kind": kind})
+    _check_sense(file, site, values)
+    _check_jobqueue(f"{file}: jobqueue", site.jobqueue)
+    _check_jobqueue(f"{file}: driver", site.driver)
+    for key in ("cores", "memory"):
+        if key not in site.jobqueue:
+            raise ProfileError(f"{file}: jobqueue: {key}: expected that of a node, got none")
+    try:
+        walltime = site.walltime_s
+    except ProfileError as error:
+        raise ProfileError(f"{file}: {error}") from None
+    if walltime is not None and site.retirement_s >= walltime:
+        told = f"expected less than the walltime of {walltime:g} s, got {site.retirement_s:g}"
+        raise ProfileError(f"{file}: retire_s: {told}")
+    return site
+
+
+def _check_sense(file: str, site: Site, given: Mapping[str, Any]) -> None:
+    """Compare the keys with each other."""
+    if (site.kind == ALLOCATION) != (site.batch is not None):
+        got = "none" if site.batch is None else repr(site.batch)
+        wanted = "the batch system of the allocation" if site.kind == ALLOCATION else "none but for kind allocation"
+        raise ProfileError(f"{file}: batch: expected {wanted}, got {got}")
+    if (site.gpus_per_node > 0) != (site.gpu_vendor is not None):
+        raise ProfileError(
+            f"{file}: expected gpus_per_node and gpu_vendor together, got {site.gpus_per_node} and {site.gpu_vendor}"
+        )
+    misplaced = ("workers_per_node",) if site.gpus_per_node else ("workers", "trainers_per_gpu")
+    for key in misplaced:
+        if key in given:
+            nodes = "with" if site.gpus_per_node else "without"
+            raise ProfileError(f"{file}: {key}: expected nothing for nodes {nodes} GPUs, got {given[key]!r}")
+    if site.nodes_per_job > 1:
+        if not SYSTEMS[site.system].many_nodes:
+            raise ProfileError(f"{file}: nodes_per_job: expected 1 for kind {site.system}, got {site.nodes_per_job}")
+        if not site.launch:
+            names = ", ".join(LAUNCHERS)
+            raise ProfileError(f"{file}: launcher: expected one of {names} for jobs of several nodes, got none")
+
+
+def _check_jobqueue(where: str, keywords: Mapping[str, Any]) -> None:
+    """Check what is known without dask-jobqueue, which checks the names when the cluster is made."""
+    for key, value in keywords.items():
+        if key in _NOT_YOURS:
+            raise ProfileError(f"{where}: {key}: not to be given here: {_NOT_YOURS[key]}")
+        if key in _IN_JOBQUEUE and value is not None:
+            _expect(f"{where}: {key}", _IN_JOBQUEUE[key], value)
+
+
+def _expect(where: str, check: _Check, value: Any) -> None:
+    expected, accepts = check
+    if not accepts(value):
+        raise ProfileError(f"{where}: expected {expected}, got {value!r}")
