@@ -172,8 +172,10 @@ def _says_pure(path: Path) -> bool:
 # --- README ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_begins_with_the_two_commands() -> None:
-    assert blocks("sh")[:2] == ["make demo\n", "make test\n"]
+def test_the_readme_begins_with_the_commands_that_ci_types() -> None:
+    demo, test, own = blocks("sh")[:3]
+    assert (demo, test) == ("make demo\n", "make test\n")
+    assert own.startswith("pip install .\n")
 
 
 def test_every_shell_command_of_the_readme_exists() -> None:

@@ -85,10 +85,8 @@ def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(tmp_path: Path) 
 
 
 def test_the_second_driver_is_told_who_holds_the_run(tmp_path: Path) -> None:
-    with (
-        Journal(tmp_path / "journal.jsonl"),
-        pytest.raises(RunError, match=rf"held by another driver \(host \S+, process {os.getpid()}, since .*one at a time"),
-    ):
+    held = rf"held by another driver \(host \S+, process {os.getpid()}, since .*one at a time"
+    with Journal(tmp_path / "journal.jsonl"), pytest.raises(RunError, match=held):
         Journal(tmp_path / "journal.jsonl")
 
 
@@ -133,7 +131,7 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(RunError, match="cannot be locked .*a file system with locks"):
+    with pytest.raises(RunError, match=r"cannot be locked .*a file system with locks"):
         Journal(tmp_path / "journal.jsonl")
 
 
