@@ -61,7 +61,8 @@ def decode(genome: Genome, problem: Problem, seed: int = 0) -> keras.Model:
         given = [tensors[s] if s >= 0 else views[-1 - s] for s in sources]
         tensors.append(build(layer, _joined(layer, given), f"layer{i}", seeds))
     tip = tensors[-1] if tensors else views[0]
-    return keras.Model(inputs, _head(tip, problem, seeds), name="network")
+    # a list of one would have to be called with a list of one
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], _head(tip, problem, seeds), name="network")
 
 
 @singledispatch

@@ -123,6 +123,8 @@ class Pooling(Layer):
 
     def simplified(self) -> Layer:
         """Agree on a padding and a method where the window is a single pixel."""
+        if self.is_identity:
+            return _bare_join(self)
         same = Layer.simplified(self)
         assert isinstance(same, Pooling)
         return replace(same, padding="same", method="max") if same.size == _ONES else same
@@ -138,7 +140,7 @@ class GlobalPooling(Layer):
 
     def at_end(self) -> Layer:
         """Leave averaging to the head, which does so in a classification or regression network."""
-        return Activation("linear", inputs=self.inputs, join=self.join) if self.method == "average" else self
+        return _bare_join(self) if self.method == "average" else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,10 @@ class Upsampling(Layer):
         """Whether nothing is enlarged."""
         return set(self.size) == {1}
 
+    def simplified(self) -> Layer:
+        """Agree on how to write that nothing is enlarged."""
+        return _bare_join(self) if self.is_identity else Layer.simplified(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Dropout(Layer):
@@ -181,6 +187,10 @@ class Dropout(Layer):
     def is_identity(self) -> bool:
         """Whether nothing is dropped."""
         return self.rate == 0
+
+    def simplified(self) -> Layer:
+        """Agree on how to write that nothing is dropped."""
+        return _bare_join(self) if self.is_identity else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +206,10 @@ class Normalisation(Layer):
         """Whether nothing is normalised."""
         return self.method == "none"
 
+    def simplified(self) -> Layer:
+        """Agree on how to write that nothing is normalised."""
+        return _bare_join(self) if self.is_identity else self
+
 
 @dataclass(frozen=True, slots=True)
 class Activation(Layer):
@@ -209,6 +223,11 @@ class Activation(Layer):
     def is_identity(self) -> bool:
         """Whether the values stay as they are."""
         return self.function == "linear"
+
+
+def _bare_join(layer: Layer) -> Layer:
+    """Return the agreed form of a layer that does nothing but join what it reads."""
+    return Activation("linear", inputs=layer.inputs, join=layer.join)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,10 @@ class GroupedConvolution(Layer):
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        return cls(tuple(layer.kernel_size)) if getattr(layer, "groups", 1) == 2 and hasattr(layer, "kernel") else None
+        if getattr(layer, "groups", 1) != 2 or not type(layer).__name__.startswith("Conv"):
+            return None
+        alike = layer.filters == layer.input.shape[-1] and layer.padding == "same"
+        return cls(tuple(layer.kernel_size)) if alike else None
 
 
 EXTRA = (GroupNormalisation, Noise, GroupedConvolution)
