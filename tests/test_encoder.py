@@ -73,7 +73,7 @@ def test_the_standard_network_of_every_problem_can_be_built_and_read_back(name: 
     assert model.count_params() == cost_of(genome, PROBLEMS[name]).parameters
 
 
-_UNWRITTEN = (  # what the two ways to write a network do not have in common: activations apart, preprocessing, flattening
+_UNWRITTEN = (  # activations, preprocessing and flattening may be layers of their own or not
     keras.layers.InputLayer, keras.layers.Activation, keras.layers.ReLU, keras.layers.Softmax, keras.layers.Flatten,
     keras.layers.Normalization, keras.layers.Rescaling,
 )  # fmt: skip
@@ -131,7 +131,7 @@ def test_reading_a_layer_twice_has_no_gene_even_through_one_that_does_nothing(tw
     tensor = keras.layers.Conv2D(4, 3)(image)
     joined = twice(name="odd")([tensor, keras.layers.Dropout(0.0)(tensor)])
     model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(joined)))
-    with pytest.raises(GenomeError, match="layer 'odd' .*reads the same layer twice"):
+    with pytest.raises(GenomeError, match=r"layer 'odd' .*reads the same layer twice"):
         encode(model)
 
 
