@@ -12,6 +12,7 @@ import getpass
 import inspect
 import logging
 import os
+import re
 import shlex
 import sys
 import time
@@ -257,6 +258,7 @@ def batch_cluster(site: Site) -> Iterator[GroupCluster]:
         If a keyword is unknown, or the batch system refuses the jobs.
     """
     check_keywords(site)
+    check_filled_in(site)
     raise_file_limit()
     site.directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -331,6 +333,22 @@ def check_keywords(site: Site) -> None:
             if name not in known:
                 told = f"unknown keyword {name!r} for dask-jobqueue's {own.__name__}{nearest(name, known)}"
                 raise ProfileError(f"{where}: {told}")
+
+
+def check_filled_in(site: Site) -> None:
+    """Check that a user has put own words in place of those in angle brackets.
+
+    Raises
+    ------
+    ProfileError
+        If there are some left.
+    """
+    for where, keywords in (("jobqueue", site.jobqueue), ("driver", site.driver)):
+        for name, value in keywords.items():
+            left = re.search(r"<[^<>]+>", str(value))
+            if left is not None:
+                told = f"copy the profile and fill it in: expected yours in place of {left.group()}"
+                raise ProfileError(f"{where}: {name}: {told}")
 
 
 def _prologue(site: Site) -> list[str]:

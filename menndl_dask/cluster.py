@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from distributed import Client, LocalCluster
 from distributed.deploy.cluster import Cluster as DaskCluster
 
 from menndl_dask.dask_settings import DASK_SETTINGS
+from menndl_dask.device import pinned, visible
 from menndl_dask.errors import ProfileError
 from menndl_dask.port import LOOPBACK, free_port
 from menndl_dask.profile import Local, Profile, Scheduler, read_profile
@@ -117,7 +118,7 @@ def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
     port = free_port([profile.dashboard_port or 0], LOOPBACK)
     with _interrupts_held():
         cluster = LocalCluster(
-            n_workers=profile.workers or len(os.sched_getaffinity(0)),
+            n_workers=0,
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
@@ -129,9 +130,26 @@ def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
             silence_logs=logging.ERROR,
         )
     try:
+        with _interrupts_held():
+            cluster.worker_spec.update(_workers(profile, cluster.new_spec))
+            cluster.sync(cluster._correct_state)  # noqa: SLF001 - scale would give all workers the same environment
         yield cluster
     finally:
         cluster.close(timeout=10)
+
+
+def _workers(profile: Local, alike: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Return each worker of this machine, with an environment of its own where it is to see its own GPU."""
+    slots = profile.gpus * profile.trainers_per_gpu
+    count = profile.workers or slots or len(os.sched_getaffinity(0))
+    workers = {number: {**alike, "options": dict(alike["options"])} for number in range(count)}
+    if profile.gpu_vendor is not None:
+        devices = visible(os.environ, profile.gpu_vendor, profile.gpus)
+        for number, worker in workers.items():
+            device = devices[number // profile.trainers_per_gpu % len(devices)]
+            changes = pinned(profile.gpu_vendor, [device])
+            worker["options"]["env"] = {name: value for name, value in changes.items() if value is not None}
+    return workers
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 import menndl_dask
+from menndl_dask.device import VENDORS
 from menndl_dask.errors import ProfileError, nearest
 from menndl_dask.site import KINDS as SITE_KINDS
 from menndl_dask.site import Site, check_site
@@ -25,11 +26,18 @@ class Local:
     ----------
     workers
         How many; by default one for each core.
+    gpus, gpu_vendor
+        GPUs of this machine, where each worker is to see one of them and no other; then they say how many workers.
+    trainers_per_gpu
+        Networks that are trained on one GPU at the same time, where one alone leaves it idle.
     dashboard_port
         Port of the Dask dashboard on the loopback address; nothing: no dashboard.
     """
 
     workers: int | None = None
+    gpus: int = 0
+    gpu_vendor: str | None = None
+    trainers_per_gpu: int = 1
     dashboard_port: int | None = 8787
 
 
@@ -69,6 +77,9 @@ _TEXT: _Check = ("a text", lambda value: isinstance(value, str) and value != "")
 _SECONDS: _Check = ("a number > 0", lambda value: _is_integer(value, 1) or (isinstance(value, float) and value > 0))
 _CHECKS: Mapping[str, _Check] = {
     "workers": _COUNT,
+    "gpus": _COUNT,
+    "gpu_vendor": (f"one of {', '.join(VENDORS)}", lambda value: value in VENDORS),
+    "trainers_per_gpu": _COUNT,
     "dashboard_port": _PORT,
     "address": _TEXT,
     "scheduler_file": _TEXT,
@@ -140,6 +151,11 @@ def _checked(file: str, values: dict[str, Any]) -> Profile:
         if not accepts(value):
             raise ProfileError(f"{file}: {key}: expected {expected}, got {value!r}")
     profile = _KINDS[kind](**values)
+    if isinstance(profile, Local) and (profile.gpus > 0) != (profile.gpu_vendor is not None):
+        got = f"{profile.gpus} and {profile.gpu_vendor}"
+        raise ProfileError(f"{file}: expected gpus and gpu_vendor together, got {got}")
+    if isinstance(profile, Local) and profile.gpus == 0 and profile.trainers_per_gpu > 1:
+        raise ProfileError(f"{file}: trainers_per_gpu: expected nothing without gpus, got {profile.trainers_per_gpu}")
     if isinstance(profile, Scheduler) and (profile.address is None) == (profile.scheduler_file is None):
         got = "neither" if profile.address is None else "both"
         raise ProfileError(f"{file}: expected either address or scheduler_file, got {got}")

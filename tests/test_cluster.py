@@ -51,6 +51,13 @@ def test_a_local_cluster_works_and_ends_without_a_trace(caplog: pytest.LogCaptur
     assert not caplog.records
 
 
+def test_each_worker_of_a_machine_with_gpus_sees_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    profile = Local(gpus=2, gpu_vendor="nvidia", dashboard_port=None)
+    with load_cluster(profile) as cluster, cluster.client() as client:
+        assert sorted(client.run(os.getenv, "CUDA_VISIBLE_DEVICES").values()) == ["0", "1"]
+
+
 def test_a_cluster_ends_soon_though_its_workers_are_busy() -> None:
     with load_cluster(QUIET) as cluster, cluster.client() as client:
         future = client.submit(time.sleep, 3600)

@@ -9,6 +9,7 @@ import pytest
 from menndl_dask import profile as profiles
 from menndl_dask.errors import ProfileError
 from menndl_dask.profile import Local, Scheduler, read_profile, shipped_profiles
+from menndl_dask.site import Site
 
 MISTAKES = {
     "kind: lokal": r"kind: expected one of local, scheduler, slurm, .*, got 'lokal'; did you mean 'local'\?",
@@ -19,6 +20,9 @@ MISTAKES = {
     "kind: local\nworkers: 0": "workers: expected an integer ≥ 1, got 0",
     "kind: local\ndashboard_port: 99999": "dashboard_port: expected a port, 0 to 65535, or null, got 99999",
     "kind: local\naddress: tcp://a:1": "unknown key 'address' for kind local",
+    "kind: local\ngpus: 2": "expected gpus and gpu_vendor together, got 2 and None",
+    "kind: local\ngpus: 2\ngpu_vendor: nvida": "gpu_vendor: expected one of nvidia, amd, intel, got 'nvida'",
+    "kind: local\ntrainers_per_gpu: 2": "trainers_per_gpu: expected nothing without gpus, got 2",
     "kind: scheduler": "expected either address or scheduler_file, got neither",
     "kind: scheduler\naddress: tcp://a:1\nscheduler_file: b": "expected either address or scheduler_file, got both",
     "kind: scheduler\naddress: 8786": "address: expected a text, got 8786",
@@ -30,7 +34,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", shipped_profiles())
 def test_every_shipped_profile_is_valid(name: str) -> None:
-    assert isinstance(read_profile(name), (Local, Scheduler))
+    assert isinstance(read_profile(name), (Local, Scheduler, Site))
 
 
 def test_a_profile_says_where_the_workers_are(tmp_path: Path) -> None:
@@ -51,7 +55,7 @@ def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path: Path, text: str
 
 
 def test_an_unknown_name_names_the_nearest() -> None:
-    with pytest.raises(ProfileError, match=r"cluster 'locl': expected a YAML file or one of local.*mean 'local'\?"):
+    with pytest.raises(ProfileError, match=r"cluster 'locl': expected a YAML file or one of .*local.*mean 'local'\?"):
         read_profile("locl")
     with pytest.raises(ProfileError, match="no such file"):
         read_profile("clusters/nowhere.yaml")
