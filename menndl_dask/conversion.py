@@ -1,0 +1,339 @@
+"""Labelled images in other formats, written as Zarr. Runs on the driver.
+
+Values pass through memory some tens of megabytes at a time, wherever the format can be read in parts.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from menndl_dask.axis import sample_axis, told
+from menndl_dask.dataset import first_line
+from menndl_dask.errors import DataError, MenndlError, UserError, nearest
+from menndl_dask.formats.folder import open_folder
+from menndl_dask.formats.hdf import open_hdf5, open_netcdf
+from menndl_dask.formats.npz import open_npz
+from menndl_dask.formats.table import open_table
+from menndl_dask.formats.tiff import open_tiff
+from menndl_dask.stack import (
+    CLASSES,
+    IMAGES,
+    LABELS,
+    Content,
+    Sliceable,
+    Stack,
+    find,
+    image_dims,
+    numbered,
+    split_name,
+)
+
+logger = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 4 * 2**20
+_BLOCK_CHUNKS = 8
+
+Opener = Callable[[Path], AbstractContextManager[Content]]
+FORMATS: Mapping[str, Opener] = {
+    ".npz": open_npz,
+    ".h5": open_hdf5,
+    ".hdf5": open_hdf5,
+    ".hdf": open_hdf5,
+    ".nc": open_netcdf,
+    ".nc4": open_netcdf,
+    ".tif": open_tiff,
+    ".tiff": open_tiff,
+}
+"""Endings of the files that can be converted."""
+
+_LABEL_FILES: Mapping[str, Opener] = {**FORMATS, ".csv": open_table}
+
+
+@dataclass(frozen=True, slots=True)
+class _Variable:
+    """An array to be written: dimensions with ``sample`` first, values read in blocks of samples."""
+
+    name: str
+    array: Sliceable
+    dims: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    place: int = 0  # of the samples in the array
+    translate: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape = tuple(self.array.shape)
+        return (shape[self.place], *shape[: self.place], *shape[self.place + 1 :])
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        index = (*(slice(None),) * self.place, slice(start, stop))
+        try:
+            values = np.moveaxis(np.asarray(self.array[index]), self.place, 0)
+        except MenndlError:
+            raise
+        except Exception as error:  # libraries raise whatever they like
+            which = f"samples {start} to {stop - 1}"
+            raise DataError(f"{self.name}: {which} cannot be read: {first_line(error)}") from error
+        return values if self.translate is None else self.translate(values)
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    images: str | Sequence[str] | None = None,
+    label: str | None = None,
+    dims: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    fill: int | None = None,
+    chunk: int | None = None,
+) -> Path:
+    """Write labelled images as Zarr, laid out as `open_problem` expects them.
+
+    Parameters
+    ----------
+    source
+        A file ``.npz``, ``.h5`` or ``.hdf5``, ``.nc``, ``.tif`` or ``.tiff`` (a stack), or a folder of images.
+    target
+        The Zarr store; there must be nothing yet.
+    images, label
+        Names of the arrays in the file, where they are not usual ones (`IMAGES`, `LABELS`); several arrays of images
+        are several views. The label may also be a file of its own: a table ``.csv``, a TIFF stack, ….
+    dims
+        Names of the dimensions of the images, such as ``sample, channel, y, x``, where shapes leave it open.
+    classes
+        Names of the classes, in the order of their numbers.
+    fill
+        Class number of what has no label.
+    chunk
+        Samples in a chunk; by default some megabytes.
+
+    Returns
+    -------
+    Path
+        The store.
+
+    Raises
+    ------
+    UserError
+        If the target exists, a library is missing, or source or options are not as expected.
+    """
+    place, store = Path(source), Path(target)
+    if store.exists():
+        raise UserError(f"{store}: expected no such store yet, found one; remove it or choose another name")
+    with ExitStack() as opened:
+        content = opened.enter_context(_opener(place)(place))
+        labels = content
+        if label is not None and label not in content.stacks and Path(label).suffix.lower() in _LABEL_FILES:
+            labels = _label_file(opened, Path(label))
+            label = None
+        try:
+            plan = _plan(content, labels, images, label, dims, classes, fill)
+            _write(plan, store, chunk)
+        except DataError as error:
+            raise error if str(error).startswith(str(place)) else DataError(f"{place}: {error}") from None
+    logger.info("%s: %d samples of %s", store, plan.variables[0].shape[0], place)
+    return store
+
+
+def _opener(source: Path) -> Opener:
+    if source.is_dir():
+        if any((source / marker).exists() for marker in ("zarr.json", ".zgroup")):
+            raise UserError(f"{source}: expected something to convert, got a Zarr store already")
+        return open_folder
+    if not source.is_file():
+        beside = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
+        raise DataError(f"{source}: expected a file or folder, found none{nearest(source.name, beside)}")
+    suffix = source.suffix.lower()
+    if suffix not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise DataError(f"{source}: expected a folder of images or a file {known}, got {suffix or 'no ending'}")
+    return FORMATS[suffix]
+
+
+def _label_file(opened: ExitStack, path: Path) -> Content:
+    if not path.is_file():
+        raise DataError(f"{path}: expected a file with the labels, found none")
+    content = opened.enter_context(_LABEL_FILES[path.suffix.lower()](path))
+    if path.suffix.lower() in (".tif", ".tiff"):
+        return Content({"label": content.stacks["image"]})
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    variables: tuple[_Variable, ...]
+    columns: Mapping[str, NDArray[Any]]
+
+
+def _plan(
+    content: Content,
+    labels: Content,
+    images: str | Sequence[str] | None,
+    label: str | None,
+    dims: Sequence[str] | None,
+    classes: Sequence[str] | None,
+    fill: int | None,
+) -> _Plan:
+    """Find images, labels, names of classes and what else is known of each sample."""
+    wanted = [None] if images is None else [images] if isinstance(images, str) else list(images)
+    names = [find(content.stacks, name, IMAGES, "images", "images") for name in wanted]
+    label_name = find(labels.stacks, label, LABELS, "labels", "label")
+    truth = labels.stacks[label_name]
+    kept = ["image"] if len(names) == 1 else [name.replace("/", "_") for name in names]
+    views = [_view(new, content.stacks[name], truth, dims) for new, name in zip(kept, names, strict=True)]
+    number = views[0].shape[0]
+    known = tuple(classes or labels.classes or content.classes or _class_names({**content.stacks, **labels.stacks}))
+    variables = (*views, _label(truth, views[0], known, fill))
+    for variable in variables:
+        if variable.shape[0] != number:
+            raise DataError(f"{variable.name}: expected {number} samples as in {kept[0]}, got {variable.shape[0]}")
+    others = {**content.stacks, **labels.stacks}
+    columns = {
+        name.replace("/", "_"): np.asarray(stack.array[:])
+        for name, stack in others.items()
+        if stack.shape == (number,) and name not in (*names, label_name, *CLASSES)
+    }
+    if "split" in columns:
+        columns["split"] = np.array([split_name(name) for name in columns["split"].tolist()])
+    return _Plan(variables, columns)
+
+
+def _class_names(stacks: Mapping[str, Stack]) -> tuple[str, ...]:
+    for name in CLASSES:
+        if name in stacks and len(stacks[name].shape) == 1:
+            return tuple(str(word) for word in np.asarray(stacks[name].array[:]).tolist())
+    return ()
+
+
+def _view(name: str, stack: Stack, label: Stack, dims: Sequence[str] | None) -> _Variable:
+    try:
+        found = image_dims(stack, label, dims)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    place = sample_axis(found)
+    return _Variable(name, stack.array, ("sample", *found[:place], *found[place + 1 :]), {}, place)
+
+
+def _label(stack: Stack, view: _Variable, classes: tuple[str, ...], fill: int | None) -> _Variable:
+    array = stack.array if stack.stored is None else stack.stored
+    attributes: dict[str, Any] = {}
+    told_fill = stack.attributes.get("fill", stack.attributes.get("_FillValue")) if fill is None else fill
+    if array.dtype.kind in "OSUT":
+        array, classes = numbered(np.asarray(array[:]).tolist(), classes)
+    if told_fill is not None and array.dtype.kind in "iu":
+        attributes["fill"] = int(told_fill)
+    if classes:
+        attributes["classes"] = list(classes)
+    place = sample_axis(stack.dims) if stack.dims else 0
+    whole = _Variable("label", array, (), attributes, place)
+    dims, translate = _label_dims(whole.shape, view), None
+    if len(whole.shape) == 2 and len(dims) == 1:
+        translate = _first_column
+    elif array.dtype.kind == "b":
+        translate = _whole_numbers
+    elif len(dims) > 2 and "fill" not in attributes and _is_black_and_white(whole):
+        translate = _foreground
+    return replace(whole, dims=dims, translate=translate)
+
+
+def _label_dims(shape: tuple[int, ...], view: _Variable) -> tuple[str, ...]:
+    sizes = {dim: size for dim, size in zip(view.dims, view.shape, strict=True) if dim not in ("sample", "channel")}
+    if len(shape) == 1 or shape[1:] == (1,):
+        return ("sample",)
+    if shape[1:] == tuple(sizes.values()):
+        return ("sample", *sizes)
+    if len(shape) == 2:
+        return ("sample", "value")
+    pixels = told(["sample", *map(str, sizes.values())])
+    raise DataError(f"label: expected one for each sample (sample) or pixel {pixels}, got shape {shape}")
+
+
+def _first_column(values: NDArray[Any]) -> NDArray[Any]:
+    return values[:, 0]
+
+
+def _whole_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(np.uint8)
+
+
+def _foreground(values: NDArray[Any]) -> NDArray[Any]:
+    return values // 255
+
+
+def _is_black_and_white(variable: _Variable) -> bool:
+    """Whether a mask has only the values 0 and 255, as drawing programs write it."""
+    if variable.array.dtype != np.uint8:
+        return False
+    white = False
+    for start, stop in _bounds(variable, _samples_in_chunk(variable) * _BLOCK_CHUNKS):
+        values = np.unique(variable.read(start, stop))
+        if not set(values.tolist()) <= {0, 255}:
+            return False
+        white |= 255 in values
+    return white
+
+
+def _samples_in_chunk(variable: _Variable) -> int:
+    each = variable.array.dtype.itemsize * math.prod(variable.shape[1:])
+    return max(1, min(variable.shape[0], _CHUNK_BYTES // max(1, each)))
+
+
+def _bounds(variable: _Variable, step: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, variable.shape[0], step):
+        yield start, min(start + step, variable.shape[0])
+
+
+def _write(plan: _Plan, store: Path, chunk: int | None) -> None:
+    """Write aside and rename: a store that is there is complete."""
+    with _aside(store) as aside:
+        columns = {name: ("sample", _text(values)) for name, values in plan.columns.items()}
+        xr.Dataset(coords=columns).to_zarr(aside, mode="w", zarr_format=3, consolidated=False)
+        group = zarr.open_group(aside, mode="a")
+        for variable in plan.variables:
+            _write_array(group, variable, chunk or _samples_in_chunk(variable))
+
+
+def _text(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(object) if values.dtype.kind in "SUT" else values
+
+
+def _write_array(group: zarr.Group, variable: _Variable, chunk: int) -> None:
+    kind = variable.read(0, 1).dtype if variable.shape[0] else variable.array.dtype
+    shape = variable.shape[: len(variable.dims)]
+    array = group.create_array(
+        variable.name,
+        shape=shape,
+        chunks=(min(chunk, shape[0]), *shape[1:]),
+        dtype=kind,
+        dimension_names=variable.dims,
+        attributes=dict(variable.attributes),
+    )
+    for start, stop in _bounds(variable, chunk * _BLOCK_CHUNKS):
+        array[start:stop] = variable.read(start, stop)
+
+
+@contextmanager
+def _aside(store: Path) -> Iterator[Path]:
+    aside = store.with_name(f".{store.name}.{os.getpid()}.partial")
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        aside.rename(store)
+    except OSError as error:
+        raise UserError(f"{store}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,61 @@
+"""HDF5 and NetCDF, read lazily. Runs on the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from menndl_dask.dataset import first_line
+from menndl_dask.errors import DataError
+from menndl_dask.formats.library import needed_for
+from menndl_dask.stack import Content, Stack
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[Content]:
+    """Open any HDF5 file; arrays in groups are named by their path, such as ``scan/image``."""
+    with needed_for(path):
+        import h5py
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as HDF5: {first_line(error)}") from None
+    with file:
+        stacks: dict[str, Stack] = {}
+
+        def take(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and item.shape:
+                array = item.asstr() if h5py.check_string_dtype(item.dtype) else item
+                stacks[name] = Stack(array if array is item else np.asarray(array[:]), _labels(item), dict(item.attrs))
+
+        file.visititems(take)
+        yield Content(stacks)
+
+
+def _labels(item: Any) -> tuple[str, ...]:
+    labels = tuple(dimension.label for dimension in item.dims)
+    return labels if all(labels) else ()
+
+
+@contextmanager
+def open_netcdf(path: Path) -> Iterator[Content]:
+    """Open a NetCDF file; scaled and missing values of images are decoded, labels are as stored."""
+    with needed_for(path):
+        import netCDF4  # noqa: F401  xarray uses it
+    try:
+        decoded = xr.open_dataset(path, engine="netcdf4", cache=False)
+        stored = xr.open_dataset(path, engine="netcdf4", cache=False, mask_and_scale=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as NetCDF: {first_line(error)}") from None
+    with decoded, stored:
+        yield Content({str(name): _stack(decoded[name], stored[name]) for name in decoded.variables})
+
+
+def _stack(decoded: xr.DataArray, stored: xr.DataArray) -> Stack:
+    dims = tuple(str(dim) for dim in decoded.dims)
+    return Stack(decoded.variable, dims, stored.attrs, stored.variable)

@@ -1,0 +1,24 @@
+"""Arrays of numpy: ``.npz``. Runs on the driver."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from menndl_dask.errors import DataError
+from menndl_dask.stack import Content, Stack
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[Content]:
+    """Open an ``.npz`` file; its arrays are compressed as a whole, so each is read as a whole."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stacks = {name: Stack(file[name]) for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read as .npz: {error}") from None
+    yield Content(stacks)

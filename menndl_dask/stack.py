@@ -1,0 +1,178 @@
+"""Stacks: arrays in a file of some format, not yet read, with what their names and shapes say. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.axis import CHANNEL, sample_axis, told
+from menndl_dask.errors import DataError, nearest
+
+IMAGES = ("image", "images", "x", "X", "data", "img")
+LABELS = ("label", "labels", "y", "Y", "mask", "masks", "target", "targets")
+CLASSES = ("classes", "class_names", "label_names")
+SPLIT_NAMES: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What splits are called elsewhere, and here."""
+
+_SPACE = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
+_MOST_CHANNELS = 4  # grey, colour or colour and opacity: what a short axis is without further signs
+
+
+class Sliceable(Protocol):
+    """An array that is read when it is sliced: of numpy, h5py, Zarr, xarray or of files."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Read a part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One array of a file.
+
+    Parameters
+    ----------
+    array
+        The values, or for decoded ones what they mean.
+    dims
+        Names of the dimensions, where the file has them.
+    attributes
+        What the file says about it.
+    stored
+        The values as they are stored, where decoding changes them.
+    """
+
+    array: Sliceable
+    dims: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    stored: Sliceable | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return tuple(self.array.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file or a folder holds.
+
+    Parameters
+    ----------
+    stacks
+        Its arrays, by name.
+    classes
+        Names of the classes, where it says them.
+    """
+
+    stacks: Mapping[str, Stack]
+    classes: tuple[str, ...] = ()
+
+
+def find(stacks: Mapping[str, Stack], name: str | None, usual: Sequence[str], what: str, option: str) -> str:
+    """Return the name of an array: the one that is given, else the first usual one.
+
+    Raises
+    ------
+    DataError
+        If there is none of that name.
+    """
+    for known in (name,) if name else usual:
+        if known in stacks:
+            return known
+    found = ", ".join(f"{n} {told(list(map(str, s.shape)))}" for n, s in stacks.items()) or "nothing"
+    if name is None:
+        raise DataError(f"expected an array with the {what} ({', '.join(usual)}), found {found}; name it with {option}")
+    raise DataError(f"expected an array {name!r}, found {found}{nearest(name, stacks)}")
+
+
+def image_dims(stack: Stack, label: Stack | None, given: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return the names of an image array's dimensions: given, from the file, or told from the shapes.
+
+    Parameters
+    ----------
+    stack, label
+        Images and labels.
+    given
+        Names that the user gave.
+
+    Raises
+    ------
+    DataError
+        If these cannot be the dimensions of images.
+    """
+    shape = stack.shape
+    if given is not None and len(given) != len(shape):
+        raise DataError(f"dims: expected {len(shape)} names for the shape {shape}, got {', '.join(given)}")
+    names = tuple(given or stack.dims)
+    if names:
+        first = sample_axis(names)
+        return tuple("sample" if p == first else "channel" if n in CHANNEL else n for p, n in enumerate(names))
+    place = _channel_place(shape[1:], () if label is None else label.shape[1:])
+    rank = len(shape) - 1 - (place is not None)
+    if rank not in _SPACE:
+        raise DataError(f"expected images (sample, one to three spatial axes, channel), got shape {shape}")
+    space = list(_SPACE[rank])
+    if place is not None:
+        space.insert(place, "channel")
+    return ("sample", *space)
+
+
+def _channel_place(shape: tuple[int, ...], pixels: tuple[int, ...]) -> int | None:
+    """Return which axis of a sample holds the channels: the one that its pixel labels lack, else a short one."""
+    if pixels and shape == pixels:
+        return None
+    if len(pixels) > 1 and len(shape) == len(pixels) + 1:
+        for place in (len(shape) - 1, 0):
+            if shape[:place] + shape[place + 1 :] == pixels:
+                return place
+    if len(shape) < 3:
+        return 1 if len(shape) == 2 and shape[1] == 1 else None
+    short = [place for place in (len(shape) - 1, 0) if shape[place] <= _MOST_CHANNELS]
+    if short:
+        return short[0]
+    return None if len(shape) == 3 else len(shape) - 1
+
+
+def split_name(name: object) -> str:
+    """Return what we call a split that others call so.
+
+    >>> split_name("val"), split_name("holdout")
+    ('validation', 'holdout')
+    """
+    return SPLIT_NAMES.get(str(name).lower(), str(name))
+
+
+def numbered(names: Iterable[object], classes: Sequence[str] = ()) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return a number for each name, and the names in the order of the numbers.
+
+    >>> numbered(["cat", "dog", "cat"])[1]
+    ('cat', 'dog')
+    """
+    words = [str(name) for name in names]
+    known = tuple(classes) or tuple(sorted(set(words)))
+    place = {word: number for number, word in enumerate(known)}
+    for position, word in enumerate(words):
+        if word not in place:
+            raise DataError(f"label: sample {position}: expected one of {', '.join(known)}, got {word!r}")
+    return np.array([place[word] for word in words], dtype=np.int64), known
