@@ -66,14 +66,20 @@ def _add_convert(commands: Any) -> None:
     parser = _command(commands, "convert", _convert, "write labelled images of another format to Zarr")
     parser.add_argument("source", type=Path, help=".npz, HDF5 or NetCDF file, TIFF stack, or folder of images")
     parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
-    parser.add_argument("--images", metavar="NAME", help="array with the images, where the file holds several")
+    text = "array with the images, where it has no usual name; several: several views"
+    parser.add_argument("--images", nargs="+", metavar="NAME", help=text)
     parser.add_argument("--label", metavar="NAME", help="array with the labels, or the file that holds them")
+    parser.add_argument("--dims", nargs="+", metavar="NAME", help="dimensions of the images: sample channel y x")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of the classes, by their numbers")
+    parser.add_argument("--fill", type=int, metavar="VALUE", help="class number of what has no label")
+    parser.add_argument("--chunk", type=int, metavar="N", help="samples in a chunk (default: some megabytes)")
 
 
 def _convert(given: argparse.Namespace) -> int:
     from menndl_dask.conversion import convert
 
-    path = convert(given.source, given.target, images=given.images, label=given.label)
+    names = ("images", "label", "dims", "classes", "fill", "chunk")
+    path = convert(given.source, given.target, **{name: getattr(given, name) for name in names})
     print(f"written: {path}; next: menndl check {path}")
     return 0
 
