@@ -113,7 +113,7 @@ class Inspection:
     def text(self) -> str:
         """Return the report as plain text for a terminal."""
         parts = [_head(self), *map(_view_text, self.views), _labels_text(self), _scores_text(self), _advice_text(self)]
-        return "\n\n".join(parts) + "\n"
+        return "\n\n".join(parts)
 
 
 def inspect(problem: Problem, *, seconds: float = 5.0) -> Inspection:
@@ -234,7 +234,8 @@ def _constant(problem: Problem) -> Score:
 def _head(found: Inspection) -> str:
     problem, facts = found.problem, found.problem.facts
     drawn = [name for name in SPLITS if name not in found.given]
-    origin = f"{', '.join(drawn)} drawn with seed {problem.seed}" if drawn else "from the coordinate 'split'"
+    origin = f"{', '.join(drawn) if found.given else 'all'} drawn with seed {problem.seed}"
+    origin = origin if drawn else "from the coordinate 'split'"
     counted = ", ".join(f"{number} {name}" for number, name in zip(facts.samples, SPLITS, strict=True))
     lines = [
         f"{problem.data}",

@@ -28,7 +28,7 @@ def test_sound_data_has_little_to_look_at(tmp_path: Path) -> None:
     assert [line for line in found.advice if "nearly perfect" not in line] == []
     text = found.text()
     assert "images 'image': 600 samples of 8 y × 6 x × 2 channel, float32, 7 in a chunk" in text
-    assert "train, validation, test drawn with seed 0" in text
+    assert "(all drawn with seed 0)" in text
     assert "round" in text
 
 
