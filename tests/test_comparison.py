@@ -1,0 +1,107 @@
+"""The comparison: who is trained for it, who wins it, and what is said about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from menndl_dask import comparison
+from menndl_dask.individual import Individual
+from menndl_dask.problem import Budget, Limits, Problem
+from menndl_dask.result import Result
+from menndl_dask.store import STANDARD_ID, Compared
+from tests.problems import problem
+from tests.runs import made_up
+
+FINALISTS = [e for e in made_up(12) if e[1].succeeded][:2]
+
+
+def compared(number: int, fitness: float | None, test: float = 0.5, factor: float = 4.0) -> Compared:
+    """Return a network that was trained for comparison."""
+    costs = {"parameters": 1000.0, "flops_forward": 2e6}
+    result = Result(fitness, costs=costs, metrics={"test_accuracy": test}) if fitness else Result.failed("diverged", "NaN")
+    name = "ResNet, small" if number == STANDARD_ID else f"network {number}"
+    return Compared(name, Individual(number, FINALISTS[0][0].genome), factor, result)
+
+
+def test_the_finalists_and_the_standard_network_are_trained_alike() -> None:
+    planned = comparison.plan(problem(), FINALISTS, 4)
+    ids = [individual.id for individual, _ in FINALISTS]
+    assert [(c.individual.id, c.factor) for c in planned] == [
+        (STANDARD_ID, 1), (ids[0], 4), (ids[1], 4), (STANDARD_ID, 4)
+    ]  # fmt: skip
+    assert [c.name for c in planned[2:]] == [f"network {ids[1]} (budget × 4)", "ResNet, small (budget × 4)"]
+
+
+def test_at_the_searchs_own_budget_the_standard_network_is_trained_once() -> None:
+    planned = comparison.plan(problem(), FINALISTS, 1)
+    assert [(c.individual.id, c.factor) for c in planned].count((STANDARD_ID, 1)) == 1
+    assert len(planned) == 3
+
+
+def test_without_a_longer_training_only_the_standard_network_is_trained() -> None:
+    assert [c.individual.id for c in comparison.plan(problem(), FINALISTS, 0)] == [STANDARD_ID]
+
+
+def test_images_without_a_standard_network_are_compared_without() -> None:
+    line = problem(shapes=((1, 40, 1),))
+    assert all(not c.is_standard for c in comparison.plan(line, FINALISTS, 2))
+
+
+def test_the_winner_is_chosen_by_validation_and_never_by_test_data() -> None:
+    alike = [compared(3, 0.8, test=0.1), compared(5, 0.7, test=0.9), compared(STANDARD_ID, 0.95), compared(7, None)]
+    best = comparison.winner(alike)
+    assert best is not None
+    assert best.individual.id == 3
+    assert comparison.winner([compared(STANDARD_ID, 0.9), compared(1, None)]) is None
+
+
+def test_the_verdict_gives_the_standard_network_its_due() -> None:
+    told = comparison.verdict([compared(3, 0.8, 0.71), compared(STANDARD_ID, 0.9, 0.75)], problem())
+    assert "network 3 reaches accuracy 0.7100 with 1.00 k parameters and 2.00 M FLOPs" in told
+    assert "ResNet, small reaches accuracy 0.7500" in told
+
+
+def test_the_verdict_says_what_could_not_be_trained() -> None:
+    assert "ResNet, small could not be trained: diverged (NaN)" in comparison.verdict(
+        [compared(3, 0.8), compared(STANDARD_ID, None)], problem()
+    )
+    assert "No evolved network could be trained again: network 3: diverged (NaN)" in comparison.verdict(
+        [compared(3, None)], problem()
+    )
+
+
+def measured(individual: Individual, of: Problem, limits: Limits, **given: Any) -> Result:
+    """Return what it was called with, or die where the network is the first finalist."""
+    if individual.id == FINALISTS[0][0].id:
+        raise ValueError("a user's loss")
+    return Result(0.5, metrics={"epochs": of.budget.epochs or 0, "seconds": limits.seconds, "test": given["test"]})
+
+
+@pytest.fixture(scope="module")
+def client() -> Any:
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as opened:
+        yield opened
+
+
+def test_all_are_trained_with_the_longer_budget_and_failures_are_results(client: Client, tmp_path: Path) -> None:
+    of = problem(budget=Budget(epochs=3))
+    planned = comparison.plan(of, FINALISTS, 4)
+    trained = {
+        (c.individual.id, c.factor): c.result
+        for c in comparison.train(client, of, planned, Limits(seconds=100), tmp_path, measured)
+    }
+    assert len(trained) == 4
+    assert trained[STANDARD_ID, 1].metrics == {"epochs": 3, "seconds": 100, "test": True}
+    assert trained[STANDARD_ID, 4].metrics == {"epochs": 12, "seconds": 400, "test": True}
+    died = trained[FINALISTS[0][0].id, 4]
+    assert died.failure == "worker_lost"
+    assert "a user's loss" in died.message
+
+
+def test_each_trained_network_has_a_file_of_its_own(tmp_path: Path) -> None:
+    paths = {comparison.trained_path(tmp_path, c) for c in comparison.plan(problem(), FINALISTS, 4)}
+    assert len(paths) == 4

@@ -1,0 +1,188 @@
+"""The main job as a user types it: real trainings in real processes, a driver and a trainer killed in mid-run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from menndl_dask.journal import read_journal
+from menndl_dask.store import Run
+from tests import stores
+
+ASKED = 6
+COMMAND = [sys.executable, "-m", "menndl_dask.cli"]
+OPTIONS = [
+    "--run", "runs/mine", "--workers", "2", "--evaluations", str(ASKED), "--epochs", "3", "--batch-size", "8",
+    "--retrain", "2", "--finalists", "1", "--max-parameters", "5e3", "--max-layers", "4",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Story:
+    """A run that was killed, carried on, hurt, and ended."""
+
+    folder: Path
+    told_before: list[int]
+    output: str
+    errors: str
+    status: int
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "runs" / "mine"
+
+
+def menndl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [*COMMAND, *words], cwd=folder, env=environment(), capture_output=True, text=True, timeout=200, check=False
+    )
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200"}
+
+
+def started(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "search", "data.zarr", *OPTIONS],
+        cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def told(folder: Path) -> list[int]:
+    journal = folder / "runs" / "mine" / "journal.jsonl"
+    return [event["id"] for event in read_journal(journal, "told")] if journal.exists() else []
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 150.0) -> None:
+    """Wait until something is so, while a process runs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def trainers(driver: int) -> list[psutil.Process]:
+    """Return the processes that hold Keras for a driver's workers."""
+    found = []
+    for process in psutil.Process(driver).children(recursive=True):
+        try:
+            if "menndl_dask.trainer" in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    folder = tmp_path_factory.mktemp("main job")
+    stores.write(stores.classification(90), folder / "data.zarr")
+    first = started(folder)
+    until(lambda: bool(told(folder)), first)
+    children = psutil.Process(first.pid).children(recursive=True)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    psutil.wait_procs(children, timeout=60)
+    assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+    before = told(folder)
+    second = started(folder)
+    until(lambda: bool(trainers(second.pid)), second)
+    os.kill(trainers(second.pid)[0].pid, signal.SIGKILL)
+    output, errors = second.communicate(timeout=200)
+    return Story(folder, before, output, errors, second.returncode)
+
+
+def test_the_same_command_carries_on_after_the_driver_was_killed(story: Story) -> None:
+    assert story.status == 0, story.errors
+    counts = Counter(told(story.folder))
+    assert sorted(counts) == list(range(ASKED))
+    assert set(counts.values()) == {1}
+    assert told(story.folder)[: len(story.told_before)] == story.told_before
+
+
+def test_no_traceback_reaches_the_user(story: Story) -> None:
+    assert "Traceback" not in story.errors + story.output
+    assert "Warning" not in story.errors + story.output
+
+
+def test_the_user_sees_progress_the_dashboard_and_the_table(story: Story) -> None:
+    assert "data.zarr: classification of 8×6×2 images, 3 classes" in story.output
+    assert "dashboard: http://127.0.0.1:" in story.output
+    assert f"menndl {ASKED}/{ASKED} evaluations" in story.errors
+    assert "networks/h" in story.errors
+    assert "ResNet, small (budget × 2)" in story.output
+    assert "test_accuracy" in story.output
+    assert "constant predictor" in story.output
+    assert "On images that neither has seen: network" in story.output
+
+
+def test_the_report_tells_what_happened_and_how_the_networks_compare(story: Story) -> None:
+    page = (story.path / "report.html").read_text()
+    assert "What happened" in page
+    assert "On images that neither has seen" in page
+    assert "menndl search data.zarr" in page or "cli.py search data.zarr" in page
+    kinds = Counter(r.failure for _, r in Run(story.path).evaluations)
+    assert kinds["killed"] <= 1  # the trainer that was killed may have been idle
+
+
+def test_the_best_network_is_kept_and_told_apart_from_the_standard_one(story: Story) -> None:
+    run = Run(story.path)
+    assert [c.is_standard for c in run.alike].count(True) == 1
+    assert len(run.alike) == 2
+    assert (story.path / "best.keras").stat().st_size > 1000
+    assert (story.path / "standard" / "trained-2.keras").exists()
+    assert all("test_accuracy" in c.result.metrics for c in run.alike if c.result.succeeded)
+
+
+def test_a_finished_run_is_not_trained_again(story: Story) -> None:
+    before = (story.path / "journal.jsonl").read_text()
+    again = menndl(story.folder, "search", "data.zarr", *OPTIONS)
+    assert again.returncode == 0, again.stderr
+    assert "training for comparison" not in again.stdout
+    after = (story.path / "journal.jsonl").read_text()
+    assert after.count('"event":"compared"') == before.count('"event":"compared"')
+    assert after.count('"event":"told"') == ASKED
+
+
+def test_a_run_of_a_script_is_not_resumed_by_the_command_line(story: Story) -> None:
+    resumed = menndl(story.folder, "resume", "runs/mine")
+    assert resumed.returncode == 0, resumed.stderr
+    assert len(told(story.folder)) == ASKED
+
+
+def test_the_report_of_a_run_can_be_written_anew(story: Story) -> None:
+    (story.path / "report.html").unlink()
+    shown = menndl(story.folder, "report", "runs/mine")
+    assert "On images that neither has seen" in shown.stdout
+    assert (story.path / "report.html").exists()
+
+
+def test_the_network_predicts_on_new_images(story: Story) -> None:
+    words = ("predict", "runs/mine/best.keras", "data.zarr", "predicted.zarr", "--workers", "1")
+    predicted = menndl(story.folder, *words)
+    assert predicted.returncode == 0, predicted.stderr
+    assert (story.folder / "predicted.zarr" / "zarr.json").exists()
+    again = menndl(story.folder, *words)
+    assert again.returncode == 2
+    assert "predicted.zarr" in again.stderr
+    assert len(again.stderr.splitlines()) == 1
+
+
+def test_another_search_in_the_same_directory_is_refused_in_one_line(story: Story) -> None:
+    other = menndl(story.folder, "search", "data.zarr", *OPTIONS, "--seed", "1")
+    assert other.returncode == 2
+    assert "seed" in other.stderr
+    assert len(other.stderr.splitlines()) == 1
