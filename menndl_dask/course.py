@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from menndl_dask.problem import Budget
 
+_FEWEST_STEPS = 20  # before a verdict: after fewer steps hardly any network shows that it learns
+
 
 class Course:
     """How far a training has come.
@@ -45,7 +47,7 @@ class Course:
         self._last_second = math.inf if budget.seconds is None else budget.seconds
         self._verdict_step, self._verdict_second = math.inf, math.inf
         if budget.early_verdict:
-            self._verdict_step = self._step_near(budget.verdict_share * self._last_step)
+            self._verdict_step = self._step_near(max(_FEWEST_STEPS, budget.verdict_share * self._last_step))
             self._verdict_second = budget.verdict_share * self._last_second
 
     @property
@@ -77,7 +79,8 @@ class Course:
     @property
     def verdict_is_due(self) -> bool:
         """Whether it is time for the early verdict."""
-        return self.steps >= self._verdict_step or self.seconds >= self._verdict_second
+        is_time = self.seconds >= self._verdict_second and self.steps >= _FEWEST_STEPS
+        return is_time or self.steps >= self._verdict_step
 
     def verdict_was_given(self) -> None:
         """Note that no verdict is due any more."""
@@ -91,7 +94,8 @@ class Course:
 
     def seconds_left(self) -> float:
         """Return the seconds of training until the verdict or the end, if time is what is budgeted."""
-        return min(self._last_second, self._verdict_second) - self.seconds
+        stop = self._verdict_second if self.seconds < self._verdict_second < math.inf else self._last_second
+        return stop - self.seconds
 
     def advance(self, steps: int, seconds: float) -> None:
         """Note that steps were taken, and how long they took."""

@@ -95,6 +95,16 @@ def evaluate(
     return replace(result, times=times, worker=_whereabouts())
 
 
+def close() -> None:
+    """End this process's trainer and give up its scratch space; the next evaluation starts anew.
+
+    It happens by itself when the process ends.
+    """
+    home = _home_of(os.getpid())
+    with home.lock:
+        home.close()
+
+
 class _Home:
     """What a process keeps from one evaluation to the next: its trainer, and where its samples are staged."""
 
@@ -123,11 +133,12 @@ class _Home:
         """End the trainer and give up the scratch space."""
         if self._owner != os.getpid():
             return  # in a process that was forked from the one that these belong to
+        for scratch in self._scratch.values():
+            scratch.release()  # the trainer, which is the last on the node to use it, will remove it
+        self._scratch.clear()
         if self._trainer is not None:
             self._trainer.close()
-        for scratch in self._scratch.values():
-            scratch.release()
-        self._scratch.clear()
+            self._trainer = None
 
     def _living_trainer(self) -> Child:
         if self._trainer is None or not self._trainer.is_alive:

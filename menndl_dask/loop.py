@@ -147,14 +147,14 @@ class GraphLoop:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            loss = self._loss.call(labels, self._model(images, training=True))
+            loss = self._loss.call(labels, self._model(_given(images), training=True))
             whole = loss + sum(self._model.losses)  # the penalties of a user's own layers
         variables = self._model.trainable_variables
         self._optimizer.apply(tape.gradient(whole, variables), variables)
         return tf.cast(whole, tf.float32)
 
     def _look(self, images: list[Any], labels: Any) -> Any:
-        predictions = self._model(images, training=False)
+        predictions = self._model(_given(images), training=False)
         return predictions, self._loss.call(labels, predictions)
 
 
@@ -168,7 +168,7 @@ class BatchLoop:
         self._images, self._labels, self._batch_size = images, labels, batch_size
         self._loss = loss
         # a model of its own on the same weights: the given one stays uncompiled, and is saved without our loss
-        self._model = keras.Model(model.inputs, model.outputs)
+        self._model = keras.Model(_given(model.inputs), model.outputs[0])
         self._model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
 
     def run(self, order: Array, deadline: float) -> Array:
@@ -177,7 +177,7 @@ class BatchLoop:
         for start in range(0, len(order), self._batch_size):
             chosen = np.sort(order[start : start + self._batch_size])  # sorted: reads forwards
             self._model.reset_metrics()  # else Keras returns the mean since the start
-            loss = self._model.train_on_batch([view[chosen] for view in self._images], self._labels[chosen])
+            loss = self._model.train_on_batch(_given([view[chosen] for view in self._images]), self._labels[chosen])
             losses.append(float(loss))
             if not math.isfinite(losses[-1]) or time.time() >= deadline:
                 break
@@ -185,7 +185,12 @@ class BatchLoop:
 
     def judge(self, images: Sequence[Array], labels: Array) -> tuple[Array, float]:
         """Return the predictions for a batch, and their loss."""
-        predictions = self._model.predict_on_batch([np.asarray(view) for view in images])
+        predictions = self._model.predict_on_batch(_given([np.asarray(view) for view in images]))
         truth = keras.ops.convert_to_tensor(np.asarray(labels))
         loss = self._loss.call(truth, keras.ops.convert_to_tensor(predictions))
         return np.asarray(predictions), float(keras.ops.convert_to_numpy(loss))
+
+
+def _given(views: Sequence[Any]) -> Any:
+    """Return views as a decoded model takes them: a single one by itself."""
+    return views if len(views) > 1 else views[0]

@@ -75,18 +75,15 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
         counted = ops.not_equal(labels, ignore)
         known = ops.where(counted, labels, ops.zeros_like(labels))
         mask = ops.cast(counted, predictions.dtype)
-        if self._is_own:
-            values = self._function(labels, predictions)
-        elif self._is_sparse:
-            values = self._function(known, predictions)
-        else:
-            shown = ops.expand_dims(mask, -1)
-            values = self._function(ops.one_hot(known, self._outputs) * shown, predictions * shown)
-        values = ops.cast(values, predictions.dtype)
+        truth = labels if self._is_own else known if self._is_sparse else ops.one_hot(known, self._outputs)
+        values = self._function(truth, predictions)
         if len(values.shape) != len(labels.shape):
-            return ops.mean(values)
+            if not self._is_own and not self._is_sparse:  # such as Dice: what is ignored is shown to it as nothing
+                shown = ops.expand_dims(mask, -1)
+                values = self._function(truth * shown, predictions * shown)
+            return ops.mean(ops.cast(values, predictions.dtype))
         weights = mask * ops.take(ops.cast(self._weights, predictions.dtype), known, axis=0)
-        return ops.sum(weights * values) / ops.maximum(ops.sum(mask), 1.0)
+        return ops.sum(weights * ops.cast(values, predictions.dtype)) / ops.maximum(ops.sum(mask), 1.0)
 
 
 def constant_prediction(problem: Problem) -> NDArray[np.float32]:

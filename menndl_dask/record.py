@@ -1,4 +1,4 @@
-"""What is known of an evaluation so far, so that one that is cut off still tells. Runs in the trainer. Pure."""
+"""What is known of an evaluation so far, so that one that is cut off still tells. Runs in the trainer."""
 
 from __future__ import annotations
 

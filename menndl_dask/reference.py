@@ -1,4 +1,4 @@
-"""References to functions of the user's own, written ``module:function``. Pure."""
+"""References to functions of the user's own, written ``module:function``. Runs in the training process."""
 
 from __future__ import annotations
 

@@ -150,6 +150,7 @@ def main() -> None:
         serve(channel, trainer.answer)
     finally:
         trainer.close()
+        os._exit(0)  # TensorFlow takes seconds to tidy up what ends anyway, and a nanny has little patience
 
 
 if __name__ == "__main__":

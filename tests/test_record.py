@@ -1,0 +1,39 @@
+"""The record of an evaluation: what was told before the end is kept, whatever the end."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from menndl_dask.record import Record
+
+
+def test_a_training_that_ends_well() -> None:
+    record = Record(seed=5)
+    now = time.monotonic()
+    for offset, phase in enumerate(["data", "build", "train", "measure", "train", "measure"]):
+        record.update({"phase": phase, "at": now + offset})
+    record.update({"costs": {"parameters": 10}, "point": {"epoch": 1.0, "fitness": 0.5}})
+    record.update({"metrics": {"loss": 0.3}})
+    assert not record.is_complete
+    record.update({"fitness": 0.5})
+    record.fail("killed", "too late to matter")
+    result = record.result()
+    assert (result.fitness, result.failure, result.seed) == (0.5, None, 5)
+    assert result.times["train"] == pytest.approx(2.0)
+    assert result.costs == {"parameters": 10, "train_seconds": pytest.approx(2.0)}
+    assert result.metrics == {"loss": 0.3}
+
+
+def test_a_training_that_is_cut_off_keeps_its_curve_and_its_last_fitness() -> None:
+    record = Record(seed=0)
+    record.update({"phase": "train", "at": time.monotonic()})
+    for epoch in (1.0, 2.0):
+        record.update({"point": {"epoch": epoch, "fitness": epoch / 10}})
+    record.fail("timed_out", "it took too long")
+    result = record.result()
+    assert (result.fitness, result.failure, result.message) == (None, "timed_out", "it took too long")
+    assert result.metrics["fitness"] == 0.2
+    assert len(result.curve) == 2
+    assert result.times["start"] >= 0

@@ -1,0 +1,33 @@
+"""The early verdict: noise is seldom taken for learning, and a sign of learning never for noise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from menndl_dask.verdict import PARTS, Evidence, beyond_noise
+
+
+def test_noise_seldom_passes() -> None:
+    rng = np.random.default_rng(0)
+    passed = [beyond_noise(rng.normal(0, 1, PARTS)) for _ in range(4000)]
+    assert 0.03 < np.mean(passed) < 0.055  # Student's t with seven degrees of freedom: 0.043
+
+
+def test_a_gain_of_a_few_standard_errors_passes() -> None:
+    rng = np.random.default_rng(1)
+    passed = [beyond_noise(rng.normal(2, 1, PARTS)) for _ in range(1000)]
+    assert np.mean(passed) > 0.99
+
+
+def test_one_sign_of_learning_is_enough() -> None:
+    nothing, something = np.zeros(4), np.array([0.2, 0.3, 0.25, 0.22])
+    assert not Evidence(nothing, -something, nothing).shows_learning
+    assert Evidence(something, nothing, nothing).shows_learning
+    assert Evidence(nothing, something, nothing).shows_learning
+    assert Evidence(nothing, nothing, something).shows_learning
+
+
+def test_what_is_not_a_number_says_nothing() -> None:
+    assert not beyond_noise([np.nan, np.nan])
+    assert not beyond_noise([])
+    assert beyond_noise([np.nan, 0.5])
