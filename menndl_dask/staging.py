@@ -59,8 +59,10 @@ def stage(problem: Problem, directory: str | Path) -> Path:
         return target
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with _alone(parent / f".{target.name}.lock"):
+        with _alone(parent / f".{target.name}.lock") as alone:
             if not target.is_dir():
+                if alone:
+                    _remove_partial(target)
                 _write_aside(problem, target)
     except OSError as error:
         raise DataError(f"{target}: samples cannot be staged: {error.strerror or error}") from error
@@ -76,14 +78,22 @@ def _key(problem: Problem) -> str:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock among the processes and threads of this node."""
+def _alone(lock: Path) -> Iterator[bool]:
+    """Hold a lock among the processes and threads of this node; yields whether there is one."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
+            held = True
         except OSError:  # a file system without locks: each process writes its own copy, and the first one stays
             logger.info("%s: no locks on this file system", lock.parent)
-        yield
+            held = False
+        yield held
+
+
+def _remove_partial(target: Path) -> None:
+    """Remove what a process that was killed has left; to be called with the lock held."""
+    for partial in target.parent.glob(f".{target.name}.partial-*"):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_aside(problem: Problem, target: Path) -> None:
@@ -93,7 +103,7 @@ def _write_aside(problem: Problem, target: Path) -> None:
         expected = problem.facts.fingerprint
         raise DataError(f"{problem.data}: the data has changed: expected fingerprint {expected}, got {found}")
     parts = read_labels(dataset, problem.task, problem.ignore).divide(dataset, problem.seed)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
         _write(problem, dataset, parts, aside)
         aside.replace(target)

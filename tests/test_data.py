@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 import xarray as xr
 
 from menndl_dask.data import open_problem, open_staged, splits, stage
-from menndl_dask.errors import DataError, UserError
+from menndl_dask.errors import UserError
 from menndl_dask.problem import SPLITS, Budget, Problem
 from tests import stores
 
@@ -125,30 +124,6 @@ def test_labels_below_zero_that_are_ignored_are_staged_as_they_are(tmp_path: Pat
     problem = _open(data, tmp_path)
     assert problem.ignore == -1
     assert (open_staged(stage(problem, tmp_path), "test").labels[:, 0, 0] == -1).all()
-
-
-def test_samples_are_staged_once_by_all_who_ask_at_the_same_time(tmp_path: Path) -> None:
-    problem = _open(stores.classification(), tmp_path)
-    found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(stage(problem, tmp_path / "staged"))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(found)) == 1
-    assert [p for p in (tmp_path / "staged").iterdir() if p.is_dir()] == [found[0]]
-
-
-def test_data_that_changed_is_not_staged(tmp_path: Path) -> None:
-    problem = _open(stores.classification(), tmp_path)
-    stores.classification(seed=1).to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
-    with pytest.raises(DataError, match=r"data\.zarr: the data has changed: expected fingerprint"):
-        stage(problem, tmp_path / "staged")
-
-
-def test_samples_that_were_not_staged_cannot_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected staged samples, found none"):
-        open_staged(tmp_path, "train")
 
 
 def test_the_fingerprint_is_of_the_data_and_not_of_the_process_or_place(tmp_path: Path) -> None:
