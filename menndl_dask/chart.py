@@ -14,6 +14,7 @@ from html import escape
 from menndl_dask.table import quantity
 
 _LEFT, _TOP, _BOTTOM = 58, 14, 46  # margins, pixels
+WIDE = (820, 290)  # of a figure that fills the page, pixels; larger or smaller, it scales with the page
 _CHARACTER = 6.4  # width of a character of the charts' 12-pixel type, pixels
 _LABEL_HEIGHT = 15
 
@@ -51,7 +52,7 @@ class Scale:
         if log:
             room = (high / low) ** margin if high / low > 1.5 else 1.5
             return cls(low / room, high * room, log=True)
-        room = margin * (high - low) or margin * max(abs(high), 1e-3)
+        room = margin * (high - low) or margin * (abs(high) or 1.0)
         return cls(low - room, high + room)
 
     def over(self, start: float, end: float) -> Scale:
@@ -163,14 +164,15 @@ class Chart:
     lines: Sequence[Line] = ()
     levels: Sequence[Level] = ()
     ticks: Sequence[tuple[float, str]] = ()
-    size: tuple[int, int] = (1040, 320)
+    size: tuple[int, int] = WIDE
     margin: int = 16
 
     def svg(self) -> str:
         """Return the chart as an ``<svg>`` element."""
         width, height = self.size
-        x = self.x.over(_LEFT, width - self.margin)
         y = self.y.over(height - _BOTTOM - (12 if self.ticks else 0), _TOP)
+        longest = max((text_width(_number(v, y)) for v in y.ticks(4)), default=0.0)
+        x = self.x.over(max(_LEFT, longest + 32), width - self.margin)
         parts = [
             self._axes(x, y),
             *(self._level(level, x, y) for level in self.levels),
@@ -179,7 +181,7 @@ class Chart:
             *(_tick(value, tip, x, y) for value, tip in self.ticks),
             self._labels(x, y),
         ]
-        return element(self.label, width, height, "".join(parts))
+        return element(self.label, width, height, "".join(parts), "chart wide" if self.size == WIDE else "chart")
 
     def _axes(self, x: Scale, y: Scale) -> str:
         height = self.size[1]
@@ -222,7 +224,7 @@ def element(label: str, width: float, height: float, content: str, style: str = 
     """Return an ``<svg>`` element that scales with the page and says what it shows."""
     return (
         f'<svg class="{style}" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
-        f' role="img" aria-label="{escape(label)}">{content}</svg>'
+        f' style="--w:{width:.0f}px" role="img" aria-label="{escape(label)}">{content}</svg>'
     )
 
 

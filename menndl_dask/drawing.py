@@ -21,7 +21,7 @@ from menndl_dask.problem import Problem
 from menndl_dask.table import quantity
 from menndl_dask.topology import Sources
 
-_WIDTH, _HEIGHT, _GAP, _BESIDE = 236.0, 42.0, 22.0, 18.0  # of a box, and between boxes, pixels
+_WIDTH, _HEIGHT, _GAP, _BESIDE = 262.0, 42.0, 22.0, 32.0  # of a box, and between boxes, pixels
 _INDENT = 40.0  # for each halving of the image, pixels
 _LANE = 13.0  # between the lines that run past boxes, pixels
 _PAD = 14.0
@@ -103,7 +103,7 @@ def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
         places = tuple(min(-1 - s, len(views) - 1) if s < 0 else len(views) + s for s in sources)
         drawn.append(_layer_box(layer, shape, parameters, places))
     for name, shape, parameters in costs[len(agreed.layers) :]:
-        drawn.append(Box(name, "", shape, parameters, "head", (len(drawn) - 1,)))
+        drawn.append(Box(_NAMES.get(name, name), "", shape, parameters, "head", (len(drawn) - 1,)))
     return drawn
 
 
@@ -126,7 +126,7 @@ def detail_of(gene: Any) -> str:
     >>> detail_of(Convolution(32, (3, 5), stride=(2,), normalisation="batch"))
     '32 · 3×5 · stride 2 · relu · batch norm'
     >>> detail_of(Pooling())
-    '2 · stride 2 · max'
+    '2 · max · stride 2'
     """
     names = [f.name for f in fields(gene)]
     names.sort(key=lambda name: _LAST.index(name) if name in _LAST else -1)
@@ -153,6 +153,8 @@ def _setting(name: str, value: Any) -> str:
 def _layer_box(layer: Layer, shape: tuple[int, ...], parameters: int | None, sources: Sources) -> Box:
     kind = type(layer).__name__
     join = layer.join if len(sources) > 1 else ""
+    if join and layer.is_identity:
+        return Box("Join", "", shape, parameters, "other", sources, join)
     return Box(_NAMES.get(kind, kind), detail_of(layer), shape, parameters, _FAMILIES.get(kind, "other"), sources, join)
 
 
@@ -211,8 +213,8 @@ def _edges(nodes: Sequence[Box], corners: Sequence[tuple[float, float]]) -> tupl
             if all(not x <= middle <= x + _WIDTH for x, y in corners if y1 < y < y2):
                 style, d = "edge", _straight(middle, y1 + _HEIGHT, x2 + _WIDTH / 2, y2)
             else:
-                edge = max(x + _WIDTH for x, y in corners if y1 <= y <= y2)
-                lane = _free_lane(edge + _LANE, y1, y2, taken)
+                passed = [x for x, y in corners if y1 <= y <= y2]
+                lane = _free_lane(max(x1, x2) + _WIDTH + _LANE, y1, y2, passed, taken)
                 taken.append((y1, y2, lane))
                 style, d = (
                     "edge skip",
@@ -223,9 +225,14 @@ def _edges(nodes: Sequence[Box], corners: Sequence[tuple[float, float]]) -> tupl
     return paths, max((lane for _, _, lane in taken), default=0.0)
 
 
-def _free_lane(wanted: float, top: float, bottom: float, taken: Sequence[tuple[float, float, float]]) -> float:
+def _free_lane(
+    wanted: float, top: float, bottom: float, passed: Sequence[float], taken: Sequence[tuple[float, float, float]]
+) -> float:
+    """Return the first place from the wanted one on where a line runs down beside boxes and other lines."""
     lane = wanted
-    while any(abs(lane - x) < _LANE * 0.8 and top < b and t < bottom for t, b, x in taken):
+    while any(x - 6 < lane < x + _WIDTH + 6 for x in passed) or any(
+        abs(lane - x) < _LANE * 0.8 and top < b and t < bottom for t, b, x in taken
+    ):
         lane += _LANE
     return lane
 
@@ -264,9 +271,8 @@ def _box(node: Box, corner: tuple[float, float], total: int) -> str:
     )
     join = ""
     if node.join:
-        word = "+ add" if node.join == "add" else "⧺ concatenate"
         at = f'x="{x + _WIDTH / 2 - 9:.1f}" y="{y - 7:.1f}"'
-        join = f'<text class="join" {at} text-anchor="end">{word}</text>'
+        join = f'<text class="join" {at} text-anchor="end">{node.join}</text>'
     return (
         f'<g class="box {node.family}"><title>{escape(tip)}</title>'
         f'<rect class="body" x="{x:.1f}" y="{y:.1f}" width="{_WIDTH:.0f}" height="{_HEIGHT:.0f}" rx="6"/>'

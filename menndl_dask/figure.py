@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TypeVar
 
-from menndl_dask.chart import Chart, Level, Line, Mark, Scale, element
+from menndl_dask.chart import WIDE, Chart, Level, Line, Mark, Scale, element
 from menndl_dask.drawing import summary
 from menndl_dask.result import Result
 from menndl_dask.table import Evaluation, Row, duration, fitness_text, milliseconds, quantity
@@ -122,7 +122,8 @@ def timeline_figure(evaluations: Sequence[Evaluation], told_at: Mapping[int, flo
     begin, finish = min(s[1] for s in spans), max(s[2] for s in spans)
     names = [_short(worker) for worker in shown]
     left = 14 + 6.6 * max(len(name) for name in names)
-    scale = Scale(0.0, max(finish - begin, 1e-3), left, 1040 - 16)
+    right = WIDE[0] - 16
+    scale = Scale(0.0, max(finish - begin, 1e-3), left, right)
     unit, per = ("min", 60.0) if finish - begin < 3 * 3600 else ("h", 3600.0)
     height = 20.0 * len(shown) + 44
     parts = [
@@ -140,10 +141,10 @@ def timeline_figure(evaluations: Sequence[Evaluation], told_at: Mapping[int, flo
     for value in Scale(0.0, scale.high / per).ticks(8):
         at = scale(value * per)
         parts.append(f'<text class="tick" x="{at:.1f}" y="{height - 22:.0f}" text-anchor="middle">{value:g}</text>')
-    middle = f'x="{(left + 1024) / 2:.0f}" y="{height - 4:.0f}" text-anchor="middle"'
+    middle = f'x="{(left + right) / 2:.0f}" y="{height - 4:.0f}" text-anchor="middle"'
     parts.append(f'<text class="title" {middle}>{unit} since the start</text>')
     label = f"What {len(workers)} workers did: one bar for each evaluation"
-    return element(label, 1040, height, "".join(parts))
+    return element(label, WIDE[0], height, "".join(parts), "chart wide")
 
 
 def utilisation(evaluations: Sequence[Evaluation], told_at: Mapping[int, float]) -> float | None:
@@ -206,7 +207,7 @@ def _curves(lines: Sequence[Line], title: str, label: str) -> str:
         title,
         dots if len(dots) <= 120 else (),
         lines,
-        size=(510, 260),
+        size=(440, 250),
         margin=86 if named else 16,
     ).svg()
 

@@ -38,9 +38,15 @@ def section(heading: str, *content: str, name: str = "") -> str:
     return f"<section{marker}><h2>{escape(heading)}</h2>{''.join(kept)}</section>" if kept else ""
 
 
-def side_by_side(figures: Sequence[str]) -> str:
+def side_by_side(figures: Sequence[str], style: str = "") -> str:
     """Return some figures in a row that wraps on a narrow page."""
-    return f'<div class="row">{"".join(f"<div>{figure}</div>" for figure in figures)}</div>' if figures else ""
+    each = "".join(f"<div>{figure}</div>" for figure in figures)
+    return f'<div class="{f"row {style}".strip()}">{each}</div>' if figures else ""
+
+
+def scrolling(figure: str) -> str:
+    """Return a figure that is scrolled sideways where the page is too narrow for it; nothing where there is none."""
+    return f'<div class="scroll">{figure}</div>' if figure else ""
 
 
 def tiles(values: Sequence[tuple[str, str, str]]) -> str:

@@ -233,7 +233,7 @@ def _progress(story: Story) -> str:
         return page.section("Progress", f"<p>{text}</p>", name="progress")
     figure = progress_figure(story.evaluations, story.metric, story.constant, story.standard)
     entries = [("dot", "each network", ""), ("green", "best so far", ""), ("red", "failed", "tick")]
-    return page.section("Progress", _key(entries), figure, name="progress")
+    return page.section("Progress", _key(entries), page.scrolling(figure), name="progress")
 
 
 def _key(entries: Sequence[tuple[str, str, str]]) -> str:
@@ -264,23 +264,28 @@ def _best_network(story: Story) -> str:
     parents = f", from {' and '.join(f'network {p}' for p in individual.parents)}" if individual.parents else ""
     costs = result.costs.get("parameters")
     weights = f" with {quantity(costs)} parameters" if costs else ""
-    text = f"Network {individual.id}{weights}, by {individual.origin.replace('_', ' ')}{parents}."
+    text = f"Network {individual.id}{weights}, {_origin(individual.origin)}{parents}."
     drawing = draw_network(individual.genome, story.problem)
     text += (
         " Each box: the layer, the shape of its output, its settings and parameters; the bar under it is its share"
         " of all parameters. Boxes are indented by how often the image was halved; violet lines skip layers."
     )
-    curves = page.side_by_side(curve_figures(result, story.metric))
+    curves = page.side_by_side(curve_figures(result, story.metric), "curves")
     heading = '<h2 style="margin-top:18px">Its learning curve</h2>' if curves else ""
     words = f"<details><summary>In words</summary><pre>{escape(summary(individual.genome, 5000))}</pre></details>"
     return page.section(
         "The best network",
         f"<p>{escape(text)}</p>",
-        f'<div class="scroll">{drawing}</div>',
+        page.scrolling(drawing),
         heading + curves,
         words,
         name="best",
     )
+
+
+def _origin(operator: str) -> str:
+    words = {"random": "drawn at random", "seeded": "given at the start"}
+    return words.get(operator, f"made by {operator.replace('_', ' ')}")
 
 
 def _tradeoffs(story: Story) -> str:
@@ -359,7 +364,7 @@ def _workers(story: Story) -> str:
     figure = timeline_figure(story.evaluations, story.told_at)
     share = utilisation(story.evaluations, story.told_at)
     text = f"<p>The workers were busy with evaluations for {share:.0%} of the time.</p>" if share is not None else ""
-    return page.section("Workers", text, figure, _phases(story), name="workers")
+    return page.section("Workers", text, page.scrolling(figure), _phases(story), name="workers")
 
 
 def _phases(story: Story) -> str:

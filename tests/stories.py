@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 
@@ -91,3 +93,35 @@ def story(count: int = 60, *, failing: float = 0.25) -> Story:
         versions={"python": "3.11", "keras": "3.15"},
         written=START + 900,
     )
+
+
+def as_if(count: int) -> Story:
+    """Return the story of a search of any length, told quickly: the same few networks again and again."""
+    short = story(60)
+    entries = [
+        (replace(individual, id=n), result)
+        for n, (individual, result) in zip(range(count), cycle(short.evaluations), strict=False)
+    ]
+    return replace(short, evaluations=entries, told_at=told(entries), asked=count)
+
+
+def all_failed(count: int = 20) -> Story:
+    """Return the story of a search in which nothing was learnt."""
+    short = story(count)
+    failure = Result.failed("no_learning", "no better than chance", times={"total": 3.0}, worker="one:1")
+    entries = [(individual, failure) for individual, _ in short.evaluations]
+    return replace(short, evaluations=entries, told_at=told(entries), standard=None)
+
+
+def empty() -> Story:
+    """Return the story of a search that has just begun."""
+    return replace(story(1), evaluations=[], told_at={}, notes=[], standard=None)
+
+
+def compared() -> Story:
+    """Return the story of a finished search, its best network retrained and compared."""
+    rows = [
+        Row("network 49, retrained", 0.862, {"parameters": 151_000.0}, {"test_mean_iou": 0.85}),
+        Row("U-Net, retrained", 0.843, {"parameters": 118_000.0}, {"test_mean_iou": 0.841}),
+    ]
+    return replace(story(), compared=rows, verdict="On the test split the evolved network is ahead by 0.009.")
