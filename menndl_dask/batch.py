@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import inspect
 import logging
+import math
 import os
 import re
 import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +26,13 @@ import dask_jobqueue
 from dask.utils import format_bytes, parse_timedelta
 from dask_jobqueue.core import Job, JobQueueCluster
 from distributed.core import Status
-from distributed.security import Security
+from distributed.deploy.adaptive import Adaptive
 
 import menndl_dask
 from menndl_dask.batch_system import SYSTEMS, resized_header
-from menndl_dask.credential import temporary_credentials
-from menndl_dask.errors import ProfileError, nearest
 from menndl_dask.job_watch import JobWatch
 from menndl_dask.launcher import JOB_START, Shape, launch_command
-from menndl_dask.port import LOOPBACK, free_port, raise_file_limit
-from menndl_dask.site import PER_NODE, Site
+from menndl_dask.site import ALLOCATION, PER_NODE, Site
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +67,7 @@ class GroupJob(Job):  # type: ignore[misc]  # dask-jobqueue has no types
         keywords |= {"processes": shape.tasks, "worker_command": "menndl_dask.rank"}
         super().__init__(*arguments, **keywords)
         extra = self.job_extra_directives or ()
-        if isinstance(self.job_header, str):
+        if self.job_header:
             written = [] if isinstance(extra, Mapping) else extra
             self.job_header = resized_header(site.system, self.job_header, shape, self.job_directives_skip, written)
         if shape.gpus_per_node and site.system == "htcondor":
@@ -131,13 +127,9 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
         self._watching: asyncio.Task[None] | None = None
         super().__init__(*arguments, site=site, shape=shape, processes=shape.tasks, **keywords)
 
-    def job_of(self, worker: object) -> str:
-        """Return the name of the job that a worker belongs to, from the worker's name."""
-        return str(worker).rpartition("-")[0]
-
     def workers_of_jobs(self) -> Counter[str]:
         """Return how many workers each job has now."""
-        return Counter(self.job_of(worker.name) for worker in self.scheduler.workers.values())
+        return Counter(map(_job_of_state, self.scheduler.workers.values()))
 
     def new_worker_spec(self) -> dict[str, dict[str, Any]]:
         """Return the name of another job and what it is; no name is used twice."""
@@ -165,10 +157,7 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
 
     def adapt(self, *arguments: Any, **keywords: Any) -> Any:
         """Have as many jobs as can be used between bounds; a job goes as a whole."""
-        return super().adapt(*arguments, **{"worker_key": self._job_of_state, **keywords})
-
-    def _job_of_state(self, worker: Any) -> str:
-        return self.job_of(worker.name)
+        return super().adapt(*arguments, **{"Adaptive": _AsMany, "worker_key": _job_of_state, **keywords})
 
     async def _start(self) -> None:
         await super()._start()
@@ -183,7 +172,7 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
         leaving = set(self.workers) - set(self.worker_spec)
         if leaving and self.status == Status.running:
             # Dask would name the jobs where it has to name workers, and what these hold would be lost
-            addresses = [a for a, worker in self.scheduler.workers.items() if self.job_of(worker.name) in leaving]
+            addresses = [a for a, worker in self.scheduler.workers.items() if _job_of_state(worker) in leaving]
             await self.scheduler.retire_workers(workers=addresses, close_workers=True, remove=True)
         await super()._correct_state_internal()
 
@@ -236,119 +225,31 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
             return None
 
 
+class _AsMany(Adaptive):
+    """As many workers as there are evaluations; all that may be, once each worker has one.
+
+    Dask would compare how long tasks take with a few seconds. A search keeps just enough of them in flight, so that one
+    for each worker means that it has more.
+    """
+
+    async def target(self) -> int:
+        cluster: Any = self.cluster
+        tasks = len(cluster.scheduler.tasks)
+        if tasks and tasks >= cluster.scheduler.total_nthreads:
+            return int(self.maximum)
+        return math.ceil(tasks / cluster.shape.threads)
+
+
+def _job_of_state(worker: Any) -> str:
+    """Return the name of the job that a worker belongs to, from the worker's name."""
+    return str(worker.name).rpartition("-")[0]
+
+
 def cluster_class(system: str) -> type[GroupCluster]:
     """Return the class of clusters for a batch system: dask-jobqueue's own, with groups."""
     cluster: Any = getattr(dask_jobqueue, SYSTEMS[system].cluster)
     job = type(f"Group{cluster.job_cls.__name__}", (GroupJob, cluster.job_cls), {})
     return type(f"Group{cluster.__name__}", (GroupCluster, cluster), {"job_cls": job})
-
-
-@contextmanager
-def batch_cluster(site: Site) -> Iterator[GroupCluster]:
-    """Start a scheduler here and ask for a site's jobs, for the time of a ``with`` statement.
-
-    Parameters
-    ----------
-    site
-        Where.
-
-    Raises
-    ------
-    ProfileError
-        If a keyword is unknown, or the batch system refuses the jobs.
-    """
-    check_keywords(site)
-    check_filled_in(site)
-    raise_file_limit()
-    site.directory.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        security = stack.enter_context(temporary_credentials(site.directory)) if site.tls else None
-        cluster = make_cluster(site, security)
-        stack.callback(cluster.close, timeout=60)
-        refused = cluster.sync(cluster.ask_for, site.least_jobs)
-        if refused is not None:
-            raise ProfileError(f"{SYSTEMS[site.system].cluster}: the batch system refused a job: {refused}")
-        if not isinstance(site.jobs, int):
-            least, most = site.jobs
-            cluster.adapt(minimum_jobs=least, maximum_jobs=most, interval="5s", wait_count=12)
-        yield cluster
-
-
-def job_script(site: Site) -> str:
-    """Return the job script of a site, with words in angle brackets for what is known once the cluster runs.
-
-    Raises
-    ------
-    ProfileError
-        If a keyword is unknown.
-    """
-    check_keywords(site)
-    security = None
-    if site.tls:
-        files = {"tls_ca_file": "<ca>", "tls_worker_cert": "<certificate>", "tls_worker_key": "<key>"}
-        security = Security(require_encryption=True, **files)
-    job: Any = cluster_class(site.system).job_cls
-    accepted = {name for cls in job.__mro__ for name in inspect.signature(cls.__init__).parameters}
-    keywords = {name: value for name, value in _keywords(site).items() if name in accepted}
-    protocol = "tls://" if site.tls else None
-    address = f"{protocol or 'tcp://'}<scheduler>"
-    made = job(
-        address, name="<job>", site=site, shape=site.shape(), security=security, protocol=protocol, **keywords
-    )
-    return str(made.job_script())
-
-
-def make_cluster(site: Site, security: Security | None = None) -> GroupCluster:
-    """Return a cluster with a scheduler and without jobs."""
-    port = None if site.dashboard_port is None else free_port([site.dashboard_port], LOOPBACK)
-    options: dict[str, Any] = {"dashboard": port is not None, "dashboard_address": f"{LOOPBACK}:{port or 0}"}
-    if site.ports is not None:
-        options["port"] = free_port(range(site.ports[0], site.ports[1] + 1))
-    keywords = _keywords(site)
-    keywords["scheduler_options"] = {**options, **keywords.get("scheduler_options", {})}
-    return cluster_class(site.system)(site=site, shape=site.shape(), security=security, **keywords)
-
-
-def _keywords(site: Site) -> dict[str, Any]:
-    return {"log_directory": str(site.directory / "jobs"), "job_name": "menndl", **site.jobqueue}
-
-
-def check_keywords(site: Site) -> None:
-    """Check the names of a site's keywords against dask-jobqueue.
-
-    Raises
-    ------
-    ProfileError
-        If one is unknown.
-    """
-    own: Any = getattr(dask_jobqueue, SYSTEMS[site.system].cluster)
-    known = {
-        name
-        for cls in (own.job_cls, Job, JobQueueCluster)
-        for name, parameter in inspect.signature(cls.__init__).parameters.items()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-    }
-    for where, keywords in (("jobqueue", site.jobqueue), ("driver", site.driver)):
-        for name in keywords:
-            if name not in known:
-                told = f"unknown keyword {name!r} for dask-jobqueue's {own.__name__}{nearest(name, known)}"
-                raise ProfileError(f"{where}: {told}")
-
-
-def check_filled_in(site: Site) -> None:
-    """Check that a user has put own words in place of those in angle brackets.
-
-    Raises
-    ------
-    ProfileError
-        If there are some left.
-    """
-    for where, keywords in (("jobqueue", site.jobqueue), ("driver", site.driver)):
-        for name, value in keywords.items():
-            left = re.search(r"<[^<>]+>", str(value))
-            if left is not None:
-                told = f"copy the profile and fill it in: expected yours in place of {left.group()}"
-                raise ProfileError(f"{where}: {name}: {told}")
 
 
 def _prologue(site: Site) -> list[str]:
@@ -381,7 +282,7 @@ def _worker_options(site: Site, shape: Shape, nanny: bool) -> list[str]:
         options += ["--gpus", str(site.gpus_per_node), "--vendor", site.gpu_vendor]
         options += ["--per-node"] if site.workers == PER_NODE else []
         options += ["--tasks-per-gpu", str(site.trainers_per_gpu)] if site.trainers_per_gpu > 1 else []
-    if site.walltime_s is not None:
+    if site.walltime_s is not None and site.kind != ALLOCATION:  # inside of it, everything ends together
         options += ["--walltime", f"{site.walltime_s:g}", "--retire", f"{site.retirement_s:g}"]
     if site.ports is not None:
         first, last = site.ports
@@ -401,10 +302,11 @@ def _what_it_said(error: BaseException) -> str:
 
 
 def _printed(job: GroupJob) -> str:
-    """Return the last line that a job has printed, and where."""
+    """Return the last error that a job has printed, or its last line, and where."""
     files = sorted(Path(job.log_directory).glob(f"*{job.job_id}*")) if job.log_directory and job.job_id else []
     for file in files:
         lines = file.read_text(errors="replace").strip().splitlines()
+        errors = [line for line in lines if re.search(r"error", line, re.IGNORECASE)]
         if lines:
-            return f"; {file} ends with: {lines[-1][:_SAID]}"
+            return f"; {file} says: {(errors or lines)[-1].strip()[:_SAID]}"
     return f"; what the jobs print is in {job.log_directory}" if job.log_directory else ""

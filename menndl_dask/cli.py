@@ -11,6 +11,7 @@ from typing import Any
 
 from menndl_dask import __version__, workflow
 from menndl_dask.cluster import load_cluster
+from menndl_dask.cluster_commands import add_commands
 from menndl_dask.data import open_problem
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.problem import TASKS, Limits, Problem
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (_add_convert, _add_check, _add_search, _add_resume, _add_report, _add_retrain, _add_predict):
         add(commands)
+    add_commands(commands)
     return parser
 
 

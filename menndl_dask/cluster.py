@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -50,10 +51,10 @@ class Cluster:
             if isinstance(self.profile, Local):
                 self._started = stack.enter_context(_local_cluster(self.profile))
             elif isinstance(self.profile, Site):
-                from menndl_dask.batch import batch_cluster  # loads dask-jobqueue
+                from menndl_dask.site_cluster import site_cluster  # loads dask-jobqueue
 
                 with _interrupts_held():
-                    self._started = stack.enter_context(batch_cluster(self.profile))
+                    self._started = stack.enter_context(site_cluster(self.profile))
             if self._started is not None and not isinstance(self.profile, Scheduler) and _has_dashboard(self.profile):
                 self._dashboard = self._started.dashboard_link
             self._stack = stack.pop_all()
@@ -116,7 +117,9 @@ def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None
 @contextmanager
 def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
     port = free_port([profile.dashboard_port or 0], LOOPBACK)
-    with _interrupts_held():
+    with _interrupts_held(), warnings.catch_warnings():
+        # somebody else may take the port in between; Dask then takes another one, and we say which
+        warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use")
         cluster = LocalCluster(
             n_workers=0,
             threads_per_worker=1,

@@ -78,6 +78,7 @@ class Flight:
         self._flying: dict[str, _Flying] = {}
         self._futures: dict[str, Future[Any]] = {}
         self.notes: list[str] = []
+        self.submitted = 0
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -90,6 +91,7 @@ class Flight:
     def submit(self, tasks: Sequence[Task]) -> None:
         """Submit evaluations."""
         self._submit([_Flying(task) for task in tasks])
+        self.submitted += len(tasks)
 
     def arrivals(self, timeout: float) -> list[Evaluation]:
         """Return what has come home; wait for the first at most `timeout` seconds."""
@@ -118,7 +120,7 @@ class Flight:
         Raises
         ------
         RunError
-            If the scheduler is gone for good, or does not answer.
+            If the scheduler is gone for good, or no worker is left and the batch system gives no more.
         """
         if self._client.status == "closed":
             raise RunError(f"lost the scheduler at {self._address}")
@@ -126,11 +128,15 @@ class Flight:
             return {}
         scheduler: Any = self._client.scheduler  # Client.nthreads would wait for ever
         try:
-            return dict(self._client.sync(scheduler.ncores, callback_timeout=_STATUS_S))
+            threads = dict(self._client.sync(scheduler.ncores, callback_timeout=_STATUS_S))
         except (OSError, TimeoutError, CancelledError):
             # on its way out; the client's status tells when it has given up
             logger.debug("the scheduler at %s does not answer", self._address)
             return {}
+        trouble = getattr(self._client.cluster, "trouble", None)
+        if trouble is not None and not threads:
+            raise RunError(f"no worker is left, and none will come: {trouble}")
+        return threads
 
     def ground(self) -> list[Individual]:
         """Give up the evaluations that no worker has begun; return whose."""
@@ -145,7 +151,10 @@ class Flight:
         restart
             Restart those workers; else their threads run on to the end of the evaluation.
         """
-        held = {address: [k for k in keys if k in self._flying] for address, keys in self._processing().items()}
+        threads = self.threads()
+        # what a worker has no thread for has not begun: it runs elsewhere if the worker is restarted
+        begun = {address: keys[: threads.get(address, 1)] for address, keys in self._processing().items()}
+        held = {address: [key for key in keys if key in self._flying] for address, keys in begun.items()}
         given_up = self._forget([key for keys in held.values() for key in keys])
         if restart and given_up:
             addresses = [address for address, keys in held.items() if keys]

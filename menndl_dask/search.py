@@ -16,7 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 from distributed import Client
 
+from menndl_dask import stop
 from menndl_dask.errors import RunError, UserError
+from menndl_dask.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution import Evolution, Optimizer, SpaceExhausted
 from menndl_dask.flight import Evaluate, Flight, Task
 from menndl_dask.individual import Individual
@@ -31,6 +33,7 @@ from menndl_dask.table import Evaluation, duration
 from menndl_dask.workforce import Workforce
 
 _TICK_S = 1.0  # how often workers are counted and the clock is read, results or not
+_SEEDS = 2**31  # what frameworks take
 _CHUNK = 16  # networks bred before they are submitted
 _PATIENCE = 1.5  # times the longest evaluation that the last ones are waited for when the time is up
 _STALL_MARGIN_S = 60.0  # beyond the evaluations' own limit before workers that stay silent are given up
@@ -85,7 +88,7 @@ class Search:
         evolution: Optimizer | None = None,
         seed: int = 0,
         limits: Limits = Limits(),
-        evaluate: Evaluate | None = None,
+        evaluate: Evaluate = train_and_measure,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.problem = problem
@@ -93,10 +96,11 @@ class Search:
         self.path = Path(run)
         self.seed = seed
         self.limits = limits
-        self.evaluate = evaluate or _evaluate()
+        self.evaluate = evaluate
         objectives = problem.objectives if problem is not None else ("fitness",)
         self.evolution: Optimizer = evolution or Evolution(space, seed=seed, objectives=objectives)
         self.settings = dict(settings or {})
+        self.stopped: str | None = None  # why the last run ended before its budget was spent
         self.heard = 0  # entries of the run's history that evolution knows
 
     def run(
@@ -132,6 +136,7 @@ class Search:
         if evaluations is None and hours is None:
             raise UserError("search: expected evaluations or hours (or both), got neither")
         with Recorder(self.path) as recorder:
+            stop.begin(self.path)
             recorder.freeze(frozen_settings(self.problem, self.space, self.seed, self.limits, self.settings))
             if self.problem is not None and self.problem.facts.fingerprint:
                 from menndl_dask.data import splits
@@ -140,6 +145,7 @@ class Search:
             started = {"evaluations": evaluations, "hours": hours, **self.settings}
             drive = _Drive(self, client, recorder, evaluations, hours)
             drive.run(started, progress, on_change)
+            self.stopped = drive.stopped
         run = Run(self.path)
         run.write_snapshot()
         return run
@@ -166,6 +172,7 @@ class _Drive:
         self._last_arrival = now
         self._longest = 0.0
         self._patience_ends: float | None = None
+        self.stopped: str | None = None  # why the search ends before its budget is spent
 
     def run(
         self, started: Mapping[str, Any], progress: Progress | None, on_change: Callable[[Run], object] | None
@@ -235,11 +242,15 @@ class _Drive:
         if self._is_late(now):
             return 0
         if self._tally.asked is None:
-            return self._workforce.outstanding + 1
+            return _CHUNK
         return max(0, self._tally.asked - self._tally.done - len(self._flight))
 
+    def _free(self) -> int:
+        """Return how many more evaluations the workers need now."""
+        return self._workforce.outstanding(self._flight.submitted) - len(self._flight)
+
     def _is_late(self, now: float) -> bool:
-        return self._tally.deadline is not None and now >= self._tally.deadline
+        return self.stopped is not None or (self._tally.deadline is not None and now >= self._tally.deadline)
 
     def _wait_s(self) -> float:
         if self._tally.deadline is None or self._patience_ends is not None:
@@ -267,6 +278,7 @@ class _Drive:
         if now - self._ticked < _TICK_S:
             return
         self._ticked = now
+        self.stopped = self.stopped or stop.reason(self._search.path)
         message = self._workforce.update(self._flight.threads(), now)
         self._tally.workers = len(self._workforce)
         if message is not None:
@@ -284,7 +296,7 @@ class _Drive:
 
     def _top_up(self) -> None:
         """Submit as many evaluations as the workers need, those of an earlier start first."""
-        while (count := min(_CHUNK, self._workforce.outstanding - len(self._flight), self._remaining())) > 0:
+        while (count := min(_CHUNK, self._free(), self._remaining())) > 0:
             individuals = [self._again.popleft() for _ in range(min(count, len(self._again)))]
             individuals += self._asked(count - len(individuals))
             if not individuals:
@@ -305,7 +317,7 @@ class _Drive:
         return asked
 
     def _task(self, individual: Individual) -> Task:
-        seed = int(np.random.SeedSequence([self._search.seed, individual.id]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self._search.seed, individual.id]).generate_state(1)[0]) % _SEEDS
         save = str(self._networks.path(individual))
         return Task(individual, {"seed": seed, "save": save, "save_above": self._networks.threshold})
 
@@ -315,10 +327,9 @@ class _Drive:
             patience = min(self._search.limits.seconds, _PATIENCE * self._longest or self._search.limits.seconds)
             self._patience_ends = now + patience
             left = len(self._flight.ground())
-            self._note(
-                f"the time is up: {len(self._flight)} evaluations are waited for, at most {duration(patience)}; "
-                f"{left} that no worker had begun are left to the next start"
-            )
+            waited = f"{len(self._flight)} evaluations are waited for, at most {duration(patience)}"
+            rest = f"{left} that no worker had begun are left to the next start"
+            self._note(f"{self.stopped or 'the time is up'}: {waited}; {rest}")
         elif now >= self._patience_ends and self._flight:
             count = len(self._flight)
             self._flight.close()
@@ -353,9 +364,3 @@ class _Sparing:
             self._action = None
         ended = time.monotonic()
         self._next = ended + max(_CHANGE_S, (ended - begun) / _SHARE)
-
-
-def _evaluate() -> Evaluate:
-    from menndl_dask.evaluation import evaluate
-
-    return evaluate

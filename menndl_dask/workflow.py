@@ -21,6 +21,7 @@ from distributed import Client
 
 from menndl_dask import atomic, comparison
 from menndl_dask.cluster import load_cluster
+from menndl_dask.detached import detach
 from menndl_dask.errors import MenndlError, RunError, UserError
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.progress import ProgressLine
@@ -31,6 +32,7 @@ from menndl_dask.store import Run
 from menndl_dask.table import Row, best_rows, fitness_text, metric_title, ranked, table
 
 _SHOWN = 5  # networks of the search in the table
+STOPPED = 130  # what a command ends with that was stopped, and that carries on when it is typed again
 _DEFAULTS: dict[str, Any] = {
     "run": "runs/search",
     "cluster": "local",
@@ -95,6 +97,7 @@ class Options:
     finalists: int = 2
     limits: Limits = Limits()
     seed: int = 0
+    detach: bool = False
 
     @classmethod
     def read(cls, given: argparse.Namespace) -> Self:
@@ -118,7 +121,7 @@ class Options:
         limits = Limits(given.time_limit, int(given.memory_limit * 1e9))
         return cls(
             Path(given.run), given.cluster, given.workers, given.evaluations, given.hours, budget, given.retrain,
-            given.finalists, limits, given.seed,
+            given.finalists, limits, given.seed, given.detach,
         )
 
 
@@ -138,6 +141,8 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
         shown = text if default is None else f"{text} (default: {default})"
         flag = "--" + name.replace("_", "-")
         group.add_argument(flag, type=_TYPES[name], default=default, metavar=metavar, help=shown)
+    told = "submit the search itself as a batch job, followed by others until its budget is spent"
+    group.add_argument("--detach", action="store_true", help=told)
 
 
 def main_job(problem: Problem, space: SearchSpace, options: Options, *, arguments: Sequence[str] | None = None) -> int:
@@ -157,10 +162,12 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
     Returns
     -------
     int
-        0, or 1 if no network learnt anything.
+        0, 1 if no network learnt anything, or 130 if it was stopped before its budget was spent.
     """
     typed = list(sys.argv if arguments is None else arguments)
     _say(_told(problem))
+    if options.detach:
+        return _detach(options, typed)
     search = Search(
         problem,
         space,
@@ -177,12 +184,26 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         run = search.run(
             client, evaluations=options.evaluations, hours=options.hours, progress=line, on_change=write_report
         )
-        if any(result.succeeded for _, result in run.evaluations):
+        if search.stopped is None and any(result.succeeded for _, result in run.evaluations):
             compare(run, client, factor=options.retrain, finalists=options.finalists, limits=options.limits)
     write_report(run)
     _say("\n" + summary(run))
     _say(f"report: {report}")
+    if search.stopped is not None:
+        _say(f"{search.stopped}; the same command carries on")
+        return STOPPED
     return 0 if (options.run / "best.keras").exists() else 1
+
+
+def _detach(options: Options, typed: Sequence[str]) -> int:
+    """Submit the same command, without the wish to, as a batch job."""
+    program = [str(Path(typed[0]).resolve())]
+    if Path(typed[0]).name in ("menndl", "cli.py"):
+        program = ["-m", "menndl_dask.cli"]
+    words = [word for word in typed[1:] if word != "--detach"]
+    number = detach(options.run, options.cluster, [sys.executable, *program, *words])
+    _say(f"job {number} searches on; menndl status {options.run} says how far it is, menndl stop {options.run} ends it")
+    return 0
 
 
 def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: Limits) -> None:
@@ -260,7 +281,7 @@ def guarded(main: Callable[[], int]) -> int:
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; the same command carries on\n")
-        return 130
+        return STOPPED
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -20,24 +20,33 @@ class Workforce:
     def __len__(self) -> int:
         return len(self._there)
 
-    @property
-    def outstanding(self) -> int:
-        """How many evaluations are to be in flight: one for each thread of the workers and a few spare ones.
+    def outstanding(self, submitted: int) -> int:
+        """Return how many evaluations are to be in flight: one for each thread of the workers and a few spare ones.
 
         The spare ones bridge the way from a result to the next network. Each is bred without knowing of the results
-        that come home while it waits, so there are no more than that.
+        that come home while it waits, so there are no more than that. Dask lets tasks wait on the scheduler only from
+        the time on when a group has had more than twice as many as there are threads; before, a spare one could wait
+        behind a long one while another worker is idle.
 
+        Parameters
+        ----------
+        submitted
+            Evaluations that have been submitted so far.
+
+        Examples
+        --------
         >>> workforce = Workforce()
         >>> for workers in (0, 2, 8, 100):
         ...     _ = workforce.update({f"worker {n}": 1 for n in range(workers)}, 0.0)
-        ...     print(workers, workforce.outstanding)
-        0 1
-        2 3
-        8 10
-        100 108
+        ...     print(workers, workforce.outstanding(submitted=2), workforce.outstanding(submitted=1000))
+        0 1 1
+        2 2 3
+        8 8 10
+        100 100 108
         """
-        spare = 1 if self.slots < 4 else max(2, math.ceil(0.075 * self.slots))
-        return self.slots + spare
+        if self.slots > 0 and submitted <= 2 * self.slots:
+            return self.slots
+        return self.slots + (1 if self.slots < 4 else max(2, math.ceil(0.075 * self.slots)))
 
     def update(self, threads: Mapping[str, int], now: float) -> str | None:
         """Take the threads of each worker's address; return what is to be told, if anything.

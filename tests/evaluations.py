@@ -68,9 +68,10 @@ def hanging(individual: Individual, problem: Any, limits: Limits, **_: Any) -> R
     return toy_result(individual)
 
 
-def lengthy(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
-    """Take longer than any test waits."""
-    time.sleep(3600)
+def waiting(file: Path, individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Wait until the test writes a file."""
+    while not file.exists():
+        time.sleep(0.01)
     return toy_result(individual)
 
 

@@ -12,9 +12,9 @@ import dask
 import pytest
 from distributed import Client
 
-from menndl_dask.batch import batch_cluster, job_script
 from menndl_dask.dask_settings import DASK_SETTINGS
 from menndl_dask.errors import ProfileError
+from menndl_dask.site_cluster import job_script, site_cluster
 from tests.queues import Queue
 from tests.sites import site
 from tests.slurm import until
@@ -192,7 +192,7 @@ EXTRA: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("queue", ["pbs", "lsf", "sge", "htcondor", "oar"], indirect=True)
 def test_jobs_are_submitted_work_and_are_cancelled(queue: Queue, tmp_path: Path) -> None:
     where = site(queue.kind, tmp_path, jobqueue={"nanny": False, **EXTRA.get(queue.kind, {})})
-    with batch_cluster(where) as cluster, Client(cluster) as client:
+    with site_cluster(where) as cluster, Client(cluster) as client:
         client.wait_for_workers(1, timeout=60)
         assert client.submit(sum, (1, 2)).result(timeout=30) == 3
     submitted, *others = queue.commands()
@@ -206,6 +206,6 @@ def test_jobs_are_submitted_work_and_are_cancelled(queue: Queue, tmp_path: Path)
 def test_a_refused_job_is_told_in_the_batch_systems_own_words(queue: Queue, tmp_path: Path) -> None:
     queue.refuse()
     told = "the batch system refused a job: qsub: Unknown queue"
-    with pytest.raises(ProfileError, match=told), batch_cluster(site("pbs", tmp_path)):
+    with pytest.raises(ProfileError, match=told), site_cluster(site("pbs", tmp_path)):
         pass
     assert list(tmp_path.glob("credentials*")) == []

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from menndl_dask.batch import check_filled_in, job_script
 from menndl_dask.errors import ProfileError
 from menndl_dask.profile import read_profile, shipped_profiles
 from menndl_dask.site import Site
+from menndl_dask.site_cluster import check_filled_in, job_script
 from tests.sites import site
 
 FOLDER = Path(__file__).parents[1] / "clusters"

@@ -1,0 +1,101 @@
+"""The commands around clusters: ``menndl cluster check | script``, ``status``, ``stop``. Runs on the driver."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from menndl_dask import stop
+from menndl_dask.detached import Detached, cancel, queued, site_of
+from menndl_dask.errors import ProfileError, RunError
+from menndl_dask.profile import read_profile
+from menndl_dask.site import Site
+from menndl_dask.status import holder, status
+
+_Command = Callable[[argparse.Namespace], int]
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to a parser's subparsers."""
+    cluster = _command(commands, "cluster", None, "look at a cluster profile before a search relies on it")
+    actions = cluster.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    check = _command(actions, "check", _check, "show the job script of a profile, and with --try what its workers find")
+    check.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
+    check.add_argument("--try", action="store_true", dest="is_tried", help="start one job and look at its workers")
+    told = "seconds to wait for a worker (default: 600)"
+    check.add_argument("--wait", type=float, default=600.0, metavar="S", help=told)
+    script = _command(actions, "script", _script, "print the job script of a profile, and nothing else")
+    script.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
+    for name, function, text in (
+        ("status", _status, "say how far a run is, who drives it, and what happened last"),
+        ("stop", _stop, "let a run end as soon as what is being evaluated is home; the same command carries on"),
+    ):
+        _command(commands, name, function, text).add_argument("run", type=Path, help="run directory")
+
+
+def _command(commands: Any, name: str, function: _Command | None, text: str) -> argparse.ArgumentParser:
+    description = text[0].upper() + text[1:] + "."
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
+    parser.set_defaults(function=function)
+    return parser
+
+
+def _check(given: argparse.Namespace) -> int:
+    from menndl_dask.site_check import examine, report
+
+    profile = read_profile(given.profile)
+    if isinstance(profile, Site):
+        _say(_job_script(profile))
+    if not given.is_tried:
+        _say("nothing was started; --try starts one job and looks at its workers")
+        return 0
+    _say(f"starting the workers of {given.profile} …")
+    text, is_good = report(profile, examine(profile, given.wait))
+    _say(text)
+    return 0 if is_good else 1
+
+
+def _script(given: argparse.Namespace) -> int:
+    profile = read_profile(given.profile)
+    if not isinstance(profile, Site):
+        raise ProfileError(f"{given.profile}: expected the profile of a batch system, since only that has a job script")
+    _say(_job_script(profile))
+    return 0
+
+
+def _job_script(site: Site) -> str:
+    from menndl_dask.site_cluster import job_script
+
+    return job_script(site)
+
+
+def _status(given: argparse.Namespace) -> int:
+    _say(status(given.run))
+    return 0
+
+
+def _stop(given: argparse.Namespace) -> int:
+    run: Path = given.run
+    detached = Detached.read(run)
+    held = holder(run)
+    if not run.is_dir() or (held is None and detached is None):
+        raise RunError(f"{run}: expected a run with a driver, got none")
+    stop.ask(run, f"{getpass.getuser()} on {socket.gethostname()}")
+    if held is not None:
+        _say(f"{run}: asked its driver ({held}) to stop once what is being evaluated is home")
+    if held is None and detached is not None:
+        site = site_of(detached.profile)
+        waiting = queued(site, detached.jobs)
+        cancel(site, waiting)
+        _say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'nothing: none is in the queue'}")
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

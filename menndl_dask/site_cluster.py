@@ -1,0 +1,136 @@
+"""The cluster of a site: from its profile to a scheduler here and jobs with workers. Runs on the driver."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import dask_jobqueue
+from dask_jobqueue.core import Job, JobQueueCluster
+from distributed.security import Security
+
+from menndl_dask.allocation import AllocationCluster
+from menndl_dask.batch import GroupCluster, cluster_class
+from menndl_dask.batch_system import SYSTEMS
+from menndl_dask.credential import temporary_credentials
+from menndl_dask.errors import ProfileError, nearest
+from menndl_dask.port import LOOPBACK, free_port, raise_file_limit
+from menndl_dask.site import ALLOCATION, Site
+
+
+@contextmanager
+def site_cluster(site: Site) -> Iterator[GroupCluster]:
+    """Start a scheduler here and ask for a site's jobs, for the time of a ``with`` statement.
+
+    Parameters
+    ----------
+    site
+        Where.
+
+    Raises
+    ------
+    ProfileError
+        If a keyword is unknown, or the batch system refuses the jobs.
+    """
+    check_keywords(site)
+    check_filled_in(site)
+    raise_file_limit()
+    site.directory.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        security = stack.enter_context(temporary_credentials(site.directory)) if site.tls else None
+        cluster = make_cluster(site, security)
+        stack.callback(cluster.close, timeout=60)
+        refused = cluster.sync(cluster.ask_for, site.least_jobs)
+        if refused is not None:
+            raise ProfileError(f"{SYSTEMS[site.system].cluster}: the batch system refused a job: {refused}")
+        if not isinstance(site.jobs, int):
+            least, most = site.jobs
+            cluster.adapt(minimum_jobs=least, maximum_jobs=most, interval="5s", wait_count=12)
+        yield cluster
+
+
+def job_script(site: Site) -> str:
+    """Return the job script of a site, with words in angle brackets for what is known once the cluster runs.
+
+    Raises
+    ------
+    ProfileError
+        If a keyword is unknown.
+    """
+    check_keywords(site)
+    security = None
+    if site.tls:
+        files = {"tls_ca_file": "<ca>", "tls_worker_cert": "<certificate>", "tls_worker_key": "<key>"}
+        security = Security(require_encryption=True, **files)
+    job: Any = cluster_class(site.system).job_cls
+    protocol = "tls://" if site.tls else None
+    address = f"{protocol or 'tcp://'}<scheduler>"
+    made = job(
+        address, name="<job>", site=site, shape=site.shape(), security=security, protocol=protocol,
+        **job_keywords(site, job),
+    )
+    return str(made.job_script())
+
+
+def make_cluster(site: Site, security: Security | None = None) -> GroupCluster:
+    """Return a cluster with a scheduler and without jobs."""
+    port = None if site.dashboard_port is None else free_port([site.dashboard_port], LOOPBACK)
+    options: dict[str, Any] = {"dashboard": port is not None, "dashboard_address": f"{LOOPBACK}:{port or 0}"}
+    if site.ports is not None:
+        options["port"] = free_port(range(site.ports[0], site.ports[1] + 1))
+    keywords = _keywords(site)
+    keywords["scheduler_options"] = {**options, **keywords.get("scheduler_options", {})}
+    if site.kind == ALLOCATION:
+        return AllocationCluster(site=site, security=security, **keywords)
+    return cluster_class(site.system)(site=site, shape=site.shape(), security=security, **keywords)
+
+
+def check_keywords(site: Site) -> None:
+    """Check the names of a site's keywords against dask-jobqueue.
+
+    Raises
+    ------
+    ProfileError
+        If one is unknown.
+    """
+    own: Any = getattr(dask_jobqueue, SYSTEMS[site.system].cluster)
+    known = {
+        name
+        for cls in (own.job_cls, Job, JobQueueCluster)
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    for where, keywords in (("jobqueue", site.jobqueue), ("driver", site.driver)):
+        for name in keywords:
+            if name not in known:
+                told = f"unknown keyword {name!r} for dask-jobqueue's {own.__name__}{nearest(name, known)}"
+                raise ProfileError(f"{where}: {told}")
+
+
+def check_filled_in(site: Site) -> None:
+    """Check that a user has put own words in place of those in angle brackets.
+
+    Raises
+    ------
+    ProfileError
+        If there are some left.
+    """
+    for where, keywords in (("jobqueue", site.jobqueue), ("driver", site.driver)):
+        for name, value in keywords.items():
+            left = re.search(r"<[^<>]+>", str(value))
+            if left is not None:
+                told = f"copy the profile and fill it in: expected yours in place of {left.group()}"
+                raise ProfileError(f"{where}: {name}: {told}")
+
+
+def job_keywords(site: Site, job: Any) -> dict[str, Any]:
+    """Return a site's keywords for a class of jobs, without those for the whole cluster."""
+    accepted = {name for cls in job.__mro__ for name in inspect.signature(cls.__init__).parameters}
+    return {name: value for name, value in _keywords(site).items() if name in accepted}
+
+
+def _keywords(site: Site) -> dict[str, Any]:
+    return {"log_directory": str(site.directory / "jobs"), "job_name": "menndl", **site.jobqueue}
