@@ -212,14 +212,21 @@ def _class_rows(
         wrong &= values != ignore
     if wrong.any():
         raise label.wrong(_outside(values, wrong, start, names))
-    numbers = values.astype(np.int64)
     if task == "classification":
-        return numbers
-    kept = numbers != ignore
-    classes = len(names) or int(numbers[kept].max(initial=-1)) + 1
-    sample = np.broadcast_to(np.arange(len(numbers)).reshape(-1, *(1,) * (numbers.ndim - 1)), numbers.shape)
-    flat = sample[kept] * classes + numbers[kept]
-    return np.bincount(flat, minlength=len(numbers) * classes).reshape(len(numbers), classes).astype(np.int32)
+        return values.astype(np.int64)
+    return _pixels_of_classes(values, len(names), ignore)
+
+
+def _pixels_of_classes(values: NDArray[Any], classes: int, ignore: int | None) -> NDArray[np.int32]:
+    """Return how many pixels each sample has of each class; without names, of as many classes as occur."""
+    counted = []
+    for pixels in values:  # sample by sample: class numbers of a whole block would take eight times its memory
+        kept = pixels.reshape(-1) if ignore is None else pixels[pixels != ignore]
+        counted.append(np.bincount(kept.astype(np.int64), minlength=classes))
+    rows = np.zeros((len(counted), max(map(len, counted), default=classes)), dtype=np.int32)
+    for row, counts in zip(rows, counted, strict=True):
+        row[: len(counts)] = counts
+    return rows
 
 
 def _outside(values: NDArray[Any], wrong: NDArray[np.bool_], start: int, names: tuple[str, ...]) -> str:

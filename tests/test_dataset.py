@@ -227,6 +227,14 @@ def test_labels_and_images_of_different_length_are_told(tmp_path: Path) -> None:
     assert message == "dimension sample: expected one length in all variables, got 4 in image, 5 in label"
 
 
+def test_a_store_that_xarray_alone_cannot_read_is_told(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "data.zarr")
+    array = group.create_array("label", shape=(5,), dtype="i4", dimension_names=("sample",))
+    group.create_array("time", shape=(5,), dtype="i4", dimension_names=("sample",)).attrs["units"] = "days since never"
+    array[:] = 1
+    assert _message(tmp_path / "data.zarr").startswith("cannot be read as Zarr: ValueError: ")
+
+
 def test_a_url_is_opened_too() -> None:
     assert "cannot be read as Zarr" in _message("memory://nothing/there.zarr")
 

@@ -32,6 +32,23 @@ def test_sound_data_has_little_to_look_at(tmp_path: Path) -> None:
     assert "round" in text
 
 
+def test_data_without_flaws_is_told_so(tmp_path: Path) -> None:
+    data = stores.classification(samples=600)
+    blurred = np.random.default_rng(0).normal(0, 1, (600, 1, 1, 1))
+    data["image"] = (data.image + blurred).astype("float32")
+    found = _inspect(data, tmp_path)
+    assert found.advice == ()
+    assert found.text().endswith("nothing suspicious found")
+
+
+def test_one_class_in_the_training_split_leaves_nothing_to_fit(tmp_path: Path) -> None:
+    data = stores.with_split(stores.classification(), "train", "validation", "test")
+    found = _inspect(data, tmp_path)
+    assert {score.name: score.value for score in found.scores}["linear"] is None
+    assert "No sample of the train split has square, line: networks cannot learn it." in _said(found)
+    assert "unknown" in found.text()
+
+
 def test_the_numbers_are_those_of_all_samples(tmp_path: Path) -> None:
     data = stores.classification()
     data.image.values[3, 0, 0, 1] = np.nan

@@ -125,3 +125,9 @@ def test_the_constant_predictor_of_values_says_their_mean_and_errors_are_negativ
     assert constant_fitness(replace(values, metric=None, metric_mode="max"), [[1.0], [-1.0]]) == 0.0
     assert constant_fitness(replace(values, metric="my:metric"), [[1.0]]) is None
     assert to_fitness(values, 0.25) == -0.25
+
+
+def test_values_count_as_often_as_asked() -> None:
+    measure = Measure("mean_squared_error", outputs=2)
+    measure.update([[0.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [2.0, 2.0]], times=[3, 1])
+    assert measure.value() == pytest.approx((3 * 1 + 4) / 4)
