@@ -79,7 +79,8 @@ class Scale:
         step = max(step, 1.0) if self.whole else step
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
-        return [round(i * step, 12) for i in range(first, last + 1)]
+        decimals = max(0, 3 - math.floor(math.log10(step)))
+        return [round(i * step, decimals) for i in range(first, last + 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,14 +75,14 @@ class Choice:
         return self.values[rng.integers(len(self.values))]
 
     def contains(self, value: Any) -> bool:
-        """Tell whether the value is one of the choices."""
-        return value in self.values
+        """Tell whether the value is one of the choices; a truth value is no number."""
+        return any(value == v and _same_type(value, v) for v in self.values)
 
     def step(self, value: Any, rng: np.random.Generator) -> Any:
         """Return a neighbour where the values are ordered, else any other value."""
         if len(self.values) == 1:
             return self.values[0]
-        if value not in self.values:
+        if not self.contains(value):
             return self.nearest(value)
         here = self.values.index(value)
         if not self.ordered:
@@ -96,9 +96,9 @@ class Choice:
 
     def nearest(self, value: Any) -> Any:
         """Return the value itself, the nearest number, or the first choice."""
-        if value in self.values:
-            return value
-        if self.ordered and isinstance(value, (int, float)):
+        if self.contains(value):
+            return self.values[self.values.index(value)]  # 8 and 8.0 are equal, but are not written alike
+        if self.ordered and _is_number(value):
             return min(self.values, key=lambda v: abs(v - value))
         return self.values[0]
 

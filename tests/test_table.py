@@ -1,0 +1,111 @@
+"""The table of networks: aligned text, short numbers, the fittest first."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from menndl_dask.genome import Genome
+from menndl_dask.individual import Individual
+from menndl_dask.layer import Convolution
+from menndl_dask.result import Result
+from menndl_dask.table import (
+    Row,
+    best_rows,
+    cells,
+    duration,
+    fitness_text,
+    metric_title,
+    milliseconds,
+    quantity,
+    ranked,
+    size,
+    table,
+)
+from tests import stories
+
+ROWS = [
+    Row("network 7", 0.8731, {"parameters": 12_345.0, "flops_forward": 4.1e6, "latency_ms": 0.31}),
+    Row("a name that is longer than the others", -12.5, {"parameters": 7.0}, {"test_mean_iou": 0.5, "loss": 3.0}),
+    Row("U-Net, small", None, {"latency_ms": 1234.5}),
+]
+
+
+def _individual(number: int, kernels: int) -> Individual:
+    return Individual(number, Genome((Convolution(kernels),)))
+
+
+def test_columns_are_aligned() -> None:
+    lines = table(ROWS, "mean_iou").splitlines()
+    assert len(lines) == 4
+    assert lines[0].split() == ["network", "mean_iou", "parameters", "FLOPs", "latency", "test_mean_iou"]
+    for title in ("mean_iou", "parameters", "FLOPs", "latency", "test_mean_iou"):
+        end = lines[0].index(title) + len(title)
+        # numbers end where their heading ends, and a gap follows
+        assert all(line[end - 1] != " " and line[end : end + 2].strip() == "" for line in lines)
+    assert all(line == line.rstrip() for line in lines)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=6))
+def test_columns_are_aligned_for_any_values(values: list[float]) -> None:
+    rows = [Row(f"network {n}", v, {"parameters": abs(v)}) for n, v in enumerate(values)]
+    lines = table(rows, "r2").splitlines()
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_a_column_without_values_is_left_out_and_a_missing_value_is_a_dash() -> None:
+    head, body = cells([Row("a", 0.5), Row("b", None)])
+    assert head == ["network", "fitness"]
+    assert body == [["a", "0.5000"], ["b", "–"]]
+    assert table([Row("a", 0.5, {"latency_ms": math.nan})]).endswith("–")
+    assert table([]) == "network  fitness"
+
+
+def test_the_loss_is_not_in_the_table_but_the_test_split_is() -> None:
+    head, _ = cells(ROWS)
+    assert "loss" not in head
+    assert head[-1] == "test_mean_iou"
+
+
+def test_the_fittest_come_first_and_equal_networks_once() -> None:
+    told = [
+        (_individual(0, 8), Result(0.5)),
+        (_individual(1, 16), Result(0.9)),
+        (_individual(2, 8), Result(0.7)),
+        (_individual(3, 32), Result.failed("diverged")),
+        (_individual(4, 64), Result(0.7)),
+    ]
+    assert [individual.id for individual, _ in ranked(told)] == [1, 2, 4]
+    assert [row.name for row in best_rows(told, 2)] == ["network 1", "network 2"]
+    assert ranked([]) == []
+
+
+def test_the_best_of_a_search_are_sorted() -> None:
+    found = [result.fitness for _, result in ranked(stories.evaluations(30))]
+    assert len(found) == 10
+    assert found == sorted(found, key=lambda f: -(f or 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (quantity(0), "0"), (quantity(999), "999"), (quantity(1000), "1.00 k"), (quantity(-2_500_000), "-2.50 M"),
+        (quantity(3.2e12), "3.20 T"), (quantity(99_960), "100 k"), (size(0), "0 B"), (size(1536), "1.50 KiB"),
+        (size(5 * 2**30), "5.00 GiB"), (duration(0), "0.0 s"), (duration(59.96), "1 min"), (duration(3600), "1 h"),
+        (duration(3599.7), "1 h"), (duration(90_000), "1 d 1 h"), (duration(math.inf), "–"),
+        (milliseconds(12.345), "12.3 ms"), (fitness_text(math.nan), "–"), (metric_title("r2"), "R²"),
+        (metric_title("my_module:my_metric"), "my metric"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_for_people(text: str, expected: str) -> None:
+    assert text == expected
+
+
+@given(st.floats(1e-3, 1e15))
+def test_a_short_number_is_within_half_a_per_cent_of_the_true_one(value: float) -> None:
+    number, _, prefix = quantity(value).partition(" ")
+    scale = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[prefix]
+    assert float(number) * scale == pytest.approx(value, rel=0.006)
