@@ -22,7 +22,8 @@ FINALISTS = [e for e in made_up(12) if e[1].succeeded][:2]
 def compared(number: int, fitness: float | None, test: float = 0.5, factor: float = 4.0) -> Compared:
     """Return a network that was trained for comparison."""
     costs = {"parameters": 1000.0, "flops_forward": 2e6}
-    result = Result(fitness, costs=costs, metrics={"test_accuracy": test}) if fitness else Result.failed("diverged", "NaN")
+    metrics = {"test_accuracy": test}
+    result = Result(fitness, costs=costs, metrics=metrics) if fitness else Result.failed("diverged", "NaN")
     name = "ResNet, small" if number == STANDARD_ID else f"network {number}"
     return Compared(name, Individual(number, FINALISTS[0][0].genome), factor, result)
 

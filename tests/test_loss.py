@@ -78,7 +78,7 @@ def test_the_constant_prediction_minimises_the_weighted_loss() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("weighted_crosentropy", "expected weighted_crossentropy, a name of Keras or module:function, got 'weighted_cros"),
+        ("weighted_crosentropy", "expected weighted_crossentropy, a name of Keras or module:function, got 'weighted_"),
         ("tests.nowhere:loss", r"module 'tests\.nowhere' cannot be imported on the worker"),
         ("tests.own_functions:rising", "has no 'rising'; did you mean 'raising'"),
     ],

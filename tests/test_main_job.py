@@ -56,7 +56,8 @@ def environment() -> dict[str, str]:
 def started(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, "search", "data.zarr", *OPTIONS],
-        cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        cwd=folder, env=environment(), text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
