@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 from itertools import cycle
 
 import numpy as np
@@ -74,6 +75,7 @@ STANDARD = Row(
 )
 
 
+@cache
 def story(count: int = 60, *, failing: float = 0.25) -> Story:
     """Return a whole story of a search on images of atoms."""
     entries = evaluations(count, failing=failing)
