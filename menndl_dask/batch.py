@@ -192,7 +192,7 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
                 await self._replace(name, f"was refused: {job.refused}")
         numbers = {name: str(job.job_id) for name, job in self.workers.items() if job.job_id is not None}
         queued = None
-        if now - self._asked >= (_ASK_SOON_S if self.watch.doubts else _ASK_S):
+        if now - self._asked >= self._pause_s():
             self._asked = now
             queued = await self._queued()
         for name in self.watch.look(now, self.workers_of_jobs(), numbers, queued):
@@ -211,6 +211,10 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
             logger.warning("%s; another is asked for", told)
             self.worker_spec.update(self.new_worker_spec())
             await self._correct_state()
+
+    def _pause_s(self) -> float:
+        """Return for how long the batch system is left alone after it was asked."""
+        return _ASK_SOON_S if self.watch.doubts else _ASK_S
 
     async def _queued(self) -> set[str] | None:
         """Return the numbers of the user's jobs that wait or run; nothing if the batch system does not answer."""
