@@ -38,7 +38,7 @@ class Loop(Protocol):
         order
             Positions of training samples; the last batch may be smaller.
         deadline
-            When to stop early, in seconds since the epoch.
+            When to stop early, in seconds since 1970; the first step is taken in any case.
 
         Returns
         -------
@@ -109,6 +109,7 @@ class GraphLoop:
             order, deadline
         )
         self._forward: Callable[..., Any] = tf.function(self._look, autograph=False).get_concrete_function(views, truth)
+        self.run(np.zeros(0), 0.0)  # TensorFlow optimises a graph when it first runs: no part of a budget of seconds
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""
@@ -130,7 +131,8 @@ class GraphLoop:
         count = -(-tf.size(order) // self._batch_size)
 
         def goes_on(step: Any, last: Any, losses: Any) -> Any:
-            return (step < count) & tf.math.is_finite(last) & (tf.timestamp() < deadline)
+            is_time = (tf.timestamp() < deadline) | (step == 0)
+            return (step < count) & tf.math.is_finite(last) & is_time
 
         def take(step: Any, last: Any, losses: Any) -> Any:
             chosen = order[step * self._batch_size : (step + 1) * self._batch_size]

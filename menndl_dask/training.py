@@ -137,7 +137,7 @@ class _Evaluation:
         losses = self._loop.run(course.next_samples(order), started + course.seconds_left())
         course.advance(len(losses), time.time() - started)
         self._tell(costs={"flops_training": self._cost.flops_training * course.samples_seen})
-        if len(losses) and not math.isfinite(losses[-1]):
+        if not math.isfinite(losses[-1]):
             raise _Ended("diverged", f"the loss became {losses[-1]} in step {course.steps}")
         return losses
 
@@ -147,9 +147,13 @@ class _Evaluation:
         fitness = to_fitness(self._problem, value)
         if not (math.isfinite(loss) and math.isfinite(fitness)):
             raise _Ended("diverged", f"on the validation split the loss was {loss} and the fitness {fitness}")
-        point = {"epoch": course.epoch, "seconds": course.seconds, "val_loss": loss, "fitness": fitness}
-        if len(losses):
-            point["loss"] = float(np.mean(losses))
+        point = {
+            "epoch": course.epoch,
+            "seconds": course.seconds,
+            "loss": float(np.mean(losses)),
+            "val_loss": loss,
+            "fitness": fitness,
+        }
         self._tell(point=point, metrics={"loss": loss, self._problem.metric_name: value})
         return fitness
 

@@ -65,6 +65,7 @@ def test_a_loop_stops_at_once_when_the_loss_is_no_number(kind: Any) -> None:
 def test_a_loop_stops_at_its_deadline(kind: Any) -> None:
     loop, _ = _loop(kind, problem())
     assert len(loop.run(np.tile(np.arange(22), 5000), time.time() + 0.2)) < 10000
+    assert len(loop.run(np.arange(22), 0.0)) == 1
 
 
 def test_a_penalty_of_a_users_own_layer_is_part_of_the_loss() -> None:
