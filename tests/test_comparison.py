@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from menndl_dask import comparison
 from menndl_dask.individual import Individual
@@ -84,7 +84,8 @@ def measured(individual: Individual, of: Problem, limits: Limits, **given: Any) 
 
 @pytest.fixture(scope="module")
 def client() -> Any:
-    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as opened:
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0")
+    with cluster, Client(cluster) as opened:
         yield opened
 
 
