@@ -6,6 +6,7 @@ Whatever becomes of an evaluation, one result of it comes home. Only the genome 
 from __future__ import annotations
 
 import logging
+import os
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -143,22 +144,18 @@ class Flight:
         begun = {key for keys in self._processing().values() for key in keys}
         return self._forget([key for key in self._flying if key not in begun])
 
-    def give_up(self, *, restart: bool = False) -> list[Individual]:
-        """Give up the evaluations that workers have begun; return whose.
-
-        Parameters
-        ----------
-        restart
-            Restart those workers; else their threads run on to the end of the evaluation.
-        """
+    def give_up(self) -> list[Individual]:
+        """Give up the evaluations that workers have begun and end those workers' processes; return whose."""
         threads = self.threads()
-        # what a worker has no thread for has not begun: it runs elsewhere if the worker is restarted
+        # what a worker has no thread for has not begun: it runs elsewhere
         begun = {address: keys[: threads.get(address, 1)] for address, keys in self._processing().items()}
         held = {address: [key for key in keys if key in self._flying] for address, keys in begun.items()}
         given_up = self._forget([key for keys in held.values() for key in keys])
-        if restart and given_up:
+        if given_up:
             addresses = [address for address, keys in held.items() if keys]
-            self._client.restart_workers(addresses, timeout=_STATUS_S, raise_for_error=False)
+            # their nannies bring them back; Dask's own restart may end a worker for good
+            # (https://github.com/dask/distributed/issues/7312)
+            self._client.run(os._exit, 1, workers=addresses, on_error="ignore")
         return given_up
 
     def close(self) -> None:

@@ -287,7 +287,7 @@ class _Drive:
             self._last_arrival = now
         silence = now - self._last_arrival
         if silence > _PATIENCE * self._search.limits.seconds + _STALL_MARGIN_S:
-            given_up = self._flight.give_up(restart=True)
+            given_up = self._flight.give_up()
             told = f"no answer from its worker for {duration(silence)}"
             self._take([(individual, Result.failed("timed_out", told)) for individual in given_up], now)
             done = f"gave up {len(given_up)} evaluations and restarted their workers"
