@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 
 from menndl_dask import layer as genes
 from menndl_dask.domain import spread
@@ -114,7 +114,7 @@ def shapes(genome: Genome, input_shapes: Sequence[Shape]) -> list[Shape]:
     for i, (layer, sources) in enumerate(zip(genome.layers, genome.sources, strict=True)):
         try:
             before = joined_shape(layer, [_of(s, found, input_shapes) for s in sources])
-            found.append(output_shape(layer, before))
+            found.append(_shape_after(layer, before))
         except (InfeasibleError, ValueError) as error:
             raise InfeasibleError(f"layer {i} ({type(layer).__name__}): {error}") from error
     return found
@@ -401,6 +401,13 @@ def _of(source: int, found: Sequence[Shape], views: Sequence[Shape]) -> Shape:
     return found[source]
 
 
+# evolution costs hundreds of networks for each that is evaluated, and they share most of their layers
+@lru_cache(maxsize=65536)
+def _shape_after(layer: Layer, before: Shape) -> Shape:
+    return output_shape(layer, before)
+
+
+@lru_cache(maxsize=65536)
 def _layer_cost(layer: Layer, before: Shape, after: Shape, *, first: bool) -> LayerCost:
     weights, forward = parameter_count(layer, before), forward_flops(layer, before)
     if len(layer.inputs) > 1 and layer.join == "add":

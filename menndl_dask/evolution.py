@@ -7,7 +7,7 @@ and the history of asking and telling, so a run replayed from its journal propos
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import Protocol, overload
 
@@ -17,16 +17,17 @@ from menndl_dask.census import every_genome
 from menndl_dask.errors import MenndlError, UserError
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
+from menndl_dask.litter import Child, Litter, Operators
 from menndl_dask.objective import FITNESS, Objectives
-from menndl_dask.operators.crossover import crossovers
-from menndl_dask.operators.mutation import mutations
 from menndl_dask.operators.rates import Rates
-from menndl_dask.operators.selection import elitist, tournament
-from menndl_dask.population import Member, Population, Survival, dominates
+from menndl_dask.operators.selection import elitist
+from menndl_dask.population import Floats, Member, Population, Survival, dominates
 from menndl_dask.result import FAILURES, Result
+from menndl_dask.screening import Entry, Screening
 from menndl_dask.space import SearchSpace
 
-_TRIES = 60  # children bred in vain before a network is drawn at random
+_LITTERS = 5  # whose children compete for an evaluation
+_MENDED = 6  # promising children that are brought into the space, before the best of them is taken
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
 _COUNTABLE = 20_000  # size up to which a space is searched through for what is left
 
@@ -81,6 +82,10 @@ class Evolution:
         Who lives on.
     tournament_size
         Members that compete to become a parent.
+    screen
+        Breed many children and ask for the one that a surrogate finds most promising.
+    litter_size
+        Children bred for each `ask`; with screening those of the last few litters compete.
     """
 
     def __init__(
@@ -96,6 +101,8 @@ class Evolution:
         capacity: int | None = None,
         survival: Survival = elitist,
         tournament_size: int = 3,
+        screen: bool = True,
+        litter_size: int = 16,
     ) -> None:
         self.space = space
         self.seed = seed
@@ -105,11 +112,12 @@ class Evolution:
         self._workers = workers
         self._fixed_capacity = capacity
         self._random = random
-        self._tournament_size = tournament_size
+        self._tournament_size, self._litter_size = tournament_size, litter_size
         self._initial = list(initial)
-        self._crossovers, self._mutations = crossovers(space), mutations(space)
-        weights = {name: w for name, (_, w) in (*self._crossovers.items(), *self._mutations.items())}
-        self.rates = Rates(weights)
+        self._operators = Operators(space)
+        self.rates = Rates(self._operators.priors)
+        self.screening = Screening(space) if screen else None
+        self._litters: deque[Litter] = deque(maxlen=_LITTERS if screen else 1)
         self._keys: set[str] = set()
         self._pending: dict[int, Individual] = {}
         self._told: set[int] = set()
@@ -134,8 +142,9 @@ class Evolution:
             is not empty.
         """
         if n is None:
+            self._put_down_litter()
             individual = self._bred(np.random.default_rng([self.seed, self._next_id]))
-            self.recall(individual)
+            self._note_asked(individual)
             return individual
         asked: list[Individual] = []
         for _ in range(n):
@@ -152,6 +161,10 @@ class Evolution:
 
         Recalling and telling in the order of a journal puts the algorithm back exactly where it was.
         """
+        self._put_down_litter()
+        self._note_asked(individual)
+
+    def _note_asked(self, individual: Individual) -> None:
         self._keys.add(individual.genome.key)
         self._pending[individual.id] = individual
         self._next_id = max(self._next_id, individual.id + 1)
@@ -162,10 +175,12 @@ class Evolution:
         if individual.id in self._told:
             return
         if individual.id not in self._pending:
-            self.recall(individual)
+            self._note_asked(individual)
         del self._pending[individual.id]
         self._told.add(individual.id)
         values = self.objectives.values(result)
+        if self.screening is not None and result.failure != "worker_lost":
+            self.screening.tell(Entry(individual.genome, values, self.objectives.violation(result) == 0))
         if values is None:
             self.failures[result.failure or "no objective"] += 1
             self.rates.credit(individual.origin, 0.0)
@@ -227,28 +242,77 @@ class Evolution:
             return
         self._front = [m for m in self._front if not dominates(member.values, m.values)] + [member]
 
+    def _put_down_litter(self) -> None:
+        seed = (self.seed, self._next_id, 1)
+        weights = self.rates.weights()
+        members = self.population.members
+        self._litters.append(Litter(self._operators, members, weights, self._tournament_size, self._litter_size, seed))
+
     def _bred(self, rng: np.random.Generator) -> Individual:
+        """Return the next individual: of those given, at random, or bred."""
         while self._initial:
-            genome = self._initial.pop(0)
-            genome = self.space.repair(genome, rng)
+            genome = self.space.repair(self._initial.pop(0), rng)
             if genome.key not in self._keys:
                 return Individual(self._next_id, genome, (), "seeded")
-        if self._next_id >= self._random and len(self.population) >= 2:
-            for _ in range(_TRIES):
-                child, parents, origin = self._child(rng)
-                child = self.space.repair(child, rng)
-                if child.key not in self._keys:
-                    return Individual(self._next_id, child, parents, origin)
-        return Individual(self._next_id, self._fresh(rng), (), "random")
+        bred = None
+        if self._next_id >= self._random:
+            screened = self.screening is not None and self.screening.ready
+            bred = self._screened(rng) if screened else self._unscreened()
+        return bred or Individual(self._next_id, self._fresh(rng), (), "random")
 
-    def _child(self, rng: np.random.Generator) -> tuple[Genome, tuple[int, ...], str]:
-        origin = self.rates.draw(rng, 1)[0]
-        first = tournament(self.population, rng, self._tournament_size).individual
-        if origin in self._crossovers:
-            second = tournament(self.population, rng, self._tournament_size).individual
-            child = self._crossovers[origin][0](first.genome, second.genome, self.space, rng)
-            return child, (first.id, second.id), origin
-        return self._mutations[origin][0](first.genome, self.space, rng), (first.id,), origin
+    def _unscreened(self) -> Individual | None:
+        """Return the first child that was not asked for before."""
+        for child in self._litters[-1].children:
+            genome = child.mended(self.space)
+            if genome.key not in self._keys:
+                return self._individual(child, genome)
+        return None
+
+    def _screened(self, rng: np.random.Generator) -> Individual | None:
+        """Return the most promising child that was not asked for before.
+
+        Where the space has rules, mending costs more than breeding: all children are compared as they were bred, and
+        only those that come out first are mended and compared again.
+        """
+        assert self.screening is not None
+        children = [child for litter in self._litters for child in litter.children]
+        if not children:
+            return None
+        factors = rng.exponential(size=len(children))
+        pending = self._pending_points()
+        promise = self.screening.promise(np.stack([self._point(c) for c in children]), factors, pending)
+        best, highest, tries = None, -np.inf, 0
+        while tries < _MENDED:
+            first = int(np.argmax(promise))
+            if promise[first] <= highest:
+                break
+            genome = children[first].mended(self.space)
+            if genome.key not in self._keys:
+                tries += 1
+                point = self.screening.point(genome)
+                again = self.screening.promise(point[None], factors[first : first + 1], pending)[0]
+                if again > highest:
+                    best, highest = self._individual(children[first], genome), float(again)
+            promise[first] = -np.inf
+        return best
+
+    def _individual(self, child: Child, genome: Genome) -> Individual:
+        return Individual(self._next_id, genome, tuple(parent.id for parent in child.parents), child.origin)
+
+    def _point(self, child: Child) -> Floats:
+        assert self.screening is not None
+        if child.point is None:
+            if self.space.rules is None:
+                child.point = self.screening.point(child.mended(self.space))
+            else:
+                like = self.screening.point(child.parents[0].genome)
+                child.point = self.screening.describe(child.bred, like)
+        return child.point
+
+    def _pending_points(self) -> Floats | None:
+        assert self.screening is not None
+        points = [self.screening.point(individual.genome) for individual in self._pending.values()]
+        return np.stack(points) if points else None
 
     def _fresh(self, rng: np.random.Generator) -> Genome:
         """Return a random network that was not asked for before."""

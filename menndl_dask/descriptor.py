@@ -1,0 +1,230 @@
+"""Descriptors: a genome of any length as a vector, so that similar networks are near each other. Pure.
+
+The squared distance of two descriptors is a sum over *groups* of columns, each of which compares the genomes in one
+respect: a field of a fixed gene; which kinds of genes there are, with which values, in which part of the network, what
+follows what; length, depth and cost. The surrogate learns what each respect counts. Any gene kind works, a user's too:
+the fields' domains say how far values are apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.cost import cost_of
+from menndl_dask.domain import Choice, Domain, PerAxis, spread
+from menndl_dask.errors import InfeasibleError
+from menndl_dask.gene import Gene
+from menndl_dask.genome import Genome, Layer
+from menndl_dask.image import ImageRules
+from menndl_dask.space import SearchSpace
+
+Floats = NDArray[np.float64]
+_LEVELS = 6  # steps by which a number is told from another
+_PARTS = 4  # of the variable part, from its front to its end
+_RESPECTS = 24  # groups at most for the fixed genes; fields are put together if there are more
+_REMEMBERED = 10_000  # genes whose values are kept, for a while
+_PROJECTED = 24  # columns that a gene's values are projected to where they are compared part by part
+
+
+class Descriptor:
+    """Turns genomes of a space into vectors.
+
+    Parameters
+    ----------
+    space
+        The space that the genomes are from.
+
+    >>> from dataclasses import dataclass
+    >>> from menndl_dask.domain import choice
+    >>> @dataclass(frozen=True, slots=True)
+    ... class Edge(Gene):
+    ...     operation: str = choice("none", "skip", "conv3")
+    >>> describe = Descriptor(SearchSpace.slots([Edge] * 2))
+    >>> first, second = describe(Genome((Edge("none"), Edge("skip")))), describe(Genome((Edge("none"), Edge("conv3"))))
+    >>> describe.groups, round(float(((first - second) ** 2).sum()), 6)
+    (('0.operation', '1.operation', 'all Edge'), 1.5)
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._domains = {kind: tuple(space.domains(kind).items()) for kind in (*space.fixed, *space.kinds)}
+        self._genes: dict[Gene, Floats] = {}
+        self._parts: list[Callable[[Genome], Sequence[Floats]]] = [self._front] if space.fixed else []
+        names = self._front_names()
+        if space.kinds:
+            names += ["kinds", "values", "kinds by part", "values by part", "links", "shape"]
+            self._places, self._width = self._layout()
+            rng = np.random.default_rng(0)  # of the projection: the same in every process
+            self._projection = rng.standard_normal((self._width, _PROJECTED)) / math.sqrt(_PROJECTED)
+            self._row_width = self._width + len(space.kinds) + _PROJECTED
+            self._rows: dict[Gene, Floats] = {}
+            self._parts.append(self._body)
+        self._costed = isinstance(space.rules, ImageRules)
+        if self._costed:
+            names += ["parameters", "flops", "memory"]
+        self.groups = tuple(names)
+        self.columns: NDArray[np.int64] | None = None
+
+    def __call__(self, genome: Genome, like: Floats | None = None) -> Floats:
+        """Return the descriptor of a genome.
+
+        Parameters
+        ----------
+        genome
+            A genome of the space, or one that will be brought into it.
+        like
+            Descriptor of a genome that costs about the same, such as a parent; spares to compute the cost.
+        """
+        vectors = [vector for part in self._parts for vector in part(genome)]
+        if self._costed:
+            vectors += self._costs(genome) if like is None else [like[-3:-2], like[-2:-1], like[-1:]]
+        if self.columns is None:
+            self.columns = np.repeat(np.arange(len(vectors)), [len(v) for v in vectors])
+        return np.concatenate(vectors)
+
+    def _front_names(self) -> list[str]:
+        fixed = self._space.fixed
+        fields = [f"{i}.{name}" for i, kind in enumerate(fixed) for name, _ in self._domains[kind]]
+        self._by_field = len(fields) <= _RESPECTS
+        names = fields if self._by_field else [str(i) for i in range(len(fixed))][:_RESPECTS]
+        self._repeated = [kind for kind in dict.fromkeys(fixed) if fixed.count(kind) > 1]
+        return names + [f"all {kind.__name__}" for kind in self._repeated]
+
+    def _front(self, genome: Genome) -> list[Floats]:
+        front = genome.genes[: len(self._space.fixed)]
+        if self._by_field:
+            found = [_embedded(d, getattr(g, name)) for g in front for name, d in self._domains[type(g)]]
+        else:
+            found = [self._vector(gene) for gene in front[: _RESPECTS - 1]]
+            if len(front) >= _RESPECTS:
+                found.append(np.concatenate([self._vector(gene) for gene in front[_RESPECTS - 1 :]]))
+        for kind in self._repeated:
+            same = [self._vector(gene) for gene in front if type(gene) is kind]
+            found.append(np.sum(same, axis=0) / math.sqrt(len(same)))
+        return found
+
+    def _layout(self) -> tuple[dict[type[Gene], tuple[int, slice]], int]:
+        """Return each kind's number and columns among the values of all kinds, and how many columns there are."""
+        places, start = {}, 0
+        for number, kind in enumerate(self._space.kinds):
+            width = sum(_size(domain) for _, domain in self._domains[kind])
+            places[kind] = (number, slice(start, start + width))
+            start += width
+        return places, max(1, start)
+
+    def _body(self, genome: Genome) -> list[Floats]:
+        genes = genome.genes[len(self._space.fixed) :]
+        rows = np.stack([self._row(gene) for gene in genes]) if genes else np.zeros((0, self._row_width))
+        parts = _shares(len(genes)) @ rows[:, self._width :]
+        parts[:, len(self._space.kinds) :] *= 2.0 / math.sqrt(max(1, len(genes)))
+        kinds = rows[:, self._width : self._width + len(self._space.kinds)].sum(0)
+        return [
+            kinds / 2.0,
+            rows[:, : self._width].sum(0) / 2.0,
+            parts[:, : len(self._space.kinds)].ravel(),
+            parts[:, len(self._space.kinds) :].ravel(),
+            self._links(genes) / 2.0,
+            self._shape(genes),
+        ]
+
+    def _row(self, gene: Gene) -> Floats:
+        """Return a gene's values among those of all kinds, its kind, and its values projected."""
+        found = self._rows.get(gene)
+        if found is None:
+            number, columns = self._places[type(gene)]
+            found = np.zeros(self._row_width)
+            found[columns] = self._vector(gene)
+            found[self._width + number] = 1.0
+            found[self._width + len(self._places) :] = found[: self._width] @ self._projection
+            if len(self._rows) > _REMEMBERED:
+                self._rows.clear()
+            self._rows[gene] = found
+        return found
+
+    def _links(self, genes: Sequence[Gene]) -> Floats:
+        """Count which kind reads which; what lies outside is a kind of its own."""
+        size = len(self._space.kinds) + 1
+        found = np.zeros((size, size))
+        numbers = [self._places[type(gene)][0] + 1 for gene in genes]
+        for i, gene in enumerate(genes):
+            for offset in gene.inputs if isinstance(gene, Layer) else (1,):
+                found[numbers[i], numbers[i - offset] if offset <= i else 0] += 1.0
+        if numbers:
+            found[0, numbers[-1]] += 1.0
+        return found.ravel()
+
+    def _shape(self, genes: Sequence[Gene]) -> Floats:
+        depths: list[int] = []
+        joined = added = reach = 0
+        for i, gene in enumerate(genes):
+            offsets = gene.inputs if isinstance(gene, Layer) else (1,)
+            depths.append(1 + max((depths[i - o] for o in offsets if o <= i), default=0))
+            if isinstance(gene, Layer) and len(offsets) > 1:
+                joined, added = joined + 1, added + (gene.join == "add")
+                reach = max(reach, *offsets)
+        longest = max(1, self._space.maximum)
+        sizes = (3.0 * len(genes) / longest, 3.0 * max(depths, default=0) / longest)
+        return np.array([*sizes, joined / 2, added / 2, reach / 6])
+
+    def _costs(self, genome: Genome) -> list[Floats]:
+        rules = self._space.rules
+        assert isinstance(rules, ImageRules)
+        try:
+            cost = cost_of(genome, rules.problem)
+        except InfeasibleError:  # bred, not mended yet
+            return [np.zeros(1)] * 3
+        memory = cost.memory_bytes(rules.problem.budget.batch_size)
+        return [np.array([math.log10(1.0 + value)]) for value in (cost.parameters, cost.flops_forward, memory)]
+
+    def _vector(self, gene: Gene) -> Floats:
+        """Return the values of a gene, field by field."""
+        found = self._genes.get(gene)
+        if found is None:
+            fields = [_embedded(domain, getattr(gene, name)) for name, domain in self._domains[type(gene)]]
+            found = np.concatenate(fields) if fields else np.zeros(0)
+            if len(self._genes) > _REMEMBERED:
+                self._genes.clear()
+            self._genes[gene] = found
+        return found
+
+
+@lru_cache(maxsize=256)
+def _shares(length: int) -> Floats:
+    """Return how much each gene belongs to each part: each lies between two of them, by its place."""
+    if length == 0:
+        return np.zeros((_PARTS, 0))
+    places = np.linspace(0.0, _PARTS - 1.0, length) if length > 1 else np.array([(_PARTS - 1) / 2])
+    return np.maximum(0.0, 1.0 - np.abs(places[None, :] - np.arange(_PARTS)[:, None]))
+
+
+def _size(domain: Domain) -> int:
+    return len(_embedded(domain, domain.nearest(0)))
+
+
+def _embedded(domain: Domain, value: Any) -> Floats:
+    """Return a value as a vector; the squared distance of two is their distance in the domain, 0 to 1."""
+    return _kept(cast(Hashable, domain), value)
+
+
+@lru_cache(maxsize=65536)
+def _kept(known: Hashable, value: Any) -> Floats:
+    domain = cast(Domain, known)
+    if isinstance(domain, PerAxis):
+        axes = [_embedded(domain.inner, v) for v in spread(domain.nearest(value), domain.rank)]
+        return np.concatenate(axes) / math.sqrt(domain.rank)
+    value = domain.nearest(value)
+    if isinstance(domain, Choice) and not (domain.ordered and len(domain.values) > 2):
+        return np.array([v == value for v in domain.values], dtype=float) / math.sqrt(2.0)
+    if isinstance(domain, Choice):
+        place = domain.values.index(value)
+        steps = (np.arange(len(domain.values) - 1) < place).astype(float)
+        return steps / math.sqrt(len(domain.values) - 1)
+    share = domain.distance(domain.nearest(-1e300), value)
+    levels: Floats = np.clip(_LEVELS * share - np.arange(_LEVELS), 0.0, 1.0) / math.sqrt(_LEVELS)
+    return levels

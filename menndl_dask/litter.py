@@ -1,0 +1,142 @@
+"""Litters: children bred together, from the population as it was at one moment. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.genome import Genome
+from menndl_dask.individual import Individual
+from menndl_dask.operators.crossover import Crossover, crossovers
+from menndl_dask.operators.mutation import Mutation, mutations
+from menndl_dask.population import Member, standing
+from menndl_dask.space import SearchSpace
+
+_MUTATED = 0.5  # share of the crossed children that are mutated too
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A network that may be evaluated one day.
+
+    Parameters
+    ----------
+    bred
+        As the operators left it; it may break the space's rules.
+    parents
+        Its parents.
+    origin
+        Name of the operator that made it.
+    seed
+        Of its mending, so that it is mended to the same network whenever that is done.
+    """
+
+    bred: Genome
+    parents: tuple[Individual, ...]
+    origin: str
+    seed: tuple[int, ...] = ()
+    point: NDArray[np.float64] | None = None  # descriptor of what was bred, once somebody needed it
+    _mended: Genome | None = None
+
+    def mended(self, space: SearchSpace) -> Genome:
+        """Return the genome brought into the space."""
+        if self._mended is None:
+            self._mended = space.repair(self.bred, np.random.default_rng(self.seed))
+        return self._mended
+
+
+class Operators:
+    """The crossovers and mutations that make sense in a space, and their weights before anything is known."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        crossed, mutated = crossovers(space), mutations(space)
+        self.crossovers: dict[str, Crossover] = {name: operator for name, (operator, _) in crossed.items()}
+        self.mutations: dict[str, Mutation] = {name: operator for name, (operator, _) in mutated.items()}
+        self.priors = {name: weight for name, (_, weight) in (*crossed.items(), *mutated.items())}
+
+    def breed(
+        self, members: Sequence[Member], weights: Mapping[str, float], size: int, number: int, rng: np.random.Generator
+    ) -> list[Child]:
+        """Breed children of winners of tournaments.
+
+        Parameters
+        ----------
+        members
+            Who may become a parent.
+        weights
+            How often each operator is used; they sum to 1.
+        size
+            Members in a tournament.
+        number
+            How many children.
+        """
+        order = np.argsort(standing(members))
+        winners = order[rng.integers(len(members), size=(number, 2, size)).min(2)]
+        names = list(weights)
+        shares = np.fromiter(weights.values(), float)
+        drawn = rng.choice(len(names), size=number, p=shares)
+        of_mutations = shares * [name in self.mutations for name in names]
+        further = rng.choice(len(names), size=number, p=of_mutations / of_mutations.sum())
+        mutated = rng.random(number) < _MUTATED
+        children = []
+        for i in range(number):
+            first, second = (members[w].individual for w in winners[i])
+            name = names[drawn[i]]
+            if name in self.mutations:
+                child = self.mutations[name](first.genome, self._space, rng)
+                children.append(Child(child, (first,), name))
+                continue
+            child = self.crossovers[name](first.genome, second.genome, self._space, rng)
+            if mutated[i]:
+                child = self.mutations[names[further[i]]](child, self._space, rng)
+            children.append(Child(child, (first, second), name))
+        return children
+
+
+class Litter:
+    """Children that are bred when somebody looks at them, from what was known when the litter was put down.
+
+    A replayed journal puts litters down as the run did, and breeds only those that are looked at.
+
+    Parameters
+    ----------
+    operators
+        How children are bred.
+    members, weights
+        The population and the operators' weights at this moment.
+    size, number
+        Members in a tournament, and children.
+    seed
+        Of all that is random in it.
+    """
+
+    def __init__(
+        self,
+        operators: Operators,
+        members: Sequence[Member],
+        weights: Mapping[str, float],
+        size: int,
+        number: int,
+        seed: Sequence[int],
+    ) -> None:
+        self._operators, self._members, self._weights = operators, tuple(members), weights
+        self._size, self._number, self._seed = size, number, tuple(seed)
+        self._children: list[Child] | None = None
+
+    @property
+    def children(self) -> list[Child]:
+        """The children; none if there were not two to breed them."""
+        if self._children is None:
+            rng = np.random.default_rng(self._seed)
+            fit = len(self._members) >= 2
+            self._children = (
+                self._operators.breed(self._members, self._weights, self._size, self._number, rng) if fit else []
+            )
+            for number, child in enumerate(self._children):
+                child.seed = (*self._seed, number)
+            self._members = ()
+        return self._children

@@ -1,0 +1,200 @@
+"""Screening: which of many children is worth an evaluation. Pure.
+
+MENNDL filtered its proposals with a support-vector machine (Johnston et al. 2017, doi:10.1145/3146347.3146352); here a
+Gaussian process predicts fitness and viability with their uncertainty, from a bounded choice of all results so far.
+What it predicts depends only on the results and their order, and it is fitted when somebody asks, so that a replayed
+journal costs nothing and predicts the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from menndl_dask.descriptor import Descriptor
+from menndl_dask.genome import Genome
+from menndl_dask.space import SearchSpace
+from menndl_dask.surrogate import Kernel, Posterior, learn_kernel, scores
+
+Floats = NDArray[np.float64]
+_POINTS = 360  # results that the surrogate is fitted to
+_FAILURES = 120  # failures among those that it learns viability from
+_LEARNT = 150  # results that the kernel is learnt from
+_REMEMBERED = 4000  # descriptors that are kept
+_ENOUGH = 8  # successes without which nothing is predicted
+_LOW = -2.0  # what a failure is worth, beside scores of about ±2
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An evaluated network.
+
+    Parameters
+    ----------
+    genome
+        The network.
+    values
+        One number for each objective, larger is better; nothing for a failure.
+    kept
+        Whether all hard constraints were kept.
+    """
+
+    genome: Genome
+    values: tuple[float, ...] | None
+    kept: bool = True
+
+
+class Archive:
+    """A bounded choice of all results: the best, the latest, and of the others evenly from good to bad."""
+
+    def __init__(self, limit: int = 3 * _POINTS) -> None:
+        self._limit = limit
+        self.entries: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        """Take a result, and thin the others out when there are too many."""
+        self.entries.append(entry)
+        if len(self.entries) > self._limit:
+            older, latest = self.entries[:-_FAILURES], self.entries[-_FAILURES:]
+            succeeded = [e for e in older if e.values is not None]
+            failed = [e for e in older if e.values is None]
+            room = self._limit // 2 - _FAILURES
+            kept = {id(e) for e in (*chosen(succeeded, room), *failed[-_FAILURES:], *latest)}
+            self.entries = [e for e in self.entries if id(e) in kept]
+
+
+def chosen(entries: Sequence[Entry], number: int) -> list[Entry]:
+    """Return so many successes: half of them the best, the others evenly from the rest, in the order given."""
+    if len(entries) <= number:
+        return list(entries)
+    fitness = np.array([e.values[0] for e in entries if e.values is not None])
+    order = np.argsort(-fitness, kind="stable")
+    best = order[: number // 2]
+    rest = order[number // 2 :]
+    evenly = rest[np.linspace(0, len(rest) - 1, number - len(best)).astype(int)]
+    return [entries[i] for i in sorted((*best.tolist(), *evenly.tolist()))]
+
+
+class Screening:
+    """Predicts how much children promise, from the results told so far.
+
+    Parameters
+    ----------
+    space
+        Where the genomes are from.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.describe = Descriptor(space)
+        self._archive = Archive()
+        self._points: dict[str, Floats] = {}
+        self._told = self._successes = 0
+        self._next_fit = self._next_kernel = 0
+        self._kernel_of: list[Entry] | None = None  # what the kernel is to be learnt from, when somebody asks
+        self._fit_of: list[Entry] | None = None
+        self._kernel: Kernel | None = None
+        self._fitness: Posterior | None = None
+        self._viability: Posterior | None = None
+        self.levels: list[Floats] = []  # each objective's values, in order, that scores are read from
+
+    @property
+    def ready(self) -> bool:
+        """Whether enough is known for predictions."""
+        return self._successes >= _ENOUGH
+
+    def tell(self, entry: Entry) -> None:
+        """Take a result. Nothing is computed yet: only what to fit to is put down."""
+        self._archive.add(entry)
+        self._told += 1
+        self._successes += entry.values is not None
+        if not self.ready:
+            return
+        if self._told >= self._next_kernel:
+            self._kernel_of = list(self._archive.entries)
+            self._next_kernel = self._told + min(max(5, self._told // 4), 250)
+        if self._told >= self._next_fit:
+            self._fit_of = list(self._archive.entries)
+            self._next_fit = self._told + min(max(1, self._told // 40), 16)
+
+    def point(self, genome: Genome) -> Floats:
+        """Return the descriptor of a genome, which is kept for a while."""
+        found = self._points.get(genome.key)
+        if found is None:
+            found = self.describe(genome)
+            if len(self._points) > _REMEMBERED:
+                self._points = dict(list(self._points.items())[_REMEMBERED // 2 :])
+            self._points[genome.key] = found
+        return found
+
+    def promise(self, points: Floats, factors: Floats, pending: Floats | None = None) -> Floats:
+        """Return how much each child promises: the upper confidence bound of its fitness, if it is viable.
+
+        Parameters
+        ----------
+        points
+            Descriptors of the children, one a row.
+        factors
+            How many standard deviations count for each child. Drawn at random, they keep children diverse that are
+            chosen one after the other without a result in between.
+        pending
+            Descriptors of what is being evaluated.
+        """
+        with _single_threaded():
+            self._fit()
+            return self._promise(points, factors, pending)
+
+    def _promise(self, points: Floats, factors: Floats, pending: Floats | None) -> Floats:
+        assert self._fitness is not None
+        mean, deviation = self._fitness.predict(points, pending)
+        promise = mean[:, 0] + factors * deviation
+        if self._viability is not None:
+            chance = np.clip(self._viability.mean(points)[:, 0] + 1.0, 0.0, 1.0)
+            promise = chance * promise + (1.0 - chance) * _LOW
+        return promise
+
+    def _fit(self) -> None:
+        if self._kernel_of is not None:
+            entries = chosen([e for e in self._kernel_of if e.values is not None], _LEARNT)
+            self._kernel = learn_kernel(self._stacked(entries), _scored(entries)[:, 0], self._columns())
+            self._kernel_of = None
+        if self._fit_of is None:
+            return
+        assert self._kernel is not None
+        succeeded = chosen([e for e in self._fit_of if e.values is not None], _POINTS)
+        failed = [e for e in self._fit_of if e.values is None][-_FAILURES:]
+        self._fitness = Posterior(self._kernel, self._stacked(succeeded), _scored(succeeded))
+        self._viability = None
+        if failed:
+            both = [*chosen(succeeded, _POINTS - len(failed)), *failed]
+            viable = np.array([[0.0 if e.values is not None else -1.0] for e in both])
+            self._viability = Posterior(self._kernel, self._stacked(both), viable)
+        self._fit_of = None
+
+    def _stacked(self, entries: Sequence[Entry]) -> Floats:
+        return np.stack([self.point(entry.genome) for entry in entries])
+
+    def _columns(self) -> NDArray[np.int64]:
+        assert self.describe.columns is not None
+        return self.describe.columns
+
+
+def _scored(entries: Sequence[Entry]) -> Floats:
+    values = np.array([e.values for e in entries])
+    return np.stack([scores(column) for column in values.T], axis=1)
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _single_threaded() -> AbstractContextManager[object]:
+    # matrices are small, and the other cores train networks: threads that wait for each other there cost a
+    # hundred times what they save
+    return _controller().limit(limits=1)  # type: ignore[no-any-return]

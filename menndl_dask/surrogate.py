@@ -1,0 +1,162 @@
+"""The surrogate: a Gaussian process that predicts how good a network will be, and how sure that is. Pure.
+
+It stands in for an evaluation when many children are compared and one is to be evaluated. Two networks are expected to
+be as good as each other the nearer their descriptors are; how much each respect (group of columns) counts is learnt
+from the results by the marginal likelihood.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, solve_triangular
+from scipy.optimize import minimize
+
+Floats = NDArray[np.float64]
+_STEPS = 12  # of the search for the weights
+_SPREAD = 1.0  # how far a weight may lie from what is usual, as the standard deviation of its logarithm
+_TINY = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """How alike two networks are: ``share · exp(-Σ weight · squared distance)``.
+
+    Parameters
+    ----------
+    scale
+        For each column the root of its group's weight.
+    share
+        Variance that the kernel explains.
+    noise
+        Variance that it does not: of training, and of what descriptors do not tell.
+    """
+
+    scale: Floats
+    share: float = 1.0
+    noise: float = 0.05
+
+    def between(self, first: Floats, second: Floats) -> Floats:
+        """Return the covariance of each row of the first with each of the second."""
+        a, b = first * self.scale, second * self.scale
+        squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * (a @ b.T)
+        found: Floats = self.share * np.exp(-np.maximum(squared, 0.0))
+        return found
+
+
+def learn_kernel(points: Floats, values: Floats, columns: NDArray[np.int64]) -> Kernel:
+    """Return the kernel under which values are most likely, with a preference for usual weights.
+
+    Parameters
+    ----------
+    points
+        Descriptors, one a row.
+    values
+        What is to be explained, about standardised.
+    columns
+        The group of each column.
+    """
+    groups = int(columns.max()) + 1
+    distances = np.stack([_squared(points[:, columns == g]) for g in range(groups)])
+    usual = distances.mean((1, 2))
+    alive = np.flatnonzero(usual > _TINY)  # what never differs cannot be learnt
+    start = np.log(2.0 / (len(alive) * usual[alive])) if len(alive) else np.zeros(0)
+    start = np.concatenate([start, np.log([1.0, 0.1])])
+    given = (distances[alive], values, start)
+    found = minimize(_surprise, start, given, "L-BFGS-B", jac=True, options={"maxiter": _STEPS}).x
+    weights = np.zeros(groups)
+    weights[alive] = np.exp(found[:-2])
+    return Kernel(np.sqrt(weights)[columns], float(np.exp(found[-2])), float(np.exp(found[-1])))
+
+
+def _surprise(
+    logarithms: Floats, distances: Floats, values: Floats, usual: Floats
+) -> tuple[float, Floats]:
+    """Return the negative logarithm of the likelihood and of the preference, and its gradient."""
+    bounded = np.clip(logarithms, usual - 5.0, usual + 5.0)
+    weights, share, noise = np.exp(bounded[:-2]), math.exp(bounded[-2]), math.exp(bounded[-1])
+    like = share * np.exp(-np.tensordot(weights, distances, 1))
+    covariance = like + (noise + _TINY) * np.eye(len(values))
+    lower = np.linalg.cholesky(covariance)
+    inverse = cho_solve((lower, True), np.eye(len(values)))
+    solved = inverse @ values
+    off = (logarithms - usual) / np.concatenate([np.full(len(weights), _SPREAD), [1.0, 1.5]])
+    surprise = 0.5 * float(values @ solved) + float(np.log(np.diag(lower)).sum()) + 0.5 * float(off @ off)
+    slope = 0.5 * (inverse - np.outer(solved, solved))
+    weighed = slope * like
+    gradient = np.concatenate(
+        [-weights * np.tensordot(distances, weighed, 2), [weighed.sum(), noise * float(np.trace(slope))]]
+    )
+    return surprise, gradient + off / np.concatenate([np.full(len(weights), _SPREAD), [1.0, 1.5]])
+
+
+class Posterior:
+    """What the results say about networks that were not evaluated.
+
+    Parameters
+    ----------
+    kernel
+        How alike networks are.
+    points
+        Descriptors of evaluated networks, one a row.
+    values
+        Their values; several columns are predicted independently with one kernel.
+    """
+
+    def __init__(self, kernel: Kernel, points: Floats, values: Floats) -> None:
+        self._kernel, self._points = kernel, points
+        covariance = kernel.between(points, points) + (kernel.noise + _TINY) * np.eye(len(points))
+        self._lower = np.linalg.cholesky(covariance)
+        self._solved = cho_solve((self._lower, True), values)
+
+    def mean(self, points: Floats) -> Floats:
+        """Return the expected value of each network."""
+        found: Floats = self._kernel.between(points, self._points) @ self._solved
+        return found
+
+    def predict(self, points: Floats, pending: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return the expected value of each network and its standard deviation.
+
+        Parameters
+        ----------
+        points
+            Descriptors, one a row.
+        pending
+            Descriptors of networks that are being evaluated: near them less is left to be learnt.
+        """
+        near = self._kernel.between(points, self._points)
+        explained = solve_triangular(self._lower, near.T, lower=True)
+        variance = self._kernel.share - (explained**2).sum(0)
+        if pending is not None and len(pending):
+            variance -= self._taken(points, explained, pending)
+        return near @ self._solved, np.sqrt(np.maximum(variance, 1e-6))
+
+    def _taken(self, points: Floats, explained: Floats, pending: Floats) -> Floats:
+        """Return by how much the results to come will lower the variance."""
+        known = solve_triangular(self._lower, self._kernel.between(self._points, pending), lower=True)
+        among = self._kernel.between(pending, pending) - known.T @ known
+        lower = np.linalg.cholesky(among + (self._kernel.noise + 1e-6) * np.eye(len(pending)))
+        shared = self._kernel.between(pending, points) - known.T @ explained
+        return (solve_triangular(lower, shared, lower=True) ** 2).sum(0)  # type: ignore[no-any-return]
+
+
+def scores(values: Sequence[float] | Floats) -> Floats:
+    """Return the values by rank only, logistically spread: outliers count no more than others, the top is told apart.
+
+    >>> scores([3.0, 900.0, 1.0]).round(2).tolist()
+    [0.0, 0.89, -0.89]
+    """
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    share = (ranks + 0.5) / len(ranks)
+    found: Floats = 0.55 * np.log(share / (1.0 - share))
+    return found
+
+
+def _squared(points: Floats) -> Floats:
+    norms = (points * points).sum(1)
+    found: Floats = np.maximum(norms[:, None] + norms[None, :] - 2.0 * (points @ points.T), 0.0)
+    return found
