@@ -1,7 +1,8 @@
 """The evaluation of an individual: its network trained within a budget and measured. Runs on a worker, without Keras.
 
 Each process that evaluates keeps one trainer, a child process, which is started when it is first needed and again
-whenever it has died. Evaluations in several threads of one process wait for each other.
+whenever it has died. A worker that has several GPUs keeps one for each. Evaluations in more threads of one process wait
+for each other.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from queue import LifoQueue
 
 from menndl_dask.child import Child, last_line
 from menndl_dask.cost import cost_of
+from menndl_dask.device import VARIABLES
 from menndl_dask.errors import InfeasibleError, MenndlError, TrainerError
 from menndl_dask.individual import Individual
+from menndl_dask.launcher import DEVICES
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.scratch import Scratch
@@ -36,6 +41,7 @@ _GRACE_S = 10.0  # beyond its time limit, after which the trainer itself must be
 _SEEDS = 2**31
 _PRIME = 1_000_003
 _MODULE = "menndl_dask.trainer"
+_STAGING = threading.Lock()  # what one thread stages the others need not
 _KINDS: dict[type | None, str] = {TimeoutError: "timed_out", EOFError: "killed"}
 
 
@@ -81,9 +87,12 @@ def evaluate(
     seed = (problem.seed * _PRIME + individual.id) % _SEEDS if seed is None else seed
     try:
         cost_of(individual.genome, problem)  # what cannot be built costs no training
-        home = _home_of(os.getpid())
-        with home.lock:
+        homes = _homes_of(os.getpid())
+        home = homes.get()
+        try:
             result = home.evaluate(_task(individual, problem, limits, seed, save, save_above, test), problem, scratch)
+        finally:
+            homes.put(home)
     except InfeasibleError as error:
         result = Result.failed("infeasible", str(error), seed=seed)
     except TrainerError as error:
@@ -96,21 +105,30 @@ def evaluate(
 
 
 def close() -> None:
-    """End this process's trainer and give up its scratch space; the next evaluation starts anew.
+    """End this process's trainers and give up their scratch space; the next evaluation starts anew.
 
     It happens by itself when the process ends.
     """
-    home = _home_of(os.getpid())
-    with home.lock:
+    homes = _homes_of(os.getpid())
+    for home in [homes.get() for _ in range(homes.maxsize)]:
         home.close()
+        homes.put(home)
 
 
 class _Home:
-    """What a process keeps from one evaluation to the next: its trainer, and where its samples are staged."""
+    """What a process keeps from one evaluation to the next: a trainer, and where its samples are staged.
 
-    def __init__(self, owner: int) -> None:
-        self.lock = threading.Lock()
+    Parameters
+    ----------
+    owner
+        Number of the process.
+    environment
+        Of the trainer, beside that of the process.
+    """
+
+    def __init__(self, owner: int, environment: Mapping[str, str]) -> None:
         self._owner = owner
+        self._environment = dict(environment)
         self._trainer: Child | None = None
         self._scratch: dict[tuple[Path, str], Scratch] = {}
         atexit.register(self.close)
@@ -120,7 +138,8 @@ class _Home:
         began = time.monotonic()
         trainer = self._living_trainer()  # imports Keras while the samples are staged
         scratch = self._scratch_for(problem, Path(base or tempfile.gettempdir()).absolute())
-        data = stage(problem, scratch.path)
+        with _STAGING:
+            data = stage(problem, scratch.path)
         staged = time.monotonic()
         self._wait_for(trainer)
         ready = time.monotonic()
@@ -145,7 +164,7 @@ class _Home:
             if self._trainer is not None:
                 _LOG.warning("the trainer had died and is started again")
                 self._trainer.close()
-            self._trainer = Child(_MODULE, _environment())
+            self._trainer = Child(_MODULE, {**_environment(), **self._environment})
         return self._trainer
 
     def _wait_for(self, trainer: Child) -> None:
@@ -168,9 +187,14 @@ def _environment() -> dict[str, str]:
 
 
 @cache
-def _home_of(process: int) -> _Home:
-    """Return what this process keeps; a process forked from it starts anew."""
-    return _Home(process)
+def _homes_of(process: int) -> LifoQueue[_Home]:
+    """Return what this process keeps, once for each GPU that it hands out; a process forked from it starts anew."""
+    vendor, _, devices = os.environ.get(DEVICES, "").partition(":")
+    environments = [{VARIABLES[vendor]: device} for device in devices.split(",")] if devices else [{}]
+    homes: LifoQueue[_Home] = LifoQueue(len(environments))  # the one that was used last is the warmest
+    for environment in environments:
+        homes.put(_Home(process, environment))
+    return homes
 
 
 def _task(

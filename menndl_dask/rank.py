@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from menndl_dask.device import VENDORS, pinned, share, visible
 from menndl_dask.errors import MenndlError
@@ -54,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rank = _number(os.environ, _RANKS)
     _LOG.info("task %d of %s, GPUs %s", rank, given.name, _seen(given.vendor))
     time.sleep(rank / _STARTS_PER_S)
-    _become_worker([*rest, "--name", f"{given.name}-{rank}"])
+    directory = ["--local-directory", given.local_directory] if given.local_directory else []
+    if given.local_directory:
+        Path(given.local_directory).mkdir(parents=True, exist_ok=True)
+    _become_worker([*rest, *directory, "--name", f"{given.name}-{rank}"])
     return 0
 
 
@@ -70,10 +74,12 @@ def task_environment(environment: Mapping[str, str], given: argparse.Namespace) 
     if given.vendor is not None:
         devices = visible(environment, given.vendor, given.gpus)
         if given.per_node:
-            changes[DEVICES] = f"{given.vendor}:{','.join(devices)}"
+            changes[DEVICES] = f"{given.vendor}:{','.join(devices * given.tasks_per_gpu)}"
         else:
             devices = [share(devices, _number(environment, _LOCAL_RANKS), given.tasks_per_gpu)]
         changes |= pinned(given.vendor, devices)
+    if given.local_directory is not None:
+        changes["TMPDIR"] = given.local_directory  # where images are staged too
     if given.walltime is not None:
         start = float(environment.get(JOB_START) or time.time())
         changes[RETIRE_AT] = str(start + given.walltime - given.retire)
@@ -92,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vendor", choices=VENDORS)
     parser.add_argument("--per-node", action="store_true")
     parser.add_argument("--tasks-per-gpu", type=int, default=1)
+    parser.add_argument("--local-directory")
     parser.add_argument("--walltime", type=float)
     parser.add_argument("--retire", type=float, default=0.0)
     return parser

@@ -61,6 +61,8 @@ def test_the_only_worker_of_a_node_sees_all_gpus_and_hands_them_out() -> None:
     changed = changes({"CUDA_VISIBLE_DEVICES": "0,1"}, "--gpus", "2", "--vendor", "nvidia", "--per-node")
     assert changed["CUDA_VISIBLE_DEVICES"] == "0,1"
     assert changed[DEVICES] == "nvidia:0,1"
+    options = ("--gpus", "2", "--vendor", "nvidia", "--per-node", "--tasks-per-gpu", "2")
+    assert changes({}, *options)[DEVICES] == "nvidia:0,1,0,1"
 
 
 def test_a_task_without_a_gpu_is_told_in_words() -> None:
@@ -71,6 +73,10 @@ def test_a_task_without_a_gpu_is_told_in_words() -> None:
 def test_a_worker_retires_before_its_job_ends() -> None:
     changed = changes({JOB_START: "1000"}, "--walltime", "3600", "--retire", "600")
     assert changed[RETIRE_AT] == "4000.0"
+
+
+def test_images_are_staged_where_the_worker_writes() -> None:
+    assert changes({}, "--local-directory", "/mnt/bb/me")["TMPDIR"] == "/mnt/bb/me"
 
 
 def test_numerics_have_the_cores_of_the_task_unless_the_site_says_otherwise() -> None:
