@@ -241,7 +241,7 @@ class _AsMany(Adaptive):
         tasks = len(cluster.scheduler.tasks)
         if tasks and tasks >= cluster.scheduler.total_nthreads:
             return int(self.maximum)
-        return math.ceil(tasks / cluster.shape.threads)
+        return math.ceil(tasks / int(cluster.shape.threads))
 
 
 def _job_of_state(worker: Any) -> str:
