@@ -27,6 +27,7 @@ from menndl_dask.space import SearchSpace
 Floats = NDArray[np.float64]
 _LEVELS = 6  # steps by which a number is told from another
 _PARTS = 4  # of the variable part, from its front to its end
+_KNOWN_COSTS = {"parameters": -3, "flops_forward": -2}  # their columns, counted from the end
 _RESPECTS = 24  # groups at most for the fixed genes; fields are put together if there are more
 _REMEMBERED = 10_000  # genes whose values are kept, for a while
 _PROJECTED = 24  # columns that a gene's values are projected to where they are compared part by part
@@ -87,6 +88,13 @@ class Descriptor:
         if self.columns is None:
             self.columns = np.repeat(np.arange(len(vectors)), [len(v) for v in vectors])
         return np.concatenate(vectors)
+
+    def known_cost(self, name: str, points: Floats) -> Floats | None:
+        """Return the cost of that name of described genomes, if a genome itself tells it."""
+        if not self._costed or name not in _KNOWN_COSTS:
+            return None
+        found: Floats = 10.0 ** points[:, _KNOWN_COSTS[name]] - 1.0
+        return found
 
     def _front_names(self) -> list[str]:
         fixed = self._space.fixed

@@ -116,7 +116,7 @@ class Evolution:
         self._initial = list(initial)
         self._operators = Operators(space)
         self.rates = Rates(self._operators.priors)
-        self.screening = Screening(space) if screen else None
+        self.screening = Screening(space, self.objectives) if screen else None
         self._litters: deque[Litter] = deque(maxlen=_LITTERS if screen else 1)
         self._keys: set[str] = set()
         self._pending: dict[int, Individual] = {}
@@ -280,7 +280,8 @@ class Evolution:
             return None
         factors = rng.exponential(size=len(children))
         pending = self._pending_points()
-        promise = self.screening.promise(np.stack([self._point(c) for c in children]), factors, pending)
+        weights = rng.dirichlet(np.ones(len(self.objectives.names)))
+        promise = self.screening.promise(np.stack([self._point(c) for c in children]), factors, pending, weights)
         best, highest, tries = None, -np.inf, 0
         while tries < _MENDED:
             first = int(np.argmax(promise))
@@ -290,7 +291,7 @@ class Evolution:
             if genome.key not in self._keys:
                 tries += 1
                 point = self.screening.point(genome)
-                again = self.screening.promise(point[None], factors[first : first + 1], pending)[0]
+                again = self.screening.promise(point[None], factors[first : first + 1], pending, weights)[0]
                 if again > highest:
                     best, highest = self._individual(children[first], genome), float(again)
             promise[first] = -np.inf

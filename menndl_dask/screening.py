@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
+from menndl_dask.objective import Objectives
 from menndl_dask.space import SearchSpace
 from menndl_dask.surrogate import Kernel, Posterior, learn_kernel, scores
 
@@ -29,6 +30,7 @@ _LEARNT = 150  # results that the kernel is learnt from
 _REMEMBERED = 4000  # descriptors that are kept
 _ENOUGH = 8  # successes without which nothing is predicted
 _LOW = -2.0  # what a failure is worth, beside scores of about ±2
+_FITNESS_ALONE = Objectives()
 
 
 @dataclass(slots=True, eq=False)
@@ -88,10 +90,13 @@ class Screening:
     ----------
     space
         Where the genomes are from.
+    objectives
+        What the search compares, and its hard constraints. Costs that a genome itself tells are not predicted.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, objectives: Objectives = _FITNESS_ALONE) -> None:
         self.describe = Descriptor(space)
+        self._objectives = objectives
         self._archive = Archive()
         self._points: dict[str, Floats] = {}
         self._told = self._successes = 0
@@ -101,7 +106,8 @@ class Screening:
         self._kernel: Kernel | None = None
         self._fitness: Posterior | None = None
         self._viability: Posterior | None = None
-        self.levels: list[Floats] = []  # each objective's values, in order, that scores are read from
+        self._levels: list[tuple[Floats, Floats]] = []  # each objective's values in order, and their scores
+        self._broken = False  # whether some result broke a hard constraint
 
     @property
     def ready(self) -> bool:
@@ -132,7 +138,9 @@ class Screening:
             self._points[genome.key] = found
         return found
 
-    def promise(self, points: Floats, factors: Floats, pending: Floats | None = None) -> Floats:
+    def promise(
+        self, points: Floats, factors: Floats, pending: Floats | None = None, weights: Floats | None = None
+    ) -> Floats:
         """Return how much each child promises: the upper confidence bound of its fitness, if it is viable.
 
         Parameters
@@ -144,19 +152,44 @@ class Screening:
             chosen one after the other without a result in between.
         pending
             Descriptors of what is being evaluated.
+        weights
+            How much each of several objectives counts this time, all the same by default; the child is judged by the
+            one in which it is worst (Chebyshev), so that drawn weights lead to all parts of the Pareto front.
         """
         with _single_threaded():
             self._fit()
-            return self._promise(points, factors, pending)
+            return self._promise(points, factors, pending, weights)
 
-    def _promise(self, points: Floats, factors: Floats, pending: Floats | None) -> Floats:
+    def _promise(self, points: Floats, factors: Floats, pending: Floats | None, weights: Floats | None) -> Floats:
         assert self._fitness is not None
         mean, deviation = self._fitness.predict(points, pending)
-        promise = mean[:, 0] + factors * deviation
+        number = len(self._objectives.names)
+        upper = mean[:, :number] + (factors * deviation)[:, None]
+        for i, name in enumerate(self._objectives.names):
+            known = self.describe.known_cost(name, points)
+            if known is not None:
+                upper[:, i] = np.interp(-known, *self._levels[i])
+        if number == 1:
+            promise = upper[:, 0]
+        else:
+            shares = np.full(number, 1 / number) if weights is None else np.maximum(weights, 0.02)
+            over = (upper - _LOW) / (shares * number)
+            promise = _LOW + over.min(1) + 0.05 * over.mean(1)
+        chance = self._chance(points, mean[:, number])
+        return chance * promise + (1.0 - chance) * _LOW
+
+    def _chance(self, points: Floats, kept: Floats) -> Floats:
+        """Return how likely it is that a child is viable and keeps the hard constraints."""
+        chance = np.ones(len(points))
         if self._viability is not None:
-            chance = np.clip(self._viability.mean(points)[:, 0] + 1.0, 0.0, 1.0)
-            promise = chance * promise + (1.0 - chance) * _LOW
-        return promise
+            chance *= np.clip(1.0 + self._viability.mean(points)[:, 0], 0.0, 1.0)
+        if self._broken:
+            chance *= np.clip(1.0 + kept, 0.0, 1.0)
+        for limit in self._objectives.limits:
+            known = self.describe.known_cost(limit.name, points)
+            if known is not None:
+                chance[(known > limit.bound) if limit.upper else (known < limit.bound)] = 0.0
+        return chance
 
     def _fit(self) -> None:
         if self._kernel_of is not None:
@@ -168,7 +201,11 @@ class Screening:
         assert self._kernel is not None
         succeeded = chosen([e for e in self._fit_of if e.values is not None], _POINTS)
         failed = [e for e in self._fit_of if e.values is None][-_FAILURES:]
-        self._fitness = Posterior(self._kernel, self._stacked(succeeded), _scored(succeeded))
+        scored, kept = _scored(succeeded), np.array([[float(e.kept) - 1.0] for e in succeeded])
+        self._broken = bool(kept.any())
+        self._fitness = Posterior(self._kernel, self._stacked(succeeded), np.hstack([scored, kept]))
+        values = np.array([e.values for e in succeeded])
+        self._levels = [(np.sort(v), np.sort(z)) for v, z in zip(values.T, scored.T, strict=True)]
         self._viability = None
         if failed:
             both = [*chosen(succeeded, _POINTS - len(failed)), *failed]

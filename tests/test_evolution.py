@@ -261,3 +261,20 @@ def test_evolution_finds_better_networks_than_chance() -> None:
         evolution.tell(individual, Result(score(individual.genome)))
     assert evolution.best()[1].fitness is not None
     assert evolution.best()[1].fitness > chance + 2
+
+
+@pytest.mark.parametrize("name", ["slots", "classes of images"])
+def test_with_two_objectives_the_front_grows_in_both(name: str) -> None:
+    evolution = Evolution(SPACES[name], seed=1, objectives=["fitness", "parameters"])
+    for _ in range(60):
+        individual = evolution.ask()
+        evolution.tell(individual, toy_result(individual))
+    values = [(r.fitness, r.costs["parameters"]) for _, r in evolution.front()]
+    assert len(values) >= 3
+    assert values == sorted(values, key=lambda v: (-(v[0] or 0.0), -v[1]))
+
+
+def test_a_search_without_screening_breeds_too() -> None:
+    asked = driven(Evolution(SPACES["a sequence"], seed=1, screen=False), 60, 4)
+    assert {"random"} < {i.origin for i in asked}
+    assert len({i.genome.key for i in asked}) == 60

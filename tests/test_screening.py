@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from menndl_dask.cost import cost_of
 from menndl_dask.genome import Genome
+from menndl_dask.layer import Convolution, FullyConnected
+from menndl_dask.objective import Objectives
 from menndl_dask.screening import Archive, Entry, Screening, chosen
 from menndl_dask.space import SearchSpace
-from tests.spaces import Edge
+from tests.problems import PROBLEMS
+from tests.spaces import SPACES, Edge
 
 SPACE = SearchSpace.slots([Edge] * 8)
 
@@ -85,3 +89,32 @@ def test_predictions_depend_on_the_results_only_not_on_when_somebody_asked() -> 
         if eager.ready:
             eager.promise(points, np.ones(10))
     assert (eager.promise(points, np.ones(10)) == late.promise(points, np.ones(10))).all()
+
+
+def test_a_cost_that_a_genome_tells_is_not_predicted() -> None:
+    space = SPACES["classes of images"]
+    screening = Screening(space, Objectives.of(["fitness", "parameters"], ["parameters <= 20000"]))
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        genome = space.sample(rng)
+        parameters = cost_of(genome, PROBLEMS["classes of 2-D images"]).parameters
+        screening.tell(Entry(genome, (float(i % 7), -float(parameters)), parameters <= 20000))
+    small, large = Genome((Convolution(8), FullyConnected(8))), Genome((Convolution(64), FullyConnected(200)))
+    points = np.stack([screening.point(small), screening.point(large)])
+    known = screening.describe.known_cost("parameters", points)
+    assert known is not None
+    assert round(known[0]) == cost_of(small, PROBLEMS["classes of 2-D images"]).parameters
+    assert screening.describe.known_cost("latency_ms", points) is None
+    promise = screening.promise(points, np.zeros(2), weights=np.array([0.0, 1.0]))
+    assert promise[0] > promise[1]
+    assert promise[1] == -2.0  # breaks the hard constraint for certain
+
+
+def test_children_like_those_that_broke_a_measured_constraint_promise_little() -> None:
+    screening = Screening(SPACE, Objectives.of(["fitness"], ["latency_ms <= 2"]))
+    for entry in entries(160):
+        screening.tell(Entry(entry.genome, entry.values, entry.genome.genes[0] != Edge("pool")))
+    rest = (Edge("conv3"),) * 5 + (Edge("skip"),) * 2
+    points = np.stack([screening.point(Genome((Edge(first), *rest))) for first in ("skip", "pool")])
+    promise = screening.promise(points, np.zeros(2))
+    assert promise[0] > promise[1] + 0.5
