@@ -51,7 +51,7 @@ def _layers_built(model: keras.Model) -> dict[int, tuple[int, ...]]:
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(PROBLEMS)))
 def test_shapes_and_weights_are_those_of_keras_layer_by_layer(seed: int, name: str) -> None:
     space = SearchSpace.image(PROBLEMS[name], maximum=9, max_parameters=2e5, extra=EXTRA)
@@ -153,7 +153,7 @@ before = train(Genome((Convolution(4),)), problem(shapes=((8, 8, 1),)), 4)  # wh
 of = problem(shapes=((64, 64, 1),))
 plain = Convolution(16, normalisation="batch")
 genome = Genome((plain, plain, plain, Activation("relu", inputs=(1, 3), join="add"), Convolution(64, (1,)), plain))
-print((train(genome, of, 96) - before) / cost_of(genome, of).memory_bytes(96))
+print((train(genome, of, 40) - before) / cost_of(genome, of).memory_bytes(40))
 """
 
 

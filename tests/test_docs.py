@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,27 +24,22 @@ def blocks(page: str) -> list[str]:
     return _BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def beside_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return a directory whose modules can be imported, as those beside a script."""
-    monkeypatch.syspath_prepend(tmp_path)
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) and Path(str(sys.modules[name].__file__)).parent == tmp_path:
-            del sys.modules[name]
-
-
 @pytest.mark.parametrize("page", PAGES)
-def test_the_examples_of_the_documentation_run(page: str, beside_the_script: Path) -> None:
-    found = blocks(page)
-    assert found
-    names: dict[str, object] = {"__name__": f"docs_{page}"}
-    for number, block in enumerate(found, 1):
+def test_the_examples_of_the_documentation_run(page: str, tmp_path: Path) -> None:
+    script = []
+    for block in blocks(page):
         if module := re.match(r"# (\w+\.py)\n", block):  # a file that the reader is told to write
-            (beside_the_script / module[1]).write_text(block, encoding="utf-8")
-            continue
-        exec(compile(block, f"docs/{page}.md, Python block {number}", "exec"), names)
+            (tmp_path / module[1]).write_text(block, encoding="utf-8")
+        else:
+            script.append(block)
+    assert script
+    (tmp_path / "script.py").write_text("\n".join(script), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_gene_kind_takes_about_twenty_lines() -> None:

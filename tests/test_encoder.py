@@ -34,7 +34,7 @@ def _valid_genome(name: str, rng: np.random.Generator) -> Genome:
     return space.repair(Genome(tuple(layers)), rng) if rng.random() < 0.6 else space.sample(rng)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(PROBLEMS)))
 def test_encoding_a_decoded_genome_gives_the_genome_back(seed: int, name: str) -> None:
     genome = _valid_genome(name, np.random.default_rng(seed))
