@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from menndl_dask.cost import cost_of
+from menndl_dask.data import open_problem
+from menndl_dask.evaluation import close, evaluate
+from menndl_dask.genome import Genome
+from menndl_dask.individual import Individual
+from menndl_dask.layer import Convolution
+from menndl_dask.problem import Budget, Limits
 from menndl_dask.report import render
 from menndl_dask.result import FAILURES
-from tests import stories
+from tests import stores, stories
+from tests.kinds import GroupNormalisation, Noise
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("encoding", "report")
@@ -46,6 +54,15 @@ def test_a_gene_kind_takes_about_twenty_lines() -> None:
     block = next(b for b in blocks("encoding") if b.startswith("# my_layers.py"))
     body = block[block.index("@dataclass") :]
     assert len([line for line in body.splitlines() if line.strip()]) <= 22
+
+
+def test_a_gene_kind_of_a_users_own_is_trained_by_a_process_that_finds_it_by_its_name(tmp_path: Path) -> None:
+    problem = open_problem(stores.write(stores.classification(120), tmp_path / "data.zarr", 60), budget=Budget(steps=4))
+    genome = Genome((Convolution(8), GroupNormalisation(4), Noise(0.1)))
+    result = evaluate(Individual(0, genome), problem, Limits(120), scratch=tmp_path)
+    close()
+    assert result.failure in (None, "no_learning"), result.message
+    assert result.costs["parameters"] == cost_of(genome, problem).parameters
 
 
 def test_every_part_of_the_report_is_explained() -> None:
