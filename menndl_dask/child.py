@@ -170,11 +170,19 @@ class Child:
             self.kill()
             raise TrainerError(f"{self.module}: no answer in {timeout:g} s; it was killed") from error
         except (OSError, EOFError, ValueError) as error:
-            raise TrainerError(self._last_words()) from EOFError(str(error))
+            raise TrainerError(self._obituary()) from EOFError(str(error))
         if isinstance(answer, _Raised):
             _LOG.info("exception in %s:\n%s", self.module, answer.trace)
             raise TrainerError(f"{self.module}: {answer.message}")
         return answer
+
+    def last_words(self) -> str:
+        """Return the last line that the child wrote to its standard error."""
+        if self._stderr.closed:
+            return ""
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
     def close(self, patience: float = 5.0) -> None:
         """End the child: by closing its pipe, and by force when it does not follow."""
@@ -208,19 +216,15 @@ class Child:
         if not self._stderr.closed and os.fstat(self._stderr.fileno()).st_size > _STDERR_BYTES:
             self._stderr.truncate(0)
 
-    def _last_words(self) -> str:
-        """Return how the child ended, and the last line that it wrote to its standard error."""
+    def _obituary(self) -> str:
+        """Return how the child ended, and its last words."""
         try:
             status = self._process.wait(5.0)
         except subprocess.TimeoutExpired:
             self.kill()
             return f"{self.module}: it closed its pipe and hung; it was killed"
-        said = ""
-        if not self._stderr.closed:
-            self._stderr.seek(0)
-            lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-            said = f"; its last words: {lines[-1]}" if lines and status > 0 else ""
-        return f"{self.module}: the process {ended(status)}{said}"
+        said = self.last_words() if status > 0 else ""
+        return f"{self.module}: the process {ended(status)}" + (f"; its last words: {said}" if said else "")
 
 
 def connect_to_parent() -> Channel:

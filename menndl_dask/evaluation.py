@@ -144,7 +144,10 @@ class _Home:
         self._wait_for(trainer)
         ready = time.monotonic()
         task = replace(task, scratch=str(scratch.path), data=str(data))
-        result: Result = trainer.ask(task, task.limits.seconds + _GRACE_S)
+        answer: tuple[Result, str] = trainer.ask(task, task.limits.seconds + _GRACE_S)
+        result, trace = answer
+        if trace:
+            _LOG.info("the training failed:\n%s", trace)
         before = {"start": ready - staged, "data": staged - began}
         return replace(result, times={**result.times, **{k: result.times.get(k, 0.0) + v for k, v in before.items()}})
 

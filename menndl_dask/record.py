@@ -13,7 +13,7 @@ class Record:
     """An evaluation as its messages tell it; times are seconds on the machine's monotonic clock.
 
     A message is a dict of some of: ``phase`` and ``at`` (the phase that begins, and when), ``costs``, ``metrics``,
-    ``point`` (of the learning curve), and at the end ``fitness``, or ``failure`` and ``message``.
+    ``point`` (of the learning curve), and at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
 
     Parameters
     ----------
@@ -25,6 +25,7 @@ class Record:
         self.seed = seed
         self.phase = "start"
         self.outcome: dict[str, Any] = {}
+        self.trace = ""
         self._since = time.monotonic()
         self._costs: dict[str, float] = {}
         self._metrics: dict[str, float] = {}
@@ -45,6 +46,7 @@ class Record:
         self._metrics.update(message.get("metrics", {}))
         if "point" in message:
             self._curve.append(message["point"])
+        self.trace = message.get("trace", "")
         self.outcome.update({k: message[k] for k in ("fitness", "failure", "message") if k in message})
 
     def fail(self, failure: str, message: str) -> None:

@@ -30,6 +30,9 @@ class Watched(Protocol):
     pid: int
     channel: Channel
 
+    def last_words(self) -> str:
+        """Return what it said last of its own death, or nothing."""
+
     def reap(self) -> None:
         """Wait for the process, which has ended, and let the system forget it."""
 
@@ -68,7 +71,8 @@ def watch(process: Watched, record: Record, limits: Limits, parent: Channel) -> 
                 looked = time.monotonic()
                 _check_limits(process.pid, record, limits, looked - started)
         if not record.is_complete:
-            record.fail("killed", _how_it_ended(process.pid))
+            has_begun = record.phase != "start"  # else what failed is the import of a framework, not a network
+            record.fail("killed" if has_begun else "error", _how_it_ended(process))
     finally:
         kill_group(process.pid)
         process.channel.close()
@@ -118,13 +122,14 @@ def _check_limits(pid: int, record: Record, limits: Limits, seconds: float) -> N
         record.fail("out_of_memory", f"it held {sizes}; it was killed in phase {phase!r}")
 
 
-def _how_it_ended(pid: int) -> str:
+def _how_it_ended(process: Watched) -> str:
     """Wait for the end of a process that has closed its pipe, and return it in words."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        status = _exit_status(pid)
+        status = _exit_status(process.pid)
         if status is not None:
-            return _words(status)
+            said = process.last_words() if status > 0 else ""
+            return f"{_words(status)}; its last words: {said}" if said else _words(status)
         time.sleep(0.005)
     return "the process closed its pipe and did not end"
 

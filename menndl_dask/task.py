@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ class Task:
         Fitness that must be exceeded for that.
     test
         Whether the test split is measured too.
+    path
+        Where the user's modules are imported from: the worker's path when the task is made, because modules may have
+        been uploaded to it since the trainer was started.
     """
 
     genome: dict[str, Any]
@@ -42,6 +46,7 @@ class Task:
     save: str | None = None
     save_above: float | None = None
     test: bool = False
+    path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 
     def aside(self, process: int) -> Path | None:
         """Return where a process writes the network before it gets its name."""

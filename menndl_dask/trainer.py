@@ -52,7 +52,7 @@ class Trainer:
             gc.freeze()  # so that the collector does not write on pages that the forked processes share
 
     def answer(self, frame: Any) -> Any:
-        """Answer a worker: how trainings are started, or the result of a task.
+        """Answer a worker: how trainings are started, or the result of a task and the traceback of its failure.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Trainer:
             aside = task.aside(process.pid)
             if aside is not None:
                 aside.unlink(missing_ok=True)
-        return record.result()
+        return record.result(), record.trace
 
     def close(self) -> None:
         """Give up the scratch space; the last process of a node removes it."""
@@ -96,6 +96,10 @@ class _Forked:
             os.setpgid(self.pid, self.pid)  # here and in the child, so that it is done whoever comes first
         self.channel = Channel(reading)
 
+    def last_words(self) -> str:
+        """Return nothing: what it has to say comes as a message."""
+        return ""
+
     def reap(self) -> None:
         """Wait for the process, which has ended."""
         os.waitpid(self.pid, 0)
@@ -109,6 +113,10 @@ class _Fresh:
         self.pid, self.channel = self._child.pid, self._child.channel
         with contextlib.suppress(BrokenPipeError):  # it died at once, which the watch will tell
             self.channel.send(task)
+
+    def last_words(self) -> str:
+        """Return the last line that it wrote to its standard error, where an import that failed is told."""
+        return self._child.last_words()
 
     def reap(self) -> None:
         """Wait for the process, which has ended."""

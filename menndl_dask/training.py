@@ -5,9 +5,9 @@ As a program (``python -m menndl_dask.training``) it does the same in a fresh in
 
 from __future__ import annotations
 
-import logging
 import math
 import os
+import sys
 import time
 import traceback
 from dataclasses import replace
@@ -34,7 +34,6 @@ from menndl_dask.problem import Budget, Problem
 from menndl_dask.sample import open_staged
 from menndl_dask.task import Task
 
-_LOG = logging.getLogger(__name__)
 _RESIDENT_SHARE = 0.25  # of the memory that there is, for the training split
 _OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
 _OUT_OF_MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "OOM when allocating")
@@ -50,13 +49,13 @@ class _Ended(Exception):  # noqa: N818 - an outcome, not an error
 
 def run(task: Task, channel: Channel) -> None:
     """Evaluate, and tell a channel about it in messages that `Record.update` reads, the outcome last."""
+    sys.path.extend(path for path in task.path if path not in sys.path)
     try:
         message: dict[str, Any] = {"fitness": _Evaluation(task, channel).run()}
     except BrokenPipeError:
         raise  # nobody listens
     except BaseException as error:  # noqa: BLE001 - a user's code may raise anything, SystemExit included
-        _LOG.info("the evaluation failed:\n%s", traceback.format_exc())
-        message = {"failure": _failure(error), "message": _words(error)}
+        message = {"failure": _failure(error), "message": _words(error), "trace": traceback.format_exc()}
     channel.send(message)
 
 

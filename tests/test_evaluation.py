@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.layer import Convolution, Dropout, FullyConnected, Pooling, Training
 from menndl_dask.problem import Budget, Limits, Problem
-from menndl_dask.result import Result
+from menndl_dask.result import FAILURES, Result
 from menndl_dask.trainer import FRESH
 from tests import stores
 from tests.problems import problem as imaginary
@@ -314,6 +315,12 @@ def test_a_mistake_of_the_users_is_told_in_a_line(problem: Problem, loss: str, f
     assert "\n" not in result.message
 
 
+def test_the_whole_traceback_of_a_mistake_is_logged(problem: Problem, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "menndl_dask.evaluation"):
+        _evaluate(replace(problem, loss="tests.own_functions:raising"))
+    assert 'raise ZeroDivisionError("one over nothing")' in caplog.text
+
+
 def test_what_a_training_started_ends_with_it(problem: Problem) -> None:
     result = _evaluate(replace(problem, loss="tests.own_functions:starting"))
     assert gone(int(result.message.split("process ")[1].split()[0]))
@@ -324,6 +331,38 @@ def test_data_that_is_gone_is_told_in_a_line(problem: Problem, tmp_path: Path) -
     result = _evaluate(replace(problem, data=str(tmp_path / "nowhere.zarr"), facts=facts))
     assert result.failure == "error"
     assert "nowhere.zarr" in result.message
+
+
+def test_a_framework_that_cannot_be_imported_is_told_in_a_line(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close()
+    monkeypatch.setenv("KERAS_BACKEND", "abacus")
+    result = _evaluate(problem)
+    assert result.failure == "error"
+    assert "its last words: ValueError: Unable to import backend" in result.message
+    close()
+
+
+# --- explained ------------------------------------------------------------------------------------------------------
+
+
+def test_the_examples_of_the_documentation_run(
+    problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("my_images.zarr").symlink_to(problem.data)
+    page = Path(__file__).parent.parent / "docs" / "evaluation.md"
+    module, example = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    Path("my_losses.py").write_text(module, encoding="utf-8")
+    exec(compile(example, str(page), "exec"), {})
+    assert Path("first.keras").exists()
+
+
+def test_every_failure_is_explained() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert [kind for kind in FAILURES if f"| `{kind}` |" not in text] == []
 
 
 # --- alone ----------------------------------------------------------------------------------------------------------
@@ -366,6 +405,8 @@ def test_where_forking_is_not_safe_each_evaluation_has_a_fresh_interpreter(
     fresh = running.result()
     assert fresh.metrics["loss"] == pytest.approx(forked.metrics["loss"], rel=1e-4)
     assert list(tmp_path.iterdir()) == [tmp_path / "network.keras"]
+    broken = _evaluate(replace(short, loss="tests.own_functions:raising"))
+    assert broken.failure == "error"
     late = _evaluate(short, limits=Limits(0.2))
     assert late.failure == "timed_out"
     assert _trainer().children() == []
