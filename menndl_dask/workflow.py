@@ -43,6 +43,7 @@ _DEFAULTS: dict[str, Any] = {
     "steps": None,
     "seconds": None,
     "batch_size": 32,
+    "learning_rate": 1e-3,
     "retrain": 4.0,
     "finalists": 2,
     "time_limit": 600.0,
@@ -59,6 +60,7 @@ _HELP = {
     "steps": ("N", "budget of a network: optimiser steps"),
     "seconds": ("S", "budget of a network: seconds of training"),
     "batch_size": ("N", "samples in a step"),
+    "learning_rate": ("X", "of the optimiser, Adam"),
     "retrain": ("X", "the best and the standard network are trained for X times the budget; 0: not at all"),
     "finalists": ("N", "how many of the best networks are trained for longer"),
     "time_limit": ("S", "seconds an evaluation may take, start-up and compilation included"),
@@ -75,6 +77,7 @@ _TYPES: dict[str, Callable[[str], Any]] = {
     "steps": int,
     "seconds": float,
     "batch_size": int,
+    "learning_rate": float,
     "retrain": float,
     "finalists": int,
     "time_limit": float,
@@ -117,7 +120,7 @@ class Options:
         if given.retrain < 0:
             raise UserError(f"--retrain: expected a number ≥ 0, got {given.retrain}")
         units = {name: getattr(given, name) for name in ("epochs", "steps", "seconds")}
-        budget = Budget(**units, batch_size=given.batch_size)
+        budget = Budget(**units, batch_size=given.batch_size, learning_rate=given.learning_rate)
         limits = Limits(given.time_limit, int(given.memory_limit * 1e9))
         return cls(
             Path(given.run), given.cluster, given.workers, given.evaluations, given.hours, budget, given.retrain,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from stem_material import MATERIALS
@@ -39,13 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--material", choices=sorted(MATERIALS), default="graphene", help="default: graphene")
     parser.add_argument("--images", type=int, default=224, metavar="N", help="images to simulate (default: 224)")
     parser.add_argument("--size", type=int, default=48, metavar="PIXELS", help="pixels a side (default: 48)")
-    workflow.add_options(parser, run="runs/stem", evaluations=24, epochs=5, batch_size=8, retrain=3.0)
+    defaults = {"epochs": 5, "batch_size": 8, "learning_rate": _LEARNING_RATE, "retrain": 3.0}
+    workflow.add_options(parser, run="runs/stem", evaluations=24, **defaults)
     given = parser.parse_args(arguments)
     options = workflow.Options.read(given)
     options.run.mkdir(parents=True, exist_ok=True)
     data = simulated(given.material, given.images, given.size, options.seed, options.run)
-    budget = replace(options.budget, learning_rate=_LEARNING_RATE)
-    problem = open_problem(data, task="segmentation", budget=budget, seed=options.seed)
+    problem = open_problem(data, task="segmentation", budget=options.budget, seed=options.seed)
     space = SearchSpace.image(problem, maximum=16, max_parameters=400_000, max_flops=120e6)
     return workflow.main_job(problem, space, options)
 
