@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,3 +69,14 @@ def test_a_run_without_evaluations_is_an_empty_dataset(tmp_path: Path) -> None:
     assert run.to_xarray().sizes["evaluation"] == 0
     with xr.open_zarr(run.write_snapshot(), consolidated=False) as read:
         assert read.sizes["evaluation"] == 0
+
+
+def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished(tmp_path / "runs" / "stem", made_up(12))
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[1] / "docs" / "runs.md").read_text(encoding="utf-8")
+    namespace: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        exec(block, namespace)
+    assert namespace["curve"].sizes == {"epoch": 10}
+    assert namespace["by_operator"].sizes == {"origin": 2}
