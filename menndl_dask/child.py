@@ -152,6 +152,11 @@ class Child:
         """Whether it runs, as a child of this very process (not of the one that this was forked from)."""
         return self._owner == os.getpid() and self._process.poll() is None
 
+    @property
+    def exit_status(self) -> int | None:
+        """Its exit status if it has ended, or the negative number of its signal."""
+        return self._process.poll()
+
     def ask(self, frame: Any, timeout: float | None = None) -> Any:
         """Send a frame and return the answer.
 

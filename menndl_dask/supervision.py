@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import time
@@ -29,6 +28,9 @@ class Watched(Protocol):
 
     pid: int
     channel: Channel
+
+    def exit_status(self) -> int | None:
+        """Return the exit status if it has ended, or the negative number of its signal."""
 
     def last_words(self) -> str:
         """Return what it said last of its own death, or nothing."""
@@ -65,7 +67,7 @@ def watch(process: Watched, record: Record, limits: Limits, parent: Channel) -> 
             if process.channel in readable:
                 if not _take_message(process, record, started + limits.seconds):
                     break
-            elif _exit_status(process.pid) is not None:
+            elif process.exit_status() is not None:
                 break  # although a process that it started still holds its pipe
             if time.monotonic() - looked >= _INTERVAL:  # not after each message: short epochs send many
                 looked = time.monotonic()
@@ -126,23 +128,12 @@ def _how_it_ended(process: Watched) -> str:
     """Wait for the end of a process that has closed its pipe, and return it in words."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        status = _exit_status(process.pid)
+        status = process.exit_status()
         if status is not None:
             said = process.last_words() if status > 0 else ""
             return f"{_words(status)}; its last words: {said}" if said else _words(status)
         time.sleep(0.005)
     return "the process closed its pipe and did not end"
-
-
-def _exit_status(pid: int) -> int | None:
-    """Return the exit status of a process that has ended, or the negative number of its signal.
-
-    It is not reaped: its number stays taken, so that its process group can still be killed.
-    """
-    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    if found is None:
-        return None
-    return -found.si_status if found.si_code in (os.CLD_KILLED, os.CLD_DUMPED) else found.si_status
 
 
 def _words(status: int) -> str:

@@ -96,6 +96,16 @@ class _Forked:
             os.setpgid(self.pid, self.pid)  # here and in the child, so that it is done whoever comes first
         self.channel = Channel(reading)
 
+    def exit_status(self) -> int | None:
+        """Return the exit status if it has ended, or the negative number of its signal.
+
+        It is not reaped: its number stays taken, so that its process group can still be killed.
+        """
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return None
+        return -found.si_status if found.si_code in (os.CLD_KILLED, os.CLD_DUMPED) else found.si_status
+
     def last_words(self) -> str:
         """Return nothing: what it has to say comes as a message."""
         return ""
@@ -113,6 +123,10 @@ class _Fresh:
         self.pid, self.channel = self._child.pid, self._child.channel
         with contextlib.suppress(BrokenPipeError):  # it died at once, which the watch will tell
             self.channel.send(task)
+
+    def exit_status(self) -> int | None:
+        """Return the exit status if it has ended, or the negative number of its signal."""
+        return self._child.exit_status
 
     def last_words(self) -> str:
         """Return the last line that it wrote to its standard error, where an import that failed is told."""

@@ -193,7 +193,7 @@ def _configure_backend(seed: int) -> None:
     """
     keras.utils.set_random_seed(seed)
     granted = os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS")
-    threads = int(granted) if granted else len(psutil.Process().cpu_affinity() or [0])
+    threads = int(granted) if granted else _cores()
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -205,6 +205,11 @@ def _configure_backend(seed: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _peak_memory() -> int:
