@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from menndl_dask import stop
-from menndl_dask.detached import Detached, cancel, queued, site_of
+from menndl_dask.detached import Detached, Drivers, cancel, queued, site_of
 from menndl_dask.errors import ProfileError, RunError
 from menndl_dask.profile import read_profile
 from menndl_dask.site import Site
@@ -90,7 +90,7 @@ def _stop(given: argparse.Namespace) -> int:
         _say(f"{run}: asked its driver ({held}) to stop once what is being evaluated is home")
     if held is None and detached is not None:
         site = site_of(detached.profile)
-        waiting = queued(site, detached.jobs)
+        waiting = queued(site, Drivers.read(run).jobs)
         cancel(site, waiting)
         _say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'nothing: none is in the queue'}")
     return 0

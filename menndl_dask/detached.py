@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +32,7 @@ from menndl_dask.site import ALLOCATION, Site
 
 logger = logging.getLogger(__name__)
 
-_FILE = "detached.json"
+_FILE, _DRIVERS = "detached.json", "drivers.txt"
 _NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "OAR_JOB_ID", "JOB_ID")
 _STANDSTILLS = 3  # jobs in a row without a single result
 _DONE = (0, 1)  # what a driver ends with when its budget is spent: 1 if no network has learnt
@@ -52,17 +52,11 @@ class Detached:
         What a driver runs.
     directory
         Where it runs.
-    jobs
-        Numbers of the jobs so far; the last one may wait for the one before.
-    told
-        How many results there were when each driver began.
     """
 
     profile: str
     command: tuple[str, ...]
     directory: str
-    jobs: tuple[str, ...] = ()
-    told: tuple[int, ...] = field(default=())
 
     @classmethod
     def read(cls, run: Path) -> Self | None:
@@ -71,15 +65,45 @@ class Detached:
             values: dict[str, Any] = json.loads((run / _FILE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**values)
+        return cls(**{**values, "command": tuple(values["command"])})
 
     def write(self, run: Path) -> None:
         """Write it, in place of what was there."""
         atomic.write_text(run / _FILE, json.dumps(asdict(self), indent=1) + "\n")
 
+
+
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """The jobs of a run's drivers, from a file that whoever submits or is one appends to.
+
+    Parameters
+    ----------
+    jobs
+        Numbers of the jobs so far; the last one may wait for the one before.
+    told
+        How many results there were when each driver began.
+    """
+
+    jobs: tuple[str, ...] = ()
+    told: tuple[int, ...] = ()
+
+    @classmethod
+    def read(cls, run: Path) -> Self:
+        """Read them."""
+        path = run / _DRIVERS
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        jobs = dict.fromkeys(words[1] for words in lines if words[0] == "job")
+        return cls(tuple(jobs), tuple(int(words[1]) for words in lines if words[0] == "began"))
+
+    @staticmethod
+    def add(run: Path, what: str, number: object) -> None:
+        """Add a ``job``, or with how many results one ``began``."""
+        with (run / _DRIVERS).open("a", encoding="utf-8") as file:
+            file.write(f"{what} {number}\n")
+
     @property
-    def stands_still(self) -> bool:
+    def stand_still(self) -> bool:
         """Whether the last drivers have not brought home anything."""
         return len(self.told) >= _STANDSTILLS and len(set(self.told[-_STANDSTILLS:])) == 1
 
@@ -104,20 +128,20 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
         If a driver of the run is in the queue already.
     """
     site = site_of(profile)
-    before = Detached.read(run)
-    if before is not None and (alive := queued(site, before.jobs)):
+    if alive := queued(site, Drivers.read(run).jobs):
         raise RunError(f"{run}: has a driver in the queue already: job {', '.join(alive)}; menndl stop {run}")
     run.mkdir(parents=True, exist_ok=True)
     stop.withdraw(run)
     place = str(Path(profile).resolve()) if Path(profile).is_file() else profile
-    detached = Detached(place, tuple(command), str(Path.cwd()))
-    number = _submit(site, run, after=None)
-    replace(detached, jobs=(number,)).write(run)
-    return number
+    (run / _DRIVERS).unlink(missing_ok=True)
+    Detached(place, tuple(command), str(Path.cwd())).write(run)  # first: the job may begin at once
+    return _submit(site, run, after=None)
 
 
 def queued(site: Site, numbers: Sequence[str]) -> list[str]:
     """Return which of the jobs wait or run; all of them if the batch system does not answer."""
+    if not numbers:
+        return []
     system = SYSTEMS[site.system]
     command = [word.format(user=getpass.getuser()) for word in system.queued]
     try:
@@ -157,29 +181,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.info("%s was asked to stop", run)
         return 0
     site = site_of(detached.profile)
-    detached, successor = _succeed(detached, site, run)
+    results = _results(run)
+    successor = _succeed(site, run, results)
     ended = _drive(detached, site)
     logger.info("the driver has ended with status %d", ended)
-    failed = ended not in (*_DONE, _STOPPED, -signal.SIGTERM) and _results(run) == detached.told[-1]
+    failed = ended not in (*_DONE, _STOPPED, -signal.SIGTERM) and _results(run) == results
     if successor is not None and (ended in _DONE or failed or stop.is_asked(run)):
         cancel(site, [successor])
     stop.withdraw(run)
     return max(ended, 0)
 
 
-def _succeed(detached: Detached, site: Site, run: Path) -> tuple[Detached, str | None]:
-    """Write down that a driver begins, and submit the next one unless that would lead nowhere."""
-    own = _own_number(os.environ) or (detached.jobs[-1] if detached.jobs else None)
-    detached = replace(detached, told=(*detached.told, _results(run)))
-    successor = None
-    others = [number for number in queued(site, detached.jobs) if number != own]
-    if detached.stands_still:
+def _succeed(site: Site, run: Path, results: int) -> str | None:
+    """Write down that a driver begins; submit the next one and return its number, unless that would lead nowhere."""
+    own = _own_number(os.environ)
+    if own is not None:
+        Drivers.add(run, "job", own)
+    Drivers.add(run, "began", results)
+    drivers = Drivers.read(run)
+    if drivers.stand_still:
         logger.error("the last %d drivers brought no result home; no other is submitted", _STANDSTILLS)
-    elif own is not None and not others:
-        successor = _submit(site, run, after=own)
-        detached = replace(detached, jobs=(*detached.jobs, successor))
-    detached.write(run)
-    return detached, successor
+        return None
+    if own is None or [number for number in queued(site, drivers.jobs) if number != own]:
+        return None
+    return _submit(site, run, after=own)
 
 
 def _drive(detached: Detached, site: Site) -> int:
@@ -194,7 +219,7 @@ def _drive(detached: Detached, site: Site) -> int:
 
 
 def _submit(site: Site, run: Path, after: str | None) -> str:
-    """Submit a driver that begins when another job has ended."""
+    """Submit a driver that begins when another job has ended, and write down its number."""
     job = _job(site, run)
     if after is not None:
         options = [word.format(job=after) for word in SYSTEMS[site.system].after]
@@ -202,6 +227,7 @@ def _submit(site: Site, run: Path, after: str | None) -> str:
     asyncio.run(job.start())
     if job.refused is not None:
         raise ProfileError(f"the batch system refused the driver's job: {job.refused}")
+    Drivers.add(run, "job", job.job_id)
     return str(job.job_id)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from menndl_dask import stop
-from menndl_dask.detached import Detached, queued, site_of
+from menndl_dask.detached import Detached, Drivers, queued, site_of
 from menndl_dask.errors import ProfileError, RunError
 from menndl_dask.store import Run
 from menndl_dask.table import duration, fitness_text
@@ -57,7 +57,7 @@ def _driver(path: Path, detached: Detached | None) -> str:
         parts.append(f"running ({held})")
     if detached is not None:
         try:
-            alive = queued(site_of(detached.profile), detached.jobs)
+            alive = queued(site_of(detached.profile), Drivers.read(path).jobs)
         except ProfileError as error:
             parts.append(str(error))
         else:

@@ -53,7 +53,12 @@ if what == "submit":
         script = re.search(r'^Arguments = "-c \\'(.*)\\'"$', script, re.M).group(1)
         script = script.replace("\\'\\'", "\\'").replace('""', '"')
     new = str(len(list(jobs.glob("*.job"))) + 101)
+    before = re.search(r"(?:afterany:|ended.|-hold_jid |-a )([0-9]+)", " ".join(sys.argv[1:-1]))
+    if before:  # waits for the end of another job
+        leader = (jobs / (before.group(1) + ".job")).read_text()
+        script = "while kill -0 " + leader + " 2> /dev/null; do sleep 0.1; done; " + script
     with (jobs / (new + ".out")).open("wb") as out:
+        os.environ["PBS_JOBID"] = new + ".server"
         streams = dict(stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         process = subprocess.Popen(["bash", "-c", script], start_new_session=True, **streams)
     (jobs / (new + ".job")).write_text(str(process.pid))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from menndl_dask.detached import Detached, detach
+from menndl_dask.detached import Drivers, detach
 from menndl_dask.status import status
 from menndl_dask.store import Run
 from tests import stores
@@ -88,9 +88,7 @@ def test_a_driver_that_the_time_limit_kills_is_followed_by_another_until_it_is_s
     assert "running (host" in status(tmp_path / "run")
     assert "asked its driver" in menndl(tmp_path, "stop", "run")
     until(slurm.is_empty, 60, lambda: printed(tmp_path))
-    detached = Detached.read(tmp_path / "run")
-    assert detached is not None
-    states = [slurm.states()[job] for job in detached.jobs]
+    states = [slurm.states()[job] for job in Drivers.read(tmp_path / "run").jobs]
     assert (states[0], states[-1]) == ("TIMEOUT", "CANCELLED")
     found = Run(tmp_path / "run")
     numbers = [individual.id for individual, _ in found.evaluations]
@@ -113,9 +111,7 @@ def test_the_main_job_trains_real_networks_as_a_batch_job(slurm: Slurm, tmp_path
     assert len(list(found.evaluations)) == 3
     assert (tmp_path / "run" / "best.keras").exists()
     assert "3 evaluations of 3" in menndl(tmp_path, "status", "run")
-    detached = Detached.read(tmp_path / "run")
-    assert detached is not None
-    assert [slurm.states()[job] for job in detached.jobs] == ["COMPLETED", "CANCELLED"]
+    assert [slurm.states()[job] for job in Drivers.read(tmp_path / "run").jobs] == ["COMPLETED", "CANCELLED"]
 
 
 def test_a_check_says_what_the_workers_of_a_job_find(slurm: Slurm, tmp_path: Path) -> None:

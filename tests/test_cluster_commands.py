@@ -1,0 +1,90 @@
+"""The commands around clusters, as a user types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from menndl_dask import stop
+from menndl_dask.cli import main
+from menndl_dask.search import Search
+from menndl_dask.store import Recorder, Run
+from tests.evaluations import SPACE
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> str:
+    path = tmp_path / "mine.yaml"
+    jobqueue = {"cores": 8, "memory": "8GB", "queue": "batch"}
+    path.write_text(yaml.safe_dump({"kind": "slurm", "shared_directory": str(tmp_path), "jobqueue": jobqueue}))
+    return str(path)
+
+
+def test_the_job_script_is_printed_and_nothing_is_started(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cluster", "script", profile]) == 0
+    script = capsys.readouterr().out
+    assert script.startswith("#!/usr/bin/env bash\n")
+    assert "#SBATCH -p batch\n" in script
+    assert main(["cluster", "check", profile]) == 0
+    checked = capsys.readouterr().out
+    assert checked == script + "nothing was started; --try starts one job and looks at its workers\n"
+
+
+def test_a_shipped_profile_can_be_looked_at_before_it_is_filled_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["cluster", "script", "frontier"]) == 0
+    assert "#SBATCH -A <project>\n" in capsys.readouterr().out
+    assert main(["search", "nowhere.zarr", "--evaluations", "1", "--cluster", "frontier", "--detach"]) == 2
+
+
+def test_a_profile_without_jobs_has_no_script(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cluster", "script", "local"]) == 2
+    assert "local: expected the profile of a batch system" in capsys.readouterr().err
+
+
+def test_a_check_of_this_machine_looks_at_its_workers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("kind: local\nworkers: 1\ndashboard_port: null\n")
+    assert main(["cluster", "check", str(path), "--try"]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 1 workers on 1 node" in said
+    assert "Keras on tensorflow computes on" in said
+    assert "All is well." in said
+
+
+def test_stop_and_status_need_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stop", str(tmp_path / "nowhere")]) == 2
+    assert "expected a run with a driver, got none" in capsys.readouterr().err
+    assert main(["status", str(tmp_path / "nowhere")]) == 2
+    assert "expected a run directory, got none" in capsys.readouterr().err
+
+
+def test_a_driver_is_asked_to_stop_and_its_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Recorder(tmp_path) as recorder:
+        recorder.freeze(_settings(tmp_path))
+        assert main(["stop", str(tmp_path)]) == 0
+        assert stop.reason(tmp_path) == "asked to stop"
+        assert main(["status", str(tmp_path)]) == 0
+        said = capsys.readouterr().out
+        assert "running (host" in said
+        assert "asked to stop" in said
+        assert "progress:   0 evaluations" in said
+    assert main(["status", str(tmp_path)]) == 0
+    stop.withdraw(tmp_path)
+    assert main(["status", str(tmp_path)]) == 0
+    assert "none; the command that began the run carries on" in capsys.readouterr().out
+    assert list(Run(tmp_path).evaluations) == []
+
+
+def _settings(path: Path) -> dict[str, object]:
+    from menndl_dask.problem import Limits
+    from menndl_dask.settings import frozen_settings
+
+    search = Search(None, SPACE, path)
+    return frozen_settings(None, search.space, search.seed, Limits(), {})

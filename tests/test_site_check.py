@@ -1,0 +1,67 @@
+"""What a check says of made-up workers: each mistake of a site in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from menndl_dask.node import Finding, own_versions
+from menndl_dask.site import Site
+from menndl_dask.site_check import Examination, report
+from tests.sites import site
+
+GOOD = Finding(
+    worker="menndl-1-0", host="node1", versions=own_versions(), visible={"CUDA_VISIBLE_DEVICES": "0"},
+    gpus=("NVIDIA A100, 550.54",), backend="tensorflow", device="/job:localhost/device:GPU:0", keras_s=8.0,
+    directory="/tmp/dask", free_gb=400.0, file_system="ext4",
+)  # fmt: skip
+OTHER = replace(GOOD, worker="menndl-1-1", visible={"CUDA_VISIBLE_DEVICES": "1"})
+
+
+def gpu_site(**keys: Any) -> Site:
+    return site("slurm", gpus_per_node=2, gpu_vendor="nvidia", **keys)
+
+
+def said(*findings: Finding, expected: int = 2, silence: str = "", **keys: Any) -> tuple[str, bool]:
+    return report(gpu_site(**keys), Examination(findings, expected, 12.0, silence))
+
+
+def test_two_workers_with_a_gpu_each_are_well() -> None:
+    text, is_good = said(GOOD, OTHER)
+    assert is_good
+    assert text.startswith("2 of 2 workers on 1 node, the first after 12 s\n")
+    assert "menndl-1-1 on node1: CUDA_VISIBLE_DEVICES=1" in text
+    assert "node1: NVIDIA A100, 550.54" in text
+    assert text.endswith("All is well.")
+
+
+MISTAKES = {
+    "expected 2 workers, got 1: do the numbers": [GOOD],
+    "2 workers on node1 see the same: CUDA_VISIBLE_DEVICES=0": [GOOD, replace(OTHER, visible=GOOD.visible)],
+    "Keras computes on the CPU in menndl-1-1: is its backend": [GOOD, replace(OTHER, device="/device:CPU:0")],
+    "menndl-1-1: Keras does not work there: No module": [GOOD, replace(OTHER, device="", trouble="No module")],
+    "a shared file system: set local_directory": [GOOD, replace(OTHER, file_system="lustre")],
+    "only 1.5 GB free in /tmp/dask": [GOOD, replace(OTHER, free_gb=1.5)],
+    "workers have Python 3.7, the driver has": [GOOD, replace(OTHER, versions={**GOOD.versions, "Python": "3.7"})],
+}
+
+
+@pytest.mark.parametrize("told", MISTAKES)
+def test_a_mistake_is_said_in_plain_words(told: str) -> None:
+    text, is_good = said(*MISTAKES[told])
+    assert not is_good
+    assert f"WRONG: {told}" in text or (text.count("WRONG: ") == 1 and told in text)
+
+
+def test_workers_that_share_a_gpu_on_purpose_are_well() -> None:
+    assert said(GOOD, replace(OTHER, visible=GOOD.visible), trainers_per_gpu=2)[1]
+
+
+def test_one_worker_for_a_node_sees_all_gpus() -> None:
+    assert said(replace(GOOD, visible={"CUDA_VISIBLE_DEVICES": "0,1"}), expected=1, workers="per_node")[1]
+
+
+def test_without_workers_the_reason_is_all_there_is() -> None:
+    assert said(silence="no worker after 600 s") == ("\nWRONG: no worker after 600 s", False)
