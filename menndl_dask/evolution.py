@@ -26,8 +26,9 @@ from menndl_dask.result import FAILURES, Result
 from menndl_dask.screening import Entry, Screening
 from menndl_dask.space import SearchSpace
 
+_MEMBERS = 30  # of a population, with few workers
 _LITTERS = 5  # whose children compete for an evaluation
-_MENDED = 6  # promising children that are brought into the space, before the best of them is taken
+_MENDED = 4  # promising children that are brought into the space, before the best of them is taken
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
 _COUNTABLE = 20_000  # size up to which a space is searched through for what is left
 
@@ -66,7 +67,7 @@ class Evolution:
     seed
         Of everything random. The randomness of one `ask` comes from the seed and the individual's number.
     workers
-        Number of evaluations in flight, if known; else the largest number seen so far is taken.
+        Number of evaluations in flight, if known: the population has at least half as many members.
     objectives
         ``fitness`` (maximised) and names of costs or metrics (minimised).
     constraints
@@ -77,7 +78,7 @@ class Evolution:
     random
         Number of random networks before children are bred.
     capacity
-        Size of the population; by default it follows the number of evaluations in flight.
+        Size of the population; by default 30, or more with more than 60 workers.
     survival
         Who lives on.
     tournament_size
@@ -107,10 +108,8 @@ class Evolution:
         self.space = space
         self.seed = seed
         self.objectives = Objectives.of(objectives, constraints)
-        self.population = Population(survival, capacity or 30)
+        self.population = Population(survival, capacity or max(_MEMBERS, (workers or 0) // 2))
         self.failures: Counter[str] = Counter()
-        self._workers = workers
-        self._fixed_capacity = capacity
         self._random = random
         self._tournament_size, self._litter_size = tournament_size, litter_size
         self._initial = list(initial)
@@ -122,7 +121,6 @@ class Evolution:
         self._pending: dict[int, Individual] = {}
         self._told: set[int] = set()
         self._next_id = 0
-        self._most_pending = 0
         self._best: Member | None = None
         self._front: list[Member] = []
 
@@ -168,7 +166,6 @@ class Evolution:
         self._keys.add(individual.genome.key)
         self._pending[individual.id] = individual
         self._next_id = max(self._next_id, individual.id + 1)
-        self._most_pending = max(self._most_pending, len(self._pending))
 
     def tell(self, individual: Individual, result: Result) -> None:
         """Take the result of an individual, a failure too; a second result of the same individual is passed over."""
@@ -187,7 +184,6 @@ class Evolution:
             return
         member = Member(individual, result, values, self.objectives.violation(result))
         self.rates.credit(individual.origin, self._gain(member))
-        self.population.capacity = self._capacity()
         self.population.add(member)
         self._note(member)
 
@@ -221,9 +217,6 @@ class Evolution:
             f"all {total} networks failed: {'; '.join(kinds)}. If simple networks fail too, look at the data first: "
             "labels, value ranges, and the loss"
         )
-
-    def _capacity(self) -> int:
-        return self._fixed_capacity or 30
 
     def _gain(self, member: Member) -> float:
         """Return 1 if the member would be in the best quarter of the population, less below."""
@@ -271,31 +264,34 @@ class Evolution:
     def _screened(self, rng: np.random.Generator) -> Individual | None:
         """Return the most promising child that was not asked for before.
 
-        Where the space has rules, mending costs more than breeding: all children are compared as they were bred, and
-        only those that come out first are mended and compared again.
+        Mending costs more than breeding and comparing: all children are compared as they were bred, and only those
+        that come out first are mended and compared again.
         """
         assert self.screening is not None
         children = [child for litter in self._litters for child in litter.children]
         if not children:
             return None
         factors = rng.exponential(size=len(children))
-        pending = self._pending_points()
         weights = rng.dirichlet(np.ones(len(self.objectives.names)))
+        pending = self._pending_points()
         promise = self.screening.promise(np.stack([self._point(c) for c in children]), factors, pending, weights)
-        best, highest, tries = None, -np.inf, 0
-        while tries < _MENDED:
-            first = int(np.argmax(promise))
-            if promise[first] <= highest:
+        first: list[int] = []
+        genomes: list[Genome] = []
+        for i in np.argsort(-promise, kind="stable").tolist():
+            genome = children[i].mended(self.space)
+            if genome.key in self._keys:
+                continue
+            if not first and genome is children[i].bred:  # nothing was mended: it comes first again
+                return self._individual(children[i], genome)
+            first.append(i)
+            genomes.append(genome)
+            if len(first) == _MENDED:
                 break
-            genome = children[first].mended(self.space)
-            if genome.key not in self._keys:
-                tries += 1
-                point = self.screening.point(genome)
-                again = self.screening.promise(point[None], factors[first : first + 1], pending, weights)[0]
-                if again > highest:
-                    best, highest = self._individual(children[first], genome), float(again)
-            promise[first] = -np.inf
-        return best
+        if not first:
+            return None
+        points = np.stack([self.screening.point(genome) for genome in genomes])
+        best = int(np.argmax(self.screening.promise(points, factors[first], pending, weights)))
+        return self._individual(children[first[best]], genomes[best])
 
     def _individual(self, child: Child, genome: Genome) -> Individual:
         return Individual(self._next_id, genome, tuple(parent.id for parent in child.parents), child.origin)
@@ -303,11 +299,7 @@ class Evolution:
     def _point(self, child: Child) -> Floats:
         assert self.screening is not None
         if child.point is None:
-            if self.space.rules is None:
-                child.point = self.screening.point(child.mended(self.space))
-            else:
-                like = self.screening.point(child.parents[0].genome)
-                child.point = self.screening.describe(child.bred, like)
+            child.point = self.screening.describe(child.bred, self.screening.point(child.parents[0].genome))
         return child.point
 
     def _pending_points(self) -> Floats | None:

@@ -24,7 +24,7 @@ from menndl_dask.space import SearchSpace
 from menndl_dask.surrogate import Kernel, Posterior, learn_kernel, scores
 
 Floats = NDArray[np.float64]
-_POINTS = 360  # results that the surrogate is fitted to
+_POINTS = 320  # results that the surrogate is fitted to
 _FAILURES = 120  # failures among those that it learns viability from
 _LEARNT = 150  # results that the kernel is learnt from
 _REMEMBERED = 4000  # descriptors that are kept

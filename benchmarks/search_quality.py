@@ -1,0 +1,140 @@
+"""How good a network is found within so many evaluations: our evolution beside its rivals, on simulated workers.
+
+    python -m benchmarks.search_quality --seeds 10 --workers 1 16 128 --landscapes macro cell layered
+
+For each landscape, number of workers and optimizer it prints the mean regret (the value of the best network there is,
+less the value without noise of the network with the best result) with its standard error, the simulated time to the
+best thousandth, and the milliseconds of an ask and tell. `--utilisation` prints instead how busy workers are with
+heavy-tailed times, beside generations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from benchmarks.landscapes import MACRO, MADE_UP, Cell, HeavyTailed, Macro
+from benchmarks.rivals import RandomSearch, RegularizedEvolution, ScreenedGA, SteadyState
+from benchmarks.simulation import Landscape, Trace, simulate, simulate_generations
+from menndl_dask.evolution import Evolution, Optimizer
+from menndl_dask.space import SearchSpace
+
+Make = Callable[[SearchSpace, int, int], Optimizer]
+POINTS = (100, 300, 1000)
+
+
+def optuna_search(space: SearchSpace, seed: int, workers: int, *, sampler: str) -> Optimizer:
+    """Return an Optuna sampler over a space."""
+    import optuna
+
+    from benchmarks.optuna_search import OptunaSearch
+
+    samplers: dict[str, Any] = {"tpe": optuna.samplers.TPESampler, "nsga2": optuna.samplers.NSGAIISampler}
+    return cast(Optimizer, OptunaSearch(space, seed, samplers[sampler](seed=seed)))
+
+
+OPTIMIZERS: dict[str, Make] = {
+    "random search": RandomSearch,
+    "regularized evolution 100/25": RegularizedEvolution,
+    "regularized evolution 30/10": partial(RegularizedEvolution, size=30, sample=10, repeat=False),
+    "steady-state GA": SteadyState,
+    "Optuna TPE": partial(optuna_search, sampler="tpe"),
+    "Optuna NSGA-II": partial(optuna_search, sampler="nsga2"),
+    "screened GA": ScreenedGA,
+    "Evolution, no screening": partial(Evolution, screen=False),
+    "Evolution": Evolution,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the comparison that the command line describes."""
+    options = _options(arguments)
+    if options.utilisation:
+        _utilisation(options.evaluations, options.seeds)
+        return 0
+    for name in options.landscapes:
+        landscape = _landscape(name, options.macro)
+        if landscape is None:
+            continue
+        for workers in options.workers:
+            print(f"\n{name}, {workers} workers\n" + _line("optimizer", ["@100", "@300", "@1000", "top 0.1 %", "ms"]))
+            for optimizer in options.optimizers:
+                print(_row(optimizer, landscape, workers, options.evaluations, options.seeds), flush=True)
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--evaluations", type=int, default=300)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 16, 128])
+    parser.add_argument("--landscapes", nargs="+", choices=["macro", *MADE_UP], default=["macro", *MADE_UP])
+    parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), default=list(OPTIMIZERS))
+    parser.add_argument("--macro", type=Path, default=MACRO, help="the table of NAS-Bench-Macro")
+    parser.add_argument("--utilisation", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def _landscape(name: str, macro: Path) -> Landscape | None:
+    if name != "macro":
+        return cast(Landscape, MADE_UP[name]())
+    if not macro.exists():
+        print(f"macro: skipped, there is no {macro}")
+        return None
+    return Macro(macro)
+
+
+def _row(name: str, landscape: Landscape, workers: int, evaluations: int, seeds: int) -> str:
+    make = OPTIMIZERS[name]
+    try:
+        traces = [
+            simulate(make, landscape, evaluations, workers, seed, clock=time.process_time) for seed in range(seeds)
+        ]
+    except ImportError as error:
+        return _line(name, [f"skipped: {error}"])
+    cells = []
+    for point in POINTS:
+        # early completions favour fast networks: with many workers only whole runs compare
+        if point > evaluations or (point < evaluations and point < 2 * workers):
+            cells.append("")
+            continue
+        regret = np.array([landscape.best - trace.value_at(point) for trace in traces])
+        cells.append(f"{regret.mean():.5f} ± {_error(regret):.5f}")
+    hours = np.array([trace.seconds_to(landscape.good) for trace in traces]) / 3600
+    reached = np.isfinite(hours)
+    cells.append(f"{np.median(hours):.2f} h" if reached.mean() > 0.5 else f"{reached.sum()} of {seeds}")
+    cells.append(f"{1e3 * np.mean([trace.driver_s for trace in traces]) / evaluations:.1f}")
+    return _line(name, cells)
+
+
+def _error(values: Any) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    return "| " + " | ".join([name, *cells]) + " |"
+
+
+def _utilisation(evaluations: int, seeds: int, workers: int = 128) -> None:
+    landscape = cast(Landscape, HeavyTailed(Cell()))
+    ours: list[Trace] = []
+    theirs: list[Trace] = []
+    for seed in range(seeds):
+        ours.append(simulate(Evolution, landscape, evaluations, workers, seed, count_driver=True))
+        theirs.append(simulate_generations(partial(Evolution, screen=False), landscape, evaluations, workers, seed))
+    print(f"{workers} workers, {evaluations} evaluations of 60 s on average, log-normal and as wide as their mean")
+    steady = np.mean([t.utilisation for t in ours])
+    print(f"asynchronous, until the last drain, the driver's time counted: {steady:.4f}")
+    generational = np.mean([t.busy / (t.workers * t.span) for t in theirs])
+    print(f"generations of {workers}: {generational:.4f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
