@@ -26,6 +26,7 @@ from menndl_dask.port import LOOPBACK, free_port
 from menndl_dask.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.site import Site
 
+_THREADS = "TF_NUM_INTRAOP_THREADS"
 _RECONNECT_S = 30
 _POLL_S = 0.1
 
@@ -142,16 +143,18 @@ def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
 
 
 def _workers(profile: Local, alike: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return each worker of this machine, with an environment of its own where it is to see its own GPU."""
+    """Return each worker of this machine, with its share of the cores, and its own GPU where there are some."""
     slots = profile.gpus * profile.trainers_per_gpu
     count = profile.workers or slots or len(os.sched_getaffinity(0))
-    workers = {number: {**alike, "options": dict(alike["options"])} for number in range(count)}
+    # a nanny gives each worker one thread; the cores that workers leave idle are for their trainings
+    threads = {_THREADS: os.environ.get(_THREADS) or str(max(1, len(os.sched_getaffinity(0)) // count))}
+    workers = {number: {**alike, "options": {**alike["options"], "env": threads}} for number in range(count)}
     if profile.gpu_vendor is not None:
         devices = visible(os.environ, profile.gpu_vendor, profile.gpus)
         for number, worker in workers.items():
             device = devices[number // profile.trainers_per_gpu % len(devices)]
             changes = pinned(profile.gpu_vendor, [device])
-            worker["options"]["env"] = {name: value for name, value in changes.items() if value is not None}
+            worker["options"]["env"] = threads | {name: value for name, value in changes.items() if value is not None}
     return workers
 
 

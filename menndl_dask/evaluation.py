@@ -37,6 +37,7 @@ from menndl_dask.trainer import READY
 
 _LOG = logging.getLogger(__name__)
 _START_S = 600.0  # for importing Keras, from a parallel file system that thousands of nodes read at once
+_STARTS = 2  # attempts to start a trainer for an evaluation
 _GRACE_S = 10.0  # beyond its time limit, after which the trainer itself must be hanging
 _SEEDS = 2**31
 _PRIME = 1_000_003
@@ -141,7 +142,7 @@ class _Home:
         with _STAGING:
             data = stage(problem, scratch.path)
         staged = time.monotonic()
-        self._wait_for(trainer)
+        trainer = self._ready(trainer)
         ready = time.monotonic()
         task = replace(task, scratch=str(scratch.path), data=str(data))
         answer: tuple[Result, str] = trainer.ask(task, task.limits.seconds + _GRACE_S)
@@ -170,12 +171,20 @@ class _Home:
             self._trainer = Child(_MODULE, {**_environment(), **self._environment})
         return self._trainer
 
-    def _wait_for(self, trainer: Child) -> None:
-        try:
-            _LOG.info("trainings run in a %s", trainer.ask(READY, _START_S))
-        except TrainerError as error:
-            # nobody's network has done this
-            raise TrainerError(f"the trainer could not be started: {error}") from None
+    def _ready(self, trainer: Child) -> Child:
+        """Return the trainer once it is ready, or another one where it died while it started."""
+        for attempt in range(1, _STARTS + 1):
+            try:
+                _LOG.info("trainings run in a %s", trainer.ask(READY, _START_S))
+            except TrainerError as error:
+                if attempt == _STARTS:
+                    # nobody's network has done this
+                    raise TrainerError(f"the trainer could not be started: {error}") from None
+                trainer.kill()
+                trainer = self._living_trainer()
+            else:
+                break
+        return trainer
 
     def _scratch_for(self, problem: Problem, base: Path) -> Scratch:
         name = problem.facts.fingerprint

@@ -74,7 +74,7 @@ class Background:
     results: list[Result]
 
     def result(self) -> Result:
-        self.thread.join(60)
+        self.thread.join(180)
         return self.results[0]
 
 
@@ -286,6 +286,17 @@ def test_a_trainer_that_is_killed_takes_its_training_along_and_is_replaced(probl
     assert gone(training.pid)
     assert _evaluate(problem).succeeded
     assert _trainer().pid != trainer.pid
+
+
+def test_a_trainer_that_is_killed_while_it_starts_is_nobodys_fault(problem: Problem) -> None:
+    close()
+    running = _in_background(lambda: _evaluate(problem))
+    deadline = time.monotonic() + 60
+    while not (started := [c for c in psutil.Process().children() if "menndl_dask.trainer" in c.cmdline()]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    started[0].kill()
+    assert running.result().succeeded
 
 
 def test_a_trainer_that_hangs_is_killed(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
