@@ -7,8 +7,10 @@ slurm-client and munge; nothing of them has to be configured or running.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -20,6 +22,7 @@ from pathlib import Path
 NODES = ("n1", "n2", "n3", "n4")
 GPUS = 4
 CORES = 8
+_PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "squeue")
 
 _CONFIGURATION = """
@@ -154,7 +157,10 @@ def _daemons(directory: Path) -> list[list[str]]:
 @contextmanager
 def _daemon(command: list[str], directory: Path) -> Iterator[None]:
     with (directory / "daemons.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - there are no threads here
+        )  # fmt: skip
     try:
         if command[0] == "munged":
             until((directory / "munge.socket").exists, 20, lambda: _logs(directory))
@@ -166,6 +172,11 @@ def _daemon(command: list[str], directory: Path) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _end_with_the_tests() -> None:
+    """Have the kernel end a daemon when the tests are killed, in which case nobody else would."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _end_jobs(slurm: Slurm) -> None:
