@@ -1,6 +1,6 @@
 """Landscapes: search spaces whose every network has a known value, for comparing optimizers. Pure.
 
-`Macro` looks up networks that were really trained (NAS-Bench-Macro), `Table` those of `digits_table`; `Layered` and
+`Macro` looks up networks that were really trained (NAS-Bench-Macro); `Layered` and
 `Cell` are made up: a value that depends on the structure as that of real networks does, with noise, failures and
 training times.
 """
@@ -192,23 +192,6 @@ class Layered:
 
     def _whim(self, *what: Any) -> float:
         return _normal(repr((self._seed, what)))
-
-
-class Table:
-    """Networks that were really trained, in a file that `digits_table` writes: a network's genes to its accuracies."""
-
-    def __init__(self, name: str, space: SearchSpace, entries: dict[str, tuple[list[float], float]]) -> None:
-        self.name, self.space = name, space
-        self._entries = entries
-        means = np.array([np.mean(values) for values, _ in entries.values()])
-        self.best, self.floor = float(means.max()), float(means.min())
-        self.good = float(np.quantile(means, 0.999))
-
-    def evaluate(self, genome: Genome, rng: np.random.Generator) -> Outcome:
-        """Look up one of the network's trainings."""
-        values, seconds = self._entries[genome.key]
-        fitness = float(values[rng.integers(len(values))])
-        return Outcome(Result(fitness), float(np.mean(values)), seconds * math.exp(0.1 * rng.standard_normal()))
 
 
 class HeavyTailed:

@@ -27,7 +27,7 @@ from menndl_dask.screening import Entry, Screening
 from menndl_dask.space import SearchSpace
 
 _MEMBERS = 30  # of a population, with few workers
-_LITTERS = 5  # whose children compete for an evaluation
+_LITTERS = 8  # whose children compete for an evaluation
 _MENDED = 4  # promising children that are brought into the space, before the best of them is taken
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
 _COUNTABLE = 20_000  # size up to which a space is searched through for what is left
