@@ -220,8 +220,8 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("model", type=Path, help="trained network, such as runs/mine/best.keras")
     parser.add_argument("source", type=Path, help="Zarr store with the images")
     parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
-    text = "variables with the images (default: image)"
-    parser.add_argument("--variable", nargs="+", default=["image"], metavar="NAME", help=text)
+    text = "variables with the images (default: those that the network was trained on)"
+    parser.add_argument("--variable", nargs="+", metavar="NAME", help=text)
     parser.add_argument("--tile", type=int, metavar="PIXELS", help="side of the tiles of a large image")
     parser.add_argument("--overlap", type=int, metavar="PIXELS", help="pixels that tiles share with their neighbours")
     parser.add_argument("--probabilities", action="store_true", help="write the probability of each class")
@@ -236,7 +236,7 @@ def _predict(given: argparse.Namespace) -> int:
             given.model,
             given.source,
             given.target,
-            variable=given.variable[0] if len(given.variable) == 1 else given.variable,
+            variable=given.variable,
             tile=given.tile,
             overlap=given.overlap,
             client=client,
