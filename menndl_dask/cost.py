@@ -402,12 +402,12 @@ def _of(source: int, found: Sequence[Shape], views: Sequence[Shape]) -> Shape:
 
 
 # evolution costs hundreds of networks for each that is evaluated, and they share most of their layers
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _shape_after(layer: Layer, before: Shape) -> Shape:
     return output_shape(layer, before)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _layer_cost(layer: Layer, before: Shape, after: Shape, *, first: bool) -> LayerCost:
     weights, forward = parameter_count(layer, before), forward_flops(layer, before)
     if len(layer.inputs) > 1 and layer.join == "add":

@@ -210,13 +210,13 @@ def _reading(layer: Layer, inputs: Sources) -> Layer:
     return layer if layer.inputs == inputs else replace(layer, inputs=inputs)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _label(gene: Gene) -> str:
     values = {f.name: getattr(gene, f.name) for f in fields(gene)}
     return f"{type(gene).__module__}:{type(gene).__qualname__}{sorted(values.items())!r}"
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _simplified(layer: Layer) -> Layer:
     return layer.simplified()
 
