@@ -15,12 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dask_jobqueue.core import Job, JobQueueCluster
-from dask_jobqueue.local import LocalJob
 from distributed.core import Status
 
 from menndl_dask.batch import GroupCluster, GroupJob
 from menndl_dask.errors import ProfileError
+from menndl_dask.jobqueue import Job, JobQueueCluster, LocalJob
 from menndl_dask.site import Site
 
 _PATIENCE_S = 20.0  # for a launcher to end its tasks

@@ -22,15 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import dask
-import dask_jobqueue
 from dask.utils import format_bytes, parse_timedelta
-from dask_jobqueue.core import Job, JobQueueCluster
 from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 
 import menndl_dask
 from menndl_dask.batch_system import SYSTEMS, resized_header
 from menndl_dask.job_watch import JobWatch
+from menndl_dask.jobqueue import Job, JobQueueCluster, dask_jobqueue
 from menndl_dask.launcher import JOB_START, Shape, launch_command
 from menndl_dask.site import ALLOCATION, PER_NODE, Site
 

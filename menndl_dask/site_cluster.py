@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import dask_jobqueue
-from dask_jobqueue.core import Job, JobQueueCluster
 from distributed.security import Security
 
 from menndl_dask.allocation import AllocationCluster
@@ -17,6 +15,7 @@ from menndl_dask.batch import GroupCluster, cluster_class
 from menndl_dask.batch_system import SYSTEMS
 from menndl_dask.credential import temporary_credentials
 from menndl_dask.errors import ProfileError, nearest
+from menndl_dask.jobqueue import Job, JobQueueCluster, dask_jobqueue
 from menndl_dask.port import LOOPBACK, free_port, raise_file_limit
 from menndl_dask.site import ALLOCATION, Site
 

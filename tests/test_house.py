@@ -232,12 +232,13 @@ def test_the_command_line_loads_no_keras(tmp_path: Path) -> None:
 
 
 EFFECTS = """
-import asyncio, importlib, logging, os, pathlib, threading, warnings
+import asyncio, importlib, logging, os, pathlib, signal, threading, warnings
 import distributed, keras, sklearn, tensorflow, xarray, zarr  # what these do is theirs
 def state():
     loggers = [logging.getLogger(), logging.getLogger("menndl_dask")]
     return (sorted(pathlib.Path().rglob("*")), dict(os.environ), [(list(l.handlers), l.level) for l in loggers],
-            threading.active_count(), list(warnings.filters), asyncio._get_running_loop(), keras.config.get_config()
+            threading.active_count(), signal.getsignal(signal.SIGINT), list(warnings.filters),
+            asyncio._get_running_loop(), keras.config.get_config()
             if hasattr(keras.config, "get_config") else keras.config.floatx())
 before = state()
 for name in {modules!r}:
