@@ -9,7 +9,7 @@ cost one forward pass each), except that no layer needs the gradient with respec
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, singledispatch
 
@@ -18,6 +18,7 @@ from menndl_dask.domain import spread
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome import Genome, Layer
 from menndl_dask.problem import Problem
+from menndl_dask.topology import Sources
 
 Shape = tuple[int, ...]  # (*spatial, channels) of an image, or (features,)
 _BYTES = 4  # of a float32
@@ -93,11 +94,10 @@ def cost_of(genome: Genome, problem: Problem) -> Cost:
     """
     genome = genome.canonical()
     views = problem.facts.input_shapes
-    found = shapes(genome, views)
-    layers = []
-    for layer, sources, after in zip(genome.layers, genome.sources, found, strict=True):
-        before = joined_shape(layer, [_of(s, found, views) for s in sources])
-        layers.append(_layer_cost(layer, before, after, first=all(s < 0 for s in sources)))
+    layers, found = [], []
+    for layer, sources, before, after in _walk(genome, views):
+        layers.append(_layer_cost(layer, before, after, first=max(sources) < 0))
+        found.append(after)
     output = found[-1] if found else views[0]
     return Cost((*layers, *_head(problem, output, first=not found)))
 
@@ -110,14 +110,19 @@ def shapes(genome: Genome, input_shapes: Sequence[Shape]) -> list[Shape]:
     InfeasibleError
         If a layer cannot read what it names; the message says which and why.
     """
+    return [after for _, _, _, after in _walk(genome, input_shapes)]
+
+
+def _walk(genome: Genome, views: Sequence[Shape]) -> Iterator[tuple[Layer, Sources, Shape, Shape]]:
+    """Yield each layer with what it reads, the shape that reaches it and the one that it gives."""
     found: list[Shape] = []
     for i, (layer, sources) in enumerate(zip(genome.layers, genome.sources, strict=True)):
         try:
-            before = joined_shape(layer, [_of(s, found, input_shapes) for s in sources])
+            before = joined_shape(layer, [_of(s, found, views) for s in sources])
             found.append(_shape_after(layer, before))
         except (InfeasibleError, ValueError) as error:
             raise InfeasibleError(f"layer {i} ({type(layer).__name__}): {error}") from error
-    return found
+        yield layer, sources, before, found[-1]
 
 
 def joined_shape(layer: Layer, given: Sequence[Shape]) -> Shape:

@@ -128,7 +128,7 @@ class Descriptor:
 
     def _body(self, genome: Genome) -> list[Floats]:
         genes = genome.genes[len(self._space.fixed) :]
-        rows = np.stack([self._row(gene) for gene in genes]) if genes else np.zeros((0, self._row_width))
+        rows = np.array([self._row(gene) for gene in genes]).reshape(len(genes), self._row_width)
         parts = _shares(len(genes)) @ rows[:, self._width :]
         parts[:, len(self._space.kinds) :] *= 2.0 / math.sqrt(max(1, len(genes)))
         kinds = rows[:, self._width : self._width + len(self._space.kinds)].sum(0)

@@ -23,7 +23,7 @@ from menndl_dask.operators.rates import Rates
 from menndl_dask.operators.selection import elitist
 from menndl_dask.population import Floats, Member, Population, Survival, dominates
 from menndl_dask.result import FAILURES, Result
-from menndl_dask.screening import Entry, Screening
+from menndl_dask.screening import Entry, Screening, Seen
 from menndl_dask.space import SearchSpace
 
 _MEMBERS = 30  # of a population, with few workers
@@ -87,6 +87,8 @@ class Evolution:
         Breed many children and ask for the one that a surrogate finds most promising.
     litter_size
         Children bred for each `ask`; with screening those of the last few litters compete.
+    first
+        Number of the first individual; an island of several begins where no other does.
     """
 
     def __init__(
@@ -104,9 +106,11 @@ class Evolution:
         tournament_size: int = 3,
         screen: bool = True,
         litter_size: int = 16,
+        first: int = 0,
     ) -> None:
         self.space = space
         self.seed = seed
+        self.first = first
         self.objectives = Objectives.of(objectives, constraints)
         self.population = Population(survival, capacity or max(_MEMBERS, (workers or 0) // 2))
         self.failures: Counter[str] = Counter()
@@ -120,7 +124,7 @@ class Evolution:
         self._keys: set[str] = set()
         self._pending: dict[int, Individual] = {}
         self._told: set[int] = set()
-        self._next_id = 0
+        self._next_id = first
         self._best: Member | None = None
         self._front: list[Member] = []
 
@@ -175,17 +179,37 @@ class Evolution:
             self._note_asked(individual)
         del self._pending[individual.id]
         self._told.add(individual.id)
-        values = self.objectives.values(result)
-        if self.screening is not None and result.failure != "worker_lost":
-            self.screening.tell(Entry(individual.genome, values, self.objectives.violation(result) == 0))
-        if values is None:
+        member = self._learnt(individual, result)
+        if member is None:
             self.failures[result.failure or "no objective"] += 1
             self.rates.credit(individual.origin, 0.0)
             return
-        member = Member(individual, result, values, self.objectives.violation(result))
         self.rates.credit(individual.origin, self._gain(member))
         self.population.add(member)
         self._note(member)
+
+    def knows(self, genome: Genome) -> bool:
+        """Tell whether a network was asked for or welcomed."""
+        return genome.key in self._keys
+
+    def welcome(self, individual: Individual, result: Result) -> None:
+        """Take in a migrant: a network that another search over this space has bred and evaluated.
+
+        It competes and breeds like those that were bred here, and is never asked for again.
+        """
+        if individual.id in self._told:
+            return
+        self._told.add(individual.id)
+        self._keys.add(individual.genome.key)
+        member = self._learnt(individual, result)
+        if member is not None:
+            self.population.add(member)
+            self._note(member)
+
+    def emigrants(self, count: int) -> list[tuple[Individual, Result]]:
+        """Return the best living members that were bred here, for `welcome` elsewhere."""
+        natives = [m for m in self.population.ranked() if self.first <= m.individual.id < self._next_id]
+        return [(m.individual, m.result) for m in natives[:count]]
 
     def best(self) -> tuple[Individual, Result]:
         """Return the fittest individual told so far and its result; those that keep the constraints come first.
@@ -218,6 +242,13 @@ class Evolution:
             "labels, value ranges, and the loss"
         )
 
+    def _learnt(self, individual: Individual, result: Result) -> Member | None:
+        """Learn from a result; return it as a member, or nothing where it has no place among the living."""
+        values, violation = self.objectives.values(result), self.objectives.violation(result)
+        if self.screening is not None and result.failure != "worker_lost":
+            self.screening.tell(Entry(individual.genome, values, violation == 0))
+        return None if values is None else Member(individual, result, values, violation)
+
     def _gain(self, member: Member) -> float:
         """Return 1 if the member would be in the best quarter of the population, less below."""
         others = self.population.members
@@ -248,7 +279,7 @@ class Evolution:
             if genome.key not in self._keys:
                 return Individual(self._next_id, genome, (), "seeded")
         bred = None
-        if self._next_id >= self._random:
+        if self._next_id - self.first >= self._random:
             screened = self.screening is not None and self.screening.ready
             bred = self._screened(rng) if screened else self._unscreened()
         return bred or Individual(self._next_id, self._fresh(rng), (), "random")
@@ -268,13 +299,15 @@ class Evolution:
         that come out first are mended and compared again.
         """
         assert self.screening is not None
-        children = [child for litter in self._litters for child in litter.children]
-        if not children:
+        litters = [litter for litter in self._litters if litter.children]
+        if not litters:
             return None
+        children = [child for litter in litters for child in litter.children]
         factors = rng.exponential(size=len(children))
         weights = rng.dirichlet(np.ones(len(self.objectives.names)))
-        pending = self._pending_points()
-        promise = self.screening.promise(np.stack([self._point(c) for c in children]), factors, pending, weights)
+        pending = [individual.genome for individual in self._pending.values()]
+        seen = Seen.joined([self._seen(litter) for litter in litters])
+        promise = self.screening.promise(seen, factors, pending, weights)
         first: list[int] = []
         genomes: list[Genome] = []
         for i in np.argsort(-promise, kind="stable").tolist():
@@ -289,23 +322,23 @@ class Evolution:
                 break
         if not first:
             return None
-        points = np.stack([self.screening.point(genome) for genome in genomes])
-        best = int(np.argmax(self.screening.promise(points, factors[first], pending, weights)))
+        mended = self.screening.look(np.stack([self.screening.point(genome) for genome in genomes]))
+        best = int(np.argmax(self.screening.promise(mended, factors[first], pending, weights)))
         return self._individual(children[first[best]], genomes[best])
 
     def _individual(self, child: Child, genome: Genome) -> Individual:
         return Individual(self._next_id, genome, tuple(parent.id for parent in child.parents), child.origin)
 
+    def _seen(self, litter: Litter) -> Seen:
+        """Return a litter's children as screening sees them now."""
+        assert self.screening is not None
+        points = litter.seen.points if litter.seen else np.stack([self._point(child) for child in litter.children])
+        litter.seen = self.screening.look(points, litter.seen)
+        return litter.seen
+
     def _point(self, child: Child) -> Floats:
         assert self.screening is not None
-        if child.point is None:
-            child.point = self.screening.describe(child.bred, self.screening.point(child.parents[0].genome))
-        return child.point
-
-    def _pending_points(self) -> Floats | None:
-        assert self.screening is not None
-        points = [self.screening.point(individual.genome) for individual in self._pending.values()]
-        return np.stack(points) if points else None
+        return self.screening.describe(child.bred, self.screening.point(child.parents[0].genome))
 
     def _fresh(self, rng: np.random.Generator) -> Genome:
         """Return a random network that was not asked for before."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.operators.crossover import Crossover, crossovers
 from menndl_dask.operators.mutation import Mutation, mutations
 from menndl_dask.population import Member, standing
+from menndl_dask.screening import Seen
 from menndl_dask.space import SearchSpace
 
 _MUTATED = 0.5  # share of the crossed children that are mutated too
@@ -38,7 +38,6 @@ class Child:
     parents: tuple[Individual, ...]
     origin: str
     seed: tuple[int, ...] = ()
-    point: NDArray[np.float64] | None = None  # descriptor of what was bred, once somebody needed it
     _mended: Genome | None = None
 
     def mended(self, space: SearchSpace) -> Genome:
@@ -126,6 +125,7 @@ class Litter:
         self._operators, self._members, self._weights = operators, tuple(members), weights
         self._size, self._number, self._seed = size, number, tuple(seed)
         self._children: list[Child] | None = None
+        self.seen: Seen | None = None  # what screening saw of the children when it last looked
 
     @property
     def children(self) -> list[Child]:

@@ -8,7 +8,7 @@ journal costs nothing and predicts the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +21,7 @@ from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
 from menndl_dask.objective import Objectives
 from menndl_dask.space import SearchSpace
-from menndl_dask.surrogate import Kernel, Posterior, learn_kernel, scores
+from menndl_dask.surrogate import Kernel, Posterior, Sight, learn_kernel, scores
 
 Floats = NDArray[np.float64]
 _POINTS = 320  # results that the surrogate is fitted to
@@ -83,6 +83,34 @@ def chosen(entries: Sequence[Entry], number: int) -> list[Entry]:
     return [entries[i] for i in sorted((*best.tolist(), *evenly.tolist()))]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Networks as they were last looked at.
+
+    Parameters
+    ----------
+    points
+        Their descriptors, one a row.
+    fit
+        Number of the fit that looked at them.
+    sight
+        How it sees them.
+    chance
+        How likely each is viable.
+    """
+
+    points: Floats
+    fit: int
+    sight: Sight
+    chance: Floats
+
+    @classmethod
+    def joined(cls, parts: Sequence[Seen]) -> Seen:
+        """Return several as one."""
+        points, chance = (np.concatenate(a) for a in zip(*((p.points, p.chance) for p in parts), strict=True))
+        return cls(points, parts[0].fit, Sight.joined([p.sight for p in parts]), chance)
+
+
 class Screening:
     """Predicts how much children promise, from the results told so far.
 
@@ -107,6 +135,8 @@ class Screening:
         self._fitness: Posterior | None = None
         self._viability: Posterior | None = None
         self._levels: list[tuple[Floats, Floats]] = []  # each objective's values in order, and their scores
+        self._fits = 0
+        self._pending: dict[str, Seen] = {}
         self._broken = False  # whether some result broke a hard constraint
 
     @property
@@ -138,35 +168,55 @@ class Screening:
             self._points[genome.key] = found
         return found
 
+    def look(self, points: Floats, before: Seen | None = None) -> Seen:
+        """Return networks as the results known now let them be seen.
+
+        Parameters
+        ----------
+        points
+            Their descriptors, one a row. What is seen of a network depends, in its last digits, on those that it is
+            looked at with: a replay must look at the same ones together.
+        before
+            What was seen of them earlier; returned where nothing has changed since.
+        """
+        if self._kernel_of is None and self._fit_of is None and before is not None and before.fit == self._fits:
+            return before
+        with _single_threaded():
+            self._fit()
+            if before is not None and before.fit == self._fits:
+                return before
+            assert self._fitness is not None
+            chance = np.ones(len(points))
+            if self._viability is not None:
+                chance = np.clip(1.0 + self._viability.mean(points)[:, 0], 0.0, 1.0)
+            return Seen(points, self._fits, self._fitness.sight(points), chance)
+
     def promise(
-        self, points: Floats, factors: Floats, pending: Floats | None = None, weights: Floats | None = None
+        self, seen: Seen, factors: Floats, pending: Iterable[Genome] = (), weights: Floats | None = None
     ) -> Floats:
         """Return how much each child promises: the upper confidence bound of its fitness, if it is viable.
 
         Parameters
         ----------
-        points
-            Descriptors of the children, one a row.
+        seen
+            The children, looked at since the last result was told.
         factors
             How many standard deviations count for each child. Drawn at random, they keep children diverse that are
             chosen one after the other without a result in between.
         pending
-            Descriptors of what is being evaluated.
+            What is being evaluated.
         weights
             How much each of several objectives counts this time, all the same by default; the child is judged by the
             one in which it is worst (Chebyshev), so that drawn weights lead to all parts of the Pareto front.
         """
-        with _single_threaded():
-            self._fit()
-            return self._promise(points, factors, pending, weights)
-
-    def _promise(self, points: Floats, factors: Floats, pending: Floats | None, weights: Floats | None) -> Floats:
         assert self._fitness is not None
-        mean, deviation = self._fitness.predict(points, pending)
+        flying = self._looked_at(pending)
+        with _single_threaded():
+            deviation = self._fitness.deviation(seen.sight, flying)
         number = len(self._objectives.names)
-        upper = mean[:, :number] + (factors * deviation)[:, None]
+        upper = seen.sight.mean[:, :number] + (factors * deviation)[:, None]
         for i, name in enumerate(self._objectives.names):
-            known = self.describe.known_cost(name, points)
+            known = self.describe.known_cost(name, seen.points)
             if known is not None:
                 upper[:, i] = np.interp(-known, *self._levels[i])
         if number == 1:
@@ -175,18 +225,23 @@ class Screening:
             shares = np.full(number, 1 / number) if weights is None else np.maximum(weights, 0.02)
             over = (upper - _LOW) / (shares * number)
             promise = _LOW + over.min(1) + 0.05 * over.mean(1)
-        chance = self._chance(points, mean[:, number])
-        return chance * promise + (1.0 - chance) * _LOW
+        chance = self._chance(seen, seen.sight.mean[:, number])
+        found: Floats = chance * promise + (1.0 - chance) * _LOW
+        return found
 
-    def _chance(self, points: Floats, kept: Floats) -> Floats:
+    def _looked_at(self, pending: Iterable[Genome]) -> Sight | None:
+        """Return what is being evaluated; each is looked at by itself, so that it is seen alike in a replay."""
+        before = self._pending
+        self._pending = {g.key: self.look(self.point(g)[None], before.get(g.key)) for g in pending}
+        return Sight.joined([seen.sight for seen in self._pending.values()]) if self._pending else None
+
+    def _chance(self, seen: Seen, kept: Floats) -> Floats:
         """Return how likely it is that a child is viable and keeps the hard constraints."""
-        chance = np.ones(len(points))
-        if self._viability is not None:
-            chance *= np.clip(1.0 + self._viability.mean(points)[:, 0], 0.0, 1.0)
+        chance = seen.chance.copy()
         if self._broken:
             chance *= np.clip(1.0 + kept, 0.0, 1.0)
         for limit in self._objectives.limits:
-            known = self.describe.known_cost(limit.name, points)
+            known = self.describe.known_cost(limit.name, seen.points)
             if known is not None:
                 chance[(known > limit.bound) if limit.upper else (known < limit.bound)] = 0.0
         return chance
@@ -212,6 +267,7 @@ class Screening:
             viable = np.array([[0.0 if e.values is not None else -1.0] for e in both])
             self._viability = Posterior(self._kernel, self._stacked(both), viable)
         self._fit_of = None
+        self._fits += 1
 
     def _stacked(self, entries: Sequence[Entry]) -> Floats:
         return np.stack([self.point(entry.genome) for entry in entries])

@@ -25,6 +25,7 @@ from menndl_dask.problem import Problem
 Constraint = Callable[[Genome], str | None]
 Draw = Callable[[type[Gene], np.random.Generator], Gene]
 _ATTEMPTS = 200  # draws before a space is called empty
+_REMEMBERED = 4096  # genes whose fields were checked
 
 
 class Rules(Protocol):
@@ -35,7 +36,7 @@ class Rules(Protocol):
         ...
 
     def repair(self, genome: Genome, minimum: int, maximum: int, rng: np.random.Generator) -> Genome:
-        """Return the nearest valid network; raises `InfeasibleError` where there is none near."""
+        """Return the nearest network without violation; raises `InfeasibleError` where there is none near."""
         ...
 
     def violation(self, genome: Genome) -> str | None:
@@ -74,6 +75,7 @@ class SearchSpace:
     ranges: Mapping[type[Gene], Mapping[str, Domain]] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
     rules: Rules | None = None
+    _known: dict[Gene, Gene] = field(init=False, repr=False, default_factory=dict)  # checked, and what they became
 
     def __post_init__(self) -> None:
         if not 0 <= self.minimum <= self.maximum:
@@ -207,6 +209,13 @@ class SearchSpace:
 
     def violation(self, genome: Genome) -> str | None:
         """Say why a genome does not belong to the space, or nothing if it does."""
+        wrong = self._own_violation(genome)
+        if wrong is None and self.rules is not None:
+            wrong = self.rules.violation(genome)
+        return wrong
+
+    def _own_violation(self, genome: Genome) -> str | None:
+        """Say why a genome does not belong to the space, whatever network it builds."""
         genome = self._agreed(genome)
         front, rest = genome.genes[: len(self.fixed)], genome.genes[len(self.fixed) :]
         if len(front) < len(self.fixed) or not self.minimum <= len(rest) <= self.maximum:
@@ -217,13 +226,14 @@ class SearchSpace:
         for i, gene in enumerate(genome.genes):
             if i >= len(front) and type(gene) not in self.kinds:
                 return f"gene {i}: kind {kind_name(type(gene))} is not in this space"
-            for name, domain in self.domains(type(gene)).items():
-                if not domain.contains(getattr(gene, name)):
-                    return f"gene {i}: {kind_name(type(gene))}.{name}: {getattr(gene, name)!r} is not in {domain}"
-        for constraint in self.constraints:
-            if wrong := constraint(genome):
-                return wrong
-        return self.rules.violation(genome) if self.rules is not None else None
+            if self._agreeing(gene) is not gene:
+                return f"gene {i}: {self._wrong_field(gene)}"
+        return next(filter(None, (constraint(genome) for constraint in self.constraints)), None)
+
+    def _wrong_field(self, gene: Gene) -> str:
+        wrong = (f for f in self.domains(type(gene)).items() if not f[1].contains(getattr(gene, f[0])))
+        name, domain = next(wrong)
+        return f"{kind_name(type(gene))}.{name}: {getattr(gene, name)!r} is not in {domain}"
 
     def repair(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Return the genome itself if it is in the space, else one near it that is.
@@ -233,7 +243,7 @@ class SearchSpace:
         if self.violation(genome) is None:
             return self._agreed(genome)
         mended = self._mended(self._with_nearest_values(genome, rng), rng)
-        if mended is not None and self.violation(mended) is None:
+        if mended is not None and self._own_violation(mended) is None:  # the rules themselves hold by now
             return mended
         return self.sample(rng)
 
@@ -286,15 +296,22 @@ class SearchSpace:
             rest = rest[: self.maximum]
             while len(rest) < self.minimum:
                 rest.append(self.sample_gene(self.kinds[rng.integers(len(self.kinds))], rng))
-        return Genome(tuple(self._with_nearest_fields(g) for g in (*front, *rest)))
+        return Genome(tuple(self._agreeing(g) for g in (*front, *rest)))
 
-    def _with_nearest_fields(self, gene: Gene) -> Gene:
-        changes = {
-            name: domain.nearest(getattr(gene, name))
-            for name, domain in self.domains(type(gene)).items()
-            if not domain.contains(getattr(gene, name))
-        }
-        return gene.replaced(**changes) if changes else gene
+    def _agreeing(self, gene: Gene) -> Gene:
+        """Return the gene with each field in its domain: the gene itself where that is so."""
+        found = self._known.get(gene)
+        if found is None:
+            changes = {
+                name: domain.nearest(getattr(gene, name))
+                for name, domain in self.domains(type(gene)).items()
+                if not domain.contains(getattr(gene, name))
+            }
+            found = gene.replaced(**changes) if changes else gene
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[gene] = found
+        return gene if found == gene else found
 
 
 def _pairs(genes: Sequence[Gene], kinds: Sequence[type[Gene]]) -> list[tuple[Gene | None, type[Gene]]]:

@@ -40,12 +40,55 @@ class Kernel:
     share: float = 1.0
     noise: float = 0.05
 
-    def between(self, first: Floats, second: Floats) -> Floats:
-        """Return the covariance of each row of the first with each of the second."""
-        a, b = first * self.scale, second * self.scale
-        squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * (a @ b.T)
+    def placed(self, points: Floats) -> Places:
+        """Return descriptors as places whose squared distances are weighted; columns that do not count are left out."""
+        counts = self.scale > 0
+        vectors = points[:, counts] * self.scale[counts]
+        return Places(vectors, np.einsum("ij,ij->i", vectors, vectors))
+
+    def between(self, first: Places, second: Places) -> Floats:
+        """Return the covariance of each of the first with each of the second."""
+        squared = first.squares[:, None] + second.squares[None, :] - 2.0 * (first.vectors @ second.vectors.T)
         found: Floats = self.share * np.exp(-np.maximum(squared, 0.0))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where networks are for a kernel, one a row, and the squared lengths of these rows."""
+
+    vectors: Floats
+    squares: Floats
+
+    def __len__(self) -> int:
+        return len(self.squares)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Networks as a posterior sees them: kept, they are compared again at little cost.
+
+    Parameters
+    ----------
+    places
+        Where they are.
+    mean
+        What is expected of them, one a row.
+    explained
+        For each the part of its uncertainty that the results have taken, one a column.
+    """
+
+    places: Places
+    mean: Floats
+    explained: Floats
+
+    @classmethod
+    def joined(cls, sights: Sequence[Sight]) -> Sight:
+        """Return several as one."""
+        places = [sight.places for sight in sights]
+        vectors, squares = np.concatenate([p.vectors for p in places]), np.concatenate([p.squares for p in places])
+        mean, explained = [sight.mean for sight in sights], [sight.explained for sight in sights]
+        return cls(Places(vectors, squares), np.concatenate(mean), np.concatenate(explained, axis=1))
 
 
 def learn_kernel(points: Floats, values: Floats, columns: NDArray[np.int64]) -> Kernel:
@@ -108,40 +151,45 @@ class Posterior:
     """
 
     def __init__(self, kernel: Kernel, points: Floats, values: Floats) -> None:
-        self._kernel, self._points = kernel, points
-        covariance = kernel.between(points, points) + (kernel.noise + _TINY) * np.eye(len(points))
+        self._kernel, self._places = kernel, kernel.placed(points)
+        covariance = kernel.between(self._places, self._places) + (kernel.noise + _TINY) * np.eye(len(points))
         self._lower = np.linalg.cholesky(covariance)
         self._solved = cho_solve((self._lower, True), values)
 
     def mean(self, points: Floats) -> Floats:
         """Return the expected value of each network."""
-        found: Floats = self._kernel.between(points, self._points) @ self._solved
+        found: Floats = self._kernel.between(self._kernel.placed(points), self._places) @ self._solved
         return found
 
-    def predict(self, points: Floats, pending: Floats | None = None) -> tuple[Floats, Floats]:
-        """Return the expected value of each network and its standard deviation.
+    def sight(self, points: Floats) -> Sight:
+        """Return networks, given as descriptors, as these results let them be seen."""
+        places = self._kernel.placed(points)
+        near = self._kernel.between(places, self._places)
+        explained: Floats = solve_triangular(self._lower, near.T, lower=True, check_finite=False)
+        return Sight(places, near @ self._solved, explained)
+
+    def deviation(self, seen: Sight, pending: Sight | None = None) -> Floats:
+        """Return the standard deviation of what is expected of each network.
 
         Parameters
         ----------
-        points
-            Descriptors, one a row.
+        seen
+            The networks.
         pending
-            Descriptors of networks that are being evaluated: near them less is left to be learnt.
+            Networks that are being evaluated: near them less is left to be learnt.
         """
-        near = self._kernel.between(points, self._points)
-        explained = solve_triangular(self._lower, near.T, lower=True)
-        variance = self._kernel.share - (explained**2).sum(0)
-        if pending is not None and len(pending):
-            variance -= self._taken(points, explained, pending)
-        return near @ self._solved, np.sqrt(np.maximum(variance, 1e-6))
+        variance = self._kernel.share - (seen.explained**2).sum(0)
+        if pending is not None and len(pending.places):
+            variance -= self._taken(seen, pending)
+        found: Floats = np.sqrt(np.maximum(variance, 1e-6))
+        return found
 
-    def _taken(self, points: Floats, explained: Floats, pending: Floats) -> Floats:
+    def _taken(self, seen: Sight, pending: Sight) -> Floats:
         """Return by how much the results to come will lower the variance."""
-        known = solve_triangular(self._lower, self._kernel.between(self._points, pending), lower=True)
-        among = self._kernel.between(pending, pending) - known.T @ known
-        lower = np.linalg.cholesky(among + (self._kernel.noise + 1e-6) * np.eye(len(pending)))
-        shared = self._kernel.between(pending, points) - known.T @ explained
-        return (solve_triangular(lower, shared, lower=True) ** 2).sum(0)  # type: ignore[no-any-return]
+        among = self._kernel.between(pending.places, pending.places) - pending.explained.T @ pending.explained
+        lower = np.linalg.cholesky(among + (self._kernel.noise + 1e-6) * np.eye(len(among)))
+        shared = self._kernel.between(pending.places, seen.places) - pending.explained.T @ seen.explained
+        return (solve_triangular(lower, shared, lower=True, check_finite=False) ** 2).sum(0)  # type: ignore[no-any-return]
 
 
 def scores(values: Sequence[float] | Floats) -> Floats:

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import check_grad
 
 from menndl_dask import surrogate
-from menndl_dask.surrogate import Kernel, Posterior, learn_kernel, scores
+from menndl_dask.surrogate import Kernel, Posterior, Sight, learn_kernel, scores
 
 
 def made_up(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
@@ -30,9 +30,10 @@ def test_a_respect_in_which_no_networks_differ_has_no_weight() -> None:
 
 def test_networks_that_never_differ_can_still_be_learnt_from() -> None:
     kernel = learn_kernel(np.ones((10, 2)), scores(np.arange(10.0)), np.array([0, 1]))
-    mean, deviation = Posterior(kernel, np.ones((10, 2)), np.zeros((10, 1))).predict(np.ones((3, 2)))
-    assert np.isfinite(mean).all()
-    assert np.isfinite(deviation).all()
+    posterior = Posterior(kernel, np.ones((10, 2)), np.zeros((10, 1)))
+    seen = posterior.sight(np.ones((3, 2)))
+    assert np.isfinite(seen.mean).all()
+    assert np.isfinite(posterior.deviation(seen)).all()
 
 
 def test_the_gradient_of_the_likelihood_is_right() -> None:
@@ -59,7 +60,7 @@ def test_what_was_not_seen_is_predicted_in_the_right_order() -> None:
 def test_far_from_what_is_known_less_is_sure() -> None:
     points, values = made_up(30)
     posterior = Posterior(Kernel(np.ones(4) * 2, 1.0, 0.01), points, values[:, None])
-    _, deviation = posterior.predict(np.stack([points[0], points[0] + 5.0]))
+    deviation = posterior.deviation(posterior.sight(np.stack([points[0], points[0] + 5.0])))
     assert deviation[0] < 0.2
     assert deviation[1] == pytest.approx(1.0, abs=1e-3)
 
@@ -68,10 +69,18 @@ def test_near_what_is_being_evaluated_less_is_left_to_learn() -> None:
     points, values = made_up(30)
     posterior = Posterior(Kernel(np.ones(4) * 2, 1.0, 0.01), points, values[:, None])
     target = points[:2] + 3.0
-    mean, before = posterior.predict(target)
-    same, after = posterior.predict(target, pending=target[:1])
+    seen = posterior.sight(target)
+    before = posterior.deviation(seen)
+    after = posterior.deviation(seen, pending=posterior.sight(target[:1]))
     assert after[0] < 0.2 * before[0]
-    assert (same == mean).all()
+
+
+def test_networks_seen_apart_and_joined_are_seen_as_together() -> None:
+    points, values = made_up(30)
+    posterior = Posterior(Kernel(np.ones(4) * 2, 1.0, 0.01), points, values[:, None])
+    together, apart = posterior.sight(points[:7]), Sight.joined([posterior.sight(p) for p in (points[:3], points[3:7])])
+    assert together.mean == pytest.approx(apart.mean)
+    assert posterior.deviation(together, apart) == pytest.approx(posterior.deviation(apart, together))
 
 
 def test_scores_depend_on_ranks_only() -> None:
