@@ -7,7 +7,7 @@ measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from menndl_dask.individual import Individual
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.store import STANDARD_ID, Compared
-from menndl_dask.table import Evaluation, fitness_text, metric_title, quantity
+from menndl_dask.table import Evaluation, fitness_text, metric_title, quantity, ranked
 
 Evaluate = Callable[..., Result]
 _UNTRAINED = Result.failed("error", "not trained yet")
@@ -52,6 +52,23 @@ def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> li
         planned += [Compared(f"{name}{longer}", individual, factor, _UNTRAINED) for name, individual in alike]
     # at the search's own budget the standard network is in both parts
     return list({(c.individual.id, c.factor): c for c in planned}.values())
+
+
+def finalists(evaluations: Iterable[Evaluation], problem: Problem, count: int) -> list[Evaluation]:
+    """Return the fittest networks of a search; the standard one, which a search may begin with, is no finalist.
+
+    Parameters
+    ----------
+    evaluations
+        Of the search.
+    problem
+        What the networks are for.
+    count
+        How many at most.
+    """
+    standard = {individual.genome.key for _, individual in _standard(problem)}
+    found = ranked(evaluations, count + len(standard))
+    return [(individual, result) for individual, result in found if individual.genome.key not in standard][:count]
 
 
 def train(
@@ -125,8 +142,11 @@ def verdict(alike: Sequence[Compared], problem: Problem) -> str:
     """Say in a sentence or two how the winner compares with the standard network on images that neither has seen."""
     best = winner(alike)
     standard = next((c for c in alike if c.is_standard), None)
+    if all(compared.is_standard for compared in alike):
+        return "No other network than the standard one has learnt anything in this search."
     if best is None:
-        return "No evolved network could be trained again: " + "; ".join(f"{c.name}: {_why(c)}" for c in alike)
+        lost = [f"{c.name}: {_why(c)}" for c in alike if not c.is_standard]
+        return f"No evolved network could be trained again: {'; '.join(lost)}"
     if standard is None or not standard.result.succeeded:
         beside = "" if standard is None else f" {standard.name} could not be trained: {_why(standard)}"
         return f"{_measured(best, problem)} on images that it has not seen.{beside}"

@@ -116,7 +116,8 @@ class Evolution:
         self.failures: Counter[str] = Counter()
         self._random = random
         self._tournament_size, self._litter_size = tournament_size, litter_size
-        self._initial = list(initial)
+        # mended with a seed of their own: a search that is carried on begins with the same ones
+        self._initial = [space.repair(g, np.random.default_rng([seed, i, 2])) for i, g in enumerate(initial)]
         self._operators = Operators(space)
         self.rates = Rates(self._operators.priors)
         self.screening = Screening(space, self.objectives) if screen else None
@@ -275,7 +276,7 @@ class Evolution:
     def _bred(self, rng: np.random.Generator) -> Individual:
         """Return the next individual: of those given, at random, or bred."""
         while self._initial:
-            genome = self.space.repair(self._initial.pop(0), rng)
+            genome = self._initial.pop(0)
             if genome.key not in self._keys:
                 return Individual(self._next_id, genome, (), "seeded")
         bred = None

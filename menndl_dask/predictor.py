@@ -1,7 +1,7 @@
 """The predictor: a process that holds one trained network and applies it. Runs as a child of a worker or of the driver.
 
 It is spoken to in frames: ``("load", path, tile)`` is answered with the fields of a
-`menndl_dask.prediction.Description`, ``("predict", views)`` with an array.
+`menndl_dask.prediction.Description`, ``("predict", views)`` with an array, ``("encode", path)`` with a genome's dict.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ class _Predictor:
 
     def __call__(self, frame: tuple[Any, ...]) -> Any:
         kind, *arguments = frame
-        return self._load(*arguments) if kind == "load" else self._predict(*arguments)
+        answer = {"load": self._load, "predict": self._predict, "encode": _encoded}[kind]
+        return answer(*arguments)
 
     def _load(self, path: str, tile: tuple[int, ...] | None) -> dict[str, Any]:
         import keras
@@ -39,6 +40,14 @@ class _Predictor:
 
     def _predict(self, views: list[Any]) -> Any:
         return self._model.predict_on_batch(views if len(views) > 1 else views[0])
+
+
+def _encoded(path: str) -> dict[str, Any]:
+    import keras
+
+    from menndl_dask.encoder import encode
+
+    return encode(keras.saving.load_model(path, compile=False)).to_dict()
 
 
 def _resized(model: Any, tile: tuple[int, ...]) -> Any:

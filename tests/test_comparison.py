@@ -9,10 +9,12 @@ import pytest
 from distributed import Client, LocalCluster
 
 from menndl_dask import comparison
+from menndl_dask.baseline import standard_network
 from menndl_dask.individual import Individual
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.store import STANDARD_ID, Compared
+from menndl_dask.table import ranked
 from tests.problems import problem
 from tests.runs import made_up
 
@@ -35,6 +37,17 @@ def test_the_finalists_and_the_standard_network_are_trained_alike() -> None:
         (STANDARD_ID, 1), (ids[0], 4), (ids[1], 4), (STANDARD_ID, 4)
     ]  # fmt: skip
     assert [c.name for c in planned[2:]] == [f"network {ids[1]} (budget × 4)", "ResNet, small (budget × 4)"]
+
+
+def test_the_standard_network_is_no_finalist_where_the_search_began_with_it() -> None:
+    of = problem()
+    own = (Individual(0, standard_network(of)[1], (), "seeded"), Result(0.99))
+    found = comparison.finalists([own, *made_up(12)], of, 2)
+    assert [individual.id for individual, _ in found] == [individual.id for individual, _ in ranked(made_up(12), 2)]
+
+
+def test_a_search_that_found_nothing_but_the_standard_network_says_so() -> None:
+    assert "No other network than the standard one" in comparison.verdict([compared(STANDARD_ID, 0.9)], problem())
 
 
 def test_at_the_searchs_own_budget_the_standard_network_is_trained_once() -> None:

@@ -168,6 +168,17 @@ def test_an_existing_network_that_does_not_fit_is_brought_into_the_space() -> No
     assert individual.origin == "seeded"
 
 
+def test_a_search_that_is_carried_on_begins_with_no_other_networks() -> None:
+    space = SPACES["classes of images"]
+    given = [Genome(tuple(Convolution(8 + n) for n in range(space.maximum + 8))), Genome((Convolution(20),) * 3)]
+    whole, first = (Evolution(space, seed=4, initial=given) for _ in range(2))
+    asked = whole.ask(4)
+    assert first.ask() == asked[0]
+    again = Evolution(space, seed=4, initial=given)
+    again.recall(asked[0])
+    assert again.ask(3) == asked[1:]
+
+
 def test_a_run_whose_every_network_fails_ends_with_a_diagnosis() -> None:
     evolution = Evolution(SPACES["a sequence"], seed=0)
     for number in range(60):

@@ -1,0 +1,70 @@
+"""Seeds: the networks that a search begins with, before it draws and breeds its own. Runs on the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from menndl_dask.baseline import standard_network
+from menndl_dask.child import Child
+from menndl_dask.errors import TrainerError, UserError
+from menndl_dask.genome import Genome
+from menndl_dask.problem import Problem
+from menndl_dask.store import Run
+from menndl_dask.table import ranked
+
+STANDARD = "standard"
+NONE = "none"
+_BEST = 5  # networks of an earlier run
+_ANSWER_S = 600.0  # for importing Keras and reading a model
+
+
+def initial_networks(names: Sequence[str], problem: Problem) -> list[Genome]:
+    """Return the networks that a search is to begin with, each once.
+
+    Parameters
+    ----------
+    names
+        ``standard`` for the network that everybody would try first, the directory of a run for its five best networks,
+        or the path of a ``.keras`` file; ``none`` alone for none at all.
+    problem
+        What the networks are for.
+
+    Raises
+    ------
+    UserError
+        If a name is none of these, or a model has a layer that no gene describes.
+    RunError
+        If a run is damaged.
+    """
+    if NONE in names:
+        if len(names) > 1:
+            raise UserError(f"--initial: expected {NONE} alone, got it among {', '.join(names)}")
+        return []
+    found = [genome for name in names for genome in _networks(name, problem)]
+    return list({genome.key: genome for genome in found}.values())
+
+
+def _networks(name: str, problem: Problem) -> list[Genome]:
+    path = Path(name)
+    if name == STANDARD:
+        try:
+            return [standard_network(problem)[1]]
+        except UserError:  # images of a single pixel: there is nothing that everybody would try first
+            return []
+    if path.is_dir():
+        return [individual.genome for individual, _ in ranked(Run(path).evaluations, _BEST)]
+    if path.is_file():
+        return [_encoded(path)]
+    raise UserError(f"--initial: expected {STANDARD}, {NONE}, a run directory or a .keras file, got {name!r}")
+
+
+def _encoded(path: Path) -> Genome:
+    """Return the genome of a Keras model, read in a process of its own: the driver does without Keras."""
+    child = Child("menndl_dask.predictor")
+    try:
+        return Genome.from_dict(child.ask(("encode", str(path.resolve())), _ANSWER_S))
+    except TrainerError as error:
+        raise UserError(f"--initial: {path}: no genome can be made of this model: {error}") from error
+    finally:
+        child.close()
