@@ -14,6 +14,7 @@ from menndl_dask.cluster import load_cluster
 from menndl_dask.cluster_commands import add_commands
 from menndl_dask.data import open_problem
 from menndl_dask.errors import RunError, UserError
+from menndl_dask.island import whole_run
 from menndl_dask.problem import TASKS, Limits, Problem
 from menndl_dask.report import write_report
 from menndl_dask.space import SearchSpace
@@ -175,7 +176,7 @@ def _resume(given: argparse.Namespace) -> int:
     for name in ("evaluations", "hours", "cluster", "workers"):
         if getattr(given, name) is not None:
             words += [f"--{name}", getattr(given, name)]  # the last one counts
-    return main([*words, "--run", str(given.run)])
+    return main([*words, "--run", str(whole_run(given.run))])
 
 
 # --- afterwards -----------------------------------------------------------------------------------------------------

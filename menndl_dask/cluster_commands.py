@@ -13,9 +13,11 @@ from typing import Any
 from menndl_dask import stop
 from menndl_dask.detached import Detached, Drivers, cancel, queued, site_of
 from menndl_dask.errors import ProfileError, RunError
+from menndl_dask.island import folders_of
+from menndl_dask.journal import holder
 from menndl_dask.profile import read_profile
 from menndl_dask.site import Site
-from menndl_dask.status import holder, status
+from menndl_dask.status import status
 
 _Command = Callable[[argparse.Namespace], int]
 
@@ -81,19 +83,27 @@ def _status(given: argparse.Namespace) -> int:
 
 def _stop(given: argparse.Namespace) -> int:
     run: Path = given.run
+    islands = list(folders_of(run).values())
+    asked = [_ask_to_stop(folder) for folder in islands or [run]]
+    if not any(asked):
+        raise RunError(f"{run}: expected a run with a driver, got none")
+    return 0
+
+
+def _ask_to_stop(run: Path) -> bool:
+    """Ask the driver of a run to stop, or cancel those that wait in the queue; tell whether there is one."""
     detached = Detached.read(run)
     held = holder(run)
-    if not run.is_dir() or (held is None and detached is None):
-        raise RunError(f"{run}: expected a run with a driver, got none")
+    if held is None and detached is None:
+        return False
     stop.ask(run, f"{getpass.getuser()} on {socket.gethostname()}")
     if held is not None:
         _say(f"{run}: asked its driver ({held}) to stop once what is being evaluated is home")
-    if held is None and detached is not None:
-        site = site_of(detached.profile)
-        waiting = queued(site, Drivers.read(run).jobs)
-        cancel(site, waiting)
+    elif detached is not None:
+        waiting = queued(site_of(detached.profile), Drivers.read(run).jobs)
+        cancel(site_of(detached.profile), waiting)
         _say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'nothing: none is in the queue'}")
-    return 0
+    return True
 
 
 def _say(text: str) -> None:

@@ -25,6 +25,7 @@ from typing import Any, Self
 from menndl_dask import atomic, stop
 from menndl_dask.batch_system import SYSTEMS
 from menndl_dask.errors import ProfileError, RunError
+from menndl_dask.island import whole_run
 from menndl_dask.journal import read_journal
 from menndl_dask.launcher import JOB_START
 from menndl_dask.profile import read_profile
@@ -239,10 +240,15 @@ def _job(site: Site, run: Path) -> Any:
     check_keywords(own)
     check_filled_in(own)
     cls = cluster_class(own.system).job_cls
-    keywords = job_keywords(own, cls) | {"job_name": f"menndl-{run.name}"}
+    keywords = job_keywords(own, cls) | {"job_name": _job_name(run)}
     job = cls("none", name="driver", site=own, shape=own.shape(), **keywords)
     job._command_template = shlex.join([sys.executable, "-m", "menndl_dask.detached", str(run.resolve())])
     return job
+
+
+def _job_name(run: Path) -> str:
+    whole = whole_run(run)
+    return f"menndl-{whole.name}" if whole == run else f"menndl-{whole.name}-{run.name}"
 
 
 def _driver_site(site: Site) -> Site:

@@ -157,6 +157,19 @@ class Journal:
         self.close()
 
 
+def holder(run: Path) -> str | None:
+    """Return who drives a run, from what is written in its lock; nothing where it is free."""
+    lock = run / ".lock"
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return lock.read_text(errors="replace").strip() or "unknown"
+    return None
+
+
 def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from menndl_dask.individual import Individual
 from menndl_dask.result import Result
@@ -27,6 +27,8 @@ class Tally:
         Evaluations asked for, those of earlier processes included; nothing if only time ends the run.
     deadline
         Clock reading at which the run ends; nothing if only the number of evaluations ends it.
+    elsewhere
+        What has come home on the run's other islands.
     """
 
     started: float
@@ -38,6 +40,7 @@ class Tally:
     best_id: int | None = None
     failures: Counter[str] = field(default_factory=Counter)
     arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    elsewhere: int = 0
 
     def add(self, individual: Individual, result: Result, now: float | None = None) -> None:
         """Count a result; `now` is the clock reading, nothing for a result of an earlier process."""
@@ -63,7 +66,8 @@ class Tally:
         estimates = [] if self.deadline is None else [max(0.0, self.deadline - now)]
         rate = self.per_hour(now)
         if self.asked is not None and rate:
-            estimates.append(max(0, self.asked - self.done) * 3600.0 / rate)
+            here = self.done / (self.done + self.elsewhere)
+            estimates.append(max(0, self.asked - self.done - self.elsewhere) * here * 3600.0 / rate)
         return min(estimates) if estimates else None
 
 
@@ -74,8 +78,10 @@ def progress_line(tally: Tally, now: float) -> str:
     >>> progress_line(tally, now=3.0)
     'menndl 0/24 evaluations · no result yet · 3.0 s'
     """
-    head = f"{tally.done}/{tally.asked}" if tally.asked is not None else f"{tally.done}"
-    parts = [f"menndl {head} evaluations", _best(tally)]
+    done = tally.done + tally.elsewhere
+    head = f"{done}/{tally.asked}" if tally.asked is not None else f"{done}"
+    here = f", {tally.done} of them here" if tally.elsewhere else ""
+    parts = [f"menndl {head} evaluations{here}", _best(tally)]
     if tally.failures:
         counted = ", ".join(f"{kind} {count}" for kind, count in tally.failures.most_common())
         parts.append(f"{sum(tally.failures.values())} failed: {counted}")
@@ -96,8 +102,20 @@ def progress_bar(tally: Tally) -> str:
     """
     if not tally.asked:
         return ""
-    filled = min(_BAR, _BAR * tally.done // tally.asked)
+    filled = min(_BAR, _BAR * (tally.done + tally.elsewhere) // tally.asked)
     return "━" * filled + ("╺" + "─" * (_BAR - filled - 1) if filled < _BAR else "")
+
+
+class Progress(Protocol):
+    """What shows how far a search is, such as `ProgressLine`."""
+
+    def show(self, tally: Tally, now: float) -> None:
+        """Show the state if it is time to."""
+        ...
+
+    def close(self, tally: Tally, now: float) -> None:
+        """Show the last state."""
+        ...
 
 
 class ProgressLine:

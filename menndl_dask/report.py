@@ -20,6 +20,7 @@ from menndl_dask import page
 from menndl_dask.comparison import verdict
 from menndl_dask.drawing import draw_network, summary
 from menndl_dask.figure import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
+from menndl_dask.island import home_of
 from menndl_dask.problem import Problem
 from menndl_dask.result import FAILURES
 from menndl_dask.settings import installed_versions
@@ -77,6 +78,8 @@ class Story:
         How to do it again.
     written
         When the page is written, seconds since the epoch.
+    migrations
+        For each island how many individuals it has taken in; empty for a search without islands.
     """
 
     evaluations: Sequence[Evaluation]
@@ -92,6 +95,7 @@ class Story:
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     written: float = 0.0
+    migrations: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -147,6 +151,7 @@ def story_of(run: Run) -> Story:
         seed=settings.get("seed", None if problem is None else problem.seed),
         versions=settings.get("versions") or installed_versions(),
         written=time.time(),
+        migrations={number: island.migrations for number, island in run.islands.items()},
     )
 
 
@@ -170,6 +175,7 @@ def render(story: Story) -> str:
         _best_network(story),
         _tradeoffs(story),
         _failures(story),
+        _islands(story),
         _happenings(story),
         _workers(story),
         _again(story),
@@ -337,6 +343,20 @@ def _messages(story: Story) -> str:
         f"{len(ids)} × {kind} (network {ids[0]}{', …' if len(ids) > 1 else ''}): {text}" for (kind, text), ids in common
     )
     return f"<details><summary>Their messages</summary><pre>{escape(lines)}</pre></details>"
+
+
+def _islands(story: Story) -> str:
+    if not story.migrations:
+        return ""
+    rows = []
+    for number, migrations in story.migrations.items():
+        own = [(individual, result) for individual, result in story.evaluations if home_of(individual) == number]
+        best = next(iter(ranked(own, 1)), None)
+        fitness = "–" if best is None else f"{fitness_text(best[1].fitness)} (network {best[0].id})"
+        rows.append([f"island {number}", f"{len(own)}", fitness, f"{migrations}"])
+    text = "Searches with a driver and workers of their own; now and then each takes in the best of another."
+    table = page.html_table(["", "networks evaluated", f"best {story.metric}", "taken in"], rows)
+    return page.section("Islands", f"<p>{text}</p>", table, name="islands")
 
 
 def _happenings(story: Story) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from distributed import Client
@@ -21,10 +21,14 @@ from menndl_dask.errors import RunError, UserError
 from menndl_dask.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution import Evolution, Optimizer, SpaceExhausted
 from menndl_dask.flight import Evaluate, Flight, Task
+from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
+from menndl_dask.island import first_number, folder_of
+from menndl_dask.migration import Migration, settle, settler
 from menndl_dask.network import Networks
+from menndl_dask.pace import Pace
 from menndl_dask.problem import Limits, Problem
-from menndl_dask.progress import Tally
+from menndl_dask.progress import Progress, Tally
 from menndl_dask.result import Result
 from menndl_dask.settings import frozen_settings
 from menndl_dask.space import SearchSpace
@@ -37,22 +41,8 @@ _SEEDS = 2**31  # what frameworks take
 _CHUNK = 16  # networks bred before they are submitted
 _PATIENCE = 1.5  # times the longest evaluation that the last ones are waited for when the time is up
 _STALL_MARGIN_S = 60.0  # beyond the evaluations' own limit before workers that stay silent are given up
-_SHARE = 0.02  # of the time that may go into what the caller does on a change
-_CHANGE_S = 5.0  # seconds between two such calls at least
 
 logger = logging.getLogger(__name__)
-
-
-class Progress(Protocol):
-    """What shows how far a search is, such as `menndl_dask.progress.ProgressLine`."""
-
-    def show(self, tally: Tally, now: float) -> None:
-        """Show the state if it is time to."""
-        ...
-
-    def close(self, tally: Tally, now: float) -> None:
-        """Show the last state."""
-        ...
 
 
 class Search:
@@ -68,6 +58,8 @@ class Search:
         The run directory. If a search has begun there, this one carries it on.
     evolution
         What proposes networks and learns from results; by default `Evolution` with the problem's objectives.
+    initial, random
+        Networks that the default evolution begins with, and how many in all it asks for before it breeds.
     seed
         Of everything random in the search and in each evaluation.
     limits
@@ -77,6 +69,9 @@ class Search:
         `Result`; by default `menndl_dask.evaluate`, which trains the network. Workers must be able to import it.
     settings
         What else is worth recording in ``run.yaml``, such as the ``command``.
+    island
+        Number of this search among those that share the run, each with a driver and workers of its own; nothing for
+        a search without others.
     """
 
     def __init__(
@@ -86,19 +81,28 @@ class Search:
         run: str | Path = "runs/search",
         *,
         evolution: Optimizer | None = None,
+        initial: Iterable[Genome] = (),
+        random: int = 20,
         seed: int = 0,
         limits: Limits = Limits(),
         evaluate: Evaluate = train_and_measure,
         settings: Mapping[str, Any] | None = None,
+        island: int | None = None,
     ) -> None:
         self.problem = problem
         self.space = space
-        self.path = Path(run)
+        self.island = island
+        self.whole = Path(run)
+        self.path = self.whole if island is None else folder_of(self.whole, island)
         self.seed = seed
         self.limits = limits
         self.evaluate = evaluate
         objectives = problem.objectives if problem is not None else ("fitness",)
-        self.evolution: Optimizer = evolution or Evolution(space, seed=seed, objectives=objectives)
+        first = first_number(island or 0)
+        given = () if island else initial  # the first island tells the others
+        self.evolution: Optimizer = evolution or Evolution(
+            space, seed=seed, objectives=objectives, initial=given, random=random, first=first
+        )
         self.settings = dict(settings or {})
         self.stopped: str | None = None  # why the last run ended before its budget was spent
         self.heard = 0  # entries of the run's history that evolution knows
@@ -119,7 +123,8 @@ class Search:
         client
             Of the cluster whose workers evaluate. Workers may come and go at any time.
         evaluations, hours
-            The budget: whichever ends first; at least one is needed.
+            The budget: whichever ends first; at least one is needed. Islands share the evaluations; the hours are
+            those of this search.
         progress
             Shows how far it is.
         on_change
@@ -135,9 +140,11 @@ class Search:
         """
         if evaluations is None and hours is None:
             raise UserError("search: expected evaluations or hours (or both), got neither")
+        settings = frozen_settings(self.problem, self.space, self.seed, self.limits, self.settings)
+        settle(self.whole, self.island, settings)
         with Recorder(self.path) as recorder:
             stop.begin(self.path)
-            recorder.freeze(frozen_settings(self.problem, self.space, self.seed, self.limits, self.settings))
+            recorder.freeze(settings)
             if self.problem is not None and self.problem.facts.fingerprint:
                 from menndl_dask.data import splits
 
@@ -173,18 +180,23 @@ class _Drive:
         self._longest = 0.0
         self._patience_ends: float | None = None
         self.stopped: str | None = None  # why the search ends before its budget is spent
+        self._migration: Migration | None = None
+        if search.island is not None:
+            evolution = settler(search.evolution, search.island)
+            self._migration = Migration(search.whole, search.island, evolution, recorder)
 
     def run(
         self, started: Mapping[str, Any], progress: Progress | None, on_change: Callable[[Run], object] | None
     ) -> None:
         self._recall()
+        self._exchange(time.monotonic())
         if self._remaining() == 0:
             return
         self._recorder.started(**started)
         if self._tally.done or self._again:
             again = f"{len(self._again)} that were in flight are submitted again"
             self._note(f"carried on after {self._tally.done} evaluations; {again}")
-        report = _Sparing(on_change, self._search.path)
+        report = Pace(on_change, self._search.path)
         try:
             self._loop(progress, report)
         except RunError as error:
@@ -195,14 +207,16 @@ class _Drive:
             raise
         finally:
             self._flight.close()
+            if self._migration is not None:
+                self._migration.leave(self._tally, time.monotonic())
             self._recorder.ended()
             if progress is not None:
                 progress.close(self._tally, time.monotonic())
 
-    def _loop(self, progress: Progress | None, report: _Sparing) -> None:
+    def _loop(self, progress: Progress | None, report: Pace) -> None:
         self._tick(time.monotonic())
         self._top_up()
-        while self._flight:
+        while self._flight or self._waits_for_others():
             home = self._flight.arrivals(self._wait_s())
             now = time.monotonic()
             self._take(home, now)
@@ -226,8 +240,10 @@ class _Drive:
                 in_flight[individual.id] = individual
                 if is_news:
                     self._evolution.recall(individual)
+            elif in_flight.pop(individual.id, None) is None:
+                if is_news and self._migration is not None:
+                    self._migration.welcome(individual, result)
             else:
-                del in_flight[individual.id]
                 self._networks.recall(individual, result)
                 self._tally.add(individual, result)
                 if is_news:
@@ -243,7 +259,14 @@ class _Drive:
             return 0
         if self._tally.asked is None:
             return _CHUNK
-        return max(0, self._tally.asked - self._tally.done - len(self._flight))
+        claimed = self._migration.claimed(now) if self._migration is not None else 0
+        return max(0, self._tally.asked - self._tally.done - len(self._flight) - claimed)
+
+    def _waits_for_others(self) -> bool:
+        """Return whether all that is left of the budget is in flight on other islands, which may lose it."""
+        if self._migration is None or self._tally.asked is None or self._is_late(time.monotonic()):
+            return False
+        return self._remaining() == 0 and self._tally.done + self._tally.elsewhere < self._tally.asked
 
     def _free(self) -> int:
         """Return how many more evaluations the workers need now."""
@@ -283,7 +306,8 @@ class _Drive:
         self._tally.workers = len(self._workforce)
         if message is not None:
             self._note(message)
-        if not self._workforce:
+        self._exchange(now)
+        if not self._flight or not self._workforce:
             self._last_arrival = now
         silence = now - self._last_arrival
         if silence > _PATIENCE * self._search.limits.seconds + _STALL_MARGIN_S:
@@ -293,6 +317,10 @@ class _Drive:
             done = f"gave up {len(given_up)} evaluations and restarted their workers"
             self._note(f"no result for {duration(silence)}: {done}")
             self._last_arrival = now
+
+    def _exchange(self, now: float) -> None:
+        if self._migration is not None:
+            self._search.heard += self._migration.exchange(self._tally, len(self._flight), now)
 
     def _top_up(self) -> None:
         """Submit as many evaluations as the workers need, those of an earlier start first."""
@@ -343,24 +371,3 @@ class _Drive:
     def _note(self, message: str) -> None:
         logger.info(message)
         self._recorder.note(message)
-
-
-class _Sparing:
-    """Calls what the caller wants to do on a change, as seldom as it takes to spend a small share of the time on it."""
-
-    def __init__(self, action: Callable[[Run], object] | None, path: Path) -> None:
-        self._action = action
-        self._path = path
-        self._next = 0.0
-
-    def __call__(self, now: float) -> None:
-        if self._action is None or now < self._next:
-            return
-        begun = time.monotonic()
-        try:
-            self._action(Run(self._path))
-        except Exception:
-            logger.exception("what is done on a change failed; the search goes on without it")
-            self._action = None
-        ended = time.monotonic()
-        self._next = ended + max(_CHANGE_S, (ended - begun) / _SHARE)

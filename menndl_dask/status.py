@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 from menndl_dask import stop
 from menndl_dask.detached import Detached, Drivers, queued, site_of
 from menndl_dask.errors import ProfileError, RunError
+from menndl_dask.island import News, folders_of
+from menndl_dask.journal import holder
 from menndl_dask.store import Run
 from menndl_dask.table import duration, fitness_text
 
@@ -30,15 +31,19 @@ def status(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[str]:
+    islands = folders_of(path)
     detached = Detached.read(path)
     found: Run | None
     try:
         found = Run(path)
     except RunError:
-        if detached is None:
+        if detached is None and not islands:
             raise
         found = None
-    yield f"driver:     {_driver(path, detached)}"
+    if not islands:
+        yield f"driver:     {_driver(path, detached)}"
+    for number, folder in islands.items():
+        yield f"{f'island {number}:':<11} {_driver(folder, Detached.read(folder))}{_news(News.read(folder))}"
     if found is None:
         yield "progress:   not begun"
         return
@@ -47,6 +52,14 @@ def _lines(path: Path) -> Iterator[str]:
     for number, note in enumerate(notes):
         when = time.strftime("%m-%d %H:%M", time.localtime(note["time"]))
         yield f"{'notes:' if number == 0 else '':<12}{when} {note['message']}"
+
+
+def _news(news: News | None) -> str:
+    """Return what an island told last of itself."""
+    if news is None:
+        return ""
+    best = "" if news.best is None else f", best {fitness_text(news.best)}"
+    return f"; {news.told} evaluations{best}"
 
 
 def _driver(path: Path, detached: Detached | None) -> str:
@@ -65,19 +78,6 @@ def _driver(path: Path, detached: Detached | None) -> str:
     if stop.is_asked(path):
         parts.append("asked to stop")
     return "; ".join(parts) or "none; the command that began the run carries on"
-
-
-def holder(run: Path) -> str | None:
-    """Return who drives a run, from what is written in its lock; nothing where it is free."""
-    lock = run / ".lock"
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return lock.read_text(errors="replace").strip() or "unknown"
-    return None
 
 
 def _progress(run: Run) -> Iterator[str]:

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from menndl_dask.chronicle import JOURNAL as _JOURNAL
+from menndl_dask.chronicle import Chronicle, history
 from menndl_dask.errors import RunError
 from menndl_dask.individual import Individual
+from menndl_dask.island import folder_of, folders_of, home_of
 from menndl_dask.journal import Event, Journal, read_journal
 from menndl_dask.problem import Problem
 from menndl_dask.result import Result
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 STANDARD_ID = -1  # number of the standard network, which no search asks for
-_JOURNAL, _SETTINGS, _SNAPSHOT, _SPLITS = "journal.jsonl", "run.yaml", "run.zarr", "splits.npz"
+_SETTINGS, _SNAPSHOT, _SPLITS = "run.yaml", "run.zarr", "splits.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class Best(_Pair):
 
 
 class Run:
-    """A run directory, to be read. `Search.run` returns one.
+    """A run directory, to be read. `Search.run` returns one. A run of several islands is read as one.
 
     Parameters
     ----------
@@ -117,6 +120,7 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._frozen = read_settings(self.path / _SETTINGS)
+        self._chronicle = Chronicle(self.path)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -131,19 +135,35 @@ class Run:
     def settings(self) -> Settings:
         """The frozen settings, and ``evaluations``, ``hours`` and ``command`` of the latest start."""
         settings = {key: value for key, value in self._frozen.items() if key not in ("problem", "space")}
-        for event in self._events("started"):
-            settings.update({key: value for key, value in event.items() if key not in ("event", "time", "crc")})
+        for island, event in self._chronicle.events("started"):
+            # how one island is started again is not how all of them are
+            passed_over = {"event", "time", "crc"} | (set() if island is None else {"command", "arguments"})
+            settings.update({key: value for key, value in event.items() if key not in passed_over})
         return settings
+
+    @property
+    def islands(self) -> dict[int, Run]:
+        """The run of each island by its number; none where the run is a single search."""
+        folders = folders_of(self.path).items()
+        return {number: Run(folder) for number, folder in folders if (folder / _SETTINGS).exists()}
+
+    @property
+    def migrations(self) -> int:
+        """How often an individual was taken in from another island."""
+        return sum(1 for _ in self._events("migrated"))
 
     @property
     def evaluations(self) -> Iterable[Evaluation]:
         """Individuals with their results, in the order in which the results came home; read anew on each pass."""
-        return _Evaluations(self.path / _JOURNAL)
+        return self._chronicle
 
     @property
     def notes(self) -> list[Mapping[str, Any]]:
         """What happened: mappings with ``time`` (seconds since the epoch) and ``message``."""
-        return [{"time": event["time"], "message": event["message"]} for event in self._events("note")]
+        return [
+            {"time": event["time"], "message": f"{'' if island is None else f'island {island}: '}{event['message']}"}
+            for island, event in self._chronicle.events("note")
+        ]
 
     @property
     def told_at(self) -> dict[int, float]:
@@ -197,7 +217,8 @@ class Run:
         if best is None:
             told = ", ".join(f"{count} × {kind}" for kind, count in failures.most_common())
             raise RunError(f"{self.path}: no network has succeeded yet{f': {told}' if told else ''}")
-        return Best(*best, (self.path / "networks" / best[0].name).resolve())
+        home = folder_of(self.path, home_of(best[0])) if folders_of(self.path) else self.path
+        return Best(*best, (home / "networks" / best[0].name).resolve())
 
     def to_xarray(self) -> xr.Dataset:
         """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.snapshot`."""
@@ -228,8 +249,7 @@ class Run:
         return self.problem.objectives if self.problem is not None else ("fitness",)
 
     def _events(self, kind: str) -> Iterator[Event]:
-        path = self.path / _JOURNAL
-        return read_journal(path, kind) if path.exists() else iter(())
+        return (event for _, event in self._chronicle.events(kind))
 
 
 class Recorder:
@@ -293,8 +313,8 @@ class Recorder:
             raise RunError(f"{path}: the data is split in another way now: {told}; give another run directory")
 
     def history(self) -> Iterator[tuple[Individual, Result | None]]:
-        """Yield what was asked (without a result) and told (with it), in order."""
-        return _history(self.path / _JOURNAL)
+        """Yield what was asked (without a result), told (with it) and taken in (with it, not asked), in order."""
+        return history(self.path / _JOURNAL)
 
     def seconds_spent(self) -> float:
         """Return how long drivers have searched in this run, all starts together."""
@@ -326,6 +346,15 @@ class Recorder:
         """Record results, on the disk when this returns."""
         self._append([_told(individual, result) for individual, result in evaluations])
 
+    def migrated(self, migrants: Iterable[Evaluation]) -> None:
+        """Record individuals that are about to be taken in from another island."""
+        self._append(
+            [
+                {"event": "migrated", "time": _now(), "individual": one.to_dict(), "result": result.to_dict()}
+                for one, result in migrants
+            ]
+        )
+
     def note(self, message: str) -> None:
         """Record that something happened."""
         self._append([{"event": "note", "time": _now(), "message": message}])
@@ -354,27 +383,6 @@ class Recorder:
 
     def _append(self, events: Sequence[Mapping[str, Any]], *, flush: bool = True) -> None:
         self._journal.append(events, flush=flush)
-
-
-class _Evaluations:
-    """A journal's evaluations; each pass reads the journal anew."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __iter__(self) -> Iterator[Evaluation]:
-        return ((i, r) for i, r in _history(self._path) if r is not None)
-
-
-def _history(path: Path) -> Iterator[tuple[Individual, Result | None]]:
-    in_flight: dict[int, Individual] = {}
-    for event in read_journal(path, "asked", "told") if path.exists() else ():
-        if event["event"] == "asked":
-            individual = Individual.from_dict(event["individual"])
-            in_flight[individual.id] = individual
-            yield individual, None
-        elif event["id"] in in_flight:
-            yield in_flight.pop(event["id"]), Result.from_dict(event["result"])
 
 
 def _told(individual: Individual, result: Result) -> Event:

@@ -7,6 +7,7 @@ measure both on the held-out test split, write the table and the report.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 import signal
@@ -19,19 +20,26 @@ from typing import Any, Self
 
 from distributed import Client
 
-from menndl_dask import atomic, comparison
+from menndl_dask import archipelago, atomic, comparison
+from menndl_dask.allotment import allotments
 from menndl_dask.cluster import load_cluster
 from menndl_dask.detached import detach
 from menndl_dask.errors import MenndlError, RunError, UserError
+from menndl_dask.island import folder_of
 from menndl_dask.problem import Budget, Limits, Problem
+from menndl_dask.profile import read_profile
 from menndl_dask.progress import ProgressLine
 from menndl_dask.report import write_report
 from menndl_dask.search import Search
+from menndl_dask.seeding import NONE, STANDARD, initial_networks
+from menndl_dask.settings import frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Run
-from menndl_dask.table import Row, best_rows, fitness_text, metric_title, ranked, table
+from menndl_dask.table import Row, best_rows, fitness_text, metric_title, table
 
 _SHOWN = 5  # networks of the search in the table
+CUT_SHORT = 128 + signal.SIGPIPE  # what a command ends with whose output nobody reads to its end, as of any Unix tool
+_DRAWN, _FEWEST_DRAWN = 20, 6  # at random, before children are bred
 STOPPED = 130  # what a command ends with that was stopped, and that carries on when it is typed again
 _DEFAULTS: dict[str, Any] = {
     "run": "runs/search",
@@ -49,6 +57,8 @@ _DEFAULTS: dict[str, Any] = {
     "time_limit": 600.0,
     "memory_limit": 4.0,
     "seed": 0,
+    "islands": None,
+    "island": None,
 }
 _HELP = {
     "run": ("DIR", "run directory; the same command again carries on"),
@@ -66,6 +76,8 @@ _HELP = {
     "time_limit": ("S", "seconds an evaluation may take, start-up and compilation included"),
     "memory_limit": ("GB", "resident memory an evaluation may use"),
     "seed": ("N", "seed of everything random"),
+    "islands": ("N", "searches that share the run, each with a driver and workers of its own, and exchange networks"),
+    "island": ("K", "be island K of the run, 0, 1, …; whoever starts each driver in another way than --islands"),
 }
 _TYPES: dict[str, Callable[[str], Any]] = {
     "run": Path,
@@ -83,6 +95,8 @@ _TYPES: dict[str, Callable[[str], Any]] = {
     "time_limit": float,
     "memory_limit": float,
     "seed": int,
+    "islands": int,
+    "island": int,
 }
 
 
@@ -101,6 +115,9 @@ class Options:
     limits: Limits = Limits()
     seed: int = 0
     detach: bool = False
+    islands: int | None = None
+    island: int | None = None
+    initial: tuple[str, ...] = (STANDARD,)
 
     @classmethod
     def read(cls, given: argparse.Namespace) -> Self:
@@ -113,10 +130,12 @@ class Options:
         """
         if given.evaluations is None and given.hours is None:
             raise UserError("expected --evaluations or --hours (or both), got neither")
-        for name in ("workers", "evaluations", "hours", "time_limit", "memory_limit", "finalists"):
+        for name in ("workers", "evaluations", "hours", "time_limit", "memory_limit", "finalists", "islands"):
             value = getattr(given, name)
             if value is not None and value <= 0:
                 raise UserError(f"--{name.replace('_', '-')}: expected a number > 0, got {value}")
+        if given.island is not None and (given.island < 0 or given.islands is not None):
+            raise UserError(f"--island: expected a number ≥ 0, and no --islands beside it, got {given.island}")
         if given.retrain < 0:
             raise UserError(f"--retrain: expected a number ≥ 0, got {given.retrain}")
         units = {name: getattr(given, name) for name in ("epochs", "steps", "seconds")}
@@ -124,7 +143,8 @@ class Options:
         limits = Limits(given.time_limit, int(given.memory_limit * 1e9))
         return cls(
             Path(given.run), given.cluster, given.workers, given.evaluations, given.hours, budget, given.retrain,
-            given.finalists, limits, given.seed, given.detach,
+            given.finalists, limits, given.seed, given.detach, given.islands, given.island,
+            initial=tuple(given.initial),
         )
 
 
@@ -144,6 +164,8 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
         shown = text if default is None else f"{text} (default: {default})"
         flag = "--" + name.replace("_", "-")
         group.add_argument(flag, type=_TYPES[name], default=default, metavar=metavar, help=shown)
+    told = f"{STANDARD}, {NONE}, run directories or .keras files: networks that the search begins with"
+    group.add_argument("--initial", nargs="+", default=[STANDARD], metavar="NAME", help=f"{told} (default: {STANDARD})")
     told = "submit the search itself as a batch job, followed by others until its budget is spent"
     group.add_argument("--detach", action="store_true", help=told)
 
@@ -171,42 +193,112 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
     _say(_told(problem))
     if options.detach:
         return _detach(options, typed)
+    if options.islands is not None:
+        return _search_islands(problem, space, options, typed)
+    is_supervised = options.island is not None and archipelago.is_supervised()
     search = Search(
         problem,
         space,
         options.run,
+        initial=initial_networks(options.initial, problem),
+        random=_drawn(options),
         seed=options.seed,
         limits=options.limits,
-        settings={"command": _command(typed), "arguments": typed[1:]},
+        settings=_recorded(typed),
+        island=options.island,
     )
     _say(f"starting the workers of {options.cluster} …")
     with load_cluster(options.cluster, workers=options.workers) as cluster, cluster.client() as client:
-        report = options.run / "report.html"
+        report = search.path / "report.html"
         _say(f"dashboard: {cluster.dashboard or 'none'}   report: {report} (rewritten while it runs)")
         line = ProgressLine(sys.stderr)
-        run = search.run(
-            client, evaluations=options.evaluations, hours=options.hours, progress=line, on_change=write_report
-        )
-        if search.stopped is None and any(result.succeeded for _, result in run.evaluations):
-            compare(run, client, factor=options.retrain, finalists=options.finalists, limits=options.limits)
-    write_report(run)
+        search.run(client, evaluations=options.evaluations, hours=options.hours, progress=line, on_change=write_report)
+        if is_supervised:
+            return 0 if search.stopped is None else STOPPED
+        run = Run(options.run)
+        with archipelago.last_one(options.run, options.island) as is_last:
+            if search.stopped is None and is_last:
+                _compare(run, client, options)
+    if not is_last:
+        _say(f"{search.path}: done here; the last island to end compares what all have found")
+        return 0 if search.stopped is None else STOPPED
+    return _concluded(run, search.stopped)
+
+
+def _drawn(options: Options) -> int:
+    """Return how many networks are drawn at random before children are bred: fewer where few are asked for."""
+    if options.evaluations is None:
+        return _DRAWN
+    return min(_DRAWN, max(_FEWEST_DRAWN, options.evaluations // 3))
+
+
+def _search_islands(problem: Problem, space: SearchSpace, options: Options, typed: Sequence[str]) -> int:
+    """Have a driver search on each island, and compare what they have found."""
+    assert options.islands is not None
+    profile = read_profile(options.cluster)
+    commands = {}
+    for island, given in enumerate(allotments(profile, options.workers, options.islands)):
+        commands[island] = archipelago.Command(_again(typed, "--island", str(island), *given.words), given.environment)
+    report = options.run / "report.html"
+    outputs = folder_of(options.run, 0) / archipelago.OUTPUT
+    _say(f"starting {options.islands} islands; what their drivers say: {outputs}, …")
+    _say(f"report: {report} (rewritten while it runs)")
+    settings = frozen_settings(problem, space, options.seed, options.limits, _recorded(typed))
+    stopped = archipelago.search(
+        options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
+        progress=ProgressLine(sys.stderr), on_change=write_report,
+    )  # fmt: skip
+    run = Run(options.run)
+    if stopped is None:
+        with load_cluster(profile, workers=options.workers) as cluster, cluster.client() as client:
+            _compare(run, client, options)
+    return _concluded(run, stopped)
+
+
+def _compare(run: Run, client: Client, options: Options) -> None:
+    if any(result.succeeded for _, result in run.evaluations):
+        compare(run, client, factor=options.retrain, finalists=options.finalists, limits=options.limits)
+
+
+def _concluded(run: Run, stopped: str | None) -> int:
+    """Write the report and say what was found."""
+    if run.islands:
+        run.write_snapshot()  # each search has written its own
+    report = write_report(run)
     _say("\n" + summary(run))
     _say(f"report: {report}")
-    if search.stopped is not None:
-        _say(f"{search.stopped}; the same command carries on")
+    if stopped is not None:
+        _say(f"{stopped}; the same command carries on")
         return STOPPED
-    return 0 if (options.run / "best.keras").exists() else 1
+    return 0 if (run.path / "best.keras").exists() else 1
 
 
 def _detach(options: Options, typed: Sequence[str]) -> int:
-    """Submit the same command, without the wish to, as a batch job."""
+    """Submit the same command, without the wish to, as a batch job; for several islands one for each."""
+    if options.islands is None:
+        own = options.run if options.island is None else folder_of(options.run, options.island)
+        numbers = [detach(own, options.cluster, _again(typed))]
+    else:
+        numbers = []
+        each = allotments(read_profile(options.cluster), options.workers, options.islands, is_detached=True)
+        for island, given in enumerate(each):
+            words = _again(typed, "--island", str(island), *given.words)
+            numbers.append(detach(folder_of(options.run, island), options.cluster, words))
+    who = f"job {numbers[0]} searches" if len(numbers) == 1 else f"jobs {', '.join(numbers)} search"
+    _say(f"{who} on; menndl status {options.run} says how far it is, menndl stop {options.run} ends it")
+    return 0
+
+
+def _again(typed: Sequence[str], *more: str) -> list[str]:
+    """Return the command that a driver runs: what was typed, without what was the wish of this process."""
     program = [str(Path(typed[0]).resolve())]
     if Path(typed[0]).name in ("menndl", "cli.py"):
         program = ["-m", "menndl_dask.cli"]
-    words = [word for word in typed[1:] if word != "--detach"]
-    number = detach(options.run, options.cluster, [sys.executable, *program, *words])
-    _say(f"job {number} searches on; menndl status {options.run} says how far it is, menndl stop {options.run} ends it")
-    return 0
+    words = [word for word in typed[1:] if word != "--detach" and not word.startswith("--islands=")]
+    if "--islands" in words:
+        place = words.index("--islands")
+        del words[place : place + 2]
+    return [sys.executable, *program, *words, *more]
 
 
 def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: Limits) -> None:
@@ -235,7 +327,7 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
     best, problem, directory = run.best(), run.problem, run.path.resolve()
     if problem is None:
         raise RunError(f"{run.path}: expected a run on a data set, got one with an evaluation of its own")
-    planned = comparison.plan(problem, ranked(run.evaluations, finalists), factor)
+    planned = comparison.plan(problem, comparison.finalists(run.evaluations, problem, finalists), factor)
     done = {(c.individual.id, c.factor): c for c in run.comparisons if c.result.succeeded}
     missing = [c for c in planned if (c.individual.id, c.factor) not in done]
     if missing:
@@ -278,7 +370,13 @@ def guarded(main: Callable[[], int]) -> int:
     """
     before = signal.signal(signal.SIGTERM, _interrupted)
     try:
-        return main()
+        status = main()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # whoever reads has seen enough, as with menndl check DATA | head; what Python flushes at its end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CUT_SHORT
     except MenndlError as error:
         sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
         return 2
@@ -291,6 +389,10 @@ def guarded(main: Callable[[], int]) -> int:
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _recorded(typed: Sequence[str]) -> dict[str, Any]:
+    return {"command": _command(typed), "arguments": list(typed[1:])}
 
 
 def _say(text: str) -> None:

@@ -12,7 +12,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -247,24 +246,6 @@ def test_what_is_done_on_a_change_is_done_seldom_and_may_fail(
         Search(None, SPACE, tmp_path, evaluate=evaluations.instant).run(client, evaluations=30, on_change=rewrite)
     assert len(seen) == 1
     assert "the search goes on without it" in caplog.text
-
-
-def test_the_share_of_time_that_a_report_may_take_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Recorder(tmp_path) as recorder:
-        recorder.freeze(search.frozen_settings(None, SPACE, 0, Limits(), {}))
-    clock, calls = [0.0], []
-
-    def slow(run: Run) -> None:
-        calls.append(clock[0])
-        clock[0] += 0.5
-
-    monkeypatch.setattr(search.time, "monotonic", lambda: clock[0])
-    sparing = search._Sparing(slow, tmp_path)
-    while clock[0] < 200:
-        sparing(clock[0])
-        clock[0] += 0.1
-    assert 0.5 * len(calls) <= 0.0251 * clock[0]
-    assert all(later - earlier >= 25 for earlier, later in pairwise(calls))
 
 
 def test_a_worker_killed_in_mid_run_costs_no_evaluation_and_is_told(client: Client, tmp_path: Path) -> None:

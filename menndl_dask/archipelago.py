@@ -1,0 +1,228 @@
+"""The archipelago: a driver for each island of a run, as processes of this machine. Runs on the driver.
+
+Whoever starts them looks after them. Each is its own session and prints to ``driver.txt`` in its island's directory.
+They end with whoever started them; when one of them ends before its time the others go on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from menndl_dask.child import ended, kill_group, tie_to
+from menndl_dask.errors import RunError
+from menndl_dask.island import News, folder_of, folders_of
+from menndl_dask.journal import holder
+from menndl_dask.pace import Pace
+from menndl_dask.progress import Progress, Tally
+from menndl_dask.settings import Settings
+from menndl_dask.store import Recorder, Run
+
+OUTPUT = "driver.txt"
+STOPPED = 130  # what a driver ends with that was stopped
+_DONE = (0, 1)  # what it ends with when its budget is spent: 1 if no network has learnt
+_SUPERVISOR = "MENNDL_SUPERVISOR"  # process number of whoever looks after the drivers, in their environment
+_POLL_S = 0.2
+_HELD_S = 20.0  # that an island's earlier driver may take to end when whoever looked after it has died
+_PATIENCE_S = 60.0  # for drivers that were told to end
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How an island's driver is started: its words, and variables that are set, or removed where they are nothing."""
+
+    words: Sequence[str]
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Driver:
+    island: int
+    output: Path
+    process: subprocess.Popen[bytes]
+
+    def last_words(self) -> str:
+        """Return the last line that it printed."""
+        lines = self.output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+
+def is_supervised() -> bool:
+    """Return whether this process is a driver that `search` looks after; from then on it ends with that one."""
+    supervisor = os.environ.get(_SUPERVISOR)
+    if supervisor is None:
+        return False
+    tie_to(int(supervisor), signal.SIGTERM)
+    return True
+
+
+def search(
+    run: Path,
+    settings: Settings,
+    commands: Mapping[int, Command],
+    *,
+    evaluations: int | None,
+    hours: float | None,
+    progress: Progress | None = None,
+    on_change: Callable[[Run], object] | None = None,
+) -> str | None:
+    """Run a driver for each island until all have ended; return why the run stopped before its budget was spent.
+
+    Parameters
+    ----------
+    run
+        The directory of the whole run.
+    settings
+        What is searched for, as `frozen_settings` returns it.
+    commands
+        For each island the command of its driver.
+    evaluations, hours
+        The budget, as the drivers know it.
+    progress, on_change
+        As for `Search.run`, but with the run of all islands.
+
+    Raises
+    ------
+    RunError
+        If another one looks after the run's islands, the run is for another search, or no driver came to its end.
+    """
+    with Recorder(run) as recorder:
+        recorder.freeze(settings)
+        if evaluations is not None and _done(run) >= evaluations:
+            return None
+        typed = {key: settings[key] for key in ("command", "arguments") if key in settings}
+        recorder.started(evaluations=evaluations, hours=hours, **typed)
+        drivers: list[_Driver] = []
+        try:
+            for island, command in commands.items():
+                drivers.append(_started(run, island, command))
+            _watch(run, recorder, drivers, evaluations, progress, on_change)
+        except KeyboardInterrupt:
+            recorder.note("stopped by Ctrl-C")
+            raise
+        finally:
+            _end([driver for driver in drivers if driver.process.poll() is None])
+            recorder.ended()
+    return _outcome(run, drivers, evaluations)
+
+
+@contextmanager
+def last_one(run: Path, island: int | None) -> Iterator[bool]:
+    """Tell whether no other island's driver is running, nor has another one found that it is the last one.
+
+    A search without islands is the last one.
+    """
+    if island is None:
+        yield True
+        return
+    with (run / "islands" / ".last").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield not any(holder(folder) for number, folder in folders_of(run).items() if number != island)
+
+
+def _started(run: Path, island: int, command: Command) -> _Driver:
+    folder = folder_of(run, island)
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + _HELD_S
+    while (held := holder(folder)) is not None:
+        if time.monotonic() > deadline:
+            raise RunError(f"{folder}: held by another driver ({held}); one at a time")
+        time.sleep(_POLL_S)
+    output = folder / OUTPUT
+    own = {_SUPERVISOR: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **command.environment, **own}
+    with output.open("ab") as file:
+        process = subprocess.Popen(
+            command.words,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={name: value for name, value in environment.items() if value is not None},
+            start_new_session=True,  # Ctrl-C is the supervisor's to handle
+        )
+    return _Driver(island, output, process)
+
+
+def _watch(
+    run: Path,
+    recorder: Recorder,
+    drivers: Sequence[_Driver],
+    evaluations: int | None,
+    progress: Progress | None,
+    on_change: Callable[[Run], object] | None,
+) -> None:
+    """Show how far the islands are until all drivers have ended; note those that end before their time."""
+    running = list(drivers)
+    tally = Tally(time.monotonic(), evaluations)
+    report = Pace(on_change, run)
+    while running:
+        time.sleep(_POLL_S)
+        now = time.monotonic()
+        _count(run, {driver.island for driver in running}, tally, now)
+        if progress is not None:
+            progress.show(tally, now)
+        for driver in [driver for driver in running if driver.process.poll() is not None]:
+            running.remove(driver)
+            if driver.process.returncode not in (*_DONE, STOPPED):
+                told = f"its driver {ended(driver.process.returncode)} ({driver.last_words()})"
+                recorder.note(f"island {driver.island}: {told}; {'the others go on' if running else 'it was the last'}")
+        if tally.done:
+            report(now)
+    if progress is not None:
+        progress.close(tally, time.monotonic())
+
+
+def _count(run: Path, running: Collection[int], tally: Tally, now: float) -> None:
+    """Bring the tally to what the islands tell."""
+    islands = {island: News.read(folder) for island, folder in folders_of(run).items()}
+    told = [news for news in islands.values() if news is not None]
+    done = sum(news.told for news in told)
+    tally.arrivals.extend([now] * (done - tally.done if tally.workers is not None else 0))
+    tally.done = done
+    tally.workers = sum(news.workers for island, news in islands.items() if news is not None and island in running)
+    tally.failures = sum((Counter(news.failures) for news in told), Counter())
+    best = max(((news.best, news.best_id) for news in told if news.best is not None), default=(None, None))
+    tally.best, tally.best_id = best
+
+
+def _end(drivers: Sequence[_Driver]) -> None:
+    """End drivers in order; by force when they do not follow, or whoever waits is told to hurry."""
+    try:
+        for driver in drivers:
+            driver.process.terminate()
+        deadline = time.monotonic() + _PATIENCE_S
+        for driver in drivers:
+            with suppress(subprocess.TimeoutExpired):
+                driver.process.wait(max(0.0, deadline - time.monotonic()))
+    finally:
+        for driver in drivers:
+            if driver.process.poll() is None:
+                kill_group(driver.process.pid)
+                driver.process.wait()
+
+
+def _outcome(run: Path, drivers: Sequence[_Driver], evaluations: int | None) -> str | None:
+    """Return why the run stopped early; nothing where its budget is spent, whoever has spent it."""
+    statuses = [driver.process.returncode for driver in drivers]
+    if not any(status in (*_DONE, STOPPED) for status in statuses):
+        first = drivers[0]
+        told = f"the driver of island {first.island} {ended(statuses[0])}: {first.last_words()}"
+        raise RunError(f"{run}: no driver came to its end; {told}; see {first.output}")
+    is_spent = evaluations is not None and _done(run) >= evaluations
+    return "asked to stop" if STOPPED in statuses and not is_spent else None
+
+
+def _done(run: Path) -> int:
+    return sum(1 for _ in Run(run).evaluations)

@@ -1,0 +1,78 @@
+"""The chronicle of a run: its journal, and those of its islands, read as one in the order of time. Runs on the driver.
+
+Read anew each time and one event in memory at a time, so that a run of any length takes no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import merge
+from operator import itemgetter
+from pathlib import Path
+
+from menndl_dask.individual import Individual
+from menndl_dask.island import folders_of
+from menndl_dask.journal import Event, read_journal
+from menndl_dask.result import Result
+from menndl_dask.table import Evaluation
+
+JOURNAL = "journal.jsonl"
+_Timed = tuple[float, Evaluation]
+
+
+class Chronicle:
+    """What happened in a run, of one search or of several islands.
+
+    Parameters
+    ----------
+    run
+        The run directory.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+
+    def __iter__(self) -> Iterator[Evaluation]:
+        """Yield individuals with their results, in the order in which the results came home."""
+        told = [_told(folder / JOURNAL) for folder in (self._run, *folders_of(self._run).values())]
+        return (evaluation for _, evaluation in merge(*told, key=itemgetter(0)))
+
+    def events(self, *kinds: str) -> Iterator[tuple[int | None, Event]]:
+        """Yield the events of these kinds, each with the number of its island, nothing for those of the whole run."""
+        own = _events(None, self._run / JOURNAL, kinds)
+        each = [_events(island, folder / JOURNAL, kinds) for island, folder in folders_of(self._run).items()]
+        return merge(own, *each, key=lambda pair: pair[1]["time"])
+
+
+def history(path: Path) -> Iterator[tuple[Individual, Result | None]]:
+    """Yield from a journal what was asked (without a result), told and taken in (with it), in order.
+
+    What was taken in from another island was not asked before.
+    """
+    in_flight: dict[int, Individual] = {}
+    for event in read_journal(path, "asked", "told", "migrated") if path.exists() else ():
+        if event["event"] == "told":
+            if event["id"] in in_flight:
+                yield in_flight.pop(event["id"]), Result.from_dict(event["result"])
+            continue
+        individual = Individual.from_dict(event["individual"])
+        if event["event"] == "migrated":
+            yield individual, Result.from_dict(event["result"])
+        else:
+            in_flight[individual.id] = individual
+            yield individual, None
+
+
+def _told(path: Path) -> Iterator[_Timed]:
+    in_flight: dict[int, Individual] = {}
+    for event in read_journal(path, "asked", "told") if path.exists() else ():
+        if event["event"] == "asked":
+            individual = Individual.from_dict(event["individual"])
+            in_flight[individual.id] = individual
+        elif event["id"] in in_flight:
+            yield event["time"], (in_flight.pop(event["id"]), Result.from_dict(event["result"]))
+
+
+def _events(island: int | None, path: Path, kinds: tuple[str, ...]) -> Iterator[tuple[int | None, Event]]:
+    for event in read_journal(path, *kinds) if path.exists() else ():
+        yield island, event

@@ -1,0 +1,190 @@
+"""Three islands on this machine, each with a driver, a scheduler and a worker of its own; one driver is killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from menndl_dask import archipelago
+from menndl_dask.archipelago import Command, last_one
+from menndl_dask.cli import main
+from menndl_dask.errors import RunError
+from menndl_dask.island import folder_of, folders_of, home_of
+from menndl_dask.journal import holder, read_journal
+from menndl_dask.problem import Limits
+from menndl_dask.settings import frozen_settings
+from menndl_dask.store import Recorder, Run
+from tests.islanders import ISLANDS, SPACE
+from tests.processes import gone
+
+ROOT = Path(__file__).parents[1]
+ASKED = 150
+SETTINGS = frozen_settings(None, SPACE, 0, Limits(), {})
+
+
+@dataclass(frozen=True)
+class Story:
+    """A run whose second island was killed, that was asked to stop, and carried on to its end."""
+
+    path: Path
+    after_the_kill: list[int]
+    when_stopped: list[int]
+    statuses: list[int]
+    errors: str
+    processes: list[psutil.Process]
+
+
+def started(run: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.islanders", str(run), str(ASKED)],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+def told(run: Path) -> list[int]:
+    """Return how many results each island has."""
+    journals = [folder_of(run, island) / "journal.jsonl" for island in range(ISLANDS)]
+    return [sum(1 for _ in read_journal(path, "told")) if path.exists() else 0 for path in journals]
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 90.0) -> None:
+    """Wait until something is so, while a process runs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def driver_of(run: Path, island: int) -> int:
+    """Return the process number of an island's driver."""
+    found = re.search(r"process (\d+)", holder(folder_of(run, island)) or "")
+    assert found is not None
+    return int(found[1])
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    run = tmp_path_factory.mktemp("archipelago") / "run"
+    first = started(run)
+    until(lambda: min(told(run)) >= 2, first)
+    processes = psutil.Process(first.pid).children(recursive=True)
+    os.kill(driver_of(run, 1), signal.SIGKILL)
+    after_the_kill = told(run)
+    until(lambda: all(now > before + 2 for now, before in zip(told(run)[::2], after_the_kill[::2], strict=True)), first)
+    assert main(["stop", str(run)]) == 0
+    _, errors = first.communicate(timeout=90)
+    when_stopped = told(run)
+    second = started(run)
+    _, more = second.communicate(timeout=90)
+    return Story(run, after_the_kill, when_stopped, [first.returncode, second.returncode], errors + more, processes)
+
+
+def test_the_other_islands_go_on_when_a_driver_is_killed_and_all_stop_when_asked(story: Story) -> None:
+    assert story.statuses == [130, 0], story.errors
+    assert all(now > before for now, before in zip(story.when_stopped[::2], story.after_the_kill[::2], strict=True))
+    assert sum(story.when_stopped) < ASKED
+    notes = [str(note["message"]) for note in Run(story.path).notes]
+    assert any(re.match(r"island 1: its driver was ended by SIGKILL \(.*\); the others go on", note) for note in notes)
+    assert any(note.startswith("island 0: asked to stop: ") for note in notes)
+    assert any(note.startswith("island 1: carried on after ") for note in notes)
+
+
+def test_the_islands_spend_one_budget_and_evaluate_nothing_twice(story: Story) -> None:
+    evaluations = list(Run(story.path).evaluations)
+    assert ASKED <= len(evaluations) <= ASKED + 40  # three workers get ten networks a second each, for a second
+    assert set(Counter(individual.id for individual, _ in evaluations).values()) == {1}
+    assert Counter(home_of(individual) for individual, _ in evaluations).keys() == set(range(ISLANDS))
+
+
+def test_the_run_is_read_as_one_in_the_order_of_time(story: Story) -> None:
+    run = Run(story.path)
+    ids = [individual.id for individual, _ in run.evaluations]
+    times = [run.told_at[number] for number in ids]
+    assert times == sorted(times)
+    assert [home_of(one) for one, _ in run.evaluations] != sorted(home_of(one) for one, _ in run.evaluations)
+    assert run.settings["evaluations"] == ASKED
+    assert run.settings["command"] == "test"
+    dataset = run.to_xarray()
+    assert dataset.id.values.tolist() == ids
+    best = run.best()
+    assert best.result.fitness == float(dataset.fitness.max())
+    assert best.path == (folder_of(story.path, home_of(best.individual)) / "networks" / best.individual.name).resolve()
+    assert (best.path / "genome.json").exists()
+
+
+def test_lineage_leads_across_islands(story: Story) -> None:
+    run = Run(story.path)
+    assert run.migrations == sum(island.migrations for island in run.islands.values()) > 0
+    known = {individual.id for individual, _ in run.evaluations}
+    crossed = [one for one, _ in run.evaluations if {home_of(one)} != {parent // 10_000_000 for parent in one.parents}]
+    assert all(set(one.parents) <= known for one, _ in run.evaluations)
+    assert [one for one in crossed if one.parents]
+
+
+def test_progress_status_and_report_show_one_run(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"menndl {len(list(Run(story.path).evaluations))}/{ASKED} evaluations · best" in story.errors
+    assert main(["status", str(story.path)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"(?m)^island 2: +none; the command that began the run carries on; \d+ evaluations, best", said)
+    assert f"evaluations of {ASKED}" in said
+    assert main(["report", str(story.path)]) == 0
+    assert "The best networks of the search, at its budget:" in capsys.readouterr().out
+    page = (story.path / "report.html").read_text()
+    assert "<td>island 2</td>" in page
+    assert "taken in" in page
+
+
+def test_nothing_remains_of_the_drivers(story: Story) -> None:
+    assert [process for process in story.processes if not gone(process.pid)] == []
+    assert {holder(folder) for folder in folders_of(story.path).values()} == {None}
+    assert "Traceback" not in story.errors
+
+
+def test_the_same_command_after_the_end_starts_no_driver(story: Story) -> None:
+    nobody = {0: Command(["false"])}
+    assert archipelago.search(story.path, SETTINGS, nobody, evaluations=ASKED, hours=None) is None
+
+
+def test_drivers_that_all_fail_are_told_in_their_own_words(tmp_path: Path) -> None:
+    commands = {island: Command(["sh", "-c", "echo no such profile; exit 2"]) for island in range(2)}
+    told = r"the driver of island 0 ended with status 2: no such profile; see .*islands/00/driver\.txt"
+    with pytest.raises(RunError, match=told):
+        archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None)
+
+
+def test_one_looks_after_the_drivers_of_a_run_and_they_end_with_it(tmp_path: Path) -> None:
+    class Interrupting:
+        def show(self, tally: object, now: float) -> None:
+            with pytest.raises(RunError, match="held by another driver"):
+                archipelago.search(tmp_path, SETTINGS, {}, evaluations=5, hours=None)
+            raise KeyboardInterrupt
+
+        close = show
+
+    commands = {island: Command(["sh", "-c", "echo $$; exec sleep 60"], {"HOME": None}) for island in range(2)}
+    with pytest.raises(KeyboardInterrupt):
+        archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None, progress=Interrupting())
+    printed = [(folder / archipelago.OUTPUT).read_text() for folder in folders_of(tmp_path).values()]
+    assert all(gone(int(text)) for text in printed if text)
+
+
+def test_the_last_island_to_end_is_one(tmp_path: Path) -> None:
+    with Recorder(folder_of(tmp_path, 0)), Recorder(folder_of(tmp_path, 1)):
+        with last_one(tmp_path, 0) as is_last:
+            assert not is_last
+        with last_one(tmp_path, None) as is_last:
+            assert is_last
+    with last_one(tmp_path, 0) as is_last, last_one(tmp_path, 1) as is_other:
+        assert (is_last, is_other) == (True, False)
