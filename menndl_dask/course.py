@@ -20,9 +20,11 @@ class Course:
     Parameters
     ----------
     budget
-        Epochs, steps and seconds of training; the first that is used up ends it.
+        Epochs, steps, seconds and FLOPs of training; the first that is used up ends it.
     samples
         Number of training samples.
+    flops
+        Of training on one sample, forward and backward; needed where FLOPs are what is budgeted.
 
     Examples
     --------
@@ -36,14 +38,15 @@ class Course:
     [0 1 2 3]
     """
 
-    def __init__(self, budget: Budget, samples: int) -> None:
+    def __init__(self, budget: Budget, samples: int, flops: float = math.inf) -> None:
         self.samples = samples
         self.steps = 0
         self.seconds = 0.0
         self._batch_size = budget.batch_size
         self._epoch_steps = -(-samples // budget.batch_size)
-        by_epochs = math.inf if budget.epochs is None else max(1, round(budget.epochs * self._epoch_steps))
-        self._last_step = min(by_epochs, math.inf if budget.steps is None else budget.steps)
+        by_steps = math.inf if budget.steps is None else budget.steps
+        by_flops = self._steps_of(None if budget.flops is None else budget.flops / (flops * samples))
+        self._last_step = min(self._steps_of(budget.epochs), by_steps, by_flops)
         self._last_second = math.inf if budget.seconds is None else budget.seconds
         self._verdict_step, self._verdict_second = math.inf, math.inf
         if budget.early_verdict:
@@ -101,6 +104,9 @@ class Course:
         """Note that steps were taken, and how long they took."""
         self.steps += steps
         self.seconds += seconds
+
+    def _steps_of(self, epochs: float | None) -> float:
+        return math.inf if epochs is None else max(1, round(epochs * self._epoch_steps))
 
     def _step_near(self, step: float) -> float:
         """Return the end of the nearest epoch, where the training stops anyway; a step in the first epoch stays."""

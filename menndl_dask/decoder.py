@@ -7,7 +7,8 @@ needs no preprocessing. What the genome leaves out is the head, which the proble
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import singledispatch
 from typing import Any
 
@@ -25,7 +26,7 @@ Seeds = Callable[[], int]
 _EPSILON = 1e-12  # below this a channel is constant, and is only shifted
 
 
-def decode(genome: Genome, problem: Problem, seed: int = 0) -> keras.Model:
+def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "float32") -> keras.Model:
     """Build the Keras model of a genome for a problem.
 
     Parameters
@@ -36,6 +37,9 @@ def decode(genome: Genome, problem: Problem, seed: int = 0) -> keras.Model:
         What the network is for: its views, its task and its number of outputs.
     seed
         Of the initial weights and of dropout.
+    precision
+        Numbers that the genome's layers compute with: ``float32``, ``bfloat16`` or ``float16``. Their weights, the
+        normalisation of the images and the head are float32 in any case.
 
     Returns
     -------
@@ -55,14 +59,17 @@ def decode(genome: Genome, problem: Problem, seed: int = 0) -> keras.Model:
     inputs = [
         keras.Input(shape, name=name) for shape, name in zip(facts.input_shapes, problem.inputs, strict=True)
     ]
-    views = [_normalised(tensor, problem, v) for v, tensor in enumerate(inputs)]
+    with _computing_in("float32"):
+        views = [_normalised(tensor, problem, v) for v, tensor in enumerate(inputs)]
     tensors: list[Tensor] = []
-    for i, (layer, sources) in enumerate(zip(genome.layers, genome.sources, strict=True)):
-        given = [tensors[s] if s >= 0 else views[-1 - s] for s in sources]
-        tensors.append(build(layer, _joined(layer, given), f"layer{i}", seeds))
-    tip = tensors[-1] if tensors else views[0]
+    with _computing_in(precision):
+        for i, (layer, sources) in enumerate(zip(genome.layers, genome.sources, strict=True)):
+            given = [tensors[s] if s >= 0 else views[-1 - s] for s in sources]
+            tensors.append(build(layer, _joined(layer, given), f"layer{i}", seeds))
+    with _computing_in("float32"):
+        output = _head(tensors[-1] if tensors else views[0], problem, seeds)
     # a list of one would have to be called with a list of one
-    return keras.Model(inputs if len(inputs) > 1 else inputs[0], _head(tip, problem, seeds), name="network")
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], output, name="network")
 
 
 @singledispatch
@@ -100,6 +107,17 @@ def _check_rules(layer: Layer, shape: Shape, built: Tensor) -> None:
 def of_rank(stem: str, rank: int) -> Any:
     """Return the Keras layer class of that name for images of so many axes, such as ``Conv2D``."""
     return getattr(keras.layers, f"{stem}{rank}D")
+
+
+@contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    """Have the layers that are made meanwhile compute with these numbers, on float32 weights."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _seeds(seed: int) -> Seeds:

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from menndl_dask.augmentation import Augmentation
 from menndl_dask.errors import UserError, nearest
 from menndl_dask.loss import Loss
 
@@ -52,7 +53,7 @@ class Loop(Protocol):
 
 def make_loop(
     model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array], labels: Array,
-    batch_size: int, memory_bytes: float,
+    batch_size: int, memory_bytes: float, augmentation: Augmentation | None = None,
 ) -> Loop:
     """Return the loop that suits the backend and the data, ready to run: its graphs are traced.
 
@@ -66,15 +67,23 @@ def make_loop(
         Samples in a step.
     memory_bytes
         What the training split may take in memory.
+    augmentation
+        What changes the samples of each step.
     """
     size = sum(array.nbytes for array in (*images, labels))
     if keras.backend.backend() == "tensorflow" and size <= memory_bytes:
-        return GraphLoop(model, loss, optimizer, images, labels, batch_size)
-    return BatchLoop(model, loss, optimizer, images, labels, batch_size)
+        return GraphLoop(model, loss, optimizer, images, labels, batch_size, augmentation)
+    return BatchLoop(model, loss, optimizer, images, labels, batch_size, augmentation)
 
 
-def make_optimizer(name: str, learning_rate: float, weight_decay: float) -> keras.optimizers.Optimizer:
+def make_optimizer(
+    name: str, learning_rate: float, weight_decay: float, precision: str = "float32"
+) -> keras.optimizers.Optimizer:
     """Return a Keras optimiser; the weight decay is Keras's, decoupled from the gradient.
+
+    Gradients that are small become zero in float16, so there the loss is multiplied by a factor and the gradients are
+    divided by it again. When one overflows, its step is left out and the factor is halved (Micikevicius et al. 2018,
+    doi:10.48550/arXiv.1710.03740). The range of bfloat16 is that of float32.
 
     Raises
     ------
@@ -86,7 +95,8 @@ def make_optimizer(name: str, learning_rate: float, weight_decay: float) -> kera
     kind = _OPTIMIZERS[name.lower()]
     # AdamW has a decay of its own that must be set to zero; others take a zero for a decay, and warn or slow down
     decay = {"weight_decay": weight_decay} if weight_decay or name.lower() == "adamw" else {}
-    return kind(learning_rate=learning_rate, **decay)
+    optimizer = kind(learning_rate=learning_rate, **decay)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "float16" else optimizer
 
 
 class GraphLoop:
@@ -94,11 +104,12 @@ class GraphLoop:
 
     def __init__(
         self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],
-        labels: Array, batch_size: int,
+        labels: Array, batch_size: int, augmentation: Augmentation | None = None,
     ) -> None:
         import tensorflow as tf
 
         self._model, self._loss, self._optimizer, self._batch_size = model, loss, optimizer, batch_size
+        self._augmentation = augmentation
         optimizer.build(model.trainable_variables)
         self._images = [tf.constant(np.asarray(view)) for view in images]
         self._labels = tf.constant(np.asarray(labels))
@@ -148,11 +159,15 @@ class GraphLoop:
     def _take_step(self, images: list[Any], labels: Any) -> Any:
         import tensorflow as tf
 
+        if self._augmentation is not None:
+            images, labels = self._augmentation(images, labels)
         with tf.GradientTape() as tape:
             loss = self._loss.call(labels, self._model(_given(images), training=True))
-            whole = loss + sum(self._model.losses)  # the penalties of a user's own layers
+            # the penalties of a user's own layers
+            whole = loss + sum(tf.cast(penalty, loss.dtype) for penalty in self._model.losses)
+            scaled = self._optimizer.scale_loss(whole)
         variables = self._model.trainable_variables
-        self._optimizer.apply(tape.gradient(whole, variables), variables)
+        self._optimizer.apply(tape.gradient(scaled, variables), variables)
         return tf.cast(whole, tf.float32)
 
     def _look(self, images: list[Any], labels: Any) -> Any:
@@ -165,21 +180,23 @@ class BatchLoop:
 
     def __init__(
         self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],
-        labels: Array, batch_size: int,
+        labels: Array, batch_size: int, augmentation: Augmentation | None = None,
     ) -> None:
         self._images, self._labels, self._batch_size = images, labels, batch_size
         self._loss = loss
         # a model of its own on the same weights: the given one stays uncompiled, and is saved without our loss
         self._model = keras.Model(_given(model.inputs), model.outputs[0])
         self._model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
+        self._augmented = None if augmentation is None else _compiled(augmentation, model, labels)
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""
         losses: list[float] = []
         for start in range(0, len(order), self._batch_size):
             chosen = np.sort(order[start : start + self._batch_size])  # sorted: reads forwards
+            *views, labels = self._batch(chosen)
             self._model.reset_metrics()  # else Keras returns the mean since the start
-            loss = self._model.train_on_batch(_given([view[chosen] for view in self._images]), self._labels[chosen])
+            loss = self._model.train_on_batch(_given(views), labels)
             losses.append(float(loss))
             if not math.isfinite(losses[-1]) or time.time() >= deadline:
                 break
@@ -191,6 +208,19 @@ class BatchLoop:
         truth = keras.ops.convert_to_tensor(np.asarray(labels))
         loss = self._loss.call(truth, keras.ops.convert_to_tensor(predictions))
         return np.asarray(predictions), float(keras.ops.convert_to_numpy(loss))
+
+    def _batch(self, chosen: Array) -> list[Array]:
+        """Return views and labels of chosen samples."""
+        batch = [view[chosen] for view in self._images] + [self._labels[chosen]]
+        return batch if self._augmented is None else self._augmented.predict_on_batch(batch)
+
+
+def _compiled(augmentation: Augmentation, model: keras.Model, labels: Array) -> keras.Model:
+    """Return the augmentation as a model of views and labels, which Keras compiles on every backend."""
+    views = [keras.Input(view.shape[1:], dtype=view.dtype) for view in model.inputs]
+    truth = keras.Input(labels.shape[1:], dtype=labels.dtype.name)
+    changed, moved = augmentation(views, truth)
+    return keras.Model([*views, truth], [*changed, moved])
 
 
 def _given(views: Sequence[Any]) -> Any:

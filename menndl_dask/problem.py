@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
@@ -10,45 +11,71 @@ from menndl_dask.errors import UserError, nearest
 
 TASKS = ("classification", "regression", "segmentation")
 SPLITS = ("train", "validation", "test")
+PRECISIONS = ("float32", "bfloat16", "float16")
+BACKENDS = ("tensorflow", "jax", "torch")
+AUGMENTATIONS = ("flip", "rotate", "shift", "noise")
+_UNITS = ("epochs", "steps", "seconds", "flops")
+_AMOUNTS = {"shift": 0.125, "noise": 0.1}  # unless said otherwise
+_AXES = "zyx"  # names of the spatial axes, the last ones of an image with fewer
 _T = TypeVar("_T")
 _IMBALANCED = 3.0  # from this ratio of the largest to the smallest class on, plain accuracy misleads
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much training one evaluation gets: whichever of the three ends first, and how it is spent.
+    """How much training one evaluation gets: whichever unit is used up first, and how it is spent.
 
     Parameters
     ----------
     epochs, steps, seconds
-        Passes over the training split, optimiser steps, seconds of training. At least one is needed.
+        Passes over the training split, optimiser steps, seconds of training.
+    flops
+        Floating-point operations of training: those of one sample, forward and backward, times the samples seen. At
+        least one of the four is needed.
     batch_size, optimizer, learning_rate, weight_decay
         Keras's own meaning; a `Training` gene in the genome takes precedence.
     early_verdict
         End a training that has learnt nothing after `verdict_share` of the budget.
     verdict_share
         Share of the budget (0 to 1) after which a network must beat the constant predictor.
+    precision
+        Numbers that layers compute with: ``float32``, or ``bfloat16`` or ``float16`` with weights, normalisation,
+        head and loss in float32. A network that diverges in these is trained again in float32.
+    deterministic
+        Whether the same seed gives the same bits on the same kind of machine.
+    backend
+        Of Keras: ``tensorflow``, ``jax`` or ``torch``; by default what ``KERAS_BACKEND`` says on the worker, else
+        ``tensorflow``.
     """
 
     epochs: float | None = None
     steps: int | None = None
     seconds: float | None = None
+    flops: float | None = None
     batch_size: int = 32
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     early_verdict: bool = True
     verdict_share: float = 0.34
+    precision: str = "float32"
+    deterministic: bool = False
+    backend: str | None = None
 
     def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in ("epochs", "steps", "seconds")}
+        given = {name: getattr(self, name) for name in _UNITS}
         if all(value is None for value in given.values()):
-            raise UserError("budget: expected epochs, steps or seconds, got none of them")
+            raise UserError("budget: expected epochs, steps, seconds or flops, got none of them")
         for name, value in {**given, "batch_size": self.batch_size, "learning_rate": self.learning_rate}.items():
             if value is not None and not (isinstance(value, (int, float)) and value > 0):
                 raise UserError(f"budget: {name}: expected a number > 0, got {value!r}")
         if not 0 < self.verdict_share <= 1:
             raise UserError(f"budget: verdict_share: expected a number in (0, 1], got {self.verdict_share!r}")
+        _check_name("budget: precision", self.precision, PRECISIONS)
+        if self.backend is not None:
+            _check_name("budget: backend", self.backend, BACKENDS)
+        if self.deterministic and self.seconds is not None:
+            raise UserError("budget: deterministic: expected epochs, steps or flops, got seconds, which never repeat")
 
     def times(self, factor: float) -> Budget:
         """Return a budget that is longer by a factor, for the retraining of the best network."""
@@ -57,7 +84,27 @@ class Budget:
             epochs=None if self.epochs is None else self.epochs * factor,
             steps=None if self.steps is None else max(1, round(self.steps * factor)),
             seconds=None if self.seconds is None else self.seconds * factor,
+            flops=None if self.flops is None else self.flops * factor,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One way in which training images are changed at random; see `Problem.augmentation`.
+
+    Parameters
+    ----------
+    name
+        One of `AUGMENTATIONS`, or ``module:Class``.
+    axes
+        Names of the spatial axes that a flip is along.
+    amount
+        Of a shift, the largest share of the image's size; of noise, its standard deviation in units of the channel's.
+    """
+
+    name: str
+    axes: str = ""
+    amount: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +194,11 @@ class Problem:
         Coordinate whose samples must stay together in one split (a scene, a patient, a microscope session).
     objectives
         What selection compares: ``fitness`` (larger is better) and costs (smaller is better).
+    augmentation
+        How training images are changed at random, nothing by default: ``flip`` (along each spatial axis; ``flip=x``:
+        along that one), ``rotate`` (by multiples of 90° in the y–x plane), ``shift`` (by up to an eighth of the size;
+        ``shift=0.25``: a quarter), ``noise`` (with a tenth of the channel's standard deviation; ``noise=0.05``), or
+        ``module:Class``, a Keras layer of the user's own. The labels of pixels move with them.
     budget
         Training of each network.
     seed
@@ -165,6 +217,7 @@ class Problem:
     class_weight: str | tuple[float, ...] = "auto"
     group: str | None = None
     objectives: tuple[str, ...] = ("fitness",)
+    augmentation: tuple[str, ...] = ()
     budget: Budget = field(default_factory=lambda: Budget(epochs=10))
     seed: int = 0
 
@@ -180,6 +233,16 @@ class Problem:
         if not isinstance(weights, str) and len(weights) != self.facts.outputs:
             expected = f"{self.facts.outputs} weights, one for each class"
             raise UserError(f"class_weight: expected {expected}, got {len(weights)}")
+        self.changes()
+
+    def changes(self) -> tuple[Change, ...]:
+        """Return what the augmentation says; raises `UserError` where it says nothing that suits the images.
+
+        >>> facts = Facts(input_shapes=((8, 8, 1),), outputs=2)
+        >>> Problem("data.zarr", "classification", facts, augmentation=("flip", "shift=0.25")).changes()
+        (Change(name='flip', axes='yx', amount=0.0), Change(name='shift', axes='', amount=0.25))
+        """
+        return tuple(_read_change(text, self.facts.input_shapes) for text in self.augmentation)
 
     @property
     def rank(self) -> int:
@@ -239,6 +302,40 @@ class Problem:
         values["facts"] = _read(Facts, values["facts"])
         values["budget"] = _read(Budget, values["budget"])
         return _read(cls, values)
+
+
+def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise UserError(f"{what}: expected one of {', '.join(known)}, got {name!r}{nearest(str(name), known)}")
+
+
+def _read_change(text: str, shapes: tuple[tuple[int, ...], ...]) -> Change:
+    """Read one word of an augmentation for images of these shapes."""
+    if ":" in text:
+        return Change(text)
+    name, _, value = text.partition("=")
+    if name not in AUGMENTATIONS:
+        expected = f"{', '.join(AUGMENTATIONS)} or module:Class"
+        raise UserError(f"augmentation: expected {expected}, got {text!r}{nearest(name, AUGMENTATIONS)}")
+    if name == "rotate":
+        uneven = next((shape for shape in shapes if len(shape) < 3 or shape[-3] != shape[-2]), None)
+        if uneven is not None or value:
+            got = repr(text) if uneven is None else "×".join(map(str, uneven[:-1]))
+            raise UserError(f"augmentation: rotate: expected images as high as wide, without a value, got {got}")
+        return Change(name)
+    if name == "flip":
+        axes = _AXES[-len(shapes[0]) + 1 :]
+        if not set(value) <= set(axes):
+            raise UserError(f"augmentation: flip: expected axes among {', '.join(axes)}, got {value!r}")
+        return Change(name, axes=value or axes)
+    most = 0.5 if name == "shift" else math.inf
+    try:
+        amount = float(value) if value else _AMOUNTS[name]
+    except ValueError:
+        amount = math.nan
+    if not 0 < amount <= most or math.isinf(amount):
+        raise UserError(f"augmentation: {name}: expected a number > 0{' and ≤ 0.5' * (most < 1)}, got {value!r}")
+    return Change(name, amount=amount)
 
 
 def _plain(value: Any) -> Any:

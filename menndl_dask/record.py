@@ -13,7 +13,8 @@ class Record:
     """An evaluation as its messages tell it; times are seconds on the machine's monotonic clock.
 
     A message is a dict of some of: ``phase`` and ``at`` (the phase that begins, and when), ``costs``, ``metrics``,
-    ``point`` (of the learning curve), and at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
+    ``point`` (of the learning curve), ``again`` (why the training begins anew, whereupon curve and metrics do too), and
+    at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
 
     Parameters
     ----------
@@ -31,6 +32,7 @@ class Record:
         self._metrics: dict[str, float] = {}
         self._curve: list[Mapping[str, float]] = []
         self._times: dict[str, float] = {}
+        self._again = ""
 
     @property
     def is_complete(self) -> bool:
@@ -42,6 +44,10 @@ class Record:
         if "phase" in message:
             self._close_phase(message["at"])
             self.phase = message["phase"]
+        if "again" in message:
+            self._again = message["again"]
+            self._metrics.clear()
+            self._curve.clear()
         self._costs.update(message.get("costs", {}))
         self._metrics.update(message.get("metrics", {}))
         if "point" in message:
@@ -61,9 +67,11 @@ class Record:
         if self.outcome.get("failure") and self._curve:
             metrics["fitness"] = self._curve[-1]["fitness"]
         costs = {**self._costs, "train_seconds": self._times["train"]} if "train" in self._times else self._costs
-        return Result(
-            **self.outcome, costs=costs, metrics=metrics, curve=tuple(self._curve), times=self._times, seed=self.seed
-        )
+        outcome = dict(self.outcome)
+        if self._again:
+            outcome["message"] = "; ".join(filter(None, (outcome.get("message"), self._again)))
+        curve = tuple(self._curve)
+        return Result(**outcome, costs=costs, metrics=metrics, curve=curve, times=self._times, seed=self.seed)
 
     def _close_phase(self, now: float) -> None:
         self._times[self.phase] = self._times.get(self.phase, 0.0) + now - self._since

@@ -32,7 +32,7 @@ class Result:
     failure
         A key of `FAILURES`, or nothing.
     message
-        The failure in words.
+        The failure in words; of a success, what was out of the ordinary.
     costs
         ``parameters``, ``flops_forward`` (a sample), ``flops_training`` (all steps), ``latency_ms`` (a sample),
         ``memory_bytes`` (peak), ``train_seconds``, …

@@ -20,6 +20,7 @@ import psutil
 from numpy.typing import NDArray
 
 from menndl_dask.appraisal import Appraisal
+from menndl_dask.augmentation import Augmentation
 from menndl_dask.child import Channel, connect_to_parent, last_line
 from menndl_dask.cost import cost_of
 from menndl_dask.course import Course
@@ -77,16 +78,15 @@ class _Evaluation:
         self._budget = _budget(self._genome, self._problem.budget)
         self._train_split = open_staged(Path(task.data), "train")
         self._validation_split = open_staged(Path(task.data), "validation")
+        self._flops_before = self._flops_spent = 0.0  # before: of a training that diverged with 16 bits
 
     def run(self) -> float:
         """Build, train and measure the network; return its fitness."""
         self._phase("build")
-        _configure_backend(self._task.seed)
+        _configure_backend(self._task.seed, self._budget.deterministic)
         self._cost = cost_of(self._genome, self._problem)
         self._tell(costs={"parameters": self._cost.parameters, "flops_forward": self._cost.flops_forward})
-        model = decode(self._genome, self._problem, self._task.seed)
-        self._prepare(model)
-        fitness = self._train()
+        model, fitness = self._trained()
         if self._task.test:
             value, _ = self._appraisal.judge(open_staged(Path(self._task.data), "test"))
             self._tell(metrics={f"test_{self._problem.metric_name}": value})
@@ -95,18 +95,39 @@ class _Evaluation:
         self._save(model, fitness)
         return fitness
 
+    def _trained(self) -> tuple[keras.Model, float]:
+        """Return the trained network and its fitness; one that diverges with 16 bits gets a second training with 32."""
+        precision = self._budget.precision
+        if precision != "float32":
+            try:
+                return self._trained_in(precision)
+            except _Ended as end:
+                if end.failure != "diverged":
+                    raise
+                self._tell(again=f"trained in float32, because in {precision} it diverged: {end}")
+            self._flops_before = self._flops_spent
+            self._phase("build")
+        return self._trained_in("float32")
+
+    def _trained_in(self, precision: str) -> tuple[keras.Model, float]:
+        model = decode(self._genome, self._problem, self._task.seed, precision)
+        self._prepare(model, precision)
+        return model, self._train()
+
     def _phase(self, name: str) -> None:
         self._tell(phase=name, at=time.monotonic())
 
     def _tell(self, **message: Any) -> None:
         self._channel.send(message)
 
-    def _prepare(self, model: keras.Model) -> None:
+    def _prepare(self, model: keras.Model, precision: str) -> None:
         budget, samples = self._budget, self._train_split
-        optimizer = make_optimizer(budget.optimizer, budget.learning_rate, budget.weight_decay)
+        optimizer = make_optimizer(budget.optimizer, budget.learning_rate, budget.weight_decay, precision)
+        augmentation = Augmentation(self._problem, self._task.seed) if self._problem.augmentation else None
         loss = Loss(self._problem)
         room = _RESIDENT_SHARE * (self._task.limits.memory_bytes or psutil.virtual_memory().available)
-        self._loop = make_loop(model, loss, optimizer, samples.images, samples.labels, budget.batch_size, room)
+        arrays = samples.images, samples.labels
+        self._loop = make_loop(model, loss, optimizer, *arrays, budget.batch_size, room, augmentation)
         self._appraisal = Appraisal(self._problem, loss, self._loop, self._cost, budget.batch_size)
 
     def _train(self) -> float:
@@ -115,7 +136,7 @@ class _Evaluation:
         The fitness is that of the last weights, not the best seen on the way: the maximum of many looks at one small
         split favours networks whose fitness jumps about.
         """
-        course = Course(self._budget, len(self._train_split.labels))
+        course = Course(self._budget, len(self._train_split.labels), self._cost.flops_training)
         rng = np.random.default_rng(self._task.seed)
         order = rng.permutation(course.samples)
         while True:
@@ -135,7 +156,8 @@ class _Evaluation:
         started = time.time()
         losses = self._loop.run(course.next_samples(order), started + course.seconds_left())
         course.advance(len(losses), time.time() - started)
-        self._tell(costs={"flops_training": self._cost.flops_training * course.samples_seen})
+        self._flops_spent = self._flops_before + self._cost.flops_training * course.samples_seen
+        self._tell(costs={"flops_training": self._flops_spent})
         if not math.isfinite(losses[-1]):
             raise _Ended("diverged", f"the loss became {losses[-1]} in step {course.steps}")
         return losses
@@ -169,6 +191,10 @@ class _Evaluation:
         aside, above = self._task.aside(os.getpid()), self._task.save_above
         if aside is None or self._task.save is None or (above is not None and fitness <= above):
             return
+        if self._budget.precision != "float32":  # what is saved computes in float32 throughout
+            copy = decode(self._genome, self._problem, self._task.seed)
+            copy.set_weights(model.get_weights())
+            model = copy
         aside.parent.mkdir(parents=True, exist_ok=True)
         model.save(aside)
         aside.replace(self._task.save)
@@ -185,13 +211,15 @@ def _budget(genome: Genome, budget: Budget) -> Budget:
     return budget
 
 
-def _configure_backend(seed: int) -> None:
+def _configure_backend(seed: int, deterministic: bool) -> None:
     """Seed what is random in a user's own layers, and take as many threads as the environment grants.
 
     These are ``TF_NUM_INTRAOP_THREADS``, else ``OMP_NUM_THREADS`` (which a Dask nanny sets to 1), else one for each
     core.
     """
     keras.utils.set_random_seed(seed)
+    if deterministic:
+        _make_deterministic()
     granted = os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS")
     threads = int(granted) if granted else _cores()
     if keras.backend.backend() == "tensorflow":
@@ -205,6 +233,21 @@ def _configure_backend(seed: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def _make_deterministic() -> None:
+    """Have the backend use only operations that give the same bits each time; it has not touched a device yet."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    else:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
 
 
 def _cores() -> int:

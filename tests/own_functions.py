@@ -58,3 +58,11 @@ class LargestError(keras.metrics.Metric):
     def result(self) -> Any:
         """Return the largest error so far."""
         return self.largest
+
+
+class Brighter(keras.layers.Layer):
+    """An augmentation: twice as bright, in training only."""
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Return brighter images."""
+        return 2.0 * images if training else images

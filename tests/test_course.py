@@ -49,6 +49,24 @@ def test_whichever_ends_first_ends_the_training() -> None:
     assert _stops(Course(budget, 20)) == [5, 7]
     assert _stops(Course(Budget(epochs=1, steps=70, batch_size=4, early_verdict=False), 20)) == [5]
     assert _stops(Course(Budget(seconds=3, batch_size=4, early_verdict=False), 20), 0.5) == [5, 7]
+    assert _stops(Course(Budget(epochs=2, flops=28e6, batch_size=4, early_verdict=False), 20, 1e6)) == [5, 7]
+
+
+def test_networks_get_the_same_flops_in_as_many_steps_as_these_are() -> None:
+    budget = Budget(flops=1e9, batch_size=4, early_verdict=False)
+    for flops in (1e5, 1e6, 3e6, 7e6, 1e8):
+        course = Course(budget, 22, flops)
+        _stops(course)
+        assert course.samples_seen * flops == pytest.approx(1e9, abs=2 * flops)
+    course = Course(budget, 22, 1e12)
+    assert _stops(course) == [1]  # at least
+
+
+def test_the_verdict_is_due_at_its_share_of_the_flops() -> None:
+    assert _stops(Course(Budget(flops=480e6, batch_size=4), 160, 1e6)) == [40, 80, 120]
+    course = Course(Budget(flops=480e6, batch_size=4), 160, 1e6)
+    course.advance(40, 1.0)
+    assert course.verdict_is_due
 
 
 def test_the_verdict_is_due_at_the_epoch_that_is_nearest_to_its_share() -> None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from menndl_dask.augmentation import Augmentation
 from menndl_dask.decoder import decode
 from menndl_dask.errors import UserError
 from menndl_dask.genome import Genome
@@ -50,6 +51,37 @@ def test_both_loops_take_the_same_steps() -> None:
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
     np.testing.assert_allclose(judged[0][0], judged[1][0], rtol=1e-3, atol=1e-5)
     assert judged[0][1] == pytest.approx(judged[1][1], rel=1e-4)
+
+
+def _losses(kind: Any, of: Any, *, precision: str = "float32", seed: int | None = None) -> np.ndarray:
+    """Return the losses of three epochs of a segmentation, and look at its predictions."""
+    images, _ = _samples(of)
+    labels = (images[0][..., 0] > 1).astype("uint8")
+    model = decode(Genome((Convolution(4, normalisation="batch"), Convolution(4))), of, 3, precision)
+    optimizer = make_optimizer("sgd", 1e-1, 0.0, precision)
+    loop = kind(model, Loss(of), optimizer, images, labels, 8, None if seed is None else Augmentation(of, seed))
+    losses = np.concatenate([loop.run(np.arange(22), math.inf) for _ in range(3)])
+    predictions, _ = loop.judge(images, labels)
+    assert predictions.dtype == np.float32
+    np.testing.assert_allclose(predictions.sum(axis=-1), 1.0, rtol=1e-5)
+    return losses
+
+
+def test_both_loops_change_the_same_samples_by_the_same_chances() -> None:
+    of = problem("segmentation", augmentation=("flip", "rotate", "shift", "noise", "tests.own_functions:Brighter"))
+    graph, batch, unchanged = _losses(GraphLoop, of, seed=5), _losses(BatchLoop, of, seed=5), _losses(GraphLoop, of)
+    np.testing.assert_allclose(graph, batch, rtol=1e-4)
+    assert (abs(graph - unchanged) > 1e-3).any()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_both_loops_take_nearly_the_same_steps_with_16_bits(precision: str) -> None:
+    of = problem("segmentation")
+    exact = _losses(GraphLoop, of)
+    for kind in LOOPS:
+        coarse = _losses(kind, of, precision=precision)
+        np.testing.assert_allclose(coarse, exact, rtol=2e-2)  # a loss that was not unscaled again would run away
+        assert (coarse != exact).any()
 
 
 @pytest.mark.parametrize("kind", LOOPS)

@@ -48,7 +48,11 @@ def test_a_class_without_samples_has_no_weight() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "expected epochs, steps or seconds, got none"),
+        ({}, "expected epochs, steps, seconds or flops, got none"),
+        ({"flops": 0}, "flops: expected a number > 0, got 0"),
+        ({"epochs": 1, "precision": "float61"}, "precision: expected one of .*, got 'float61'; did you mean 'float16'"),
+        ({"epochs": 1, "backend": "pytorch"}, "backend: expected one of tensorflow, jax, torch, got 'pytorch'"),
+        ({"seconds": 1, "deterministic": True}, "deterministic: expected epochs, steps or flops, got seconds"),
         ({"epochs": 0}, "epochs: expected a number > 0, got 0"),
         ({"seconds": "long"}, "seconds: expected a number > 0, got 'long'"),
         ({"epochs": 1, "verdict_share": 2}, r"verdict_share: expected a number in \(0, 1\], got 2"),
@@ -60,7 +64,16 @@ def test_a_wrong_budget_is_refused(arguments: dict[str, object], message: str) -
 
 
 def test_a_longer_budget_is_longer_in_every_unit() -> None:
-    assert Budget(epochs=2, steps=10, seconds=3.0).times(4) == Budget(epochs=8, steps=40, seconds=12.0)
+    longer = Budget(epochs=2, steps=10, seconds=3.0, flops=1e9).times(4)
+    assert longer == Budget(epochs=8, steps=40, seconds=12.0, flops=4e9)
+
+
+def test_a_budget_of_an_earlier_version_has_the_defaults_of_this_one() -> None:
+    new = problem().to_dict()
+    old = {key: value for key, value in new.items() if key != "augmentation"}
+    added = ("flops", "precision", "deterministic", "backend")
+    old["budget"] = {key: value for key, value in new["budget"].items() if key not in added}
+    assert Problem.from_dict(old) == problem()
 
 
 @pytest.mark.parametrize(
@@ -70,6 +83,12 @@ def test_a_longer_budget_is_longer_in_every_unit() -> None:
         ({"metric_mode": "up"}, "metric_mode: expected 'max' or 'min', got 'up'"),
         ({"class_weight": "equal"}, "class_weight: expected auto, balanced"),
         ({"class_weight": (1.0, 2.0)}, "expected 3 weights, one for each class, got 2"),
+        ({"augmentation": ("flp",)}, "augmentation: expected flip, .*, got 'flp'; did you mean 'flip'"),
+        ({"augmentation": ("flip=z",)}, "augmentation: flip: expected axes among y, x, got 'z'"),
+        ({"augmentation": ("rotate=90",)}, "rotate: expected images as high as wide, without a value, got 'rotate=90'"),
+        ({"augmentation": ("rotate",), "shapes": ((8, 12, 1),)}, "rotate: expected images as high as wide.*, got 8×12"),
+        ({"augmentation": ("shift=0.7",)}, "shift: expected a number > 0 and ≤ 0.5, got '0.7'"),
+        ({"augmentation": ("noise=much",)}, "noise: expected a number > 0, got 'much'"),
     ],
 )
 def test_a_wrong_setting_is_refused(arguments: dict[str, object], message: str) -> None:

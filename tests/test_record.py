@@ -37,3 +37,23 @@ def test_a_training_that_is_cut_off_keeps_its_curve_and_its_last_fitness() -> No
     assert result.metrics["fitness"] == 0.2
     assert len(result.curve) == 2
     assert result.times["start"] >= 0
+
+
+def test_a_training_that_begins_anew_tells_why_and_forgets_its_curve() -> None:
+    for outcome, message in (
+        ({"fitness": 0.5}, "trained in float32"),
+        ({"failure": "diverged", "message": "the loss became nan"}, "the loss became nan; trained in float32"),
+    ):
+        record = Record(seed=0)
+        record.update({"phase": "train", "at": time.monotonic()})
+        record.update({"point": {"epoch": 1.0, "fitness": 0.9}, "metrics": {"loss": 9.0}, "costs": {"parameters": 3}})
+        record.update({"again": "trained in float32"})
+        assert not record.is_complete
+        record.update({"phase": "train", "at": time.monotonic()})
+        record.update({"point": {"epoch": 1.0, "fitness": 0.5}})
+        record.update(outcome)
+        result = record.result()
+        assert result.message == message
+        assert [point["fitness"] for point in result.curve] == [0.5]
+        assert "loss" not in result.metrics
+        assert result.costs["parameters"] == 3
