@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from menndl_dask.detached import Detached, Drivers, queued, site_of
 from menndl_dask.errors import ProfileError, RunError
 from menndl_dask.island import News, folders_of
 from menndl_dask.journal import holder
+from menndl_dask.progress import Tally
 from menndl_dask.store import Run
 from menndl_dask.table import duration, fitness_text
 
@@ -40,14 +40,17 @@ def _lines(path: Path) -> Iterator[str]:
         if detached is None and not islands:
             raise
         found = None
+    tally = None if found is None else _tally(found)
+    is_done = tally is not None and tally.asked is not None and tally.done >= tally.asked
     if not islands:
-        yield f"driver:     {_driver(path, detached)}"
+        yield f"driver:     {_driver(path, detached, is_done)}"
     for number, folder in islands.items():
-        yield f"{f'island {number}:':<11} {_driver(folder, Detached.read(folder))}{_news(News.read(folder))}"
-    if found is None:
+        driver = _driver(folder, Detached.read(folder), is_done)
+        yield f"{f'island {number}:':<11} {driver}{_news(News.read(folder))}"
+    if found is None or tally is None:
         yield "progress:   not begun"
         return
-    yield from _progress(found)
+    yield from _progress(found, tally)
     notes = found.notes[-_NOTES:]
     for number, note in enumerate(notes):
         when = time.strftime("%m-%d %H:%M", time.localtime(note["time"]))
@@ -62,7 +65,7 @@ def _news(news: News | None) -> str:
     return f"; {news.told} evaluations{best}"
 
 
-def _driver(path: Path, detached: Detached | None) -> str:
+def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:
     """Return who drives the run, or is going to."""
     parts = []
     held = holder(path)
@@ -77,24 +80,24 @@ def _driver(path: Path, detached: Detached | None) -> str:
             parts.append(f"in the queue: job {', '.join(alive)}" if alive else "none in the queue")
     if stop.is_asked(path):
         parts.append("asked to stop")
-    return "; ".join(parts) or "none; the command that began the run carries on"
+    left = "its budget is spent" if is_done else "the command that began the run carries on"
+    return "; ".join(parts) or f"none; {left}"
 
 
-def _progress(run: Run) -> Iterator[str]:
-    failures: Counter[str] = Counter()
-    best, count = None, 0
-    for _, result in run.evaluations:
-        count += 1
-        if result.failure is not None:
-            failures[result.failure] += 1
-        elif best is None or (result.fitness is not None and result.fitness > best):
-            best = result.fitness
-    asked, hours = run.settings.get("evaluations"), run.settings.get("hours")
-    budget = [f"of {asked}" if asked else "", f"in {hours:g} h at most" if hours else ""]
-    yield " ".join(filter(None, [f"progress:   {count} evaluations", *budget]))
-    yield f"best:       {'none yet' if best is None else fitness_text(best)}"
-    if failures:
-        yield f"failures:   {', '.join(f'{number} × {kind}' for kind, number in failures.most_common())}"
+def _tally(run: Run) -> Tally:
+    tally = Tally(0.0, run.settings.get("evaluations"))
+    for individual, result in run.evaluations:
+        tally.add(individual, result)
+    return tally
+
+
+def _progress(run: Run, tally: Tally) -> Iterator[str]:
+    hours = run.settings.get("hours")
+    budget = [f"of {tally.asked}" if tally.asked else "", f"in {hours:g} h at most" if hours else ""]
+    yield " ".join(filter(None, [f"progress:   {tally.done} evaluations", *budget]))
+    yield f"best:       {'none yet' if tally.best is None else f'{fitness_text(tally.best)} (network {tally.best_id})'}"
+    if tally.failures:
+        yield f"failures:   {', '.join(f'{number} × {kind}' for kind, number in tally.failures.most_common())}"
     times = sorted(run.told_at.values())
     if times:
         now = time.time()

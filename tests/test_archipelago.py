@@ -137,7 +137,7 @@ def test_progress_status_and_report_show_one_run(story: Story, capsys: pytest.Ca
     assert f"menndl {len(list(Run(story.path).evaluations))}/{ASKED} evaluations · best" in story.errors
     assert main(["status", str(story.path)]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"(?m)^island 2: +none; the command that began the run carries on; \d+ evaluations, best", said)
+    assert re.search(r"(?m)^island 2: +none; its budget is spent; \d+ evaluations, best", said)
     assert f"evaluations of {ASKED}" in said
     assert main(["report", str(story.path)]) == 0
     assert "The best networks of the search, at its budget:" in capsys.readouterr().out
