@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from menndl_dask.adam import FusedAdam
 from menndl_dask.augmentation import Augmentation
 from menndl_dask.errors import UserError, nearest
 from menndl_dask.loss import Loss
@@ -93,6 +94,8 @@ def make_optimizer(
     if name.lower() not in _OPTIMIZERS:
         raise UserError(f"optimizer: expected a name of Keras, got {name!r}{nearest(name.lower(), _OPTIMIZERS)}")
     kind = _OPTIMIZERS[name.lower()]
+    if name.lower() in ("adam", "adamw") and keras.backend.backend() == "tensorflow":
+        kind, name = FusedAdam, "adam"  # which differ in the usual decay alone
     # AdamW has a decay of its own that must be set to zero; others take a zero for a decay, and warn or slow down
     decay = {"weight_decay": weight_decay} if weight_decay or name.lower() == "adamw" else {}
     optimizer = kind(learning_rate=learning_rate, **decay)

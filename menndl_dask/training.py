@@ -227,8 +227,12 @@ def _configure_backend(seed: int, deterministic: bool) -> None:
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-        for device in tf.config.list_physical_devices("GPU"):
+        devices = tf.config.list_physical_devices("GPU")
+        for device in devices:
             tf.config.experimental.set_memory_growth(device, True)  # leave room for the neighbours on the GPU
+        if not devices:
+            # it rewrites graphs for other layouts and devices, which brings nothing here and takes half a second a graph
+            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     elif keras.backend.backend() == "torch":
         import torch
 
