@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from menndl_dask.detached import Detached, Drivers, cancel, queued, site_of
 from menndl_dask.errors import ProfileError, RunError
 from menndl_dask.island import folders_of
 from menndl_dask.journal import holder
-from menndl_dask.profile import read_profile
+from menndl_dask.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.site import Site
 from menndl_dask.status import status
 
@@ -51,15 +52,34 @@ def _check(given: argparse.Namespace) -> int:
     from menndl_dask.site_check import examine, report
 
     profile = read_profile(given.profile)
-    if isinstance(profile, Site):
-        _say(_job_script(profile))
+    is_filled_in = _show(profile)
     if not given.is_tried:
-        _say("nothing was started; --try starts one job and looks at its workers")
-        return 0
+        what = "starts one job and looks at its workers" if isinstance(profile, Site) else "looks at them"
+        _say(f"nothing was started; --try {what}")
+        return 0 if is_filled_in else 1
     _say(f"starting the workers of {given.profile} …")
     text, is_good = report(profile, examine(profile, given.wait))
     _say(text)
     return 0 if is_good else 1
+
+
+def _show(profile: Profile) -> bool:
+    """Say what a profile starts; return whether it can."""
+    if isinstance(profile, Local):
+        count = profile.workers or profile.gpus * profile.trainers_per_gpu or len(os.sched_getaffinity(0))
+        own = f", with one of {profile.gpus} GPUs each" if profile.gpus else ""
+        _say(f"{count} worker{'s' if count != 1 else ''} on this machine{own}")
+        return True
+    if isinstance(profile, Scheduler):
+        _say(f"the workers of the scheduler at {profile.address or profile.scheduler_file}")
+        return True
+    from menndl_dask.site_cluster import left_open
+
+    _say(_job_script(profile))
+    left = left_open(profile)
+    for key, text in left:
+        _say(f"to be filled in, in a copy of the profile: {key}: {text}")
+    return not left
 
 
 def _script(given: argparse.Namespace) -> int:

@@ -117,12 +117,16 @@ def check_filled_in(site: Site) -> None:
     ProfileError
         If there are some left.
     """
-    for where, keywords in (("jobqueue", site.jobqueue), ("driver", site.driver)):
-        for name, value in keywords.items():
-            left = re.search(r"<[^<>]+>", str(value))
-            if left is not None:
-                told = f"copy the profile and fill it in: expected yours in place of {left.group()}"
-                raise ProfileError(f"{where}: {name}: {told}")
+    for key, text in left_open(site):
+        raise ProfileError(f"{key}: copy the profile and fill it in: expected yours in place of {text}")
+
+
+def left_open(site: Site) -> list[tuple[str, str]]:
+    """Return the keys of a profile with words in angle brackets, and these."""
+    keywords = [("jobqueue", name, value) for name, value in site.jobqueue.items()]
+    keywords += [("driver", name, value) for name, value in site.driver.items()]
+    found = [(f"{where}: {name}", re.findall(r"<[^<>]+>", str(value))) for where, name, value in keywords]
+    return [(key, text) for key, texts in found for text in texts]
 
 
 def job_keywords(site: Site, job: Any) -> dict[str, Any]:

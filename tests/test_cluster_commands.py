@@ -41,6 +41,26 @@ def test_a_shipped_profile_can_be_looked_at_before_it_is_filled_in(
     assert main(["search", "nowhere.zarr", "--evaluations", "1", "--cluster", "frontier", "--detach"]) == 2
 
 
+def test_a_check_says_what_is_to_be_filled_in(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cluster", "check", "frontier"]) == 1
+    assert "to be filled in, in a copy of the profile: jobqueue: account: <project>\n" in capsys.readouterr().out
+
+
+def test_a_check_says_where_the_workers_of_a_profile_without_jobs_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text, told in (
+        ("kind: local\nworkers: 1", "1 worker on this machine\n"),
+        ("kind: local\ngpus: 2\ngpu_vendor: amd", "2 workers on this machine, with one of 2 GPUs each\n"),
+        ("kind: scheduler\naddress: tcp://10.0.0.1:8786", "the workers of the scheduler at tcp://10.0.0.1:8786\n"),
+    ):
+        (tmp_path / "mine.yaml").write_text(text)
+        assert main(["cluster", "check", str(tmp_path / "mine.yaml")]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(told)
+        assert said.endswith("nothing was started; --try looks at them\n")
+
+
 def test_a_profile_without_jobs_has_no_script(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cluster", "script", "local"]) == 2
     assert "local: expected the profile of a batch system" in capsys.readouterr().err
