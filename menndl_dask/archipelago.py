@@ -21,6 +21,7 @@ from menndl_dask.child import ended, kill_group, tie_to
 from menndl_dask.errors import RunError
 from menndl_dask.island import News, folder_of, folders_of
 from menndl_dask.journal import holder
+from menndl_dask.migration import settle
 from menndl_dask.pace import Pace
 from menndl_dask.progress import Progress, Tally
 from menndl_dask.settings import Settings
@@ -94,8 +95,8 @@ def search(
     RunError
         If another one looks after the run's islands, the run is for another search, or no driver came to its end.
     """
+    settle(run, 0, settings)
     with Recorder(run) as recorder:
-        recorder.freeze(settings)
         if evaluations is not None and _done(run) >= evaluations:
             return None
         typed = {key: settings[key] for key in ("command", "arguments") if key in settings}

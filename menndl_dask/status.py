@@ -44,6 +44,8 @@ def _lines(path: Path) -> Iterator[str]:
     is_done = tally is not None and tally.asked is not None and tally.done >= tally.asked
     if not islands:
         yield f"driver:     {_driver(path, detached, is_done)}"
+    elif (held := holder(path)) is not None:
+        yield f"drivers:    looked after by {held}"
     for number, folder in islands.items():
         driver = _driver(folder, Detached.read(folder), is_done)
         yield f"{f'island {number}:':<11} {driver}{_news(News.read(folder))}"

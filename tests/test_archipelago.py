@@ -1,4 +1,4 @@
-"""Three islands on this machine, each with a driver, a scheduler and a worker of its own; one driver is killed."""
+"""Three islands on this machine, each with a driver, a scheduler and a worker of its own; nobody is safe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from menndl_dask import archipelago
+from menndl_dask import archipelago, stop
 from menndl_dask.archipelago import Command, last_one
 from menndl_dask.cli import main
 from menndl_dask.errors import RunError
@@ -35,14 +35,15 @@ SETTINGS = frozen_settings(None, SPACE, 0, Limits(), {})
 
 @dataclass(frozen=True)
 class Story:
-    """A run whose second island was killed, that was asked to stop, and carried on to its end."""
+    """A run whose second island was killed, then whoever looked after all, and that was carried on to its end."""
 
     path: Path
     after_the_kill: list[int]
-    when_stopped: list[int]
-    statuses: list[int]
+    when_all_ended: list[int]
+    left: list[psutil.Process]
+    output: str
     errors: str
-    processes: list[psutil.Process]
+    status: int
 
 
 def started(run: Path) -> subprocess.Popen[str]:
@@ -83,22 +84,28 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     os.kill(driver_of(run, 1), signal.SIGKILL)
     after_the_kill = told(run)
     until(lambda: all(now > before + 2 for now, before in zip(told(run)[::2], after_the_kill[::2], strict=True)), first)
-    assert main(["stop", str(run)]) == 0
-    _, errors = first.communicate(timeout=90)
-    when_stopped = told(run)
+    first.kill()
+    first.communicate()
+    left = [process for process in processes if not gone(process.pid, 30)]
+    when_all_ended = told(run)
     second = started(run)
-    _, more = second.communicate(timeout=90)
-    return Story(run, after_the_kill, when_stopped, [first.returncode, second.returncode], errors + more, processes)
+    output, errors = second.communicate(timeout=90)
+    return Story(run, after_the_kill, when_all_ended, left, output, errors, second.returncode)
 
 
-def test_the_other_islands_go_on_when_a_driver_is_killed_and_all_stop_when_asked(story: Story) -> None:
-    assert story.statuses == [130, 0], story.errors
-    assert all(now > before for now, before in zip(story.when_stopped[::2], story.after_the_kill[::2], strict=True))
-    assert sum(story.when_stopped) < ASKED
+def test_the_other_islands_go_on_when_a_driver_is_killed(story: Story) -> None:
+    assert all(now > before for now, before in zip(story.when_all_ended[::2], story.after_the_kill[::2], strict=True))
     notes = [str(note["message"]) for note in Run(story.path).notes]
     assert any(re.match(r"island 1: its driver was ended by SIGKILL \(.*\); the others go on", note) for note in notes)
-    assert any(note.startswith("island 0: asked to stop: ") for note in notes)
-    assert any(note.startswith("island 1: carried on after ") for note in notes)
+
+
+def test_all_drivers_end_with_whoever_looks_after_them_and_the_same_command_carries_on(story: Story) -> None:
+    assert story.left == []
+    assert story.status == 0, story.errors
+    assert sum(story.when_all_ended) < ASKED
+    notes = [str(note["message"]) for note in Run(story.path).notes]
+    for island, count in enumerate(story.when_all_ended):
+        assert any(note.startswith(f"island {island}: carried on after {count} evaluations") for note in notes)
 
 
 def test_the_islands_spend_one_budget_and_evaluate_nothing_twice(story: Story) -> None:
@@ -147,9 +154,9 @@ def test_progress_status_and_report_show_one_run(story: Story, capsys: pytest.Ca
 
 
 def test_nothing_remains_of_the_drivers(story: Story) -> None:
-    assert [process for process in story.processes if not gone(process.pid)] == []
     assert {holder(folder) for folder in folders_of(story.path).values()} == {None}
-    assert "Traceback" not in story.errors
+    outputs = [(folder / archipelago.OUTPUT).read_text() for folder in folders_of(story.path).values()]
+    assert "Traceback" not in "".join([story.output, story.errors, *outputs])
 
 
 def test_the_same_command_after_the_end_starts_no_driver(story: Story) -> None:
@@ -162,6 +169,19 @@ def test_drivers_that_all_fail_are_told_in_their_own_words(tmp_path: Path) -> No
     told = r"the driver of island 0 ended with status 2: no such profile; see .*islands/00/driver\.txt"
     with pytest.raises(RunError, match=told):
         archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None)
+
+
+def test_a_run_whose_drivers_were_stopped_says_so(tmp_path: Path) -> None:
+    commands = {0: Command(["sh", "-c", "exit 130"])}
+    assert archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None) == "asked to stop"
+
+
+def test_all_drivers_are_asked_to_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Recorder(folder_of(tmp_path, 0)), Recorder(folder_of(tmp_path, 2)):
+        folder_of(tmp_path, 1).mkdir()
+        assert main(["stop", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("to stop once what is being evaluated is home") == 2
+    assert [stop.is_asked(folder) for folder in folders_of(tmp_path).values()] == [True, False, True]
 
 
 def test_one_looks_after_the_drivers_of_a_run_and_they_end_with_it(tmp_path: Path) -> None:
