@@ -147,7 +147,7 @@ def _add_search(commands: Any) -> None:
 
 def _search(given: argparse.Namespace) -> int:
     options = workflow.Options.read(given)
-    problem = _problem(given, budget=options.budget, seed=options.seed)
+    problem = _problem(given, budget=options.budget, augmentation=options.augmentation, seed=options.seed)
     space = SearchSpace.image(
         problem,
         training=given.training,

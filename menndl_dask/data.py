@@ -42,6 +42,7 @@ def open_problem(
     class_weight: str | Sequence[float] = "auto",
     group: str | None = None,
     objectives: Sequence[str] = ("fitness",),
+    augmentation: str | Sequence[str] = (),
     budget: Budget | None = None,
     seed: int = 0,
 ) -> Problem:
@@ -58,7 +59,7 @@ def open_problem(
         Names of the variables with the images, by default ``image``; several are several views of the same sample.
     label
         Name of the variable with the labels. Its attributes ``classes`` (names) and ``fill`` (to be ignored) count.
-    loss, metric, metric_mode, ignore, class_weight, group, objectives, budget, seed
+    loss, metric, metric_mode, ignore, class_weight, group, objectives, augmentation, budget, seed
         As in `Problem`. Whether a larger value is better is known of a metric of ours.
 
     Raises
@@ -89,6 +90,7 @@ def open_problem(
         class_weight=class_weight if isinstance(class_weight, str) else tuple(class_weight),
         group=group,
         objectives=tuple(objectives),
+        augmentation=(augmentation,) if isinstance(augmentation, str) else tuple(augmentation),
         budget=budget or Budget(epochs=10),
         seed=seed,
     )

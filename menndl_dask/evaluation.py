@@ -28,7 +28,7 @@ from menndl_dask.device import VARIABLES
 from menndl_dask.errors import InfeasibleError, MenndlError, TrainerError
 from menndl_dask.individual import Individual
 from menndl_dask.launcher import DEVICES
-from menndl_dask.problem import Limits, Problem
+from menndl_dask.problem import BACKENDS, Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.scratch import Scratch
 from menndl_dask.staging import stage
@@ -42,6 +42,7 @@ _GRACE_S = 10.0  # beyond its time limit, after which the trainer itself must be
 _SEEDS = 2**31
 _PRIME = 1_000_003
 _MODULE = "menndl_dask.trainer"
+_BACKEND = "KERAS_BACKEND"
 _STAGING = threading.Lock()  # what one thread stages the others need not
 _KINDS: dict[type | None, str] = {TimeoutError: "timed_out", EOFError: "killed"}
 
@@ -129,7 +130,8 @@ class _Home:
 
     def __init__(self, owner: int, environment: Mapping[str, str]) -> None:
         self._owner = owner
-        self._environment = dict(environment)
+        # numpy must start no threads there, which would make forking unsafe
+        self._environment = {"OPENBLAS_NUM_THREADS": "1", **environment}
         self._trainer: Child | None = None
         self._scratch: dict[tuple[Path, str], Scratch] = {}
         atexit.register(self.close)
@@ -137,6 +139,7 @@ class _Home:
     def evaluate(self, task: Task, problem: Problem, base: str | Path | None) -> Result:
         """Have a task evaluated, once its samples are staged and the trainer is ready."""
         began = time.monotonic()
+        self._use(problem.budget.backend or os.environ.get(_BACKEND, BACKENDS[0]))
         trainer = self._living_trainer()  # imports Keras while the samples are staged
         scratch = self._scratch_for(problem, Path(base or tempfile.gettempdir()).absolute())
         with _STAGING:
@@ -163,12 +166,20 @@ class _Home:
             self._trainer.close()
             self._trainer = None
 
+    def _use(self, backend: str) -> None:
+        """Have the trainer use a backend of Keras, which it chooses when it starts."""
+        if self._environment.get(_BACKEND) != backend:
+            self._environment[_BACKEND] = backend
+            if self._trainer is not None:
+                self._trainer.close()
+                self._trainer = None
+
     def _living_trainer(self) -> Child:
         if self._trainer is None or not self._trainer.is_alive:
             if self._trainer is not None:
                 _LOG.warning("the trainer had died and is started again")
                 self._trainer.close()
-            self._trainer = Child(_MODULE, {**_environment(), **self._environment})
+            self._trainer = Child(_MODULE, self._environment)
         return self._trainer
 
     def _ready(self, trainer: Child) -> Child:
@@ -191,11 +202,6 @@ class _Home:
         if (base, name) not in self._scratch:
             self._scratch[base, name] = Scratch.shared(name, base)
         return self._scratch[base, name]
-
-
-def _environment() -> dict[str, str]:
-    """Return what is set in the trainer: the backend, and no threads of numpy's, which would make forking unsafe."""
-    return {"KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow"), "OPENBLAS_NUM_THREADS": "1"}
 
 
 @cache

@@ -54,7 +54,7 @@ class Loop(Protocol):
 
 def make_loop(
     model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array], labels: Array,
-    batch_size: int, memory_bytes: float, augmentation: Augmentation | None = None,
+    batch_size: int, memory_bytes: float, augmentation: Augmentation | None = None, is_timed: bool = True,
 ) -> Loop:
     """Return the loop that suits the backend and the data, ready to run: its graphs are traced.
 
@@ -70,10 +70,12 @@ def make_loop(
         What the training split may take in memory.
     augmentation
         What changes the samples of each step.
+    is_timed
+        Whether there will be deadlines: where TensorFlow is to be deterministic its graphs cannot read the clock.
     """
     size = sum(array.nbytes for array in (*images, labels))
     if keras.backend.backend() == "tensorflow" and size <= memory_bytes:
-        return GraphLoop(model, loss, optimizer, images, labels, batch_size, augmentation)
+        return GraphLoop(model, loss, optimizer, images, labels, batch_size, augmentation, is_timed)
     return BatchLoop(model, loss, optimizer, images, labels, batch_size, augmentation)
 
 
@@ -107,12 +109,12 @@ class GraphLoop:
 
     def __init__(
         self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],
-        labels: Array, batch_size: int, augmentation: Augmentation | None = None,
+        labels: Array, batch_size: int, augmentation: Augmentation | None = None, is_timed: bool = True,
     ) -> None:
         import tensorflow as tf
 
         self._model, self._loss, self._optimizer, self._batch_size = model, loss, optimizer, batch_size
-        self._augmentation = augmentation
+        self._augmentation, self._is_timed = augmentation, is_timed
         optimizer.build(model.trainable_variables)
         self._images = [tf.constant(np.asarray(view)) for view in images]
         self._labels = tf.constant(np.asarray(labels))
@@ -145,8 +147,8 @@ class GraphLoop:
         count = -(-tf.size(order) // self._batch_size)
 
         def goes_on(step: Any, last: Any, losses: Any) -> Any:
-            is_time = (tf.timestamp() < deadline) | (step == 0)
-            return (step < count) & tf.math.is_finite(last) & is_time
+            going = (step < count) & tf.math.is_finite(last)
+            return going & ((tf.timestamp() < deadline) | (step == 0)) if self._is_timed else going
 
         def take(step: Any, last: Any, losses: Any) -> Any:
             chosen = order[step * self._batch_size : (step + 1) * self._batch_size]

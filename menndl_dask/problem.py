@@ -9,12 +9,12 @@ from typing import Any, Self, TypeVar
 
 from menndl_dask.errors import UserError, nearest
 
+UNITS = ("epochs", "steps", "seconds", "flops")  # of a budget
 TASKS = ("classification", "regression", "segmentation")
 SPLITS = ("train", "validation", "test")
 PRECISIONS = ("float32", "bfloat16", "float16")
 BACKENDS = ("tensorflow", "jax", "torch")
 AUGMENTATIONS = ("flip", "rotate", "shift", "noise")
-_UNITS = ("epochs", "steps", "seconds", "flops")
 _AMOUNTS = {"shift": 0.125, "noise": 0.1}  # unless said otherwise
 _AXES = "zyx"  # names of the spatial axes, the last ones of an image with fewer
 _T = TypeVar("_T")
@@ -63,7 +63,7 @@ class Budget:
     backend: str | None = None
 
     def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in _UNITS}
+        given = {name: getattr(self, name) for name in UNITS}
         if all(value is None for value in given.values()):
             raise UserError("budget: expected epochs, steps, seconds or flops, got none of them")
         for name, value in {**given, "batch_size": self.batch_size, "learning_rate": self.learning_rate}.items():

@@ -126,8 +126,10 @@ class _Evaluation:
         augmentation = Augmentation(self._problem, self._task.seed) if self._problem.augmentation else None
         loss = Loss(self._problem)
         room = _RESIDENT_SHARE * (self._task.limits.memory_bytes or psutil.virtual_memory().available)
-        arrays = samples.images, samples.labels
-        self._loop = make_loop(model, loss, optimizer, *arrays, budget.batch_size, room, augmentation)
+        self._loop = make_loop(
+            model, loss, optimizer, samples.images, samples.labels, budget.batch_size, room, augmentation,
+            is_timed=not budget.deterministic,
+        )
         self._appraisal = Appraisal(self._problem, loss, self._loop, self._cost, budget.batch_size)
 
     def _train(self) -> float:
@@ -231,7 +233,7 @@ def _configure_backend(seed: int, deterministic: bool) -> None:
         for device in devices:
             tf.config.experimental.set_memory_growth(device, True)  # leave room for the neighbours on the GPU
         if not devices:
-            # it rewrites graphs for other layouts and devices, which brings nothing here and takes half a second a graph
+            # it rewrites graphs for other layouts and devices: that brings nothing here, and takes half a second a graph
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     elif keras.backend.backend() == "torch":
         import torch

@@ -1,4 +1,4 @@
-"""A script's or the command line's way in: one set of options, and the main job from data to proof. Runs on the driver.
+"""A script's or the command line's way in: options, and the main job from data to proof. Runs on the driver.
 
 The main job: start a cluster, search, train the best network and the standard network at a longer, equal budget,
 measure both on the held-out test split, write the table and the report.
@@ -6,17 +6,15 @@ measure both on the held-out test split, write the table and the report.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 from distributed import Client
 
@@ -24,150 +22,26 @@ from menndl_dask import archipelago, atomic, comparison
 from menndl_dask.allotment import allotments
 from menndl_dask.cluster import load_cluster
 from menndl_dask.detached import detach
-from menndl_dask.errors import MenndlError, RunError, UserError
+from menndl_dask.errors import MenndlError, RunError
 from menndl_dask.island import folder_of
-from menndl_dask.problem import Budget, Limits, Problem
+from menndl_dask.options import Options, add_options
+from menndl_dask.problem import Limits, Problem
 from menndl_dask.profile import read_profile
 from menndl_dask.progress import ProgressLine
 from menndl_dask.report import write_report
 from menndl_dask.search import Search
-from menndl_dask.seeding import NONE, STANDARD, initial_networks
+from menndl_dask.seeding import initial_networks
 from menndl_dask.settings import frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Run
 from menndl_dask.table import Row, best_rows, fitness_text, metric_title, table
 
+__all__ = ["CUT_SHORT", "STOPPED", "Options", "add_options", "compare", "guarded", "main_job", "summary"]
+
 _SHOWN = 5  # networks of the search in the table
 CUT_SHORT = 128 + signal.SIGPIPE  # what a command ends with whose output nobody reads to its end, as of any Unix tool
 _DRAWN, _FEWEST_DRAWN = 20, 6  # at random, before children are bred
 STOPPED = 130  # what a command ends with that was stopped, and that carries on when it is typed again
-_DEFAULTS: dict[str, Any] = {
-    "run": "runs/search",
-    "cluster": "local",
-    "workers": None,
-    "evaluations": None,
-    "hours": None,
-    "epochs": None,
-    "steps": None,
-    "seconds": None,
-    "batch_size": 32,
-    "learning_rate": 1e-3,
-    "retrain": 4.0,
-    "finalists": 2,
-    "time_limit": 600.0,
-    "memory_limit": 4.0,
-    "seed": 0,
-    "islands": None,
-    "island": None,
-}
-_HELP = {
-    "run": ("DIR", "run directory; the same command again carries on"),
-    "cluster": ("PROFILE", "cluster profile: a file, or the name of one that is shipped"),
-    "workers": ("N", "worker processes of a local cluster; by default one for each core"),
-    "evaluations": ("N", "networks to evaluate, those of an earlier start included"),
-    "hours": ("H", "hours to search"),
-    "epochs": ("N", "budget of a network: passes over the training split"),
-    "steps": ("N", "budget of a network: optimiser steps"),
-    "seconds": ("S", "budget of a network: seconds of training"),
-    "batch_size": ("N", "samples in a step"),
-    "learning_rate": ("X", "of the optimiser, Adam"),
-    "retrain": ("X", "the best and the standard network are trained for X times the budget; 0: not at all"),
-    "finalists": ("N", "how many of the best networks are trained for longer"),
-    "time_limit": ("S", "seconds an evaluation may take, start-up and compilation included"),
-    "memory_limit": ("GB", "resident memory an evaluation may use"),
-    "seed": ("N", "seed of everything random"),
-    "islands": ("N", "searches that share the run, each with a driver and workers of its own, and exchange networks"),
-    "island": ("K", "be island K of the run, 0, 1, …; whoever starts each driver in another way than --islands"),
-}
-_TYPES: dict[str, Callable[[str], Any]] = {
-    "run": Path,
-    "cluster": str,
-    "workers": int,
-    "evaluations": int,
-    "hours": float,
-    "epochs": float,
-    "steps": int,
-    "seconds": float,
-    "batch_size": int,
-    "learning_rate": float,
-    "retrain": float,
-    "finalists": int,
-    "time_limit": float,
-    "memory_limit": float,
-    "seed": int,
-    "islands": int,
-    "island": int,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What scripts and the command line let a user choose; see `add_options`."""
-
-    run: Path
-    cluster: str = "local"
-    workers: int | None = None
-    evaluations: int | None = None
-    hours: float | None = None
-    budget: Budget = Budget(epochs=10)
-    retrain: float = 4.0
-    finalists: int = 2
-    limits: Limits = Limits()
-    seed: int = 0
-    detach: bool = False
-    islands: int | None = None
-    island: int | None = None
-    initial: tuple[str, ...] = (STANDARD,)
-
-    @classmethod
-    def read(cls, given: argparse.Namespace) -> Self:
-        """Read the options from parsed arguments.
-
-        Raises
-        ------
-        UserError
-            If neither evaluations nor hours are given, or a number is out of range.
-        """
-        if given.evaluations is None and given.hours is None:
-            raise UserError("expected --evaluations or --hours (or both), got neither")
-        for name in ("workers", "evaluations", "hours", "time_limit", "memory_limit", "finalists", "islands"):
-            value = getattr(given, name)
-            if value is not None and value <= 0:
-                raise UserError(f"--{name.replace('_', '-')}: expected a number > 0, got {value}")
-        if given.island is not None and (given.island < 0 or given.islands is not None):
-            raise UserError(f"--island: expected a number ≥ 0, and no --islands beside it, got {given.island}")
-        if given.retrain < 0:
-            raise UserError(f"--retrain: expected a number ≥ 0, got {given.retrain}")
-        units = {name: getattr(given, name) for name in ("epochs", "steps", "seconds")}
-        budget = Budget(**units, batch_size=given.batch_size, learning_rate=given.learning_rate)
-        limits = Limits(given.time_limit, int(given.memory_limit * 1e9))
-        return cls(
-            Path(given.run), given.cluster, given.workers, given.evaluations, given.hours, budget, given.retrain,
-            given.finalists, limits, given.seed, given.detach, given.islands, given.island,
-            initial=tuple(given.initial),
-        )
-
-
-def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
-    """Add the options that every workflow has, with a script's own defaults.
-
-    Parameters
-    ----------
-    parser
-        The script's parser.
-    defaults
-        Values that differ from the usual defaults, by the option's name.
-    """
-    group = parser.add_argument_group("search")
-    for name, (metavar, text) in _HELP.items():
-        default = defaults.get(name, _DEFAULTS[name])
-        shown = text if default is None else f"{text} (default: {default})"
-        flag = "--" + name.replace("_", "-")
-        group.add_argument(flag, type=_TYPES[name], default=default, metavar=metavar, help=shown)
-    told = f"{STANDARD}, {NONE}, run directories or .keras files: networks that the search begins with"
-    group.add_argument("--initial", nargs="+", default=[STANDARD], metavar="NAME", help=f"{told} (default: {STANDARD})")
-    told = "submit the search itself as a batch job, followed by others until its budget is spent"
-    group.add_argument("--detach", action="store_true", help=told)
 
 
 def main_job(problem: Problem, space: SearchSpace, options: Options, *, arguments: Sequence[str] | None = None) -> int:

@@ -101,7 +101,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = workflow.Options.read(given)
     options.run.mkdir(parents=True, exist_ok=True)
     data = write_chips(given.data, options.run / f"clouds-{given.chip}.zarr", given.chip)
-    problem = open_problem(data, task="segmentation", ignore=_FILL, budget=options.budget, seed=options.seed)
+    problem = open_problem(
+        data, task="segmentation", ignore=_FILL, budget=options.budget, augmentation=options.augmentation,
+        seed=options.seed,
+    )  # fmt: skip
     space = SearchSpace.image(problem, max_parameters=500_000, max_flops=150e6)
     return workflow.main_job(problem, space, options)
 

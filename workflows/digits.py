@@ -40,7 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = workflow.Options.read(parser.parse_args(arguments))
     options.run.mkdir(parents=True, exist_ok=True)
     data = write_digits(options.run / "digits.zarr")
-    problem = open_problem(data, task="classification", budget=options.budget, seed=options.seed)
+    problem = open_problem(
+        data, task="classification", budget=options.budget, augmentation=options.augmentation,
+        seed=options.seed,
+    )  # fmt: skip
     space = SearchSpace.image(problem, max_parameters=200_000)
     return workflow.main_job(problem, space, options)
 

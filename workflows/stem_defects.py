@@ -44,7 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = workflow.Options.read(given)
     options.run.mkdir(parents=True, exist_ok=True)
     data = simulated(given.material, given.images, given.size, options.seed, options.run)
-    problem = open_problem(data, task="segmentation", budget=options.budget, seed=options.seed)
+    problem = open_problem(
+        data, task="segmentation", budget=options.budget, augmentation=options.augmentation,
+        seed=options.seed,
+    )  # fmt: skip
     # room for the small U-Net, which the search begins with; its FLOPs grow with the image
     space = SearchSpace.image(problem, maximum=20, max_parameters=500_000, max_flops=85e3 * given.size**2)
     return workflow.main_job(problem, space, options)
