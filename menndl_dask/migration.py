@@ -27,8 +27,6 @@ from menndl_dask.settings import Settings, freeze
 from menndl_dask.store import Recorder
 from menndl_dask.table import Evaluation
 
-_EVERY = 25  # results at home between two times that migrants are taken in
-_EMIGRANTS = 3  # networks that an island offers: a tenth of a population
 _BEAT_S = 5.0  # an island that has no news says so as often
 _SILENT_S = 20.0  # without a sign of life until an island's evaluations in flight are given to others
 _PATIENCE_S = 30.0  # for another driver that is writing the run's settings
@@ -129,10 +127,17 @@ class Migration:
         Takes the migrants in.
     recorder
         Of the island's own journal.
+    every
+        Results at home between two times that migrants are taken in; see benchmarks/README.md.
+    count
+        Networks that an island offers: a tenth of a population.
     """
 
-    def __init__(self, run: Path, island: int, evolution: Settler, recorder: Recorder) -> None:
+    def __init__(
+        self, run: Path, island: int, evolution: Settler, recorder: Recorder, *, every: int = 25, count: int = 3
+    ) -> None:
         self._run, self._island = run, island
+        self._every, self._count = every, count
         self._evolution, self._recorder = evolution, recorder
         self._folder = folder_of(run, island)
         self._said = News()
@@ -165,10 +170,10 @@ class Migration:
         self._hear(now)
         tally.elsewhere = sum(heard.news.told for heard in self._heard.values())
         if self._due is None:  # after a new start in step with the old one
-            self._due = tally.done - tally.done % _EVERY + _EVERY
+            self._due = tally.done - tally.done % self._every + self._every
         if tally.done < self._due:
             return 0
-        self._due = tally.done + _EVERY
+        self._due = tally.done + self._every
         migrants = self._newcomers()
         if migrants:
             self._recorder.migrated(migrants)
@@ -182,7 +187,7 @@ class Migration:
         self._tell(tally, 0, now)
 
     def _tell(self, tally: Tally, in_flight: int, now: float) -> None:
-        emigrants = tuple(self._evolution.emigrants(_EMIGRANTS))
+        emigrants = tuple(self._evolution.emigrants(self._count))
         # what no worker is there for may wait for hours: others should rather do it
         promised = in_flight if tally.workers else 0
         news = News(

@@ -1,0 +1,115 @@
+"""What it costs to be several islands, and what the exchange brings: against one search of the same budget.
+
+    python -m benchmarks.islands --landscapes 8 --evaluations 800 --islands 4
+
+On made-up landscapes it prints the mean value without noise of the network with the best result, and its standard
+error: of one search, of islands that never exchange, and of islands that do, after so many results each time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import numpy as np
+
+from benchmarks.landscapes import Layered
+from benchmarks.simulation import Landscape
+from menndl_dask.evolution import Evolution
+from menndl_dask.island import first_number, folder_of
+from menndl_dask.migration import Migration
+from menndl_dask.progress import Tally
+from menndl_dask.store import Recorder
+
+IN_FLIGHT = 24  # evaluations on all islands together
+_NEWS = 5  # results of an island between two times that it tells and hears
+
+
+class _NoJournal:
+    def migrated(self, migrants: object) -> None:
+        """Forget what is taken in."""
+
+
+@dataclass(slots=True)
+class _Island:
+    evolution: Evolution
+    migration: Migration
+    tally: Tally
+
+
+def best_value(
+    landscape: Landscape, seed: int, evaluations: int, islands: int, *, every: int, screen: bool = True
+) -> float:
+    """Return the value without noise of the network with the best result.
+
+    Parameters
+    ----------
+    landscape
+        What is searched.
+    evaluations
+        Of all islands together, which take turns.
+    every
+        Results of an island between two times that it takes migrants in; more than there are: never.
+    screen
+        Whether children are screened.
+    """
+    rng = np.random.default_rng([seed, 1])
+    best, value = -np.inf, landscape.floor
+    flying: deque[tuple[_Island, Any, Any]] = deque()
+    with TemporaryDirectory() as folder:
+        each = [_island(Path(folder), number, landscape, seed, every, screen) for number in range(islands)]
+        for number in range(evaluations):
+            island = each[number % islands]
+            individual = island.evolution.ask()
+            flying.append((island, individual, landscape.evaluate(individual.genome, rng)))
+            if len(flying) < min(IN_FLIGHT, evaluations // 2):
+                continue
+            island, individual, outcome = flying.popleft()
+            island.evolution.tell(individual, outcome.result)
+            island.tally.add(individual, outcome.result)
+            if islands > 1 and island.tally.done % _NEWS == 0:
+                island.migration.exchange(island.tally, 0, float(number))
+            if outcome.result.fitness is not None and outcome.result.fitness > best:
+                best, value = outcome.result.fitness, outcome.truth
+    return value
+
+
+def _island(run: Path, number: int, landscape: Landscape, seed: int, every: int, screen: bool) -> _Island:
+    folder_of(run, number).mkdir(parents=True)
+    evolution = Evolution(landscape.space, seed=seed, first=first_number(number), screen=screen)
+    migration = Migration(run, number, evolution, cast(Recorder, _NoJournal()), every=every)
+    return _Island(evolution, migration, Tally(0.0, workers=1))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the comparison that the command line describes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--landscapes", type=int, default=8, metavar="N", help="how many (default: 8)")
+    parser.add_argument("--evaluations", type=int, default=800, metavar="N", help="of each search (default: 800)")
+    parser.add_argument("--islands", type=int, default=4, metavar="N", help="how many (default: 4)")
+    parser.add_argument("--every", type=int, nargs="+", default=[10, 25, 100], metavar="N", help="results")
+    parser.add_argument("--no-screen", action="store_true", help="do not screen children")
+    given = parser.parse_args(arguments)
+    landscapes = [Layered(seed) for seed in range(given.landscapes)]
+    never = given.evaluations + 1
+    kinds = [("one search", 1, never), (f"{given.islands} islands, no exchange", given.islands, never)]
+    kinds += [(f"{given.islands} islands, every {every} results", given.islands, every) for every in given.every]
+    for name, islands, every in kinds:
+        values = [
+            best_value(landscape, seed, given.evaluations, islands, every=every, screen=not given.no_screen)
+            for seed, landscape in enumerate(landscapes)
+        ]
+        error = np.std(values) / np.sqrt(len(values))
+        sys.stdout.write(f"{name:<36} {np.mean(values):.4f} ± {error:.4f}\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
