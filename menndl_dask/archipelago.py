@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from menndl_dask import stop
 from menndl_dask.child import ended, kill_group, tie_to
 from menndl_dask.errors import RunError
 from menndl_dask.island import News, folder_of, folders_of
@@ -99,6 +100,7 @@ def search(
     with Recorder(run) as recorder:
         if evaluations is not None and _done(run) >= evaluations:
             return None
+        stop.begin(run)
         typed = {key: settings[key] for key in ("command", "arguments") if key in settings}
         recorder.started(evaluations=evaluations, hours=hours, **typed)
         drivers: list[_Driver] = []
@@ -171,6 +173,8 @@ def _watch(
     while running:
         time.sleep(_POLL_S)
         now = time.monotonic()
+        if stop.is_asked(run):
+            _pass_on(run, running)
         _count(run, {driver.island for driver in running}, tally, now)
         if progress is not None:
             progress.show(tally, now)
@@ -183,6 +187,13 @@ def _watch(
             report(now)
     if progress is not None:
         progress.close(tally, time.monotonic())
+
+
+def _pass_on(run: Path, drivers: Sequence[_Driver]) -> None:
+    """Ask drivers to stop that are there; one that is only starting would forget it, and is asked later."""
+    for folder in (folder_of(run, driver.island) for driver in drivers):
+        if holder(folder) is not None and not stop.is_asked(folder):
+            stop.ask(folder, "whoever looks after the islands")
 
 
 def _count(run: Path, running: Collection[int], tally: Tally, now: float) -> None:

@@ -103,8 +103,8 @@ def _status(given: argparse.Namespace) -> int:
 
 def _stop(given: argparse.Namespace) -> int:
     run: Path = given.run
-    islands = list(folders_of(run).values())
-    asked = [_ask_to_stop(folder) for folder in islands or [run]]
+    # whoever looks after islands holds the whole run, and asks those whose drivers are only starting
+    asked = [_ask_to_stop(folder) for folder in (*folders_of(run).values(), run)]
     if not any(asked):
         raise RunError(f"{run}: expected a run with a driver, got none")
     return 0

@@ -184,6 +184,32 @@ def test_all_drivers_are_asked_to_stop(tmp_path: Path, capsys: pytest.CaptureFix
     assert [stop.is_asked(folder) for folder in folders_of(tmp_path).values()] == [True, False, True]
 
 
+def test_a_driver_that_is_only_starting_is_asked_to_stop_later(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, 0)
+
+    class Stopping:
+        """Asks the run to stop while its driver starts; then the driver begins, and ends once it is asked."""
+
+        recorder: Recorder | None = None
+
+        def show(self, tally: object, now: float) -> None:
+            if self.recorder is None:
+                assert main(["stop", str(tmp_path)]) == 0
+                self.recorder = Recorder(folder)
+                stop.begin(folder)
+            elif stop.is_asked(folder):
+                (tmp_path / "end").touch()
+
+        def close(self, tally: object, now: float) -> None:
+            assert self.recorder is not None
+            self.recorder.close()
+
+    waiting = f"until test -e {tmp_path}/end; do sleep 0.1; done; exit 130"
+    commands = {0: Command(["sh", "-c", waiting])}
+    stopped = archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None, progress=Stopping())
+    assert stopped == "asked to stop"
+
+
 def test_one_looks_after_the_drivers_of_a_run_and_they_end_with_it(tmp_path: Path) -> None:
     class Interrupting:
         def show(self, tally: object, now: float) -> None:
