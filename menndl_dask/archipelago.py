@@ -205,8 +205,9 @@ def _count(run: Path, running: Collection[int], tally: Tally, now: float) -> Non
     tally.done = done
     tally.workers = sum(news.workers for island, news in islands.items() if news is not None and island in running)
     tally.failures = sum((Counter(news.failures) for news in told), Counter())
-    best = max(((news.best, news.best_id) for news in told if news.best is not None), default=(None, None))
-    tally.best, tally.best_id = best
+    for news in told:
+        if news.best is not None and (tally.best is None or news.best > tally.best):
+            tally.best, tally.best_id = news.best, news.best_id
 
 
 def _end(drivers: Sequence[_Driver]) -> None:

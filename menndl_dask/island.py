@@ -63,6 +63,16 @@ def whole_run(path: Path) -> Path:
     return path.parent.parent if is_island else path
 
 
+def name_of(path: Path) -> str:
+    """Return what people call a run, or an island of one.
+
+    >>> name_of(Path("runs/mine/islands/02")), name_of(Path("runs/mine"))
+    ('mine, island 2', 'mine')
+    """
+    whole = whole_run(path)
+    return path.name if whole == path else f"{whole.name}, island {int(path.name)}"
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """What an island tells the others: how far it is, and its best networks.

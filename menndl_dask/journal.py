@@ -14,6 +14,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 from zlib import crc32
@@ -21,6 +22,7 @@ from zlib import crc32
 from menndl_dask.errors import RunError
 
 Event = dict[str, Any]
+_ATTEMPTS, _LOOK_S = 5, 0.02  # to lock a journal at which somebody looks
 _TAIL = len(',"crc":"00000000"}')
 
 
@@ -176,6 +178,15 @@ def _write_all(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
+def _lock(file: int) -> None:
+    """Lock a file; `holder` locks it too, but for an instant only."""
+    for _ in range(_ATTEMPTS):
+        with suppress(BlockingIOError):
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_LOOK_S)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _locked(path: Path) -> int:
     """Return the locked file; the kernel unlocks it when its holder ends, also by ``kill -9``."""
     try:
@@ -184,7 +195,7 @@ def _locked(path: Path) -> int:
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file)
     except OSError as error:
         holder = os.pread(file, 200, 0).decode(errors="replace").strip()
         os.close(file)

@@ -20,7 +20,7 @@ from menndl_dask import page
 from menndl_dask.comparison import verdict
 from menndl_dask.drawing import draw_network, summary
 from menndl_dask.figure import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
-from menndl_dask.island import home_of
+from menndl_dask.island import home_of, name_of
 from menndl_dask.problem import Problem
 from menndl_dask.result import FAILURES
 from menndl_dask.settings import installed_versions
@@ -36,6 +36,8 @@ _ADVICE: Mapping[str, str] = {
     "no_learning": """Look at the data before the networks: run “menndl check” on it. Are images and labels in the same
         order? Are the values on a sensible scale? Is one class nearly everything? If the data is sound, give each
         network a longer budget or a larger learning rate.""",
+    "hopeless": """Most networks are far behind the best at a part of the budget, and were stopped there: the search
+        saves their time. If you would rather see them trained to the end, use --no-early-stop.""",
     "diverged": """Try a smaller learning rate, and look for very large or missing values in the images
         (“menndl check”).""",
     "out_of_memory": """Allow each evaluation more memory, use a smaller batch, or limit the parameters and FLOPs of
@@ -140,7 +142,7 @@ def story_of(run: Run) -> Story:
     return Story(
         evaluations=list(run.evaluations),
         problem=problem,
-        title=run.path.resolve().name,
+        title=name_of(run.path.resolve()),
         compared=run.compared,
         standard=run.standard,
         verdict=verdict(alike, problem) if alike and problem is not None else "",

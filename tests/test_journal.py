@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,13 @@ def test_a_journal_that_is_no_file_is_an_error_in_a_line(tmp_path: Path) -> None
         Journal(tmp_path / "journal.jsonl")
     with pytest.raises(RunError, match="cannot be read"):
         messages(tmp_path / "journal.jsonl")
+
+
+def test_who_only_looks_at_the_lock_keeps_no_driver_out(tmp_path: Path) -> None:
+    Journal(tmp_path / "journal.jsonl").close()
+    with (tmp_path / ".lock").open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        moment = threading.Timer(0.03, fcntl.flock, (looking, fcntl.LOCK_UN))
+        moment.start()
+        Journal(tmp_path / "journal.jsonl").close()
+        moment.join()
