@@ -4,7 +4,7 @@
     python benchmarks/evaluation.py digits stem --networks 12 --epochs 4
     python benchmarks/evaluation.py --memory 300
 
-The same random networks, samples, batches, epochs and threads, on one core, in one run, taking turns network by network:
+The same random networks, samples, batches, epochs and threads, on one core, in one run, in turns, network by network:
 
 ours              `menndl_dask.evaluate`, without early verdicts
 ours, verdicts    the same with them, as a search does by default
