@@ -17,6 +17,7 @@ from distributed import Client, as_completed
 from menndl_dask.baseline import standard_network
 from menndl_dask.errors import UserError
 from menndl_dask.evaluation import evaluate
+from menndl_dask.flight import accepted
 from menndl_dask.individual import Individual
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.result import Result
@@ -103,8 +104,9 @@ def train(
     for key, compared in pending.items():
         longer = max(1.0, compared.factor)
         # a finalist has learnt something already, and the standard network is wanted whatever it learns
-        budget = replace(problem.budget.times(compared.factor), early_verdict=False)
+        budget = problem.budget.times(compared.factor).unbroken()
         path = trained_path(directory, compared)
+        checkpoint = str(_checkpoint_path(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         futures.append(
             client.submit(
@@ -117,12 +119,14 @@ def train(
                 test=True,
                 key=key,
                 pure=False,
+                **accepted(evaluate, checkpoint=checkpoint),
             )
         )
     arrivals: Any = as_completed(futures, with_results=True, raise_errors=False)
     for future, result in arrivals:
         if not isinstance(result, Result):  # type, exception and traceback, or nothing where it was cancelled
             result = Result.failed("worker_lost", f"{future.status}: {result[1] if result else 'cancelled'}")
+        _checkpoint_path(trained_path(directory, pending[future.key])).unlink(missing_ok=True)
         yield replace(pending[future.key], result=result)
 
 
@@ -130,6 +134,11 @@ def trained_path(directory: Path, compared: Compared) -> Path:
     """Return where a run keeps a network that was trained for comparison."""
     folder = "standard" if compared.is_standard else f"networks/{compared.individual.name}"
     return directory / folder / f"trained-{compared.factor:g}.keras"
+
+
+def _checkpoint_path(path: Path) -> Path:
+    """Return where a worker writes how far the training of the network is that will stand at a path."""
+    return path.with_name(f".{path.stem}.checkpoint")
 
 
 def winner(alike: Sequence[Compared]) -> Compared | None:

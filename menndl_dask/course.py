@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
 from menndl_dask.problem import Budget
 
-_FEWEST_STEPS = 20  # before a verdict: after fewer steps hardly any network shows that it learns
+_FEWEST_STEPS = 20  # before a verdict within an epoch: after fewer hardly any network shows that it learns
+_EPSILON = 1e-9
+_NEAR = 0.05  # of the budget
 
 
 class Course:
     """How far a training has come.
 
-    A training stops to look at the validation split after each epoch, when the early verdict is due, and at its end.
+    A training stops to look at the validation split after each epoch, when the early verdict is due, at the first end
+    of an epoch past a rung (at the rung itself, where that would be the end of the training), and at its end. A rung
+    after a handful of steps is left out.
 
     Parameters
     ----------
@@ -52,11 +57,22 @@ class Course:
         if budget.early_verdict:
             self._verdict_step = self._step_near(max(_FEWEST_STEPS, budget.verdict_share * self._last_step))
             self._verdict_second = budget.verdict_share * self._last_second
+        self._rungs = budget.rungs  # those still to come
+        self._rung_steps: list[int] = []
+        if not math.isinf(self._last_step):
+            steps = {rung: self._step_of(rung) for rung in budget.rungs}
+            self._rungs = tuple(r for r, step in steps.items() if step >= _FEWEST_STEPS or not step % self._epoch_steps)
+            self._rung_steps = [steps[rung] for rung in self._rungs]
 
     @property
     def epoch(self) -> float:
         """Passes over the training samples so far."""
         return self.samples_seen / self.samples
+
+    @property
+    def epochs(self) -> int:
+        """Whole epochs so far."""
+        return self.steps // self._epoch_steps
 
     @property
     def samples_seen(self) -> int:
@@ -85,6 +101,33 @@ class Course:
         is_time = self.seconds >= self._verdict_second and self.steps >= _FEWEST_STEPS
         return is_time or self.steps >= self._verdict_step
 
+    @property
+    def look_is_due(self) -> bool:
+        """Whether the training has come to where it stops, or was only interrupted."""
+        return self.is_over or self.is_epoch_end or self.verdict_is_due or self._has_passed_rung
+
+    def passed_rungs(self) -> tuple[float, ...]:
+        """Return the rungs that were passed since this was asked last."""
+        passed = tuple(rung for rung in self._rungs if self.share >= rung - _EPSILON)
+        self._rungs = self._rungs[len(passed) :]
+        return passed
+
+    @property
+    def _has_passed_rung(self) -> bool:
+        return bool(self._rungs) and self.share >= self._rungs[0] - _EPSILON
+
+    def state(self) -> dict[str, float]:
+        """Return how far it is, for `resume`."""
+        return {"steps": self.steps, "seconds": self.seconds, "rungs": len(self._rungs),
+                "verdict": math.isfinite(self._verdict_step) or math.isfinite(self._verdict_second)}  # fmt: skip
+
+    def resume(self, state: Mapping[str, float]) -> None:
+        """Go on from where another process had come."""
+        self.steps, self.seconds = int(state["steps"]), float(state["seconds"])
+        self._rungs = self._rungs[len(self._rungs) - int(state["rungs"]) :]
+        if not state["verdict"]:
+            self.verdict_was_given()
+
     def verdict_was_given(self) -> None:
         """Note that no verdict is due any more."""
         self._verdict_step = self._verdict_second = math.inf
@@ -92,13 +135,14 @@ class Course:
     def next_samples(self, order: NDArray[Any]) -> NDArray[Any]:
         """Return the samples until the next stop, from this epoch's order of samples."""
         begin = self.steps - self.steps % self._epoch_steps
-        stop = int(min(begin + self._epoch_steps, self._last_step, self._verdict_step))
+        stops = (begin + self._epoch_steps, self._last_step, self._verdict_step, *self._rung_steps)
+        stop = int(min(step for step in stops if step > self.steps))
         return order[(self.steps - begin) * self._batch_size : (stop - begin) * self._batch_size]
 
     def seconds_left(self) -> float:
-        """Return the seconds of training until the verdict or the end, if time is what is budgeted."""
-        stop = self._verdict_second if self.seconds < self._verdict_second < math.inf else self._last_second
-        return stop - self.seconds
+        """Return the seconds of training until a verdict, a rung or the end, if time is what is budgeted."""
+        stops = (self._verdict_second, *(rung * self._last_second for rung in self._rungs), self._last_second)
+        return min((stop for stop in stops if self.seconds < stop < math.inf), default=self._last_second) - self.seconds
 
     def advance(self, steps: int, seconds: float) -> None:
         """Note that steps were taken, and how long they took."""
@@ -107,6 +151,15 @@ class Course:
 
     def _steps_of(self, epochs: float | None) -> float:
         return math.inf if epochs is None else max(1, round(epochs * self._epoch_steps))
+
+    def _step_of(self, rung: float) -> int:
+        """Return the step at which the training stops for a rung."""
+        step = math.ceil(rung * self._last_step - _EPSILON)
+        epoch_end = -(-step // self._epoch_steps) * self._epoch_steps
+        if epoch_end < self._last_step:
+            return epoch_end
+        is_near = step <= self._verdict_step <= step + _NEAR * self._last_step  # then one look serves both
+        return int(self._verdict_step) if is_near else step
 
     def _step_near(self, step: float) -> float:
         """Return the end of the nearest epoch, where the training stops anyway; a step in the first epoch stays."""

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from menndl_dask.individual import Individual
 from menndl_dask.launcher import DEVICES
 from menndl_dask.problem import BACKENDS, Limits, Problem
 from menndl_dask.result import Result
+from menndl_dask.rung import Bar
 from menndl_dask.scratch import Scratch
 from menndl_dask.staging import stage
 from menndl_dask.task import Task
@@ -56,6 +57,8 @@ def evaluate(
     save: str | Path | None = None,
     save_above: float | None = None,
     test: bool = False,
+    bars: Sequence[Bar] = (),
+    checkpoint: str | Path | None = None,
     scratch: str | Path | None = None,
 ) -> Result:
     """Train and measure the network of an individual; never raises because of it.
@@ -77,6 +80,12 @@ def evaluate(
         See `save`.
     test
         Whether ``test_<metric>`` is added to the result's metrics, measured on the test split.
+    bars
+        What the network must have reached at rungs on the way, else it ends as hopeless; see `menndl_dask.rung`.
+    checkpoint
+        Path of a file on a file system that all workers see. A training that takes longer than ``limits.checkpoint_s``
+        writes there where it stands, and one of the same network that was cut off goes on from there. Whoever has the
+        result removes it.
     scratch
         Directory on a disk of the node where the samples are staged; by default that for temporary files.
 
@@ -92,7 +101,8 @@ def evaluate(
         homes = _homes_of(os.getpid())
         home = homes.get()
         try:
-            result = home.evaluate(_task(individual, problem, limits, seed, save, save_above, test), problem, scratch)
+            task = _task(individual, problem, limits, seed, save, save_above, test, tuple(bars), checkpoint)
+            result = home.evaluate(task, problem, scratch)
         finally:
             homes.put(home)
     except InfeasibleError as error:
@@ -217,11 +227,12 @@ def _homes_of(process: int) -> LifoQueue[_Home]:
 
 def _task(
     individual: Individual, problem: Problem, limits: Limits, seed: int, save: str | Path | None,
-    save_above: float | None, test: bool,
+    save_above: float | None, test: bool, bars: tuple[Bar, ...], checkpoint: str | Path | None,
 ) -> Task:
-    target = None if save is None else str(Path(save).absolute())
+    target, behind = (None if path is None else str(Path(path).absolute()) for path in (save, checkpoint))
     return Task(
-        individual.genome.to_dict(), problem.to_dict(), limits, seed, save=target, save_above=save_above, test=test
+        individual.genome.to_dict(), problem.to_dict(), limits, seed, save=target, save_above=save_above, test=test,
+        bars=bars, checkpoint=behind,
     )
 
 

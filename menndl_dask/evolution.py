@@ -247,7 +247,13 @@ class Evolution:
         """Learn from a result; return it as a member, or nothing where it has no place among the living."""
         values, violation = self.objectives.values(result), self.objectives.violation(result)
         if self.screening is not None and result.failure != "worker_lost":
-            self.screening.tell(Entry(individual.genome, values, violation == 0))
+            entry = Entry(individual.genome, values, violation == 0)
+            if result.failure == "hopeless":
+                # viable and low: what it had reached at the rung is about the least that it would have come to
+                reached = result.as_if_finished()
+                entry = Entry(individual.genome, self.objectives.values(reached), not self.objectives.breaks(reached))
+            if entry.values is not None or result.failure != "hopeless":
+                self.screening.tell(entry)
         return None if values is None else Member(individual, result, values, violation)
 
     def _gain(self, member: Member) -> float:

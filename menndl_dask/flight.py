@@ -5,6 +5,7 @@ Whatever becomes of an evaluation, one result of it comes home. Only the genome 
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from asyncio import CancelledError
@@ -56,6 +57,19 @@ def run_task(task: Task, evaluate: Evaluate, common: Sequence[Any]) -> Result:
         return evaluate(task.individual, *common, **task.arguments)
     except Exception as error:  # noqa: BLE001  # of anybody's code
         return _error(error)
+
+
+def accepted(evaluate: Evaluate, **arguments: Any) -> dict[str, Any]:
+    """Return those of the arguments that an evaluation takes: a user's own need not know all that ours does.
+
+    >>> def mine(individual, problem, limits, *, seed, save, save_above): ...
+    >>> accepted(mine, seed=1, bars=())
+    {'seed': 1}
+    """
+    parameters = inspect.signature(evaluate).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return arguments
+    return {name: value for name, value in arguments.items() if name in parameters}
 
 
 class Flight:

@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-# what a task finds in its environment: when its job began, and when its worker is to take no further evaluation (in
-# seconds since 1970), and the vendor and the GPUs that the evaluations of one worker take turns on
+# what a task finds in its environment: when its job began, when its worker is to take no further evaluation, and when
+# the job ends (in seconds since 1970), and the vendor and the GPUs that the evaluations of one worker take turns on
 JOB_START = "MENNDL_JOB_START"
 RETIRE_AT = "MENNDL_RETIRE_AT"
+JOB_END = "MENNDL_JOB_END"
 DEVICES = "MENNDL_DEVICES"
 
 

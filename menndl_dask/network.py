@@ -14,6 +14,8 @@ from menndl_dask import atomic
 from menndl_dask.individual import Individual
 from menndl_dask.result import Result
 
+_CHECKPOINT = ".checkpoint"
+
 
 class Networks:
     """The folder ``networks``: one folder for each kept network, with ``genome.json`` and ``network.keras``.
@@ -35,6 +37,10 @@ class Networks:
         """Return where a worker is to save the network of an individual."""
         return self.folder / individual.name / "network.keras"
 
+    def checkpoint(self, individual: Individual) -> Path:
+        """Return where a worker is to write how far the training of an individual is."""
+        return self.folder / individual.name / _CHECKPOINT
+
     @property
     def threshold(self) -> float | None:
         """Fitness above which a network is worth saving; nothing while fewer are kept than may be."""
@@ -53,6 +59,7 @@ class Networks:
         leaver = self.recall(individual, result)
         if leaver is not individual:
             self._write_genome(individual)
+            _remove_checkpoint(self.folder / individual.name)
         if leaver is not None:
             _remove(self.folder / leaver.name)
 
@@ -60,6 +67,7 @@ class Networks:
         """Remove what is neither kept nor in flight, such as what a killed driver has left; complete what is kept."""
         for _, individual in self._kept:
             self._write_genome(individual)
+            _remove_checkpoint(self.folder / individual.name)
         names = {individual.name for _, individual in self._kept} | {individual.name for individual in in_flight}
         for folder in self.folder.glob("*"):
             if folder.name not in names:
@@ -72,10 +80,17 @@ class Networks:
             atomic.write_text(path, json.dumps(individual.genome.to_dict(), indent=1) + "\n")
 
 
+def _remove_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of a training whose result is home, and what was left of one that was being written."""
+    for file in folder.glob(f"{_CHECKPOINT}*"):
+        file.unlink(missing_ok=True)
+
+
 def _remove(folder: Path) -> None:
     """Remove a network; where others have put something beside it, such as a longer training, only its weights."""
     ours = {"network.keras", "genome.json"}
     if folder.is_dir() and any(file.name not in ours and not file.name.startswith(".") for file in folder.iterdir()):
         (folder / "network.keras").unlink(missing_ok=True)
+        _remove_checkpoint(folder)
     else:
         atomic.remove_folder(folder)

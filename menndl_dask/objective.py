@@ -80,6 +80,10 @@ class Objectives:
             return None
         return tuple(v if n == FITNESS else -v for n, v in zip(self.names, found, strict=True) if v is not None)
 
+    def breaks(self, result: Result) -> bool:
+        """Tell whether what was measured breaks a constraint, also where not everything was measured."""
+        return any(limit.violation(result) > 0 for limit in self.limits if measured(result, limit.name) is not None)
+
     def violation(self, result: Result) -> float:
         """Return by how much the constraints are broken, all together; 0 if they are kept."""
         return sum(limit.violation(result) for limit in self.limits)

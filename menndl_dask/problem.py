@@ -38,6 +38,13 @@ class Budget:
         End a training that has learnt nothing after `verdict_share` of the budget.
     verdict_share
         Share of the budget (0 to 1) after which a network must beat the constant predictor.
+    rungs
+        Shares of the budget at which a search compares a network with those before it, and ends it if it is clearly
+        behind; none: every network that learns is trained to its end.
+    rung_pass
+        Share of the networks at a rung that one must be among to go on; 1: this rule is off.
+    extrapolate
+        End a network at a rung from where nobody has come near the best few so far.
     precision
         Numbers that layers compute with: ``float32``, or ``bfloat16`` or ``float16`` with weights, normalisation,
         head and loss in float32. A network that diverges in these is trained again in float32.
@@ -58,6 +65,9 @@ class Budget:
     weight_decay: float = 0.0
     early_verdict: bool = True
     verdict_share: float = 0.34
+    rungs: tuple[float, ...] = (0.33, 0.66)
+    rung_pass: float = 0.5
+    extrapolate: bool = True
     precision: str = "float32"
     deterministic: bool = False
     backend: str | None = None
@@ -71,6 +81,10 @@ class Budget:
                 raise UserError(f"budget: {name}: expected a number > 0, got {value!r}")
         if not 0 < self.verdict_share <= 1:
             raise UserError(f"budget: verdict_share: expected a number in (0, 1], got {self.verdict_share!r}")
+        if not all(0 < low < high < 1 for low, high in zip((1e-9, *self.rungs), self.rungs, strict=False)):
+            raise UserError(f"budget: rungs: expected shares in (0, 1), each larger than the last, got {self.rungs!r}")
+        if not 0 < self.rung_pass <= 1:
+            raise UserError(f"budget: rung_pass: expected a number in (0, 1], got {self.rung_pass!r}")
         _check_name("budget: precision", self.precision, PRECISIONS)
         if self.backend is not None:
             _check_name("budget: backend", self.backend, BACKENDS)
@@ -86,6 +100,10 @@ class Budget:
             seconds=None if self.seconds is None else self.seconds * factor,
             flops=None if self.flops is None else self.flops * factor,
         )
+
+    def unbroken(self) -> Budget:
+        """Return the budget without early verdicts: every network is trained to its end, unless it diverges."""
+        return replace(self, early_verdict=False, rungs=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +135,14 @@ class Limits:
         Wall time of the whole evaluation, start-up and compilation included.
     memory_bytes
         Resident memory of the evaluation's process.
+    checkpoint_s
+        Seconds of training after which a checkpoint is written, from which an evaluation that is cut off goes on
+        elsewhere; nothing: none is written. This one is no limit, and a shorter training writes none.
     """
 
     seconds: float = 3600.0
     memory_bytes: int | None = None
+    checkpoint_s: float | None = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ class Record:
     """An evaluation as its messages tell it; times are seconds on the machine's monotonic clock.
 
     A message is a dict of some of: ``phase`` and ``at`` (the phase that begins, and when), ``costs``, ``metrics``,
-    ``point`` (of the learning curve), ``again`` (why the training begins anew, whereupon curve and metrics do too), and
-    at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
+    ``point`` (of the learning curve), ``again`` (why the training begins anew, whereupon curve and metrics do too),
+    ``resumed`` (from where the training goes on, with the ``curve`` up to there and the ``seconds`` that it had taken),
+    and at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
 
     Parameters
     ----------
@@ -32,7 +33,8 @@ class Record:
         self._metrics: dict[str, float] = {}
         self._curve: list[Mapping[str, float]] = []
         self._times: dict[str, float] = {}
-        self._again = ""
+        self._before = 0.0  # seconds of training in another process
+        self._remarks: list[str] = []
 
     @property
     def is_complete(self) -> bool:
@@ -45,9 +47,12 @@ class Record:
             self._close_phase(message["at"])
             self.phase = message["phase"]
         if "again" in message:
-            self._again = message["again"]
+            self._remarks.append(message["again"])
             self._metrics.clear()
             self._curve.clear()
+        if "resumed" in message:
+            self._remarks.append(message["resumed"])
+            self._curve, self._before = list(message["curve"]), message["seconds"]
         self._costs.update(message.get("costs", {}))
         self._metrics.update(message.get("metrics", {}))
         if "point" in message:
@@ -66,10 +71,12 @@ class Record:
         metrics = dict(self._metrics)
         if self.outcome.get("failure") and self._curve:
             metrics["fitness"] = self._curve[-1]["fitness"]
-        costs = {**self._costs, "train_seconds": self._times["train"]} if "train" in self._times else self._costs
+        costs = dict(self._costs)
+        if "train" in self._times:
+            costs["train_seconds"] = self._before + self._times["train"]
         outcome = dict(self.outcome)
-        if self._again:
-            outcome["message"] = "; ".join(filter(None, (outcome.get("message"), self._again)))
+        if self._remarks:
+            outcome["message"] = "; ".join(filter(None, (outcome.get("message"), *self._remarks)))
         curve = tuple(self._curve)
         return Result(**outcome, costs=costs, metrics=metrics, curve=curve, times=self._times, seed=self.seed)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 FAILURES: dict[str, str] = {
     "infeasible": "no network can be built from the genome, or it exceeds a limit of the search space",
     "no_learning": "after a part of the budget it was no better than the constant predictor",
+    "hopeless": "at a rung it was clearly behind the networks before it, and was stopped",
     "diverged": "the loss became NaN or infinite",
     "out_of_memory": "the training needed more memory than it may have",
     "timed_out": "the evaluation took longer than it may take",
@@ -39,7 +40,8 @@ class Result:
     metrics
         Further measures on the validation split, such as ``loss``; also the partial fitness of an ended training.
     curve
-        One record for each epoch: ``epoch``, ``seconds``, ``loss``, ``val_loss``, ``fitness``.
+        One record for each look at the validation split: ``epoch``, ``share`` (of the budget), ``seconds``, ``loss``,
+        ``val_loss``, ``fitness``.
     times
         Seconds of each phase: ``start``, ``data``, ``build``, ``train``, ``measure``, ``total``.
     worker
@@ -77,6 +79,10 @@ class Result:
     def succeeded(self) -> bool:
         """Whether there is a fitness."""
         return self.failure is None
+
+    def as_if_finished(self) -> Result:
+        """Return what a network that was stopped at a rung would be, had it gained nothing any more."""
+        return replace(self, failure=None, fitness=self.metrics.get("fitness"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as a plain dict that JSON can hold, without what is empty."""

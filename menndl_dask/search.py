@@ -20,16 +20,18 @@ from menndl_dask import stop
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution import Evolution, Optimizer, SpaceExhausted
-from menndl_dask.flight import Evaluate, Flight, Task
+from menndl_dask.flight import Evaluate, Flight, Task, accepted
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.island import first_number, folder_of
 from menndl_dask.migration import Migration, settle, settler
 from menndl_dask.network import Networks
+from menndl_dask.objective import Objectives
 from menndl_dask.pace import Pace
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.progress import Progress, Tally
 from menndl_dask.result import Result
+from menndl_dask.rung import Rungs
 from menndl_dask.settings import frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Recorder, Run
@@ -65,8 +67,9 @@ class Search:
     limits
         What one evaluation may use.
     evaluate
-        Called on a worker as ``evaluate(individual, problem, limits, seed=…, save=…, save_above=…)``, returns a
-        `Result`; by default `menndl_dask.evaluate`, which trains the network. Workers must be able to import it.
+        Called on a worker as ``evaluate(individual, problem, limits, seed=…, save=…, save_above=…)``, and with ``bars``
+        and ``checkpoint`` if it takes them; returns a `Result`. By default `menndl_dask.evaluate`, which trains the
+        network. Workers must be able to import it.
     settings
         What else is worth recording in ``run.yaml``, such as the ``command``.
     island
@@ -170,6 +173,7 @@ class _Drive:
         self._networks = Networks((search.path / "networks").resolve())
         self._workforce = Workforce()
         self._flight = Flight(client, search.evaluate, (search.problem, search.limits))
+        self._rungs = None if search.problem is None else Rungs(search.problem.budget, _objectives(search))
         now = time.monotonic()
         deadline = None if hours is None else now + max(0.0, 3600.0 * hours - recorder.seconds_spent())
         self._tally = Tally(now, evaluations, deadline)
@@ -246,6 +250,8 @@ class _Drive:
             else:
                 self._networks.recall(individual, result)
                 self._tally.add(individual, result)
+                if self._rungs is not None:
+                    self._rungs.tell(result)
                 if is_news:
                     self._evolution.tell(individual, result)
             self._search.heard = max(self._search.heard, number + 1)
@@ -293,6 +299,8 @@ class _Drive:
             self._search.heard += 1
             self._networks.tell(individual, result)
             self._tally.add(individual, result, now)
+            if self._rungs is not None:
+                self._rungs.tell(result)
             self._longest = max(self._longest, result.times.get("total", 0.0))
         self._last_arrival = now
 
@@ -346,8 +354,11 @@ class _Drive:
 
     def _task(self, individual: Individual) -> Task:
         seed = int(np.random.SeedSequence([self._search.seed, individual.id]).generate_state(1)[0]) % _SEEDS
-        save = str(self._networks.path(individual))
-        return Task(individual, {"seed": seed, "save": save, "save_above": self._networks.threshold})
+        networks = self._networks
+        arguments = {"seed": seed, "save": str(networks.path(individual)), "save_above": networks.threshold}
+        bars = self._rungs.bars() if self._rungs is not None else ()
+        checkpoint = str(networks.checkpoint(individual))
+        return Task(individual, arguments | accepted(self._search.evaluate, bars=bars, checkpoint=checkpoint))
 
     def _wind_down(self, now: float) -> None:
         """Let what has begun come home now that the time is up, but do not wait for longer than it may take."""
@@ -371,3 +382,10 @@ class _Drive:
     def _note(self, message: str) -> None:
         logger.info(message)
         self._recorder.note(message)
+
+
+def _objectives(search: Search) -> Objectives:
+    """Return what a search compares: the evolution's own objectives where it has some, with its hard constraints."""
+    own = getattr(search.evolution, "objectives", None)
+    names = search.problem.objectives if search.problem is not None else ("fitness",)
+    return own if isinstance(own, Objectives) else Objectives(names)

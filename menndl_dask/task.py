@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from menndl_dask.problem import Limits
+from menndl_dask.rung import Bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class Task:
         Fitness that must be exceeded for that.
     test
         Whether the test split is measured too.
+    bars
+        What the network must have reached at rungs on the way.
+    checkpoint
+        File from which the training goes on if another process had begun it, or nothing.
     path
         Where the user's modules are imported from: the worker's path when the task is made, because modules may have
         been uploaded to it since the trainer was started.
@@ -46,6 +51,8 @@ class Task:
     save: str | None = None
     save_above: float | None = None
     test: bool = False
+    bars: tuple[Bar, ...] = ()
+    checkpoint: str | None = None
     path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 
     def aside(self, process: int) -> Path | None:
@@ -54,3 +61,7 @@ class Task:
             return None
         target = Path(self.save)
         return target.with_name(f".{target.stem}.{process}.partial.keras")
+
+    def checkpoint_aside(self, process: int) -> Path | None:
+        """Return where a process writes a checkpoint before it gets its name."""
+        return None if self.checkpoint is None else Path(f"{self.checkpoint}.{process}.partial")

@@ -70,9 +70,9 @@ class Trainer:
         try:
             watch(process, record, task.limits, self._parent)
         finally:
-            aside = task.aside(process.pid)
-            if aside is not None:
-                aside.unlink(missing_ok=True)
+            for aside in (task.aside(process.pid), task.checkpoint_aside(process.pid)):
+                if aside is not None:
+                    aside.unlink(missing_ok=True)
         return record.result(), record.trace
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from menndl_dask.appraisal import Appraisal
 from menndl_dask.augmentation import Augmentation
+from menndl_dask.checkpoint import Checkpoint, State, restore
 from menndl_dask.child import Channel, connect_to_parent, last_line
 from menndl_dask.cost import cost_of
 from menndl_dask.course import Course
@@ -79,6 +81,8 @@ class _Evaluation:
         self._train_split = open_staged(Path(task.data), "train")
         self._validation_split = open_staged(Path(task.data), "validation")
         self._flops_before = self._flops_spent = 0.0  # before: of a training that diverged with 16 bits
+        self._again = ""
+        self._checkpoint = Checkpoint(task)
 
     def run(self) -> float:
         """Build, train and measure the network; return its fitness."""
@@ -98,21 +102,42 @@ class _Evaluation:
     def _trained(self) -> tuple[keras.Model, float]:
         """Return the trained network and its fitness; one that diverges with 16 bits gets a second training with 32."""
         precision = self._budget.precision
+        found = self._checkpoint.read()
+        if found is not None and found[0].again:  # it had diverged already
+            self._again, self._flops_before, precision = found[0].again, found[0].flops_before, "float32"
+            self._tell(again=self._again)
         if precision != "float32":
             try:
-                return self._trained_in(precision)
+                return self._trained_in(precision, found)
             except _Ended as end:
                 if end.failure != "diverged":
                     raise
-                self._tell(again=f"trained in float32, because in {precision} it diverged: {end}")
-            self._flops_before = self._flops_spent
+                self._again = f"trained in float32, because in {precision} it diverged: {end}"
+                self._tell(again=self._again)
+            self._flops_before, found = self._flops_spent, None
             self._phase("build")
-        return self._trained_in("float32")
+        return self._trained_in("float32", found)
 
-    def _trained_in(self, precision: str) -> tuple[keras.Model, float]:
+    def _trained_in(self, precision: str, found: tuple[State, list[Any]] | None) -> tuple[keras.Model, float]:
         model = decode(self._genome, self._problem, self._task.seed, precision)
         self._prepare(model, precision)
-        return model, self._train()
+        course = Course(self._budget, len(self._train_split.labels), self._cost.flops_training)
+        self._curve: list[Mapping[str, float]] = []
+        self._metrics: dict[str, float] = {}
+        self._losses = np.zeros(0)  # since the last look
+        self._order: NDArray[Any] | None = None
+        if found is not None and restore(self._variables, found[1]):
+            self._go_on(course, found[0])
+        self._checkpoint.begin()
+        return model, self._train(course)
+
+    def _go_on(self, course: Course, state: State) -> None:
+        """Put the training to where another process had come."""
+        course.resume(state.course)
+        self._curve, self._metrics = list(state.curve), dict(state.metrics)
+        self._losses = np.array(state.losses)
+        told = f"went on from a checkpoint after {course.epoch:.3g} epochs"
+        self._tell(resumed=told, curve=self._curve, metrics=self._metrics, seconds=course.seconds)
 
     def _phase(self, name: str) -> None:
         self._tell(phase=name, at=time.monotonic())
@@ -131,40 +156,51 @@ class _Evaluation:
             is_timed=not budget.deterministic,
         )
         self._appraisal = Appraisal(self._problem, loss, self._loop, self._cost, budget.batch_size)
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        self._variables = [*model.variables, *optimizer.variables, *(augmentation.variables if augmentation else ())]
 
-    def _train(self) -> float:
+    def _train(self, course: Course) -> float:
         """Spend the budget, and look at the validation split now and then; return the last fitness.
 
         The fitness is that of the last weights, not the best seen on the way: the maximum of many looks at one small
         split favours networks whose fitness jumps about.
         """
-        course = Course(self._budget, len(self._train_split.labels), self._cost.flops_training)
-        rng = np.random.default_rng(self._task.seed)
-        order = rng.permutation(course.samples)
         while True:
-            losses = self._take_steps(course, order)
-            self._phase("measure")
-            fitness = self._look(course, losses)
-            if course.is_over:
-                return fitness
-            if course.verdict_is_due:
-                course.verdict_was_given()
-                self._give_verdict(course, losses, fitness)
-            if course.is_epoch_end:
-                order = rng.permutation(course.samples)
+            self._take_steps(course)
+            if course.look_is_due:
+                self._phase("measure")
+                fitness = self._look(course)
+                if course.is_over:
+                    return fitness
+                self._give_verdicts(course, fitness)
+                self._losses = np.zeros(0)
+            if self._checkpoint.is_due:
+                self._phase("checkpoint")
+                self._write_checkpoint(course)
 
-    def _take_steps(self, course: Course, order: NDArray[Any]) -> NDArray[Any]:
+    def _take_steps(self, course: Course) -> None:
+        """Take the steps until the next look, or until a checkpoint is due."""
+        if course.is_epoch_end or self._order is None:
+            # of each epoch by itself, so that a training that goes on elsewhere has the same
+            self._order = np.random.default_rng([self._task.seed, course.epochs]).permutation(course.samples)
         self._phase("train")
         started = time.time()
-        losses = self._loop.run(course.next_samples(order), started + course.seconds_left())
+        deadline = min(started + course.seconds_left(), self._checkpoint.due)
+        losses = self._loop.run(course.next_samples(self._order), deadline)
         course.advance(len(losses), time.time() - started)
+        self._losses = np.concatenate([self._losses, losses])
         self._flops_spent = self._flops_before + self._cost.flops_training * course.samples_seen
         self._tell(costs={"flops_training": self._flops_spent})
         if not math.isfinite(losses[-1]):
             raise _Ended("diverged", f"the loss became {losses[-1]} in step {course.steps}")
-        return losses
 
-    def _look(self, course: Course, losses: NDArray[Any]) -> float:
+    def _write_checkpoint(self, course: Course) -> None:
+        losses = self._losses.tolist()
+        state = State(course.state(), losses, self._curve, self._metrics, self._again, self._flops_before)
+        self._checkpoint.write(state, self._variables)
+
+    def _look(self, course: Course) -> float:
         """Judge the validation split and add a point to the learning curve."""
         value, loss = self._appraisal.judge(self._validation_split)
         fitness = to_fitness(self._problem, value)
@@ -172,16 +208,38 @@ class _Evaluation:
             raise _Ended("diverged", f"on the validation split the loss was {loss} and the fitness {fitness}")
         point = {
             "epoch": course.epoch,
+            "share": min(1.0, course.share),
             "seconds": course.seconds,
-            "loss": float(np.mean(losses)),
+            "loss": float(np.mean(self._losses)),
             "val_loss": loss,
             "fitness": fitness,
         }
-        self._tell(point=point, metrics={"loss": loss, self._problem.metric_name: value})
+        self._curve.append(point)
+        self._metrics = {"loss": loss, self._problem.metric_name: value}
+        self._tell(point=point, metrics=self._metrics)
         return fitness
 
-    def _give_verdict(self, course: Course, losses: NDArray[Any], fitness: float) -> None:
-        evidence = self._appraisal.evidence(self._validation_split, self._train_split.labels, losses)
+    def _give_verdicts(self, course: Course, fitness: float) -> None:
+        """End the training where it is time for a verdict, and that is against it."""
+        if course.verdict_is_due:
+            course.verdict_was_given()
+            self._ask_for_learning(course, fitness)
+        passed = course.passed_rungs()
+        bars = [bar for bar in self._task.bars if bar.share in passed]
+        if not bars:
+            return
+        costs = {"parameters": float(self._cost.parameters), "flops_forward": self._cost.flops_forward}
+        if any("latency_ms" in bar.costs for bar in bars):
+            costs["latency_ms"] = self._appraisal.latency_ms(self._validation_split)
+        costs["memory_bytes"] = _peak_memory()
+        for bar in bars:
+            if bar.stops(fitness, costs):
+                self._tell(costs=costs)
+                reached = f"after {course.epoch:.3g} epochs its fitness was {fitness:.4g}, below {bar.fitness:.4g}"
+                raise _Ended("hopeless", f"{reached}: {bar.why}")
+
+    def _ask_for_learning(self, course: Course, fitness: float) -> None:
+        evidence = self._appraisal.evidence(self._validation_split, self._train_split.labels, self._losses)
         if not evidence.shows_learning:
             raise _Ended(
                 "no_learning",
@@ -233,7 +291,7 @@ def _configure_backend(seed: int, deterministic: bool) -> None:
         for device in devices:
             tf.config.experimental.set_memory_growth(device, True)  # leave room for the neighbours on the GPU
         if not devices:
-            # it rewrites graphs for other layouts and devices: that brings nothing here, and takes half a second a graph
+            # it rewrites graphs for other layouts and devices: brings nothing here, and takes half a second a graph
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     elif keras.backend.backend() == "torch":
         import torch

@@ -2,7 +2,7 @@
 
 About half of the networks that MENNDL evaluated on one physics data set had learnt nothing; ending them early is
 where most of a search's time is saved. Ending one that would have learnt loses it for good, so any sign of learning
-spares it.
+spares it. How a network fares beside others is asked at the rungs (`menndl_dask.rung`).
 """
 
 from __future__ import annotations

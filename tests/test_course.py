@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,7 +30,7 @@ def _stops(course: Course, step_seconds: float = 0.0) -> list[float]:
 
 @given(st.integers(1, 50), st.floats(0.1, 4), st.booleans())
 def test_every_epoch_goes_through_every_sample_once(samples: int, epochs: float, verdict: bool) -> None:
-    course = Course(Budget(epochs=epochs, batch_size=4, early_verdict=verdict), samples)
+    course = Course(Budget(epochs=epochs, batch_size=4, early_verdict=verdict, rungs=()), samples)
     seen: list[int] = []
     while not course.is_over:
         chosen = course.next_samples(np.arange(samples))
@@ -45,15 +47,15 @@ def test_every_epoch_goes_through_every_sample_once(samples: int, epochs: float,
 
 
 def test_whichever_ends_first_ends_the_training() -> None:
-    budget = Budget(epochs=2, steps=7, batch_size=4, early_verdict=False)
+    budget = Budget(epochs=2, steps=7, batch_size=4, early_verdict=False, rungs=())
     assert _stops(Course(budget, 20)) == [5, 7]
-    assert _stops(Course(Budget(epochs=1, steps=70, batch_size=4, early_verdict=False), 20)) == [5]
-    assert _stops(Course(Budget(seconds=3, batch_size=4, early_verdict=False), 20), 0.5) == [5, 7]
-    assert _stops(Course(Budget(epochs=2, flops=28e6, batch_size=4, early_verdict=False), 20, 1e6)) == [5, 7]
+    assert _stops(Course(Budget(epochs=1, steps=70, batch_size=4, early_verdict=False, rungs=()), 20)) == [5]
+    assert _stops(Course(Budget(seconds=3, batch_size=4, early_verdict=False, rungs=()), 20), 0.5) == [5, 7]
+    assert _stops(Course(Budget(epochs=2, flops=28e6, batch_size=4, early_verdict=False, rungs=()), 20, 1e6)) == [5, 7]
 
 
 def test_networks_get_the_same_flops_in_as_many_steps_as_these_are() -> None:
-    budget = Budget(flops=1e9, batch_size=4, early_verdict=False)
+    budget = Budget(flops=1e9, batch_size=4, early_verdict=False, rungs=())
     for flops in (1e5, 1e6, 3e6, 7e6, 1e8):
         course = Course(budget, 22, flops)
         _stops(course)
@@ -63,14 +65,14 @@ def test_networks_get_the_same_flops_in_as_many_steps_as_these_are() -> None:
 
 
 def test_the_verdict_is_due_at_its_share_of_the_flops() -> None:
-    assert _stops(Course(Budget(flops=480e6, batch_size=4), 160, 1e6)) == [40, 80, 120]
-    course = Course(Budget(flops=480e6, batch_size=4), 160, 1e6)
+    assert _stops(Course(Budget(flops=480e6, batch_size=4, rungs=()), 160, 1e6)) == [40, 80, 120]
+    course = Course(Budget(flops=480e6, batch_size=4, rungs=()), 160, 1e6)
     course.advance(40, 1.0)
     assert course.verdict_is_due
 
 
 def test_the_verdict_is_due_at_the_epoch_that_is_nearest_to_its_share() -> None:
-    course = Course(Budget(epochs=3, batch_size=4), 160)
+    course = Course(Budget(epochs=3, batch_size=4, rungs=()), 160)
     course.advance(40, 1.0)
     assert course.verdict_is_due
     course.verdict_was_given()
@@ -79,19 +81,19 @@ def test_the_verdict_is_due_at_the_epoch_that_is_nearest_to_its_share() -> None:
 
 
 def test_the_verdict_does_not_wait_for_a_first_epoch_that_is_too_long() -> None:
-    assert _stops(Course(Budget(epochs=1, batch_size=4), 400)) == [34, 100]
+    assert _stops(Course(Budget(epochs=1, batch_size=4, rungs=()), 400)) == [34, 100]
 
 
 def test_no_verdict_is_due_after_a_handful_of_steps() -> None:
-    assert _stops(Course(Budget(epochs=2, batch_size=4), 20)) == [5, 10]
-    course = Course(Budget(seconds=10, batch_size=4), 20)
+    assert _stops(Course(Budget(epochs=2, batch_size=4, rungs=()), 20)) == [5, 10]
+    course = Course(Budget(seconds=10, batch_size=4, rungs=()), 20)
     course.advance(5, 6.0)
     assert not course.verdict_is_due
     assert course.seconds_left() == pytest.approx(4.0)
 
 
 def test_the_verdict_comes_in_time_where_time_is_the_budget() -> None:
-    course = Course(Budget(seconds=10, batch_size=4), 400)
+    course = Course(Budget(seconds=10, batch_size=4, rungs=()), 400)
     assert course.seconds_left() == pytest.approx(3.4)
     course.advance(25, 3.5)
     assert course.verdict_is_due
@@ -100,8 +102,65 @@ def test_the_verdict_comes_in_time_where_time_is_the_budget() -> None:
 
 
 def test_a_smaller_last_batch_counts_as_what_it_is() -> None:
-    course = Course(Budget(epochs=2, batch_size=4, early_verdict=False), 10)
+    course = Course(Budget(epochs=2, batch_size=4, early_verdict=False, rungs=()), 10)
     course.advance(3, 1.0)
     assert (course.samples_seen, course.epoch, course.is_epoch_end) == (10, 1.0, True)
     course.advance(1, 1.0)
     assert (course.samples_seen, course.epoch) == (14, 1.4)
+
+
+def test_a_training_stops_at_the_first_end_of_an_epoch_past_a_rung() -> None:
+    budget = Budget(epochs=6, batch_size=4, early_verdict=False, rungs=(0.33, 0.6))
+    course = Course(budget, 20)
+    passed = []
+    while not course.is_over:
+        course.advance(-(-len(course.next_samples(np.arange(20))) // 4), 1.0)
+        assert course.look_is_due
+        passed.append((course.steps, course.passed_rungs()))
+    assert passed == [(5, ()), (10, (0.33,)), (15, ()), (20, (0.6,)), (25, ()), (30, ())]
+
+
+def test_a_training_too_short_for_that_stops_at_the_rung_itself_and_once_for_two_verdicts() -> None:
+    budget = Budget(epochs=1, batch_size=4, early_verdict=False, rungs=(0.33, 0.66))
+    assert _stops(Course(budget, 400)) == [33, 66, 100]
+    assert _stops(Course(replace(budget, early_verdict=True), 400)) == [34, 66, 100]
+    assert _stops(Course(replace(budget, epochs=3), 400)) == [100, 200, 300]
+    assert _stops(Course(budget, 160)) == [27, 40]
+
+
+def test_a_rung_comes_in_time_where_time_is_the_budget() -> None:
+    course = Course(Budget(seconds=10, batch_size=4, early_verdict=False, rungs=(0.5,)), 400)
+    assert course.seconds_left() == pytest.approx(5)
+    course.advance(30, 5.1)
+    assert course.look_is_due
+    assert course.passed_rungs() == (0.5,)
+    assert not course.look_is_due
+    assert course.seconds_left() == pytest.approx(4.9)
+
+
+@given(st.integers(0, 60), st.floats(0.2, 4))
+def test_a_course_that_goes_on_elsewhere_takes_the_same_way(interruption: int, epochs: float) -> None:
+    def course() -> Course:
+        return Course(Budget(epochs=epochs, batch_size=4), 90)
+
+    def way(of: Course) -> list[tuple[int, bool, tuple[float, ...]]]:
+        found = []
+        while not of.is_over:
+            of.advance(1, 0.1)
+            if of.look_is_due:
+                found.append((of.steps, of.verdict_is_due, of.passed_rungs()))
+                if of.verdict_is_due:
+                    of.verdict_was_given()
+        return found
+
+    whole, first, second = course(), course(), course()
+    looks = way(whole)
+    before = []
+    while first.steps < interruption and not first.is_over:
+        first.advance(1, 0.1)
+        if first.look_is_due:
+            before.append((first.steps, first.verdict_is_due, first.passed_rungs()))
+            if first.verdict_is_due:
+                first.verdict_was_given()
+    second.resume(first.state())
+    assert before + way(second) == looks

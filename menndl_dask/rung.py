@@ -1,0 +1,252 @@
+"""The rungs of a search: what a network must have reached on its way, judged by those before it. Pure.
+
+At a rung, a share of the budget, a network is compared with what others had reached there, and ends if it is clearly
+behind. It is decided in the training process by what was known when the network was submitted, so that nobody waits for
+anybody. Two rules give the bars:
+
+* **Behind** (asynchronous successive halving; Li et al. 2020, doi:10.48550/arXiv.1810.05934): too large a share of the
+  networks before it did better at the same rung.
+* **Out of reach** (learning-curve extrapolation): of the networks that stood about as low at this rung and were trained
+  to their end, none has come near the best few. How much a network may still gain is thus learnt from this run alone.
+
+With several objectives a network is compared with those that cost no more in any of them: what is the cheapest of its
+kind is not stopped, however unfit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.objective import FITNESS, Objectives, measured
+from menndl_dask.problem import Budget
+from menndl_dask.result import Result
+
+Floats = NDArray[np.float64]
+KNOWN_COSTS = ("parameters", "flops_forward", "latency_ms", "memory_bytes")  # at a rung, and the same at the end
+_ENOUGH = 12  # networks at a rung, before which nobody is compared
+_FINISHED = 24  # networks trained to their end, before which nothing is extrapolated
+_ALIKE = 12  # networks that stood about as low; none of these came near in one case of thirteen by chance
+_BEST_FEW = 5
+_REMEMBERED = 400  # networks at each rung: a fair sample of all
+_CORNERS = 24  # bars of one rule at one rung, with several objectives
+_EPSILON = 1e-9
+_FITNESS_ALONE = Objectives()
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a network must have reached at a rung, as it travels with a task.
+
+    Parameters
+    ----------
+    share
+        The rung: of the budget.
+    fitness
+        Below it a network ends.
+    why
+        In words.
+    costs
+        With several objectives: only networks that cost as much in all of them, or more, are stopped.
+    """
+
+    share: float
+    fitness: float
+    why: str
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+    def stops(self, fitness: float, costs: Mapping[str, float]) -> bool:
+        """Tell whether a network ends here; one whose costs are not known goes on.
+
+        >>> bar = Bar(0.5, 0.8, "why", {"parameters": 1e4})
+        >>> [bar.stops(fitness, {"parameters": size}) for fitness, size in ((0.7, 2e4), (0.9, 2e4), (0.7, 9e3))]
+        [True, False, False]
+        """
+        return fitness < self.fitness and all(costs.get(name, -np.inf) >= least for name, least in self.costs.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Climber:
+    """A network at a rung: its fitness there, its costs, and its fitness at the end if it got there."""
+
+    fitness: float
+    costs: tuple[float, ...]
+    end: float | None
+
+
+class _Rung:
+    """Who has passed or ended at a rung: a fair sample of all, and always the best few."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._sample: list[_Climber] = []
+        self._best: list[_Climber] = []
+        self._seen = 0
+        self._rng = np.random.default_rng(0)
+
+    def add(self, climber: _Climber) -> None:
+        """Take a network in; when there are too many each has had the same chance to be kept."""
+        self._seen += 1
+        if len(self._sample) < _REMEMBERED:
+            self._sample.append(climber)
+        elif (place := int(self._rng.integers(self._seen))) < _REMEMBERED:
+            self._sample[place] = climber
+        if climber.end is not None:
+            self._best = sorted([*self._best, climber], key=lambda c: -(c.end or 0.0))[:_REMEMBERED // 8]
+
+    @property
+    def climbers(self) -> list[_Climber]:
+        """The fair sample."""
+        return self._sample
+
+    @property
+    def finished(self) -> list[_Climber]:
+        """Those that were trained to their end, from the fair sample, and the best few of all."""
+        sampled = [c for c in self._sample if c.end is not None]
+        kept = {id(c) for c in sampled}
+        return sampled + [c for c in self._best if id(c) not in kept]
+
+
+class Rungs:
+    """Gathers how networks stood at the rungs, and says what the next ones must reach there.
+
+    What it says depends only on the results and their order, so that a replayed journal gives the same bars; its memory
+    is bounded.
+
+    Parameters
+    ----------
+    budget
+        Which rungs there are, and which rules.
+    objectives
+        What the search compares; a network that breaks a hard constraint is nobody's rival.
+
+    Examples
+    --------
+    >>> rungs = Rungs(Budget(epochs=4, rungs=(0.5,), rung_pass=0.5))
+    >>> for i in range(20):
+    ...     curve = ({"share": 0.5, "fitness": i / 40}, {"share": 1.0, "fitness": i / 20})
+    ...     rungs.tell(Result(i / 20, curve=curve))
+    >>> [bar] = rungs.bars()
+    >>> bar.share, bar.fitness, bar.why
+    (0.5, 0.2375, 'of 20 networks before it, 50 % did better here')
+    """
+
+    def __init__(self, budget: Budget, objectives: Objectives = _FITNESS_ALONE) -> None:
+        self._budget = budget
+        self._objectives = objectives
+        self._names = tuple(name for name in objectives.names if name != FITNESS)
+        # what is known only at the end cannot be held against anybody
+        is_possible = FITNESS in objectives.names and set(self._names) <= set(KNOWN_COSTS)
+        self._rungs = [_Rung(share) for share in budget.rungs] if is_possible else []
+        self._bars: tuple[Bar, ...] | None = ()
+
+    def tell(self, result: Result) -> None:
+        """Take a result. One that failed otherwise than at a rung says nothing about others."""
+        costs = [measured(result, name) for name in self._names]
+        if result.failure not in (None, "hopeless") or None in costs or self._objectives.breaks(result):
+            return
+        for rung in self._rungs:
+            reached = fitness_at(result.curve, rung.share)
+            if reached is not None:
+                rung.add(_Climber(reached, tuple(c for c in costs if c is not None), result.fitness))
+                self._bars = None
+
+    def bars(self) -> tuple[Bar, ...]:
+        """Return what a network that is submitted now must reach."""
+        if self._bars is None:
+            self._bars = tuple(bar for rung in self._rungs for bar in self._bars_of(rung))
+        return self._bars
+
+    def _bars_of(self, rung: _Rung) -> list[Bar]:
+        bars: list[Bar] = []
+        if self._budget.rung_pass < 1:
+            bars += self._behind(rung)
+        if self._budget.extrapolate:
+            bars += self._out_of_reach(rung)
+        return _lasting(bars)
+
+    def _behind(self, rung: _Rung) -> list[Bar]:
+        """Return the fitness that the given share of the networks at least as cheap had at the rung, or more."""
+        climbers = rung.climbers
+        if len(climbers) < _ENOUGH:
+            return []
+        fitness = np.array([c.fitness for c in climbers])
+        costs = np.array([c.costs for c in climbers]).reshape(len(climbers), len(self._names))
+        bars = []
+        for corner in self._corners(costs):
+            rivals = fitness[(costs <= corner).all(1)]
+            if len(rivals) >= _ENOUGH:
+                least = float(np.quantile(rivals, 1.0 - self._budget.rung_pass))
+                told = f"of {len(rivals)} networks before it{self._as_cheap()}, {self._budget.rung_pass:.0%}"
+                bars.append(self._bar(rung, least, f"{told} did better here".replace("%", " %"), corner))
+        return bars
+
+    def _out_of_reach(self, rung: _Rung) -> list[Bar]:
+        """Return the fitness at the rung below which nobody has come near the best few, or the Pareto front."""
+        finished = sorted(rung.finished, key=lambda c: c.fitness)
+        if len(finished) < _FINISHED:
+            return []
+        stood = np.array([c.fitness for c in finished])
+        ends = np.array([c.end for c in finished], dtype=np.float64)
+        if not self._names:
+            goals = [(float(np.sort(ends)[-_BEST_FEW]), np.zeros(0))]
+            told = f"the best {_BEST_FEW}"
+        else:
+            costs = np.array([c.costs for c in finished])
+            goals = [(float(ends[i]), costs[i]) for i in _front(ends, costs)]
+            told = "a network that is no larger"
+        # the highest end of those that stood about as low, for each neighbourhood from the lowest on
+        reach = np.lib.stride_tricks.sliding_window_view(ends, _ALIKE).max(1)
+        bars = []
+        for goal, corner in goals:
+            near = np.flatnonzero(reach >= goal)
+            lowest = int(near[0]) + _ALIKE // 2 if near[0] else 0  # the middle of the first neighbourhood that is near
+            if lowest:
+                why = f"of the networks that stood as low here, none came near {told} ({goal:.4g})"
+                bars.append(self._bar(rung, float(stood[lowest]), why, corner))
+        return bars
+
+    def _corners(self, costs: Floats) -> Iterable[Floats]:
+        """Return costs to compare at: one for all with a single objective, else those of some networks."""
+        if not self._names:
+            return [np.zeros(0)]
+        order = np.lexsort(costs.T[::-1])
+        return list(costs[order[np.unique(np.linspace(0, len(order) - 1, _CORNERS).astype(int))]])
+
+    def _bar(self, rung: _Rung, fitness: float, why: str, corner: Floats) -> Bar:
+        return Bar(rung.share, fitness, why, dict(zip(self._names, corner.tolist(), strict=True)))
+
+    def _as_cheap(self) -> str:
+        return " that cost no more" if self._names else ""
+
+
+def fitness_at(curve: Sequence[Mapping[str, float]], share: float) -> float | None:
+    """Return the fitness at the first look once a share of the budget was used up; nothing if it never was.
+
+    >>> curve = [{"share": 0.25, "fitness": 0.1}, {"share": 0.5, "fitness": 0.4}]
+    >>> fitness_at(curve, 0.3), fitness_at(curve, 0.6)
+    (0.4, None)
+    """
+    found = (point["fitness"] for point in curve if point.get("share", 0.0) >= share - _EPSILON)
+    return next(found, None)
+
+
+def _front(ends: Floats, costs: Floats) -> list[int]:
+    """Return which networks no other beats in fitness and all costs, at most so many as there may be bars."""
+    found: list[int] = []
+    for i in np.lexsort((*costs.T[::-1], -ends)).tolist():
+        if not any((costs[j] <= costs[i]).all() for j in found):
+            found.append(i)
+    return found[:_CORNERS]
+
+
+def _lasting(bars: Sequence[Bar]) -> list[Bar]:
+    """Return the bars that another one does not make needless."""
+    kept: list[Bar] = []
+    for bar in sorted(bars, key=lambda b: -b.fitness):
+        if not any(all(bar.costs[name] >= least for name, least in other.costs.items()) for other in kept):
+            kept.append(bar)
+    return kept
