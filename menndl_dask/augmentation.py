@@ -106,8 +106,8 @@ class Augmentation(keras.layers.Layer):  # type: ignore[misc] # Keras ships no t
         own = iter(self._own[number])
         for change in self._others:
             if change.name == "noise":
-                noise = keras.random.normal(ops.shape(view), seed=self._chances)
-                view = view + change.amount * self._deviations[number] * noise
+                deviation = ops.convert_to_tensor(change.amount * self._deviations[number])
+                view = view + deviation * keras.random.normal(ops.shape(view), seed=self._chances)
             else:
                 view = ops.cast(next(own)(view, training=True), "float32")
         return view

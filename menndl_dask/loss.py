@@ -66,8 +66,8 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
             return self._loss_of_classes(ops.cast(labels, "int32"), predictions)
         labels = ops.cast(labels, predictions.dtype)
         if not self._is_own:
-            labels = (labels - self._mean) / self._scale
-            predictions = (predictions - self._mean) / self._scale
+            mean, scale = ops.convert_to_tensor(self._mean), ops.convert_to_tensor(self._scale)
+            labels, predictions = (labels - mean) / scale, (predictions - mean) / scale
         return ops.mean(self._function(labels, predictions))
 
     def _loss_of_classes(self, labels: Tensor, predictions: Tensor) -> Tensor:
@@ -98,11 +98,22 @@ def constant_prediction(problem: Problem) -> NDArray[np.float32]:
     return np.asarray(likely / max(likely.sum(), 1.0), dtype="float32")
 
 
+def _crossentropy(labels: Tensor, predictions: Tensor) -> Tensor:
+    """Return the cross-entropy of each label, which Keras is given in one row.
+
+    For images PyTorch cannot go back through Keras's own form, where the classes come last.
+    """
+    row = ops.reshape(labels, (-1,)), ops.reshape(predictions, (-1, predictions.shape[-1]))
+    return ops.reshape(keras.losses.sparse_categorical_crossentropy(*row), ops.shape(labels))
+
+
 def _function(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     if name == WEIGHTED_CROSSENTROPY:
-        return keras.losses.sparse_categorical_crossentropy  # type: ignore[no-any-return]
+        return _crossentropy
     try:
         found = resolve(name, "loss") if is_reference(name) else keras.losses.get(name)
+        if found is keras.losses.sparse_categorical_crossentropy:
+            return _crossentropy
     except ValueError as error:
         raise UserError(
             f"loss: expected {WEIGHTED_CROSSENTROPY}, a name of Keras or module:function, got {name!r}"

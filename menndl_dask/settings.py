@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from menndl_dask import atomic
-from menndl_dask.errors import RunError
+from menndl_dask.errors import RunError, UserError
 from menndl_dask.problem import SPLITS, Limits, Problem
 from menndl_dask.space import SearchSpace
 
@@ -94,7 +94,10 @@ def freeze(path: Path, settings: Settings) -> list[str]:
     if not path.exists():
         atomic.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120))
         return []
-    frozen = read_settings(path)
+    try:
+        frozen = _completed(read_settings(path))
+    except UserError as error:
+        raise RunError(f"{path}: {error}; the run is of another version") from error
     found = [line for key in _MUST_AGREE for line in _differences(key, frozen.get(key), settings.get(key))]
     if _same_data(frozen, settings):
         found = [line for line in found if not line.startswith("problem.data:")]
@@ -104,6 +107,12 @@ def freeze(path: Path, settings: Settings) -> list[str]:
         raise RunError(f"{path}: the run is for another search: {told}; give another run directory")
     may = [line for key in ("limits", "versions") for line in _differences(key, frozen.get(key), settings.get(key))]
     return [line.replace("expected", "at first", 1).replace(", got", ", now", 1) for line in may]
+
+
+def _completed(settings: Settings) -> Settings:
+    """Return settings as this version writes them: what an earlier one did not know has its default."""
+    problem = settings.get("problem")
+    return {**settings, "problem": Problem.from_dict(problem).to_dict()} if problem else settings
 
 
 def _same_data(first: Settings, second: Settings) -> bool:

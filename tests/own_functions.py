@@ -66,3 +66,16 @@ class Brighter(keras.layers.Layer):
     def call(self, images: Any, training: bool = False) -> Any:
         """Return brighter images."""
         return 2.0 * images if training else images
+
+
+class Blinding(keras.layers.Layer):
+    """An augmentation with which 16 bits of float16 do not reach."""
+
+    def call(self, images: Any) -> Any:
+        """Return images that are far too bright."""
+        return 1e6 * images
+
+
+def telling(labels: Any, predictions: Any) -> Any:
+    """Fail, and tell where."""
+    raise RuntimeError(f"the backend is {keras.backend.backend()}")

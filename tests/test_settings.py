@@ -58,6 +58,23 @@ def test_data_with_another_fingerprint_is_refused_and_the_same_elsewhere_is_not(
         freeze(tmp_path / "run.yaml", settings(changed))
 
 
+def test_a_run_of_an_earlier_version_that_knew_fewer_settings_is_carried_on(tmp_path: Path) -> None:
+    old = settings()
+    del old["problem"]["augmentation"], old["problem"]["budget"]["precision"], old["problem"]["budget"]["flops"]
+    freeze(tmp_path / "run.yaml", old)
+    assert freeze(tmp_path / "run.yaml", settings()) == []
+    with pytest.raises(RunError, match=r"problem\.budget\.precision: expected 'float32', got 'bfloat16'"):
+        freeze(tmp_path / "run.yaml", settings(problem(budget=Budget(epochs=1, precision="bfloat16"))))
+
+
+def test_a_run_of_a_later_version_that_knows_more_settings_is_refused(tmp_path: Path) -> None:
+    later = settings()
+    later["problem"]["budget"]["parsecs"] = 12
+    freeze(tmp_path / "run.yaml", later)
+    with pytest.raises(RunError, match=r"run\.yaml: budget: unknown key 'parsecs'.*; the run is of another version"):
+        freeze(tmp_path / "run.yaml", settings())
+
+
 def test_other_limits_are_allowed_and_told(tmp_path: Path) -> None:
     freeze(tmp_path / "run.yaml", settings())
     assert freeze(tmp_path / "run.yaml", settings(limits=Limits(60))) == ["limits.seconds: at first 3600.0, now 60"]
