@@ -298,7 +298,9 @@ def ended(status: int) -> str:
 
 def last_line(error: BaseException) -> str:
     """Return the last line of a traceback and where it happened: what a record has room for."""
-    text = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+    told = traceback.TracebackException.from_exception(error)
+    told.__notes__ = None  # which come last: JAX writes about its tracebacks there
+    text = list(told.format_exception_only())[-1].strip().splitlines()[0]
     frames = traceback.extract_tb(error.__traceback__)
     return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
 
