@@ -19,6 +19,7 @@ from menndl_dask.errors import RunError
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.result import Result
+from menndl_dask.retirement import is_too_late_for
 from menndl_dask.table import Evaluation
 
 _ATTEMPTS = 4  # submissions of an individual whose evaluation Dask has lost
@@ -39,20 +40,31 @@ class Task:
         Who is evaluated.
     arguments
         Arguments of `evaluate` beyond those that are the same for all.
+    seconds
+        What it is expected to take; a worker whose batch job ends earlier does not begin it. 0: not known.
     """
 
     individual: Individual
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """What comes home where an evaluation was not begun, because the worker's batch job ends too soon."""
 
 
 @dataclass(slots=True)
 class _Flying:
     task: Task
     attempt: int = 1
+    put_back: int = 0  # how often it was not begun
 
 
-def run_task(task: Task, evaluate: Evaluate, common: Sequence[Any]) -> Result:
+def run_task(task: Task, evaluate: Evaluate, common: Sequence[Any]) -> Result | NotBegun:
     """Evaluate an individual; what Dask calls on a worker. An exception of `evaluate` is a failure like others."""
+    if task.seconds and is_too_late_for(task.seconds):
+        return NotBegun()
     try:
         return evaluate(task.individual, *common, **task.arguments)
     except Exception as error:  # noqa: BLE001  # of anybody's code
@@ -115,18 +127,24 @@ class Flight:
                 self._completed.thread_condition.wait(timeout)
         home: list[Evaluation] = []
         lost: list[_Flying] = []
+        not_begun: list[_Flying] = []
         for future, outcome in self._completed.next_batch(block=False):
             self._futures.pop(future.key, None)
             flying = self._flying.pop(future.key, None)
             if flying is None:
                 continue
+            if isinstance(outcome, NotBegun):
+                not_begun.append(replace(flying, put_back=flying.put_back + 1))
+                continue
             result = _result_of(future.status, outcome)
             if result is None and flying.attempt < _ATTEMPTS:
-                lost.append(_Flying(flying.task, flying.attempt + 1))
+                lost.append(replace(flying, attempt=flying.attempt + 1))
                 continue
             home.append((flying.task.individual, result or _lost(flying.attempt)))
         if lost:
-            self._resubmit(lost)
+            self._resubmit(lost, "Dask lost {}; submitted again")
+        if not_begun:
+            self._resubmit(not_begun, "{} not begun on workers whose batch job ends too soon; put back")
         return home
 
     def threads(self) -> dict[str, int]:
@@ -190,13 +208,12 @@ class Flight:
         self._futures.update(zip(keys, futures, strict=True))
         self._completed.update(futures)
 
-    def _resubmit(self, lost: Sequence[_Flying]) -> None:
+    def _resubmit(self, flyings: Sequence[_Flying], note: str) -> None:
         if self._client.status == "closed":
-            self._flying.update((_key(flying), flying) for flying in lost)
+            self._flying.update((_key(flying), flying) for flying in flyings)
             raise RunError(f"lost the scheduler at {self._address}")
-        count = len(lost)
-        self.notes.append(f"Dask lost {count} evaluation{'s' if count != 1 else ''}; submitted again")
-        self._submit(lost)
+        self.notes.append(note.format(f"{len(flyings)} evaluation{'s' if len(flyings) != 1 else ''}"))
+        self._submit(flyings)
 
     def _processing(self) -> dict[str, list[str]]:
         """Return the keys that each worker's address works on."""
@@ -213,7 +230,8 @@ class Flight:
 
 
 def _key(flying: _Flying) -> str:
-    again = f"-{flying.attempt}" if flying.attempt > 1 else ""
+    time = flying.attempt + flying.put_back
+    again = f"-{time}" if time > 1 else ""
     return f"evaluate-{flying.task.individual.name}{again}"
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from menndl_dask.device import VENDORS, pinned, share, visible
 from menndl_dask.errors import MenndlError
-from menndl_dask.launcher import DEVICES, JOB_START, RETIRE_AT
+from menndl_dask.launcher import DEVICES, JOB_END, JOB_START, RETIRE_AT
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,7 +82,10 @@ def task_environment(environment: Mapping[str, str], given: argparse.Namespace) 
         changes["TMPDIR"] = given.local_directory  # where images are staged too
     if given.walltime is not None:
         start = float(environment.get(JOB_START) or time.time())
-        changes[RETIRE_AT] = str(start + given.walltime - given.retire)
+        changes |= {
+            JOB_START: str(start), JOB_END: str(start + given.walltime),
+            RETIRE_AT: str(start + given.walltime - given.retire),
+        }  # fmt: skip
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         # or the nanny would set them to 1, and with them a training's own numerics
         changes.setdefault(name, environment.get(name, str(given.cores)))

@@ -1,24 +1,27 @@
 """The retirement of a worker before its batch job ends: it takes no more, and leaves when idle. Runs on a worker.
 
 Loaded by ``dask worker --preload``. Dask's own ``--lifetime`` throws away what is being evaluated, and with the last
-worker what was evaluated but not collected.
+worker what was evaluated but not collected. A worker retires at the time that its environment says, or as soon as an
+evaluation could not be finished there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 
-from distributed import Worker
+from distributed import Worker, get_worker
 from distributed.core import Status
 
-from menndl_dask.launcher import RETIRE_AT
+from menndl_dask.launcher import JOB_END, JOB_START, RETIRE_AT
 
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
+_MOST = 0.5  # of a job: what takes longer begins in the first half of any job, and is carried on in another
 _running: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references
 
 
@@ -26,13 +29,44 @@ async def dask_setup(worker: Worker) -> None:
     """Let the worker retire at the time that its environment says; `distributed` calls this when the worker starts."""
     at = os.environ.get(RETIRE_AT)
     if at:
-        task = asyncio.create_task(_retire(worker, float(at)))
-        _running.add(task)
-        task.add_done_callback(_running.discard)
+        _start(worker, float(at))
+
+
+def is_too_late_for(seconds: float) -> bool:
+    """Tell whether the batch job of this worker ends before an evaluation of so many seconds would; if so, retire.
+
+    Parameters
+    ----------
+    seconds
+        What the evaluation is expected to take. One that would take more than half of a job is begun in its first half,
+        since a new job could not do better.
+    """
+    end = float(os.environ.get(JOB_END) or math.inf)
+    start = float(os.environ.get(JOB_START) or -math.inf)
+    left = end - time.time()
+    if left >= min(seconds, _MOST * (end - start)):
+        return False
+    try:
+        worker = get_worker()
+    except ValueError:  # not on a worker
+        return False
+    # in the order of the event loop it takes nothing any more before it is known that this evaluation was not begun
+    worker.loop.add_callback(_start, worker, 0.0)
+    return True
+
+
+def _start(worker: Worker, at: float) -> None:
+    if at <= time.time():
+        worker.status = Status.paused
+    task = asyncio.get_running_loop().create_task(_retire(worker, at))
+    _running.add(task)
+    task.add_done_callback(_running.discard)
 
 
 async def _retire(worker: Worker, at: float) -> None:
     await asyncio.sleep(max(0.0, at - time.time()))
+    if worker.status not in (Status.running, Status.paused):
+        return  # it is leaving already
     logger.info("the end of the batch job is near: no further evaluation is taken")
     worker.status = Status.paused
     while worker.state.executing or worker.state.long_running:

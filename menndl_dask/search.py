@@ -21,6 +21,7 @@ from menndl_dask.errors import RunError, UserError
 from menndl_dask.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution import Evolution, Optimizer, SpaceExhausted
 from menndl_dask.flight import Evaluate, Flight, Task, accepted
+from menndl_dask.forecast import Forecast
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.island import first_number, folder_of
@@ -173,6 +174,7 @@ class _Drive:
         self._networks = Networks((search.path / "networks").resolve())
         self._workforce = Workforce()
         self._flight = Flight(client, search.evaluate, (search.problem, search.limits))
+        self._forecast = Forecast(search.limits.seconds)
         self._rungs = None if search.problem is None else Rungs(search.problem.budget, _objectives(search))
         now = time.monotonic()
         deadline = None if hours is None else now + max(0.0, 3600.0 * hours - recorder.seconds_spent())
@@ -250,8 +252,7 @@ class _Drive:
             else:
                 self._networks.recall(individual, result)
                 self._tally.add(individual, result)
-                if self._rungs is not None:
-                    self._rungs.tell(result)
+                self._learn(result)
                 if is_news:
                     self._evolution.tell(individual, result)
             self._search.heard = max(self._search.heard, number + 1)
@@ -299,10 +300,15 @@ class _Drive:
             self._search.heard += 1
             self._networks.tell(individual, result)
             self._tally.add(individual, result, now)
-            if self._rungs is not None:
-                self._rungs.tell(result)
+            self._learn(result)
             self._longest = max(self._longest, result.times.get("total", 0.0))
         self._last_arrival = now
+
+    def _learn(self, result: Result) -> None:
+        """Learn from a result what the next evaluations must reach, and what they take."""
+        self._forecast.tell(result)
+        if self._rungs is not None:
+            self._rungs.tell(result)
 
     def _tick(self, now: float) -> None:
         """Count the workers every second, and look for workers that are silent."""
@@ -358,7 +364,8 @@ class _Drive:
         arguments = {"seed": seed, "save": str(networks.path(individual)), "save_above": networks.threshold}
         bars = self._rungs.bars() if self._rungs is not None else ()
         checkpoint = str(networks.checkpoint(individual))
-        return Task(individual, arguments | accepted(self._search.evaluate, bars=bars, checkpoint=checkpoint))
+        arguments |= accepted(self._search.evaluate, bars=bars, checkpoint=checkpoint)
+        return Task(individual, arguments, self._forecast.seconds)
 
     def _wind_down(self, now: float) -> None:
         """Let what has begun come home now that the time is up, but do not wait for longer than it may take."""

@@ -149,7 +149,7 @@ def test_a_training_that_is_cut_off_goes_on_to_the_same_end_to_the_bit(problem: 
 def test_the_retry_of_a_killed_worker_goes_on_from_its_checkpoint(problem: Problem, tmp_path: Path) -> None:
     checkpoint = tmp_path / ".checkpoint"
     of = replace(problem, budget=replace(problem.budget, deterministic=False))
-    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, memory_limit=0)
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0)
     with cluster, Client(cluster) as client:
         future = client.submit(evaluate, NETWORK, of, LIMITS, checkpoint=checkpoint, pure=False)
         deadline = time.monotonic() + 100

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from menndl_dask.errors import ProfileError
-from menndl_dask.launcher import DEVICES, JOB_START, RETIRE_AT
+from menndl_dask.launcher import DEVICES, JOB_END, JOB_START, RETIRE_AT
 from menndl_dask.rank import _parser, task_environment
 
 ALL = {"CUDA_VISIBLE_DEVICES": "0,1,2,3", "ROCR_VISIBLE_DEVICES": "0,1,2,3", "ZE_AFFINITY_MASK": "0,1,2,3"}
@@ -73,6 +73,7 @@ def test_a_task_without_a_gpu_is_told_in_words() -> None:
 def test_a_worker_retires_before_its_job_ends() -> None:
     changed = changes({JOB_START: "1000"}, "--walltime", "3600", "--retire", "600")
     assert changed[RETIRE_AT] == "4000.0"
+    assert (changed[JOB_START], changed[JOB_END]) == ("1000.0", "4600.0")
 
 
 def test_images_are_staged_where_the_worker_writes() -> None:

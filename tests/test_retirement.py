@@ -1,0 +1,80 @@
+"""Workers near the end of their batch job: what they could not finish goes to others."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+import dask
+import pytest
+from distributed import Client, LocalCluster
+
+from menndl_dask.dask_settings import DASK_SETTINGS
+from menndl_dask.evolution import Evolution
+from menndl_dask.flight import Flight, Task
+from menndl_dask.launcher import JOB_END, JOB_START
+from menndl_dask.problem import Limits
+from menndl_dask.retirement import is_too_late_for
+from menndl_dask.table import Evaluation
+from tests import evaluations
+from tests.evaluations import SPACE
+
+
+def _until(flight: Flight, count: int) -> list[Evaluation]:
+    """Wait until so many results are home."""
+    home: list[Evaluation] = []
+    deadline = time.monotonic() + 60
+    while len(home) < count and time.monotonic() < deadline:
+        home += flight.arrivals(0.2)
+    return home
+
+
+def test_what_cannot_be_finished_is_not_begun_and_goes_to_a_worker_that_has_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time()
+    monkeypatch.setenv(JOB_START, str(now - 3600))
+    monkeypatch.setenv(JOB_END, str(now + 100))
+    evolution = Evolution(SPACE)
+    with (
+        dask.config.set(DASK_SETTINGS),
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        flight = Flight(client, evaluations.instant, (None, Limits()))
+        short, long = evolution.ask(), evolution.ask()
+        flight.submit([Task(short, seconds=50)])
+        assert [individual for individual, _ in _until(flight, 1)] == [short]
+        flight.submit([Task(long, seconds=200)])
+        while client.scheduler_info(n_workers=-1)["workers"]:  # it retires, since nothing better will come
+            assert flight.arrivals(0.2) == []
+        assert flight.notes == ["1 evaluation not begun on workers whose batch job ends too soon; put back"]
+        assert flight.individuals == [long]
+        monkeypatch.setenv(JOB_END, str(now + 7200))
+        cluster.scale(2)
+        assert [(individual, result.failure) for individual, result in _until(flight, 1)] == [(long, None)]
+        assert len(flight.notes) == 1  # it did not go back and forth
+        assert not flight
+
+
+def test_what_takes_longer_than_a_job_begins_in_the_first_half_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_too_late_for(1e9)  # the end is not known
+    now = time.time()
+    monkeypatch.setenv(JOB_END, str(now + 1000))
+    monkeypatch.setenv(JOB_START, str(now - 900))
+    assert not is_too_late_for(1e9)
+
+
+def test_a_task_that_says_nothing_of_its_time_is_begun_everywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(JOB_END, str(time.time() + 1))
+    (tmp_path / "go on").touch()
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        flight = Flight(client, partial(evaluations.waiting, tmp_path / "go on"), (None, Limits()))
+        flight.submit([Task(Evolution(SPACE).ask())])
+        assert len(_until(flight, 1)) == 1
