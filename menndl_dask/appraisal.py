@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,8 @@ from menndl_dask.sample import Samples
 from menndl_dask.verdict import PARTS, Evidence
 
 Array = NDArray[Any]
-_ACTIVATION_BYTES = 64e6  # of a batch that is only looked at
+_ACTIVATION_BYTES = 64e6  # of a batch that is only looked at, its images included
+_BYTES = 4  # of a float32
 _LARGEST_BATCH = 1024
 _TRAINING_LABELS = 1_000_000  # suffice to say what the constant predictor's loss is
 _LATENCY_REPEATS, _LATENCY_SECONDS = 11, 1.0
@@ -45,7 +47,8 @@ class Appraisal:
 
     def __init__(self, problem: Problem, loss: Loss, loop: Loop, cost: Cost, batch_size: int) -> None:
         self._problem, self._loss, self._loop = problem, loss, loop
-        kept = max(1.0, sum(layer.activation_bytes for layer in cost.layers))
+        given = sum(_BYTES * math.prod(shape) for shape in problem.facts.input_shapes)
+        kept = given + sum(layer.activation_bytes for layer in cost.layers)
         self._batch_size = max(batch_size, min(_LARGEST_BATCH, int(_ACTIVATION_BYTES / kept)))
 
     def judge(self, samples: Samples) -> tuple[float, float]:

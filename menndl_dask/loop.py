@@ -1,8 +1,7 @@
 """The loops that take optimiser steps, one for each way that pays. Runs in the training process.
 
-Measured on small networks on the CPU: with TensorFlow and the data in memory a whole epoch in one graph is about three
-times faster than `fit`, because the interpreter has no part in it; with JAX and PyTorch, and for images that
-do not fit into memory, Keras's own compiled step is near the best.
+Measured on small networks on the CPU: with TensorFlow a whole epoch in one graph is about three times faster than `fit`,
+because the interpreter has no part in it; with JAX and PyTorch Keras's own compiled step is near the best.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from menndl_dask.adam import FusedAdam
 from menndl_dask.augmentation import Augmentation
 from menndl_dask.errors import UserError, nearest
+from menndl_dask.feed import chunk_size, chunks
 from menndl_dask.loss import Loss
 
 Array = NDArray[Any]
@@ -73,10 +73,11 @@ def make_loop(
     is_timed
         Whether there will be deadlines: where TensorFlow is to be deterministic its graphs cannot read the clock.
     """
+    if keras.backend.backend() != "tensorflow":
+        return BatchLoop(model, loss, optimizer, images, labels, batch_size, augmentation)
     size = sum(array.nbytes for array in (*images, labels))
-    if keras.backend.backend() == "tensorflow" and size <= memory_bytes:
-        return GraphLoop(model, loss, optimizer, images, labels, batch_size, augmentation, is_timed)
-    return BatchLoop(model, loss, optimizer, images, labels, batch_size, augmentation)
+    chunk = None if size <= memory_bytes else chunk_size(images, labels, batch_size, memory_bytes)
+    return GraphLoop(model, loss, optimizer, images, labels, batch_size, augmentation, is_timed, chunk)
 
 
 def make_optimizer(
@@ -105,43 +106,68 @@ def make_optimizer(
 
 
 class GraphLoop:
-    """TensorFlow, data in memory: shuffled batches, steps and the watch on the loss in one graph."""
+    """TensorFlow: shuffled batches, steps and the watch on the loss in one graph.
+
+    Parameters
+    ----------
+    model, loss, optimizer, images, labels, batch_size, augmentation
+        As those of `make_loop`.
+    is_timed
+        Whether deadlines count; looking at a clock makes two trainings differ.
+    chunk
+        Samples that are in memory at a time; by default all.
+    """
 
     def __init__(
         self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],
         labels: Array, batch_size: int, augmentation: Augmentation | None = None, is_timed: bool = True,
+        chunk: int | None = None,
     ) -> None:
         import tensorflow as tf
 
         self._model, self._loss, self._optimizer, self._batch_size = model, loss, optimizer, batch_size
         self._augmentation, self._is_timed = augmentation, is_timed
         optimizer.build(model.trainable_variables)
-        self._images = [tf.constant(np.asarray(view)) for view in images]
-        self._labels = tf.constant(np.asarray(labels))
+        self._images, self._labels, self._chunk = images, labels, chunk
+        self._held = None if chunk else self._tensors(images, labels)
         order, deadline = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float64)
-        views = [tf.TensorSpec([None, *view.shape[1:]], view.dtype) for view in self._images]
-        truth = tf.TensorSpec([None, *self._labels.shape[1:]], self._labels.dtype)
+        views = [tf.TensorSpec([None, *view.shape[1:]], tf.as_dtype(view.dtype)) for view in images]
+        truth = tf.TensorSpec([None, *labels.shape[1:]], tf.as_dtype(labels.dtype))
         self._steps: Callable[..., Any] = tf.function(self._take_steps, autograph=False).get_concrete_function(
-            order, deadline
+            order, deadline, views, truth
         )
         self._forward: Callable[..., Any] = tf.function(self._look, autograph=False).get_concrete_function(views, truth)
-        self.run(np.zeros(0), 0.0)  # TensorFlow optimises a graph when it first runs: no part of a budget of seconds
+        self._run(np.zeros(0), 0.0, self._tensors([view[:1] for view in images], labels[:1]))  # TensorFlow optimises a graph when it first runs: no part of a budget of seconds
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""
-        import tensorflow as tf
-
-        return np.asarray(self._steps(tf.constant(order, tf.int32), tf.constant(deadline, tf.float64)))
+        if self._held is not None:
+            return self._run(order, deadline, self._held)
+        losses: list[Array] = []
+        for chunk in chunks(self._images, self._labels, order, self._chunk or len(order)):
+            losses.append(self._run(chunk.order, deadline, self._tensors(chunk.images, chunk.labels)))
+            steps = -(-len(chunk.order) // self._batch_size)
+            if len(losses[-1]) < steps or (self._is_timed and time.time() >= deadline):
+                break
+        return np.concatenate(losses)
 
     def judge(self, images: Sequence[Array], labels: Array) -> tuple[Array, float]:
         """Return the predictions for a batch, and their loss."""
-        import tensorflow as tf
-
-        flat = [*(tf.constant(np.asarray(view)) for view in images), tf.constant(np.asarray(labels))]
-        predictions, loss = self._forward(*flat)
+        predictions, loss = self._forward(*self._tensors(images, labels))
         return np.asarray(predictions), float(loss)
 
-    def _take_steps(self, order: Any, deadline: Any) -> Any:
+    def _run(self, order: Array, deadline: float, samples: list[Any]) -> Array:
+        import tensorflow as tf
+
+        return np.asarray(self._steps(tf.constant(order, tf.int32), tf.constant(deadline, tf.float64), *samples))
+
+    @staticmethod
+    def _tensors(images: Sequence[Array], labels: Array) -> list[Any]:
+        import tensorflow as tf
+
+        return [tf.constant(np.asarray(array)) for array in (*images, labels)]
+
+    def _take_steps(self, order: Any, deadline: Any, images: list[Any], labels: Any) -> Any:
         import tensorflow as tf
 
         count = -(-tf.size(order) // self._batch_size)
@@ -152,7 +178,7 @@ class GraphLoop:
 
         def take(step: Any, last: Any, losses: Any) -> Any:
             chosen = order[step * self._batch_size : (step + 1) * self._batch_size]
-            loss = self._take_step([tf.gather(view, chosen) for view in self._images], tf.gather(self._labels, chosen))
+            loss = self._take_step([tf.gather(view, chosen) for view in images], tf.gather(labels, chosen))
             return step + 1, loss, losses.write(step, loss)
 
         losses = tf.TensorArray(tf.float32, count, element_shape=[])
@@ -181,7 +207,7 @@ class GraphLoop:
 
 
 class BatchLoop:
-    """Any backend, and data of any size: batches gathered from the memory maps, steps compiled by Keras."""
+    """Any backend: batches read from the memory maps, the next one while a step is taken, and steps compiled by Keras."""
 
     def __init__(
         self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],
@@ -197,9 +223,8 @@ class BatchLoop:
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""
         losses: list[float] = []
-        for start in range(0, len(order), self._batch_size):
-            chosen = np.sort(order[start : start + self._batch_size])  # sorted: reads forwards
-            *views, labels = self._batch(chosen)
+        for chunk in chunks(self._images, self._labels, order, self._batch_size):
+            *views, labels = self._changed([*chunk.images, chunk.labels])
             self._model.reset_metrics()  # else Keras returns the mean since the start
             loss = self._model.train_on_batch(_given(views), labels)
             losses.append(float(loss))
@@ -214,9 +239,8 @@ class BatchLoop:
         loss = self._loss.call(truth, keras.ops.convert_to_tensor(predictions))
         return np.asarray(predictions), float(keras.ops.convert_to_numpy(loss))
 
-    def _batch(self, chosen: Array) -> list[Array]:
-        """Return views and labels of chosen samples."""
-        batch = [view[chosen] for view in self._images] + [self._labels[chosen]]
+    def _changed(self, batch: list[Array]) -> list[Array]:
+        """Return views and labels of a batch, augmented if that is asked for."""
         return batch if self._augmented is None else self._augmented.predict_on_batch(batch)
 
 

@@ -320,12 +320,13 @@ def _cores() -> int:
 
 
 def _peak_memory() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
+    """Return the largest resident memory of this process so far, in bytes; mapped files not counted, on Linux."""
     status = Path("/proc/self/status")
     if status.exists():
         # not `getrusage`: after a fork that is the parent's
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
+        lines = (line.split() for line in status.read_text().splitlines())
+        sizes = {words[0]: int(words[1]) * 1024 for words in lines if words[0] in ("VmHWM:", "RssFile:")}
+        return sizes["VmHWM:"] - sizes["RssFile:"]  # mapped samples stay mapped
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS

@@ -122,8 +122,31 @@ def test_a_network_with_dropout_trains_in_the_graph() -> None:
 def test_the_loop_suits_the_data() -> None:
     of = problem()
     arguments = (decode(GENOME, of), Loss(of), make_optimizer("adam", 1e-3, 0.0), *_samples(of), 8)
-    assert isinstance(make_loop(*arguments, memory_bytes=1e6), GraphLoop)
-    assert isinstance(make_loop(*arguments, memory_bytes=1e3), BatchLoop)
+    resident, streaming = (make_loop(*arguments, memory_bytes=room) for room in (1e6, 1e3))
+    assert isinstance(resident, GraphLoop)
+    assert isinstance(streaming, GraphLoop)
+    assert (resident._chunk, streaming._chunk) == (None, 8)
+
+
+def test_samples_that_do_not_fit_into_memory_give_the_same_network() -> None:
+    of = PROBLEMS["two views"]
+    two = Genome((Convolution(4, inputs=(2,), normalisation="batch"), FullyConnected(8, inputs=(1,))))
+    order = np.random.default_rng(1).permutation(22)
+    found = []
+    for chunk in (None, 16):
+        model = decode(two, of, seed=3)
+        loop = GraphLoop(model, Loss(of), make_optimizer("sgd", 1e-2, 0.0), *_samples(of), 8, chunk=chunk)
+        found.append([loop.run(order, math.inf), *model.get_weights()])
+    assert len(found[1][0]) == 3
+    for held, streamed in zip(*found, strict=True):
+        np.testing.assert_allclose(held, streamed, atol=1e-6)
+
+
+def test_a_deadline_between_two_chunks_is_kept() -> None:
+    of = problem()
+    model = decode(GENOME, of, seed=3)
+    loop = GraphLoop(model, Loss(of), make_optimizer("sgd", 1e-2, 0.0), *_samples(of), 8, chunk=8)
+    assert len(loop.run(np.arange(22), time.time() - 1.0)) == 1
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop", "Lion"])
