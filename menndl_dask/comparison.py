@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from distributed import Client, as_completed
 
@@ -99,7 +100,8 @@ def train(
     evaluate
         Trains a network.
     """
-    pending = {f"compare-{number:03d}": compared for number, compared in enumerate(planned)}
+    once = uuid4().hex  # Dask would give what it has under a key that it knows from an earlier comparison
+    pending = {f"compare-{once}-{number:03d}": compared for number, compared in enumerate(planned)}
     futures = []
     for key, compared in pending.items():
         longer = max(1.0, compared.factor)

@@ -28,7 +28,7 @@ _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 def progress_figure(
     evaluations: Sequence[Evaluation], metric: str, constant: float | None = None, standard: Row | None = None
 ) -> str:
-    """Return every evaluation in the order told, the best so far, and the failures as ticks below."""
+    """Return every evaluation in the order told, the best so far, and what failed or was stopped as ticks below."""
     scored = [(n, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is not None]
     failed = [(n, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is None]
     levels = _levels(constant, standard)
@@ -39,8 +39,9 @@ def progress_figure(
         for n, i, r in _thinned(failed, _TICKS)
     ]
     label = f"best {fitness_text(best[-1][1])}" if best else ""
+    told = f"{label or 'none has learnt'}; {len(failed)} failed or stopped early"
     chart = Chart(
-        f"Fitness of {len(scored)} networks as they came home; {label or 'none has learnt'}; {len(failed)} failed",
+        f"Fitness of {len(scored)} networks as they came home; {told}",
         Scale(0.5, max(len(evaluations), 2) + 0.5, whole=True),
         _fitness_scale([_fitness(r) for _, _, r in scored], [level.value for level in levels]),
         "evaluation",

@@ -213,7 +213,8 @@ def _headline(story: Story) -> str:
 
 def _tiles(story: Story) -> list[tuple[str, str, str]]:
     total = len(story.evaluations)
-    failed = sum(not r.succeeded for _, r in story.evaluations)
+    stopped = sum(r.failure == "hopeless" for _, r in story.evaluations)
+    failed = sum(not r.succeeded for _, r in story.evaluations) - stopped
     wanted = f"of {story.asked} asked" if story.asked else ""
     values = [("networks evaluated", f"{total}", wanted)]
     if story.best is not None:
@@ -229,6 +230,8 @@ def _tiles(story: Story) -> list[tuple[str, str, str]]:
     if story.standard is not None:
         values.append(("standard network", fitness_text(story.standard.fitness), story.standard.name))
     if total:
+        if stopped:
+            values.append(("stopped early", f"{stopped}", f"{stopped / total:.0%} of all: far behind the others"))
         values.append(("failed", f"{failed}", f"{failed / total:.0%} of all"))
     if story.per_hour is not None:
         values.append(("networks an hour", f"{story.per_hour:.0f}", ""))
@@ -240,7 +243,7 @@ def _progress(story: Story) -> str:
         text = "The first results appear here as soon as they are home; the page is rewritten during the run."
         return page.section("Progress", f"<p>{text}</p>", name="progress")
     figure = progress_figure(story.evaluations, story.metric, story.constant, story.standard)
-    entries = [("dot", "each network", ""), ("green", "best so far", ""), ("red", "failed", "tick")]
+    entries = [("dot", "each network", ""), ("green", "best so far", ""), ("red", "failed, or stopped early", "tick")]
     return page.section("Progress", _key(entries), page.scrolling(figure), name="progress")
 
 

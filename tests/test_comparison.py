@@ -117,6 +117,22 @@ def test_all_are_trained_with_the_longer_budget_and_failures_are_results(client:
     assert "a user's loss" in died.message
 
 
+def begun(individual: Individual, of: Problem, limits: Limits, *, checkpoint: str, **given: Any) -> Result:
+    """Leave a checkpoint behind."""
+    Path(checkpoint).write_text("how far it is")
+    return Result(0.5, metrics={"verdicts": float(of.budget.early_verdict or len(of.budget.rungs))})
+
+
+def test_what_is_compared_is_trained_to_its_end_and_its_checkpoint_goes_when_the_result_is_home(
+    client: Client, tmp_path: Path
+) -> None:
+    planned = comparison.plan(problem(), FINALISTS, 2)
+    trained = list(comparison.train(client, problem(), planned, Limits(), tmp_path, begun))
+    assert [c.result.message for c in trained if not c.result.succeeded] == []
+    assert [c.result.metrics["verdicts"] for c in trained] == [0.0] * len(planned)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 def test_each_trained_network_has_a_file_of_its_own(tmp_path: Path) -> None:
     paths = {comparison.trained_path(tmp_path, c) for c in comparison.plan(problem(), FINALISTS, 4)}
     assert len(paths) == 4

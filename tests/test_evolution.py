@@ -61,6 +61,27 @@ def test_a_failed_evaluation_never_becomes_a_parent(seed: int, name: str) -> Non
     assert {parent for i in asked for parent in i.parents}
 
 
+def test_a_network_that_was_stopped_at_a_rung_is_no_parent_and_counts_as_viable_and_low() -> None:
+    evolution = Evolution(SPACES["a sequence"], seed=1, random=10)
+    stopped = set()
+    for number in range(60):
+        individual = evolution.ask()
+        result = toy_result(individual)
+        if number % 2 and result.succeeded:
+            stopped.add(individual.id)
+            result = Result.failed("hopeless", metrics={"fitness": (result.fitness or 0.0) - 100})
+        evolution.tell(individual, result)
+        assert not stopped & set(individual.parents)
+    assert evolution.best()[0].id not in stopped
+    assert evolution.screening is not None
+    low = [entry.values for entry in evolution.screening._archive.entries if entry.values and entry.values[0] < -50]
+    assert len(low) == len(stopped) > 10
+    evolution = Evolution(SPACES["a sequence"], objectives=("fitness", "latency_ms"))
+    evolution.tell(evolution.ask(), Result.failed("hopeless", metrics={"fitness": 0.1}))  # nothing is known of its cost
+    assert evolution.screening is not None
+    assert not evolution.screening._archive.entries
+
+
 @pytest.mark.parametrize("name", ["slots", "a sequence after a prefix", "classes of images"])
 def test_the_same_seed_and_order_of_results_give_the_same_children(name: str) -> None:
     runs = [fingerprint(driven(Evolution(SPACES[name], seed=3), 70, 4)) for _ in range(2)]

@@ -40,6 +40,22 @@ def test_the_fittest_few_are_kept_with_their_genome(tmp_path: Path) -> None:
     assert Genome.from_dict(json.loads(text)) == individual(4).genome
 
 
+def test_a_checkpoint_goes_when_the_result_is_home_and_stays_while_its_network_is_in_flight(tmp_path: Path) -> None:
+    networks = Networks(tmp_path, keep=1)
+    for number in range(4):
+        checkpoint = networks.checkpoint(individual(number))
+        checkpoint.parent.mkdir()
+        checkpoint.write_text("how far it is")
+        checkpoint.with_name(".checkpoint.123.partial").write_text("half of it")
+    networks.tell(individual(0), Result(0.5))
+    networks.tell(individual(1), Result(0.4))
+    assert {path.parent.name for path in tmp_path.glob("*/.checkpoint*")} == {"00000002", "00000003"}
+    assert kept(networks) == ["00000000", "00000002", "00000003"]
+    (tmp_path / "00000000" / ".checkpoint").touch()
+    networks.sweep([individual(3)])  # what a killed driver has left
+    assert {path.parent.name for path in tmp_path.glob("*/.checkpoint*")} == {"00000003"}
+
+
 def test_of_equals_the_first_home_is_kept(tmp_path: Path) -> None:
     networks = Networks(tmp_path, keep=1)
     told(networks, 0.5, 0.5)

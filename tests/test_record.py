@@ -39,6 +39,23 @@ def test_a_training_that_is_cut_off_keeps_its_curve_and_its_last_fitness() -> No
     assert result.times["start"] >= 0
 
 
+def test_a_training_that_goes_on_has_a_whole_curve_and_counts_what_it_took_before() -> None:
+    record = Record(seed=0)
+    now = time.monotonic()
+    before = [{"epoch": 1.0, "fitness": 0.1}, {"epoch": 2.0, "fitness": 0.2}]
+    record.update({"resumed": "went on after 2 epochs", "curve": before, "metrics": {"loss": 0.9}, "seconds": 40.0})
+    record.update({"phase": "train", "at": now})
+    record.update({"phase": "measure", "at": now + 2})
+    record.update({"point": {"epoch": 3.0, "fitness": 0.3}, "metrics": {"loss": 0.5}})
+    record.update({"fitness": 0.3})
+    result = record.result()
+    assert result.message == "went on after 2 epochs"
+    assert [point["epoch"] for point in result.curve] == [1, 2, 3]
+    assert result.costs["train_seconds"] == pytest.approx(42)
+    assert result.times["train"] == pytest.approx(2)
+    assert result.metrics == {"loss": 0.5}
+
+
 def test_a_training_that_begins_anew_tells_why_and_forgets_its_curve() -> None:
     for outcome, message in (
         ({"fitness": 0.5}, "trained in float32"),

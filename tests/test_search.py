@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from menndl_dask.cluster import Cluster, load_cluster
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evolution import Evolution
 from menndl_dask.individual import Individual
-from menndl_dask.problem import Limits
+from menndl_dask.problem import Budget, Limits
 from menndl_dask.profile import Local
 from menndl_dask.progress import ProgressLine, Tally
 from menndl_dask.result import Result
@@ -32,6 +33,7 @@ from menndl_dask.space import SearchSpace
 from menndl_dask.store import Recorder, Run
 from tests import evaluations
 from tests.evaluations import SPACE
+from tests.problems import problem
 from tests.spaces import Edge
 
 ROOT = Path(__file__).parents[1]
@@ -280,6 +282,25 @@ def test_a_worker_that_is_silent_past_every_limit_is_restarted(
     assert results[1].failure == "timed_out"
     assert "gave up 1 evaluations and restarted their workers" in lost_and_told(run)
     client.wait_for_workers(2, timeout=60)
+
+
+def test_networks_clearly_behind_are_stopped_by_what_was_known_when_they_were_submitted(
+    client: Client, tmp_path: Path
+) -> None:
+    of = problem(budget=Budget(epochs=2, rungs=(0.5,), rung_pass=0.5))
+    one = Search(of, SPACE, tmp_path, evaluate=evaluations.climbing)
+    run = one.run(client, evaluations=60)
+    results = [result for _, result in run.evaluations]
+    stopped = [n for n, result in enumerate(results) if result.failure == "hopeless"]
+    assert 0 < len(stopped) < 40
+    assert min(stopped) >= 12  # so many must be known
+    assert {result.metrics["bars"] for result in results if result.metrics} == {0.0, 1.0}
+    best = max(result.fitness or 0.0 for result in results)
+    assert run.best().result.fitness == best
+    again = Search(of, SPACE, tmp_path, evaluate=evaluations.climbing).run(client, evaluations=70)
+    assert [result.metrics["bars"] for _, result in again.evaluations if result.metrics][-5:] == [1.0] * 5
+    other = Search(replace(of, budget=of.budget.unbroken()), SPACE, tmp_path / "other", evaluate=evaluations.climbing)
+    assert not any(r.failure == "hopeless" for _, r in other.run(client, evaluations=40).evaluations)
 
 
 def test_evaluations_that_dask_loses_are_submitted_again_a_bounded_number_of_times(

@@ -18,6 +18,7 @@ from menndl_dask.individual import Individual
 from menndl_dask.layer import Convolution, Dropout, FullyConnected, Pooling
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
+from menndl_dask.rung import Bar
 from tests import stores
 
 GENOME = Genome((Convolution(8, normalisation="batch"), Pooling(), Dropout(0.1), FullyConnected(16)))
@@ -86,3 +87,20 @@ def test_augmentation_changes_the_training_and_leaves_validation_as_it_is(proble
     assert changed.curve[-1]["loss"] != pytest.approx(unchanged.curve[-1]["loss"], rel=1e-2)
     model = keras.models.load_model(tmp_path / "network.keras")
     assert not any("augmentation" in layer.name for layer in model.layers)
+
+
+def test_a_network_below_a_bar_ends_at_its_rung_and_keeps_what_it_had_reached(problem: Problem) -> None:
+    of = replace(problem, budget=replace(BUDGET, epochs=4, rungs=(0.5,)))
+    bars = [
+        Bar(0.5, 2.0, "too few layers for its size", {"parameters": 1e9}),
+        Bar(0.4, 2.0, "a rung that there is not"),
+        Bar(0.5, 2.0, "others did better", {"latency_ms": 0.0}),
+    ]
+    assert evaluate(Individual(1, GENOME), of, Limits(120), bars=bars[:2]).succeeded
+    result = evaluate(Individual(1, GENOME), of, Limits(120), bars=bars)
+    assert result.failure == "hopeless"
+    assert result.message.startswith("after 2 epochs its fitness was ")
+    assert result.message.endswith("below 2: others did better")
+    assert [(point["epoch"], point["share"]) for point in result.curve] == [(1, 0.25), (2, 0.5)]
+    assert result.metrics["fitness"] == result.curve[-1]["fitness"]
+    assert result.costs["latency_ms"] > 0
