@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from menndl_dask.problem import Budget
 
+_STAIRS, _STAIRS_AN_EPOCH = 20, 4  # learning rates in a budget of steps; in an epoch, where the end is not known
 _FEWEST_STEPS = 20  # before a verdict within an epoch: after fewer hardly any network shows that it learns
 _EPSILON = 1e-9
 _NEAR = 0.05  # of the budget
@@ -34,7 +35,7 @@ class Course:
     Examples
     --------
     >>> import numpy as np
-    >>> course = Course(Budget(epochs=1.5, batch_size=4, early_verdict=False), samples=10)
+    >>> course = Course(Budget(epochs=1.5, batch_size=4, early_verdict=False, schedule="constant"), samples=10)
     >>> order = np.arange(10)
     >>> while not course.is_over:
     ...     print(course.next_samples(order))
@@ -53,6 +54,10 @@ class Course:
         by_flops = self._steps_of(None if budget.flops is None else budget.flops / (flops * samples))
         self._last_step = min(self._steps_of(budget.epochs), by_steps, by_flops)
         self._last_second = math.inf if budget.seconds is None else budget.seconds
+        self._stair = math.inf  # steps of the same learning rate
+        if budget.schedule != "constant":
+            usual = self._epoch_steps / _STAIRS_AN_EPOCH if math.isinf(self._last_step) else self._last_step / _STAIRS
+            self._stair = max(1, math.floor(usual))
         self._verdict_step, self._verdict_second = math.inf, math.inf
         if budget.early_verdict:
             self._verdict_step = self._step_near(max(_FEWEST_STEPS, budget.verdict_share * self._last_step))
@@ -63,6 +68,19 @@ class Course:
             steps = {rung: self._step_of(rung) for rung in budget.rungs}
             self._rungs = tuple(r for r, step in steps.items() if step >= _FEWEST_STEPS or not step % self._epoch_steps)
             self._rung_steps = [steps[rung] for rung in self._rungs]
+
+    @property
+    def rate(self) -> float:
+        """Factor on the learning rate for the steps that come next: half a cosine over the budget, in small stairs.
+
+        Loshchilov and Hutter 2017, doi:10.48550/arXiv.1608.03983, without restarts.
+        """
+        if math.isinf(self._stair):
+            return 1.0
+        middle = self.share
+        if not math.isinf(self._last_step):  # by steps, so that a training that was interrupted has the same rates
+            middle = max(middle, (self.steps // self._stair + 0.5) * self._stair / self._last_step)
+        return 0.5 * (1.0 + math.cos(math.pi * min(middle, 1.0)))
 
     @property
     def epoch(self) -> float:
@@ -133,9 +151,10 @@ class Course:
         self._verdict_step = self._verdict_second = math.inf
 
     def next_samples(self, order: NDArray[Any]) -> NDArray[Any]:
-        """Return the samples until the next stop, from this epoch's order of samples."""
+        """Return the samples until the next stop or learning rate, from this epoch's order of samples."""
         begin = self.steps - self.steps % self._epoch_steps
-        stops = (begin + self._epoch_steps, self._last_step, self._verdict_step, *self._rung_steps)
+        stair = math.inf if math.isinf(self._stair) else (self.steps // self._stair + 1) * self._stair
+        stops = (begin + self._epoch_steps, self._last_step, self._verdict_step, stair, *self._rung_steps)
         stop = int(min(step for step in stops if step > self.steps))
         return order[(self.steps - begin) * self._batch_size : (stop - begin) * self._batch_size]
 

@@ -6,7 +6,7 @@ Runs in the training process. The samples are memory-mapped files on a disk of t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,10 +63,10 @@ def chunks(images: Sequence[Array], labels: Array, order: Array, size: int) -> I
 
     parts = [order[start : start + size] for start in range(0, len(order), size)]
     with ThreadPoolExecutor(1, "menndl-feed") as reader:
-        ahead = None
+        ahead: list[Future[Chunk]] = []
         for part in parts:
-            current, ahead = ahead, reader.submit(read, part)
-            if current is not None:
-                yield current.result()
-        if ahead is not None:
-            yield ahead.result()
+            ahead.append(reader.submit(read, part))
+            if len(ahead) == 2:
+                yield ahead.pop(0).result()
+        for last in ahead:
+            yield last.result()

@@ -1,7 +1,7 @@
 """The loops that take optimiser steps, one for each way that pays. Runs in the training process.
 
-Measured on small networks on the CPU: with TensorFlow a whole epoch in one graph is about three times faster than `fit`,
-because the interpreter has no part in it; with JAX and PyTorch Keras's own compiled step is near the best.
+Measured on small networks on the CPU: with TensorFlow a whole epoch in one graph is about three times faster than
+`fit`, because the interpreter has no part in it; with JAX and PyTorch Keras's own compiled step is near the best.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ class GraphLoop:
             order, deadline, views, truth
         )
         self._forward: Callable[..., Any] = tf.function(self._look, autograph=False).get_concrete_function(views, truth)
-        self._run(np.zeros(0), 0.0, self._tensors([view[:1] for view in images], labels[:1]))  # TensorFlow optimises a graph when it first runs: no part of a budget of seconds
+        # TensorFlow optimises a graph when it first runs: no part of a budget of seconds
+        self._run(np.zeros(0), 0.0, self._tensors([view[:1] for view in images], labels[:1]))
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""
@@ -207,7 +208,7 @@ class GraphLoop:
 
 
 class BatchLoop:
-    """Any backend: batches read from the memory maps, the next one while a step is taken, and steps compiled by Keras."""
+    """Any backend: batches read from the memory maps, the next one during a step, and steps compiled by Keras."""
 
     def __init__(
         self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from menndl_dask.errors import UserError
-from menndl_dask.problem import BACKENDS, PRECISIONS, UNITS, Budget, Limits
+from menndl_dask.problem import BACKENDS, PRECISIONS, SCHEDULES, UNITS, Budget, Limits
 from menndl_dask.seeding import NONE, STANDARD
 
 
@@ -30,6 +30,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "flops": (float, "N", None, "budget of a network: floating-point operations of training, such as 2e12"),
     "batch_size": (int, "N", 32, "samples in a step"),
     "learning_rate": (float, "X", 1e-3, "of the optimiser, Adam"),
+    "schedule": (str, "KIND", "cosine", f"how the learning rate goes over the budget: {', '.join(SCHEDULES)}"),
     "precision": (str, "KIND", "float32", f"numbers that layers compute with: {', '.join(PRECISIONS)}"),
     "augment": (_words, "LIST", None, "how training images are changed, such as flip,rotate,shift,noise"),
     "backend": (str, "NAME", None, f"of Keras: {', '.join(BACKENDS)}; by default what KERAS_BACKEND says on a worker"),
@@ -128,6 +129,6 @@ def _budget(given: argparse.Namespace) -> Budget:
     units = {name: getattr(given, name) for name in UNITS}
     if all(value is None for value in units.values()):
         units = given.usual_budget
-    same = ("batch_size", "learning_rate", "precision", "deterministic", "backend")
+    same = ("batch_size", "learning_rate", "schedule", "precision", "deterministic", "backend")
     budget = Budget(**units, **{name: getattr(given, name) for name in same})
     return budget.unbroken() if given.no_early_stop else budget

@@ -6,6 +6,7 @@ It is spoken to in frames: ``("load", path, tile)`` is answered with the fields 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from menndl_dask.child import connect_to_parent, serve
@@ -19,8 +20,8 @@ class _Predictor:
 
     def __call__(self, frame: tuple[Any, ...]) -> Any:
         kind, *arguments = frame
-        answer = {"load": self._load, "predict": self._predict, "encode": _encoded}[kind]
-        return answer(*arguments)
+        answers: dict[str, Callable[..., Any]] = {"load": self._load, "predict": self._predict, "encode": _encoded}
+        return answers[kind](*arguments)
 
     def _load(self, path: str, tile: tuple[int, ...] | None) -> dict[str, Any]:
         import keras

@@ -13,6 +13,7 @@ UNITS = ("epochs", "steps", "seconds", "flops")  # of a budget
 TASKS = ("classification", "regression", "segmentation")
 SPLITS = ("train", "validation", "test")
 PRECISIONS = ("float32", "bfloat16", "float16")
+SCHEDULES = ("cosine", "constant")
 BACKENDS = ("tensorflow", "jax", "torch")
 AUGMENTATIONS = ("flip", "rotate", "shift", "noise")
 _AMOUNTS = {"shift": 0.125, "noise": 0.1}  # unless said otherwise
@@ -45,6 +46,8 @@ class Budget:
         Share of the networks at a rung that one must be among to go on; 1: this rule is off.
     extrapolate
         End a network at a rung from where nobody has come near the best few so far.
+    schedule
+        How the learning rate goes: ``cosine``, down to nearly zero at the end of the budget, or ``constant``.
     precision
         Numbers that layers compute with: ``float32``, or ``bfloat16`` or ``float16`` with weights, normalisation,
         head and loss in float32. A network that diverges in these is trained again in float32.
@@ -68,6 +71,7 @@ class Budget:
     rungs: tuple[float, ...] = (0.33, 0.66)
     rung_pass: float = 0.5
     extrapolate: bool = True
+    schedule: str = "cosine"
     precision: str = "float32"
     deterministic: bool = False
     backend: str | None = None
@@ -85,6 +89,7 @@ class Budget:
             raise UserError(f"budget: rungs: expected shares in (0, 1), each larger than the last, got {self.rungs!r}")
         if not 0 < self.rung_pass <= 1:
             raise UserError(f"budget: rung_pass: expected a number in (0, 1], got {self.rung_pass!r}")
+        _check_name("budget: schedule", self.schedule, SCHEDULES)
         _check_name("budget: precision", self.precision, PRECISIONS)
         if self.backend is not None:
             _check_name("budget: backend", self.backend, BACKENDS)

@@ -149,6 +149,7 @@ class _Evaluation:
         budget, samples = self._budget, self._train_split
         optimizer = make_optimizer(budget.optimizer, budget.learning_rate, budget.weight_decay, precision)
         augmentation = Augmentation(self._problem, self._task.seed) if self._problem.augmentation else None
+        self._optimizer = optimizer
         loss = Loss(self._problem)
         room = _RESIDENT_SHARE * (self._task.limits.memory_bytes or psutil.virtual_memory().available)
         self._loop = make_loop(
@@ -187,6 +188,7 @@ class _Evaluation:
         self._phase("train")
         started = time.time()
         deadline = min(started + course.seconds_left(), self._checkpoint.due)
+        self._optimizer.learning_rate = self._budget.learning_rate * course.rate
         losses = self._loop.run(course.next_samples(self._order), deadline)
         course.advance(len(losses), time.time() - started)
         self._losses = np.concatenate([self._losses, losses])

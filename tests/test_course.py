@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import strategies as st
 
 from menndl_dask.course import Course
 from menndl_dask.problem import Budget
+
+
+def _budget(**given: Any) -> Budget:
+    """Return a budget whose learning rate stops no training on the way."""
+    return Budget(**given, schedule="constant")
 
 
 def _stops(course: Course, step_seconds: float = 0.0) -> list[float]:
@@ -30,7 +36,7 @@ def _stops(course: Course, step_seconds: float = 0.0) -> list[float]:
 
 @given(st.integers(1, 50), st.floats(0.1, 4), st.booleans())
 def test_every_epoch_goes_through_every_sample_once(samples: int, epochs: float, verdict: bool) -> None:
-    course = Course(Budget(epochs=epochs, batch_size=4, early_verdict=verdict, rungs=()), samples)
+    course = Course(_budget(epochs=epochs, batch_size=4, early_verdict=verdict, rungs=()), samples)
     seen: list[int] = []
     while not course.is_over:
         chosen = course.next_samples(np.arange(samples))
@@ -46,16 +52,50 @@ def test_every_epoch_goes_through_every_sample_once(samples: int, epochs: float,
     assert course.epoch == pytest.approx(epochs, abs=4 / samples + 0.5 * 4 / samples + 1 / samples)
 
 
+def test_the_learning_rate_falls_to_nearly_nothing_over_the_budget() -> None:
+    course = Course(Budget(epochs=5, batch_size=4, rungs=()), 40)
+    rates = []
+    while not course.is_over:
+        rates.append(course.rate)
+        course.advance(-(-len(course.next_samples(np.arange(40))) // 4), 1.0)
+    assert len(rates) >= 20
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 0.99
+    assert rates[-1] < 0.01
+    assert np.mean(rates) == pytest.approx(0.5, abs=0.01)
+
+
+def test_an_interruption_changes_no_learning_rate() -> None:
+    whole, interrupted = (Course(Budget(epochs=4, batch_size=4, rungs=()), 400) for _ in range(2))
+    whole.advance(20, 1.0)
+    interrupted.advance(23, 1.0)  # within the stair that begins after 20
+    assert interrupted.rate == whole.rate
+    assert len(interrupted.next_samples(np.arange(400))) == len(whole.next_samples(np.arange(400))) - 3 * 4
+
+
+def test_a_learning_rate_follows_the_time_where_seconds_are_budgeted() -> None:
+    course = Course(Budget(seconds=10, batch_size=4, rungs=()), 40)
+    assert course.rate == 1.0
+    course.advance(7, 5.0)
+    assert course.rate == pytest.approx(0.5)
+
+
+def test_a_constant_learning_rate_stays() -> None:
+    course = Course(Budget(epochs=4, batch_size=4, rungs=(), schedule="constant"), 40)
+    course.advance(39, 1.0)
+    assert course.rate == 1.0
+
+
 def test_whichever_ends_first_ends_the_training() -> None:
-    budget = Budget(epochs=2, steps=7, batch_size=4, early_verdict=False, rungs=())
+    budget = _budget(epochs=2, steps=7, batch_size=4, early_verdict=False, rungs=())
     assert _stops(Course(budget, 20)) == [5, 7]
-    assert _stops(Course(Budget(epochs=1, steps=70, batch_size=4, early_verdict=False, rungs=()), 20)) == [5]
-    assert _stops(Course(Budget(seconds=3, batch_size=4, early_verdict=False, rungs=()), 20), 0.5) == [5, 7]
-    assert _stops(Course(Budget(epochs=2, flops=28e6, batch_size=4, early_verdict=False, rungs=()), 20, 1e6)) == [5, 7]
+    assert _stops(Course(_budget(epochs=1, steps=70, batch_size=4, early_verdict=False, rungs=()), 20)) == [5]
+    assert _stops(Course(_budget(seconds=3, batch_size=4, early_verdict=False, rungs=()), 20), 0.5) == [5, 7]
+    assert _stops(Course(_budget(epochs=2, flops=28e6, batch_size=4, early_verdict=False, rungs=()), 20, 1e6)) == [5, 7]
 
 
 def test_networks_get_the_same_flops_in_as_many_steps_as_these_are() -> None:
-    budget = Budget(flops=1e9, batch_size=4, early_verdict=False, rungs=())
+    budget = _budget(flops=1e9, batch_size=4, early_verdict=False, rungs=())
     for flops in (1e5, 1e6, 3e6, 7e6, 1e8):
         course = Course(budget, 22, flops)
         _stops(course)
@@ -65,14 +105,14 @@ def test_networks_get_the_same_flops_in_as_many_steps_as_these_are() -> None:
 
 
 def test_the_verdict_is_due_at_its_share_of_the_flops() -> None:
-    assert _stops(Course(Budget(flops=480e6, batch_size=4, rungs=()), 160, 1e6)) == [40, 80, 120]
-    course = Course(Budget(flops=480e6, batch_size=4, rungs=()), 160, 1e6)
+    assert _stops(Course(_budget(flops=480e6, batch_size=4, rungs=()), 160, 1e6)) == [40, 80, 120]
+    course = Course(_budget(flops=480e6, batch_size=4, rungs=()), 160, 1e6)
     course.advance(40, 1.0)
     assert course.verdict_is_due
 
 
 def test_the_verdict_is_due_at_the_epoch_that_is_nearest_to_its_share() -> None:
-    course = Course(Budget(epochs=3, batch_size=4, rungs=()), 160)
+    course = Course(_budget(epochs=3, batch_size=4, rungs=()), 160)
     course.advance(40, 1.0)
     assert course.verdict_is_due
     course.verdict_was_given()
@@ -81,19 +121,19 @@ def test_the_verdict_is_due_at_the_epoch_that_is_nearest_to_its_share() -> None:
 
 
 def test_the_verdict_does_not_wait_for_a_first_epoch_that_is_too_long() -> None:
-    assert _stops(Course(Budget(epochs=1, batch_size=4, rungs=()), 400)) == [34, 100]
+    assert _stops(Course(_budget(epochs=1, batch_size=4, rungs=()), 400)) == [34, 100]
 
 
 def test_no_verdict_is_due_after_a_handful_of_steps() -> None:
-    assert _stops(Course(Budget(epochs=2, batch_size=4, rungs=()), 20)) == [5, 10]
-    course = Course(Budget(seconds=10, batch_size=4, rungs=()), 20)
+    assert _stops(Course(_budget(epochs=2, batch_size=4, rungs=()), 20)) == [5, 10]
+    course = Course(_budget(seconds=10, batch_size=4, rungs=()), 20)
     course.advance(5, 6.0)
     assert not course.verdict_is_due
     assert course.seconds_left() == pytest.approx(4.0)
 
 
 def test_the_verdict_comes_in_time_where_time_is_the_budget() -> None:
-    course = Course(Budget(seconds=10, batch_size=4, rungs=()), 400)
+    course = Course(_budget(seconds=10, batch_size=4, rungs=()), 400)
     assert course.seconds_left() == pytest.approx(3.4)
     course.advance(25, 3.5)
     assert course.verdict_is_due
@@ -102,7 +142,7 @@ def test_the_verdict_comes_in_time_where_time_is_the_budget() -> None:
 
 
 def test_a_smaller_last_batch_counts_as_what_it_is() -> None:
-    course = Course(Budget(epochs=2, batch_size=4, early_verdict=False, rungs=()), 10)
+    course = Course(_budget(epochs=2, batch_size=4, early_verdict=False, rungs=()), 10)
     course.advance(3, 1.0)
     assert (course.samples_seen, course.epoch, course.is_epoch_end) == (10, 1.0, True)
     course.advance(1, 1.0)
@@ -110,7 +150,7 @@ def test_a_smaller_last_batch_counts_as_what_it_is() -> None:
 
 
 def test_a_training_stops_at_the_first_end_of_an_epoch_past_a_rung() -> None:
-    budget = Budget(epochs=6, batch_size=4, early_verdict=False, rungs=(0.33, 0.6))
+    budget = _budget(epochs=6, batch_size=4, early_verdict=False, rungs=(0.33, 0.6))
     course = Course(budget, 20)
     passed = []
     while not course.is_over:
@@ -121,7 +161,7 @@ def test_a_training_stops_at_the_first_end_of_an_epoch_past_a_rung() -> None:
 
 
 def test_a_training_too_short_for_that_stops_at_the_rung_itself_and_once_for_two_verdicts() -> None:
-    budget = Budget(epochs=1, batch_size=4, early_verdict=False, rungs=(0.33, 0.66))
+    budget = _budget(epochs=1, batch_size=4, early_verdict=False, rungs=(0.33, 0.66))
     assert _stops(Course(budget, 400)) == [33, 66, 100]
     assert _stops(Course(replace(budget, early_verdict=True), 400)) == [34, 66, 100]
     assert _stops(Course(replace(budget, epochs=3), 400)) == [100, 200, 300]
@@ -129,7 +169,7 @@ def test_a_training_too_short_for_that_stops_at_the_rung_itself_and_once_for_two
 
 
 def test_a_rung_comes_in_time_where_time_is_the_budget() -> None:
-    course = Course(Budget(seconds=10, batch_size=4, early_verdict=False, rungs=(0.5,)), 400)
+    course = Course(_budget(seconds=10, batch_size=4, early_verdict=False, rungs=(0.5,)), 400)
     assert course.seconds_left() == pytest.approx(5)
     course.advance(30, 5.1)
     assert course.look_is_due
@@ -141,7 +181,7 @@ def test_a_rung_comes_in_time_where_time_is_the_budget() -> None:
 @given(st.integers(0, 60), st.floats(0.2, 4))
 def test_a_course_that_goes_on_elsewhere_takes_the_same_way(interruption: int, epochs: float) -> None:
     def course() -> Course:
-        return Course(Budget(epochs=epochs, batch_size=4), 90)
+        return Course(_budget(epochs=epochs, batch_size=4), 90)
 
     def way(of: Course) -> list[tuple[int, bool, tuple[float, ...]]]:
         found = []
