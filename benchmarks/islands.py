@@ -3,7 +3,8 @@
     python -m benchmarks.islands --landscapes 8 --evaluations 800 --islands 4
 
 On made-up landscapes it prints the mean value without noise of the network with the best result, and its standard
-error: of one search, of islands that never exchange, and of islands that do, after so many results each time.
+error, and by how much that is better than islands that never exchange, landscape by landscape: one search, and islands
+that exchange after so many results each time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -20,7 +22,7 @@ from typing import Any, cast
 import numpy as np
 
 from benchmarks.landscapes import Layered
-from benchmarks.simulation import Landscape
+from benchmarks.simulation import Floats, Landscape
 from menndl_dask.evolution import Evolution
 from menndl_dask.island import first_number, folder_of
 from menndl_dask.migration import Migration
@@ -44,7 +46,7 @@ class _Island:
 
 
 def best_value(
-    landscape: Landscape, seed: int, evaluations: int, islands: int, *, every: int, screen: bool = True
+    landscape: Landscape, seed: int, evaluations: int, islands: int, *, every: int, count: int, screen: bool = True
 ) -> float:
     """Return the value without noise of the network with the best result.
 
@@ -56,6 +58,8 @@ def best_value(
         Of all islands together, which take turns.
     every
         Results of an island between two times that it takes migrants in; more than there are: never.
+    count
+        Networks that an island offers.
     screen
         Whether children are screened.
     """
@@ -63,7 +67,7 @@ def best_value(
     best, value = -np.inf, landscape.floor
     flying: deque[tuple[_Island, Any, Any]] = deque()
     with TemporaryDirectory() as folder:
-        each = [_island(Path(folder), number, landscape, seed, every, screen) for number in range(islands)]
+        each = [_island(Path(folder), number, landscape, seed, every, count, screen) for number in range(islands)]
         for number in range(evaluations):
             island = each[number % islands]
             individual = island.evolution.ask()
@@ -80,11 +84,17 @@ def best_value(
     return value
 
 
-def _island(run: Path, number: int, landscape: Landscape, seed: int, every: int, screen: bool) -> _Island:
+def _island(
+    run: Path, number: int, landscape: Landscape, seed: int, every: int, count: int, screen: bool
+) -> _Island:
     folder_of(run, number).mkdir(parents=True)
     evolution = Evolution(landscape.space, seed=seed, first=first_number(number), screen=screen)
-    migration = Migration(run, number, evolution, cast(Recorder, _NoJournal()), every=every)
+    migration = Migration(run, number, evolution, cast(Recorder, _NoJournal()), every=every, count=count)
     return _Island(evolution, migration, Tally(0.0, workers=1))
+
+
+def _told(values: Floats) -> str:
+    return f"{values.mean():.4f} ± {values.std() / np.sqrt(len(values)):.4f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,20 +103,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--landscapes", type=int, default=8, metavar="N", help="how many (default: 8)")
     parser.add_argument("--evaluations", type=int, default=800, metavar="N", help="of each search (default: 800)")
     parser.add_argument("--islands", type=int, default=4, metavar="N", help="how many (default: 4)")
-    parser.add_argument("--every", type=int, nargs="+", default=[10, 25, 100], metavar="N", help="results")
+    parser.add_argument("--every", type=int, nargs="+", default=[10, 25], metavar="N", help="results (default: 10 25)")
+    parser.add_argument("--count", type=int, nargs="+", default=[3, 10], metavar="N", help="networks (default: 3 10)")
     parser.add_argument("--no-screen", action="store_true", help="do not screen children")
     given = parser.parse_args(arguments)
     landscapes = [Layered(seed) for seed in range(given.landscapes)]
     never = given.evaluations + 1
-    kinds = [("one search", 1, never), (f"{given.islands} islands, no exchange", given.islands, never)]
-    kinds += [(f"{given.islands} islands, every {every} results", given.islands, every) for every in given.every]
-    for name, islands, every in kinds:
-        values = [
-            best_value(landscape, seed, given.evaluations, islands, every=every, screen=not given.no_screen)
+    kinds = [(f"{given.islands} islands, no exchange", given.islands, never, 1), ("one search", 1, never, 1)]
+    for every, count in product(given.every, given.count):
+        kinds.append((f"{given.islands} islands, {count} every {every} results", given.islands, every, count))
+    alone = None
+    for name, islands, every, count in kinds:
+        screen = not given.no_screen
+        values = np.array([
+            best_value(landscape, seed, given.evaluations, islands, every=every, count=count, screen=screen)
             for seed, landscape in enumerate(landscapes)
-        ]
-        error = np.std(values) / np.sqrt(len(values))
-        sys.stdout.write(f"{name:<36} {np.mean(values):.4f} ± {error:.4f}\n")
+        ])  # fmt: skip
+        alone = values if alone is None else alone
+        told = f"{_told(values)}" if alone is values else f"{_told(values)}   better by {_told(values - alone)}"
+        sys.stdout.write(f"{name:<36} {told}\n")
         sys.stdout.flush()
     return 0
 

@@ -130,11 +130,11 @@ class Migration:
     every
         Results at home between two times that migrants are taken in; see benchmarks/README.md.
     count
-        Networks that an island offers: a tenth of a population.
+        Networks that an island offers: a third of a population.
     """
 
     def __init__(
-        self, run: Path, island: int, evolution: Settler, recorder: Recorder, *, every: int = 25, count: int = 3
+        self, run: Path, island: int, evolution: Settler, recorder: Recorder, *, every: int = 10, count: int = 10
     ) -> None:
         self._run, self._island = run, island
         self._every, self._count = every, count

@@ -30,7 +30,7 @@ class Island:
         self.evolution = Evolution(SPACE, seed=3, first=first_number(number))
         self.recorder = Recorder(folder_of(run, number))
         self.recorder.freeze(settings())
-        self.migration = Migration(run, number, self.evolution, self.recorder)
+        self.migration = Migration(run, number, self.evolution, self.recorder, every=25, count=3)
         self.tally = Tally(0.0, asked=1000, workers=1)
 
     def search(self, count: int) -> None:
