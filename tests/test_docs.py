@@ -21,9 +21,10 @@ from menndl_dask.report import render
 from menndl_dask.result import FAILURES
 from tests import stores, stories
 from tests.kinds import GroupNormalisation, Noise
+from tests.runs import finished, made_up
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("encoding", "report")
+PAGES = ("data", "encoding", "evaluation", "evolution", "report", "runs")
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -34,6 +35,9 @@ def blocks(page: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_of_the_documentation_run(page: str, tmp_path: Path) -> None:
+    # what the reader has by then: images, and a run
+    stores.write(stores.classification(120), tmp_path / "my_images.zarr", 60)
+    finished(tmp_path / "runs" / "stem", made_up(12))
     script = []
     for block in blocks(page):
         if module := re.match(r"# (\w+\.py)\n", block):  # a file that the reader is told to write

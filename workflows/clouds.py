@@ -65,7 +65,7 @@ def write_chips(source: Path, target: Path, chip: int) -> Path:
         coords={"split": ("sample", splits), "patch": ("sample", np.repeat(np.arange(len(arrays["image"])), number))},
     )
     aside = target.with_name(target.name + ".partial")
-    dataset.chunk(sample=number).to_zarr(aside, mode="w")
+    dataset.chunk(sample=number).to_zarr(aside, mode="w", zarr_format=3, consolidated=False)
     aside.rename(target)
     return target
 

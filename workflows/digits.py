@@ -27,7 +27,7 @@ def write_digits(path: Path) -> Path:
         labels = xr.Variable(("sample",), digits.target.astype("uint8"), {"classes": [str(n) for n in range(10)]})
         dataset = xr.Dataset({"image": (("sample", "y", "x", "channel"), images), "label": labels})
         aside = path.with_name(path.name + ".partial")
-        dataset.chunk(sample=256).to_zarr(aside, mode="w")
+        dataset.chunk(sample=256).to_zarr(aside, mode="w", zarr_format=3, consolidated=False)
         aside.rename(path)
     return path
 
