@@ -14,14 +14,15 @@ _STAIRS, _STAIRS_AN_EPOCH = 20, 4  # learning rates in a budget of steps; in an 
 _FEWEST_STEPS = 20  # before a verdict within an epoch: after fewer hardly any network shows that it learns
 _EPSILON = 1e-9
 _NEAR = 0.05  # of the budget
+_EACH_EPOCH, _SPARSER = 20, 1.05  # looks: after each of the first epochs, then after a twentieth more each time
 
 
 class Course:
     """How far a training has come.
 
-    A training stops to look at the validation split after each epoch, when the early verdict is due, at the first end
-    of an epoch past a rung (at the rung itself, where that would be the end of the training), and at its end. A rung
-    after a handful of steps is left out.
+    A training stops to look at the validation split after each epoch (of many only after some), when the early verdict
+    is due, at the first end of an epoch past a rung (at the rung itself, where that would be the end of the training),
+    and at its end. A rung after a handful of steps is left out.
 
     Parameters
     ----------
@@ -122,7 +123,8 @@ class Course:
     @property
     def look_is_due(self) -> bool:
         """Whether the training has come to where it stops, or was only interrupted."""
-        return self.is_over or self.is_epoch_end or self.verdict_is_due or self._has_passed_rung
+        is_looked_at = self.is_epoch_end and _is_looked_at(self.epochs)
+        return self.is_over or is_looked_at or self.verdict_is_due or self._has_passed_rung
 
     def passed_rungs(self) -> tuple[float, ...]:
         """Return the rungs that were passed since this was asked last."""
@@ -186,3 +188,10 @@ class Course:
             return step
         epochs = round(step / self._epoch_steps)
         return epochs * self._epoch_steps if epochs else math.ceil(step)
+
+
+def _is_looked_at(epoch: int) -> bool:
+    """Return whether an epoch is followed by a look: a small network may see the data a thousand times."""
+    if epoch <= _EACH_EPOCH:
+        return True
+    return math.floor(math.log(epoch, _SPARSER)) > math.floor(math.log(epoch - 1, _SPARSER))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from dataclasses import replace
 from typing import Any
 
@@ -204,3 +206,16 @@ def test_a_course_that_goes_on_elsewhere_takes_the_same_way(interruption: int, e
                 first.verdict_was_given()
     second.resume(first.state())
     assert before + way(second) == looks
+
+
+def test_of_a_thousand_epochs_only_some_are_looked_at() -> None:
+    course = Course(Budget(flops=1e9, batch_size=4, early_verdict=False, rungs=()), 4, 1e9 / 4000)
+    looks = []
+    while not course.is_over:
+        course.advance(1, 0.001)
+        if course.look_is_due:
+            looks.append(course.epochs)
+    assert looks[:20] == list(range(1, 21))
+    assert looks[-1] == 1000
+    assert 80 < len(looks) < 120
+    assert max(after / before for before, after in pairwise(looks[20:])) < 1.11
