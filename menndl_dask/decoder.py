@@ -15,11 +15,12 @@ from typing import Any
 import keras
 
 from menndl_dask import layer as genes
-from menndl_dask.cost import Shape, cost_of, output_shape, parameter_count
+from menndl_dask.cost import cost_of, parameter_count
 from menndl_dask.domain import spread
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome import Genome, Layer
 from menndl_dask.problem import Problem
+from menndl_dask.shape import Shape, output_shape
 
 Tensor = Any  # a KerasTensor: Keras ships no types
 Seeds = Callable[[], int]

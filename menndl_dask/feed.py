@@ -1,6 +1,6 @@
-"""The feed: training samples in chunks that fit into memory, each read while the one before is trained on.
+"""The feed: training samples in chunks, each read while the one before is trained on. Runs in the training process.
 
-Runs in the training process. The samples are memory-mapped files on a disk of the node, see `staging`.
+The samples are memory-mapped files on a disk of the node, see `staging`; they need not fit into memory.
 """
 
 from __future__ import annotations

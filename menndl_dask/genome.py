@@ -27,8 +27,8 @@ RULES = ("output_shape", "parameter_count", "forward_flops", "build", "read")  #
 class Layer(Gene):
     """Base of the genes that are a layer of a network: adds where its input comes from.
 
-    The package's own kinds have their rules (shape, parameters, FLOPs, Keras layer there and back) in `cost`, `decoder`
-    and `encoder`. A kind of the user's own brings them along, as the five methods named in `RULES`.
+    The package's own kinds have their rules (shape, parameters, FLOPs, Keras layer there and back) in `shape`, `cost`,
+    `decoder` and `encoder`. A kind of the user's own brings them along, as the five methods named in `RULES`.
 
     Parameters
     ----------

@@ -15,12 +15,13 @@ import numpy as np
 
 from menndl_dask import layer as genes
 from menndl_dask.blueprint import random_network
-from menndl_dask.cost import Shape, cost_of, joined_shape, output_shape
+from menndl_dask.cost import cost_of
 from menndl_dask.domain import Choice, Domain, Integer, PerAxis, spread, with_rank
 from menndl_dask.errors import InfeasibleError, UserError
 from menndl_dask.gene import Gene
 from menndl_dask.genome import RULES, Genome, Layer
 from menndl_dask.problem import Problem
+from menndl_dask.shape import Shape, joined_shape, output_shape
 from menndl_dask.topology import Sources
 
 _SPATIAL = (

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from menndl_dask.baseline import standard_network
-from menndl_dask.cost import cost_of, forward_flops, joined_shape, shapes
+from menndl_dask.cost import cost_of, forward_flops
 from menndl_dask.decoder import build, decode
 from menndl_dask.encoder import encode
 from menndl_dask.errors import InfeasibleError
@@ -33,6 +33,7 @@ from menndl_dask.layer import (
     Upsampling,
 )
 from menndl_dask.problem import Problem
+from menndl_dask.shape import joined_shape, shapes
 from menndl_dask.space import SearchSpace
 from tests import standard_networks
 from tests.kinds import EXTRA

@@ -31,6 +31,7 @@ from menndl_dask.layer import (
     TransposedConvolution,
     Upsampling,
 )
+from menndl_dask.shape import output_shape
 from menndl_dask.topology import order_matters
 from tests.kinds import EXTRA
 from tests.problems import problem
@@ -59,7 +60,7 @@ def test_the_kinds_that_the_encoding_promises_exist() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "rules", [cost.output_shape, cost.parameter_count, cost.forward_flops, decoder.build], ids=lambda f: f.__name__
+    "rules", [output_shape, cost.parameter_count, cost.forward_flops, decoder.build], ids=lambda f: f.__name__
 )
 def test_no_kind_is_half_added(kind: type[Layer], rules: object) -> None:
     assert rules.dispatch(kind) is not rules.dispatch(Layer)  # type: ignore[attr-defined]
@@ -74,7 +75,7 @@ def test_a_layer_is_in_keras_what_its_rules_say_and_is_read_back(kind: type[Laye
     for seed in range(40):
         layer = _drawn(kind, rank, np.random.default_rng(seed)).simplified()
         try:
-            after = cost.output_shape(layer, before)
+            after = output_shape(layer, before)
         except InfeasibleError:
             continue
         view = keras.Input(before)
@@ -94,7 +95,7 @@ def test_a_layer_is_in_keras_what_its_rules_say_and_is_read_back(kind: type[Laye
 @pytest.mark.parametrize("kind", [DepthwiseConvolution, SeparableConvolution])
 def test_depthwise_layers_do_not_exist_for_volumes(kind: type[Layer]) -> None:
     with pytest.raises(InfeasibleError, match="exists for images of 1 or 2 axes, got 3"):
-        cost.output_shape(kind(), SHAPES[3])
+        output_shape(kind(), SHAPES[3])
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
