@@ -181,3 +181,21 @@ def test_a_kind_without_rules_is_an_error_that_names_it() -> None:
     tensor: Any = keras.Input((8,))
     with pytest.raises(GenomeError, match="Ruleless has no rule for its Keras layer"):
         build(Ruleless(), tensor, "layer0", lambda: 0)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression", "segmentation"])
+def test_only_the_layers_of_the_genome_compute_with_16_bits(task: str) -> None:
+    of = problem(task, ((16, 16, 1),))
+    genome = Genome((Convolution(4, normalisation="batch"), Convolution(4)))
+    coarse, exact = decode(genome, of, 1, "bfloat16"), decode(genome, of, 1)
+    computing = {layer.name: layer.compute_dtype for layer in coarse.layers}
+    assert {bits for name, bits in computing.items() if name.startswith("layer")} == {"bfloat16"}
+    assert {bits for name, bits in computing.items() if not name.startswith("layer")} == {"float32"}
+    assert {weight.dtype for weight in coarse.weights} == {"float32"}
+    assert {layer.compute_dtype for layer in exact.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    bright = 30000 + np.random.default_rng(0).normal(size=(2, 16, 16, 1)).astype("float32")
+    of = replace(of, facts=replace(of.facts, mean=((30000.0,),)))  # which bfloat16 cannot tell from its neighbours
+    coarse, exact = decode(genome, of, 1, "bfloat16"), decode(genome, of, 1)
+    np.testing.assert_allclose(np.asarray(coarse(bright)), np.asarray(exact(bright)), atol=0.05)
+    assert coarse(bright).dtype == np.float32

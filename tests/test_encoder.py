@@ -161,3 +161,10 @@ def test_a_network_may_leave_a_view_unread() -> None:
     model = decode(Genome((Convolution(4),)), two)
     images = [np.zeros((2, *shape), "float32") for shape in two.facts.input_shapes]
     assert model(images).shape == (2, 3)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_model_that_computes_with_16_bits_is_the_same_genome(precision: str) -> None:
+    of = problem("segmentation", ((32, 32, 2),))
+    _, genome = standard_network(of)
+    assert encode(decode(genome, of, precision=precision)) == encode(decode(genome, of))
