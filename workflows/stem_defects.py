@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--material", choices=sorted(MATERIALS), default="graphene", help="default: graphene")
     parser.add_argument("--images", type=int, default=224, metavar="N", help="images to simulate (default: 224)")
     parser.add_argument("--size", type=int, default=48, metavar="PIXELS", help="pixels a side (default: 48)")
-    defaults = {"epochs": 5, "batch_size": 8, "learning_rate": _LEARNING_RATE, "retrain": 3.0}
+    defaults = {"epochs": 8, "batch_size": 8, "learning_rate": _LEARNING_RATE, "retrain": 2.0}
     workflow.add_options(parser, run="runs/stem", evaluations=24, **defaults)
     given = parser.parse_args(arguments)
     options = workflow.Options.read(given)
