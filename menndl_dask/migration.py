@@ -128,7 +128,7 @@ class Migration:
     recorder
         Of the island's own journal.
     every
-        Results at home between two times that migrants are taken in; see benchmarks/README.md.
+        Results at home between two times that migrants are taken in; benchmarks/README.md compares.
     count
         Networks that an island offers: a third of a population.
     """
