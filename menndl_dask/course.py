@@ -63,12 +63,9 @@ class Course:
         if budget.early_verdict:
             self._verdict_step = self._step_near(max(_FEWEST_STEPS, budget.verdict_share * self._last_step))
             self._verdict_second = budget.verdict_share * self._last_second
-        self._rungs = budget.rungs  # those still to come
-        self._rung_steps: list[int] = []
-        if not math.isinf(self._last_step):
-            steps = {rung: self._step_of(rung) for rung in budget.rungs}
-            self._rungs = tuple(r for r, step in steps.items() if step >= _FEWEST_STEPS or not step % self._epoch_steps)
-            self._rung_steps = [steps[rung] for rung in self._rungs]
+        steps = {rung: self._step_of(rung) for rung in budget.rungs}  # where the training stops for them
+        is_rung = {rung: step >= _FEWEST_STEPS or step % self._epoch_steps == 0 for rung, step in steps.items()}
+        self._rungs = {rung: step for rung, step in steps.items() if is_rung[rung]}  # those still to come
 
     @property
     def rate(self) -> float:
@@ -124,17 +121,18 @@ class Course:
     def look_is_due(self) -> bool:
         """Whether the training has come to where it stops, or was only interrupted."""
         is_looked_at = self.is_epoch_end and _is_looked_at(self.epochs)
-        return self.is_over or is_looked_at or self.verdict_is_due or self._has_passed_rung
+        is_past_rung = any(self._is_past(rung, step) for rung, step in self._rungs.items())
+        return self.is_over or is_looked_at or self.verdict_is_due or is_past_rung
 
     def passed_rungs(self) -> tuple[float, ...]:
         """Return the rungs that were passed since this was asked last."""
-        passed = tuple(rung for rung in self._rungs if self.share >= rung - _EPSILON)
-        self._rungs = self._rungs[len(passed) :]
+        passed = tuple(rung for rung, step in self._rungs.items() if self._is_past(rung, step))
+        for rung in passed:
+            del self._rungs[rung]
         return passed
 
-    @property
-    def _has_passed_rung(self) -> bool:
-        return bool(self._rungs) and self.share >= self._rungs[0] - _EPSILON
+    def _is_past(self, rung: float, step: float) -> bool:
+        return self.steps >= step or self.seconds >= rung * self._last_second
 
     def state(self) -> dict[str, float]:
         """Return how far it is, for `resume`."""
@@ -144,7 +142,7 @@ class Course:
     def resume(self, state: Mapping[str, float]) -> None:
         """Go on from where another process had come."""
         self.steps, self.seconds = int(state["steps"]), float(state["seconds"])
-        self._rungs = self._rungs[len(self._rungs) - int(state["rungs"]) :]
+        self._rungs = dict(list(self._rungs.items())[len(self._rungs) - int(state["rungs"]) :])
         if not state["verdict"]:
             self.verdict_was_given()
 
@@ -156,7 +154,7 @@ class Course:
         """Return the samples until the next stop or learning rate, from this epoch's order of samples."""
         begin = self.steps - self.steps % self._epoch_steps
         stair = math.inf if math.isinf(self._stair) else (self.steps // self._stair + 1) * self._stair
-        stops = (begin + self._epoch_steps, self._last_step, self._verdict_step, stair, *self._rung_steps)
+        stops = (begin + self._epoch_steps, self._last_step, self._verdict_step, stair, *self._rungs.values())
         stop = int(min(step for step in stops if step > self.steps))
         return order[(self.steps - begin) * self._batch_size : (stop - begin) * self._batch_size]
 
@@ -173,8 +171,10 @@ class Course:
     def _steps_of(self, epochs: float | None) -> float:
         return math.inf if epochs is None else max(1, round(epochs * self._epoch_steps))
 
-    def _step_of(self, rung: float) -> int:
-        """Return the step at which the training stops for a rung."""
+    def _step_of(self, rung: float) -> float:
+        """Return the step at which the training stops for a rung, where steps are known."""
+        if math.isinf(self._last_step):
+            return math.inf
         step = math.ceil(rung * self._last_step - _EPSILON)
         epoch_end = -(-step // self._epoch_steps) * self._epoch_steps
         if epoch_end < self._last_step:

@@ -169,6 +169,16 @@ def test_a_training_too_short_for_that_stops_at_the_rung_itself_and_once_for_two
     assert _stops(Course(budget, 160)) == [27, 40]
 
 
+def test_an_interruption_past_a_rung_is_no_look() -> None:
+    course = Course(Budget(epochs=10, batch_size=4, rungs=(0.33,), early_verdict=False), 80)
+    looks = []
+    while not course.is_over:  # the learning rate changes every ten steps, twice an epoch
+        course.advance(-(-len(course.next_samples(np.arange(80))) // 4), 1.0)
+        if course.look_is_due:
+            looks.append((course.epoch, course.passed_rungs()))
+    assert looks == [(epoch, (0.33,) if epoch == 4 else ()) for epoch in range(1, 11)]
+
+
 def test_a_rung_comes_in_time_where_time_is_the_budget() -> None:
     course = Course(_budget(seconds=10, batch_size=4, early_verdict=False, rungs=(0.5,)), 400)
     assert course.seconds_left() == pytest.approx(5)
