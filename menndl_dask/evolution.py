@@ -293,7 +293,7 @@ class Evolution:
 
     def _unscreened(self) -> Individual | None:
         """Return the first child that was not asked for before."""
-        for child in self._litters[-1].children:
+        for child in self._litters[-1]:
             genome = child.mended(self.space)
             if genome.key not in self._keys:
                 return self._individual(child, genome)

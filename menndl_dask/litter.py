@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +59,8 @@ class Operators:
 
     def breed(
         self, members: Sequence[Member], weights: Mapping[str, float], size: int, number: int, rng: np.random.Generator
-    ) -> list[Child]:
-        """Breed children of winners of tournaments.
+    ) -> Iterator[Child]:
+        """Breed children of winners of tournaments, each when it is asked for.
 
         Parameters
         ----------
@@ -81,19 +81,17 @@ class Operators:
         of_mutations = shares * [name in self.mutations for name in names]
         further = rng.choice(len(names), size=number, p=of_mutations / of_mutations.sum())
         mutated = rng.random(number) < _MUTATED
-        children = []
         for i in range(number):
             first, second = (members[w].individual for w in winners[i])
             name = names[drawn[i]]
             if name in self.mutations:
                 child = self.mutations[name](first.genome, self._space, rng)
-                children.append(Child(child, (first,), name))
+                yield Child(child, (first,), name)
                 continue
             child = self.crossovers[name](first.genome, second.genome, self._space, rng)
             if mutated[i]:
                 child = self.mutations[names[further[i]]](child, self._space, rng)
-            children.append(Child(child, (first, second), name))
-        return children
+            yield Child(child, (first, second), name)
 
 
 class Litter:
@@ -124,19 +122,33 @@ class Litter:
     ) -> None:
         self._operators, self._members, self._weights = operators, tuple(members), weights
         self._size, self._number, self._seed = size, number, tuple(seed)
-        self._children: list[Child] | None = None
+        self._children: list[Child] = []
+        self._coming: Iterator[Child] | None = None
         self.seen: Seen | None = None  # what screening saw of the children when it last looked
 
     @property
     def children(self) -> list[Child]:
-        """The children; none if there were not two to breed them."""
-        if self._children is None:
+        """All children; none if there were not two to breed them."""
+        return list(self)
+
+    def __iter__(self) -> Iterator[Child]:
+        """Yield the children; those that nobody has come to yet are not bred."""
+        place = 0
+        while place < len(self._children) or self._breed_one():
+            yield self._children[place]
+            place += 1
+
+    def _breed_one(self) -> bool:
+        """Breed one more; return whether there is one."""
+        if self._coming is None:
+            if len(self._members) < 2:
+                return False
             rng = np.random.default_rng(self._seed)
-            fit = len(self._members) >= 2
-            self._children = (
-                self._operators.breed(self._members, self._weights, self._size, self._number, rng) if fit else []
-            )
-            for number, child in enumerate(self._children):
-                child.seed = (*self._seed, number)
+            self._coming = self._operators.breed(self._members, self._weights, self._size, self._number, rng)
             self._members = ()
-        return self._children
+        child = next(self._coming, None)
+        if child is None:
+            return False
+        child.seed = (*self._seed, len(self._children))
+        self._children.append(child)
+        return True

@@ -58,3 +58,13 @@ def test_a_litter_is_bred_from_the_population_as_it_was() -> None:
     expected = [child.bred.key for child in litter(space, list(parents), 5).children]
     parents.extend(members(space, 12)[4:])
     assert [child.bred.key for child in put_down.children] == expected
+
+
+def test_only_children_that_somebody_comes_to_are_bred_and_they_are_the_same() -> None:
+    space = SPACES["classes of images"]
+    one_by_one, at_once = (litter(space, members(space, 6), 7) for _ in range(2))
+    first = next(iter(one_by_one))
+    assert len(one_by_one._children) == 1
+    assert first.bred == at_once.children[0].bred
+    assert [child.seed for child in one_by_one] == [child.seed for child in at_once.children]
+    assert [child.bred for child in one_by_one] == [child.bred for child in at_once.children]
