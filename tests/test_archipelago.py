@@ -59,7 +59,7 @@ def told(run: Path) -> list[int]:
     return [sum(1 for _ in read_journal(path, "told")) if path.exists() else 0 for path in journals]
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 90.0) -> None:
+def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 150.0) -> None:
     """Wait until something is so, while a process runs."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -89,7 +89,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     left = [process for process in processes if not gone(process.pid, 30)]
     when_all_ended = told(run)
     second = started(run)
-    output, errors = second.communicate(timeout=90)
+    output, errors = second.communicate(timeout=150)
     return Story(run, after_the_kill, when_all_ended, left, output, errors, second.returncode)
 
 

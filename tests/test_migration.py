@@ -132,7 +132,7 @@ def test_what_is_known_is_not_taken_in(islands: list[Island]) -> None:
 
 
 def test_a_replayed_island_proposes_the_same_children(islands: list[Island], tmp_path: Path) -> None:
-    for number in range(76):
+    for number in range(52):
         for island in islands:
             island.search(1)
             island.exchange(float(number))
