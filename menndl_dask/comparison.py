@@ -7,6 +7,7 @@ measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +22,12 @@ from menndl_dask.evaluation import evaluate
 from menndl_dask.flight import accepted
 from menndl_dask.individual import Individual
 from menndl_dask.problem import Limits, Problem
-from menndl_dask.result import Result
+from menndl_dask.result import Result, error_name
 from menndl_dask.store import STANDARD_ID, Compared
-from menndl_dask.table import Evaluation, fitness_text, metric_title, quantity, ranked
+from menndl_dask.table import Evaluation, fitness_text, metric_title, quantity, ranked, with_error
 
 Evaluate = Callable[..., Result]
+_SIGNIFICANT = 2.0  # standard errors
 _UNTRAINED = Result.failed("error", "not trained yet")
 
 
@@ -161,11 +163,29 @@ def verdict(alike: Sequence[Compared], problem: Problem) -> str:
     if standard is None or not standard.result.succeeded:
         beside = "" if standard is None else f" {standard.name} could not be trained: {_why(standard)}"
         return f"{_measured(best, problem)} on images that it has not seen.{beside}"
-    return f"On images that neither has seen: {_measured(best, problem)}; {_measured(standard, problem)}."
+    told = f"On images that neither has seen: {_measured(best, problem)}; {_measured(standard, problem)}."
+    return " ".join([told, *_significance(best, standard, problem)])
+
+
+def _significance(best: Compared, standard: Compared, problem: Problem) -> list[str]:
+    """Say whether the test split is large enough to tell the two apart, where that is known."""
+    name = f"test_{problem.metric_name}"
+    values, errors = zip(
+        *((c.result.metrics.get(name), c.result.metrics.get(error_name(name))) for c in (best, standard)), strict=True
+    )
+    if None in values or None in errors:
+        return []
+    difference = (values[0] - values[1]) * (1 if problem.metric_mode == "max" else -1)
+    # as if the two were tested on different images: what is hard for both makes this too large rather than too small
+    error = math.hypot(*errors)
+    told = f"the difference is {fitness_text(abs(difference))} ± {error:.2g}"
+    if abs(difference) <= _SIGNIFICANT * error:
+        return [f"The test split does not tell which is better: {told}."]
+    return [f"The evolved network is {'better' if difference > 0 else 'worse'}: {told}."]
 
 
 def _measured(compared: Compared, problem: Problem) -> str:
-    value = compared.result.metrics.get(f"test_{problem.metric_name}")
+    reached = with_error(compared.result.metrics, f"test_{problem.metric_name}")
     costs = compared.result.costs
     sizes = [
         f"{quantity(costs[key])} {title}"
@@ -173,7 +193,7 @@ def _measured(compared: Compared, problem: Problem) -> str:
         if key in costs
     ]
     beside = f" with {' and '.join(sizes)}" if sizes else ""
-    return f"{compared.name} reaches {metric_title(problem.metric_name)} {fitness_text(value)}{beside}"
+    return f"{compared.name} reaches {metric_title(problem.metric_name)} {reached}{beside}"
 
 
 def _why(compared: Compared) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from menndl_dask.individual import Individual
-from menndl_dask.result import Result
+from menndl_dask.result import Result, error_name
 
 Evaluation = tuple[Individual, Result]
 
@@ -95,13 +95,14 @@ def cells(rows: Sequence[Row], metric: str = "fitness") -> tuple[list[str], list
     """Return the heading and the text of each cell, with the columns that somebody has a value for."""
     columns = [column for column in _COLUMNS if any(column[1] in row.costs for row in rows)]
     extra = _extra_metrics(rows)
-    head = ["network", metric, *(title for title, _, _ in columns), *extra]
+    titles = [f"test {metric_title(name.removeprefix('test_'))}" for name in extra]
+    head = ["network", metric, *(title for title, _, _ in columns), *titles]
     body = [
         [
             row.name,
             fitness_text(row.fitness),
             *(_cell(row.costs.get(key), show) for _, key, show in columns),
-            *(fitness_text(row.metrics.get(name)) for name in extra),
+            *(with_error(row.metrics, name) for name in extra),
         ]
         for row in rows
     ]
@@ -127,6 +128,16 @@ def fitness_text(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return _MISSING
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.3e}"
+
+
+def with_error(metrics: Mapping[str, float], name: str) -> str:
+    """Write a metric, with its standard error where that is known.
+
+    >>> with_error({"test_r2": 0.5, "test_r2_error": 0.0123}, "test_r2"), with_error({"test_r2": 0.5}, "test_r2")
+    ('0.5000 ± 0.012', '0.5000')
+    """
+    error = metrics.get(error_name(name))
+    return fitness_text(metrics.get(name)) + ("" if error is None else f" ± {error:.2g}")
 
 
 def quantity(value: float) -> str:
@@ -196,7 +207,8 @@ def _cell(value: float | None, show: object) -> str:
 
 def _extra_metrics(rows: Sequence[Row]) -> list[str]:
     # what was measured on the test split belongs beside the fitness; the loss does not
-    return sorted({name for row in rows for name in row.metrics if name.startswith("test")})
+    names = {name for row in rows for name in row.metrics if name.startswith("test_")}
+    return sorted(names - {error_name(name) for name in names})
 
 
 def _fitness(result: Result) -> float:

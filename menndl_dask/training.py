@@ -34,6 +34,7 @@ from menndl_dask.loop import make_loop, make_optimizer
 from menndl_dask.loss import Loss
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import Budget, Problem
+from menndl_dask.result import error_name
 from menndl_dask.sample import open_staged
 from menndl_dask.task import Task
 
@@ -92,8 +93,11 @@ class _Evaluation:
         self._tell(costs={"parameters": self._cost.parameters, "flops_forward": self._cost.flops_forward})
         model, fitness = self._trained()
         if self._task.test:
-            value, _ = self._appraisal.judge(open_staged(Path(self._task.data), "test"))
-            self._tell(metrics={f"test_{self._problem.metric_name}": value})
+            samples = open_staged(Path(self._task.data), "test")
+            name, error = f"test_{self._problem.metric_name}", self._appraisal.standard_error(samples)
+            self._tell(metrics={name: self._appraisal.judge(samples)[0]})
+            if error is not None:
+                self._tell(metrics={error_name(name): error})
         latency = self._appraisal.latency_ms(self._validation_split)
         self._tell(costs={"latency_ms": latency, "memory_bytes": _peak_memory()})
         self._save(model, fitness)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,32 @@ def test_the_verdict_gives_the_standard_network_its_due() -> None:
     told = comparison.verdict([compared(3, 0.8, 0.71), compared(STANDARD_ID, 0.9, 0.75)], problem())
     assert "network 3 reaches accuracy 0.7100 with 1.00 k parameters and 2.00 M FLOPs" in told
     assert "ResNet, small reaches accuracy 0.7500" in told
+
+
+@pytest.mark.parametrize(
+    ("test", "error", "told"),
+    [
+        (0.9, 0.02, "The evolved network is better: the difference is 0.1500 ± 0.028."),
+        (0.6, 0.02, "The evolved network is worse: the difference is 0.1500 ± 0.028."),
+        (0.78, 0.02, "The test split does not tell which is better: the difference is 0.0300 ± 0.028."),
+    ],
+)
+def test_the_verdict_says_what_the_test_split_can_tell(test: float, error: float, told: str) -> None:
+    ours, standard = compared(3, 0.8, test), compared(STANDARD_ID, 0.9, 0.75)
+    for each in (ours, standard):
+        assert isinstance(each.result.metrics, dict)
+        each.result.metrics["test_accuracy_error"] = error
+    said = comparison.verdict([ours, standard], problem())
+    assert said.endswith(told)
+    assert f"network 3 reaches accuracy {test:.4f} ± {error:.2g} with" in said
+
+
+def test_where_smaller_is_better_the_verdict_knows() -> None:
+    ours, standard = compared(3, 0.8, 0.2), compared(STANDARD_ID, 0.9, 0.75)
+    for each in (ours, standard):
+        assert isinstance(each.result.metrics, dict)
+        each.result.metrics["test_accuracy_error"] = 0.01
+    assert "is better" in comparison.verdict([ours, standard], replace(problem(), metric_mode="min"))
 
 
 def test_the_verdict_says_what_could_not_be_trained() -> None:

@@ -125,7 +125,7 @@ def test_the_user_sees_progress_the_dashboard_and_the_table(story: Story) -> Non
     assert f"menndl {ASKED}/{ASKED} evaluations" in story.errors
     assert "networks/h" in story.errors
     assert "ResNet, small (budget × 2)" in story.output
-    assert "test_accuracy" in story.output
+    assert "test accuracy" in story.output
     assert "constant predictor" in story.output
     assert "On images that neither has seen: network" in story.output
 

@@ -41,8 +41,8 @@ def _individual(number: int, kernels: int) -> Individual:
 def test_columns_are_aligned() -> None:
     lines = table(ROWS, "mean_iou").splitlines()
     assert len(lines) == 4
-    assert lines[0].split() == ["network", "mean_iou", "parameters", "FLOPs", "latency", "test_mean_iou"]
-    for title in ("mean_iou", "parameters", "FLOPs", "latency", "test_mean_iou"):
+    assert lines[0].split() == ["network", "mean_iou", "parameters", "FLOPs", "latency", "test", "mean", "IoU"]
+    for title in ("mean_iou", "parameters", "FLOPs", "latency", "test mean IoU"):
         end = lines[0].index(title) + len(title)
         # numbers end where their heading ends, and a gap follows
         assert all(line[end - 1] != " " and line[end : end + 2].strip() == "" for line in lines)
@@ -67,7 +67,7 @@ def test_a_column_without_values_is_left_out_and_a_missing_value_is_a_dash() -> 
 def test_the_loss_is_not_in_the_table_but_the_test_split_is() -> None:
     head, _ = cells(ROWS)
     assert "loss" not in head
-    assert head[-1] == "test_mean_iou"
+    assert head[-1] == "test mean IoU"
 
 
 def test_the_fittest_come_first_and_equal_networks_once() -> None:
