@@ -123,8 +123,8 @@ def test_the_retry_of_a_killed_worker_goes_on_from_its_checkpoint_to_the_same_en
     assert rest.succeeded, rest.message
     assert rest.message.startswith("went on from a checkpoint after ")
     assert float(rest.message.split()[-2]) >= 1
-    assert [p["epoch"] for p in rest.curve] == list(range(1, 41))
-    for fact in ("loss", "val_loss", "fitness"):
+    assert rest.curve[-1]["epoch"] == 40
+    for fact in ("epoch", "loss", "val_loss", "fitness"):
         assert [p[fact] for p in rest.curve] == [p[fact] for p in whole.curve]
     assert (rest.fitness, rest.metrics) == (whole.fitness, whole.metrics)
     assert rest.costs["flops_training"] == whole.costs["flops_training"]
