@@ -231,7 +231,7 @@ def _tiles(story: Story) -> list[tuple[str, str, str]]:
         values.append(("standard network", fitness_text(story.standard.fitness), story.standard.name))
     if total:
         if stopped:
-            values.append(("stopped early", f"{stopped}", f"{stopped / total:.0%} of all: far behind the others"))
+            values.append(("stopped early", f"{stopped}", f"{stopped / total:.0%} of all: behind the others at a rung"))
         values.append(("failed", f"{failed}", f"{failed / total:.0%} of all"))
     if story.per_hour is not None:
         values.append(("networks an hour", f"{story.per_hour:.0f}", ""))
