@@ -57,6 +57,8 @@ if what == "submit":
     if before:  # waits for the end of another job
         leader = (jobs / (before.group(1) + ".job")).read_text()
         script = "while kill -0 " + leader + " 2> /dev/null; do sleep 0.1; done; " + script
+    if (jobs / "busy").exists():
+        script = "sleep 600"
     with (jobs / (new + ".out")).open("wb") as out:
         os.environ["PBS_JOBID"] = new + ".server"
         streams = dict(stdin=subprocess.DEVNULL, stdout=out, stderr=out)
@@ -105,6 +107,10 @@ class Queue:
     def refuse(self) -> None:
         """Refuse whatever is submitted from now on."""
         (self._jobs / "refuse").touch()
+
+    def be_busy(self) -> None:
+        """Let whatever is submitted from now on wait."""
+        (self._jobs / "busy").touch()
 
     def alive(self) -> list[int]:
         """Return the numbers of the processes of the jobs that run."""

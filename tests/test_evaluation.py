@@ -253,11 +253,11 @@ def test_a_training_that_exceeds_its_memory_is_killed(tmp_path: Path) -> None:
 
 
 def test_samples_that_are_larger_than_the_memory_limit_are_trained_on(tmp_path: Path) -> None:
-    labels = np.arange(230) % 2
-    images = np.broadcast_to((labels[:, None, None, None] * 100).astype("uint8"), (230, 1024, 1024, 1))
+    labels = np.arange(260) % 2
+    images = np.broadcast_to((labels[:, None, None, None] * 100).astype("uint8"), (260, 1024, 1024, 1))
     path = stores.write(stores.dataset(images, labels, classes=["dark", "bright"]), tmp_path / "data.zarr", 20)
     of = open_problem(path, budget=Budget(epochs=2, batch_size=4, learning_rate=1e-2))
-    limits = Limits(120, 650_000_000)
+    limits = Limits(120, 750_000_000)
     assert 4 * images[: of.facts.samples[0]].size > limits.memory_bytes  # as float32, the training split alone
     result = _evaluate(of, Convolution(4, (4,), (16,)), limits=limits, scratch=tmp_path)
     assert result.fitness == 1.0, result.message

@@ -143,6 +143,7 @@ def test_each_island_gets_a_driver_in_the_queue_and_all_are_stopped(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queue = Queue("pbs", folder)
+    queue.be_busy()
     monkeypatch.setenv("PATH", f"{queue.path}{os.pathsep}{os.environ['PATH']}")
     jobqueue = {"cores": 8, "memory": "8GB", "walltime": "01:00:00", "interface": "lo"}
     profile = {"kind": "pbs", "shared_directory": str(folder), "jobqueue": jobqueue}
