@@ -64,8 +64,8 @@ def ranked(evaluations: Iterable[Evaluation], count: int = 10) -> list[Evaluatio
 
 
 def best_rows(evaluations: Iterable[Evaluation], count: int = 5) -> list[Row]:
-    """Return a row for each of the fittest networks, best first."""
-    return [Row.of(f"network {individual.id}", result) for individual, result in ranked(evaluations, count)]
+    """Return a row for each of the fittest networks, best first; those that the search began with are marked."""
+    return [Row.of(_name(individual), result) for individual, result in ranked(evaluations, count)]
 
 
 def table(rows: Sequence[Row], metric: str = "fitness") -> str:
@@ -198,6 +198,10 @@ _COLUMNS = (
     ("latency", "latency_ms", milliseconds),
     ("training", "train_seconds", duration),
 )
+
+
+def _name(individual: Individual) -> str:
+    return f"network {individual.id}{' (given)' if individual.origin == 'seeded' else ''}"
 
 
 def _cell(value: float | None, show: object) -> str:

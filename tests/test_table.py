@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,11 @@ def test_the_fittest_come_first_and_equal_networks_once() -> None:
     assert [individual.id for individual, _ in ranked(told)] == [1, 2, 4]
     assert [row.name for row in best_rows(told, 2)] == ["network 1", "network 2"]
     assert ranked([]) == []
+
+
+def test_a_network_that_the_search_began_with_is_marked() -> None:
+    seed = replace(_individual(3, 16), origin="seeded")
+    assert [row.name for row in best_rows([(seed, Result(0.9))])] == ["network 3 (given)"]
 
 
 def test_the_best_of_a_search_are_sorted() -> None:
