@@ -28,7 +28,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --durations 15 $(PYTEST)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 15 $(PYTEST)
 
 # the files are written last: an installation that was cut short is begun again
 $(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python

@@ -171,6 +171,8 @@ def main() -> None:
     try:
         serve(channel, trainer.answer)
     finally:
+        # its death closes the pipe first, so that the signal may come while we tidy up
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         trainer.close()
         os._exit(0)  # TensorFlow takes seconds to tidy up what ends anyway, and a nanny has little patience
 

@@ -18,13 +18,6 @@ settings.register_profile("menndl", deadline=None, derandomize=bool(os.environ.g
 settings.load_profile("menndl")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, which share what they set up, and all those that share a Slurm."""
-    for item in items:
-        group = "site" if "site" in item.path.parts else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip the tests in a browser where there is none; in CI there must be one."""
     if item.get_closest_marker("browser") and find_browser() is None:

@@ -334,7 +334,7 @@ def test_a_trainer_that_hangs_is_killed(problem: Problem, monkeypatch: pytest.Mo
 )
 def test_a_mistake_of_the_users_is_told_in_a_line(problem: Problem, loss: str, failure: str, message: str) -> None:
     result = _evaluate(replace(problem, loss=loss))
-    assert result.failure == failure
+    assert result.failure == failure, result.message
     assert message in result.message
     assert "\n" not in result.message
 
