@@ -44,6 +44,7 @@ _SEEDS = 2**31
 _PRIME = 1_000_003
 _MODULE = "menndl_dask.trainer"
 _BACKEND = "KERAS_BACKEND"
+_UNNAMED = "unnamed"  # scratch space of a problem that was made by hand
 _STAGING = threading.Lock()  # what one thread stages the others need not
 _KINDS: dict[type | None, str] = {TimeoutError: "timed_out", EOFError: "killed"}
 
@@ -208,7 +209,7 @@ class _Home:
         return trainer
 
     def _scratch_for(self, problem: Problem, base: Path) -> Scratch:
-        name = problem.facts.fingerprint
+        name = problem.facts.fingerprint or _UNNAMED
         if (base, name) not in self._scratch:
             self._scratch[base, name] = Scratch.shared(name, base)
         return self._scratch[base, name]

@@ -51,7 +51,11 @@ class Scratch:
         ------
         UserError
             If somebody else has made the place where it would lie.
+        ValueError
+            If the name is not that of one directory: the place of all of them would be removed with it.
         """
+        if name in ("", "..") or Path(name).name != name:
+            raise ValueError(f"expected the name of a directory, got {name!r}")
         home = (base or Path(tempfile.gettempdir())) / f"menndl-{os.getuid()}"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if home.stat().st_uid != os.getuid():

@@ -70,3 +70,9 @@ def test_a_place_that_belongs_to_somebody_else_is_refused(tmp_path: Path, monkey
     monkeypatch.setattr("os.getuid", lambda: 4711)
     with pytest.raises(UserError, match=r"menndl-4711: expected a directory of this user, it belongs to user \d+"):
         Scratch.shared("data", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b"])
+def test_the_place_of_all_directories_is_nobodys_own(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected the name of a directory"):
+        Scratch.shared(name, tmp_path)
