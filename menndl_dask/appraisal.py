@@ -62,27 +62,28 @@ class Appraisal:
             counts.append(len(labels))
         return judge.value(), float(np.average(losses, weights=counts))
 
-    def standard_error(self, samples: Samples) -> float | None:
-        """Return the standard error of a split's metric, or nothing where there are too few samples to tell.
+    def tested(self, samples: Samples) -> tuple[float, float | None]:
+        """Return the metric of a split, and its standard error or nothing where there are too few samples to tell.
 
         By the jackknife: the metric is computed again without each of `PARTS` blocks of neighbouring samples, which
         often are from one scene or session (Efron and Stein 1981, doi:10.1214/aos/1176345462).
         """
-        if len(samples) < PARTS:
-            return None
         blocks = np.arange(len(samples)) * PARTS // len(samples)
-        judges = [judge_of(self._problem) for _ in range(PARTS)]
+        whole, *judges = (judge_of(self._problem) for _ in range(1 + (PARTS if len(samples) >= PARTS else 0)))
         start = 0
         for images, labels in self._batches(samples):
             predictions, _ = self._loop.judge(images, labels)
+            whole.update(labels, predictions)
             block = blocks[start : start + len(labels)]
             start += len(labels)
             for left_out, judge in enumerate(judges):
                 if (kept := block != left_out).any():
                     judge.update(labels[kept], predictions[kept])
+        if not judges:
+            return whole.value(), None
         values = np.array([judge.value() for judge in judges])
         error = float(np.sqrt((PARTS - 1) / PARTS * ((values - values.mean()) ** 2).sum()))
-        return error if np.isfinite(error) else None
+        return whole.value(), error if np.isfinite(error) else None
 
     def evidence(self, validation: Samples, train_labels: Array, train_losses: Array) -> Evidence:
         """Compare the network with the constant predictor, on the same validation samples and on training losses.

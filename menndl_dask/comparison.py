@@ -25,9 +25,9 @@ from menndl_dask.problem import Limits, Problem
 from menndl_dask.result import Result, error_name
 from menndl_dask.store import STANDARD_ID, Compared
 from menndl_dask.table import Evaluation, fitness_text, metric_title, quantity, ranked, with_error
+from menndl_dask.verdict import SIGNIFICANT
 
 Evaluate = Callable[..., Result]
-_SIGNIFICANT = 2.0  # standard errors
 _UNTRAINED = Result.failed("error", "not trained yet")
 
 
@@ -179,7 +179,7 @@ def _significance(best: Compared, standard: Compared, problem: Problem) -> list[
     # as if the two were tested on different images: what is hard for both makes this too large rather than too small
     error = math.hypot(*errors)
     told = f"the difference is {fitness_text(abs(difference))} ± {error:.2g}"
-    if abs(difference) <= _SIGNIFICANT * error:
+    if abs(difference) <= SIGNIFICANT * error:
         return [f"The test split does not tell which is better: {told}."]
     return [f"The evolved network is {'better' if difference > 0 else 'worse'}: {told}."]
 

@@ -26,6 +26,7 @@ from menndl_dask.result import FAILURES, Result
 from menndl_dask.screening import Entry, Screening, Seen
 from menndl_dask.space import SearchSpace
 
+DRAWN = 20  # networks at random, before children are bred
 _MEMBERS = 30  # of a population, with few workers
 _LITTERS = 8  # whose children compete for an evaluation
 _MENDED = 4  # promising children that are brought into the space, before the best of them is taken
@@ -100,7 +101,7 @@ class Evolution:
         constraints: Sequence[str] = (),
         initial: Iterable[Genome] = (),
         *,
-        random: int = 20,
+        random: int = DRAWN,
         capacity: int | None = None,
         survival: Survival = elitist,
         tournament_size: int = 3,

@@ -19,7 +19,7 @@ from distributed import Client
 from menndl_dask import stop
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evaluation import evaluate as train_and_measure
-from menndl_dask.evolution import Evolution, Optimizer, SpaceExhausted
+from menndl_dask.evolution import DRAWN, Evolution, Optimizer, SpaceExhausted
 from menndl_dask.flight import Evaluate, Flight, Task, accepted
 from menndl_dask.forecast import Forecast
 from menndl_dask.genome import Genome
@@ -86,7 +86,7 @@ class Search:
         *,
         evolution: Optimizer | None = None,
         initial: Iterable[Genome] = (),
-        random: int = 20,
+        random: int = DRAWN,
         seed: int = 0,
         limits: Limits = Limits(),
         evaluate: Evaluate = train_and_measure,

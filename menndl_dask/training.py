@@ -93,11 +93,9 @@ class _Evaluation:
         self._tell(costs={"parameters": self._cost.parameters, "flops_forward": self._cost.flops_forward})
         model, fitness = self._trained()
         if self._task.test:
-            samples = open_staged(Path(self._task.data), "test")
-            name, error = f"test_{self._problem.metric_name}", self._appraisal.standard_error(samples)
-            self._tell(metrics={name: self._appraisal.judge(samples)[0]})
-            if error is not None:
-                self._tell(metrics={error_name(name): error})
+            name = f"test_{self._problem.metric_name}"
+            value, error = self._appraisal.tested(open_staged(Path(self._task.data), "test"))
+            self._tell(metrics={name: value} if error is None else {name: value, error_name(name): error})
         latency = self._appraisal.latency_ms(self._validation_split)
         self._tell(costs={"latency_ms": latency, "memory_bytes": _peak_memory()})
         self._save(model, fitness)

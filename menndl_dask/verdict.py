@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 PARTS = 8  # of the validation split, whose scatter is the noise of the fitness
-_SIGNIFICANT = 2.0  # standard errors
+SIGNIFICANT = 2.0  # standard errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +61,4 @@ def beyond_noise(gains: ArrayLike) -> bool:
     if not len(values):
         return False
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return float(np.mean(values)) > _SIGNIFICANT * error
+    return float(np.mean(values)) > SIGNIFICANT * error

@@ -23,6 +23,7 @@ from menndl_dask.allotment import allotments
 from menndl_dask.cluster import load_cluster
 from menndl_dask.detached import detach
 from menndl_dask.errors import MenndlError, RunError
+from menndl_dask.evolution import DRAWN
 from menndl_dask.island import folder_of
 from menndl_dask.options import Options, add_options
 from menndl_dask.problem import Limits, Problem
@@ -40,7 +41,7 @@ __all__ = ["CUT_SHORT", "STOPPED", "Options", "add_options", "compare", "guarded
 
 _SHOWN = 5  # networks of the search in the table
 CUT_SHORT = 128 + signal.SIGPIPE  # what a command ends with whose output nobody reads to its end, as of any Unix tool
-_DRAWN, _FEWEST_DRAWN = 20, 6  # at random, before children are bred
+_FEWEST_DRAWN = 6  # networks at random, before children are bred
 STOPPED = 130  # what a command ends with that was stopped, and that carries on when it is typed again
 
 
@@ -102,8 +103,8 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
 def _drawn(options: Options) -> int:
     """Return how many networks are drawn at random before children are bred: fewer where few are asked for."""
     if options.evaluations is None:
-        return _DRAWN
-    return min(_DRAWN, max(_FEWEST_DRAWN, options.evaluations // 3))
+        return DRAWN
+    return min(DRAWN, max(_FEWEST_DRAWN, options.evaluations // 3))
 
 
 def _search_islands(problem: Problem, space: SearchSpace, options: Options, typed: Sequence[str]) -> int:

@@ -1,8 +1,10 @@
-"""Processes in tests: waiting for their end, with a deadline."""
+"""Processes in tests: waiting for their end, or for what they do, with a deadline."""
 
 from __future__ import annotations
 
+import subprocess
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -20,3 +22,12 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 return True
     return False
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 150.0) -> None:
+    """Wait until something is so, while a process runs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -7,9 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from menndl_dask.problem import Limits
 from menndl_dask.settings import frozen_settings
 from menndl_dask.store import Recorder, Run
 from tests.islanders import ISLANDS, SPACE
-from tests.processes import gone
+from tests.processes import gone, until
 
 ROOT = Path(__file__).parents[1]
 ASKED = 150
@@ -57,15 +55,6 @@ def told(run: Path) -> list[int]:
     """Return how many results each island has."""
     journals = [folder_of(run, island) / "journal.jsonl" for island in range(ISLANDS)]
     return [sum(1 for _ in read_journal(path, "told")) if path.exists() else 0 for path in journals]
-
-
-def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 150.0) -> None:
-    """Wait until something is so, while a process runs."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def driver_of(run: Path, island: int) -> int:

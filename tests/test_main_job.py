@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pytest
 from menndl_dask.journal import read_journal
 from menndl_dask.store import Run
 from tests import stores
+from tests.processes import until
 
 ASKED = 6
 COMMAND = [sys.executable, "-m", "menndl_dask.cli"]
@@ -64,15 +63,6 @@ def started(folder: Path) -> subprocess.Popen[str]:
 def told(folder: Path) -> list[int]:
     journal = folder / "runs" / "mine" / "journal.jsonl"
     return [event["id"] for event in read_journal(journal, "told")] if journal.exists() else []
-
-
-def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 150.0) -> None:
-    """Wait until something is so, while a process runs."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def trainers(driver: int) -> list[psutil.Process]:
