@@ -1,20 +1,21 @@
 """Landscapes: search spaces whose every network has a known value, for comparing optimizers. Pure.
 
-`Macro` looks up networks that were really trained (NAS-Bench-Macro); `Layered` and
+`Macro` and `Digits` look up networks that were really trained (NAS-Bench-Macro, and `digits_table`); `Layered` and
 `Cell` are made up: a value that depends on the structure as that of real networks does, with noise, failures and
 training times.
 """
 
 from __future__ import annotations
 
+import csv
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from benchmarks.simulation import Outcome
 from menndl_dask import layer as genes
 from menndl_dask.cost import cost_of
 from menndl_dask.domain import choice
+from menndl_dask.errors import UserError
 from menndl_dask.gene import Gene
 from menndl_dask.genome import Genome
 from menndl_dask.problem import Budget, Facts, Problem
@@ -29,6 +31,7 @@ from menndl_dask.result import Result
 from menndl_dask.space import SearchSpace
 
 MACRO = Path(__file__).resolve().parents[2] / "shared" / "data" / "nas_macro" / "macro.npz"
+DIGITS = Path(__file__).with_name("digits_table.csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,41 @@ class Edge(Gene):
     """An edge of a cell, as in NAS-Bench-201."""
 
     operation: str = choice("none", "skip", "conv1", "conv3", "pool")
+
+
+@dataclass(frozen=True, slots=True)
+class Width(Gene):
+    """The number of kernels of all layers of a network for digits."""
+
+    kernels: int = choice(8, 14, 24)
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Gene):
+    """A step of a network for digits."""
+
+    operation: str = choice("convolution", "residual", "separable", "pooling")
+
+
+class Trained(NamedTuple):
+    """A training of a network for digits: what it was of, and what came of it."""
+
+    kernels: int
+    steps: str
+    seed: int
+    fitness: float | None
+    cpu_seconds: float
+    parameters: float
+    flops: float
+
+
+def read_digits(path: Path) -> Iterator[Trained]:
+    """Yield the lines of a table of digits; one that was cut short is passed over."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(line for line in file if line.endswith("\n") and not line.startswith("#")):
+            reached = float(row["fitness"]) if row["fitness"] else None
+            what = int(row["kernels"]), row["steps"], int(row["seed"])
+            yield Trained(*what, reached, float(row["cpu_seconds"]), float(row["parameters"]), float(row["flops"]))
 
 
 class Macro:
@@ -70,6 +108,37 @@ class Macro:
         costs = {"parameters": float(self._parameters[place]), "flops_forward": float(self._flops[place])}
         seconds = float(self._seconds[place] * math.exp(0.1 * rng.standard_normal()))
         return Outcome(Result(fitness, costs=costs), float(self._mean[place]), seconds)
+
+
+class Digits:
+    """All networks of a small space, really trained on scikit-learn's digits with several seeds; see `digits_table`."""
+
+    name = "digits"
+
+    def __init__(self, path: Path = DIGITS) -> None:
+        self._rows: dict[tuple[int, str], list[Trained]] = {}
+        for row in read_digits(path):
+            self._rows.setdefault((row.kernels, row.steps), []).append(row)
+        self.space = SearchSpace.slots([Width, *[Step] * len(next(iter(self._rows))[1])])
+        if len(self._rows) < self.space.size:
+            missing = f"{self.space.size - len(self._rows):.0f} networks are missing"
+            raise UserError(f"{path}: {missing}; python -m benchmarks.digits_table trains them")
+        self.floor = min(row.fitness for rows in self._rows.values() for row in rows if row.fitness is not None)
+        self._mean = {
+            what: float(np.mean([self.floor if row.fitness is None else row.fitness for row in rows]))
+            for what, rows in self._rows.items()
+        }
+        self.best = max(self._mean.values())
+        self.good = float(np.quantile(list(self._mean.values()), 0.999))
+
+    def evaluate(self, genome: Genome, rng: np.random.Generator) -> Outcome:
+        """Look up one of the network's trainings."""
+        width, *steps = (gene.to_dict() for gene in genome.genes)
+        what = width["kernels"], "".join(step["operation"][0] for step in steps)
+        row = self._rows[what][rng.integers(len(self._rows[what]))]
+        costs = {"parameters": row.parameters, "flops_forward": row.flops}
+        result = Result.failed("diverged") if row.fitness is None else Result(row.fitness, costs=costs)
+        return Outcome(result, self._mean[what], row.cpu_seconds)
 
 
 class Cell:

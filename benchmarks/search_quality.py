@@ -1,6 +1,6 @@
 """How good a network is found within so many evaluations: our evolution beside its rivals, on simulated workers.
 
-    python -m benchmarks.search_quality --seeds 10 --workers 1 16 128 --landscapes macro cell layered
+    python -m benchmarks.search_quality --seeds 10 --workers 1 16 128 --landscapes macro digits cell layered
 
 For each landscape, number of workers and optimizer it prints the mean regret (the value of the best network there is,
 less the value without noise of the network with the best result) with its standard error, the simulated time to the
@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from benchmarks.landscapes import MACRO, MADE_UP, Cell, HeavyTailed, Macro
+from benchmarks.landscapes import DIGITS, MACRO, MADE_UP, Cell, Digits, HeavyTailed, Macro
 from benchmarks.rivals import RandomSearch, RegularizedEvolution, ScreenedGA, SteadyState
 from benchmarks.simulation import Landscape, Trace, simulate, simulate_generations
 from menndl_dask.evolution import Evolution, Optimizer
@@ -28,6 +28,7 @@ from menndl_dask.space import SearchSpace
 
 Make = Callable[[SearchSpace, int, int], Optimizer]
 POINTS = (100, 300, 1000)
+TABLES: dict[str, Callable[[Path], Landscape]] = {"macro": Macro, "digits": Digits}
 
 
 def optuna_search(space: SearchSpace, seed: int, workers: int, *, sampler: str) -> Optimizer:
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _utilisation(options.evaluations, options.seeds)
         return 0
     for name in options.landscapes:
-        landscape = _landscape(name, options.macro)
+        landscape = _landscape(name, options)
         if landscape is None:
             continue
         for workers in options.workers:
@@ -75,20 +76,23 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--evaluations", type=int, default=300)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 16, 128])
-    parser.add_argument("--landscapes", nargs="+", choices=["macro", *MADE_UP], default=["macro", *MADE_UP])
+    names = [*TABLES, *MADE_UP]
+    parser.add_argument("--landscapes", nargs="+", choices=names, default=names)
     parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), default=list(OPTIMIZERS))
     parser.add_argument("--macro", type=Path, default=MACRO, help="the table of NAS-Bench-Macro")
+    parser.add_argument("--digits", type=Path, default=DIGITS, help="the table that benchmarks.digits_table writes")
     parser.add_argument("--utilisation", action="store_true")
     return parser.parse_args(arguments)
 
 
-def _landscape(name: str, macro: Path) -> Landscape | None:
-    if name != "macro":
+def _landscape(name: str, options: argparse.Namespace) -> Landscape | None:
+    if name not in TABLES:
         return cast(Landscape, MADE_UP[name]())
-    if not macro.exists():
-        print(f"macro: skipped, there is no {macro}")
+    path: Path = getattr(options, name)
+    if not path.exists():
+        print(f"{name}: skipped, there is no {path}")
         return None
-    return Macro(macro)
+    return TABLES[name](path)
 
 
 def _row(name: str, landscape: Landscape, workers: int, evaluations: int, seeds: int) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.landscapes import Cell, HeavyTailed, Layered
+from benchmarks.digits_table import STEPS, generate, network
+from benchmarks.landscapes import Cell, Digits, HeavyTailed, Layered, Step, Width, read_digits
 from benchmarks.rivals import RandomSearch, RegularizedEvolution, ScreenedGA, SteadyState
 from benchmarks.search_quality import main
 from benchmarks.simulation import simulate, simulate_generations
+from menndl_dask.errors import UserError
 from menndl_dask.evolution import Evolution
+from menndl_dask.genome import Genome
 
 CELL = Cell()
 RIVALS = [RandomSearch, partial(RegularizedEvolution, size=20, sample=5), SteadyState, ScreenedGA, Evolution]
@@ -54,3 +58,43 @@ def test_the_command_line_prints_a_table_and_says_what_is_absent(
     said = capsys.readouterr().out
     assert "macro: skipped, there is no" in said
     assert "| random search |" in said
+
+
+def write_table(path: Path, kernels: tuple[int, ...] = (8, 14, 24)) -> Path:
+    """Write a table of digits whose trainings are made up; the one with most convolutions is the best."""
+    lines = ["# made up", "kernels,steps,seed,fitness,cpu_seconds,parameters,flops"]
+    for width, steps, seed in itertools.product(kernels, itertools.product("crsp", repeat=STEPS), (0, 1)):
+        fitness = "" if steps == ("p",) * STEPS and seed else f"{0.1 + 0.2 * steps.count('c') + 0.01 * seed:.4f}"
+        lines.append(f"{width},{''.join(steps)},{seed},{fitness},1.5,{100 * width},{1000 * width}")
+    path.write_text("\n".join([*lines, "8,cccc,1,0.9"]), encoding="utf-8")  # the last one is cut short
+    return path
+
+
+def test_networks_for_digits_are_looked_up_and_count_by_the_mean_of_their_trainings(tmp_path: Path) -> None:
+    landscape = Digits(write_table(tmp_path / "digits.csv"))
+    assert landscape.best == pytest.approx(0.905)
+    assert landscape.space.size == 768
+    rng = np.random.default_rng(0)
+    outcomes = [landscape.evaluate(Genome((Width(14), *[Step("convolution")] * STEPS)), rng) for _ in range(20)]
+    assert {round(o.result.fitness or 0, 2) for o in outcomes} == {0.9, 0.91}
+    assert {(o.truth, o.seconds, o.result.costs["parameters"]) for o in outcomes} == {(landscape.best, 1.5, 1400.0)}
+    pools = [landscape.evaluate(Genome((Width(8), *[Step("pooling")] * STEPS)), rng) for _ in range(20)]
+    assert {o.result.failure for o in pools} == {None, "diverged"}
+
+
+def test_a_table_of_digits_that_is_not_whole_says_how_to_complete_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"512 networks are missing; python -m benchmarks\.digits_table"):
+        Digits(write_table(tmp_path / "digits.csv", kernels=(8,)))
+
+
+def test_a_table_of_digits_is_carried_on_where_it_was_stopped(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "digits.csv", kernels=(8,))
+    before = "".join(table.read_text("utf-8").splitlines(keepends=True)[:-1])
+    networks = [(8, "pppp", 0), (14, "cprs", 0)]
+    assert generate(table, networks) == 1
+    assert generate(table, networks) == 0
+    assert table.read_text("utf-8").startswith(before)
+    last = list(read_digits(table))[-1]
+    assert last[:3] == networks[1]
+    assert 0 < (last.fitness or 0) <= 1 and last.cpu_seconds > 0 and last.flops > 0
+    assert len(network(8, "cprs").layers) == 6
