@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -25,7 +26,26 @@ _ACTIVATION_BYTES = 64e6  # of a batch that is only looked at, its images includ
 _BYTES = 4  # of a float32
 _LARGEST_BATCH = 1024
 _TRAINING_LABELS = 1_000_000  # suffice to say what the constant predictor's loss is
-_LATENCY_REPEATS, _LATENCY_SECONDS = 11, 1.0
+_LATENCY_REPEATS, _LATENCY_SECONDS = 7, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at a split says.
+
+    Parameters
+    ----------
+    value, loss
+        The metric and the mean loss.
+    fitness_gains, loss_gains
+        If it was compared: by how much the fitness in each of `PARTS` parts of the split, and the loss of each batch,
+        were better than the constant predictor's.
+    """
+
+    value: float
+    loss: float
+    fitness_gains: tuple[float, ...] = ()
+    loss_gains: tuple[float, ...] = ()
 
 
 class Appraisal:
@@ -51,16 +71,35 @@ class Appraisal:
         kept = given + sum(layer.activation_bytes for layer in cost.layers)
         self._batch_size = max(batch_size, min(_LARGEST_BATCH, int(_ACTIVATION_BYTES / kept)))
 
-    def judge(self, samples: Samples) -> tuple[float, float]:
-        """Return the metric and the mean loss of a split."""
-        judge = judge_of(self._problem)
-        losses, counts = [], []
+    def judge(self, samples: Samples, *, compared: bool = False) -> Look:
+        """Look at a split.
+
+        Parameters
+        ----------
+        samples
+            The split.
+        compared
+            Whether the constant predictor is judged on it too.
+        """
+        whole = judge_of(self._problem)
+        parts = min(PARTS, len(samples)) if compared else 0
+        pairs = [(judge_of(self._problem), judge_of(self._problem)) for _ in range(parts)]
+        constant = metric.constant_prediction(self._problem).astype("float32")
+        losses, counts, loss_gains = [], [], []
         for images, labels in self._batches(samples):
             predictions, loss = self._loop.judge(images, labels)
-            judge.update(labels, predictions)
+            whole.update(labels, predictions)
             losses.append(loss)
             counts.append(len(labels))
-        return judge.value(), float(np.average(losses, weights=counts))
+            if compared:
+                loss_gains.append(self._constant_loss(labels) - loss)
+            for part, (network, baseline) in enumerate(pairs):
+                truth, guess = labels[part::parts], predictions[part::parts]
+                if len(truth):
+                    network.update(truth, guess)
+                    baseline.update(truth, np.broadcast_to(constant, guess.shape))
+        gains = tuple(self._fitness_gain(network.value(), baseline.value()) for network, baseline in pairs)
+        return Look(whole.value(), float(np.average(losses, weights=counts)), gains, tuple(loss_gains))
 
     def tested(self, samples: Samples) -> tuple[float, float | None]:
         """Return the metric of a split, and its standard error or nothing where there are too few samples to tell.
@@ -85,34 +124,21 @@ class Appraisal:
         error = float(np.sqrt((PARTS - 1) / PARTS * ((values - values.mean()) ** 2).sum()))
         return whole.value(), error if np.isfinite(error) else None
 
-    def evidence(self, validation: Samples, train_labels: Array, train_losses: Array) -> Evidence:
-        """Compare the network with the constant predictor, on the same validation samples and on training losses.
+    def evidence(self, look: Look, train_labels: Array, train_losses: Array) -> Evidence:
+        """Compare the network with the constant predictor, on the validation samples and on training losses.
 
         Parameters
         ----------
-        validation
-            The validation split.
+        look
+            At the validation split, compared.
         train_labels
             Labels of the training split.
         train_losses
             Losses of the steps just taken; the later half is compared.
         """
-        constant = metric.constant_prediction(self._problem).astype("float32")
-        parts = min(PARTS, len(validation.labels))
-        pairs = [(judge_of(self._problem), judge_of(self._problem)) for _ in range(parts)]
-        loss_gains = []
-        for images, labels in self._batches(validation):
-            predictions, loss = self._loop.judge(images, labels)
-            loss_gains.append(self._constant_loss(labels) - loss)
-            for part, (network, baseline) in enumerate(pairs):
-                truth, guess = labels[part::parts], predictions[part::parts]
-                if len(truth):
-                    network.update(truth, guess)
-                    baseline.update(truth, np.broadcast_to(constant, guess.shape))
-        gains = [self._fitness_gain(network.value(), baseline.value()) for network, baseline in pairs]
         enough = max(1, _TRAINING_LABELS // max(1, train_labels[0].size))
         reference = self._constant_loss(train_labels[:: max(1, len(train_labels) // enough)])
-        return Evidence(gains, loss_gains, reference - train_losses[len(train_losses) // 2 :])
+        return Evidence(look.fitness_gains, look.loss_gains, reference - train_losses[len(train_losses) // 2 :])
 
     def latency_ms(self, samples: Samples) -> float:
         """Return the median time of a prediction for one sample, in milliseconds, after one that is not counted."""

@@ -20,6 +20,7 @@ from menndl_dask.augmentation import Augmentation
 from menndl_dask.errors import UserError, nearest
 from menndl_dask.feed import chunk_size, chunks
 from menndl_dask.loss import Loss
+from menndl_dask.normalisation import fuse
 
 Array = NDArray[Any]
 _OPTIMIZERS = {
@@ -128,6 +129,7 @@ class GraphLoop:
         self._model, self._loss, self._optimizer, self._batch_size = model, loss, optimizer, batch_size
         self._augmentation, self._is_timed = augmentation, is_timed
         optimizer.build(model.trainable_variables)
+        fuse(model)
         self._images, self._labels, self._chunk = images, labels, chunk
         self._held = None if chunk else self._tensors(images, labels)
         order, deadline = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float64)

@@ -5,12 +5,14 @@ As a program (``python -m menndl_dask.training``) it does the same in a fresh in
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from menndl_dask.appraisal import Appraisal
+from menndl_dask.appraisal import Appraisal, Look
 from menndl_dask.augmentation import Augmentation
 from menndl_dask.checkpoint import Checkpoint, State, restore
 from menndl_dask.child import Channel, connect_to_parent, last_line
@@ -71,6 +73,17 @@ def main() -> None:
 
 
 class _Evaluation:
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Spare the garbage collector what is made meanwhile, a graph of many objects that all remain."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
     """The phases of an evaluation, in order."""
 
     def __init__(self, task: Task, channel: Channel) -> None:
@@ -159,6 +172,7 @@ class _Evaluation:
             is_timed=not budget.deterministic,
         )
         self._appraisal = Appraisal(self._problem, loss, self._loop, self._cost, budget.batch_size)
+    @_uncollected()
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
         self._variables = [*model.variables, *optimizer.variables, *(augmentation.variables if augmentation else ())]
@@ -173,10 +187,10 @@ class _Evaluation:
             self._take_steps(course)
             if course.look_is_due:
                 self._phase("measure")
-                fitness = self._look(course)
+                look, fitness = self._look(course)
                 if course.is_over:
                     return fitness
-                self._give_verdicts(course, fitness)
+                self._give_verdicts(course, look, fitness)
                 self._losses = np.zeros(0)
             if self._checkpoint.is_due:
                 self._phase("checkpoint")
@@ -204,30 +218,31 @@ class _Evaluation:
         state = State(course.state(), losses, self._curve, self._metrics, self._again, self._flops_before)
         self._checkpoint.write(state, self._variables)
 
-    def _look(self, course: Course) -> float:
-        """Judge the validation split and add a point to the learning curve."""
-        value, loss = self._appraisal.judge(self._validation_split)
-        fitness = to_fitness(self._problem, value)
-        if not (math.isfinite(loss) and math.isfinite(fitness)):
-            raise _Ended("diverged", f"on the validation split the loss was {loss} and the fitness {fitness}")
+    def _look(self, course: Course) -> tuple[Look, float]:
+        """Judge the validation split and add a point to the learning curve; return what was seen, and the fitness."""
+        is_asked = course.verdict_is_due and not course.is_over
+        look = self._appraisal.judge(self._validation_split, compared=is_asked)
+        fitness = to_fitness(self._problem, look.value)
+        if not (math.isfinite(look.loss) and math.isfinite(fitness)):
+            raise _Ended("diverged", f"on the validation split the loss was {look.loss} and the fitness {fitness}")
         point = {
             "epoch": course.epoch,
             "share": min(1.0, course.share),
             "seconds": course.seconds,
             "loss": float(np.mean(self._losses)),
-            "val_loss": loss,
+            "val_loss": look.loss,
             "fitness": fitness,
         }
         self._curve.append(point)
-        self._metrics = {"loss": loss, self._problem.metric_name: value}
+        self._metrics = {"loss": look.loss, self._problem.metric_name: look.value}
         self._tell(point=point, metrics=self._metrics)
-        return fitness
+        return look, fitness
 
-    def _give_verdicts(self, course: Course, fitness: float) -> None:
+    def _give_verdicts(self, course: Course, look: Look, fitness: float) -> None:
         """End the training where it is time for a verdict, and that is against it."""
         if course.verdict_is_due:
             course.verdict_was_given()
-            self._ask_for_learning(course, fitness)
+            self._ask_for_learning(course, look, fitness)
         passed = course.passed_rungs()
         bars = [bar for bar in self._task.bars if bar.share in passed]
         if not bars:
@@ -242,8 +257,8 @@ class _Evaluation:
                 reached = f"after {course.epoch:.3g} epochs its fitness was {fitness:.4g}, below {bar.fitness:.4g}"
                 raise _Ended("hopeless", f"{reached}: {bar.why}")
 
-    def _ask_for_learning(self, course: Course, fitness: float) -> None:
-        evidence = self._appraisal.evidence(self._validation_split, self._train_split.labels, self._losses)
+    def _ask_for_learning(self, course: Course, look: Look, fitness: float) -> None:
+        evidence = self._appraisal.evidence(look, self._train_split.labels, self._losses)
         if not evidence.shows_learning:
             raise _Ended(
                 "no_learning",
