@@ -72,7 +72,6 @@ def main() -> None:
     os._exit(0)  # TensorFlow takes seconds to tidy up what ends anyway
 
 
-class _Evaluation:
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Spare the garbage collector what is made meanwhile, a graph of many objects that all remain."""
@@ -84,6 +83,7 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
+class _Evaluation:
     """The phases of an evaluation, in order."""
 
     def __init__(self, task: Task, channel: Channel) -> None:
@@ -160,6 +160,7 @@ def _uncollected() -> Iterator[None]:
     def _tell(self, **message: Any) -> None:
         self._channel.send(message)
 
+    @_uncollected()
     def _prepare(self, model: keras.Model, precision: str) -> None:
         budget, samples = self._budget, self._train_split
         optimizer = make_optimizer(budget.optimizer, budget.learning_rate, budget.weight_decay, precision)
@@ -172,7 +173,6 @@ def _uncollected() -> Iterator[None]:
             is_timed=not budget.deterministic,
         )
         self._appraisal = Appraisal(self._problem, loss, self._loop, self._cost, budget.batch_size)
-    @_uncollected()
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
         self._variables = [*model.variables, *optimizer.variables, *(augmentation.variables if augmentation else ())]
