@@ -9,7 +9,7 @@ the fields' domains say how far values are apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -56,7 +56,6 @@ class Descriptor:
         self._space = space
         self._domains = {kind: tuple(space.domains(kind).items()) for kind in (*space.fixed, *space.kinds)}
         self._genes: dict[Gene, Floats] = {}
-        self._parts: list[Callable[[Genome], Sequence[Floats]]] = [self._front] if space.fixed else []
         names = self._front_names()
         if space.kinds:
             names += ["kinds", "values", "kinds by part", "values by part", "links", "shape"]
@@ -65,29 +64,40 @@ class Descriptor:
             self._projection = rng.standard_normal((self._width, _PROJECTED)) / math.sqrt(_PROJECTED)
             self._row_width = self._width + len(space.kinds) + _PROJECTED
             self._rows: dict[Gene, Floats] = {}
-            self._parts.append(self._body)
+            self._nothing = np.zeros(self._row_width)
         self._costed = isinstance(space.rules, ImageRules)
         if self._costed:
             names += ["parameters", "flops", "memory"]
         self.groups = tuple(names)
         self.columns: NDArray[np.int64] | None = None
 
-    def __call__(self, genome: Genome, like: Floats | None = None) -> Floats:
-        """Return the descriptor of a genome.
+    def __call__(self, genome: Genome) -> Floats:
+        """Return the descriptor of a genome of the space."""
+        found: Floats = self.together([genome])[0]
+        return found
+
+    def together(self, genomes: Sequence[Genome], like: Sequence[Floats] | None = None) -> Floats:
+        """Return the descriptors of several genomes, one a row; each is what it would be by itself.
 
         Parameters
         ----------
-        genome
-            A genome of the space, or one that will be brought into it.
+        genomes
+            Genomes of the space, or such that will be brought into it.
         like
-            Descriptor of a genome that costs about the same, such as a parent; spares to compute the cost.
+            For each the descriptor of a genome that costs about the same, such as a parent; spares to compute costs.
         """
-        vectors = [vector for part in self._parts for vector in part(genome)]
+        blocks: list[Floats] = []
+        if self._space.fixed:
+            fronts = [self._front(genome) for genome in genomes]
+            blocks += [np.array(respect) for respect in zip(*fronts, strict=True)]
+        if self._space.kinds:
+            blocks += self._bodies([genome.genes[len(self._space.fixed) :] for genome in genomes])
         if self._costed:
-            vectors += self._costs(genome) if like is None else [like[-3:-2], like[-2:-1], like[-1:]]
+            costs = np.array([self._costs(genome) for genome in genomes] if like is None else [c[-3:] for c in like])
+            blocks += [costs[:, :1], costs[:, 1:2], costs[:, 2:]]
         if self.columns is None:
-            self.columns = np.repeat(np.arange(len(vectors)), [len(v) for v in vectors])
-        return np.concatenate(vectors)
+            self.columns = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks])
+        return np.concatenate(blocks, axis=1)
 
     def known_cost(self, name: str, points: Floats) -> Floats | None:
         """Return the cost of that name of described genomes, if a genome itself tells it."""
@@ -126,19 +136,26 @@ class Descriptor:
             start += width
         return places, max(1, start)
 
-    def _body(self, genome: Genome) -> list[Floats]:
-        genes = genome.genes[len(self._space.fixed) :]
-        rows = np.array([self._row(gene) for gene in genes]).reshape(len(genes), self._row_width)
-        parts = _shares(len(genes)) @ rows[:, self._width :]
-        parts[:, len(self._space.kinds) :] *= 2.0 / math.sqrt(max(1, len(genes)))
-        kinds = rows[:, self._width : self._width + len(self._space.kinds)].sum(0)
+    def _bodies(self, bodies: Sequence[Sequence[Gene]]) -> list[Floats]:
+        rows: list[Floats] = []
+        starts = []
+        for genes in bodies:
+            starts.append(len(rows))
+            rows += [self._row(gene) for gene in genes]
+            rows.append(self._nothing)  # at the end of each, so that there is something to sum up in an empty one
+        matrix = np.concatenate(rows).reshape(len(rows), self._row_width)
+        kinds = len(self._space.kinds)
+        sums = np.add.reduceat(matrix[:, : self._width + kinds], starts, axis=0) / 2.0
+        shares = np.concatenate([_shares(len(genes)) for genes in bodies])
+        parts = np.add.reduceat(shares[:, :, None] * matrix[:, None, self._width :], starts, axis=0)
+        parts[:, :, kinds:] *= np.array([2.0 / math.sqrt(max(1, len(genes))) for genes in bodies])[:, None, None]
         return [
-            kinds / 2.0,
-            rows[:, : self._width].sum(0) / 2.0,
-            parts[:, : len(self._space.kinds)].ravel(),
-            parts[:, len(self._space.kinds) :].ravel(),
-            self._links(genes) / 2.0,
-            self._shape(genes),
+            sums[:, self._width :],
+            sums[:, : self._width],
+            parts[:, :, :kinds].reshape(len(bodies), -1),
+            parts[:, :, kinds:].reshape(len(bodies), -1),
+            self._links(bodies) / 2.0,
+            np.array([self._shape(genes) for genes in bodies]),
         ]
 
     def _row(self, gene: Gene) -> Floats:
@@ -155,40 +172,45 @@ class Descriptor:
             self._rows[gene] = found
         return found
 
-    def _links(self, genes: Sequence[Gene]) -> Floats:
-        """Count which kind reads which; what lies outside is a kind of its own."""
+    def _links(self, bodies: Sequence[Sequence[Gene]]) -> Floats:
+        """Count for each body which kind reads which; what lies outside is a kind of its own."""
         size = len(self._space.kinds) + 1
-        found = np.zeros((size, size))
-        numbers = [self._places[type(gene)][0] + 1 for gene in genes]
-        for i, gene in enumerate(genes):
-            for offset in gene.inputs if isinstance(gene, Layer) else (1,):
-                found[numbers[i], numbers[i - offset] if offset <= i else 0] += 1.0
-        if numbers:
-            found[0, numbers[-1]] += 1.0
-        return found.ravel()
+        found: list[int] = []
+        for start, genes in zip(range(0, len(bodies) * size * size, size * size), bodies, strict=True):
+            numbers = [self._places[type(gene)][0] + 1 for gene in genes]
+            for i, gene in enumerate(genes):
+                reader = start + numbers[i] * size
+                for offset in gene.inputs if isinstance(gene, Layer) else (1,):
+                    found.append(reader + numbers[i - offset] if offset <= i else reader)
+            if numbers:
+                found.append(start + numbers[-1])
+        counts = np.bincount(np.array(found, dtype=np.intp), minlength=len(bodies) * size * size)
+        return counts.reshape(len(bodies), -1).astype(float)
 
-    def _shape(self, genes: Sequence[Gene]) -> Floats:
+    def _shape(self, genes: Sequence[Gene]) -> list[float]:
         depths: list[int] = []
         joined = added = reach = 0
         for i, gene in enumerate(genes):
             offsets = gene.inputs if isinstance(gene, Layer) else (1,)
+            if len(offsets) == 1:
+                depths.append(1 + depths[i - offsets[0]] if offsets[0] <= i else 1)
+                continue
             depths.append(1 + max((depths[i - o] for o in offsets if o <= i), default=0))
-            if isinstance(gene, Layer) and len(offsets) > 1:
-                joined, added = joined + 1, added + (gene.join == "add")
-                reach = max(reach, *offsets)
+            joined, added = joined + 1, added + (isinstance(gene, Layer) and gene.join == "add")
+            reach = max(reach, *offsets)
         longest = max(1, self._space.maximum)
         sizes = (3.0 * len(genes) / longest, 3.0 * max(depths, default=0) / longest)
-        return np.array([*sizes, joined / 2, added / 2, reach / 6])
+        return [*sizes, joined / 2, added / 2, reach / 6]
 
-    def _costs(self, genome: Genome) -> list[Floats]:
+    def _costs(self, genome: Genome) -> list[float]:
         rules = self._space.rules
         assert isinstance(rules, ImageRules)
         try:
             cost = cost_of(genome, rules.problem)
         except InfeasibleError:  # bred, not mended yet
-            return [np.zeros(1)] * 3
+            return [0.0] * 3
         memory = cost.memory_bytes(rules.problem.budget.batch_size)
-        return [np.array([math.log10(1.0 + value)]) for value in (cost.parameters, cost.flops_forward, memory)]
+        return [math.log10(1.0 + value) for value in (cost.parameters, cost.flops_forward, memory)]
 
     def _vector(self, gene: Gene) -> Floats:
         """Return the values of a gene, field by field."""
@@ -204,11 +226,10 @@ class Descriptor:
 
 @lru_cache(maxsize=256)
 def _shares(length: int) -> Floats:
-    """Return how much each gene belongs to each part: each lies between two of them, by its place."""
-    if length == 0:
-        return np.zeros((_PARTS, 0))
-    places = np.linspace(0.0, _PARTS - 1.0, length) if length > 1 else np.array([(_PARTS - 1) / 2])
-    return np.maximum(0.0, 1.0 - np.abs(places[None, :] - np.arange(_PARTS)[:, None]))
+    """Return how much each gene belongs to each part (each lies between two of them, by its place), and zeros last."""
+    places = np.linspace(0.0, _PARTS - 1.0, length) if length > 1 else np.full(length, (_PARTS - 1) / 2)
+    shares = np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(_PARTS)))
+    return np.concatenate([shares, np.zeros((1, _PARTS))])
 
 
 def _size(domain: Domain) -> int:

@@ -123,6 +123,7 @@ class Evolution:
         self.rates = Rates(self._operators.priors)
         self.screening = Screening(space, self.objectives) if screen else None
         self._litters: deque[Litter] = deque(maxlen=_LITTERS if screen else 1)
+        self._breeders: deque[frozenset[int]] = deque(maxlen=self._litters.maxlen)  # of each litter
         self._keys: set[str] = set()
         self._pending: dict[int, Individual] = {}
         self._told: set[int] = set()
@@ -208,6 +209,10 @@ class Evolution:
             self.population.add(member)
             self._note(member)
 
+    def breeders(self) -> set[int]:
+        """Return the numbers of those that may still become parents: the living, and the parents of bred children."""
+        return {member.individual.id for member in self.population.members}.union(*self._breeders)
+
     def emigrants(self, count: int) -> list[tuple[Individual, Result]]:
         """Return the best living members that were bred here, for `welcome` elsewhere."""
         natives = [m for m in self.population.ranked() if self.first <= m.individual.id < self._next_id]
@@ -278,6 +283,7 @@ class Evolution:
         seed = (self.seed, self._next_id, 1)
         weights = self.rates.weights()
         members = self.population.members
+        self._breeders.append(frozenset(member.individual.id for member in members))
         self._litters.append(Litter(self._operators, members, weights, self._tournament_size, self._litter_size, seed))
 
     def _bred(self, rng: np.random.Generator) -> Individual:
@@ -340,13 +346,14 @@ class Evolution:
     def _seen(self, litter: Litter) -> Seen:
         """Return a litter's children as screening sees them now."""
         assert self.screening is not None
-        points = litter.seen.points if litter.seen else np.stack([self._point(child) for child in litter.children])
+        points = litter.seen.points if litter.seen else self._described(litter.children)
         litter.seen = self.screening.look(points, litter.seen)
         return litter.seen
 
-    def _point(self, child: Child) -> Floats:
+    def _described(self, children: Sequence[Child]) -> Floats:
         assert self.screening is not None
-        return self.screening.describe(child.bred, self.screening.point(child.parents[0].genome))
+        parents = [self.screening.point(child.parents[0].genome) for child in children]
+        return self.screening.describe.together([child.bred for child in children], parents)
 
     def _fresh(self, rng: np.random.Generator) -> Genome:
         """Return a random network that was not asked for before."""

@@ -174,6 +174,8 @@ class Genome:
             place = {old: new for new, old in enumerate(order)}
             moved = [tuple(place[s] if s >= 0 else s for s in sources[old]) for old in order]
             result = Genome.connect([layers[old] for old in order], moved, self.settings)
+            if result.genes == self.genes:
+                result = self  # so that whoever asks can tell that there was nothing to agree on
             object.__setattr__(self, "_canonical", result)
             object.__setattr__(result, "_canonical", result)
         assert self._canonical is not None
@@ -206,6 +208,7 @@ class Genome:
         return cls(tuple(Gene.from_dict(gene) for gene in data["genes"]))
 
 
+@lru_cache(maxsize=8192)  # layers are shared by most of a population, and making one costs more than finding it
 def _reading(layer: Layer, inputs: Sources) -> Layer:
     return layer if layer.inputs == inputs else replace(layer, inputs=inputs)
 
@@ -218,7 +221,7 @@ def _label(gene: Gene) -> str:
 
 @lru_cache(maxsize=4096)
 def _simplified(layer: Layer) -> Layer:
-    return layer.simplified()
+    return _reading(layer, (1,)).simplified()
 
 
 def _simplify(
@@ -228,7 +231,7 @@ def _simplify(
     kept = list(layers)
     output = len(kept) - 1
     while True:
-        kept = [_simplified(_reading(layer, (1,))) for layer in kept]
+        kept = [_simplified(layer) for layer in kept]
         sources = [tuple(dict.fromkeys(node)) for node in sources]
         kept = [
             n if len(s) > 1 or n.join == JOINS[0] else replace(n, join=JOINS[0])

@@ -48,8 +48,13 @@ class Kernel:
 
     def between(self, first: Places, second: Places) -> Floats:
         """Return the covariance of each of the first with each of the second."""
-        squared = first.squares[:, None] + second.squares[None, :] - 2.0 * (first.vectors @ second.vectors.T)
-        found: Floats = self.share * np.exp(-np.maximum(squared, 0.0))
+        found: Floats = first.vectors @ second.vectors.T  # and in place from here on: memory costs more than arithmetic
+        found *= 2.0
+        found -= first.squares[:, None]
+        found -= second.squares
+        np.minimum(found, 0.0, out=found)
+        np.exp(found, out=found)
+        found *= self.share
         return found
 
 

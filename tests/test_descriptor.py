@@ -39,7 +39,19 @@ def test_what_was_bred_but_not_mended_can_be_described(seed: int, name: str) -> 
     for operator, _ in mutations(space).values():
         child = operator(parent, space, rng)
         assert np.isfinite(describe(child)).all()
-        assert len(describe(child, describe(parent))) == len(describe(parent))
+        together = describe.together([child, parent], [describe(parent)] * 2)
+        assert together.shape == (2, len(describe(parent)))
+
+
+@given(SEEDS, st.sampled_from(sorted(SPACES)))
+def test_networks_are_described_together_as_each_by_itself_to_the_last_digit(seed: int, name: str) -> None:
+    space, rng = SPACES[name], np.random.default_rng(seed)
+    describe, genomes = Descriptor(space), [space.sample(rng) for _ in range(5)]
+    if space.kinds:
+        genomes.insert(2, Genome(genomes[0].genes[: len(space.fixed)]))  # nothing after the fixed genes
+    together = describe.together(genomes)
+    assert np.array_equal(together, np.stack([describe(genome) for genome in genomes]))
+    assert np.array_equal(together[1:4], describe.together(genomes[1:4]))
 
 
 def test_a_changed_slot_counts_one_and_a_small_step_less_than_a_large_one() -> None:
