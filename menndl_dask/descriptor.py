@@ -180,8 +180,8 @@ class Descriptor:
             numbers = [self._places[type(gene)][0] + 1 for gene in genes]
             for i, gene in enumerate(genes):
                 reader = start + numbers[i] * size
-                for offset in gene.inputs if isinstance(gene, Layer) else (1,):
-                    found.append(reader + numbers[i - offset] if offset <= i else reader)
+                offsets = gene.inputs if isinstance(gene, Layer) else (1,)
+                found += [reader + numbers[i - offset] if offset <= i else reader for offset in offsets]
             if numbers:
                 found.append(start + numbers[-1])
         counts = np.bincount(np.array(found, dtype=np.intp), minlength=len(bodies) * size * size)
