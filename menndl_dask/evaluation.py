@@ -21,6 +21,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from queue import LifoQueue
+from types import MappingProxyType
 
 from menndl_dask.child import Child, last_line
 from menndl_dask.cost import cost_of
@@ -60,6 +61,8 @@ def evaluate(
     test: bool = False,
     bars: Sequence[Bar] = (),
     checkpoint: str | Path | None = None,
+    parents: Mapping[int, str | Path] = MappingProxyType({}),
+    weights: str | Path | None = None,
     scratch: str | Path | None = None,
 ) -> Result:
     """Train and measure the network of an individual; never raises because of it.
@@ -87,6 +90,11 @@ def evaluate(
         Path of a file on a file system that all workers see. A training that takes longer than ``limits.checkpoint_s``
         writes there where it stands, and one of the same network that was cut off goes on from there. Whoever has the
         result removes it.
+    parents
+        For the number of each parent the file with its weights, with which the network begins where layers match.
+    weights
+        Path of a file for the network's children, on a file system that all workers see, which is written when the
+        network has a fitness.
     scratch
         Directory on a disk of the node where the samples are staged; by default that for temporary files.
 
@@ -103,6 +111,7 @@ def evaluate(
         home = homes.get()
         try:
             task = _task(individual, problem, limits, seed, save, save_above, test, tuple(bars), checkpoint)
+            task = replace(task, parents=_absolute(parents), weights=None if weights is None else _whole(weights))
             result = home.evaluate(task, problem, scratch)
         finally:
             homes.put(home)
@@ -230,11 +239,19 @@ def _task(
     individual: Individual, problem: Problem, limits: Limits, seed: int, save: str | Path | None,
     save_above: float | None, test: bool, bars: tuple[Bar, ...], checkpoint: str | Path | None,
 ) -> Task:
-    target, behind = (None if path is None else str(Path(path).absolute()) for path in (save, checkpoint))
+    target, behind = (None if path is None else _whole(path) for path in (save, checkpoint))
     return Task(
         individual.genome.to_dict(), problem.to_dict(), limits, seed, save=target, save_above=save_above, test=test,
         bars=bars, checkpoint=behind,
     )
+
+
+def _absolute(parents: Mapping[int, str | Path]) -> tuple[tuple[int, str], ...]:
+    return tuple((number, _whole(path)) for number, path in parents.items())
+
+
+def _whole(path: str | Path) -> str:
+    return str(Path(path).absolute())
 
 
 def _whereabouts() -> str:

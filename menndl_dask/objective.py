@@ -93,3 +93,9 @@ def measured(result: Result, name: str) -> float | None:
     """Return the fitness, cost or metric of that name, if it was measured and is a finite number."""
     value = result.fitness if name == FITNESS else result.costs.get(name, result.metrics.get(name))
     return value if value is not None and math.isfinite(value) else None
+
+
+def objectives_of(optimizer: object, names: Sequence[str]) -> Objectives:
+    """Return what an optimizer compares: its own objectives where it has some, with its hard constraints."""
+    own = getattr(optimizer, "objectives", None)
+    return own if isinstance(own, Objectives) else Objectives(tuple(names))

@@ -120,6 +120,8 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     group.add_argument("--deterministic", action="store_true", help=told)
     told = "train every network to its end, also those that have learnt nothing or are clearly behind"
     group.add_argument("--no-early-stop", action="store_true", help=told)
+    told = "children begin with the weights of their parents where layers match; see docs/evolution.md first"
+    group.add_argument("--inherit", action="store_true", help=told)
     told = "submit the search itself as a batch job, followed by others until its budget is spent"
     group.add_argument("--detach", action="store_true", help=told)
 
@@ -130,5 +132,5 @@ def _budget(given: argparse.Namespace) -> Budget:
     if all(value is None for value in units.values()):
         units = given.usual_budget
     same = ("batch_size", "learning_rate", "schedule", "precision", "deterministic", "backend")
-    budget = Budget(**units, **{name: getattr(given, name) for name in same})
+    budget = Budget(**units, inherit=given.inherit, **{name: getattr(given, name) for name in same})
     return budget.unbroken() if given.no_early_stop else budget

@@ -46,6 +46,8 @@ class Budget:
         Share of the networks at a rung that one must be among to go on; 1: this rule is off.
     extrapolate
         End a network at a rung from where nobody has come near the best few so far.
+    inherit
+        Begin with the weights of the parents where layers match. What is trained for a comparison begins afresh.
     schedule
         How the learning rate goes: ``cosine``, down to nearly zero at the end of the budget, or ``constant``.
     precision
@@ -71,6 +73,7 @@ class Budget:
     rungs: tuple[float, ...] = (0.33, 0.66)
     rung_pass: float = 0.5
     extrapolate: bool = True
+    inherit: bool = False
     schedule: str = "cosine"
     precision: str = "float32"
     deterministic: bool = False

@@ -57,6 +57,9 @@ class Result:
         Where it was evaluated: host and process.
     seed
         The seed of the training.
+    inherited
+        How many weights the network began with from each parent, by the parent's number in digits; nothing where
+        networks inherit none.
     """
 
     fitness: float | None = None
@@ -68,6 +71,7 @@ class Result:
     times: Mapping[str, float] = field(default_factory=dict)
     worker: str = ""
     seed: int = 0
+    inherited: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.failure is not None and self.failure not in FAILURES:
@@ -83,6 +87,12 @@ class Result:
     def failed(cls, failure: str, message: str = "", **values: Any) -> Self:
         """Return the result of a failed evaluation."""
         return cls(fitness=None, failure=failure, message=message, **values)
+
+    @property
+    def inherited_share(self) -> float | None:
+        """Share of the parameters that were inherited; nothing where networks inherit none, or it is not known."""
+        parameters = self.costs.get("parameters")
+        return min(1.0, sum(self.inherited.values()) / parameters) if self.inherited and parameters else None
 
     @property
     def succeeded(self) -> bool:

@@ -25,9 +25,10 @@ from menndl_dask.forecast import Forecast
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.island import first_number, folder_of
+from menndl_dask.legacy import legacies_of
 from menndl_dask.migration import Migration, settle, settler
 from menndl_dask.network import Networks
-from menndl_dask.objective import Objectives
+from menndl_dask.objective import objectives_of
 from menndl_dask.pace import Pace
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.progress import Progress, Tally
@@ -172,10 +173,13 @@ class _Drive:
         self._evolution = search.evolution
         self._recorder = recorder
         self._networks = Networks((search.path / "networks").resolve())
+        evolution, problem = search.evolution, search.problem
+        inherits = problem is not None and problem.budget.inherit
+        self._legacies = legacies_of(search.whole, search.island, evolution, inherits)
         self._workforce = Workforce()
         self._flight = Flight(client, search.evaluate, (search.problem, search.limits))
         self._forecast = Forecast(search.limits.seconds)
-        self._rungs = None if search.problem is None else Rungs(search.problem.budget, _objectives(search))
+        self._rungs = None if problem is None else Rungs(problem.budget, objectives_of(evolution, problem.objectives))
         now = time.monotonic()
         deadline = None if hours is None else now + max(0.0, 3600.0 * hours - recorder.seconds_spent())
         self._tally = Tally(now, evaluations, deadline)
@@ -258,6 +262,7 @@ class _Drive:
             self._search.heard = max(self._search.heard, number + 1)
         self._again.extend(in_flight.values())
         self._networks.sweep(self._again)
+        self._legacies.sweep(self._again)
 
     def _remaining(self) -> int:
         """Return how many more evaluations may be submitted now."""
@@ -299,6 +304,7 @@ class _Drive:
             self._evolution.tell(individual, result)
             self._search.heard += 1
             self._networks.tell(individual, result)
+            self._legacies.tell(individual, result)
             self._tally.add(individual, result, now)
             self._learn(result)
             self._longest = max(self._longest, result.times.get("total", 0.0))
@@ -363,8 +369,8 @@ class _Drive:
         networks = self._networks
         arguments = {"seed": seed, "save": str(networks.path(individual)), "save_above": networks.threshold}
         bars = self._rungs.bars() if self._rungs is not None else ()
-        checkpoint = str(networks.checkpoint(individual))
-        arguments |= accepted(self._search.evaluate, bars=bars, checkpoint=checkpoint)
+        own = {"checkpoint": str(networks.checkpoint(individual)), **self._legacies.arguments(individual)}
+        arguments |= accepted(self._search.evaluate, bars=bars, **own)
         return Task(individual, arguments, self._forecast.seconds)
 
     def _wind_down(self, now: float) -> None:
@@ -382,6 +388,8 @@ class _Drive:
             self._note(f"{count} evaluations did not come home in time; they are left to the next start")
 
     def _conclude(self) -> None:
+        if not self._is_late(time.monotonic()):  # there will be no more children
+            self._legacies.clear()
         diagnosis = getattr(self._evolution, "diagnosis", lambda: None)()
         if diagnosis:
             self._note(diagnosis)
@@ -390,9 +398,3 @@ class _Drive:
         logger.info(message)
         self._recorder.note(message)
 
-
-def _objectives(search: Search) -> Objectives:
-    """Return what a search compares: the evolution's own objectives where it has some, with its hard constraints."""
-    own = getattr(search.evolution, "objectives", None)
-    names = search.problem.objectives if search.problem is not None else ("fitness",)
-    return own if isinstance(own, Objectives) else Objectives(names)

@@ -37,6 +37,10 @@ class Task:
         What the network must have reached at rungs on the way.
     checkpoint
         File from which the training goes on if another process had begun it, or nothing.
+    parents
+        Numbers of the parents whose weights the network begins with where layers match, and the files of these.
+    weights
+        Where the network's weights are written for its children, or nothing.
     path
         Where the user's modules are imported from: the worker's path when the task is made, because modules may have
         been uploaded to it since the trainer was started.
@@ -53,6 +57,8 @@ class Task:
     test: bool = False
     bars: tuple[Bar, ...] = ()
     checkpoint: str | None = None
+    parents: tuple[tuple[int, str], ...] = ()
+    weights: str | None = None
     path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 
     def aside(self, process: int) -> Path | None:
@@ -65,3 +71,7 @@ class Task:
     def checkpoint_aside(self, process: int) -> Path | None:
         """Return where a process writes a checkpoint before it gets its name."""
         return None if self.checkpoint is None else Path(f"{self.checkpoint}.{process}.partial")
+
+    def weights_aside(self, process: int) -> Path | None:
+        """Return where a process writes the weights before they get their name."""
+        return None if self.weights is None else Path(f"{self.weights}.{process}.partial")

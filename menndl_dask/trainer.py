@@ -70,7 +70,8 @@ class Trainer:
         try:
             watch(process, record, task.limits, self._parent)
         finally:
-            for aside in (task.aside(process.pid), task.checkpoint_aside(process.pid)):
+            pid = process.pid
+            for aside in (task.aside(pid), task.checkpoint_aside(pid), task.weights_aside(pid)):
                 if aside is not None:
                     aside.unlink(missing_ok=True)
         return record.result(), record.trace

@@ -310,3 +310,19 @@ def test_a_search_without_screening_breeds_too() -> None:
     asked = driven(Evolution(SPACES["a sequence"], seed=1, screen=False), 60, 4)
     assert {"random"} < {i.origin for i in asked}
     assert len({i.genome.key for i in asked}) == 60
+
+
+@pytest.mark.parametrize("screen", [True, False])
+def test_every_parent_was_among_those_who_might_become_one_and_they_are_not_many(screen: bool) -> None:
+    evolution = Evolution(SPACES["classes of images"], seed=1, random=6, capacity=8, screen=screen)
+    flying: list[Individual] = []
+    rng = np.random.default_rng(1)
+    for _ in range(80):
+        before = evolution.breeders()
+        flying.append(evolution.ask())
+        assert before.issuperset(flying[-1].parents)
+        if len(flying) > 3:
+            home = flying.pop(int(rng.integers(len(flying))))
+            evolution.tell(home, toy_result(home))
+    assert flying[-1].parents
+    assert len(evolution.breeders()) <= 8 + 8  # members, and those who have died since the oldest litter

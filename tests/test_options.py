@@ -67,3 +67,8 @@ def test_a_mistake_is_told_in_words(words: list[str], message: str) -> None:
 def test_something_must_end_the_search() -> None:
     with pytest.raises(UserError, match="expected --evaluations or --hours"):
         _read(evaluations=None)
+
+
+def test_networks_inherit_weights_only_where_that_is_asked_for() -> None:
+    assert not _read().budget.inherit
+    assert _read("--inherit", "--no-early-stop").budget == Budget(epochs=8, inherit=True).unbroken()

@@ -115,3 +115,11 @@ def test_a_short_number_is_within_half_a_per_cent_of_the_true_one(value: float) 
     number, _, prefix = quantity(value).partition(" ")
     scale = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[prefix]
     assert float(number) * scale == pytest.approx(value, rel=0.006)
+
+
+def test_what_networks_began_with_is_in_the_table_where_they_inherit() -> None:
+    child = Result(0.8, costs={"parameters": 200.0}, inherited={"3": 100, "5": 50})
+    afresh = Result(0.7, costs={"parameters": 100.0})
+    shown = table([Row.of("network 7", child), Row.of("network 3", afresh)])
+    assert [line.split()[-1] for line in shown.splitlines()] == ["inherited", "75%", "–"]
+    assert "inherited" not in table([Row.of("network 3", afresh)])
