@@ -8,50 +8,24 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import uuid
 from asyncio import CancelledError
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distributed import Client, Future, KilledWorker, as_completed
 
 from menndl_dask.errors import RunError
-from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
+from menndl_dask.parcel import Evaluate, NotBegun, Outcome, Task, deliver, opened, packed_common, packed_task, told
 from menndl_dask.result import Result
-from menndl_dask.retirement import is_too_late_for
 from menndl_dask.table import Evaluation
 
 _ATTEMPTS = 4  # submissions of an individual whose evaluation Dask has lost
-_LINE = 300  # characters of an exception in a result's message
 _STATUS_S = 15  # seconds in which a scheduler must answer
 
 logger = logging.getLogger(__name__)
-Evaluate = Callable[..., Result]
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """An evaluation to submit.
-
-    Parameters
-    ----------
-    individual
-        Who is evaluated.
-    arguments
-        Arguments of `evaluate` beyond those that are the same for all.
-    seconds
-        What it is expected to take; a worker whose batch job ends earlier does not begin it. 0: not known.
-    """
-
-    individual: Individual
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class NotBegun:
-    """What comes home where an evaluation was not begun, because the worker's batch job ends too soon."""
 
 
 @dataclass(slots=True)
@@ -61,16 +35,6 @@ class _Flying:
     put_back: int = 0  # how often it was not begun
 
 
-def run_task(task: Task, evaluate: Evaluate, common: Sequence[Any]) -> Result | NotBegun:
-    """Evaluate an individual; what Dask calls on a worker. An exception of `evaluate` is a failure like others."""
-    if task.seconds and is_too_late_for(task.seconds):
-        return NotBegun()
-    try:
-        return evaluate(task.individual, *common, **task.arguments)
-    except Exception as error:  # noqa: BLE001  # of anybody's code
-        return _error(error)
-
-
 def accepted(evaluate: Evaluate, **arguments: Any) -> dict[str, Any]:
     """Return those of the arguments that an evaluation takes: a user's own need not know all that ours does.
 
@@ -78,10 +42,7 @@ def accepted(evaluate: Evaluate, **arguments: Any) -> dict[str, Any]:
     >>> accepted(mine, seed=1, bars=())
     {'seed': 1}
     """
-    parameters = inspect.signature(evaluate).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return arguments
-    return {name: value for name, value in arguments.items() if name in parameters}
+    return _chosen(arguments, _parameters(evaluate))
 
 
 class Flight:
@@ -99,13 +60,17 @@ class Flight:
 
     def __init__(self, client: Client, evaluate: Evaluate, common: Sequence[Any]) -> None:
         self._client = client
-        self._evaluate = evaluate
-        self._common = tuple(common)
-        self._completed = as_completed(with_results=True, raise_errors=False, loop=client.loop)
+        self._common = packed_common(evaluate, common)
+        self._parameters = _parameters(evaluate)
+        # a scheduler may have other searches: their evaluations have the same numbers
+        self._once = uuid.uuid4().hex[:8]
+        self._completed = as_completed(loop=client.loop)
         self._flying: dict[str, _Flying] = {}
         self._futures: dict[str, Future[Any]] = {}
+        self._landed: dict[str, bytes] = {}  # outcomes, before Dask says that their tasks have ended
         self.notes: list[str] = []
         self.submitted = 0
+        self._listen()
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -128,19 +93,19 @@ class Flight:
         home: list[Evaluation] = []
         lost: list[_Flying] = []
         not_begun: list[_Flying] = []
-        for future, outcome in self._completed.next_batch(block=False):
+        for future in self._completed.next_batch(block=False):
             self._futures.pop(future.key, None)
             flying = self._flying.pop(future.key, None)
+            landed = self._landed.pop(future.key, None)
             if flying is None:
                 continue
+            outcome: Outcome | None = _asked_for(future) if landed is None else opened(landed)
             if isinstance(outcome, NotBegun):
                 not_begun.append(replace(flying, put_back=flying.put_back + 1))
-                continue
-            result = _result_of(future.status, outcome)
-            if result is None and flying.attempt < _ATTEMPTS:
+            elif outcome is None and flying.attempt < _ATTEMPTS:
                 lost.append(replace(flying, attempt=flying.attempt + 1))
-                continue
-            home.append((flying.task.individual, result or _lost(flying.attempt)))
+            else:
+                home.append((flying.task.individual, outcome or _lost(flying.attempt)))
         if lost:
             self._resubmit(lost, "Dask lost {}; submitted again")
         if not_begun:
@@ -194,24 +159,45 @@ class Flight:
         """Give up all that is in flight."""
         self._completed.clear()
         self._forget(list(self._flying))
+        if self._client.status == "running":
+            self._client.unsubscribe_topic(self._topic)
+
+    def accepted(self, **arguments: Any) -> dict[str, Any]:
+        """Return those of the arguments that the evaluation takes."""
+        return _chosen(arguments, self._parameters)
+
+    @property
+    def _topic(self) -> str:
+        return f"evaluations-{self._once}"
+
+    def _listen(self) -> None:
+        self._client.subscribe_topic(self._topic, self._land)
+
+    def _land(self, event: tuple[float, tuple[str, bytes]]) -> None:
+        """Take an outcome; Dask calls this in a thread of its own, before it says that the task has ended."""
+        key, outcome = event[1]
+        if key in self._flying:
+            self._landed[key] = outcome
 
     @property
     def _address(self) -> str:
         return str(getattr(self._client.scheduler, "address", None) or "its address")
 
     def _submit(self, flyings: Sequence[_Flying]) -> None:
-        keys = [_key(flying) for flying in flyings]
-        tasks = [_lean(flying.task) for flying in flyings]
-        # one call for all: Dask keeps a record of each call for ever (https://github.com/dask/distributed/issues/7977)
-        futures = self._client.map(run_task, tasks, key=keys, pure=False, evaluate=self._evaluate, common=self._common)
+        keys = [self._key(flying) for flying in flyings]
         self._flying.update(zip(keys, flyings, strict=True))
+        tasks = [packed_task(flying.task) for flying in flyings]
+        topics, commons = [self._topic] * len(keys), [self._common] * len(keys)
+        # one call for all: Dask keeps a record of each call for ever (https://github.com/dask/distributed/issues/7977)
+        futures = self._client.map(deliver, keys, topics, tasks, commons, key=keys, pure=False)
         self._futures.update(zip(keys, futures, strict=True))
         self._completed.update(futures)
 
     def _resubmit(self, flyings: Sequence[_Flying], note: str) -> None:
         if self._client.status == "closed":
-            self._flying.update((_key(flying), flying) for flying in flyings)
+            self._flying.update((self._key(flying), flying) for flying in flyings)
             raise RunError(f"lost the scheduler at {self._address}")
+        self._listen()  # again: a scheduler to which the connection broke has forgotten it
         self.notes.append(note.format(f"{len(flyings)} evaluation{'s' if len(flyings) != 1 else ''}"))
         self._submit(flyings)
 
@@ -228,35 +214,35 @@ class Flight:
             self._client.cancel(futures, force=True)
         return [self._flying.pop(key).task.individual for key in keys]
 
-
-def _key(flying: _Flying) -> str:
-    time = flying.attempt + flying.put_back
-    again = f"-{time}" if time > 1 else ""
-    return f"evaluate-{flying.task.individual.name}{again}"
-
-
-def _lean(task: Task) -> Task:
-    """Return the task without what its genome has worked out about itself."""
-    individual = task.individual
-    return replace(task, individual=replace(individual, genome=Genome(individual.genome.genes)))
+    def _key(self, flying: _Flying) -> str:
+        time = flying.attempt + flying.put_back
+        again = f"-{time}" if time > 1 else ""
+        return f"evaluate-{flying.task.individual.name}{again}-{self._once}"
 
 
-def _result_of(status: str, outcome: Any) -> Result | None:
-    """Return what came of an evaluation; nothing where Dask has lost it."""
-    if status == "finished" and isinstance(outcome, Result):
-        return outcome
-    if status == "finished" and not isinstance(outcome, BaseException):
-        return Result.failed("error", f"evaluate: expected a Result, got {type(outcome).__name__}")
-    if status == "error":
-        error = outcome[1] if isinstance(outcome, tuple) else outcome
-        if isinstance(error, KilledWorker):
-            return Result.failed("worker_lost", " ".join(str(error).split())[:_LINE])
-        return _error(error)
-    return None
+def _parameters(evaluate: Evaluate) -> frozenset[str] | None:
+    """Return the names of what an evaluation takes; nothing where it takes anything."""
+    parameters = inspect.signature(evaluate).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return None
+    return frozenset(parameters)
 
 
-def _error(error: BaseException) -> Result:
-    return Result.failed("error", f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LINE])
+def _chosen(arguments: Mapping[str, Any], names: frozenset[str] | None) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if names is None or name in names}
+
+
+def _asked_for(future: Future[Any]) -> Outcome | None:
+    """Return the outcome of a task of which no event has told; nothing where Dask has lost it."""
+    if future.status == "error":
+        error = future.exception(timeout=_STATUS_S)
+        return Result.failed("worker_lost" if isinstance(error, KilledWorker) else "error", told(error))
+    try:
+        outcome: Outcome | None = future.result(timeout=_STATUS_S) if future.status == "finished" else None
+    except (Exception, CancelledError):  # whatever is wrong with the cluster, it is evaluated again
+        logger.debug("the outcome of %s is lost", future.key, exc_info=True)
+        return None
+    return outcome
 
 
 def _lost(attempts: int) -> Result:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 FAILURES: dict[str, str] = {
@@ -105,14 +105,17 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as a plain dict that JSON can hold, without what is empty."""
-        record = asdict(self)
+        record = {name: getattr(self, name) for name in _FIELDS}
         record["curve"] = [dict(point) for point in self.curve]
-        return {k: v for k, v in record.items() if v not in (None, "", {}, [])}
+        plain = {name: dict(v) if isinstance(v, Mapping) else v for name, v in record.items()}
+        return {name: v for name, v in plain.items() if v not in (None, "", {}, [])}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read a result back; keys of later versions are passed over."""
-        known = {f.name for f in fields(cls)}
-        values = {k: v for k, v in data.items() if k in known}
+        values = {k: v for k, v in data.items() if k in _FIELDS}
         values["curve"] = tuple(values.get("curve", ()))
         return cls(**values)
+
+
+_FIELDS = tuple(each.name for each in fields(Result))

@@ -20,7 +20,7 @@ from menndl_dask import stop
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution import DRAWN, Evolution, Optimizer, SpaceExhausted
-from menndl_dask.flight import Evaluate, Flight, Task, accepted
+from menndl_dask.flight import Flight
 from menndl_dask.forecast import Forecast
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
@@ -30,6 +30,7 @@ from menndl_dask.migration import Migration, settle, settler
 from menndl_dask.network import Networks
 from menndl_dask.objective import objectives_of
 from menndl_dask.pace import Pace
+from menndl_dask.parcel import Evaluate, Task
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.progress import Progress, Tally
 from menndl_dask.result import Result
@@ -370,7 +371,7 @@ class _Drive:
         arguments = {"seed": seed, "save": str(networks.path(individual)), "save_above": networks.threshold}
         bars = self._rungs.bars() if self._rungs is not None else ()
         own = {"checkpoint": str(networks.checkpoint(individual)), **self._legacies.arguments(individual)}
-        arguments |= accepted(self._search.evaluate, bars=bars, **own)
+        arguments |= self._flight.accepted(bars=bars, **own)
         return Task(individual, arguments, self._forecast.seconds)
 
     def _wind_down(self, now: float) -> None:

@@ -1,0 +1,114 @@
+"""Parcels: an evaluation on its way to a worker, and its result on the way home. Runs on the driver and on workers.
+
+What the driver packs is opened where it is evaluated, and nowhere in between: Dask's scheduler handles bytes, and needs
+neither time for what is in them nor the user's modules. The outcome comes home as an event, which spares the driver to
+ask for it through the scheduler; Dask keeps it on the worker too, until the driver lets go of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from distributed import get_worker
+from distributed.protocol import pickle
+
+from menndl_dask.genome import Genome
+from menndl_dask.individual import Individual
+from menndl_dask.result import Result
+from menndl_dask.retirement import is_too_late_for
+
+_LINE = 300  # characters of an exception in a result's message
+_SEARCHES = 4  # whose common arguments a worker keeps open
+
+Evaluate = Callable[..., Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An evaluation to submit.
+
+    Parameters
+    ----------
+    individual
+        Who is evaluated.
+    arguments
+        Arguments of `evaluate` beyond those that are the same for all.
+    seconds
+        What it is expected to take; a worker whose batch job ends earlier does not begin it. 0: not known.
+    """
+
+    individual: Individual
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """What comes home where an evaluation was not begun, because the worker's batch job ends too soon."""
+
+
+Outcome = Result | NotBegun
+
+
+def packed_task(task: Task) -> bytes:
+    """Pack a task, without what its genome has worked out about itself."""
+    individual = task.individual
+    lean = replace(individual, genome=Genome(individual.genome.genes))
+    return _packed((lean, dict(task.arguments), task.seconds))
+
+
+def packed_common(evaluate: Evaluate, common: Sequence[Any]) -> bytes:
+    """Pack what is the same for all evaluations of a search."""
+    return _packed((evaluate, tuple(common)))
+
+
+def opened(parcel: bytes) -> Any:
+    """Return what was packed."""
+    return pickle.loads(parcel)
+
+
+_opened_common = lru_cache(_SEARCHES)(opened)
+
+
+def deliver(key: str, topic: str, task: bytes, common: bytes) -> Outcome:
+    """Evaluate, and tell the outcome as an event; what Dask calls on a worker.
+
+    Parameters
+    ----------
+    key
+        What the evaluation is called in the event.
+    topic
+        Of the event, whose message is the key and the packed outcome.
+    task, common
+        What was packed.
+    """
+    outcome = evaluated(task, common)
+    get_worker().log_event(topic, (key, _packed(outcome)))
+    return outcome
+
+
+def evaluated(task: bytes, common: bytes) -> Outcome:
+    """Evaluate what was packed; whatever goes wrong is a failure like others."""
+    try:
+        individual, arguments, seconds = opened(task)
+        if seconds and is_too_late_for(seconds):
+            return NotBegun()
+        evaluate, shared = _opened_common(common)
+        result = evaluate(individual, *shared, **arguments)
+    except Exception as error:  # noqa: BLE001  # of anybody's code
+        return Result.failed("error", told(error))
+    if isinstance(result, Result):
+        return result
+    return Result.failed("error", f"evaluate: expected a Result, got {type(result).__name__}")
+
+
+def told(error: BaseException) -> str:
+    """Return an exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LINE]
+
+
+def _packed(value: Any) -> bytes:
+    return bytes(pickle.dumps(value))  # what is defined in a script itself goes along, by Dask's own rules
