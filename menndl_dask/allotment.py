@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 from menndl_dask.device import pinned, visible
 from menndl_dask.errors import UserError
+from menndl_dask.launcher import THREADS
 from menndl_dask.profile import Profile, Scheduler
 from menndl_dask.site import ALLOCATION, Site
-
-_THREADS = "TF_NUM_INTRAOP_THREADS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def allotments(
     cores = len(os.sched_getaffinity(0))
     slots = profile.gpus * profile.trainers_per_gpu
     counts = dealt(workers or profile.workers or slots or cores, islands)
-    threads = {_THREADS: os.environ.get(_THREADS) or str(max(1, cores // sum(counts)))}
+    threads = {THREADS: os.environ.get(THREADS) or str(max(1, cores // sum(counts)))}
     if profile.gpu_vendor is None:
         return [Allotment(count, threads) for count in counts]
     devices = visible(os.environ, profile.gpu_vendor, profile.gpus)

@@ -77,7 +77,7 @@ class GroupJob(Job):  # type: ignore[misc]  # dask-jobqueue has no types
     @property
     def worker_process_threads(self) -> int:
         """Evaluations at once in one worker, however many cores it has."""
-        return self.shape.threads
+        return self.shape.threads * (1 + self.shape.ahead)
 
     @property
     def worker_process_memory(self) -> str:
@@ -285,6 +285,7 @@ def _worker_options(site: Site, shape: Shape, nanny: bool) -> list[str]:
         options += ["--gpus", str(site.gpus_per_node), "--vendor", site.gpu_vendor]
         options += ["--per-node"] if site.workers == PER_NODE else []
         options += ["--tasks-per-gpu", str(site.trainers_per_gpu)] if site.trainers_per_gpu > 1 else []
+    options += ["--ahead", str(shape.ahead)] if shape.ahead else []
     if site.walltime_s is not None and site.kind != ALLOCATION:  # inside of it, everything ends together
         options += ["--walltime", f"{site.walltime_s:g}", "--retire", f"{site.retirement_s:g}"]
     if site.ports is not None:

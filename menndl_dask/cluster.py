@@ -20,13 +20,13 @@ from distributed import Client, LocalCluster
 from distributed.deploy.cluster import Cluster as DaskCluster
 
 from menndl_dask.dask_settings import DASK_SETTINGS
-from menndl_dask.device import pinned, visible
+from menndl_dask.device import CORES_TO_PREPARE, grants, pinned, visible
 from menndl_dask.errors import ProfileError
+from menndl_dask.launcher import THREADS
 from menndl_dask.port import LOOPBACK, free_port
 from menndl_dask.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.site import Site
 
-_THREADS = "TF_NUM_INTRAOP_THREADS"
 _RECONNECT_S = 30
 _POLL_S = 0.1
 
@@ -147,14 +147,18 @@ def _workers(profile: Local, alike: Mapping[str, Any]) -> dict[int, dict[str, An
     slots = profile.gpus * profile.trainers_per_gpu
     count = profile.workers or slots or len(os.sched_getaffinity(0))
     # a nanny gives each worker one thread; the cores that workers leave idle are for their trainings
-    threads = {_THREADS: os.environ.get(_THREADS) or str(max(1, len(os.sched_getaffinity(0)) // count))}
-    workers = {number: {**alike, "options": {**alike["options"], "env": threads}} for number in range(count)}
+    threads = {THREADS: os.environ.get(THREADS) or str(max(1, len(os.sched_getaffinity(0)) // count))}
+    is_free = slots > 0 and int(threads[THREADS]) >= CORES_TO_PREPARE
+    is_ahead = is_free if profile.prepare_ahead is None else profile.prepare_ahead
+    environment = threads | grants(profile.trainers_per_gpu, int(is_ahead))
+    options = {**alike["options"], "nthreads": 1 + is_ahead, "env": environment}
+    workers = {number: {**alike, "options": dict(options)} for number in range(count)}
     if profile.gpu_vendor is not None:
         devices = visible(os.environ, profile.gpu_vendor, profile.gpus)
         for number, worker in workers.items():
             device = devices[number // profile.trainers_per_gpu % len(devices)]
-            changes = pinned(profile.gpu_vendor, [device])
-            worker["options"]["env"] = threads | {name: value for name, value in changes.items() if value is not None}
+            changes = {name: value for name, value in pinned(profile.gpu_vendor, [device]).items() if value is not None}
+            worker["options"]["env"] = environment | changes
     return workers
 
 

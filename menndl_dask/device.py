@@ -10,6 +10,9 @@ from collections.abc import Mapping
 
 from menndl_dask.errors import ProfileError
 
+CORES_TO_PREPARE = 3  # beside a GPU: one feeds it, one reads ahead, one prepares the next network
+AHEAD = "MENNDL_AHEAD"  # in a worker's environment: evaluations that are prepared while another one trains
+GPU_SHARE = "MENNDL_GPU_SHARE"  # the part of a GPU's memory that each training may take
 VARIABLES = {"nvidia": "CUDA_VISIBLE_DEVICES", "amd": "ROCR_VISIBLE_DEVICES", "intel": "ZE_AFFINITY_MASK"}
 VENDORS = tuple(VARIABLES)
 
@@ -66,6 +69,24 @@ def share(devices: list[str], rank: int, tasks_per_gpu: int = 1) -> str:
             "does gpus_per_node in the profile agree with the site?"
         )
     return devices[place]
+
+
+def grants(trainers_per_gpu: int, ahead: int) -> dict[str, str]:
+    """Return what to set in the environment of a worker for its trainings to be several on a GPU.
+
+    Parameters
+    ----------
+    trainers_per_gpu
+        How many train at the same time; each may take as large a part of the GPU's memory.
+    ahead
+        How many more are prepared meanwhile.
+
+    >>> grants(4, 1), grants(1, 0)
+    ({'MENNDL_GPU_SHARE': '0.25', 'MENNDL_AHEAD': '1'}, {})
+    """
+    if trainers_per_gpu == 1 and not ahead:
+        return {}
+    return {GPU_SHARE: f"{1 / trainers_per_gpu:g}", **({AHEAD: str(ahead)} if ahead else {})}
 
 
 def pinned(vendor: str, devices: list[str]) -> dict[str, str | None]:

@@ -1,8 +1,9 @@
 """The evaluation of an individual: its network trained within a budget and measured. Runs on a worker, without Keras.
 
 Each process that evaluates keeps one trainer, a child process, which is started when it is first needed and again
-whenever it has died. A worker that has several GPUs keeps one for each. Evaluations in more threads of one process wait
-for each other.
+whenever it has died. A worker that has several GPUs keeps one for each. Where evaluations are prepared ahead, each of
+these has a second trainer, whose training is built and then waits until the first one's has ended. Evaluations in more
+threads of one process wait for each other.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from queue import LifoQueue
 from types import MappingProxyType
 
 from menndl_dask.child import Child, last_line
 from menndl_dask.cost import cost_of
-from menndl_dask.device import VARIABLES
+from menndl_dask.device import AHEAD, VARIABLES
 from menndl_dask.errors import InfeasibleError, MenndlError, TrainerError
 from menndl_dask.individual import Individual
 from menndl_dask.launcher import DEVICES
@@ -35,7 +36,7 @@ from menndl_dask.rung import Bar
 from menndl_dask.scratch import Scratch
 from menndl_dask.staging import stage
 from menndl_dask.task import Task
-from menndl_dask.trainer import READY
+from menndl_dask.trainer import GO, PREPARED, READY
 
 _LOG = logging.getLogger(__name__)
 _START_S = 600.0  # for importing Keras, from a parallel file system that thousands of nodes read at once
@@ -108,7 +109,7 @@ def evaluate(
     try:
         cost_of(individual.genome, problem)  # what cannot be built costs no training
         homes = _homes_of(os.getpid())
-        home = homes.get()
+        home = homes.take()
         try:
             task = _task(individual, problem, limits, seed, save, save_above, test, tuple(bars), checkpoint)
             task = replace(task, parents=_absolute(parents), weights=None if weights is None else _whole(weights))
@@ -131,10 +132,7 @@ def close() -> None:
 
     It happens by itself when the process ends.
     """
-    homes = _homes_of(os.getpid())
-    for home in [homes.get() for _ in range(homes.maxsize)]:
-        home.close()
-        homes.put(home)
+    _homes_of(os.getpid()).close()
 
 
 class _Home:
@@ -146,10 +144,13 @@ class _Home:
         Number of the process.
     environment
         Of the trainer, beside that of the process.
+    turn
+        Held while a training has the device, where another one is prepared meanwhile.
     """
 
-    def __init__(self, owner: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, owner: int, environment: Mapping[str, str], turn: threading.Lock | None = None) -> None:
         self._owner = owner
+        self.turn = turn
         # numpy must start no threads there, which would make forking unsafe
         self._environment = {"OPENBLAS_NUM_THREADS": "1", **environment}
         self._trainer: Child | None = None
@@ -167,8 +168,13 @@ class _Home:
         staged = time.monotonic()
         trainer = self._ready(trainer)
         ready = time.monotonic()
-        task = replace(task, scratch=str(scratch.path), data=str(data))
-        answer: tuple[Result, str] = trainer.ask(task, task.limits.seconds + _GRACE_S)
+        task = replace(task, scratch=str(scratch.path), data=str(data), waits=self.turn is not None)
+        seconds = task.limits.seconds + _GRACE_S
+        answer = trainer.ask(task, seconds)
+        if answer == PREPARED and self.turn is not None:
+            with self.turn:
+                answer = trainer.ask(GO, seconds)
+        result: Result
         result, trace = answer
         if trace:
             _LOG.info("the training failed:\n%s", trace)
@@ -224,15 +230,53 @@ class _Home:
         return self._scratch[base, name]
 
 
+class _Homes:
+    """All that a process keeps: a home for each training that it may do at once, and for each that is prepared.
+
+    Parameters
+    ----------
+    process
+        Its number.
+    """
+
+    def __init__(self, process: int) -> None:
+        vendor, _, devices = os.environ.get(DEVICES, "").partition(":")
+        environments = [{VARIABLES[vendor]: device} for device in devices.split(",")] if devices else [{}]
+        ahead = int(os.environ.get(AHEAD) or 0)
+        self._free: list[_Home] = []
+        for environment in environments:
+            turn = threading.Lock() if ahead else None
+            self._free += [_Home(process, environment, turn) for _ in range(1 + ahead)]
+        self._count = len(self._free)
+        self._change = threading.Condition()
+
+    def take(self) -> _Home:
+        """Take a home where the fewest evaluate, of these the one that was used last, which is the warmest; or wait."""
+        with self._change:
+            self._change.wait_for(lambda: self._free)
+            beside = Counter(id(home.turn) for home in self._free)
+            home = max(reversed(self._free), key=lambda free: beside[id(free.turn)])
+            self._free.remove(home)
+            return home
+
+    def put(self, home: _Home) -> None:
+        """Give a home back."""
+        with self._change:
+            self._free.append(home)
+            self._change.notify()
+
+    def close(self) -> None:
+        """Close all of them, once nobody evaluates."""
+        with self._change:
+            self._change.wait_for(lambda: len(self._free) == self._count)
+            for home in self._free:
+                home.close()
+
+
 @cache
-def _homes_of(process: int) -> LifoQueue[_Home]:
-    """Return what this process keeps, once for each GPU that it hands out; a process forked from it starts anew."""
-    vendor, _, devices = os.environ.get(DEVICES, "").partition(":")
-    environments = [{VARIABLES[vendor]: device} for device in devices.split(",")] if devices else [{}]
-    homes: LifoQueue[_Home] = LifoQueue(len(environments))  # the one that was used last is the warmest
-    for environment in environments:
-        homes.put(_Home(process, environment))
-    return homes
+def _homes_of(process: int) -> _Homes:
+    """Return what this process keeps; a process forked from it starts anew."""
+    return _Homes(process)
 
 
 def _task(

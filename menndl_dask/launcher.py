@@ -12,6 +12,7 @@ JOB_START = "MENNDL_JOB_START"
 RETIRE_AT = "MENNDL_RETIRE_AT"
 JOB_END = "MENNDL_JOB_END"
 DEVICES = "MENNDL_DEVICES"
+THREADS = "TF_NUM_INTRAOP_THREADS"  # of a training
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,9 @@ class Shape:
     cores_per_node, gpus_per_node
         Of a node, to be divided among its tasks.
     threads
-        Evaluations at once in one worker.
+        Trainings at once in one worker.
+    ahead
+        Evaluations that are prepared for each of them meanwhile.
     whole_nodes
         Whether the site gives whole nodes and wants to hear of nothing smaller (LSF where ``jsrun`` is).
     """
@@ -37,6 +40,7 @@ class Shape:
     cores_per_node: int = 1
     gpus_per_node: int = 0
     threads: int = 1
+    ahead: int = 0
     whole_nodes: bool = False
 
     @property

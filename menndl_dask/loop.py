@@ -33,6 +33,9 @@ _OPTIMIZERS = {
 class Loop(Protocol):
     """What trains a model on given samples."""
 
+    def load(self) -> None:
+        """Bring the samples to where steps take them from, once the device is this training's."""
+
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples.
 
@@ -131,7 +134,7 @@ class GraphLoop:
         optimizer.build(model.trainable_variables)
         fuse(model)
         self._images, self._labels, self._chunk = images, labels, chunk
-        self._held = None if chunk else self._tensors(images, labels)
+        self._held: list[Any] | None = None
         order, deadline = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float64)
         views = [tf.TensorSpec([None, *view.shape[1:]], tf.as_dtype(view.dtype)) for view in images]
         truth = tf.TensorSpec([None, *labels.shape[1:]], tf.as_dtype(labels.dtype))
@@ -142,8 +145,14 @@ class GraphLoop:
         # TensorFlow optimises a graph when it first runs: no part of a budget of seconds
         self._run(np.zeros(0), 0.0, self._tensors([view[:1] for view in images], labels[:1]))
 
+    def load(self) -> None:
+        """Bring the samples that fit into memory to the device; see `Loop.load`."""
+        if self._chunk is None and self._held is None:
+            self._held = self._tensors(self._images, self._labels)
+
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""
+        self.load()
         if self._held is not None:
             return self._run(order, deadline, self._held)
         losses: list[Array] = []
@@ -222,6 +231,9 @@ class BatchLoop:
         self._model = keras.Model(_given(model.inputs), model.outputs[0])
         self._model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
         self._augmented = None if augmentation is None else _compiled(augmentation, model, labels)
+
+    def load(self) -> None:
+        """Leave the samples where they are: batches are read one by one."""
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""

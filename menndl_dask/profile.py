@@ -30,6 +30,9 @@ class Local:
         GPUs of this machine, where each worker is to see one of them and no other; then they say how many workers.
     trainers_per_gpu
         Networks that are trained on one GPU at the same time, where one alone leaves it idle.
+    prepare_ahead
+        Whether each worker has its next network prepared while it trains another one; by default where there are GPUs
+        and a worker has three cores or more.
     dashboard_port
         Port of the Dask dashboard on the loopback address; nothing: no dashboard.
     """
@@ -38,6 +41,7 @@ class Local:
     gpus: int = 0
     gpu_vendor: str | None = None
     trainers_per_gpu: int = 1
+    prepare_ahead: bool | None = None
     dashboard_port: int | None = 8787
 
 
@@ -80,6 +84,7 @@ _CHECKS: Mapping[str, _Check] = {
     "gpus": _COUNT,
     "gpu_vendor": (f"one of {', '.join(VENDORS)}", lambda value: value in VENDORS),
     "trainers_per_gpu": _COUNT,
+    "prepare_ahead": ("true or false", lambda value: isinstance(value, bool)),
     "dashboard_port": _PORT,
     "address": _TEXT,
     "scheduler_file": _TEXT,

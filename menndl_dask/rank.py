@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from menndl_dask.device import VENDORS, pinned, share, visible
+from menndl_dask.device import VENDORS, grants, pinned, share, visible
 from menndl_dask.errors import MenndlError
 from menndl_dask.launcher import DEVICES, JOB_END, JOB_START, RETIRE_AT
 
@@ -78,6 +78,7 @@ def task_environment(environment: Mapping[str, str], given: argparse.Namespace) 
         else:
             devices = [share(devices, _number(environment, _LOCAL_RANKS), given.tasks_per_gpu)]
         changes |= pinned(given.vendor, devices)
+    changes |= grants(given.tasks_per_gpu, given.ahead)
     if given.local_directory is not None:
         changes["TMPDIR"] = given.local_directory  # where images are staged too
     if given.walltime is not None:
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vendor", choices=VENDORS)
     parser.add_argument("--per-node", action="store_true")
     parser.add_argument("--tasks-per-gpu", type=int, default=1)
+    parser.add_argument("--ahead", type=int, default=0)
     parser.add_argument("--local-directory")
     parser.add_argument("--walltime", type=float)
     parser.add_argument("--retire", type=float, default=0.0)

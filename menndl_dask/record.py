@@ -8,6 +8,8 @@ from typing import Any
 
 from menndl_dask.result import Result
 
+WAITING = "wait"  # the phase between the preparation of a training and its turn
+
 
 class Record:
     """An evaluation as its messages tell it; times are seconds on the machine's monotonic clock.
@@ -38,6 +40,16 @@ class Record:
         self._remarks: list[str] = []
         self._inherited: Mapping[str, int] = {}
         self._lacking = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the training is prepared and waits for its turn."""
+        return self.phase == WAITING and not self.is_complete
+
+    def seconds(self, now: float) -> float:
+        """Return what the evaluation has taken, less what it has waited for its turn."""
+        open_phase = 0.0 if self.phase == WAITING else now - self._since
+        return sum(taken for phase, taken in self._times.items() if phase != WAITING) + open_phase
 
     @property
     def is_complete(self) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from menndl_dask.batch_system import SYSTEMS, walltime_s
-from menndl_dask.device import VENDORS
+from menndl_dask.device import CORES_TO_PREPARE, VENDORS
 from menndl_dask.errors import ProfileError, nearest
 from menndl_dask.launcher import LAUNCHERS, Shape, launcher_name
 
@@ -47,6 +47,8 @@ class Site:
         On nodes without GPUs.
     trainers_per_gpu
         Networks that are trained on one GPU at the same time, where one alone leaves it idle.
+    prepare_ahead
+        Whether each of them has the next network prepared meanwhile; by default where it has three cores or more.
     launcher
         What starts the workers on all nodes: ``srun``, ``jsrun``, ``mpiexec`` or ``mpirun``, maybe with the site's
         options; an empty text: none is needed.
@@ -77,6 +79,7 @@ class Site:
     workers: str = PER_GPU
     workers_per_node: int = 1
     trainers_per_gpu: int = 1
+    prepare_ahead: bool | None = None
     launcher: str | None = None
     retire_s: float | None = None
     tls: bool = True
@@ -123,6 +126,14 @@ class Site:
         """How many jobs there are at least."""
         return self.jobs if isinstance(self.jobs, int) else self.jobs[0]
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the next network is prepared while another one trains."""
+        if self.prepare_ahead is not None:
+            return self.prepare_ahead
+        slots = self.gpus_per_node * self.trainers_per_gpu
+        return slots > 0 and self.cores >= CORES_TO_PREPARE * slots
+
     def shape(self, nodes: int | None = None) -> Shape:
         """Return how a job is divided.
 
@@ -139,6 +150,7 @@ class Site:
             cores_per_node=self.cores,
             gpus_per_node=self.gpus_per_node,
             threads=slots if per_node else 1,
+            ahead=int(self.is_ahead),
             whole_nodes=launcher_name(self.launch) == "jsrun",
         )
 
@@ -175,6 +187,7 @@ _CHECKS: Mapping[str, _Check] = {
     "workers": (f"{PER_GPU} or {PER_NODE}", lambda value: value in (PER_GPU, PER_NODE)),
     "workers_per_node": _COUNT,
     "trainers_per_gpu": _COUNT,
+    "prepare_ahead": ("true or false", lambda value: isinstance(value, bool)),
     "launcher": (f"one of {', '.join(LAUNCHERS)}, maybe with options, or an empty text",
                  lambda value: isinstance(value, str) and (not value.strip() or launcher_name(value) in LAUNCHERS)),
     "retire_s": ("a number ≥ 0", lambda value: isinstance(value, (int, float)) and value >= 0),

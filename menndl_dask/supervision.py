@@ -42,6 +42,8 @@ class Watched(Protocol):
 def watch(process: Watched, record: Record, limits: Limits, parent: Channel) -> None:
     """Follow a training to its end and write the outcome into its record; nothing of the process remains.
 
+    One that waits for its turn is left there; it is to be watched again when its turn has come.
+
     Parameters
     ----------
     process
@@ -58,27 +60,34 @@ def watch(process: Watched, record: Record, limits: Limits, parent: Channel) -> 
     Orphaned
         If the parent went away.
     """
-    started = looked = time.monotonic()
+    looked = time.monotonic()
     try:
-        while not record.is_complete:
+        while not (record.is_complete or record.waits):
             readable = _readable(process.channel, parent)
             if parent in readable:
                 raise Orphaned
             if process.channel in readable:
-                if not _take_message(process, record, started + limits.seconds):
+                now = time.monotonic()
+                if not _take_message(process, record, now + limits.seconds - record.seconds(now)):
                     break
             elif process.exit_status() is not None:
                 break  # although a process that it started still holds its pipe
             if time.monotonic() - looked >= _INTERVAL:  # not after each message: short epochs send many
                 looked = time.monotonic()
-                _check_limits(process.pid, record, limits, looked - started)
-        if not record.is_complete:
+                _check_limits(process.pid, record, limits, record.seconds(looked))
+        if not (record.is_complete or record.waits):
             has_begun = record.phase != "start"  # else what failed is the import of a framework, not a network
             record.fail("killed" if has_begun else "error", _how_it_ended(process))
     finally:
-        kill_group(process.pid)
-        process.channel.close()
-        process.reap()
+        if not record.waits:
+            end(process)
+
+
+def end(process: Watched) -> None:
+    """End a training, of which nothing remains."""
+    kill_group(process.pid)
+    process.channel.close()
+    process.reap()
 
 
 def resident_bytes(pid: int) -> int:

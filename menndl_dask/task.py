@@ -35,6 +35,8 @@ class Task:
         Whether the test split is measured too.
     bars
         What the network must have reached at rungs on the way.
+    waits
+        Whether the training waits for its turn once it is prepared.
     checkpoint
         File from which the training goes on if another process had begun it, or nothing.
     parents
@@ -56,6 +58,7 @@ class Task:
     save_above: float | None = None
     test: bool = False
     bars: tuple[Bar, ...] = ()
+    waits: bool = False
     checkpoint: str | None = None
     parents: tuple[tuple[int, str], ...] = ()
     weights: str | None = None

@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from menndl_dask import backend
 from menndl_dask.appraisal import Appraisal, Look
 from menndl_dask.augmentation import Augmentation
 from menndl_dask.checkpoint import Checkpoint, State, restore
@@ -37,11 +38,14 @@ from menndl_dask.loop import make_loop, make_optimizer
 from menndl_dask.loss import Loss
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import Budget, Problem
+from menndl_dask.record import WAITING
 from menndl_dask.result import error_name
 from menndl_dask.sample import open_staged
 from menndl_dask.task import Task
 
 _RESIDENT_SHARE = 0.25  # of the memory that there is, for the training split
+# bytes on a device: of a weight with its gradient and two moments, and of a network that waits for its turn
+_HELD_FOR_WEIGHT, _HELD_WHILE_PREPARED = 16, 256e6
 _OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
 _OUT_OF_MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "OOM when allocating")
 
@@ -102,8 +106,11 @@ class _Evaluation:
     def run(self) -> float:
         """Build, train and measure the network; return its fitness."""
         self._phase("build")
-        _configure_backend(self._task.seed, self._budget.deterministic)
+        backend.configure(self._task.seed, self._budget.deterministic)
         self._cost = cost_of(self._genome, self._problem)
+        self._has_turn = not self._task.waits
+        if self._cost.parameters * _HELD_FOR_WEIGHT > _HELD_WHILE_PREPARED:
+            self._await_turn()
         self._tell(costs={"parameters": self._cost.parameters, "flops_forward": self._cost.flops_forward})
         model, fitness = self._trained()
         if self._task.test:
@@ -149,8 +156,18 @@ class _Evaluation:
         self._order: NDArray[Any] | None = None
         if found is not None and restore(self._variables, found[1]):
             self._go_on(course, found[0])
+        self._await_turn()
+        self._loop.load()
         self._checkpoint.begin()
         return model, self._train(course)
+
+    def _await_turn(self) -> None:
+        """Wait until the device is this training's, where another one may have it."""
+        if not self._has_turn:
+            self._phase(WAITING)
+            self._channel.receive()
+            self._has_turn = True
+            self._phase("build")
 
     def _go_on(self, course: Course, state: State) -> None:
         """Put the training to where another process had come."""
@@ -302,54 +319,6 @@ def _budget(genome: Genome, budget: Budget) -> Budget:
                 weight_decay=gene.weight_decay,
             )
     return budget
-
-
-def _configure_backend(seed: int, deterministic: bool) -> None:
-    """Seed what is random in a user's own layers, and take as many threads as the environment grants.
-
-    These are ``TF_NUM_INTRAOP_THREADS``, else ``OMP_NUM_THREADS`` (which a Dask nanny sets to 1), else one for each
-    core.
-    """
-    keras.utils.set_random_seed(seed)
-    if deterministic:
-        _make_deterministic()
-    granted = os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS")
-    threads = int(granted) if granted else _cores()
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-        devices = tf.config.list_physical_devices("GPU")
-        for device in devices:
-            tf.config.experimental.set_memory_growth(device, True)  # leave room for the neighbours on the GPU
-        if not devices:
-            # it rewrites graphs for other layouts and devices: brings nothing here, and takes half a second a graph
-            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    elif keras.backend.backend() == "torch":
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-def _make_deterministic() -> None:
-    """Have the backend use only operations that give the same bits each time; it has not touched a device yet."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-    elif keras.backend.backend() == "torch":
-        import torch
-
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    else:
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _peak_memory() -> int:

@@ -1,11 +1,12 @@
 """Programs that evaluate, for tests of what a process loads and what it leaves behind: ``python -m tests.evaluating``.
 
-The arguments are ``cluster`` or ``endlessly``, a data set and a directory for scratch.
+The arguments are ``cluster`` or ``twice``, a data set and a directory for scratch.
 """
 
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from distributed import Client, LocalCluster
@@ -33,10 +34,17 @@ def on_a_cluster(individual: Individual, data: Path, scratch: Path) -> None:
 
 
 def endlessly(individual: Individual, data: Path, scratch: Path) -> None:
-    """Evaluate until killed."""
+    """Evaluate for ever."""
     evaluate(individual, open_problem(data, budget=Budget(epochs=1e9, early_verdict=False)), scratch=scratch)
 
 
+def twice(individual: Individual, data: Path, scratch: Path) -> None:
+    """Evaluate until killed, with another evaluation that waits for its turn."""
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(2):
+            threads.submit(endlessly, individual, data, scratch)
+
+
 if __name__ == "__main__":
-    MODES = {"cluster": on_a_cluster, "endlessly": endlessly}
+    MODES = {"cluster": on_a_cluster, "twice": twice}
     MODES[sys.argv[1]](Individual(0, Genome((Convolution(4),))), Path(sys.argv[2]), Path(sys.argv[3]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ import numpy as np
 import psutil
 import pytest
 
+from menndl_dask import evaluation
 from menndl_dask.baseline import standard_network
 from menndl_dask.data import open_problem, open_staged, stage
+from menndl_dask.device import AHEAD
 from menndl_dask.evaluation import close, evaluate
 from menndl_dask.gene import Gene
 from menndl_dask.genome import Genome
@@ -80,13 +83,26 @@ class Background:
 
 def _training(of: psutil.Process | None = None) -> psutil.Process:
     """Wait for the training that a process (by default this one) has its trainer fork, and return it."""
+    return _trainings(1, of)[0]
+
+
+def _trainings(count: int, of: psutil.Process | None = None) -> list[psutil.Process]:
+    """Wait for so many trainings of a process (by default this one), and return them, the oldest first."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        for child in (of or psutil.Process()).children():
-            if "menndl_dask.trainer" in child.cmdline() and child.children():
-                return child.children()[0]
+        trainers = [c for c in (of or psutil.Process()).children() if "menndl_dask.trainer" in c.cmdline()]
+        found = [c for trainer in trainers for c in trainer.children() if _leads(c)]
+        if len(found) >= count:
+            return sorted(found, key=psutil.Process.create_time)
         time.sleep(0.02)
-    raise AssertionError("no training was started")
+    raise AssertionError(f"{count} trainings were not started")
+
+
+def _leads(process: psutil.Process) -> bool:
+    """Return whether a process leads a group, as trainings do; importing a framework starts others, for a moment."""
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(process.pid) == process.pid
+    return False
 
 
 def _in_background(call: Callable[[], Result]) -> Background:
@@ -404,19 +420,85 @@ def test_neither_the_driver_nor_a_dask_worker_loads_keras_and_nothing_is_left(pr
     assert _emptied(tmp_path)
 
 
-def test_nothing_remains_of_a_process_that_is_killed_in_an_evaluation(problem: Problem, tmp_path: Path) -> None:
-    with _program("endlessly", problem, tmp_path) as program:
+def test_nothing_remains_of_a_process_that_is_killed_in_an_evaluation_while_another_one_waits(
+    problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(AHEAD, "1")
+    with _program("twice", problem, tmp_path) as program:
         try:
-            training = _training(psutil.Process(program.pid))
-            trainer = training.parent()
+            trainings = _trainings(2, psutil.Process(program.pid))
+            trainers = [training.parent() for training in trainings]
         finally:
             program.kill()
-    assert trainer is not None
-    assert gone(trainer.pid)
-    assert gone(training.pid)
+    for process in (*trainers, *trainings):
+        assert process is not None
+        assert gone(process.pid)
     assert _emptied(tmp_path)
 
 
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the next evaluation of this process prepared while another one trains."""
+    close()
+    evaluation._homes_of.cache_clear()
+    monkeypatch.setenv(AHEAD, "1")
+    yield
+    close()
+    evaluation._homes_of.cache_clear()
+
+
+@pytest.mark.usefixtures("ahead")
+def test_a_network_is_prepared_while_another_one_trains_and_trains_when_that_ends(problem: Problem) -> None:
+    short = replace(problem, budget=Budget(steps=40, deterministic=True))
+    training, first = _endless(problem)
+    second = _in_background(lambda: _evaluate(short, limits=Limits(60)))
+    waiting = _trainings(2)[1]
+    _wait_for_rest(waiting)
+    assert not second.results
+    training.kill()
+    assert first.result().failure == "killed"
+    result = second.result()
+    assert result.succeeded, result.message
+    assert list(result.times)[:4] == ["start", "data", "build", "wait"]
+    alone = _evaluate(short)
+    assert [{**point, "seconds": 0} for point in alone.curve] == [{**point, "seconds": 0} for point in result.curve]
+
+    training, first = _endless(problem)
+    second = _in_background(lambda: _evaluate(short))
+    waiting = _trainings(2)[1]
+    _wait_for_rest(waiting)
+    waiting.kill()  # which is told when its turn comes
+    training.kill()
+    assert [first.result().failure, second.result().failure] == ["killed", "killed"]
+    assert _evaluate(short).succeeded
+
+
+def _endless(problem: Problem) -> tuple[psutil.Process, Background]:
+    """Return a training that has begun and does not end."""
+    endless = replace(problem, budget=Budget(epochs=1e6, early_verdict=False))
+    running = _in_background(lambda: _evaluate(endless))
+    training = _training()
+    _wait_for_work(training, 3.0)
+    return training, running
+
+
+def _wait_for_work(training: psutil.Process, seconds: float) -> None:
+    """Wait until a training has computed for so long since it was forked."""
+    before = training.cpu_times().user
+    while training.cpu_times().user < before + seconds:
+        time.sleep(0.05)
+
+
+def _wait_for_rest(training: psutil.Process) -> None:
+    """Wait until a training has computed something, and computes no more."""
+    _wait_for_work(training, 0.3)
+    before = -1.0
+    while training.cpu_times().user > before:
+        before = training.cpu_times().user
+        time.sleep(0.5)
+
+
+@pytest.mark.usefixtures("ahead")
 def test_where_forking_is_not_safe_each_evaluation_has_a_fresh_interpreter(
     problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,128 @@
+"""The backend of Keras set up for one training: seeds, threads, its share of a GPU. Runs in the training process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from menndl_dask.device import GPU_SHARE
+from menndl_dask.launcher import THREADS
+
+_USABLE = 0.9  # of a share; the rest is for contexts, which no framework counts, and for networks that are prepared
+# the total memory of the first visible GPU, from the drivers' own libraries: without a context, which takes memory
+_DRIVERS = (
+    ("libcuda.so.1", "cuInit", "cuDeviceTotalMem_v2"),
+    ("libamdhip64.so", "hipInit", "hipDeviceTotalMem"),
+)
+Load = Callable[[str], Any]
+
+
+def configure(seed: int, deterministic: bool) -> None:
+    """Seed what is random in a user's own layers, and take as many threads and GPU memory as the environment grants.
+
+    Threads are ``TF_NUM_INTRAOP_THREADS``, else ``OMP_NUM_THREADS`` (which a Dask nanny sets to 1), else one for each
+    core.
+
+    Parameters
+    ----------
+    seed
+        Of the training.
+    deterministic
+        Whether only operations are used that give the same bits each time.
+    """
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        _make_deterministic()
+    granted = os.environ.get(THREADS) or os.environ.get("OMP_NUM_THREADS")
+    threads = int(granted) if granted else _cores()
+    share = os.environ.get(GPU_SHARE)
+    usable = _USABLE * float(share) if share else None
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        share_with_tensorflow(tf.config, usable)
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+        share_with_torch(torch.cuda, usable)
+    elif usable is not None:
+        os.environ.update(share_with_jax(usable))
+
+
+def share_with_tensorflow(config: Any, usable: float | None, load: Load = ctypes.CDLL) -> None:
+    """Have TensorFlow take memory on a GPU as it needs it, and no more than its share.
+
+    Parameters
+    ----------
+    config
+        ``tensorflow.config``.
+    usable
+        Share of the GPU's memory; nothing: all of it.
+    load
+        Opens a library of the driver.
+    """
+    devices = config.list_physical_devices("GPU")
+    if not devices:
+        # it rewrites graphs for other layouts and devices: brings nothing here, and takes half a second a graph
+        config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        return
+    memory = total_memory(load) if usable is not None else None
+    for device in devices:
+        if memory is None or usable is None:
+            config.experimental.set_memory_growth(device, True)  # leave room for the neighbours on the GPU
+        else:
+            # with a limit, growth can be asked for by this variable alone
+            os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+            limited = config.LogicalDeviceConfiguration(memory_limit=int(usable * memory / 2**20))
+            config.set_logical_device_configuration(device, [limited])
+
+
+def share_with_torch(cuda: Any, usable: float | None) -> None:
+    """Have PyTorch take no more than a share of a GPU's memory; `cuda` is ``torch.cuda``."""
+    if usable is not None and cuda.is_available():
+        cuda.set_per_process_memory_fraction(usable)
+
+
+def share_with_jax(usable: float) -> Mapping[str, str]:
+    """Return the variables that have JAX take memory on a GPU as it needs it, up to a share."""
+    return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{usable:.3f}"}
+
+
+def total_memory(load: Load = ctypes.CDLL) -> int | None:
+    """Return the memory of the first GPU that this process sees, in bytes; nothing where its driver does not say."""
+    for library, begin, ask in _DRIVERS:
+        try:
+            driver = load(library)
+        except OSError:
+            continue
+        size = ctypes.c_size_t()
+        if getattr(driver, begin)(0) == 0 and getattr(driver, ask)(ctypes.byref(size), 0) == 0:
+            return size.value
+    return None
+
+
+def _make_deterministic() -> None:
+    """Have the backend use only operations that give the same bits each time; it has not touched a device yet."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    else:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
