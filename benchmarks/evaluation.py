@@ -2,12 +2,13 @@
 
     python benchmarks/evaluation.py
     python benchmarks/evaluation.py digits stem --networks 12 --epochs 4
+    python benchmarks/evaluation.py digits --networks 32 --only ours verdicts one
     python benchmarks/evaluation.py --memory 300
 
 The same random networks, samples, batches, epochs and threads, on one core, in one run, in turns, network by network:
 
 ours              `menndl_dask.evaluate`, without early verdicts
-ours, verdicts    the same with them, as a search does by default
+ours, verdicts    the same with them, as a search does by default; the rungs compare once 12 networks have come by
 fresh process     a new Python for each network, then Keras's `fit`
 one process       `fit` again and again in one process, with `clear_session` in between
 KerasTuner        its random search over the same networks, where it is installed
@@ -29,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,6 +48,7 @@ from stem_simulation import write_images  # noqa: E402
 
 from menndl_dask import Budget, Individual, Limits, Problem, SearchSpace, evaluate, open_problem  # noqa: E402
 from menndl_dask import evaluation as ours  # noqa: E402
+from menndl_dask.rung import Rungs  # noqa: E402
 from menndl_dask.staging import stage  # noqa: E402
 
 _MIB = 2**20
@@ -115,6 +117,7 @@ _DATA: dict[str, tuple[Callable[[Path, Budget], Problem], Budget]] = {
     "stem": (stem, Budget(epochs=5, batch_size=8, learning_rate=3e-3)),
     "clouds": (clouds, Budget(epochs=3, batch_size=16)),
 }
+_NAMES = ("ours", "verdicts", "one", "fresh", "tuner")
 _FLOPS = {"classification": 3e6, "segmentation": 60e6}  # forward, at most: networks that suit each on one core
 
 
@@ -132,10 +135,12 @@ def drawn(problem: Problem, number: int) -> list[Individual]:
 def of_ours(problem: Problem, networks: list[Individual], *, verdicts: bool) -> Callable[[int], tuple[float, float]]:
     """Return what evaluates with this package, in this process and its trainer."""
     of = replace(problem, budget=replace(problem.budget, early_verdict=verdicts))
+    rungs = Rungs(of.budget)
 
     def train(number: int) -> tuple[float, float]:
-        result = evaluate(networks[number], of, _LIMITS)
-        assert result.failure in (None, "no_learning"), result.message
+        result = evaluate(networks[number], of, _LIMITS, bars=rungs.bars() if verdicts else ())
+        assert result.failure in (None, "no_learning", "hopeless"), result.message
+        rungs.tell(result)
         reached = result.metrics["fitness"] if result.fitness is None else result.fitness
         return reached, result.times["train"]
 
@@ -173,8 +178,8 @@ class Plain:
             process.stdin.close()
 
 
-def contest(problem: Problem, number: int, folder: Path) -> Iterator[list[str]]:
-    """Yield a row for each contestant; ratios are to one long-lived process with plain `fit`.
+def contest(problem: Problem, number: int, folder: Path, names: Sequence[str]) -> Iterator[list[str]]:
+    """Yield a row for each of some contestants; ratios are to one long-lived process with plain `fit`.
 
     They take turns, network by network, so that a machine that others use treats them alike.
     """
@@ -197,19 +202,20 @@ def contest(problem: Problem, number: int, folder: Path) -> Iterator[list[str]]:
         return found
 
     ours.close()
-    contestants = [
-        Contestant("**ours**, no verdicts", of_ours(problem, networks, verdicts=False)),
-        Contestant("**ours**, early verdicts", of_ours(problem, networks, verdicts=True)),
-        Contestant("one process, `fit`", kept),
-        Contestant("a fresh process each, `fit`", fresh),
-    ]
+    contestants = {
+        "ours": Contestant("**ours**, no verdicts", of_ours(problem, networks, verdicts=False)),
+        "verdicts": Contestant("**ours**, early verdicts", of_ours(problem, networks, verdicts=True)),
+        "one": Contestant("one process, `fit`", kept),
+        "fresh": Contestant("a fresh process each, `fit`", fresh),
+    }
+    chosen = [contestant for name, contestant in contestants.items() if name in (*names, "one")]
     for turn in range(number):
-        for contestant in contestants:
+        for contestant in chosen:
             contestant.turn(turn)
     processes[0].close()
-    reference = contestants[2].seconds
-    yield from (contestant.row(reference) for contestant in contestants)
-    if importlib.util.find_spec("keras_tuner"):
+    reference = contestants["one"].seconds
+    yield from (contestant.row(reference) for contestant in chosen)
+    if "tuner" in names and importlib.util.find_spec("keras_tuner"):
         yield tuned(number, asked, data).row(reference)
 
 
@@ -251,6 +257,7 @@ def main() -> None:
     parser.add_argument("data", nargs="*", metavar="DATA", help=f"{', '.join(_DATA)} (default: those that are there)")
     parser.add_argument("--networks", type=int, default=16, metavar="N")
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of each data set's own number")
+    parser.add_argument("--only", nargs="+", choices=_NAMES, default=_NAMES, help="these contestants (default: all)")
     parser.add_argument("--memory", type=int, metavar="N", help="evaluate so many and print memory, nothing else")
     given = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
@@ -267,7 +274,7 @@ def main() -> None:
             shape = "×".join(map(str, problem.facts.input_shapes[0]))
             title = f"{name}: {shape}, {problem.facts.samples[0]} samples, {problem.budget.epochs:g} epochs"
             head = ["", "networks/h", "ratio", "training", "best fitness", "mean fitness"]
-            show(f"{title}, {given.networks} networks", head, contest(problem, given.networks, place))
+            show(f"{title}, {given.networks} networks", head, contest(problem, given.networks, place, given.only))
     ours.close()
     load = os.getloadavg()[2]
     sys.stdout.write(f"\nPython {platform.python_version()}, one thread on {os.cpu_count()} cores, load {load:.1f}\n")
