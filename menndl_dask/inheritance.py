@@ -93,8 +93,8 @@ def _layers(model: keras.Model) -> list[keras.Layer]:
 
 
 def _values(layer: keras.Layer) -> list[Array]:
-    # not get_weights: with JAX and PyTorch NumPy warns of how that converts
-    return [np.asarray(variable.numpy()) for variable in layer.weights]
+    # not get_weights: NumPy warns of how that converts with JAX
+    return [keras.ops.convert_to_numpy(variable.value) for variable in layer.weights]
 
 
 def _form(kind: str, arrays: Sequence[Array]) -> Form:
