@@ -52,7 +52,7 @@ def inherit(model: keras.Model, parents: Sequence[tuple[int, str]]) -> Inheritan
         Their numbers and the files of their weights. What the first has no counterpart for may come from the second.
     """
     layers = _layers(model)
-    forms = [_form(type(layer).__name__, _values(layer)) for layer in layers]
+    forms = [_form(type(layer).__name__, layer.get_weights()) for layer in layers]
     left = list(range(len(layers)))
     taken: dict[str, int] = {}
     lacking: list[str] = []
@@ -76,7 +76,7 @@ def bequeath(model: keras.Model, path: Path, aside: Path) -> None:
     """Write a model's weights for its children; whoever reads sees all of them or none."""
     layers = _layers(model)
     arrays: dict[str, Any] = {
-        f"{i}.{j}": array for i, layer in enumerate(layers) for j, array in enumerate(_values(layer))
+        f"{i}.{j}": array for i, layer in enumerate(layers) for j, array in enumerate(layer.get_weights())
     }
     arrays[_KINDS] = np.array(json.dumps([[type(layer).__name__, len(layer.weights)] for layer in layers]))
     try:
@@ -90,11 +90,6 @@ def bequeath(model: keras.Model, path: Path, aside: Path) -> None:
 
 def _layers(model: keras.Model) -> list[keras.Layer]:
     return [layer for layer in model.layers if layer.weights]
-
-
-def _values(layer: keras.Layer) -> list[Array]:
-    # not get_weights: NumPy warns of how that converts with JAX
-    return [keras.ops.convert_to_numpy(variable.value) for variable in layer.weights]
 
 
 def _form(kind: str, arrays: Sequence[Array]) -> Form:

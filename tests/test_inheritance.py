@@ -36,8 +36,8 @@ def left_by(path: Path, parent: keras.Model, number: int = 3) -> tuple[int, str]
 
 
 def same(first: keras.Model, second: keras.Model, name: str, other: str = "") -> bool:
-    pairs = zip(first.get_layer(name).weights, second.get_layer(other or name).weights, strict=True)
-    return all(np.array_equal(*(keras.ops.convert_to_numpy(v.value) for v in pair)) for pair in pairs)
+    pairs = zip(first.get_layer(name).get_weights(), second.get_layer(other or name).get_weights(), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 def test_layers_that_match_have_the_parents_weights_and_others_their_own(tmp_path: Path) -> None:
