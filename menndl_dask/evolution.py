@@ -14,6 +14,7 @@ from typing import Protocol, overload
 import numpy as np
 
 from menndl_dask.census import every_genome
+from menndl_dask.contest import Contest
 from menndl_dask.errors import MenndlError, UserError
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
@@ -21,15 +22,15 @@ from menndl_dask.litter import Child, Litter, Operators
 from menndl_dask.objective import FITNESS, Objectives
 from menndl_dask.operators.rates import Rates
 from menndl_dask.operators.selection import elitist
-from menndl_dask.population import Floats, Member, Population, Survival, dominates
+from menndl_dask.population import Member, Population, Survival, dominates
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.screening import Entry, Screening, Seen
 from menndl_dask.space import SearchSpace
 
 DRAWN = 20  # networks at random, before children are bred
 _MEMBERS = 30  # of a population, with few workers
-_LITTERS = 8  # whose children compete for an evaluation
-_MENDED = 4  # promising children that are brought into the space, before the best of them is taken
+_LITTERS = 12  # whose children compete for an evaluation
+_GENERATIONS, _BROOD, _LEADING = 2, 6, 4  # of the most promising children: how often they breed again, how many, who
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
 _COUNTABLE = 20_000  # size up to which a space is searched through for what is left
 
@@ -106,7 +107,7 @@ class Evolution:
         survival: Survival = elitist,
         tournament_size: int = 3,
         screen: bool = True,
-        litter_size: int = 16,
+        litter_size: int = 6,
         first: int = 0,
     ) -> None:
         self.space = space
@@ -295,7 +296,7 @@ class Evolution:
         bred = None
         if self._next_id - self.first >= self._random:
             screened = self.screening is not None and self.screening.ready
-            bred = self._screened(rng) if screened else self._unscreened()
+            bred = self._screened() if screened else self._unscreened()
         return bred or Individual(self._next_id, self._fresh(rng), (), "random")
 
     def _unscreened(self) -> Individual | None:
@@ -306,39 +307,28 @@ class Evolution:
                 return self._individual(child, genome)
         return None
 
-    def _screened(self, rng: np.random.Generator) -> Individual | None:
-        """Return the most promising child that was not asked for before.
-
-        Mending costs more than breeding and comparing: all children are compared as they were bred, and only those
-        that come out first are mended and compared again.
-        """
+    def _screened(self) -> Individual | None:
+        """Return the most promising child that was not asked for before, of those bred lately and of their children."""
         assert self.screening is not None
         litters = [litter for litter in self._litters if litter.children]
         if not litters:
             return None
-        children = [child for litter in litters for child in litter.children]
-        factors = rng.exponential(size=len(children))
-        weights = rng.dirichlet(np.ones(len(self.objectives.names)))
-        pending = [individual.genome for individual in self._pending.values()]
         seen = Seen.joined([self._seen(litter) for litter in litters])
-        promise = self.screening.promise(seen, factors, pending, weights)
-        first: list[int] = []
-        genomes: list[Genome] = []
-        for i in np.argsort(-promise, kind="stable").tolist():
-            genome = children[i].mended(self.space)
-            if genome.key in self._keys:
-                continue
-            if not first and genome is children[i].bred:  # nothing was mended: it comes first again
-                return self._individual(children[i], genome)
-            first.append(i)
-            genomes.append(genome)
-            if len(first) == _MENDED:
-                break
-        if not first:
-            return None
-        mended = self.screening.look(np.stack([self.screening.point(genome) for genome in genomes]))
-        best = int(np.argmax(self.screening.promise(mended, factors[first], pending, weights)))
-        return self._individual(children[first[best]], genomes[best])
+        pending = [individual.genome for individual in self._pending.values()]
+        contest = Contest(
+            self.space,
+            self._operators,
+            self.rates.weights(),
+            self.screening,
+            pending,
+            len(self.objectives.names),
+            (self.seed, self._next_id, 3),
+        )
+        contest.enter([child for litter in litters for child in litter.children], seen)
+        for _ in range(_GENERATIONS):
+            contest.breed(_BROOD, _LEADING)
+        won = contest.winner(self._keys)
+        return self._individual(*won) if won else None
 
     def _individual(self, child: Child, genome: Genome) -> Individual:
         return Individual(self._next_id, genome, tuple(parent.id for parent in child.parents), child.origin)
@@ -346,14 +336,13 @@ class Evolution:
     def _seen(self, litter: Litter) -> Seen:
         """Return a litter's children as screening sees them now."""
         assert self.screening is not None
-        points = litter.seen.points if litter.seen else self._described(litter.children)
+        if litter.seen is None:
+            children = litter.children
+            points = self.screening.points([c.bred for c in children], [c.parents[0].genome for c in children])
+        else:
+            points = litter.seen.points
         litter.seen = self.screening.look(points, litter.seen)
         return litter.seen
-
-    def _described(self, children: Sequence[Child]) -> Floats:
-        assert self.screening is not None
-        parents = [self.screening.point(child.parents[0].genome) for child in children]
-        return self.screening.describe.together([child.bred for child in children], parents)
 
     def _fresh(self, rng: np.random.Generator) -> Genome:
         """Return a random network that was not asked for before."""

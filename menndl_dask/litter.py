@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,6 +48,13 @@ class Child:
         return self._mended
 
 
+class Parent(NamedTuple):
+    """Who breeds: a genome, and the evaluated individuals that it comes from, itself or those before it."""
+
+    genome: Genome
+    line: tuple[Individual, ...]
+
+
 class Operators:
     """The crossovers and mutations that make sense in a space, and their weights before anything is known."""
 
@@ -58,23 +66,22 @@ class Operators:
         self.priors = {name: weight for name, (_, weight) in (*crossed.items(), *mutated.items())}
 
     def breed(
-        self, members: Sequence[Member], weights: Mapping[str, float], size: int, number: int, rng: np.random.Generator
+        self, ranked: Sequence[Parent], weights: Mapping[str, float], size: int, number: int, rng: np.random.Generator
     ) -> Iterator[Child]:
         """Breed children of winners of tournaments, each when it is asked for.
 
         Parameters
         ----------
-        members
-            Who may become a parent.
+        ranked
+            Who may become a parent, the best first.
         weights
             How often each operator is used; they sum to 1.
         size
-            Members in a tournament.
+            Parents in a tournament.
         number
             How many children.
         """
-        order = np.argsort(standing(members))
-        winners = order[rng.integers(len(members), size=(number, 2, size)).min(2)]
+        winners = rng.integers(len(ranked), size=(number, 2, size)).min(2)
         names = list(weights)
         shares = np.fromiter(weights.values(), float)
         drawn = rng.choice(len(names), size=number, p=shares)
@@ -82,16 +89,16 @@ class Operators:
         further = rng.choice(len(names), size=number, p=of_mutations / of_mutations.sum())
         mutated = rng.random(number) < _MUTATED
         for i in range(number):
-            first, second = (members[w].individual for w in winners[i])
+            first, second = (ranked[w] for w in winners[i])
             name = names[drawn[i]]
             if name in self.mutations:
                 child = self.mutations[name](first.genome, self._space, rng)
-                yield Child(child, (first,), name)
+                yield Child(child, first.line, name)
                 continue
             child = self.crossovers[name](first.genome, second.genome, self._space, rng)
             if mutated[i]:
                 child = self.mutations[names[further[i]]](child, self._space, rng)
-            yield Child(child, (first, second), name)
+            yield Child(child, (first.line[0], second.line[0]), name)
 
 
 class Litter:
@@ -144,7 +151,9 @@ class Litter:
             if len(self._members) < 2:
                 return False
             rng = np.random.default_rng(self._seed)
-            self._coming = self._operators.breed(self._members, self._weights, self._size, self._number, rng)
+            ranked = [self._members[i].individual for i in np.argsort(standing(self._members))]
+            parents = [Parent(individual.genome, (individual,)) for individual in ranked]
+            self._coming = self._operators.breed(parents, self._weights, self._size, self._number, rng)
             self._members = ()
         child = next(self._coming, None)
         if child is None:

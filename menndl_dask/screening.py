@@ -21,7 +21,7 @@ from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
 from menndl_dask.objective import Objectives
 from menndl_dask.space import SearchSpace
-from menndl_dask.surrogate import Kernel, Posterior, Sight, learn_kernel, scores
+from menndl_dask.surrogate import Expected, Kernel, Posterior, Sight, learn_kernel, scores
 
 Floats = NDArray[np.float64]
 _POINTS = 320  # results that the surrogate is fitted to
@@ -168,6 +168,10 @@ class Screening:
             self._points[genome.key] = found
         return found
 
+    def points(self, genomes: Sequence[Genome], parents: Sequence[Genome]) -> Floats:
+        """Return the descriptors of children as they were bred, one a row; each costs about what its parent costs."""
+        return self.describe.together(genomes, [self.point(parent) for parent in parents])
+
     def look(self, points: Floats, before: Seen | None = None) -> Seen:
         """Return networks as the results known now let them be seen.
 
@@ -191,8 +195,19 @@ class Screening:
                 chance = np.clip(1.0 + self._viability.mean(points)[:, 0], 0.0, 1.0)
             return Seen(points, self._fits, self._fitness.sight(points), chance)
 
+    def expecting(self, pending: Iterable[Genome]) -> Expected | None:
+        """Return what is being evaluated, as it counts in `promise`; until the next result is told."""
+        # each is looked at by itself, so that it is seen alike in a replay
+        before = self._pending
+        self._pending = {g.key: self.look(self.point(g)[None], before.get(g.key)) for g in pending}
+        if not self._pending:
+            return None
+        assert self._fitness is not None
+        with _single_threaded():
+            return self._fitness.expecting(Sight.joined([seen.sight for seen in self._pending.values()]))
+
     def promise(
-        self, seen: Seen, factors: Floats, pending: Iterable[Genome] = (), weights: Floats | None = None
+        self, seen: Seen, factors: Floats, expected: Expected | None = None, weights: Floats | None = None
     ) -> Floats:
         """Return how much each child promises: the upper confidence bound of its fitness, if it is viable.
 
@@ -203,16 +218,15 @@ class Screening:
         factors
             How many standard deviations count for each child. Drawn at random, they keep children diverse that are
             chosen one after the other without a result in between.
-        pending
+        expected
             What is being evaluated.
         weights
             How much each of several objectives counts this time, all the same by default; the child is judged by the
             one in which it is worst (Chebyshev), so that drawn weights lead to all parts of the Pareto front.
         """
         assert self._fitness is not None
-        flying = self._looked_at(pending)
         with _single_threaded():
-            deviation = self._fitness.deviation(seen.sight, flying)
+            deviation = self._fitness.deviation(seen.sight, expected)
         number = len(self._objectives.names)
         upper = seen.sight.mean[:, :number] + (factors * deviation)[:, None]
         for i, name in enumerate(self._objectives.names):
@@ -228,12 +242,6 @@ class Screening:
         chance = self._chance(seen, seen.sight.mean[:, number])
         found: Floats = chance * promise + (1.0 - chance) * _LOW
         return found
-
-    def _looked_at(self, pending: Iterable[Genome]) -> Sight | None:
-        """Return what is being evaluated; each is looked at by itself, so that it is seen alike in a replay."""
-        before = self._pending
-        self._pending = {g.key: self.look(self.point(g)[None], before.get(g.key)) for g in pending}
-        return Sight.joined([seen.sight for seen in self._pending.values()]) if self._pending else None
 
     def _chance(self, seen: Seen, kept: Floats) -> Floats:
         """Return how likely it is that a child is viable and keeps the hard constraints."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,14 @@ class Sight:
         return cls(Places(vectors, squares), np.concatenate(mean), np.concatenate(explained, axis=1))
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Networks that are being evaluated, and the Cholesky factor of the covariance of the results to come."""
+
+    sight: Sight
+    lower: NDArray[np.floating[Any]]
+
+
 def learn_kernel(points: Floats, values: Floats, columns: NDArray[np.int64]) -> Kernel:
     """Return the kernel under which values are most likely, with a preference for usual weights.
 
@@ -173,38 +182,40 @@ class Posterior:
         explained: Floats = solve_triangular(self._lower, near.T, lower=True, check_finite=False)
         return Sight(places, near @ self._solved, explained)
 
-    def deviation(self, seen: Sight, pending: Sight | None = None) -> Floats:
+    def expecting(self, pending: Sight) -> Expected:
+        """Return what networks that are being evaluated will tell when they come home."""
+        among = self._kernel.between(pending.places, pending.places) - pending.explained.T @ pending.explained
+        return Expected(pending, np.linalg.cholesky(among + (self._kernel.noise + 1e-6) * np.eye(len(among))))
+
+    def deviation(self, seen: Sight, expected: Expected | None = None) -> Floats:
         """Return the standard deviation of what is expected of each network.
 
         Parameters
         ----------
         seen
             The networks.
-        pending
-            Networks that are being evaluated: near them less is left to be learnt.
+        expected
+            What is being evaluated: near it less is left to be learnt.
         """
         variance = self._kernel.share - (seen.explained**2).sum(0)
-        if pending is not None and len(pending.places):
-            variance -= self._taken(seen, pending)
+        if expected is not None:
+            pending = expected.sight
+            shared = self._kernel.between(pending.places, seen.places) - pending.explained.T @ seen.explained
+            variance -= (solve_triangular(expected.lower, shared, lower=True, check_finite=False) ** 2).sum(0)
         found: Floats = np.sqrt(np.maximum(variance, 1e-6))
         return found
-
-    def _taken(self, seen: Sight, pending: Sight) -> Floats:
-        """Return by how much the results to come will lower the variance."""
-        among = self._kernel.between(pending.places, pending.places) - pending.explained.T @ pending.explained
-        lower = np.linalg.cholesky(among + (self._kernel.noise + 1e-6) * np.eye(len(among)))
-        shared = self._kernel.between(pending.places, seen.places) - pending.explained.T @ seen.explained
-        return (solve_triangular(lower, shared, lower=True, check_finite=False) ** 2).sum(0)  # type: ignore[no-any-return]
 
 
 def scores(values: Sequence[float] | Floats) -> Floats:
     """Return the values by rank only, logistically spread: outliers count no more than others, the top is told apart.
 
-    >>> scores([3.0, 900.0, 1.0]).round(2).tolist()
-    [0.0, 0.89, -0.89]
+    Equal values, of which a small validation split has many, share their ranks.
+
+    >>> scores([3.0, 900.0, 1.0]).round(2).tolist(), scores([3.0, 3.0]).tolist()
+    ([0.0, 0.89, -0.89], [0.0, 0.0])
     """
-    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    share = (ranks + 0.5) / len(ranks)
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    share = (np.cumsum(counts) - counts / 2)[places] / len(places)
     found: Floats = 0.55 * np.log(share / (1.0 - share))
     return found
 

@@ -90,11 +90,11 @@ def test_predictions_depend_on_the_results_only_not_on_when_somebody_asked() -> 
         late.tell(entry)
         if eager.ready:
             seen = eager.look(points, seen)
-            eager.promise(seen, np.ones(10), flying)
+            eager.promise(seen, np.ones(10), eager.expecting(flying))
     assert seen is not None
     assert eager.look(points, seen) is seen  # nothing new is known
-    expected = late.promise(late.look(points), np.ones(10), flying)
-    assert (eager.promise(seen, np.ones(10), flying) == expected).all()
+    expected = late.promise(late.look(points), np.ones(10), late.expecting(flying))
+    assert (eager.promise(seen, np.ones(10), eager.expecting(flying)) == expected).all()
 
 
 def test_a_cost_that_a_genome_tells_is_not_predicted() -> None:

@@ -71,7 +71,7 @@ def test_near_what_is_being_evaluated_less_is_left_to_learn() -> None:
     target = points[:2] + 3.0
     seen = posterior.sight(target)
     before = posterior.deviation(seen)
-    after = posterior.deviation(seen, pending=posterior.sight(target[:1]))
+    after = posterior.deviation(seen, posterior.expecting(posterior.sight(target[:1])))
     assert after[0] < 0.2 * before[0]
 
 
@@ -80,7 +80,8 @@ def test_networks_seen_apart_and_joined_are_seen_as_together() -> None:
     posterior = Posterior(Kernel(np.ones(4) * 2, 1.0, 0.01), points, values[:, None])
     together, apart = posterior.sight(points[:7]), Sight.joined([posterior.sight(p) for p in (points[:3], points[3:7])])
     assert together.mean == pytest.approx(apart.mean)
-    assert posterior.deviation(together, apart) == pytest.approx(posterior.deviation(apart, together))
+    first, second = posterior.expecting(apart), posterior.expecting(together)
+    assert posterior.deviation(together, first) == pytest.approx(posterior.deviation(apart, second))
 
 
 def test_scores_depend_on_ranks_only() -> None:

@@ -1,0 +1,109 @@
+"""Contests: many children compete to be the next network that is evaluated. Pure.
+
+A surrogate judges them. Those that it finds most promising breed again, with each other and by mutation, before any is
+evaluated: what the results have taught leads further than one step from the networks that gave them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from menndl_dask.genome import Genome
+from menndl_dask.litter import Child, Operators, Parent
+from menndl_dask.screening import Screening, Seen
+from menndl_dask.space import SearchSpace
+
+_CURIOSITY = 0.5  # mean number of standard deviations by which a child may be better than expected
+_MENDED = 4  # promising children that are brought into the space, before the best of them is taken
+_PAIR = 2  # children in a tournament for breeding again
+
+
+class Contest:
+    """Children that compete for one evaluation.
+
+    Parameters
+    ----------
+    space
+        Where the winner is brought into.
+    operators, weights
+        How children are bred, and how often each operator is used.
+    screening
+        Who judges.
+    pending
+        What is being evaluated.
+    objectives
+        How many things the search compares.
+    seed
+        Of all that is random in it.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        operators: Operators,
+        weights: Mapping[str, float],
+        screening: Screening,
+        pending: Iterable[Genome],
+        objectives: int,
+        seed: Sequence[int],
+    ) -> None:
+        self._space, self._operators, self._weights, self._screening = space, operators, weights, screening
+        self._seed, self._rng = tuple(seed), np.random.default_rng(seed)
+        self._expected = screening.expecting(pending)
+        self._shares = self._rng.dirichlet(np.ones(objectives))  # how much each objective counts this time
+        self._children: list[Child] = []
+        self._factors = self._promise = np.zeros(0)
+
+    def enter(self, children: Sequence[Child], seen: Seen) -> None:
+        """Let children in, as the screening sees them."""
+        factors = _CURIOSITY * self._rng.exponential(size=len(children))
+        promise = self._screening.promise(seen, factors, self._expected, self._shares)
+        self._children += children
+        self._factors = np.concatenate([self._factors, factors])
+        self._promise = np.concatenate([self._promise, promise])
+
+    def breed(self, number: int, parents: int) -> None:
+        """Let the most promising children, so many of them, have so many children of their own, which compete too."""
+        leading: dict[str, Parent] = {}
+        for i in self._order():
+            child = self._children[i]
+            genome = child.mended(self._space)
+            leading.setdefault(genome.key, Parent(genome, child.parents))
+            if len(leading) == parents:
+                break
+        bred = list(self._operators.breed(list(leading.values()), self._weights, _PAIR, number, self._rng))
+        for place, child in enumerate(bred, len(self._children)):
+            child.seed = (*self._seed, place)
+        points = self._screening.points([child.bred for child in bred], [child.parents[0].genome for child in bred])
+        self.enter(bred, self._screening.look(points))
+
+    def winner(self, known: Container[str]) -> tuple[Child, Genome] | None:
+        """Return the most promising child that is not known, brought into the space; nothing if all are known.
+
+        Mending costs more than breeding and comparing: all children are compared as they were bred, and only those
+        that come out first are mended and compared again.
+        """
+        first: list[int] = []
+        genomes: list[Genome] = []
+        for i in self._order():
+            genome = self._children[i].mended(self._space)
+            if genome.key in known:
+                continue
+            if not first and genome is self._children[i].bred:  # nothing was mended: it comes first again
+                return self._children[i], genome
+            first.append(i)
+            genomes.append(genome)
+            if len(first) == _MENDED:
+                break
+        if not first:
+            return None
+        mended = self._screening.look(np.stack([self._screening.point(genome) for genome in genomes]))
+        promise = self._screening.promise(mended, self._factors[first], self._expected, self._shares)
+        best = int(np.argmax(promise))
+        return self._children[first[best]], genomes[best]
+
+    def _order(self) -> list[int]:
+        order: list[int] = np.argsort(-self._promise, kind="stable").tolist()
+        return order

@@ -1,0 +1,125 @@
+"""Contests: who is evaluated next."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from menndl_dask.contest import Contest
+from menndl_dask.genome import Genome
+from menndl_dask.individual import Individual
+from menndl_dask.litter import Child, Operators
+from menndl_dask.screening import Entry, Screening, Seen
+from menndl_dask.space import SearchSpace
+from tests.spaces import SPACES, Edge
+
+SLOTS = SearchSpace.slots([Edge] * 10)
+
+
+def merit(genome: Genome) -> float:
+    return float(sum(gene == Edge("skip") for gene in genome.genes))
+
+
+def taught(space: SearchSpace, number: int = 60) -> Screening:
+    rng = np.random.default_rng(1)
+    screening = Screening(space)
+    for _ in range(number):
+        genome = space.sample(rng)
+        screening.tell(Entry(genome, (merit(genome) if space is SLOTS else float(len(genome)),)))
+    return screening
+
+
+def children(space: SearchSpace, number: int = 8) -> list[Child]:
+    rng = np.random.default_rng(2)
+    parents = [Individual(i, space.sample(rng)) for i in range(number)]
+    return [Child(parent.genome, (parent,), "step", (i,)) for i, parent in enumerate(parents)]
+
+
+def contest(space: SearchSpace, screening: Screening, seed: int = 0, pending: tuple[Genome, ...] = ()) -> Contest:
+    operators = Operators(space)
+    total = sum(operators.priors.values())
+    weights = {name: weight / total for name, weight in operators.priors.items()}
+    return Contest(space, operators, weights, screening, pending, 1, (seed, 3))
+
+
+def entered(space: SearchSpace, screening: Screening, seed: int = 0) -> Contest:
+    competing = contest(space, screening, seed)
+    given = children(space)
+    competing.enter(given, seen(screening, given))
+    return competing
+
+
+def seen(screening: Screening, given: list[Child]) -> Seen:
+    return screening.look(screening.points([c.bred for c in given], [c.parents[0].genome for c in given]))
+
+
+def test_children_of_promising_children_are_better_than_those_that_were_bred_from_what_is_known() -> None:
+    screening = taught(SLOTS)
+    near, far = [], []
+    for seed in range(20):
+        competing = entered(SLOTS, screening, seed)
+        won = competing.winner(())
+        competing.breed(12, 3)
+        competing.breed(12, 3)
+        further = competing.winner(())
+        assert won is not None and further is not None
+        near.append(merit(won[1]))
+        far.append(merit(further[1]))
+    assert np.mean(far) > np.mean(near) + 1
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_the_winner_is_in_the_space_and_descends_from_individuals_that_were_evaluated(name: str) -> None:
+    space = SPACES[name]
+    competing = entered(space, taught(space))
+    competing.breed(6, 4)
+    won = competing.winner(())
+    assert won is not None
+    child, genome = won
+    assert space.contains(genome)
+    assert {parent.id for parent in child.parents} <= set(range(8))
+    assert 1 <= len(child.parents) <= 2
+
+
+def test_what_is_known_does_not_win() -> None:
+    screening = taught(SLOTS)
+    first = entered(SLOTS, screening).winner(())
+    assert first is not None
+    second = entered(SLOTS, screening).winner({first[1].key})
+    assert second is not None and second[1].key != first[1].key
+    assert entered(SLOTS, screening).winner({child.bred.key for child in children(SLOTS)}) is None
+
+
+def test_the_same_seed_has_the_same_winner_whoever_looked_before() -> None:
+    space = SPACES["a sequence"]
+    fresh, used = taught(space), taught(space)
+    seen(used, children(space)[:3])
+    keys = []
+    for screening in (fresh, used):
+        competing = entered(space, screening, 7)
+        competing.breed(6, 4)
+        won = competing.winner(())
+        assert won is not None
+        keys.append(won[1].key)
+    assert keys[0] == keys[1]
+
+
+def test_of_children_of_whom_as_much_is_expected_one_far_from_what_is_evaluated_wins_more_often() -> None:
+    # all results are the same: only how much there is left to learn tells the two apart
+    screening = Screening(SLOTS)
+    rng = np.random.default_rng(4)
+    for genome in [SLOTS.sample(rng) for _ in range(12)]:
+        screening.tell(Entry(genome, (0.0,)))
+    here, there = Genome((Edge("skip"),) * 10), Genome((Edge("pool"),) * 10)
+    given = [Child(g, (Individual(i, g),), "step", (i,)) for i, g in enumerate((here, there))]
+
+    def wins(pending: tuple[Genome, ...]) -> int:
+        found = 0
+        for seed in range(40):
+            competing = contest(SLOTS, screening, seed, pending)
+            competing.enter(given, seen(screening, given))
+            won = competing.winner(())
+            found += won is not None and won[1].key == there.key
+        return found
+
+    assert wins((Genome((Edge("skip"),) * 9 + (Edge("pool"),)),)) > wins(())
