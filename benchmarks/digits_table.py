@@ -3,6 +3,8 @@
     python -m benchmarks.digits_table
     python -m benchmarks.digits_table --table mine.csv --seeds 0 1 2
 
+The table that comes with the benchmark, `digits_table.csv`, was made by the first; its first line says with what.
+
 Each network is a convolution of single pixels and four steps: a convolution, a residual one with batch normalisation,
 a separable one, or pooling, all of one width; the head is the task's. Each is evaluated by `menndl_dask.evaluate` with
 every seed. A line of the table is one training: its width, the initials of its steps, the seed, the accuracy on 977

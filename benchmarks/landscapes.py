@@ -52,7 +52,7 @@ class Edge(Gene):
 class Width(Gene):
     """The number of kernels of all layers of a network for digits."""
 
-    kernels: int = choice(8, 14, 24)
+    kernels: int = choice(8, 24)
 
 
 @dataclass(frozen=True, slots=True)
