@@ -162,12 +162,20 @@ def utilisation(evaluations: Sequence[Evaluation], told_at: Mapping[int, float])
 def _spans(evaluations: Sequence[Evaluation], told_at: Mapping[int, float]) -> list[tuple[str, float, float, str, str]]:
     spans = []
     for individual, result in evaluations:
-        end, seconds = told_at.get(individual.id), result.times.get("total")
+        end, seconds = told_at.get(individual.id), _own_seconds(result)
         if end is not None and seconds is not None and result.worker:
             style = "done" if result.succeeded else "failed"
             tip = f"{_tip(individual.id, result)}\n{duration(seconds)} on {result.worker}"
             spans.append((result.worker, end - seconds, end, tip, style))
     return spans
+
+
+def _own_seconds(result: Result) -> float | None:
+    """Return for how long an evaluation had its worker: from its turn on, where it was prepared before."""
+    if "total" not in result.times:
+        return None
+    prepared = ("start", "data", "build", "wait") if "wait" in result.times else ()
+    return result.times["total"] - sum(result.times.get(phase, 0.0) for phase in prepared)
 
 
 def _tradeoff(

@@ -397,7 +397,7 @@ def _workers(story: Story) -> str:
 def _phases(story: Story) -> str:
     total: Counter[str] = Counter()
     for _, result in story.evaluations:
-        total.update({k: v for k, v in result.times.items() if k != "total"})
+        total.update({k: v for k, v in result.times.items() if k not in ("total", "wait")})
     seconds = sum(total.values())
     if not seconds:
         return ""

@@ -16,6 +16,8 @@ from menndl_dask.figure import (
     tradeoff_figures,
     utilisation,
 )
+from menndl_dask.genome import Genome
+from menndl_dask.individual import Individual
 from menndl_dask.result import Result
 from tests import stories
 
@@ -99,6 +101,14 @@ def test_the_timeline_has_a_bar_for_each_evaluation_and_a_row_for_each_worker() 
     share = utilisation(STORY.evaluations, STORY.told_at)
     assert share is not None
     assert 0.9 < share <= 1
+
+
+def test_an_evaluation_that_was_prepared_ahead_has_its_worker_from_its_turn_on() -> None:
+    times = {"data": 1.0, "build": 2.0, "train": 6.0, "total": 9.0}
+    waited = {**times, "wait": 3.0, "total": 12.0}
+    found = [(Individual(n, Genome(())), Result(0.5, times=t, worker="w")) for n, t in enumerate((times, waited))]
+    assert utilisation(found, {0: 9.0, 1: 15.0}) == 1.0
+    assert utilisation(found, {0: 9.0, 1: 16.0}) == 15 / 16
 
 
 def test_figures_stay_light_after_twenty_thousand_evaluations() -> None:
