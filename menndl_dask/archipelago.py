@@ -1,7 +1,8 @@
 """The archipelago: a driver for each island of a run, as processes of this machine. Runs on the driver.
 
 Whoever starts them looks after them. Each is its own session and prints to ``driver.txt`` in its island's directory.
-They end with whoever started them; when one of them ends before its time the others go on.
+They end with whoever started them; when one of them ends before its time the others go on, and it is started again
+unless it would only die again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from menndl_dask import stop
@@ -35,6 +36,9 @@ _SUPERVISOR = "MENNDL_SUPERVISOR"  # process number of whoever looks after the d
 _POLL_S = 0.2
 _HELD_S = 20.0  # that an island's earlier driver may take to end when whoever looked after it has died
 _PATIENCE_S = 60.0  # for drivers that were told to end
+_BARREN = 3  # deaths of an island's driver without a result in between, after which it is left alone
+_SHORT_S = 60.0  # a driver without a result that dies sooner has been started with a mistake
+_PAUSE_S = 2.0  # before a driver is started again
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,26 @@ class Command:
 @dataclass(slots=True)
 class _Driver:
     island: int
+    command: Command
     output: Path
     process: subprocess.Popen[bytes]
+    started: float  # clock reading
+    told: int  # results at home when it was started
+    barren: int = 0  # deaths in a row without a result before it
+    is_sound: bool = False  # whether an earlier one brought a result home
+
+    def death(self, run: Path, now: float) -> _Driver:
+        """Return what is known of the island's driver now that it has died before its time."""
+        news = News.read(folder_of(run, self.island))
+        told = 0 if news is None else news.told
+        brought = told > self.told
+        is_sound = self.is_sound or brought or now - self.started >= _SHORT_S
+        return replace(self, told=told, barren=0 if brought else self.barren + 1, is_sound=is_sound)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether another driver would only die again."""
+        return not self.is_sound or self.barren >= _BARREN
 
     def last_words(self) -> str:
         """Return the last line that it printed."""
@@ -107,7 +129,7 @@ def search(
         try:
             for island, command in commands.items():
                 drivers.append(_started(run, island, command))
-            _watch(run, recorder, drivers, evaluations, progress, on_change)
+            _watch(run, recorder, drivers, Tally(time.monotonic(), evaluations), progress, on_change)
         except KeyboardInterrupt:
             recorder.note("stopped by Ctrl-C")
             raise
@@ -155,25 +177,27 @@ def _started(run: Path, island: int, command: Command) -> _Driver:
             env={name: value for name, value in environment.items() if value is not None},
             start_new_session=True,  # Ctrl-C is the supervisor's to handle
         )
-    return _Driver(island, output, process)
+    news = News.read(folder)
+    return _Driver(island, command, output, process, time.monotonic(), 0 if news is None else news.told)
 
 
 def _watch(
     run: Path,
     recorder: Recorder,
-    drivers: Sequence[_Driver],
-    evaluations: int | None,
+    drivers: list[_Driver],
+    tally: Tally,
     progress: Progress | None,
     on_change: Callable[[Run], object] | None,
 ) -> None:
-    """Show how far the islands are until all drivers have ended; note those that end before their time."""
+    """Show how far the islands are until all drivers have ended; start those again that end before their time."""
     running = list(drivers)
-    tally = Tally(time.monotonic(), evaluations)
+    due: dict[int, float] = {}  # when an island's driver is started again
     report = Pace(on_change, run)
-    while running:
+    while running or due:
         time.sleep(_POLL_S)
         now = time.monotonic()
         if stop.is_asked(run):
+            due.clear()
             _pass_on(run, running)
         _count(run, {driver.island for driver in running}, tally, now)
         if progress is not None:
@@ -181,12 +205,42 @@ def _watch(
         for driver in [driver for driver in running if driver.process.poll() is not None]:
             running.remove(driver)
             if driver.process.returncode not in (*_DONE, STOPPED):
-                told = f"its driver {ended(driver.process.returncode)} ({driver.last_words()})"
-                recorder.note(f"island {driver.island}: {told}; {'the others go on' if running else 'it was the last'}")
+                drivers[drivers.index(driver)] = dead = driver.death(run, now)
+                if _mourn(run, recorder, dead, tally, are_others=bool(running or due)):
+                    due[dead.island] = now + _PAUSE_S
+        for island in [island for island, at in due.items() if now >= at]:
+            del due[island]
+            running += _started_again(run, recorder, drivers, island)
         if tally.done:
             report(now)
     if progress is not None:
         progress.close(tally, time.monotonic())
+
+
+def _mourn(run: Path, recorder: Recorder, dead: _Driver, tally: Tally, *, are_others: bool) -> bool:
+    """Note that a driver has ended before its time; return whether it is to be started again."""
+    kill_group(dead.process.pid)  # its workers, which would hold their GPUs for a while
+    is_over = stop.is_asked(run) or (tally.asked is not None and tally.done >= tally.asked)
+    is_wanted = not (is_over or dead.is_hopeless)
+    told = f"its driver {ended(dead.process.returncode)} ({dead.last_words()})"
+    follows = "it is started again" if is_wanted else "the others go on" if are_others else "it was the last"
+    if dead.is_hopeless and dead.is_sound:
+        follows = f"{dead.barren} in a row died without a result, so it is not started again; {follows}"
+    recorder.note(f"island {dead.island}: {told}; {follows}")
+    return is_wanted
+
+
+def _started_again(run: Path, recorder: Recorder, drivers: list[_Driver], island: int) -> list[_Driver]:
+    """Start an island's driver again; return it, if it could be started."""
+    place = next(number for number, driver in enumerate(drivers) if driver.island == island)
+    dead = drivers[place]
+    try:
+        born = _started(run, island, dead.command)
+    except (RunError, OSError) as error:  # somebody else drives it, or the machine has no room
+        recorder.note(f"island {island}: its driver cannot be started again: {error}")
+        return []
+    drivers[place] = replace(born, barren=dead.barren, is_sound=dead.is_sound)
+    return [drivers[place]]
 
 
 def _pass_on(run: Path, drivers: Sequence[_Driver]) -> None:

@@ -119,6 +119,14 @@ class News:
             logger.debug("%s: cannot be read now: %s", island / _FILE, error)
             return None
 
+    @staticmethod
+    def told_at(island: Path) -> float:
+        """Return when an island told something last, seconds since the epoch; 0 if it never has."""
+        try:
+            return (island / _FILE).stat().st_mtime
+        except OSError:
+            return 0.0
+
     def write(self, island: Path) -> None:
         """Write it, in place of what the island told before."""
         emigrants = [[individual.to_dict(), result.to_dict()] for individual, result in self.emigrants]

@@ -17,6 +17,7 @@ from menndl_dask.table import duration, fitness_text
 
 _HOUR_S = 3600.0
 _NOTES = 5
+_SILENT_S = 60.0  # islands tell something every few seconds
 
 
 def status(path: Path) -> str:
@@ -48,7 +49,7 @@ def _lines(path: Path) -> Iterator[str]:
         yield f"drivers:    looked after by {held}"
     for number, folder in islands.items():
         driver = _driver(folder, Detached.read(folder), is_done)
-        yield f"{f'island {number}:':<11} {driver}{_news(News.read(folder))}"
+        yield f"{f'island {number}:':<11} {driver}{_news(folder, is_done)}"
     if found is None or tally is None:
         yield "progress:   not begun"
         return
@@ -59,12 +60,17 @@ def _lines(path: Path) -> Iterator[str]:
         yield f"{'notes:' if number == 0 else '':<12}{when} {note['message']}"
 
 
-def _news(news: News | None) -> str:
-    """Return what an island told last of itself."""
+def _news(island: Path, is_done: bool) -> str:
+    """Return what an island told last of itself, and whether it has been silent since."""
+    news = News.read(island)
     if news is None:
         return ""
     best = "" if news.best is None else f", best {fitness_text(news.best)}"
-    return f"; {news.told} evaluations{best}"
+    silence = time.time() - News.told_at(island)
+    # who ends in order has no workers any more
+    is_missing = not is_done and news.workers > 0 and silence > _SILENT_S
+    missing = f"; NOT HEARD OF for {duration(silence)}, though it had not ended" if is_missing else ""
+    return f"; {news.told} evaluations{best}{missing}"
 
 
 def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:

@@ -6,6 +6,7 @@ Without a number of an island: a process that looks after three of them.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from menndl_dask import archipelago
@@ -17,17 +18,18 @@ from menndl_dask.report import write_report
 from menndl_dask.search import Search
 from menndl_dask.settings import frozen_settings
 from menndl_dask.workflow import STOPPED, guarded
-from tests.evaluations import brief
+from tests.evaluations import unhurried
 from tests.spaces import SPACES
 
 SPACE = SPACES["a sequence"]
 ISLANDS = 3
+HURRY = "hurry"  # file that the test writes in the run's directory
 
 
 def drive(run: Path, evaluations: int, island: int) -> int:
     """Search on an island."""
     archipelago.is_supervised()
-    search = Search(None, SPACE, run, evaluate=brief, island=island)
+    search = Search(None, SPACE, run, evaluate=partial(unhurried, run / HURRY), island=island)
     with load_cluster(Local(workers=1, dashboard_port=None)) as cluster, cluster.client() as client:
         search.run(client, evaluations=evaluations)
     return 0 if search.stopped is None else STOPPED

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,12 @@ from menndl_dask import archipelago, stop
 from menndl_dask.archipelago import Command, last_one
 from menndl_dask.cli import main
 from menndl_dask.errors import RunError
-from menndl_dask.island import folder_of, folders_of, home_of
+from menndl_dask.island import News, folder_of, folders_of, home_of
 from menndl_dask.journal import holder, read_journal
 from menndl_dask.problem import Limits
 from menndl_dask.settings import frozen_settings
 from menndl_dask.store import Recorder, Run
-from tests.islanders import ISLANDS, SPACE
+from tests.islanders import HURRY, ISLANDS, SPACE
 from tests.processes import gone, until
 
 ROOT = Path(__file__).parents[1]
@@ -70,22 +71,28 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     first = started(run)
     until(lambda: min(told(run)) >= 2, first)
     processes = psutil.Process(first.pid).children(recursive=True)
-    os.kill(driver_of(run, 1), signal.SIGKILL)
+    killed = driver_of(run, 1)
+    os.kill(killed, signal.SIGKILL)
     after_the_kill = told(run)
-    until(lambda: all(now > before + 2 for now, before in zip(told(run)[::2], after_the_kill[::2], strict=True)), first)
+    until(lambda: all(now > before + 1 for now, before in zip(told(run), after_the_kill, strict=True)), first)
+    assert driver_of(run, 1) != killed
     first.kill()
     first.communicate()
     left = [process for process in processes if not gone(process.pid, 30)]
     when_all_ended = told(run)
+    (run / HURRY).touch()
     second = started(run)
     output, errors = second.communicate(timeout=150)
     return Story(run, after_the_kill, when_all_ended, left, output, errors, second.returncode)
 
 
-def test_the_other_islands_go_on_when_a_driver_is_killed(story: Story) -> None:
-    assert all(now > before for now, before in zip(story.when_all_ended[::2], story.after_the_kill[::2], strict=True))
+def test_a_driver_that_is_killed_is_started_again_and_carries_on_while_the_others_go_on(story: Story) -> None:
+    assert all(now > before for now, before in zip(story.when_all_ended, story.after_the_kill, strict=True))
     notes = [str(note["message"]) for note in Run(story.path).notes]
-    assert any(re.match(r"island 1: its driver was ended by SIGKILL \(.*\); the others go on", note) for note in notes)
+    killed = r"island 1: its driver was ended by SIGKILL \(.*\); it is started again"
+    assert any(re.match(killed, note) for note in notes)
+    count = story.after_the_kill[1]  # of results, or one that came home just then
+    assert any(re.match(f"island 1: carried on after ({count}|{count + 1}) evaluations", note) for note in notes)
 
 
 def test_all_drivers_end_with_whoever_looks_after_them_and_the_same_command_carries_on(story: Story) -> None:
@@ -158,6 +165,73 @@ def test_drivers_that_all_fail_are_told_in_their_own_words(tmp_path: Path) -> No
     told = r"the driver of island 0 ended with status 2: no such profile; see .*islands/00/driver\.txt"
     with pytest.raises(RunError, match=told):
         archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None)
+
+
+def dying_after_one_result(run: Path) -> Command:
+    """Return a driver whose first start brings a result home, and that is killed each time."""
+    News(told=1).write(run)
+    folder = folder_of(run, 0)
+    return Command(["sh", "-c", f"test -e {folder}/island.json || cp {run}/island.json {folder}; kill -9 $$"])
+
+
+def test_a_driver_that_dies_again_and_again_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archipelago, "_PAUSE_S", 0.0)
+    commands = {0: dying_after_one_result(tmp_path)}
+    with pytest.raises(RunError, match="no driver came to its end; the driver of island 0 was ended by SIGKILL"):
+        archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None)
+    notes = [str(note["message"]) for note in Run(tmp_path).notes]
+    assert [note.endswith("it is started again") for note in notes] == [True, True, True, False]
+    assert notes[-1].endswith("3 in a row died without a result, so it is not started again; it was the last")
+
+
+def test_a_driver_is_not_started_again_when_the_budget_is_spent(tmp_path: Path) -> None:
+    commands = {0: dying_after_one_result(tmp_path)}
+    with pytest.raises(RunError, match="no driver came to its end"):
+        archipelago.search(tmp_path, SETTINGS, commands, evaluations=1, hours=None)
+    assert [str(note["message"]).endswith("it was the last") for note in Run(tmp_path).notes] == [True]
+
+
+def test_an_island_that_somebody_else_has_taken_over_is_left_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archipelago, "_HELD_S", 0.0)
+    monkeypatch.setattr(archipelago, "_PAUSE_S", 1.0)
+    folder = folder_of(tmp_path, 0)
+
+    class TakingOver:
+        """Takes the island's lock when its driver has died."""
+
+        recorder: Recorder | None = None
+
+        def show(self, tally: object, now: float) -> None:
+            if self.recorder is None and Run(tmp_path).notes:
+                self.recorder = Recorder(folder)
+
+        def close(self, tally: object, now: float) -> None:
+            assert self.recorder is not None
+            self.recorder.close()
+
+    commands = {0: dying_after_one_result(tmp_path), 1: Command(["sh", "-c", "exit 1"])}
+    archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None, progress=TakingOver())
+    assert "its driver cannot be started again" in str(Run(tmp_path).notes[-1]["message"])
+    assert "held by another driver" in str(Run(tmp_path).notes[-1]["message"])
+
+
+def test_an_island_that_was_started_by_itself_and_has_vanished_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Recorder(tmp_path) as recorder:
+        recorder.freeze(SETTINGS)
+    hours_ago = time.time() - 3 * 3600
+    for island, workers in enumerate((4, 0, 4)):  # killed, ended in order, running
+        folder = folder_of(tmp_path, island)
+        folder.mkdir(parents=True)
+        News(told=7, workers=workers).write(folder)
+        if island < 2:
+            os.utime(folder / "island.json", (hours_ago, hours_ago))
+    assert main(["status", str(tmp_path)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("island ")]
+    assert ["NOT HEARD OF for 3" in line for line in lines] == [True, False, False]
 
 
 def test_a_run_whose_drivers_were_stopped_says_so(tmp_path: Path) -> None:
