@@ -15,7 +15,7 @@ from menndl_dask.litter import Child, Operators, Parent
 from menndl_dask.screening import Screening, Seen
 from menndl_dask.space import SearchSpace
 
-_CURIOSITY = 0.5  # mean number of standard deviations by which a child may be better than expected
+_CURIOSITY = 0.5  # mean number of standard deviations by which children may be better than expected
 _MENDED = 4  # promising children that are brought into the space, before the best of them is taken
 _PAIR = 2  # children in a tournament for breeding again
 
@@ -52,16 +52,16 @@ class Contest:
         self._space, self._operators, self._weights, self._screening = space, operators, weights, screening
         self._seed, self._rng = tuple(seed), np.random.default_rng(seed)
         self._expected = screening.expecting(pending)
+        # the same for all children of this contest, or the luckiest would win instead of the most promising
+        self._factor = _CURIOSITY * self._rng.exponential()
         self._shares = self._rng.dirichlet(np.ones(objectives))  # how much each objective counts this time
         self._children: list[Child] = []
-        self._factors = self._promise = np.zeros(0)
+        self._promise = np.zeros(0)
 
     def enter(self, children: Sequence[Child], seen: Seen) -> None:
         """Let children in, as the screening sees them."""
-        factors = _CURIOSITY * self._rng.exponential(size=len(children))
-        promise = self._screening.promise(seen, factors, self._expected, self._shares)
+        promise = self._screening.promise(seen, self._factor, self._expected, self._shares)
         self._children += children
-        self._factors = np.concatenate([self._factors, factors])
         self._promise = np.concatenate([self._promise, promise])
 
     def breed(self, number: int, parents: int) -> None:
@@ -100,7 +100,7 @@ class Contest:
         if not first:
             return None
         mended = self._screening.look(np.stack([self._screening.point(genome) for genome in genomes]))
-        promise = self._screening.promise(mended, self._factors[first], self._expected, self._shares)
+        promise = self._screening.promise(mended, self._factor, self._expected, self._shares)
         best = int(np.argmax(promise))
         return self._children[first[best]], genomes[best]
 

@@ -207,7 +207,7 @@ class Screening:
             return self._fitness.expecting(Sight.joined([seen.sight for seen in self._pending.values()]))
 
     def promise(
-        self, seen: Seen, factors: Floats, expected: Expected | None = None, weights: Floats | None = None
+        self, seen: Seen, factor: float, expected: Expected | None = None, weights: Floats | None = None
     ) -> Floats:
         """Return how much each child promises: the upper confidence bound of its fitness, if it is viable.
 
@@ -215,9 +215,9 @@ class Screening:
         ----------
         seen
             The children, looked at since the last result was told.
-        factors
-            How many standard deviations count for each child. Drawn at random, they keep children diverse that are
-            chosen one after the other without a result in between.
+        factor
+            How many standard deviations count. Drawn at random for each choice, it keeps those diverse that are chosen
+            one after the other without a result in between.
         expected
             What is being evaluated.
         weights
@@ -228,7 +228,7 @@ class Screening:
         with _single_threaded():
             deviation = self._fitness.deviation(seen.sight, expected)
         number = len(self._objectives.names)
-        upper = seen.sight.mean[:, :number] + (factors * deviation)[:, None]
+        upper = seen.sight.mean[:, :number] + (factor * deviation)[:, None]
         for i, name in enumerate(self._objectives.names):
             known = self.describe.known_cost(name, seen.points)
             if known is not None:

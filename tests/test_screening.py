@@ -64,7 +64,7 @@ def test_a_better_child_promises_more() -> None:
         screening.tell(entry)
     good, bad = Genome((Edge("conv3"),) * 8), Genome((Edge("none"),) * 8)
     points = np.stack([screening.point(good), screening.point(bad)])
-    promise = screening.promise(screening.look(points), np.zeros(2))
+    promise = screening.promise(screening.look(points), 0.0)
     assert promise[0] > promise[1] + 1.0
 
 
@@ -75,7 +75,7 @@ def test_a_child_like_those_that_failed_promises_little() -> None:
         screening.tell(Entry(entry.genome, None if failed else entry.values))
     rest = (Edge("conv3"),) * 5 + (Edge("skip"),) * 2
     points = np.stack([screening.point(Genome((Edge(first), *rest))) for first in ("skip", "pool")])
-    promise = screening.promise(screening.look(points), np.zeros(2))
+    promise = screening.promise(screening.look(points), 0.0)
     assert promise[0] > promise[1] + 0.5
 
 
@@ -90,11 +90,11 @@ def test_predictions_depend_on_the_results_only_not_on_when_somebody_asked() -> 
         late.tell(entry)
         if eager.ready:
             seen = eager.look(points, seen)
-            eager.promise(seen, np.ones(10), eager.expecting(flying))
+            eager.promise(seen, 1.0, eager.expecting(flying))
     assert seen is not None
     assert eager.look(points, seen) is seen  # nothing new is known
-    expected = late.promise(late.look(points), np.ones(10), late.expecting(flying))
-    assert (eager.promise(seen, np.ones(10), eager.expecting(flying)) == expected).all()
+    expected = late.promise(late.look(points), 1.0, late.expecting(flying))
+    assert (eager.promise(seen, 1.0, eager.expecting(flying)) == expected).all()
 
 
 def test_a_cost_that_a_genome_tells_is_not_predicted() -> None:
@@ -111,7 +111,7 @@ def test_a_cost_that_a_genome_tells_is_not_predicted() -> None:
     assert known is not None
     assert round(known[0]) == cost_of(small, PROBLEMS["classes of 2-D images"]).parameters
     assert screening.describe.known_cost("latency_ms", points) is None
-    promise = screening.promise(screening.look(points), np.zeros(2), weights=np.array([0.0, 1.0]))
+    promise = screening.promise(screening.look(points), 0.0, weights=np.array([0.0, 1.0]))
     assert promise[0] > promise[1]
     assert promise[1] == -2.0  # breaks the hard constraint for certain
 
@@ -122,5 +122,5 @@ def test_children_like_those_that_broke_a_measured_constraint_promise_little() -
         screening.tell(Entry(entry.genome, entry.values, entry.genome.genes[0] != Edge("pool")))
     rest = (Edge("conv3"),) * 5 + (Edge("skip"),) * 2
     points = np.stack([screening.point(Genome((Edge(first), *rest))) for first in ("skip", "pool")])
-    promise = screening.promise(screening.look(points), np.zeros(2))
+    promise = screening.promise(screening.look(points), 0.0)
     assert promise[0] > promise[1] + 0.5
