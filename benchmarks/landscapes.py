@@ -12,13 +12,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.interactions import Eight, Four, Interactions
 from benchmarks.simulation import Outcome
 from menndl_dask import layer as genes
 from menndl_dask.cost import cost_of
@@ -313,4 +314,9 @@ def _normal(text: str) -> float:
     return math.sqrt(-2 * math.log(max(first, 1e-12))) * math.cos(2 * math.pi * second)
 
 
-MADE_UP: dict[str, Callable[[], Any]] = {"layered": Layered, "cell": Cell}
+MADE_UP: dict[str, Callable[[], Any]] = {
+    "layered": Layered,
+    "cell": Cell,
+    "few slots": partial(Interactions, "few slots", Eight, 5),
+    "many slots": partial(Interactions, "many slots", Four, 14),
+}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.digits_table import STEPS, generate, network
+from benchmarks.interactions import Eight, Interactions
 from benchmarks.landscapes import Cell, Digits, HeavyTailed, Layered, Step, Width, read_digits
 from benchmarks.rivals import RandomSearch, RegularizedEvolution, ScreenedGA, SteadyState
 from benchmarks.search_quality import main
@@ -48,6 +49,15 @@ def test_made_up_networks_have_the_same_value_every_time() -> None:
     landscape = Layered(seed=2)
     genome = landscape.space.sample(np.random.default_rng(0))
     assert landscape.value(genome) == Layered(seed=2).value(genome)
+
+
+def test_no_network_of_interacting_slots_is_better_than_the_best_and_some_fail() -> None:
+    landscape = Interactions("slots", Eight, 5)
+    rng = np.random.default_rng(0)
+    outcomes = [landscape.evaluate(landscape.space.sample(rng), rng) for _ in range(400)]
+    assert max(o.truth for o in outcomes) <= landscape.best
+    assert any(o.result.failure for o in outcomes)
+    assert landscape.best > landscape.good > 0.5
 
 
 def test_the_command_line_prints_a_table_and_says_what_is_absent(
