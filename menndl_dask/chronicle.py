@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from heapq import merge
 from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from menndl_dask.individual import Individual
 from menndl_dask.island import folders_of
@@ -18,6 +19,12 @@ from menndl_dask.table import Evaluation
 
 JOURNAL = "journal.jsonl"
 _Timed = tuple[float, Evaluation]
+
+
+class _Entry(NamedTuple):
+    time: float
+    individual: Individual
+    result: Result | None
 
 
 class Chronicle:
@@ -49,28 +56,27 @@ def history(path: Path) -> Iterator[tuple[Individual, Result | None]]:
 
     What was taken in from another island was not asked before.
     """
-    in_flight: dict[int, Individual] = {}
-    for event in read_journal(path, "asked", "told", "migrated") if path.exists() else ():
-        if event["event"] == "told":
-            if event["id"] in in_flight:
-                yield in_flight.pop(event["id"]), Result.from_dict(event["result"])
-            continue
-        individual = Individual.from_dict(event["individual"])
-        if event["event"] == "migrated":
-            yield individual, Result.from_dict(event["result"])
-        else:
-            in_flight[individual.id] = individual
-            yield individual, None
+    return ((entry.individual, entry.result) for entry in _entries(path, "asked", "told", "migrated"))
 
 
 def _told(path: Path) -> Iterator[_Timed]:
+    for entry in _entries(path, "asked", "told"):
+        if entry.result is not None:
+            yield entry.time, (entry.individual, entry.result)
+
+
+def _entries(path: Path, *kinds: str) -> Iterator[_Entry]:
+    """Yield the events of these kinds, each with whom it is about."""
     in_flight: dict[int, Individual] = {}
-    for event in read_journal(path, "asked", "told") if path.exists() else ():
-        if event["event"] == "asked":
+    for event in read_journal(path, *kinds) if path.exists() else ():
+        result = Result.from_dict(event["result"]) if "result" in event else None
+        if event["event"] != "told":
             individual = Individual.from_dict(event["individual"])
-            in_flight[individual.id] = individual
+            if result is None:
+                in_flight[individual.id] = individual
+            yield _Entry(event["time"], individual, result)
         elif event["id"] in in_flight:
-            yield event["time"], (in_flight.pop(event["id"]), Result.from_dict(event["result"]))
+            yield _Entry(event["time"], in_flight.pop(event["id"]), result)
 
 
 def _events(island: int | None, path: Path, kinds: tuple[str, ...]) -> Iterator[tuple[int | None, Event]]:

@@ -28,6 +28,7 @@ from menndl_dask.errors import TrainerError, UserError
 from menndl_dask.prediction import Description, Job, Use, network, predict_block, release
 from menndl_dask.problem import Problem
 from menndl_dask.scene import Scene, open_scene
+from menndl_dask.settings import FILE
 from menndl_dask.store import Run
 from menndl_dask.tiling import Tiling
 
@@ -207,7 +208,7 @@ def _check_whole(scenes: Sequence[Scene], facts: Description) -> None:
 def _problem_of(model: Path) -> Problem | None:
     """Return the problem of the run that a network lies in, if it does."""
     for folder in list(model.parents)[:_RUN_LEVELS]:
-        if (folder / "run.yaml").is_file():
+        if (folder / FILE).is_file():
             return Run(folder).problem
     return None
 

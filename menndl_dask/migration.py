@@ -23,7 +23,7 @@ from menndl_dask.island import News, first_number, folder_of, folders_of
 from menndl_dask.journal import holder, read_journal
 from menndl_dask.progress import Tally
 from menndl_dask.result import Result
-from menndl_dask.settings import Settings, freeze
+from menndl_dask.settings import FILE, Settings, freeze
 from menndl_dask.store import Recorder
 from menndl_dask.table import Evaluation
 
@@ -96,16 +96,16 @@ def settle(run: Path, island: int | None, settings: Settings) -> None:
     if journal.exists() and next(read_journal(journal, "asked"), None) is not None:
         raise RunError(f"{run}: holds a search without islands; give another run directory")
     deadline = time.monotonic() + _PATIENCE_S
-    while not (run / "run.yaml").exists():
+    while not (run / FILE).exists():
         try:
             with Recorder(run) as recorder:
                 recorder.freeze({key: value for key, value in settings.items() if key != "arguments"})
         except RunError:
-            is_coming = holder(run) is not None or (run / "run.yaml").exists()  # another driver writes them
+            is_coming = holder(run) is not None or (run / FILE).exists()  # another driver writes them
             if not is_coming or time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_S)
-    freeze(run / "run.yaml", settings)
+    freeze(run / FILE, settings)
 
 
 @dataclass(slots=True)

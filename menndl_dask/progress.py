@@ -13,6 +13,7 @@ from menndl_dask.table import duration
 
 _RECENT = 64  # arrivals that the rate is measured over
 _BAR = 20  # characters
+_STOPPED = "hopeless"  # failure of a network that was stopped at a rung
 
 
 @dataclass(slots=True)
@@ -52,6 +53,16 @@ class Tally:
         elif self.best is None or (result.fitness is not None and result.fitness > self.best):
             self.best, self.best_id = result.fitness, individual.id
 
+    @property
+    def stopped(self) -> int:
+        """Networks that were stopped at a rung: nothing is wrong with them but that others are better."""
+        return self.failures[_STOPPED]
+
+    @property
+    def failed(self) -> Counter[str]:
+        """How often each other kind of failure came."""
+        return Counter({kind: count for kind, count in self.failures.items() if kind != _STOPPED})
+
     def per_hour(self, now: float) -> float | None:
         """Return networks an hour over the last arrivals, nothing before the first."""
         if not self.arrivals:
@@ -82,9 +93,11 @@ def progress_line(tally: Tally, now: float) -> str:
     head = f"{done}/{tally.asked}" if tally.asked is not None else f"{done}"
     here = f", {tally.done} of them here" if tally.elsewhere else ""
     parts = [f"menndl {head} evaluations{here}", _best(tally)]
-    if tally.failures:
-        counted = ", ".join(f"{kind} {count}" for kind, count in tally.failures.most_common())
-        parts.append(f"{sum(tally.failures.values())} failed: {counted}")
+    if tally.stopped:
+        parts.append(f"{tally.stopped} stopped early")
+    if tally.failed:
+        counted = ", ".join(f"{kind} {count}" for kind, count in tally.failed.most_common())
+        parts.append(f"{tally.failed.total()} failed: {counted}")
     if tally.workers is not None:
         parts.append(f"{tally.workers} worker{'s' if tally.workers != 1 else ''}" if tally.workers else "no workers")
     rate, left = tally.per_hour(now), tally.seconds_left(now)

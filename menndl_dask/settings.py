@@ -18,6 +18,7 @@ from menndl_dask.errors import RunError, UserError
 from menndl_dask.problem import SPLITS, Limits, Problem
 from menndl_dask.space import SearchSpace
 
+FILE = "run.yaml"
 _FORMAT = 1
 _MUST_AGREE = ("problem", "space", "seed")
 _SHOWN = 3  # differences in a message

@@ -104,8 +104,10 @@ def _progress(run: Run, tally: Tally) -> Iterator[str]:
     budget = [f"of {tally.asked}" if tally.asked else "", f"in {hours:g} h at most" if hours else ""]
     yield " ".join(filter(None, [f"progress:   {tally.done} evaluations", *budget]))
     yield f"best:       {'none yet' if tally.best is None else f'{fitness_text(tally.best)} (network {tally.best_id})'}"
-    if tally.failures:
-        yield f"failures:   {', '.join(f'{number} × {kind}' for kind, number in tally.failures.most_common())}"
+    if tally.stopped:
+        yield f"stopped:    {tally.stopped} early, behind the others at a rung"
+    if tally.failed:
+        yield f"failures:   {', '.join(f'{number} × {kind}' for kind, number in tally.failed.most_common())}"
     times = sorted(run.told_at.values())
     if times:
         now = time.time()

@@ -24,6 +24,7 @@ from menndl_dask.island import folder_of, folders_of, home_of
 from menndl_dask.journal import Event, Journal, read_journal
 from menndl_dask.problem import Problem
 from menndl_dask.result import Result
+from menndl_dask.settings import FILE as _SETTINGS
 from menndl_dask.settings import Settings, freeze, read_settings
 from menndl_dask.table import Evaluation, Row
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 STANDARD_ID = -1  # number of the standard network, which no search asks for
-_SETTINGS, _SNAPSHOT, _SPLITS = "run.yaml", "run.zarr", "splits.npz"
+_SNAPSHOT, _SPLITS = "run.zarr", "splits.npz"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,15 @@ def test_the_line_says_all_that_is_asked_for() -> None:
     )
 
 
+def test_networks_that_were_stopped_at_a_rung_have_not_failed() -> None:
+    tally = _tally(0.5, None)
+    tally.add(Individual(2, Genome(())), Result.failed("hopeless"), now=180.0)
+    assert "· 1 stopped early · 1 failed: no_learning 1 ·" in progress_line(tally, now=180.0)
+    tally = _tally(0.5)
+    tally.add(Individual(1, Genome(())), Result.failed("hopeless"), now=120.0)
+    assert "failed" not in progress_line(tally, now=120.0)
+
+
 def test_without_an_end_the_time_so_far_is_shown() -> None:
     assert progress_line(_tally(0.5, asked=None), now=90.0).endswith("40 networks/h · 1 min 30 s")
 
