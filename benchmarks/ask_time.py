@@ -1,0 +1,78 @@
+"""What an ask costs: processor time of asking and telling after so many results.
+
+    python -m benchmarks.ask_time
+    python -m benchmarks.ask_time --results 1000 20000 --landscapes "many slots"
+
+A search runs by itself up to the first number of results. To reach the further ones it is told results of random
+networks, as a run that is carried on is told its journal; then it runs by itself again for as long as it takes to
+measure. One network is in flight at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.landscapes import MADE_UP
+from benchmarks.simulation import Landscape
+from menndl_dask.evolution import Evolution
+from menndl_dask.individual import Individual
+
+_MEASURED = 300  # asks that a figure is the mean of
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a table of the landscapes and numbers of results that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--landscapes", nargs="+", choices=list(MADE_UP), default=["many slots", "layered"])
+    options = parser.parse_args(arguments)
+    counts = sorted(options.results)
+    print("| CPU ms of an ask and a tell after | " + " | ".join(f"{count:,}" for count in counts) + " |")
+    print("| --- |" + " ---: |" * len(counts))
+    for name in options.landscapes:
+        figures = measured(MADE_UP[name](), counts)
+        print(f"| {name} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |", flush=True)
+    print(f"\nPython {sys.version.split()[0]}, load {os.getloadavg()[0]:.1f} at the end")
+    return 0
+
+
+def measured(landscape: Landscape, counts: Sequence[int]) -> list[float]:
+    """Return the milliseconds after each number of results, in increasing order."""
+    rng = np.random.default_rng(0)
+    evolution = Evolution(landscape.space, seed=0)
+    told = 0
+    found = []
+    for count in counts:
+        while told < count:
+            told += _run(evolution, landscape, rng) if told < counts[0] else _recall(evolution, landscape, rng, told)
+        start = time.thread_time()
+        for _ in range(_MEASURED):
+            told += _run(evolution, landscape, rng)
+        found.append(1e3 * (time.thread_time() - start) / _MEASURED)
+    return found
+
+
+def _run(evolution: Evolution, landscape: Landscape, rng: np.random.Generator) -> int:
+    individual = evolution.ask()
+    evolution.tell(individual, landscape.evaluate(individual.genome, rng).result)
+    return 1
+
+
+def _recall(evolution: Evolution, landscape: Landscape, rng: np.random.Generator, number: int) -> int:
+    genome = landscape.space.sample(rng)
+    if evolution.knows(genome):
+        return 0
+    individual = Individual(number, genome)
+    evolution.recall(individual)
+    evolution.tell(individual, landscape.evaluate(genome, rng).result)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
