@@ -23,26 +23,25 @@ from benchmarks.simulation import Landscape
 from menndl_dask.evolution import Evolution
 from menndl_dask.individual import Individual
 
-_MEASURED = 300  # asks that a figure is the mean of
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table of the landscapes and numbers of results that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--landscapes", nargs="+", choices=list(MADE_UP), default=["many slots", "layered"])
+    parser.add_argument("--asks", type=int, default=300, help="that a figure is the mean of")
     options = parser.parse_args(arguments)
     counts = sorted(options.results)
     print("| CPU ms of an ask and a tell after | " + " | ".join(f"{count:,}" for count in counts) + " |")
     print("| --- |" + " ---: |" * len(counts))
     for name in options.landscapes:
-        figures = measured(MADE_UP[name](), counts)
+        figures = measured(MADE_UP[name](), counts, options.asks)
         print(f"| {name} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |", flush=True)
     print(f"\nPython {sys.version.split()[0]}, load {os.getloadavg()[0]:.1f} at the end")
     return 0
 
 
-def measured(landscape: Landscape, counts: Sequence[int]) -> list[float]:
+def measured(landscape: Landscape, counts: Sequence[int], asks: int) -> list[float]:
     """Return the milliseconds after each number of results, in increasing order."""
     rng = np.random.default_rng(0)
     evolution = Evolution(landscape.space, seed=0)
@@ -52,9 +51,9 @@ def measured(landscape: Landscape, counts: Sequence[int]) -> list[float]:
         while told < count:
             told += _run(evolution, landscape, rng) if told < counts[0] else _recall(evolution, landscape, rng, told)
         start = time.thread_time()
-        for _ in range(_MEASURED):
+        for _ in range(asks):
             told += _run(evolution, landscape, rng)
-        found.append(1e3 * (time.thread_time() - start) / _MEASURED)
+        found.append(1e3 * (time.thread_time() - start) / asks)
     return found
 
 

@@ -8,7 +8,7 @@ from benchmarks.ask_time import main
 
 
 def test_the_time_of_an_ask_is_measured_after_each_number_of_results(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--results", "700", "30", "--landscapes", "few slots"]) == 0
+    assert main(["--results", "700", "30", "--asks", "20", "--landscapes", "few slots"]) == 0
     first, _, row, *_ = capsys.readouterr().out.splitlines()
     assert first.split(" | ")[1:] == ["30", "700 |"]
     name, *figures = row.strip("| ").split(" | ")
