@@ -269,7 +269,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         one = kinds.add_parser(kind)
         one.add_argument("--workers", type=int, default=workers, metavar="N")
         one.add_argument("--evaluations", type=int, default=evaluations, metavar="N")
-        one.add_argument("--beside", type=int, default=600, metavar="N", help=told)
+        one.add_argument("--beside", type=int, default=200, metavar="N", help=told)
     kinds.choices["rate"].add_argument("--screen", action="store_true", help="screen children, as a search does")
     kinds.choices["gap"].add_argument("--rate", type=float, default=30.0, metavar="R", help="evaluations a second")
     kinds.add_parser("memory", help="50,000 evaluations of search_overhead.py, which takes the options")
