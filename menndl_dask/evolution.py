@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Protocol, overload
 
 import numpy as np
@@ -31,6 +32,7 @@ DRAWN = 20  # networks at random, before children are bred
 _MEMBERS = 30  # of a population, with few workers
 _LITTERS = 12  # whose children compete for an evaluation
 _GENERATIONS, _BROOD, _LEADING = 2, 6, 4  # of the most promising children: how often they breed again, how many, who
+_FLYING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their square
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
 _COUNTABLE = 20_000  # size up to which a space is searched through for what is left
 
@@ -69,7 +71,7 @@ class Evolution:
     seed
         Of everything random. The randomness of one `ask` comes from the seed and the individual's number.
     workers
-        Number of evaluations in flight, if known: the population has at least half as many members.
+        Number of evaluations in flight, if known: the population has at least a quarter as many members.
     objectives
         ``fitness`` (maximised) and names of costs or metrics (minimised).
     constraints
@@ -80,7 +82,7 @@ class Evolution:
     random
         Number of random networks before children are bred.
     capacity
-        Size of the population; by default 30, or more with more than 60 workers.
+        Size of the population; by default 30, or more with more than 120 workers.
     survival
         Who lives on.
     tournament_size
@@ -114,7 +116,7 @@ class Evolution:
         self.seed = seed
         self.first = first
         self.objectives = Objectives.of(objectives, constraints)
-        self.population = Population(survival, capacity or max(_MEMBERS, (workers or 0) // 2))
+        self.population = Population(survival, capacity or max(_MEMBERS, (workers or 0) // 4))
         self.failures: Counter[str] = Counter()
         self._random = random
         self._tournament_size, self._litter_size = tournament_size, litter_size
@@ -314,7 +316,7 @@ class Evolution:
         if not litters:
             return None
         seen = Seen.joined([self._seen(litter) for litter in litters])
-        pending = [individual.genome for individual in self._pending.values()]
+        pending = [individual.genome for individual in islice(reversed(self._pending.values()), _FLYING)]
         contest = Contest(
             self.space,
             self._operators,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from menndl_dask.individual import Individual
 from menndl_dask.layer import Convolution, FullyConnected, Training
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.space import SearchSpace
+from menndl_dask.surrogate import Expected
 from tests.spaces import SPACES, Edge, Step, toy_result
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -326,3 +328,25 @@ def test_every_parent_was_among_those_who_might_become_one_and_they_are_not_many
             evolution.tell(home, toy_result(home))
     assert flying[-1].parents
     assert len(evolution.breeders()) <= 8 + 8  # members, and those who have died since the oldest litter
+
+
+def test_a_choice_keeps_away_from_the_latest_in_flight_and_not_from_hundreds(monkeypatch: pytest.MonkeyPatch) -> None:
+    evolution = Evolution(SPACES["slots"], seed=0, random=20)
+    for individual in evolution.ask(20):
+        evolution.tell(individual, toy_result(individual))
+    assert evolution.screening is not None
+    expecting, looked_at = evolution.screening.expecting, []
+
+    def recorded(pending: Iterable[Genome]) -> Expected | None:
+        looked_at.append([genome.key for genome in pending])
+        return expecting(())
+
+    monkeypatch.setattr(evolution.screening, "expecting", recorded)
+    asked = evolution.ask(100)
+    assert [len(keys) for keys in looked_at] == [min(i, 64) for i in range(100)]
+    assert looked_at[-1] == [individual.genome.key for individual in asked[-2:-66:-1]]
+
+
+def test_the_population_grows_with_hundreds_of_workers_only() -> None:
+    sizes = {workers: Evolution(SPACES["slots"], workers=workers).population.capacity for workers in (1, 16, 128, 1000)}
+    assert sizes == {1: 30, 16: 30, 128: 32, 1000: 250}
