@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 import numpy as np
 
 from menndl_dask.genome import Genome
-from menndl_dask.litter import Child, Operators, Parent
+from menndl_dask.litter import Child, Operators, Parent, points
 from menndl_dask.screening import Screening, Seen
 from menndl_dask.space import SearchSpace
 
@@ -76,8 +76,7 @@ class Contest:
         bred = list(self._operators.breed(list(leading.values()), self._weights, _PAIR, number, self._rng))
         for place, child in enumerate(bred, len(self._children)):
             child.seed = (*self._seed, place)
-        points = self._screening.points([child.bred for child in bred], [child.parents[0].genome for child in bred])
-        self.enter(bred, self._screening.look(points))
+        self.enter(bred, self._screening.look(points(bred, self._screening)))
 
     def winner(self, known: Container[str]) -> tuple[Child, Genome] | None:
         """Return the most promising child that is not known, brought into the space; nothing if all are known.

@@ -126,7 +126,6 @@ class Evolution:
         self.rates = Rates(self._operators.priors)
         self.screening = Screening(space, self.objectives) if screen else None
         self._litters: deque[Litter] = deque(maxlen=_LITTERS if screen else 1)
-        self._breeders: deque[frozenset[int]] = deque(maxlen=self._litters.maxlen)  # of each litter
         self._keys: set[str] = set()
         self._pending: dict[int, Individual] = {}
         self._told: set[int] = set()
@@ -214,7 +213,8 @@ class Evolution:
 
     def breeders(self) -> set[int]:
         """Return the numbers of those that may still become parents: the living, and the parents of bred children."""
-        return {member.individual.id for member in self.population.members}.union(*self._breeders)
+        living = {member.individual.id for member in self.population.members}
+        return living.union(*(litter.breeders for litter in self._litters))
 
     def emigrants(self, count: int) -> list[tuple[Individual, Result]]:
         """Return the best living members that were bred here, for `welcome` elsewhere."""
@@ -286,7 +286,6 @@ class Evolution:
         seed = (self.seed, self._next_id, 1)
         weights = self.rates.weights()
         members = self.population.members
-        self._breeders.append(frozenset(member.individual.id for member in members))
         self._litters.append(Litter(self._operators, members, weights, self._tournament_size, self._litter_size, seed))
 
     def _bred(self, rng: np.random.Generator) -> Individual:
@@ -315,7 +314,7 @@ class Evolution:
         litters = [litter for litter in self._litters if litter.children]
         if not litters:
             return None
-        seen = Seen.joined([self._seen(litter) for litter in litters])
+        seen = Seen.joined([litter.seen(self.screening) for litter in litters])
         pending = [individual.genome for individual in islice(reversed(self._pending.values()), _FLYING)]
         contest = Contest(
             self.space,
@@ -334,17 +333,6 @@ class Evolution:
 
     def _individual(self, child: Child, genome: Genome) -> Individual:
         return Individual(self._next_id, genome, tuple(parent.id for parent in child.parents), child.origin)
-
-    def _seen(self, litter: Litter) -> Seen:
-        """Return a litter's children as screening sees them now."""
-        assert self.screening is not None
-        if litter.seen is None:
-            children = litter.children
-            points = self.screening.points([c.bred for c in children], [c.parents[0].genome for c in children])
-        else:
-            points = litter.seen.points
-        litter.seen = self.screening.look(points, litter.seen)
-        return litter.seen
 
     def _fresh(self, rng: np.random.Generator) -> Genome:
         """Return a random network that was not asked for before."""

@@ -12,8 +12,8 @@ from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.operators.crossover import Crossover, crossovers
 from menndl_dask.operators.mutation import Mutation, mutations
-from menndl_dask.population import Member, standing
-from menndl_dask.screening import Seen
+from menndl_dask.population import Floats, Member, standing
+from menndl_dask.screening import Screening, Seen
 from menndl_dask.space import SearchSpace
 
 _MUTATED = 0.5  # share of the crossed children that are mutated too
@@ -46,6 +46,11 @@ class Child:
         if self._mended is None:
             self._mended = space.repair(self.bred, np.random.default_rng(self.seed))
         return self._mended
+
+
+def points(children: Sequence[Child], screening: Screening) -> Floats:
+    """Return the descriptors of children as they were bred, one a row; each costs about what its first parent costs."""
+    return screening.points([child.bred for child in children], [child.parents[0].genome for child in children])
 
 
 class Parent(NamedTuple):
@@ -116,6 +121,11 @@ class Litter:
         Members in a tournament, and children.
     seed
         Of all that is random in it.
+
+    Attributes
+    ----------
+    breeders
+        Numbers of those that may be parents of its children.
     """
 
     def __init__(
@@ -131,12 +141,19 @@ class Litter:
         self._size, self._number, self._seed = size, number, tuple(seed)
         self._children: list[Child] = []
         self._coming: Iterator[Child] | None = None
-        self.seen: Seen | None = None  # what screening saw of the children when it last looked
+        self.breeders = frozenset(member.individual.id for member in members)
+        self._seen: Seen | None = None  # what screening saw of the children when it last looked
 
     @property
     def children(self) -> list[Child]:
         """All children; none if there were not two to breed them."""
         return list(self)
+
+    def seen(self, screening: Screening) -> Seen:
+        """Return the children as screening sees them now."""
+        described = points(self.children, screening) if self._seen is None else self._seen.points
+        self._seen = screening.look(described, self._seen)
+        return self._seen
 
     def __iter__(self) -> Iterator[Child]:
         """Yield the children; those that nobody has come to yet are not bred."""

@@ -8,7 +8,7 @@ import pytest
 from menndl_dask.contest import Contest
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.litter import Child, Operators
+from menndl_dask.litter import Child, Operators, points
 from menndl_dask.screening import Entry, Screening, Seen
 from menndl_dask.space import SearchSpace
 from tests.spaces import SPACES, Edge
@@ -50,7 +50,7 @@ def entered(space: SearchSpace, screening: Screening, seed: int = 0) -> Contest:
 
 
 def seen(screening: Screening, given: list[Child]) -> Seen:
-    return screening.look(screening.points([c.bred for c in given], [c.parents[0].genome for c in given]))
+    return screening.look(points(given, screening))
 
 
 def test_children_of_promising_children_are_better_than_those_that_were_bred_from_what_is_known() -> None:
