@@ -12,6 +12,7 @@ import numpy as np
 
 from menndl_dask.genome import Genome
 from menndl_dask.litter import Child, Operators, Parent, points
+from menndl_dask.population import Floats
 from menndl_dask.screening import Screening, Seen
 from menndl_dask.space import SearchSpace
 
@@ -21,7 +22,7 @@ _PAIR = 2  # children in a tournament for breeding again
 
 
 class Contest:
-    """Children that compete for one evaluation.
+    """Children that compete for an evaluation, or for several that are begun before the next result is told.
 
     Parameters
     ----------
@@ -50,19 +51,31 @@ class Contest:
         seed: Sequence[int],
     ) -> None:
         self._space, self._operators, self._weights, self._screening = space, operators, weights, screening
-        self._seed, self._rng = tuple(seed), np.random.default_rng(seed)
-        self._expected = screening.expecting(pending)
-        # the same for all children of this contest, or the luckiest would win instead of the most promising
-        self._factor = _CURIOSITY * self._rng.exponential()
-        self._shares = self._rng.dirichlet(np.ones(objectives))  # how much each objective counts this time
+        self._objectives = objectives
         self._children: list[Child] = []
+        self._seen: list[Seen] = []
         self._promise = np.zeros(0)
+        self.begin(pending, seed)
+
+    def begin(self, pending: Iterable[Genome], seed: Sequence[int]) -> None:
+        """Begin another round: the same children, beside what is being evaluated by now, with another curiosity.
+
+        It does not matter which rounds there were before: a replay may pass them over.
+        """
+        self._seed, self._rng = tuple(seed), np.random.default_rng(seed)
+        self._expected = self._screening.expecting(pending)
+        # the same for all children of a round, or the luckiest would win instead of the most promising
+        self._factor = _CURIOSITY * self._rng.exponential()
+        self._shares = self._rng.dirichlet(np.ones(self._objectives))  # how much each objective counts this time
+        if self._seen:
+            self._seen = [Seen.joined(self._seen)]
+            self._promise = self._promised(self._seen[0])
 
     def enter(self, children: Sequence[Child], seen: Seen) -> None:
         """Let children in, as the screening sees them."""
-        promise = self._screening.promise(seen, self._factor, self._expected, self._shares)
         self._children += children
-        self._promise = np.concatenate([self._promise, promise])
+        self._seen.append(seen)
+        self._promise = np.concatenate([self._promise, self._promised(seen)])
 
     def breed(self, number: int, parents: int) -> None:
         """Let the most promising children, so many of them, have so many children of their own, which compete too."""
@@ -99,9 +112,11 @@ class Contest:
         if not first:
             return None
         mended = self._screening.look(np.stack([self._screening.point(genome) for genome in genomes]))
-        promise = self._screening.promise(mended, self._factor, self._expected, self._shares)
-        best = int(np.argmax(promise))
+        best = int(np.argmax(self._promised(mended)))
         return self._children[first[best]], genomes[best]
+
+    def _promised(self, seen: Seen) -> Floats:
+        return self._screening.promise(seen, self._factor, self._expected, self._shares)
 
     def _order(self) -> list[int]:
         order: list[int] = np.argsort(-self._promise, kind="stable").tolist()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Protocol, overload
+from typing import NamedTuple, Protocol, overload
 
 import numpy as np
 
@@ -32,6 +32,7 @@ DRAWN = 20  # networks at random, before children are bred
 _MEMBERS = 30  # of a population, with few workers
 _LITTERS = 12  # whose children compete for an evaluation
 _GENERATIONS, _BROOD, _LEADING = 2, 6, 4  # of the most promising children: how often they breed again, how many, who
+_ROUNDS = 8  # networks asked for without a result in between that share a contest
 _FLYING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their square
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
 _COUNTABLE = 20_000  # size up to which a space is searched through for what is left
@@ -59,6 +60,14 @@ class Optimizer(Protocol):
     def best(self) -> tuple[Individual, Result]:
         """Return the fittest individual told so far, and its result."""
         ...
+
+
+class _Opening(NamedTuple):
+    """What a contest begins with; it is only held where somebody asks, not in a replay."""
+
+    number: int
+    litters: tuple[Litter, ...]
+    pending: tuple[Genome, ...]
 
 
 class Evolution:
@@ -126,6 +135,8 @@ class Evolution:
         self.rates = Rates(self._operators.priors)
         self.screening = Screening(space, self.objectives) if screen else None
         self._litters: deque[Litter] = deque(maxlen=_LITTERS if screen else 1)
+        self._opening: _Opening | None = None
+        self._contest: Contest | None = None
         self._keys: set[str] = set()
         self._pending: dict[int, Individual] = {}
         self._told: set[int] = set()
@@ -149,7 +160,7 @@ class Evolution:
             is not empty.
         """
         if n is None:
-            self._put_down_litter()
+            self._prepare()
             individual = self._bred(np.random.default_rng([self.seed, self._next_id]))
             self._note_asked(individual)
             return individual
@@ -168,7 +179,7 @@ class Evolution:
 
         Recalling and telling in the order of a journal puts the algorithm back exactly where it was.
         """
-        self._put_down_litter()
+        self._prepare()
         self._note_asked(individual)
 
     def _note_asked(self, individual: Individual) -> None:
@@ -214,7 +225,8 @@ class Evolution:
     def breeders(self) -> set[int]:
         """Return the numbers of those that may still become parents: the living, and the parents of bred children."""
         living = {member.individual.id for member in self.population.members}
-        return living.union(*(litter.breeders for litter in self._litters))
+        competing = (*self._litters, *(self._opening.litters if self._opening is not None else ()))
+        return living.union(*(litter.breeders for litter in competing))
 
     def emigrants(self, count: int) -> list[tuple[Individual, Result]]:
         """Return the best living members that were bred here, for `welcome` elsewhere."""
@@ -254,6 +266,7 @@ class Evolution:
 
     def _learnt(self, individual: Individual, result: Result) -> Member | None:
         """Learn from a result; return it as a member, or nothing where it has no place among the living."""
+        self._opening = self._contest = None  # whoever is asked for next is chosen with it
         values, violation = self.objectives.values(result), self.objectives.violation(result)
         if self.screening is not None and result.failure != "worker_lost":
             entry = Entry(individual.genome, values, violation == 0)
@@ -282,11 +295,19 @@ class Evolution:
             return
         self._front = [m for m in self._front if not dominates(member.values, m.values)] + [member]
 
-    def _put_down_litter(self) -> None:
+    def _prepare(self) -> None:
+        """Put down a litter, and what the next contest begins with: as cheap as that, for a replay does it too."""
         seed = (self.seed, self._next_id, 1)
         weights = self.rates.weights()
         members = self.population.members
         self._litters.append(Litter(self._operators, members, weights, self._tournament_size, self._litter_size, seed))
+        if self._opening is None or self._next_id - self._opening.number >= _ROUNDS:
+            self._opening = _Opening(self._next_id, tuple(self._litters), self._flying())
+            self._contest = None
+
+    def _flying(self) -> tuple[Genome, ...]:
+        latest = islice(reversed(self._pending.values()), _FLYING)
+        return tuple(individual.genome for individual in latest)
 
     def _bred(self, rng: np.random.Generator) -> Individual:
         """Return the next individual: of those given, at random, or bred."""
@@ -310,26 +331,30 @@ class Evolution:
 
     def _screened(self) -> Individual | None:
         """Return the most promising child that was not asked for before, of those bred lately and of their children."""
+        assert self._opening is not None
+        if self._contest is None:
+            self._contest = self._opened(self._opening)
+        if self._contest is None:
+            return None
+        if self._next_id > self._opening.number:
+            self._contest.begin(self._flying(), (self.seed, self._next_id, 3))
+        won = self._contest.winner(self._keys)
+        return self._individual(*won) if won else None
+
+    def _opened(self, opening: _Opening) -> Contest | None:
+        """Return the contest of the latest litters and of their leaders' children; nothing where nobody was bred."""
         assert self.screening is not None
-        litters = [litter for litter in self._litters if litter.children]
+        litters = [litter for litter in opening.litters if litter.children]
         if not litters:
             return None
         seen = Seen.joined([litter.seen(self.screening) for litter in litters])
-        pending = [individual.genome for individual in islice(reversed(self._pending.values()), _FLYING)]
-        contest = Contest(
-            self.space,
-            self._operators,
-            self.rates.weights(),
-            self.screening,
-            pending,
-            len(self.objectives.names),
-            (self.seed, self._next_id, 3),
-        )
+        weights, objectives = self.rates.weights(), len(self.objectives.names)
+        seed = (self.seed, opening.number, 3)
+        contest = Contest(self.space, self._operators, weights, self.screening, opening.pending, objectives, seed)
         contest.enter([child for litter in litters for child in litter.children], seen)
         for _ in range(_GENERATIONS):
             contest.breed(_BROOD, _LEADING)
-        won = contest.winner(self._keys)
-        return self._individual(*won) if won else None
+        return contest
 
     def _individual(self, child: Child, genome: Genome) -> Individual:
         return Individual(self._next_id, genome, tuple(parent.id for parent in child.parents), child.origin)

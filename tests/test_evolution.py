@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from menndl_dask.contest import Contest
 from menndl_dask.errors import UserError
-from menndl_dask.evolution import Evolution, SpaceExhausted
+from menndl_dask.evolution import Evolution, SpaceExhausted, _Opening
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.layer import Convolution, FullyConnected, Training
@@ -131,6 +132,47 @@ def test_a_replayed_journal_carries_on_with_the_same_children(name: str, stop: i
             second.tell(individual, result)
     assert after
     assert second.best()[0].id == first.best()[0].id
+
+
+@pytest.mark.parametrize("name", ["slots", "pixels of images"])
+@pytest.mark.parametrize("stop", [1, 7, 8, 11])
+def test_a_journal_that_ends_among_networks_that_were_asked_for_together_carries_on_with_the_same(
+    name: str, stop: int
+) -> None:
+    first, second = (Evolution(SPACES[name], seed=2, random=10) for _ in range(2))
+    for _ in range(3):  # several results at once, several networks at once
+        asked = first.ask(12)
+        for individual in asked:
+            second.recall(individual)
+        for individual in asked[:9]:
+            for evolution in (first, second):
+                evolution.tell(individual, toy_result(individual))
+    burst = first.ask(12)
+    for individual in burst[:stop]:
+        second.recall(individual)
+    assert {individual.origin for individual in burst} - {"random"}
+    assert fingerprint(second.ask(12 - stop)) == fingerprint(burst[stop:])
+
+
+def test_networks_asked_for_without_a_result_in_between_share_a_contest_and_a_result_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evolution = Evolution(SPACES["slots"], seed=0, random=20)
+    for individual in evolution.ask(20):
+        evolution.tell(individual, toy_result(individual))
+    opened = evolution._opened
+    numbers: list[int] = []
+
+    def recorded(opening: _Opening) -> Contest | None:
+        numbers.append(opening.number)
+        return opened(opening)
+
+    monkeypatch.setattr(evolution, "_opened", recorded)
+    asked = evolution.ask(18)
+    assert numbers == [20, 28, 36]
+    evolution.tell(asked[0], toy_result(asked[0]))
+    evolution.ask()
+    assert numbers == [20, 28, 36, 38]
 
 
 def test_a_list_of_individuals_is_what_single_asks_give() -> None:
