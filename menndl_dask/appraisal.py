@@ -19,7 +19,7 @@ from menndl_dask.loop import Loop
 from menndl_dask.loss import Loss, constant_prediction
 from menndl_dask.problem import Problem
 from menndl_dask.sample import Samples
-from menndl_dask.verdict import PARTS, Evidence
+from menndl_dask.verdict import PARTS
 
 Array = NDArray[Any]
 _ACTIVATION_BYTES = 64e6  # of a batch that is only looked at, its images included
@@ -37,15 +37,17 @@ class Look:
     ----------
     value, loss
         The metric and the mean loss.
-    fitness_gains, loss_gains
-        If it was compared: by how much the fitness in each of `PARTS` parts of the split, and the loss of each batch,
-        were better than the constant predictor's.
+    batch_losses
+        The loss of each batch.
+    fitness_gains
+        If it was compared: by how much the fitness in each of `PARTS` parts of the split was better than the constant
+        predictor's.
     """
 
     value: float
     loss: float
+    batch_losses: tuple[float, ...]
     fitness_gains: tuple[float, ...] = ()
-    loss_gains: tuple[float, ...] = ()
 
 
 class Appraisal:
@@ -85,21 +87,19 @@ class Appraisal:
         parts = min(PARTS, len(samples)) if compared else 0
         pairs = [(judge_of(self._problem), judge_of(self._problem)) for _ in range(parts)]
         constant = metric.constant_prediction(self._problem).astype("float32")
-        losses, counts, loss_gains = [], [], []
+        losses, counts = [], []
         for images, labels in self._batches(samples):
             predictions, loss = self._loop.judge(images, labels)
             whole.update(labels, predictions)
             losses.append(loss)
             counts.append(len(labels))
-            if compared:
-                loss_gains.append(self._constant_loss(labels) - loss)
             for part, (network, baseline) in enumerate(pairs):
                 truth, guess = labels[part::parts], predictions[part::parts]
                 if len(truth):
                     network.update(truth, guess)
                     baseline.update(truth, np.broadcast_to(constant, guess.shape))
         gains = tuple(self._fitness_gain(network.value(), baseline.value()) for network, baseline in pairs)
-        return Look(whole.value(), float(np.average(losses, weights=counts)), gains, tuple(loss_gains))
+        return Look(whole.value(), float(np.average(losses, weights=counts)), tuple(losses), gains)
 
     def tested(self, samples: Samples) -> tuple[float, float | None]:
         """Return the metric of a split, and its standard error or nothing where there are too few samples to tell.
@@ -124,21 +124,30 @@ class Appraisal:
         error = float(np.sqrt((PARTS - 1) / PARTS * ((values - values.mean()) ** 2).sum()))
         return whole.value(), error if np.isfinite(error) else None
 
-    def evidence(self, look: Look, train_labels: Array, train_losses: Array) -> Evidence:
-        """Compare the network with the constant predictor, on the validation samples and on training losses.
+    def signs(self, look: Look, samples: Samples, train_labels: Array, train_losses: Array) -> Iterator[Array]:
+        """Yield by how much the network was better than the constant predictor, for `shows_learning`.
+
+        The loss is asked beside the fitness because it moves first: a segmentation that still calls every pixel
+        background may already have learnt where it is in doubt. The training loss, because batch normalisation lags
+        behind in validation; the validation loss, because dropout worsens the training loss.
 
         Parameters
         ----------
         look
             At the validation split, compared.
+        samples
+            The validation split.
         train_labels
             Labels of the training split.
         train_losses
             Losses of the steps just taken; the later half is compared.
         """
+        yield np.array(look.fitness_gains)
         enough = max(1, _TRAINING_LABELS // max(1, train_labels[0].size))
         reference = self._constant_loss(train_labels[:: max(1, len(train_labels) // enough)])
-        return Evidence(look.fitness_gains, look.loss_gains, reference - train_losses[len(train_losses) // 2 :])
+        yield reference - train_losses[len(train_losses) // 2 :]
+        constant = [self._constant_loss(labels) for _, labels in self._batches(samples)]
+        yield np.array(constant) - np.array(look.batch_losses)
 
     def latency_ms(self, samples: Samples) -> float:
         """Return the median time of a prediction for one sample, in milliseconds, after one that is not counted."""

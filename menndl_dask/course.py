@@ -14,15 +14,18 @@ _STAIRS, _STAIRS_AN_EPOCH = 20, 4  # learning rates in a budget of steps; in an 
 _FEWEST_STEPS = 20  # before a verdict within an epoch: after fewer hardly any network shows that it learns
 _EPSILON = 1e-9
 _NEAR = 0.05  # of the budget
-_EACH_EPOCH, _SPARSER = 20, 1.05  # looks: after each of the first epochs, then after a twentieth more each time
+_LOOKS = 1 / 30  # of the time of the steps, at most, for looks that no verdict needs
+_FORWARD = 1 / 3  # of the time of a step, for a sample that is only looked at
+_MANY, _SPARSER = 20, 1.05  # looks, after which one more each time that a twentieth more epochs have passed
 
 
 class Course:
     """How far a training has come.
 
-    A training stops to look at the validation split after each epoch (of many only after some), when the early verdict
-    is due, at the first end of an epoch past a rung (at the rung itself, where that would be the end of the training),
-    and at its end. A rung after a handful of steps is left out.
+    A training stops to look at the validation split when the early verdict is due, at the first end of an epoch past a
+    rung (at the rung itself, where that would be the end of the training), and at its end; and for the learning curve
+    after every epoch, or every second or third and so on where looks would take more than a thirtieth of the time
+    otherwise, and after fewer when there have been many. A rung after a handful of steps is left out.
 
     Parameters
     ----------
@@ -32,6 +35,8 @@ class Course:
         Number of training samples.
     flops
         Of training on one sample, forward and backward; needed where FLOPs are what is budgeted.
+    looked_at
+        Number of validation samples.
 
     Examples
     --------
@@ -45,26 +50,27 @@ class Course:
     [0 1 2 3]
     """
 
-    def __init__(self, budget: Budget, samples: int, flops: float = math.inf) -> None:
+    def __init__(self, budget: Budget, samples: int, flops: float = math.inf, looked_at: int = 0) -> None:
         self.samples = samples
         self.steps = 0
         self.seconds = 0.0
         self._batch_size = budget.batch_size
-        self._epoch_steps = -(-samples // budget.batch_size)
+        self.epoch_steps = -(-samples // budget.batch_size)
+        self._look_epochs = max(1, math.ceil(looked_at * _FORWARD / (samples * _LOOKS)))  # between two looks
         by_steps = math.inf if budget.steps is None else budget.steps
         by_flops = self._steps_of(None if budget.flops is None else budget.flops / (flops * samples))
         self._last_step = min(self._steps_of(budget.epochs), by_steps, by_flops)
         self._last_second = math.inf if budget.seconds is None else budget.seconds
         self._stair = math.inf  # steps of the same learning rate
         if budget.schedule != "constant":
-            usual = self._epoch_steps / _STAIRS_AN_EPOCH if math.isinf(self._last_step) else self._last_step / _STAIRS
+            usual = self.epoch_steps / _STAIRS_AN_EPOCH if math.isinf(self._last_step) else self._last_step / _STAIRS
             self._stair = max(1, math.floor(usual))
         self._verdict_step, self._verdict_second = math.inf, math.inf
         if budget.early_verdict:
             self._verdict_step = self._step_near(max(_FEWEST_STEPS, budget.verdict_share * self._last_step))
             self._verdict_second = budget.verdict_share * self._last_second
         steps = {rung: self._step_of(rung) for rung in budget.rungs}  # where the training stops for them
-        is_rung = {rung: step >= _FEWEST_STEPS or step % self._epoch_steps == 0 for rung, step in steps.items()}
+        is_rung = {rung: step >= _FEWEST_STEPS or step % self.epoch_steps == 0 for rung, step in steps.items()}
         self._rungs = {rung: step for rung, step in steps.items() if is_rung[rung]}  # those still to come
 
     @property
@@ -88,12 +94,12 @@ class Course:
     @property
     def epochs(self) -> int:
         """Whole epochs so far."""
-        return self.steps // self._epoch_steps
+        return self.steps // self.epoch_steps
 
     @property
     def samples_seen(self) -> int:
         """Samples that steps were taken on, repetitions counted."""
-        epochs, rest = divmod(self.steps, self._epoch_steps)
+        epochs, rest = divmod(self.steps, self.epoch_steps)
         return epochs * self.samples + min(rest * self._batch_size, self.samples)
 
     @property
@@ -109,7 +115,7 @@ class Course:
     @property
     def is_epoch_end(self) -> bool:
         """Whether every sample has been seen equally often."""
-        return self.steps % self._epoch_steps == 0
+        return self.steps % self.epoch_steps == 0
 
     @property
     def verdict_is_due(self) -> bool:
@@ -120,7 +126,8 @@ class Course:
     @property
     def look_is_due(self) -> bool:
         """Whether the training has come to where it stops, or was only interrupted."""
-        is_looked_at = self.is_epoch_end and _is_looked_at(self.epochs)
+        looks, rest = divmod(self.epochs, self._look_epochs)
+        is_looked_at = self.is_epoch_end and rest == 0 and _is_taken(looks)
         is_past_rung = any(self._is_past(rung, step) for rung, step in self._rungs.items())
         return self.is_over or is_looked_at or self.verdict_is_due or is_past_rung
 
@@ -152,9 +159,9 @@ class Course:
 
     def next_samples(self, order: NDArray[Any]) -> NDArray[Any]:
         """Return the samples until the next stop or learning rate, from this epoch's order of samples."""
-        begin = self.steps - self.steps % self._epoch_steps
+        begin = self.steps - self.steps % self.epoch_steps
         stair = math.inf if math.isinf(self._stair) else (self.steps // self._stair + 1) * self._stair
-        stops = (begin + self._epoch_steps, self._last_step, self._verdict_step, stair, *self._rungs.values())
+        stops = (begin + self.epoch_steps, self._last_step, self._verdict_step, stair, *self._rungs.values())
         stop = int(min(step for step in stops if step > self.steps))
         return order[(self.steps - begin) * self._batch_size : (stop - begin) * self._batch_size]
 
@@ -169,14 +176,14 @@ class Course:
         self.seconds += seconds
 
     def _steps_of(self, epochs: float | None) -> float:
-        return math.inf if epochs is None else max(1, round(epochs * self._epoch_steps))
+        return math.inf if epochs is None else max(1, round(epochs * self.epoch_steps))
 
     def _step_of(self, rung: float) -> float:
         """Return the step at which the training stops for a rung, where steps are known."""
         if math.isinf(self._last_step):
             return math.inf
         step = math.ceil(rung * self._last_step - _EPSILON)
-        epoch_end = -(-step // self._epoch_steps) * self._epoch_steps
+        epoch_end = -(-step // self.epoch_steps) * self.epoch_steps
         if epoch_end < self._last_step:
             return epoch_end
         is_near = step <= self._verdict_step <= step + _NEAR * self._last_step  # then one look serves both
@@ -186,12 +193,12 @@ class Course:
         """Return the end of the nearest epoch, where the training stops anyway; a step in the first epoch stays."""
         if math.isinf(step):
             return step
-        epochs = round(step / self._epoch_steps)
-        return epochs * self._epoch_steps if epochs else math.ceil(step)
+        epochs = round(step / self.epoch_steps)
+        return epochs * self.epoch_steps if epochs else math.ceil(step)
 
 
-def _is_looked_at(epoch: int) -> bool:
-    """Return whether an epoch is followed by a look: a small network may see the data a thousand times."""
-    if epoch <= _EACH_EPOCH:
+def _is_taken(look: int) -> bool:
+    """Return whether a look for the curve is taken: a small network may see the data a thousand times."""
+    if look <= _MANY:
         return True
-    return math.floor(math.log(epoch, _SPARSER)) > math.floor(math.log(epoch - 1, _SPARSER))
+    return math.floor(math.log(look, _SPARSER)) > math.floor(math.log(look - 1, _SPARSER))

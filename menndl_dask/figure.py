@@ -99,9 +99,9 @@ def curve_figures(result: Result, metric: str) -> list[str]:
     losses = [line for line in losses if line.points]
     figures = []
     if fitness:
-        figures.append(_curves([Line(fitness, "best")], metric, "fitness after each epoch"))
+        figures.append(_curves([Line(fitness, "best")], metric, "fitness on the way"))
     if losses:
-        figures.append(_curves(losses, "loss", "training and validation loss after each epoch"))
+        figures.append(_curves(losses, "loss", "training and validation loss on the way"))
     return figures
 
 

@@ -165,13 +165,17 @@ class GraphLoop:
 
     def judge(self, images: Sequence[Array], labels: Array) -> tuple[Array, float]:
         """Return the predictions for a batch, and their loss."""
-        predictions, loss = self._forward(*self._tensors(images, labels))
+        *views, truth = self._tensors(images, labels)
+        predictions, loss = self._forward(views, truth)
         return np.asarray(predictions), float(loss)
 
     def _run(self, order: Array, deadline: float, samples: list[Any]) -> Array:
         import tensorflow as tf
 
-        return np.asarray(self._steps(tf.constant(order, tf.int32), tf.constant(deadline, tf.float64), *samples))
+        *views, truth = samples
+        # as it was traced: arguments in another structure are taken too, but only after TensorFlow has written all
+        # of them, numbers included, into the message of an error that nobody sees
+        return np.asarray(self._steps(tf.constant(order, tf.int32), tf.constant(deadline, tf.float64), views, truth))
 
     @staticmethod
     def _tensors(images: Sequence[Array], labels: Array) -> list[Any]:

@@ -14,6 +14,8 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +33,8 @@ READY, PREPARED, GO = "ready", "prepared", "go"
 FRESH = "MENNDL_FRESH_INTERPRETER"  # 1: each evaluation gets a fresh interpreter
 _FORKABLE = ("tensorflow",)  # importing JAX or PyTorch may start threads, which a forked process would lack
 _TRAINING = "menndl_dask.training"
+# Keras imports these where they are installed, for its wrappers and for `fit` on data frames: a quarter of the time
+_SPARED = ("sklearn", "pandas")
 _PATIENCE = 2.0  # seconds for the worker's death to free what it held
 
 
@@ -49,7 +53,8 @@ class Trainer:
         self._training: _Training | None = None  # the one that is watched, or waits for its turn
         self.forks = _may_fork()
         if self.forks:
-            import_module(_TRAINING)
+            with without(*_SPARED):
+                import_module(_TRAINING)
             self.forks = _is_single_threaded()
             gc.collect()
             gc.freeze()  # so that the collector does not write on pages that the forked processes share
@@ -192,6 +197,24 @@ def _train(task: Task, trainer: int, channel: Channel, parent: Channel) -> NoRet
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+@contextmanager
+def without(*modules: str) -> Iterator[None]:
+    """Have modules that are not imported yet look meanwhile as if they were not installed.
+
+    >>> with without("this"):
+    ...     import this
+    Traceback (most recent call last):
+    ModuleNotFoundError: import of this halted; None in sys.modules
+    """
+    hidden = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # nothing: an import of it raises
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _may_fork() -> bool:

@@ -42,6 +42,7 @@ from menndl_dask.record import WAITING
 from menndl_dask.result import error_name
 from menndl_dask.sample import open_staged
 from menndl_dask.task import Task
+from menndl_dask.verdict import shows_learning
 
 _RESIDENT_SHARE = 0.25  # of the memory that there is, for the training split
 # bytes on a device: of a weight with its gradient and two moments, and of a network that waits for its turn
@@ -149,7 +150,8 @@ class _Evaluation:
         inheritance = inherit(model, self._task.parents)
         self._tell_of_parents(inheritance.weights, inheritance.lacking)
         self._prepare(model, precision)
-        course = Course(self._budget, len(self._train_split.labels), self._cost.flops_training)
+        samples, looked_at = len(self._train_split.labels), len(self._validation_split.labels)
+        course = Course(self._budget, samples, self._cost.flops_training, looked_at)
         self._curve: list[Mapping[str, float]] = []
         self._metrics: dict[str, float] = {}
         self._losses = np.zeros(0)  # since the last look
@@ -260,7 +262,7 @@ class _Evaluation:
             "epoch": course.epoch,
             "share": min(1.0, course.share),
             "seconds": course.seconds,
-            "loss": float(np.mean(self._losses)),
+            "loss": float(np.mean(self._losses_of_epoch(course))),
             "val_loss": look.loss,
             "fitness": fitness,
         }
@@ -268,6 +270,10 @@ class _Evaluation:
         self._metrics = {"loss": look.loss, self._problem.metric_name: look.value}
         self._tell(point=point, metrics=self._metrics)
         return look, fitness
+
+    def _losses_of_epoch(self, course: Course) -> NDArray[Any]:
+        """Return the losses of the steps since the last look, at most of the last epoch."""
+        return self._losses[-course.epoch_steps :]
 
     def _give_verdicts(self, course: Course, look: Look, fitness: float) -> None:
         """End the training where it is time for a verdict, and that is against it."""
@@ -289,8 +295,10 @@ class _Evaluation:
                 raise _Ended("hopeless", f"{reached}: {bar.why}")
 
     def _ask_for_learning(self, course: Course, look: Look, fitness: float) -> None:
-        evidence = self._appraisal.evidence(look, self._train_split.labels, self._losses)
-        if not evidence.shows_learning:
+        signs = self._appraisal.signs(
+            look, self._validation_split, self._train_split.labels, self._losses_of_epoch(course)
+        )
+        if not shows_learning(signs):
             raise _Ended(
                 "no_learning",
                 f"after {course.epoch:.3g} epochs neither the fitness ({fitness:.4g}) nor the loss was better than the "

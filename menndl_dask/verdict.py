@@ -8,7 +8,7 @@ spares it. How a network fares beside others is asked at the rungs (`menndl_dask
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,33 +17,21 @@ PARTS = 8  # of the validation split, whose scatter is the noise of the fitness
 SIGNIFICANT = 2.0  # standard errors
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """By how much a network was better than the constant predictor, several times over.
+def shows_learning(signs: Iterable[ArrayLike]) -> bool:
+    """Return whether any sign of learning is beyond noise; the next one is asked for only if those before it are not.
 
     Parameters
     ----------
-    fitness
-        Gain in fitness in each of `PARTS` parts of the validation split.
-    validation_loss
-        Loss of the constant predictor minus the network's, in each validation batch.
-    training_loss
-        The same in each of the last training steps.
+    signs
+        By how much a network was better than the constant predictor, several times over, in one respect after the
+        other: fitness, training loss, validation loss.
+
+    Examples
+    --------
+    >>> shows_learning([[0.1, -0.1], [0.10, 0.12, 0.08]])
+    True
     """
-
-    fitness: ArrayLike
-    validation_loss: ArrayLike
-    training_loss: ArrayLike
-
-    @property
-    def shows_learning(self) -> bool:
-        """Whether any of the three is better than the constant predictor beyond noise.
-
-        The loss is asked beside the fitness because it moves first: a segmentation that still calls every pixel
-        background may already have learnt where it is in doubt. The training loss, because batch normalisation lags
-        behind in validation; the validation loss, because dropout worsens the training loss.
-        """
-        return any(beyond_noise(gains) for gains in (self.fitness, self.validation_loss, self.training_loss))
+    return any(beyond_noise(gains) for gains in signs)
 
 
 def beyond_noise(gains: ArrayLike) -> bool:

@@ -228,3 +228,28 @@ def test_of_a_thousand_epochs_only_some_are_looked_at() -> None:
     assert looks[-1] == 1000
     assert 80 < len(looks) < 120
     assert max(after / before for before, after in pairwise(looks[20:])) < 1.11
+
+
+def _looks(epochs: int, looked_at: int, **given: Any) -> list[int]:
+    """Return the epochs after which the validation split is looked at."""
+    course = Course(_budget(epochs=epochs, batch_size=8, **given), 157, looked_at=looked_at)
+    looks = []
+    while not course.is_over:
+        course.advance(-(-len(course.next_samples(np.arange(157))) // 8), 1.0)
+        if course.look_is_due:
+            looks.append(course.epochs)
+            course.passed_rungs()
+            course.verdict_was_given()
+    return looks
+
+
+def test_looks_for_the_curve_take_no_more_than_a_thirtieth_of_the_time() -> None:
+    none = {"early_verdict": False, "rungs": ()}
+    assert _looks(8, 15, **none) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert _looks(8, 31, **none) == [2, 4, 6, 8]
+    assert _looks(8, 34, **none) == [3, 6, 8]
+    assert _looks(8, 1570, **none) == [8]
+
+
+def test_a_look_that_a_verdict_needs_is_taken_in_any_case() -> None:
+    assert _looks(10, 1570) == [3, 4, 7, 10]  # verdict, both rungs, end

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from menndl_dask.augmentation import Augmentation
 from menndl_dask.decoder import decode
@@ -51,6 +52,15 @@ def test_both_loops_take_the_same_steps() -> None:
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
     np.testing.assert_allclose(judged[0][0], judged[1][0], rtol=1e-3, atol=1e-5)
     assert judged[0][1] == pytest.approx(judged[1][1], rel=1e-4)
+
+
+def test_graphs_are_called_with_arguments_as_they_were_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, _ = _loop(GraphLoop, PROBLEMS["two views"], Genome((Convolution(4, inputs=(2,)), Convolution(4))))
+    graph = tf.function(lambda: tf.constant(0)).get_concrete_function()
+    monkeypatch.delattr(type(graph), "_call_with_flat_signature")  # which takes them in any structure, but slowly
+    images, labels = _samples(PROBLEMS["two views"])
+    assert len(loop.run(np.arange(22), math.inf)) == 3
+    assert len(loop.judge(images, labels)[0]) == 22
 
 
 def _losses(kind: Any, of: Any, *, precision: str = "float32", seed: int | None = None) -> np.ndarray:

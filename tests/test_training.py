@@ -101,6 +101,6 @@ def test_a_network_below_a_bar_ends_at_its_rung_and_keeps_what_it_had_reached(pr
     assert result.failure == "hopeless"
     assert result.message.startswith("after 2 epochs its fitness was ")
     assert result.message.endswith("below 2: others did better")
-    assert [(point["epoch"], point["share"]) for point in result.curve] == [(1, 0.25), (2, 0.5)]
+    assert [(point["epoch"], point["share"]) for point in result.curve] == [(2, 0.5)]
     assert result.metrics["fitness"] == result.curve[-1]["fitness"]
     assert result.costs["latency_ms"] > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from menndl_dask.verdict import PARTS, Evidence, beyond_noise
+from menndl_dask.verdict import PARTS, beyond_noise, shows_learning
 
 
 def test_noise_seldom_passes() -> None:
@@ -21,10 +21,16 @@ def test_a_gain_of_a_few_standard_errors_passes() -> None:
 
 def test_one_sign_of_learning_is_enough() -> None:
     nothing, something = np.zeros(4), np.array([0.2, 0.3, 0.25, 0.22])
-    assert not Evidence(nothing, -something, nothing).shows_learning
-    assert Evidence(something, nothing, nothing).shows_learning
-    assert Evidence(nothing, something, nothing).shows_learning
-    assert Evidence(nothing, nothing, something).shows_learning
+    assert not shows_learning([nothing, -something, nothing])
+    assert shows_learning([something, nothing, nothing])
+    assert shows_learning([nothing, something, nothing])
+    assert shows_learning([nothing, nothing, something])
+
+
+def test_no_sign_is_asked_for_after_one_of_learning() -> None:
+    signs = iter([np.zeros(4), np.ones(4), np.zeros(4)])
+    assert shows_learning(signs)
+    assert len(list(signs)) == 1
 
 
 def test_what_is_not_a_number_says_nothing() -> None:
