@@ -19,8 +19,8 @@ from menndl_dask.adam import FusedAdam
 from menndl_dask.augmentation import Augmentation
 from menndl_dask.errors import UserError, nearest
 from menndl_dask.feed import chunk_size, chunks
+from menndl_dask.fusion import fuse
 from menndl_dask.loss import Loss
-from menndl_dask.normalisation import fuse
 
 Array = NDArray[Any]
 _OPTIMIZERS = {
