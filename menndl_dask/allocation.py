@@ -11,7 +11,7 @@ import inspect
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class AllocationCluster(GroupCluster):
     def _pause_s(self) -> float:
         return 0.0  # nobody has to be asked
 
-    async def _queued(self) -> set[str]:
+    async def _queued(self, own: Set[str]) -> Set[str]:
         return {str(job.job_id) for job in self.workers.values() if job.is_alive}
 
 

@@ -17,7 +17,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,6 @@ class GroupJob(Job):  # type: ignore[misc]  # dask-jobqueue has no types
         except (RuntimeError, OSError, ValueError) as error:
             self.refused = _what_it_said(error)
             self.status = Status.running  # for Dask, which has no word for this; the next look gives it up
-            logger.warning("a job was refused: %s", self.refused)
 
     async def close(self) -> None:
         """Cancel the job."""
@@ -123,6 +122,8 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
         patience = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
         self.watch = JobWatch(patience_s=patience, shortest_s=_shortest(site))
         self._asked = 0.0
+        self._began = time.monotonic()
+        self._reasons: dict[str, str] = {}
         self._watching: asyncio.Task[None] | None = None
         super().__init__(*arguments, site=site, shape=shape, processes=shape.tasks, **keywords)
 
@@ -193,7 +194,7 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
         queued = None
         if now - self._asked >= self._pause_s():
             self._asked = now
-            queued = await self._queued()
+            queued = await self._queued(set(numbers.values()))
         for name in self.watch.look(now, self.workers_of_jobs(), numbers, queued):
             await self._replace(name, "is gone")
 
@@ -215,17 +216,29 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
         """Return for how long the batch system is left alone after it was asked."""
         return _ASK_SOON_S if self.watch.doubts else _ASK_S
 
-    async def _queued(self) -> set[str] | None:
+    async def _queued(self, own: Set[str]) -> Set[str] | None:
         """Return the numbers of the user's jobs that wait or run; nothing if the batch system does not answer."""
         system = SYSTEMS[self.site.system]
         command = [word.format(user=getpass.getuser()) for word in system.queued]
         try:
-            return system.numbers(await self.job_cls._call(command))  # noqa: SLF001 - as dask-jobqueue's own classes do
+            printed = await self.job_cls._call(command)  # noqa: SLF001 - as dask-jobqueue's own classes do
+            self._tell_reasons({number: why for number, why in system.reasons(printed).items() if number in own})
+            return system.numbers(printed)
         except (RuntimeError, OSError) as error:
             if system.empty in str(error):
                 return set()
             logger.info("the batch system does not answer: %s", _what_it_said(error))
             return None
+
+
+    def _tell_reasons(self, reasons: dict[str, str]) -> None:
+        """Tell what jobs wait for, once for each reason, where none has workers after a while."""
+        is_patient = self.scheduler.workers or time.monotonic() - self._began < _ASK_S
+        if is_patient or reasons.items() <= self._reasons.items():
+            return
+        self._reasons = reasons
+        told = ", ".join(f"job {number} waits in the queue ({why})" for number, why in reasons.items())
+        logger.warning("no worker yet: %s", told)
 
 
 class _AsMany(Adaptive):

@@ -27,7 +27,8 @@ class BatchSystem:
     resize
         Rewrites the lines of a job's header for a shape.
     queued
-        Command that prints a line for each job of the user, beginning with the job's number.
+        Command that prints a line for each job of the user, beginning with the job's number; of Slurm with its state
+        and the reason of it.
     after
         Option of the submit command that lets a job wait for the end of another, with its number in place of ``{job}``.
     launcher
@@ -54,6 +55,14 @@ class BatchSystem:
         """
         pattern = r"\d+\.\d+" if self.cluster == "HTCondorCluster" else r"\d+"
         return {found.group() for line in printed.splitlines() if (found := re.match(pattern, line.strip()))}
+
+    def reasons(self, printed: str) -> dict[str, str]:
+        r"""Return why jobs wait, by their numbers, as far as `queued` has printed it.
+
+        >>> SYSTEMS["slurm"].reasons("12 RUNNING None\n13 PENDING PartitionTimeLimit\n14 PENDING None\n")
+        {'13': 'PartitionTimeLimit'}
+        """
+        return dict(re.findall(r"^\s*(\d+) PENDING (?!None$)(.+?)\s*$", printed, re.MULTILINE))
 
 
 def _slurm(lines: Lines, shape: Shape) -> Lines:
@@ -105,7 +114,7 @@ def _as_it_is(lines: Lines, shape: Shape) -> Lines:
 
 SYSTEMS: Mapping[str, BatchSystem] = {
     "slurm": BatchSystem(
-        "SLURMCluster", _slurm, ("squeue", "--noheader", "--user={user}", "--format=%A"),
+        "SLURMCluster", _slurm, ("squeue", "--noheader", "--user={user}", "--format=%A %T %r"),
         ("--dependency=afterany:{job}",), launcher="srun", many_nodes=True,
     ),
     "pbs": BatchSystem(

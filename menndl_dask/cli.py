@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 if it did what was asked, 1 if no network learnt, 2 for a mistake, 130 if it was stopped."""
     given = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.function
-    return workflow.guarded(lambda: command(given))
+    if command in (_search, _resume):
+        return workflow.guarded(lambda: command(given))
+    return workflow.guarded(lambda: command(given), "stopped")
 
 
 def _parser() -> argparse.ArgumentParser:

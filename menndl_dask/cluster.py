@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from typing import Any, Self
 import dask
 from distributed import Client, LocalCluster
 from distributed.deploy.cluster import Cluster as DaskCluster
+from distributed.utils import format_dashboard_link
 
 from menndl_dask.dask_settings import DASK_SETTINGS
 from menndl_dask.device import CORES_TO_PREPARE, grants, pinned, visible
@@ -29,6 +31,7 @@ from menndl_dask.site import Site
 
 _RECONNECT_S = 30
 _POLL_S = 0.1
+_ENDS = (signal.SIGINT, signal.SIGTERM)
 
 class Cluster:
     """Workers that are there, or come and go. Made by `load_cluster`.
@@ -57,12 +60,15 @@ class Cluster:
                 with _interrupts_held():
                     self._started = stack.enter_context(site_cluster(self.profile))
             if self._started is not None and not isinstance(self.profile, Scheduler) and _has_dashboard(self.profile):
-                self._dashboard = self._started.dashboard_link
+                # Dask's own link names the host of the scheduler, where nothing but the loopback address listens
+                services = self._started.scheduler_info["services"]
+                self._dashboard = format_dashboard_link(LOOPBACK, services["dashboard"])
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stack.close()
+        with _undisturbed():
+            self._stack.close()
 
     @property
     def dashboard(self) -> str | None:
@@ -176,7 +182,8 @@ def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
     try:
         yield client
     finally:
-        client.close(timeout=5)
+        with _undisturbed():
+            client.close(timeout=5)
 
 
 def _await_file(profile: Scheduler) -> None:
@@ -207,3 +214,20 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off a second Ctrl-C, or request to end, until all is closed: or the impatient leave jobs and credentials."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda *told: came.append(told[0])) for number in _ENDS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+    for again in dict.fromkeys(came):
+        signal.raise_signal(again)

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -139,23 +139,26 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
     return _submit(site, run, after=None)
 
 
-def queued(site: Site, numbers: Sequence[str]) -> list[str]:
-    """Return which of the jobs wait or run; all of them if the batch system does not answer."""
+def queued(site: Site, numbers: Sequence[str]) -> dict[str, str]:
+    """Return which of the jobs wait or run, each with what it waits for, where the batch system tells that.
+
+    If the batch system does not answer, it is all of them.
+    """
     if not numbers:
-        return []
+        return {}
     system = SYSTEMS[site.system]
     command = [word.format(user=getpass.getuser()) for word in system.queued]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return list(numbers)
+        return dict.fromkeys(numbers, "")
     if answer.returncode and system.empty not in answer.stderr:
-        return list(numbers)
-    alive = system.numbers(answer.stdout)
-    return [number for number in numbers if number in alive]
+        return dict.fromkeys(numbers, "")
+    alive, reasons = system.numbers(answer.stdout), system.reasons(answer.stdout)
+    return {number: reasons.get(number, "") for number in numbers if number in alive}
 
 
-def cancel(site: Site, numbers: Sequence[str]) -> None:
+def cancel(site: Site, numbers: Iterable[str]) -> None:
     """Cancel jobs; those that are gone are no trouble."""
     from menndl_dask.batch import cluster_class
 

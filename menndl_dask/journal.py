@@ -172,6 +172,22 @@ def holder(run: Path) -> str | None:
     return None
 
 
+def check_free(run: Path) -> None:
+    """Check that nobody drives a run, before workers are asked for whom it would not need.
+
+    Raises
+    ------
+    RunError
+        If another driver holds it.
+    """
+    if (held := holder(run)) is not None:
+        raise _held(run, held)
+
+
+def _held(run: Path, who: str) -> RunError:
+    return RunError(f"{run}: held by another driver ({who}); one at a time")
+
+
 def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
@@ -200,7 +216,7 @@ def _locked(path: Path) -> int:
         holder = os.pread(file, 200, 0).decode(errors="replace").strip()
         os.close(file)
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise RunError(f"{path.parent}: held by another driver ({holder or 'unknown'}); one at a time") from None
+            raise _held(path.parent, holder or "unknown") from None
         wrong = f"cannot be locked ({error.strerror}); put the run on a file system with locks"
         raise RunError(f"{path}: {wrong}") from error
     since = time.strftime("%Y-%m-%d %H:%M:%S")

@@ -82,7 +82,7 @@ class Budget:
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in UNITS}
         if all(value is None for value in given.values()):
-            raise UserError("budget: expected epochs, steps, seconds or flops, got none of them")
+            raise UserError("budget: expected epochs, steps, seconds or flops (such as --epochs 8), got none of them")
         for name, value in {**given, "batch_size": self.batch_size, "learning_rate": self.learning_rate}.items():
             if value is not None and not (isinstance(value, (int, float)) and value > 0):
                 raise UserError(f"budget: {name}: expected a number > 0, got {value!r}")

@@ -161,6 +161,9 @@ def _why(profile: Profile, client: Client, silence: str) -> str:
         return silence
     numbers = [str(job.job_id) for job in getattr(client.cluster, "workers", {}).values()]
     alive = queued(profile, numbers)
+    waiting = [f"job {number} waits in the queue: {reason}" for number, reason in alive.items() if reason]
+    if waiting:
+        return f"{silence}; {', '.join(waiting)}. That is the batch system's own word for why; wait longer (--wait)?"
     if alive:
         address = getattr(client.scheduler, "address", "the scheduler")
         return (

@@ -76,6 +76,7 @@ def _news(island: Path, is_done: bool) -> str:
 def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:
     """Return who drives the run, or is going to."""
     parts = []
+    alive: dict[str, str] = {}
     held = holder(path)
     if held:
         parts.append(f"running ({held})")
@@ -83,13 +84,17 @@ def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:
         try:
             alive = queued(site_of(detached.profile), Drivers.read(path).jobs)
         except ProfileError as error:
+            alive = {"unknown": ""}
             parts.append(str(error))
         else:
-            parts.append(f"in the queue: job {', '.join(alive)}" if alive else "none in the queue")
+            told = ", ".join(f"{number} ({reason})" if reason else number for number, reason in alive.items())
+            parts.append(f"in the queue: job {told}" if alive else "none in the queue")
+    is_driven = bool(held or alive)
     if stop.is_asked(path):
-        parts.append("asked to stop")
-    left = "its budget is spent" if is_done else "the command that began the run carries on"
-    return "; ".join(parts) or f"none; {left}"
+        parts.append("asked to stop" if is_driven else "it was asked to stop")
+    if not is_driven:
+        parts.append("its budget is spent" if is_done else "the command that began the run carries on")
+    return "; ".join(parts if is_driven or detached is not None else ["none", *parts])
 
 
 def _tally(run: Run) -> Tally:

@@ -25,6 +25,7 @@ from menndl_dask.detached import detach
 from menndl_dask.errors import MenndlError, RunError
 from menndl_dask.evolution import DRAWN
 from menndl_dask.island import folder_of
+from menndl_dask.journal import check_free
 from menndl_dask.options import Options, add_options
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.profile import read_profile
@@ -32,7 +33,7 @@ from menndl_dask.progress import ProgressLine
 from menndl_dask.report import write_report
 from menndl_dask.search import Search
 from menndl_dask.seeding import initial_networks
-from menndl_dask.settings import frozen_settings
+from menndl_dask.settings import FILE, freeze, frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Run
 from menndl_dask.table import Row, best_rows, fitness_text, metric_title, table
@@ -66,6 +67,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
     """
     typed = list(sys.argv if arguments is None else arguments)
     _say(_told(problem))
+    _check_run(problem, space, options)
     if options.detach:
         return _detach(options, typed)
     if options.islands is not None:
@@ -98,6 +100,15 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         _say(f"{search.path}: done here; the last island to end compares what all have found")
         return 0 if search.stopped is None else STOPPED
     return _concluded(run, search.stopped)
+
+
+def _check_run(problem: Problem, space: SearchSpace, options: Options) -> None:
+    """Find out that a run is not to be carried on like this before batch jobs are asked for its sake."""
+    own = options.run if options.island is None else folder_of(options.run, options.island)
+    if (own / FILE).exists():
+        freeze(own / FILE, frozen_settings(problem, space, options.seed, options.limits, {}))
+    if not options.detach:
+        check_free(own)
 
 
 def _drawn(options: Options) -> int:
@@ -238,10 +249,17 @@ def summary(run: Run) -> str:
     return "\n\n".join(parts)
 
 
-def guarded(main: Callable[[], int]) -> int:
+def guarded(main: Callable[[], int], told: str = "stopped; the same command carries on") -> int:
     """Run a script's main function; an error of ours is one line on the terminal, not a traceback.
 
     A batch system's request to end (SIGTERM) is handled like Ctrl-C: the run is left in order, and can be carried on.
+
+    Parameters
+    ----------
+    main
+        The script; returns what its process ends with.
+    told
+        What is said when it is interrupted.
     """
     before = signal.signal(signal.SIGTERM, _interrupted)
     try:
@@ -256,7 +274,7 @@ def guarded(main: Callable[[], int]) -> int:
         sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; the same command carries on\n")
+        sys.stderr.write(f"\n{told}\n")
         return STOPPED
     finally:
         signal.signal(signal.SIGTERM, before)

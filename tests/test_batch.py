@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import dask
 import pytest
 from distributed import Client
 
+from menndl_dask.cluster import load_cluster
 from menndl_dask.dask_settings import DASK_SETTINGS
 from menndl_dask.errors import ProfileError
 from menndl_dask.site_cluster import job_script, site_cluster
@@ -209,6 +211,17 @@ def test_jobs_are_submitted_work_and_are_cancelled(queue: Queue, tmp_path: Path)
     assert submitted in ("qsub", "bsub", "condor_submit", "oarsub")
     assert others[-1] in ("qdel", "bkill", "condor_rm", "oardel")
     until(lambda: not queue.alive(), 20, queue.printed)
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("queue", ["pbs"], indirect=True)
+def test_the_dashboard_is_where_it_is_said_to_be(queue: Queue, tmp_path: Path) -> None:
+    where = site("pbs", tmp_path, jobs=[0, 1], dashboard_port=0, jobqueue={"interface": None, "walltime": None})
+    with load_cluster(where) as cluster:
+        assert cluster.dashboard is not None
+        with urlopen(cluster.dashboard.replace("/status", "/health"), timeout=10) as answer:
+            assert answer.read() == b"ok"
+    assert queue.commands() == []
 
 
 @pytest.mark.usefixtures("settings")

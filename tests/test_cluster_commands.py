@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from menndl_dask import stop
+from menndl_dask import cluster_commands, stop, workflow
 from menndl_dask.cli import main
 from menndl_dask.search import Search
 from menndl_dask.store import Recorder, Run
+from tests import stores
 from tests.evaluations import SPACE
 
 
@@ -96,10 +97,35 @@ def test_a_driver_is_asked_to_stop_and_its_run_says_so(tmp_path: Path, capsys: p
         assert "asked to stop" in said
         assert "progress:   0 evaluations" in said
     assert main(["status", str(tmp_path)]) == 0
+    assert "none; it was asked to stop; the command that began the run carries on" in capsys.readouterr().out
     stop.withdraw(tmp_path)
     assert main(["status", str(tmp_path)]) == 0
     assert "none; the command that began the run carries on" in capsys.readouterr().out
     assert list(Run(tmp_path).evaluations) == []
+
+
+def test_no_workers_are_asked_for_a_run_that_another_driver_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores.write(stores.classification(), tmp_path / "data.zarr")
+    words = ["search", str(tmp_path / "data.zarr"), "--run", str(tmp_path / "run"), "--evaluations", "1"]
+    assert main(words) == 2
+    assert "(such as --epochs 8), got none" in capsys.readouterr().err
+    monkeypatch.setattr(workflow, "load_cluster", lambda *_, **__: pytest.fail("workers were asked for"))
+    with Recorder(tmp_path / "run"):
+        assert main([*words, "--epochs", "1"]) == 2
+    assert "run: held by another driver (host" in capsys.readouterr().err
+
+
+def test_who_interrupts_a_look_at_a_profile_is_promised_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster_commands, "read_profile", interrupted)
+    assert main(["cluster", "check", "slurm"]) == workflow.STOPPED
+    assert capsys.readouterr().err == "\nstopped\n"
 
 
 def _settings(path: Path) -> dict[str, object]:

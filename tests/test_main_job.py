@@ -177,3 +177,4 @@ def test_another_search_in_the_same_directory_is_refused_in_one_line(story: Stor
     assert other.returncode == 2
     assert "seed" in other.stderr
     assert len(other.stderr.splitlines()) == 1
+    assert "starting the workers" not in other.stdout

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from menndl_dask import site_check
 from menndl_dask.node import Finding, own_versions
 from menndl_dask.site import Site
 from menndl_dask.site_check import Examination, report
@@ -61,6 +64,24 @@ def test_workers_that_share_a_gpu_on_purpose_are_well() -> None:
 
 def test_one_worker_for_a_node_sees_all_gpus() -> None:
     assert said(replace(GOOD, visible={"CUDA_VISIBLE_DEVICES": "0,1"}), expected=1, workers="per_node")[1]
+
+
+@pytest.mark.parametrize(
+    ("queue", "told"),
+    [
+        ({"12": "PartitionTimeLimit"}, r"no worker; job 12 waits in the queue: PartitionTimeLimit\."),
+        ({"12": ""}, "no worker; job 12 is in the queue. If it still waits, wait longer"),
+        ({}, "no worker; its job has left the queue. What it printed is in .*shared/jobs"),
+    ],
+)
+def test_without_workers_the_queue_is_asked_why(
+    queue: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_check, "queued", lambda profile, numbers: queue)
+    client: Any = SimpleNamespace(
+        cluster=SimpleNamespace(workers={"menndl-1": SimpleNamespace(job_id="12")}), scheduler=None
+    )
+    assert re.match(told, site_check._why(gpu_site(), client, "no worker"))
 
 
 def test_without_workers_the_reason_is_all_there_is() -> None:

@@ -120,9 +120,12 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(slurm: Slurm, tmp_
     until(slurm.is_empty, 30)
 
 
-def test_a_job_that_is_cancelled_while_it_waits_is_asked_for_again(slurm: Slurm, tmp_path: Path) -> None:
+def test_a_job_that_is_cancelled_while_it_waits_is_asked_for_again(
+    slurm: Slurm, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with where(tmp_path, jobqueue={"job_extra_directives": ["--begin=now+3600"]}):
         (first,) = slurm.jobs()
+        until(lambda: f"no worker yet: job {first} waits in the queue (BeginTime)" in caplog.text, 30)
         slurm.cancel(first)
         until(lambda: slurm.jobs() not in ([], [first]), 30)
     until(slurm.is_empty, 30)
