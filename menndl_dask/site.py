@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -174,6 +175,11 @@ def _is_port(value: Any) -> bool:
     return _integer(1)(value) and value <= 65535
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+_BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgtp]i?)?b?", re.IGNORECASE)
 _COUNT: _Check = ("an integer ≥ 1", _integer(1))
 _TEXT: _Check = ("a text", lambda value: isinstance(value, str) and value != "")
 _MAPPING: _Check = ("keywords of dask-jobqueue with their values", lambda value: isinstance(value, Mapping))
@@ -200,12 +206,13 @@ _CHECKS: Mapping[str, _Check] = {
 }  # fmt: skip
 _IN_JOBQUEUE: Mapping[str, _Check] = {
     "cores": _COUNT,
-    "memory": ("a text such as 64GB", _TEXT[1]),
+    "memory": ("a text such as 64GB", lambda value: isinstance(value, str) and re.fullmatch(_BYTES, value) is not None),
     "walltime": ("hours:minutes:seconds in quotes, such as '02:00:00'", _TEXT[1]),
     **dict.fromkeys(("account", "project", "queue", "interface", "local_directory", "log_directory", "python"), _TEXT),
+    "job_extra_directives": ("a list of texts", lambda value: isinstance(value, Mapping) or _is_texts(value)),
     **dict.fromkeys(
         ("job_script_prologue", "job_directives_skip", "worker_extra_args"),
-        ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(text, str) for text in value)),
+        ("a list of texts", _is_texts),
     ),
 }
 # made from the other keys, or of no use in a file

@@ -6,6 +6,8 @@ import inspect
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from distributed.security import Security
@@ -37,10 +39,10 @@ def site_cluster(site: Site) -> Iterator[GroupCluster]:
     check_keywords(site)
     check_filled_in(site)
     raise_file_limit()
-    site.directory.mkdir(parents=True, exist_ok=True)
+    _make_directory(site)
     with ExitStack() as stack:
         security = stack.enter_context(temporary_credentials(site.directory)) if site.tls else None
-        cluster = make_cluster(site, security)
+        cluster = _started(site, security)
         stack.callback(cluster.close, timeout=60)
         refused = cluster.sync(cluster.ask_for, site.least_jobs)
         if refused is not None:
@@ -60,6 +62,7 @@ def job_script(site: Site) -> str:
         If a keyword is unknown.
     """
     check_keywords(site)
+    _make_directory(site)
     security = None
     if site.tls:
         files = {"tls_ca_file": "<ca>", "tls_worker_cert": "<certificate>", "tls_worker_key": "<key>"}
@@ -72,6 +75,28 @@ def job_script(site: Site) -> str:
         **job_keywords(site, job),
     )
     return str(made.job_script())
+
+
+def _make_directory(site: Site) -> None:
+    """Make a site's shared directory, with the folder of what jobs print, which dask-jobqueue would make too."""
+    for folder in (site.directory, Path(_keywords(site)["log_directory"]).expanduser()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            told = f"expected a folder that can be written to, got {folder}: {error.strerror}"
+            raise ProfileError(f"shared_directory: {told}") from None
+
+
+def _started(site: Site, security: Security | None) -> GroupCluster:
+    try:
+        return make_cluster(site, security)
+    except RuntimeError as error:
+        told = f"the scheduler does not start on this machine: {error}"
+        if "network interface" in str(error):
+            told += "; where only the nodes of jobs have it, name this machine's: scheduler_options: {interface: …}"
+        raise ProfileError(f"jobqueue: {told}") from error
 
 
 def make_cluster(site: Site, security: Security | None = None) -> GroupCluster:

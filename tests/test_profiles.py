@@ -10,7 +10,7 @@ import pytest
 from menndl_dask.errors import ProfileError
 from menndl_dask.profile import read_profile, shipped_profiles
 from menndl_dask.site import Site
-from menndl_dask.site_cluster import check_filled_in, job_script
+from menndl_dask.site_cluster import check_filled_in, job_script, site_cluster
 from tests.sites import site
 
 FOLDER = Path(__file__).parents[1] / "clusters"
@@ -102,6 +102,8 @@ MISTAKES = [
     ({"jobqueue": {"processes": 4}}, "jobqueue: processes: not to be given here: gpus_per_node or workers_per_node"),
     ({"jobqueue": {"cores": "many"}}, "jobqueue: cores: expected an integer ≥ 1, got 'many'"),
     ({"jobqueue": {"memory": None}}, "jobqueue: memory: expected that of a node, got none"),
+    ({"jobqueue": {"memory": "four"}}, "jobqueue: memory: expected a text such as 64GB, got 'four'"),
+    ({"jobqueue": {"job_extra_directives": "-C gpu"}}, "job_extra_directives: expected a list of texts, got '-C gpu'"),
     ({"jobqueue": {"job_script_prologue": "module load x"}}, "job_script_prologue: expected a list of texts"),
 ]
 
@@ -110,6 +112,19 @@ MISTAKES = [
 def test_a_mistake_in_a_site_names_file_and_key(keys: dict[str, object], told: str) -> None:
     with pytest.raises(ProfileError, match=r"test\.yaml: .*" + told):
         site("slurm", **keys)
+
+
+def test_a_shared_directory_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ProfileError, match=r"shared_directory: expected a folder that can be written to, got .*file/x"):
+        job_script(site("slurm", tmp_path / "file" / "x"))
+
+
+def test_an_interface_that_this_machine_does_not_have_is_one_line(tmp_path: Path) -> None:
+    told = r"jobqueue: the scheduler does not start .*'ib7' is not a valid network interface.*; where only the nodes"
+    with pytest.raises(ProfileError, match=told), site_cluster(site("slurm", tmp_path, jobqueue={"interface": "ib7"})):
+        pass
+    assert list(tmp_path.glob("credentials*")) == []
 
 
 def test_an_allocation_names_its_batch_system() -> None:
