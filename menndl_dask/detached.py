@@ -237,11 +237,12 @@ def _submit(site: Site, run: Path, after: str | None) -> str:
 
 def _job(site: Site, run: Path) -> Any:
     from menndl_dask.batch import cluster_class
-    from menndl_dask.site_cluster import check_filled_in, check_keywords, job_keywords
+    from menndl_dask.site_cluster import check_filled_in, check_keywords, job_keywords, make_directory
 
     own = _driver_site(site)
     check_keywords(own)
     check_filled_in(own)
+    make_directory(own)
     cls = cluster_class(own.system).job_cls
     keywords = job_keywords(own, cls) | {"job_name": _job_name(run)}
     job = cls("none", name="driver", site=own, shape=own.shape(), **keywords)

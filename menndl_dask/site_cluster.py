@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from distributed.security import Security
@@ -39,7 +39,7 @@ def site_cluster(site: Site) -> Iterator[GroupCluster]:
     check_keywords(site)
     check_filled_in(site)
     raise_file_limit()
-    _make_directory(site)
+    make_directory(site)
     with ExitStack() as stack:
         security = stack.enter_context(temporary_credentials(site.directory)) if site.tls else None
         cluster = _started(site, security)
@@ -62,7 +62,6 @@ def job_script(site: Site) -> str:
         If a keyword is unknown.
     """
     check_keywords(site)
-    _make_directory(site)
     security = None
     if site.tls:
         files = {"tls_ca_file": "<ca>", "tls_worker_cert": "<certificate>", "tls_worker_key": "<key>"}
@@ -70,15 +69,23 @@ def job_script(site: Site) -> str:
     job: Any = cluster_class(site.system).job_cls
     protocol = "tls://" if site.tls else None
     address = f"{protocol or 'tcp://'}<scheduler>"
-    made = job(
-        address, name="<job>", site=site, shape=site.shape(), security=security, protocol=protocol,
-        **job_keywords(site, job),
-    )
-    return str(made.job_script())
+    keywords = job_keywords(site, job)
+    with TemporaryDirectory() as aside:  # dask-jobqueue makes the folder, and who looks at a script wants no traces
+        made = job(
+            address, name="<job>", site=site, shape=site.shape(), security=security, protocol=protocol,
+            **keywords | {"log_directory": aside},
+        )
+        return str(made.job_script()).replace(aside, keywords["log_directory"])
 
 
-def _make_directory(site: Site) -> None:
-    """Make a site's shared directory, with the folder of what jobs print, which dask-jobqueue would make too."""
+def make_directory(site: Site) -> None:
+    """Make a site's shared directory, with the folder of what jobs print, which dask-jobqueue would make too.
+
+    Raises
+    ------
+    ProfileError
+        If it cannot be made or written to.
+    """
     for folder in (site.directory, Path(_keywords(site)["log_directory"]).expanduser()):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +157,8 @@ def left_open(site: Site) -> list[tuple[str, str]]:
     """Return the keys of a profile with words in angle brackets, and these."""
     keywords = [("jobqueue", name, value) for name, value in site.jobqueue.items()]
     keywords += [("driver", name, value) for name, value in site.driver.items()]
-    found = [(f"{where}: {name}", re.findall(r"<[^<>]+>", str(value))) for where, name, value in keywords]
+    found = [("shared_directory", re.findall(r"<[^<>]+>", site.shared_directory))]
+    found += [(f"{where}: {name}", re.findall(r"<[^<>]+>", str(value))) for where, name, value in keywords]
     return [(key, text) for key, texts in found for text in texts]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from menndl_dask.errors import ProfileError
 from menndl_dask.profile import read_profile, shipped_profiles
 from menndl_dask.site import Site
-from menndl_dask.site_cluster import check_filled_in, job_script, site_cluster
+from menndl_dask.site_cluster import check_filled_in, job_script, left_open, site_cluster
 from tests.sites import site
 
 FOLDER = Path(__file__).parents[1] / "clusters"
@@ -116,8 +117,23 @@ def test_a_mistake_in_a_site_names_file_and_key(keys: dict[str, object], told: s
 
 def test_a_shared_directory_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ProfileError, match=r"shared_directory: expected a folder that can be written to, got .*file/x"):
-        job_script(site("slurm", tmp_path / "file" / "x"))
+    told = r"shared_directory: expected a folder that can be written to, got .*file/x"
+    with pytest.raises(ProfileError, match=told), site_cluster(site("slurm", tmp_path / "file" / "x")):
+        pass
+
+
+def test_who_looks_at_a_job_script_leaves_no_traces(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    assert f"#SBATCH -o {shared}/jobs/menndl-%J.out" in job_script(site("slurm", shared)).splitlines()
+    assert not shared.exists()
+
+
+@pytest.mark.parametrize("name", ["andes", "frontier", "summit"])
+def test_where_homes_cannot_be_written_to_in_a_job_the_shared_directory_is_elsewhere(name: str) -> None:
+    profile = read_profile(name)
+    assert isinstance(profile, Site)
+    assert re.match(r"/(lustre/orion|gpfs/alpine2)/<project>/scratch/\$USER/menndl$", profile.shared_directory)
+    assert ("shared_directory", "<project>") in left_open(profile)
 
 
 def test_an_interface_that_this_machine_does_not_have_is_one_line(tmp_path: Path) -> None:
