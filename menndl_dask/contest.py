@@ -16,7 +16,7 @@ from menndl_dask.population import Floats
 from menndl_dask.screening import Screening, Seen
 from menndl_dask.space import SearchSpace
 
-_CURIOSITY = 0.5  # mean number of standard deviations by which children may be better than expected
+_CURIOSITY = 1.0  # mean number of standard deviations by which children may be better than expected
 _MENDED = 4  # promising children that are brought into the space, before the best of them is taken
 _PAIR = 2  # children in a tournament for breeding again
 

@@ -32,7 +32,7 @@ DRAWN = 20  # networks at random, before children are bred
 _MEMBERS = 30  # of a population, with few workers
 _LITTERS = 12  # whose children compete for an evaluation
 _GENERATIONS, _BROOD, _LEADING = 2, 6, 4  # of the most promising children: how often they breed again, how many, who
-_ROUNDS = 8  # networks asked for without a result in between that share a contest
+_ROUNDS, _SPARSE = 8, 4  # networks asked for without a result in between that share a contest, and a litter
 _FLYING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their square
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
 _COUNTABLE = 20_000  # size up to which a space is searched through for what is left
@@ -297,11 +297,13 @@ class Evolution:
 
     def _prepare(self) -> None:
         """Put down a litter, and what the next contest begins with: as cheap as that, for a replay does it too."""
-        seed = (self.seed, self._next_id, 1)
-        weights = self.rates.weights()
-        members = self.population.members
-        self._litters.append(Litter(self._operators, members, weights, self._tournament_size, self._litter_size, seed))
-        if self._opening is None or self._next_id - self._opening.number >= _ROUNDS:
+        turn = 0 if self._opening is None else (self._next_id - self._opening.number) % _ROUNDS
+        if turn % _SPARSE == 0 or self.screening is None:
+            seed = (self.seed, self._next_id, 1)
+            members, weights = self.population.members, self.rates.weights()
+            litter = Litter(self._operators, members, weights, self._tournament_size, self._litter_size, seed)
+            self._litters.append(litter)
+        if turn == 0:
             self._opening = _Opening(self._next_id, tuple(self._litters), self._flying())
             self._contest = None
 

@@ -146,7 +146,7 @@ class Litter:
 
     @property
     def children(self) -> list[Child]:
-        """All children; none if there were not two to breed them."""
+        """All children; none if there was nobody to breed them."""
         return list(self)
 
     def seen(self, screening: Screening) -> Seen:
@@ -165,7 +165,7 @@ class Litter:
     def _breed_one(self) -> bool:
         """Breed one more; return whether there is one."""
         if self._coming is None:
-            if len(self._members) < 2:
+            if not self._members:
                 return False
             rng = np.random.default_rng(self._seed)
             ranked = [self._members[i].individual for i in np.argsort(standing(self._members))]

@@ -28,7 +28,7 @@ _POINTS = 320  # results that the surrogate is fitted to
 _FAILURES = 120  # failures among those that it learns viability from
 _LEARNT = 150  # results that the kernel is learnt from
 _REMEMBERED = 4000  # descriptors that are kept
-_ENOUGH = 8  # successes without which nothing is predicted
+_ENOUGH, _SUCCEEDED = 8, 2  # results, and successes among them, without which nothing is predicted
 _LOW = -2.0  # what a failure is worth, beside scores of about ±2
 _FITNESS_ALONE = Objectives()
 
@@ -142,7 +142,7 @@ class Screening:
     @property
     def ready(self) -> bool:
         """Whether enough is known for predictions."""
-        return self._successes >= _ENOUGH
+        return self._told >= _ENOUGH and self._successes >= _SUCCEEDED
 
     def tell(self, entry: Entry) -> None:
         """Take a result. Nothing is computed yet: only what to fit to is put down."""
@@ -156,7 +156,7 @@ class Screening:
             self._next_kernel = self._told + min(max(5, self._told // 4), 250)
         if self._told >= self._next_fit:
             self._fit_of = list(self._archive.entries)
-            self._next_fit = self._told + min(max(1, self._told // 40), 16)
+            self._next_fit = self._told + min(max(1, self._told // 40), 32)
 
     def point(self, genome: Genome) -> Floats:
         """Return the descriptor of a genome, which is kept for a while."""

@@ -175,6 +175,41 @@ def test_networks_asked_for_without_a_result_in_between_share_a_contest_and_a_re
     assert numbers == [20, 28, 36, 38]
 
 
+def test_many_that_are_asked_for_at_once_come_from_fewer_litters_with_screening_only() -> None:
+    screened, plain = Evolution(SPACES["slots"], seed=0), Evolution(SPACES["slots"], seed=0, screen=False)
+    litters: list[int] = []
+    for evolution in (screened, plain):
+        before = None
+        put_down = 0
+        for _ in range(16):
+            evolution.ask()
+            put_down += evolution._litters[-1] is not before
+            before = evolution._litters[-1]
+        litters.append(put_down)
+    assert litters == [4, 16]
+
+
+@pytest.mark.parametrize("screen", [True, False])
+def test_where_nearly_all_fail_the_only_success_breeds_at_once(screen: bool) -> None:
+    space = SPACES["slots"]
+    evolution = Evolution(space, seed=0, random=10, screen=screen)
+    asked = evolution.ask(10)
+    for individual in asked:
+        evolution.tell(individual, Result(0.5) if individual.id == 4 else Result.failed("no_learning"))
+    assert evolution.ask().parents == (4,)
+
+
+def test_failures_are_learnt_from_as_soon_as_there_are_two_successes() -> None:
+    evolution = Evolution(SPACES["slots"], seed=0, random=8)
+    for individual in evolution.ask(8):
+        assert evolution.screening is not None
+        assert not evolution.screening.ready
+        evolution.tell(individual, Result(0.1) if individual.id < 2 else Result.failed("no_learning"))
+    assert evolution.screening is not None
+    assert evolution.screening.ready
+    assert set(evolution.ask().parents) <= {0, 1}
+
+
 def test_a_list_of_individuals_is_what_single_asks_give() -> None:
     one, many = Evolution(SPACES["slots"], seed=1), Evolution(SPACES["slots"], seed=1)
     assert fingerprint(many.ask(5)) == fingerprint([one.ask() for _ in range(5)])

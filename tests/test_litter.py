@@ -47,8 +47,13 @@ def test_children_know_their_parents_and_the_fitter_have_more() -> None:
     assert numbers.count(9) > 5 * max(1, numbers.count(0))
 
 
-def test_one_member_breeds_nothing() -> None:
-    assert litter(SPACES["slots"], members(SPACES["slots"], 1), 0).children == []
+def test_nobody_breeds_nothing_and_one_member_breeds_alone() -> None:
+    space = SPACES["slots"]
+    assert litter(space, [], 0).children == []
+    (member,) = members(space, 1)
+    bred = litter(space, [member], 0).children
+    assert {parent.id for child in bred for parent in child.parents} == {member.individual.id}
+    assert any(child.mended(space).key != member.individual.genome.key for child in bred)
 
 
 def test_a_litter_is_bred_from_the_population_as_it_was() -> None:
