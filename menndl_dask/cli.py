@@ -127,7 +127,7 @@ def _add_check(commands: Any) -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from menndl_dask.inspection import inspect
+    from menndl_dask.data_check import inspect
 
     print(inspect(_problem(given, seed=given.seed)).text())
     return 0

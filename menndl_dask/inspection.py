@@ -1,23 +1,14 @@
-"""The data check: what a data set holds, how it is divided, what trivial predictors score. Runs on the driver."""
+"""What the data check found, and as text: what a data set holds, what trivial predictors score. Runs on the driver."""
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from menndl_dask.advice import advise
-from menndl_dask.dataset import Dataset, Variable, open_store
-from menndl_dask.label import LabelTable, dataset_of, read_labels
-from menndl_dask.metric import BUILT_IN, to_fitness
-from menndl_dask.probe import Probe, Score
+from menndl_dask.metric import BUILT_IN
+from menndl_dask.probe import Score
 from menndl_dask.problem import SPLITS, Problem
-from menndl_dask.split import Positions
-from menndl_dask.survey import Duplicates, Survey, visit
+from menndl_dask.survey import Duplicates
 
 _MOST_ROWS = 16
 _WIDTH = 100
@@ -114,121 +105,6 @@ class Inspection:
         """Return the report as plain text for a terminal."""
         parts = [_head(self), *map(_view_text, self.views), _labels_text(self), _scores_text(self), _advice_text(self)]
         return "\n\n".join(parts)
-
-
-def inspect(problem: Problem, *, seconds: float = 5.0) -> Inspection:
-    """Look at every sample of a problem once, and try trivial predictors on some.
-
-    Parameters
-    ----------
-    problem
-        From `open_problem`.
-    seconds
-        About how long each quick predictor may learn.
-    """
-    dataset = dataset_of(problem)
-    labels = read_labels(dataset, problem.task, problem.ignore)
-    parts = labels.divide(dataset, problem.seed)
-    survey, probe = Survey(dataset), Probe(problem, labels, parts)
-    visit(dataset, survey.visit, probe.visit)
-    found = Inspection(
-        problem,
-        given=() if dataset.split is None else tuple(n for n in SPLITS if n in dataset.split),
-        views=tuple(_view_report(dataset, survey, view) for view in range(len(dataset.views))),
-        classes=_class_reports(labels, parts),
-        values=_value_reports(labels),
-        ignored=_ignored(dataset, labels),
-        duplicates=survey.duplicates(parts),
-        leaking=_leaking(dataset, parts),
-        candidates=() if problem.group else _candidates(problem, parts),
-        scores=(_constant(problem), *probe.scores(seconds)),
-    )
-    return replace(found, advice=tuple(advise(found)))
-
-
-def _view_report(dataset: Dataset, survey: Survey, place: int) -> ViewReport:
-    view, moments, far = dataset.views[place], survey.moments[place], survey.outliers(place)
-    names = _channel_names(view, len(moments.mean))
-    channels = tuple(
-        ChannelReport(
-            name,
-            float(moments.mean[c]),
-            float(np.sqrt(moments.variance[c])),
-            float(moments.minimum[c]),
-            float(moments.maximum[c]),
-            int(moments.missing[c]),
-            c in far,
-        )
-        for c, name in enumerate(names)
-    )
-    return ViewReport(
-        view.name, view.dims, view.shape, str(view.array.dtype), view.chunk, view.sample_bytes, view.samples, channels
-    )
-
-
-def _channel_names(view: Variable, number: int) -> list[str]:
-    """Return what the channels' own coordinate calls them, else their numbers."""
-    dim = None if view.axes.channel is None else view.array.dims[view.axes.channel]
-    return [str(name) for name in view.array[dim].values] if dim in view.array.coords else list(map(str, range(number)))
-
-
-def _class_reports(labels: LabelTable, parts: Mapping[str, Positions]) -> tuple[ClassReport, ...]:
-    if labels.task == "regression":
-        return ()
-    counts = [labels.class_counts(parts[name]) for name in SPLITS]
-    present = counts
-    if labels.task == "segmentation":
-        present = [tuple((labels.rows[parts[name]] > 0).sum(axis=0).tolist()) for name in SPLITS]
-    return tuple(
-        ClassReport(name, tuple(c[k] for c in counts), tuple(p[k] for p in present))
-        for k, name in enumerate(labels.classes)
-        if k != labels.ignore
-    )
-
-
-def _value_reports(labels: LabelTable) -> tuple[ValueReport, ...]:
-    if labels.task != "regression":
-        return ()
-    return tuple(
-        ValueReport(str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()))
-        for k, v in enumerate(labels.rows.T)
-    )
-
-
-def _ignored(dataset: Dataset, labels: LabelTable) -> int:
-    if labels.task == "classification":
-        return int((labels.rows == labels.ignore).sum()) if labels.ignore is not None else 0
-    if labels.task == "regression":
-        return 0
-    return dataset.samples * math.prod(dataset.label.shape) - int(labels.rows.sum(dtype=np.int64))
-
-
-def _leaking(dataset: Dataset, parts: Mapping[str, Positions]) -> tuple[str, ...]:
-    if dataset.group is None:
-        return ()
-    held = Counter(name for where in parts.values() for name in set(dataset.group[where].tolist()))
-    return tuple(sorted(str(name) for name, splits in held.items() if splits > 1))
-
-
-def _candidates(problem: Problem, parts: Mapping[str, Positions]) -> tuple[str, ...]:
-    """Return coordinates of the samples whose values repeat and are in several splits: they may name groups."""
-    source = open_store(problem.data, (problem.label,))
-    known = (problem.label, *problem.inputs, "split")
-    found = []
-    for name, array in source.variables.items():
-        if name not in known and array.dims == source[problem.label].dims[:1]:
-            values = array.values.tolist()
-            held = [{values[position] for position in where} for where in parts.values()]
-            different = set().union(*held)
-            if len(values) >= 2 * len(different) > 2 and sum(map(len, held)) > len(different):
-                found.append(str(name))
-    return tuple(sorted(found))
-
-
-def _constant(problem: Problem) -> Score:
-    fitness = problem.facts.constant_fitness
-    about = "the mean of the labels" if problem.task == "regression" else "always the most frequent class"
-    return Score("constant", None if fitness is None else to_fitness(problem, fitness), about)
 
 
 def _head(found: Inspection) -> str:

@@ -7,25 +7,21 @@ rewritten during the run. Everything on it comes from the store, so a running, a
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from menndl_dask import page
-from menndl_dask.comparison import verdict
 from menndl_dask.drawing import draw_network, summary
 from menndl_dask.figure import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
-from menndl_dask.island import home_of, name_of
-from menndl_dask.problem import Problem
+from menndl_dask.island import home_of
 from menndl_dask.result import FAILURES
-from menndl_dask.settings import installed_versions
 from menndl_dask.store import Run
-from menndl_dask.table import Evaluation, Row, best_rows, cells, duration, fitness_text, metric_title, quantity, ranked
+from menndl_dask.story import Story, story_of
+from menndl_dask.table import best_rows, cells, duration, fitness_text, quantity, ranked
 
 _DOMINATES = 0.7  # share of the evaluations from which on one kind of failure is the news
 _FEW = 8  # evaluations below which no share means anything
@@ -52,77 +48,6 @@ _ADVICE: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
-    """What a report tells.
-
-    Parameters
-    ----------
-    evaluations
-        Individuals and results in the order in which the results came home.
-    problem
-        What the networks are for; without it there are no shapes, and no constant predictor to compare with.
-    title
-        Heading, such as the run's name.
-    compared
-        Networks trained alike, beside which the best is judged: the best one retrained, the standard one.
-    verdict
-        How the best of them compares with the standard one, in words.
-    standard
-        The standard network at the search's own budget, or nothing.
-    notes
-        What happened: texts, or mappings with ``message`` (or ``kind``) and ``time``, seconds since the epoch.
-    told_at
-        For each individual's number when its result came home, seconds since the epoch.
-    asked
-        Evaluations asked for.
-    command, seed, versions
-        How to do it again.
-    written
-        When the page is written, seconds since the epoch.
-    migrations
-        For each island how many individuals it has taken in; empty for a search without islands.
-    """
-
-    evaluations: Sequence[Evaluation]
-    problem: Problem | None = None
-    title: str = "Search"
-    compared: Sequence[Row] = ()
-    verdict: str = ""
-    standard: Row | None = None
-    notes: Sequence[Mapping[str, Any] | str] = ()
-    told_at: Mapping[int, float] = field(default_factory=dict)
-    asked: int | None = None
-    command: str = ""
-    seed: int | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-    written: float = 0.0
-    migrations: Mapping[int, int] = field(default_factory=dict)
-
-    @property
-    def metric(self) -> str:
-        """What the fitness is, as people write it."""
-        return metric_title(self.problem.metric_name) if self.problem is not None else "fitness"
-
-    @property
-    def constant(self) -> float | None:
-        """Fitness of the best predictor that ignores the image."""
-        return self.problem.facts.constant_fitness if self.problem is not None else None
-
-    @property
-    def best(self) -> Evaluation | None:
-        """The fittest individual and its result."""
-        return next(iter(ranked(self.evaluations, 1)), None)
-
-    @property
-    def per_hour(self) -> float | None:
-        """Evaluations an hour from the first start to the last result; nothing where times are not known."""
-        ends = [self.told_at[i.id] for i, _ in self.evaluations if i.id in self.told_at]
-        starts = [self.told_at[i.id] - r.times.get("total", 0.0) for i, r in self.evaluations if i.id in self.told_at]
-        seconds = max(ends) - min(starts) if ends else 0.0
-        return 3600.0 * len(ends) / seconds if seconds > 0 else None
-
-
 def write_report(run: Run) -> Path:
     """Write ``report.html`` into a run's directory and return its path; what stood there is replaced at once."""
     return write_page(run.path / "report.html", story_of(run))
@@ -134,36 +59,6 @@ def write_page(path: Path, story: Story) -> Path:
     aside.write_text(render(story), encoding="utf-8")
     aside.replace(path)
     return path
-
-
-def story_of(run: Run) -> Story:
-    """Read from a run what its report tells."""
-    settings, problem, alike = run.settings, run.problem, run.alike
-    return Story(
-        evaluations=list(run.evaluations),
-        problem=problem,
-        title=name_of(run.path.resolve()),
-        compared=run.compared,
-        standard=run.standard,
-        verdict=verdict(alike, problem) if alike and problem is not None else "",
-        notes=run.notes,
-        told_at=run.told_at,
-        asked=settings.get("evaluations"),
-        command=str(settings.get("command", "")),
-        seed=settings.get("seed", None if problem is None else problem.seed),
-        versions=settings.get("versions") or installed_versions(),
-        written=time.time(),
-        migrations={number: island.migrations for number, island in run.islands.items()},
-    )
-
-
-def command_line(arguments: Sequence[str]) -> str:
-    """Return what was typed, quoted so that it can be typed again.
-
-    >>> command_line(["menndl", "search", "my data.zarr"])
-    "menndl search 'my data.zarr'"
-    """
-    return shlex.join(arguments)
 
 
 def render(story: Story) -> str:

@@ -12,9 +12,9 @@ import numpy as np
 from menndl_dask.cost import cost_of
 from menndl_dask.individual import Individual
 from menndl_dask.problem import Problem
-from menndl_dask.report import Story
 from menndl_dask.result import Result
 from menndl_dask.space import SearchSpace
+from menndl_dask.story import Story
 from menndl_dask.table import Evaluation, Row
 from tests.problems import problem
 

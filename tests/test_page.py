@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from menndl_dask import page
-from menndl_dask.report import Story, write_page
+from menndl_dask.report import write_page
+from menndl_dask.story import Story
 from tests import stories
 from tests.chromium import browser_page, find_browser
 

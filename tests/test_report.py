@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from menndl_dask.report import Story, render, write_page
+from menndl_dask.report import render, write_page
 from menndl_dask.result import Result
+from menndl_dask.story import Story
 from menndl_dask.table import Row
 from tests import stories
 

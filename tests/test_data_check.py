@@ -10,7 +10,8 @@ import pytest
 import xarray as xr
 
 from menndl_dask.data import open_problem
-from menndl_dask.inspection import Inspection, inspect
+from menndl_dask.data_check import inspect
+from menndl_dask.inspection import Inspection
 from tests import stores
 
 
