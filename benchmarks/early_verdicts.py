@@ -191,7 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         data = write_digits(Path(folder) / "digits.zarr")
-        problem = open_problem(data, task="classification", budget=Budget(epochs=given.epochs).unbroken())
+        ends = np.arange(1, given.epochs) / given.epochs  # a look after each epoch, whichever rule is replayed
+        budget = replace(Budget(epochs=given.epochs).unbroken(), rungs=tuple(ends.tolist()))
+        problem = open_problem(data, task="classification", budget=budget)
         constant = problem.facts.constant_fitness or 0.0
         results = [r for r in trained(problem, given.networks, given.random, given.keep) if r.succeeded]
     parts = {"All": results, "The random ones alone": results[: given.random]}

@@ -1,6 +1,6 @@
 """Programs that evaluate, for tests of what a process loads and what it leaves behind: ``python -m tests.evaluating``.
 
-The arguments are ``cluster`` or ``twice``, a data set and a directory for scratch.
+The arguments are ``cluster``, ``nanny`` or ``twice``, a data set and a directory for scratch.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, wait
 
 from menndl_dask.data import open_problem
 from menndl_dask.evaluation import evaluate
@@ -45,6 +45,12 @@ def twice(individual: Individual, data: Path, scratch: Path) -> None:
             threads.submit(endlessly, individual, data, scratch)
 
 
+def under_a_nanny(individual: Individual, data: Path, scratch: Path) -> None:
+    """Evaluate until killed, which kills the nanny of the worker, with another evaluation that waits for its turn."""
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster, Client(cluster) as client:
+        wait([client.submit(endlessly, individual, data, scratch, pure=False) for _ in range(2)])
+
+
 if __name__ == "__main__":
-    MODES = {"cluster": on_a_cluster, "twice": twice}
+    MODES = {"cluster": on_a_cluster, "nanny": under_a_nanny, "twice": twice}
     MODES[sys.argv[1]](Individual(0, Genome((Convolution(4),))), Path(sys.argv[2]), Path(sys.argv[3]))

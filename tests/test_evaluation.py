@@ -90,12 +90,25 @@ def _trainings(count: int, of: psutil.Process | None = None) -> list[psutil.Proc
     """Wait for so many trainings of a process (by default this one), and return them, the oldest first."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        trainers = [c for c in (of or psutil.Process()).children() if "menndl_dask.trainer" in c.cmdline()]
-        found = [c for trainer in trainers for c in trainer.children() if _leads(c)]
+        below = (of or psutil.Process()).children(recursive=True)
+        trainers = [c for c in below if "menndl_dask.trainer" in _command(c)]
+        found = [c for trainer in trainers for c in _children(trainer) if _leads(c)]
         if len(found) >= count:
             return sorted(found, key=psutil.Process.create_time)
         time.sleep(0.02)
     raise AssertionError(f"{count} trainings were not started")
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return list(process.cmdline())
+    return []
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return list(process.children())
+    return []
 
 
 def _leads(process: psutil.Process) -> bool:
@@ -420,18 +433,19 @@ def test_neither_the_driver_nor_a_dask_worker_loads_keras_and_nothing_is_left(pr
     assert _emptied(tmp_path)
 
 
-def test_nothing_remains_of_a_process_that_is_killed_in_an_evaluation_while_another_one_waits(
-    problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("killed", ["twice", "nanny"])
+def test_nothing_remains_of_a_process_or_nanny_that_is_killed_in_an_evaluation_while_another_one_waits(
+    problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str
 ) -> None:
     monkeypatch.setenv(AHEAD, "1")
-    with _program("twice", problem, tmp_path) as program:
+    with _program(killed, problem, tmp_path) as program:
         try:
             trainings = _trainings(2, psutil.Process(program.pid))
-            trainers = [training.parent() for training in trainings]
+            below = psutil.Process(program.pid).children(recursive=True)  # the worker and the trainers too
         finally:
             program.kill()
-    for process in (*trainers, *trainings):
-        assert process is not None
+    assert set(trainings) <= set(below)
+    for process in below:
         assert gone(process.pid)
     assert _emptied(tmp_path)
 
