@@ -145,7 +145,7 @@ def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
             cluster.sync(cluster._correct_state)  # noqa: SLF001 - scale would give all workers the same environment
         yield cluster
     finally:
-        cluster.close(timeout=10)
+        cluster.close(timeout=60)  # takes a second or two, but where others use the machine
 
 
 def _workers(profile: Local, alike: Mapping[str, Any]) -> dict[int, dict[str, Any]]:

@@ -165,7 +165,7 @@ def holder(run: Path) -> str | None:
     try:
         with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return lock.read_text(errors="replace").strip() or "unknown"
@@ -178,8 +178,10 @@ def check_free(run: Path) -> None:
     Raises
     ------
     RunError
-        If another driver holds it.
+        If another driver holds it, or it cannot be a directory.
     """
+    if any(path.is_file() for path in (run, *run.parents)):
+        raise RunError(f"{run}: expected a run directory, got a file of that name or on the way to it")
     if (held := holder(run)) is not None:
         raise _held(run, held)
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.errors import RunError
-from menndl_dask.journal import Journal, is_whole, line_of, read_journal
+from menndl_dask.journal import Journal, check_free, is_whole, line_of, read_journal
 
 EVENTS = [{"event": "note", "time": float(n), "message": f"Größe {n}\nnew line"} for n in range(5)]
 
@@ -89,6 +89,14 @@ def test_the_second_driver_is_told_who_holds_the_run(tmp_path: Path) -> None:
     held = rf"held by another driver \(host \S+, process {os.getpid()}, since .*one at a time"
     with Journal(tmp_path / "journal.jsonl"), pytest.raises(RunError, match=held):
         Journal(tmp_path / "journal.jsonl")
+
+
+def test_a_file_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_free(tmp_path / "none")
+    for run in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RunError, match="expected a run directory, got a file of that name or on the way to it"):
+            check_free(run)
 
 
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
