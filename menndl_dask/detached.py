@@ -64,7 +64,7 @@ class Detached:
         """Read it; nothing where a run was never detached."""
         try:
             values: dict[str, Any] = json.loads((run / _FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return cls(**{**values, "command": tuple(values["command"])})
 

@@ -84,6 +84,9 @@ def test_stop_and_status_need_a_run(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "expected a run with a driver, got none" in capsys.readouterr().err
     assert main(["status", str(tmp_path / "nowhere")]) == 2
     assert "expected a run directory, got none" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert [main([command, str(tmp_path / "file")]) for command in ("stop", "status")] == [2, 2]
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 def test_a_driver_is_asked_to_stop_and_its_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
