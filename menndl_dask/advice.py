@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from menndl_dask.problem import SPLITS
+from menndl_dask.words import counted
 
 if TYPE_CHECKING:
     from menndl_dask.inspection import ChannelReport, Inspection
@@ -46,7 +47,7 @@ def advise(found: Inspection) -> Iterator[str]:
 def _leaks(found: Inspection) -> Iterator[str]:
     yield from _copies(found.duplicates)
     if found.leaking:
-        number = _count(len(found.leaking), "group")
+        number = counted(len(found.leaking), "group")
         yield (
             f"{number} of {found.problem.group!r} {_has(found.leaking)} samples in more than one split "
             f"({_examples(found.leaking)}): scores will be too good. Correct the coordinate 'split', or leave it out "
@@ -64,18 +65,18 @@ def _copies(equal: Duplicates) -> Iterator[str]:
     if equal.across:
         pairs = _examples([f"{a} and {b}" for a, b in equal.across])
         yield (
-            f"{_count(len(equal.across), 'image')} {_is(equal.across)} in two splits at once (samples {pairs}): scores "
-            "on them measure memory. Remove the copies, or name a coordinate as group that keeps them together."
+            f"{counted(len(equal.across), 'image')} {_is(equal.across)} in two splits at once (samples {pairs}): "
+            "scores on them measure memory. Remove the copies, or name a coordinate as group that keeps them together."
         )
     if equal.conflicting:
         pairs = _examples([f"{a} and {b}" for a, b in equal.conflicting])
         yield (
-            f"{_count(len(equal.conflicting), 'image')} {_is(equal.conflicting)} there twice with different labels "
+            f"{counted(len(equal.conflicting), 'image')} {_is(equal.conflicting)} there twice with different labels "
             f"(samples {pairs}): one of the labels is wrong."
         )
     if equal.samples and not equal.across and not equal.conflicting:
         are = "is a copy" if equal.samples == 1 else "are copies"
-        yield f"{_count(equal.samples, 'sample')} {are} of another one in the same split."
+        yield f"{counted(equal.samples, 'sample')} {are} of another one in the same split."
 
 
 def _scores(found: Inspection) -> Iterator[str]:
@@ -180,11 +181,11 @@ def _judged(metric: str) -> str:
 def _sizes(found: Inspection) -> Iterator[str]:
     train, validation, test = found.problem.facts.samples
     pixels = found.problem.task == "segmentation"
-    held_out = f"{validation} validation and {_count(test, 'test sample')}"
+    held_out = f"{validation} validation and {counted(test, 'test sample')}"
     if train < (_FEW_IMAGES if pixels else _FEW_SAMPLES):
         cut = " Large images may be cut into smaller ones, with the image as group." if pixels else ""
         yield (
-            f"Only {_count(train, 'training sample')}: networks will learn them by heart. Label more, or fine-tune a "
+            f"Only {counted(train, 'training sample')}: networks will learn them by heart. Label more, or fine-tune a "
             f"published network.{cut}"
         )
     if pixels and min(validation, test) < _FEW_IMAGES_TO_CHOOSE:
@@ -206,10 +207,6 @@ def _storage(found: Inspection) -> Iterator[str]:
 def _channels(channels: Sequence[ChannelReport]) -> str:
     names = _examples([c.name for c in channels])
     return f"channel {names}" if len(channels) == 1 else f"{len(channels)} channels ({names})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _is(things: Sequence[object]) -> str:

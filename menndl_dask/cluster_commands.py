@@ -19,6 +19,7 @@ from menndl_dask.journal import holder
 from menndl_dask.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.site import Site
 from menndl_dask.status import status
+from menndl_dask.words import counted
 
 _Command = Callable[[argparse.Namespace], int]
 
@@ -68,7 +69,7 @@ def _show(profile: Profile) -> bool:
     if isinstance(profile, Local):
         count = profile.workers or profile.gpus * profile.trainers_per_gpu or len(os.sched_getaffinity(0))
         own = f", with one of {profile.gpus} GPUs each" if profile.gpus else ""
-        _say(f"{count} worker{'s' if count != 1 else ''} on this machine{own}")
+        _say(f"{counted(count, 'worker')} on this machine{own}")
         return True
     if isinstance(profile, Scheduler):
         _say(f"the workers of the scheduler at {profile.address or profile.scheduler_file}")

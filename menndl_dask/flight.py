@@ -21,6 +21,7 @@ from menndl_dask.individual import Individual
 from menndl_dask.parcel import Evaluate, NotBegun, Outcome, Task, deliver, opened, packed_common, packed_task, told
 from menndl_dask.result import Result
 from menndl_dask.table import Evaluation
+from menndl_dask.words import counted
 
 _ATTEMPTS = 4  # submissions of an individual whose evaluation Dask has lost
 _STATUS_S = 15  # seconds in which a scheduler must answer
@@ -198,7 +199,7 @@ class Flight:
             self._flying.update((self._key(flying), flying) for flying in flyings)
             raise RunError(f"lost the scheduler at {self._address}")
         self._listen()  # again: a scheduler to which the connection broke has forgotten it
-        self.notes.append(note.format(f"{len(flyings)} evaluation{'s' if len(flyings) != 1 else ''}"))
+        self.notes.append(note.format(counted(len(flyings), "evaluation")))
         self._submit(flyings)
 
     def _processing(self) -> dict[str, list[str]]:

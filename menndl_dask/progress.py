@@ -10,6 +10,7 @@ from typing import Protocol, TextIO
 from menndl_dask.individual import Individual
 from menndl_dask.result import Result
 from menndl_dask.table import duration
+from menndl_dask.words import counted
 
 _RECENT = 64  # arrivals that the rate is measured over
 _BAR = 20  # characters
@@ -96,10 +97,10 @@ def progress_line(tally: Tally, now: float) -> str:
     if tally.stopped:
         parts.append(f"{tally.stopped} stopped early")
     if tally.failed:
-        counted = ", ".join(f"{kind} {count}" for kind, count in tally.failed.most_common())
-        parts.append(f"{tally.failed.total()} failed: {counted}")
+        kinds = ", ".join(f"{kind} {count}" for kind, count in tally.failed.most_common())
+        parts.append(f"{tally.failed.total()} failed: {kinds}")
     if tally.workers is not None:
-        parts.append(f"{tally.workers} worker{'s' if tally.workers != 1 else ''}" if tally.workers else "no workers")
+        parts.append(counted(tally.workers, "worker") if tally.workers else "no workers")
     rate, left = tally.per_hour(now), tally.seconds_left(now)
     if rate is not None:
         parts.append(f"{rate:.0f} networks/h" if rate >= 10 else f"{rate:.1f} networks/h")

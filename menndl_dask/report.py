@@ -22,6 +22,7 @@ from menndl_dask.result import FAILURES
 from menndl_dask.store import Run
 from menndl_dask.story import Story, story_of
 from menndl_dask.table import best_rows, cells, duration, fitness_text, quantity, ranked
+from menndl_dask.words import counted
 
 _DOMINATES = 0.7  # share of the evaluations from which on one kind of failure is the news
 _FEW = 8  # evaluations below which no share means anything
@@ -101,7 +102,7 @@ def _headline(story: Story) -> str:
     if not total:
         return "no network has come home yet"
     if story.best is None:
-        return f"none of {total} network{'s' if total != 1 else ''} has learnt so far"
+        return f"none of {counted(total, 'network')} has learnt so far"
     plural = f"the best of {total} networks" if total > 1 else "the first network"
     return f"{plural} reaches {story.metric} {fitness_text(story.best[1].fitness)}"
 

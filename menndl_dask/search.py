@@ -39,6 +39,7 @@ from menndl_dask.settings import frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Recorder, Run
 from menndl_dask.table import Evaluation, duration
+from menndl_dask.words import counted
 from menndl_dask.workforce import Workforce
 
 _TICK_S = 1.0  # how often workers are counted and the clock is read, results or not
@@ -205,8 +206,8 @@ class _Drive:
             return
         self._recorder.started(**started)
         if self._tally.done or self._again:
-            again = f"{len(self._again)} that were in flight are submitted again"
-            self._note(f"carried on after {self._tally.done} evaluations; {again}")
+            again = f"; {counted(len(self._again), 'network')} in flight then: submitted again" if self._again else ""
+            self._note(f"carried on after {counted(self._tally.done, 'evaluation')}{again}")
         report = Pace(on_change, self._search.path)
         try:
             self._loop(progress, report)
@@ -335,7 +336,7 @@ class _Drive:
             given_up = self._flight.give_up()
             told = f"no answer from its worker for {duration(silence)}"
             self._take([(individual, Result.failed("timed_out", told)) for individual in given_up], now)
-            done = f"gave up {len(given_up)} evaluations and restarted their workers"
+            done = f"gave up {counted(len(given_up), 'evaluation')} and restarted their workers"
             self._note(f"no result for {duration(silence)}: {done}")
             self._last_arrival = now
 
@@ -380,13 +381,13 @@ class _Drive:
             patience = min(self._search.limits.seconds, _PATIENCE * self._longest or self._search.limits.seconds)
             self._patience_ends = now + patience
             left = len(self._flight.ground())
-            waited = f"{len(self._flight)} evaluations are waited for, at most {duration(patience)}"
-            rest = f"{left} that no worker had begun are left to the next start"
-            self._note(f"{self.stopped or 'the time is up'}: {waited}; {rest}")
+            waits = f"waiting for {counted(len(self._flight), 'evaluation')}, at most {duration(patience)}"
+            rest = f"; {left} that no worker had begun: left to the next start" if left else ""
+            self._note(f"{self.stopped or 'the time is up'}: {waits}{rest}")
         elif now >= self._patience_ends and self._flight:
             count = len(self._flight)
             self._flight.close()
-            self._note(f"{count} evaluations did not come home in time; they are left to the next start")
+            self._note(f"{counted(count, 'evaluation')} did not come home in time: left to the next start")
 
     def _conclude(self) -> None:
         if not self._is_late(time.monotonic()):  # there will be no more children

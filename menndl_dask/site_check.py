@@ -15,6 +15,7 @@ from menndl_dask.node import Finding, look, own_versions
 from menndl_dask.profile import Local, Profile
 from menndl_dask.site import Site
 from menndl_dask.table import duration
+from menndl_dask.words import counted
 
 _POLL_S = 0.5
 _REST_S = 60.0  # in which the other workers of a job follow the first one
@@ -84,7 +85,7 @@ def _found(examination: Examination) -> Iterator[str]:
     if not findings:
         return
     hosts = Counter(finding.host for finding in findings)
-    there = f"{len(findings)} of {examination.expected} workers on {len(hosts)} node{'s' if len(hosts) != 1 else ''}"
+    there = f"{len(findings)} of {examination.expected} workers on {counted(len(hosts), 'node')}"
     yield f"{there}, the first after {duration(examination.start_s)}"
     for finding in findings[:_SHOWN]:
         seen = ", ".join(f"{name}={value}" for name, value in finding.visible.items()) or "no variable of GPUs"

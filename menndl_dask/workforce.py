@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from menndl_dask.words import counted
+
 _QUIET_S = 10.0  # arrivals within it are one message
 
 
@@ -62,7 +64,7 @@ class Workforce:
         if (quiet and not lost) or not (self._joined or self._left):
             return None
         changes = [(self._joined, "joined"), (self._left, "left")]
-        told = " and ".join(f"{count} worker{'s' if count != 1 else ''} {verb}" for count, verb in changes if count)
+        told = " and ".join(f"{counted(count, 'worker')} {verb}" for count, verb in changes if count)
         self._joined = self._left = 0
         self._said = now
         return f"{told}; {len(there)} in all"
