@@ -25,6 +25,7 @@ _LARGE_CHUNK = 256 * 2**20
 _NEARLY_PERFECT = 0.995
 _LEAST_GAIN = 0.02  # over the constant predictor
 _SIGMAS = 3.0  # of the counting noise of the validation samples, to be more than luck
+_LIKE_CLASSES = 20  # different whole numbers, up to which they may be classes
 _NAMED = 3  # examples in a sentence
 
 
@@ -126,6 +127,11 @@ def _values(found: Inspection) -> Iterator[str]:
     for value in found.values:
         if value.spread == 0:
             yield f"{found.problem.label}: value {value.name} is the same in all samples: there is nothing to learn."
+    if len(found.values) == 1 and 1 < found.values[0].whole <= _LIKE_CLASSES and found.values[0].minimum >= 0:
+        yield (
+            f"{found.problem.label}: only {found.values[0].whole} different values, all whole numbers, stored as "
+            "numbers with a fraction. If they are classes, say --task classification, or store them as integers."
+        )
 
 
 def _classes(found: Inspection) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from menndl_dask.advice import advise
 from menndl_dask.dataset import Dataset, Variable, open_store
@@ -94,9 +95,14 @@ def _value_reports(labels: LabelTable) -> tuple[ValueReport, ...]:
     if labels.task != "regression":
         return ()
     return tuple(
-        ValueReport(str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()))
+        ValueReport(str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()), _whole(v))
         for k, v in enumerate(labels.rows.T)
     )
+
+
+def _whole(values: NDArray[np.float64]) -> int:
+    """Return how many different values there are if all are whole numbers, else 0."""
+    return len(np.unique(values)) if bool((values == np.round(values)).all()) else 0
 
 
 def _ignored(dataset: Dataset, labels: LabelTable) -> int:

@@ -52,13 +52,14 @@ class ClassReport:
 
 @dataclass(frozen=True, slots=True)
 class ValueReport:
-    """One value to predict, over all samples."""
+    """One value to predict, over all samples; `whole` counts the different ones if all are whole numbers."""
 
     name: str
     mean: float
     spread: float
     minimum: float
     maximum: float
+    whole: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,15 @@ def test_values_that_never_vary_are_noticed(tmp_path: Path) -> None:
     assert "labels 'label': values to predict" in found.text()
 
 
+def test_class_numbers_that_are_stored_with_a_fraction_are_noticed(tmp_path: Path) -> None:
+    data = stores.regression(values=1)
+    assert "If they are classes" not in _said(_inspect(data, tmp_path / "values"))
+    data.label.values[:] = np.arange(data.label.size).reshape(data.label.shape) % 3
+    said = _said(_inspect(data, tmp_path / "classes"))
+    assert "label: only 3 different values, all whole numbers" in said
+    assert "--task classification" in said
+
+
 def test_an_error_measure_is_told_as_such(tmp_path: Path) -> None:
     found = _inspect(stores.regression(values=1), tmp_path, metric="mean_absolute_error")
     assert all(score.value is not None and score.value > 0 for score in found.scores)
