@@ -48,7 +48,7 @@ def test_a_class_without_samples_has_no_weight() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "expected epochs, steps, seconds or flops, got none"),
+        ({}, r"expected epochs, steps, seconds or flops \(such as --epochs 8\), got none"),
         ({"flops": 0}, "flops: expected a number > 0, got 0"),
         ({"epochs": 1, "precision": "float61"}, "precision: expected one of .*, got 'float61'; did you mean 'float16'"),
         ({"epochs": 1, "backend": "pytorch"}, "backend: expected one of tensorflow, jax, torch, got 'pytorch'"),
