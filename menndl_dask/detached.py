@@ -135,8 +135,13 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
     stop.withdraw(run)
     place = str(Path(profile).resolve()) if Path(profile).is_file() else profile
     (run / _DRIVERS).unlink(missing_ok=True)
+    before = Detached.read(run)
     Detached(place, tuple(command), str(Path.cwd())).write(run)  # first: the job may begin at once
-    return _submit(site, run, after=None)
+    try:
+        return _submit(site, run, after=None)
+    except ProfileError:  # the status is not to tell of a driver that never was
+        (run / _FILE).unlink() if before is None else before.write(run)
+        raise
 
 
 def queued(site: Site, numbers: Sequence[str]) -> dict[str, str]:

@@ -97,6 +97,19 @@ def test_a_refused_driver_is_told_in_the_batch_systems_own_words(queue: Queue, p
         detach(tmp_path / "run", profile, ["true"])
 
 
+def test_a_run_whose_driver_was_refused_is_as_it_was(queue: Queue, profile: str, tmp_path: Path) -> None:
+    queue.refuse()
+    run = tmp_path / "run"
+    with pytest.raises(ProfileError):
+        detach(run, profile, ["true"])
+    assert Detached.read(run) is None
+    earlier = Detached(profile, ("earlier",), str(tmp_path))
+    earlier.write(run)
+    with pytest.raises(ProfileError):
+        detach(run, profile, ["true"])
+    assert Detached.read(run) == earlier
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("kind: local", "expected the profile of a batch system, got one of kind local"),
