@@ -261,6 +261,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=_NAMES, default=_NAMES, help="these contestants (default: all)")
     parser.add_argument("--memory", type=int, metavar="N", help="evaluate so many and print memory, nothing else")
     given = parser.parse_args()
+    if "clouds" in given.data and _CLOUDS not in os.environ:
+        parser.error(f"clouds: {_CLOUDS} must name the patches that workflows/clouds.py describes")
     os.environ.update(OMP_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
     with tempfile.TemporaryDirectory() as folder:
         names = given.data or [name for name in _DATA if name != "clouds" or _CLOUDS in os.environ]
