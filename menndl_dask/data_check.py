@@ -41,7 +41,7 @@ def inspect(problem: Problem, *, seconds: float = 5.0) -> Inspection:
         given=() if dataset.split is None else tuple(n for n in SPLITS if n in dataset.split),
         views=tuple(_view_report(dataset, survey, view) for view in range(len(dataset.views))),
         classes=_class_reports(labels, parts),
-        values=_value_reports(labels),
+        values=_value_reports(labels, dataset.label.array.dtype.kind == "f"),
         ignored=_ignored(dataset, labels),
         duplicates=survey.duplicates(parts),
         leaking=_leaking(dataset, parts),
@@ -91,11 +91,13 @@ def _class_reports(labels: LabelTable, parts: Mapping[str, Positions]) -> tuple[
     )
 
 
-def _value_reports(labels: LabelTable) -> tuple[ValueReport, ...]:
+def _value_reports(labels: LabelTable, fractions: bool) -> tuple[ValueReport, ...]:
     if labels.task != "regression":
         return ()
     return tuple(
-        ValueReport(str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()), _whole(v))
+        ValueReport(
+            str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()), _whole(v) if fractions else 0
+        )
         for k, v in enumerate(labels.rows.T)
     )
 

@@ -52,7 +52,7 @@ class ClassReport:
 
 @dataclass(frozen=True, slots=True)
 class ValueReport:
-    """One value to predict, over all samples; `whole` counts the different ones if all are whole numbers."""
+    """One value to predict, over all samples; `whole` counts different ones if all are whole and stored as floats."""
 
     name: str
     mean: float

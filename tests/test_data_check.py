@@ -187,6 +187,8 @@ def test_class_numbers_that_are_stored_with_a_fraction_are_noticed(tmp_path: Pat
     data = stores.regression(values=1)
     assert "If they are classes" not in _said(_inspect(data, tmp_path / "values"))
     data.label.values[:] = np.arange(data.label.size).reshape(data.label.shape) % 3
+    counts = data.assign(label=data.label.astype("int16"))  # a user who calls whole numbers values is right
+    assert "If they are classes" not in _said(_inspect(counts, tmp_path / "counts", task="regression"))
     said = _said(_inspect(data, tmp_path / "classes"))
     assert "label: only 3 different values, all whole numbers" in said
     assert "--task classification" in said
