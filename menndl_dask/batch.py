@@ -230,7 +230,6 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
             logger.info("the batch system does not answer: %s", _what_it_said(error))
             return None
 
-
     def _tell_reasons(self, reasons: dict[str, str]) -> None:
         """Tell what jobs wait for, once for each reason, where none has workers after a while."""
         is_patient = self.scheduler.workers or time.monotonic() - self._began < _ASK_S

@@ -33,6 +33,7 @@ _RECONNECT_S = 30
 _POLL_S = 0.1
 _ENDS = (signal.SIGINT, signal.SIGTERM)
 
+
 class Cluster:
     """Workers that are there, or come and go. Made by `load_cluster`.
 

@@ -73,7 +73,6 @@ class Detached:
         atomic.write_text(run / _FILE, json.dumps(asdict(self), indent=1) + "\n")
 
 
-
 @dataclass(frozen=True, slots=True)
 class Drivers:
     """The jobs of a run's drivers, from a file that whoever submits or is one appends to.

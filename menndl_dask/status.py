@@ -76,20 +76,20 @@ def _news(island: Path, is_done: bool) -> str:
 def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:
     """Return who drives the run, or is going to."""
     parts = []
-    alive: dict[str, str] = {}
     held = holder(path)
+    is_driven = held is not None
     if held:
         parts.append(f"running ({held})")
     if detached is not None:
         try:
             alive = queued(site_of(detached.profile), Drivers.read(path).jobs)
         except ProfileError as error:
-            alive = {"unknown": ""}
+            is_driven = True  # for all that is known
             parts.append(str(error))
         else:
             told = ", ".join(f"{number} ({reason})" if reason else number for number, reason in alive.items())
+            is_driven = is_driven or bool(alive)
             parts.append(f"in the queue: job {told}" if alive else "none in the queue")
-    is_driven = bool(held or alive)
     if stop.is_asked(path):
         parts.append("asked to stop" if is_driven else "it was asked to stop")
     if not is_driven:
