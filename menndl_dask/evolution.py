@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, Protocol, overload
+from typing import Protocol, overload
 
 import numpy as np
 
@@ -62,12 +63,14 @@ class Optimizer(Protocol):
         ...
 
 
-class _Opening(NamedTuple):
-    """What a contest begins with; it is only held where somebody asks, not in a replay."""
+@dataclass(slots=True)
+class _Opening:
+    """What a contest begins with, and the contest, which is only held where somebody asks, not in a replay."""
 
     number: int
     litters: tuple[Litter, ...]
     pending: tuple[Genome, ...]
+    contest: Contest | None = None
 
 
 class Evolution:
@@ -136,7 +139,6 @@ class Evolution:
         self.screening = Screening(space, self.objectives) if screen else None
         self._litters: deque[Litter] = deque(maxlen=_LITTERS if screen else 1)
         self._opening: _Opening | None = None
-        self._contest: Contest | None = None
         self._keys: set[str] = set()
         self._pending: dict[int, Individual] = {}
         self._told: set[int] = set()
@@ -266,7 +268,7 @@ class Evolution:
 
     def _learnt(self, individual: Individual, result: Result) -> Member | None:
         """Learn from a result; return it as a member, or nothing where it has no place among the living."""
-        self._opening = self._contest = None  # whoever is asked for next is chosen with it
+        self._opening = None  # whoever is asked for next is chosen with it
         values, violation = self.objectives.values(result), self.objectives.violation(result)
         if self.screening is not None and result.failure != "worker_lost":
             entry = Entry(individual.genome, values, violation == 0)
@@ -305,7 +307,6 @@ class Evolution:
             self._litters.append(litter)
         if turn == 0:
             self._opening = _Opening(self._next_id, tuple(self._litters), self._flying())
-            self._contest = None
 
     def _flying(self) -> tuple[Genome, ...]:
         latest = islice(reversed(self._pending.values()), _FLYING)
@@ -333,14 +334,14 @@ class Evolution:
 
     def _screened(self) -> Individual | None:
         """Return the most promising child that was not asked for before, of those bred lately and of their children."""
-        assert self._opening is not None
-        if self._contest is None:
-            self._contest = self._opened(self._opening)
-        if self._contest is None:
+        opening = self._opening
+        assert opening is not None
+        contest = opening.contest = opening.contest or self._opened(opening)
+        if contest is None:
             return None
-        if self._next_id > self._opening.number:
-            self._contest.begin(self._flying(), (self.seed, self._next_id, 3))
-        won = self._contest.winner(self._keys)
+        if self._next_id > opening.number:
+            contest.begin(self._flying(), (self.seed, self._next_id, 3))
+        won = contest.winner(self._keys)
         return self._individual(*won) if won else None
 
     def _opened(self, opening: _Opening) -> Contest | None:
