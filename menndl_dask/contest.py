@@ -1,7 +1,8 @@
 """Contests: many children compete to be the next network that is evaluated. Pure.
 
 A surrogate judges them. Those that it finds most promising breed again, with each other and by mutation, before any is
-evaluated: what the results have taught leads further than one step from the networks that gave them.
+evaluated, and so do their children, as long as that finds more promising ones: what the results have taught leads
+further than one step from the networks that gave them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from menndl_dask.space import SearchSpace
 _CURIOSITY = 1.0  # mean number of standard deviations by which children may be better than expected
 _MENDED = 4  # promising children that are brought into the space, before the best of them is taken
 _PAIR = 2  # children in a tournament for breeding again
+_BROOD, _LEADING = 8, 4  # children of a generation, and of how many parents
+_GENERATIONS, _PATIENCE = 16, 3  # at most, and without a more promising child
+_LED = 8  # different parents where each must be mended, which costs more than all else
 
 
 class Contest:
@@ -77,8 +81,25 @@ class Contest:
         self._seen.append(seen)
         self._promise = np.concatenate([self._promise, self._promised(seen)])
 
-    def breed(self, number: int, parents: int) -> None:
-        """Let the most promising children, so many of them, have so many children of their own, which compete too."""
+    def evolve(self) -> None:
+        """Let the most promising children breed, again and again, until their children promise no more than they do."""
+        led: set[str] = set()
+        vain = 0
+        for _ in range(_GENERATIONS):
+            promised = self._promise.max()
+            led |= self.breed(_BROOD, _LEADING)
+            vain = 0 if self._promise.max() > promised else vain + 1
+            if vain == _PATIENCE or (self._space.rules is not None and len(led) >= _LED):
+                break
+
+    def breed(self, number: int, parents: int) -> set[str]:
+        """Let the most promising children, so many of them, have so many children of their own, which compete too.
+
+        Returns
+        -------
+        set of str
+            Keys of the networks that bred.
+        """
         leading: dict[str, Parent] = {}
         for i in self._order():
             child = self._children[i]
@@ -90,6 +111,7 @@ class Contest:
         for place, child in enumerate(bred, len(self._children)):
             child.seed = (*self._seed, place)
         self.enter(bred, self._screening.look(points(bred, self._screening)))
+        return set(leading)
 
     def winner(self, known: Container[str]) -> tuple[Child, Genome] | None:
         """Return the most promising child that is not known, brought into the space; nothing if all are known.

@@ -88,8 +88,7 @@ class Descriptor:
         """
         blocks: list[Floats] = []
         if self._space.fixed:
-            fronts = [self._front(genome) for genome in genomes]
-            blocks += [np.array(respect) for respect in zip(*fronts, strict=True)]
+            blocks += self._fronts([genome.genes[: len(self._space.fixed)] for genome in genomes])
         if self._space.kinds:
             blocks += self._bodies([genome.genes[len(self._space.fixed) :] for genome in genomes])
         if self._costed:
@@ -107,25 +106,26 @@ class Descriptor:
         return found
 
     def _front_names(self) -> list[str]:
+        """Return in which respects the fixed genes are compared, and note where the columns of each begin."""
         fixed = self._space.fixed
-        fields = [f"{i}.{name}" for i, kind in enumerate(fixed) for name, _ in self._domains[kind]]
-        self._by_field = len(fields) <= _RESPECTS
-        names = fields if self._by_field else [str(i) for i in range(len(fixed))][:_RESPECTS]
-        self._repeated = [kind for kind in dict.fromkeys(fixed) if fixed.count(kind) > 1]
-        return names + [f"all {kind.__name__}" for kind in self._repeated]
-
-    def _front(self, genome: Genome) -> list[Floats]:
-        front = genome.genes[: len(self._space.fixed)]
-        if self._by_field:
-            found = [_embedded(d, getattr(g, name)) for g in front for name, d in self._domains[type(g)]]
+        fields = [(i, name, _size(domain)) for i, kind in enumerate(fixed) for name, domain in self._domains[kind]]
+        sizes = np.array([size for *_, size in fields], dtype=np.int64)
+        places = np.array([place for place, *_ in fields], dtype=np.int64)
+        if len(fields) <= _RESPECTS:
+            names, groups = [f"{i}.{name}" for i, name, _ in fields], np.arange(len(fields))
         else:
-            found = [self._vector(gene) for gene in front[: _RESPECTS - 1]]
-            if len(front) >= _RESPECTS:
-                found.append(np.concatenate([self._vector(gene) for gene in front[_RESPECTS - 1 :]]))
-        for kind in self._repeated:
-            same = [self._vector(gene) for gene in front if type(gene) is kind]
-            found.append(np.sum(same, axis=0) / math.sqrt(len(same)))
-        return found
+            names, groups = [str(i) for i in range(len(fixed))][:_RESPECTS], np.minimum(places, _RESPECTS - 1)
+        self._starts = np.searchsorted(np.repeat(groups, sizes), np.arange(1, len(names)))
+        kinds = np.repeat(places, sizes)
+        repeated = [kind for kind in dict.fromkeys(fixed) if fixed.count(kind) > 1]
+        of_kind = [[i for i, other in enumerate(fixed) if other is kind] for kind in repeated]
+        self._repeated = [np.array([np.flatnonzero(kinds == i) for i in same], dtype=np.int64) for same in of_kind]
+        return names + [f"all {kind.__name__}" for kind in repeated]
+
+    def _fronts(self, fronts: Sequence[Sequence[Gene]]) -> list[Floats]:
+        values = np.concatenate([self._vector(gene) for front in fronts for gene in front]).reshape(len(fronts), -1)
+        sums = [values[:, columns].sum(1) / math.sqrt(len(columns)) for columns in self._repeated]
+        return [*np.split(values, self._starts, axis=1), *sums]
 
     def _layout(self) -> tuple[dict[type[Gene], tuple[int, slice]], int]:
         """Return each kind's number and columns among the values of all kinds, and how many columns there are."""

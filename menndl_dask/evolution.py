@@ -32,7 +32,6 @@ from menndl_dask.space import SearchSpace
 DRAWN = 20  # networks at random, before children are bred
 _MEMBERS = 30  # of a population, with few workers
 _LITTERS = 12  # whose children compete for an evaluation
-_GENERATIONS, _BROOD, _LEADING = 2, 6, 4  # of the most promising children: how often they breed again, how many, who
 _ROUNDS, _SPARSE = 8, 4  # networks asked for without a result in between that share a contest, and a litter
 _FLYING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their square
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
@@ -355,8 +354,7 @@ class Evolution:
         seed = (self.seed, opening.number, 3)
         contest = Contest(self.space, self._operators, weights, self.screening, opening.pending, objectives, seed)
         contest.enter([child for litter in litters for child in litter.children], seen)
-        for _ in range(_GENERATIONS):
-            contest.breed(_BROOD, _LEADING)
+        contest.evolve()
         return contest
 
     def _individual(self, child: Child, genome: Genome) -> Individual:

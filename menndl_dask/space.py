@@ -300,18 +300,18 @@ class SearchSpace:
 
     def _agreeing(self, gene: Gene) -> Gene:
         """Return the gene with each field in its domain: the gene itself where that is so."""
-        found = self._known.get(gene)
-        if found is None:
+        found = self._known.get(gene, gene)
+        if found is gene:
             changes = {
                 name: domain.nearest(getattr(gene, name))
                 for name, domain in self.domains(type(gene)).items()
                 if not domain.contains(getattr(gene, name))
             }
-            found = gene.replaced(**changes) if changes else gene
+            found = gene.replaced(**changes) if changes else None
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[gene] = found
-        return gene if found == gene else found
+        return gene if found is None else found
 
 
 def _pairs(genes: Sequence[Gene], kinds: Sequence[type[Gene]]) -> list[tuple[Gene | None, type[Gene]]]:
