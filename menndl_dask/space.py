@@ -75,7 +75,8 @@ class SearchSpace:
     ranges: Mapping[type[Gene], Mapping[str, Domain]] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
     rules: Rules | None = None
-    _known: dict[Gene, Gene] = field(init=False, repr=False, default_factory=dict)  # checked, and what they became
+    # checked, and what they became where they were not in it
+    _known: dict[Gene, Gene | None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.minimum <= self.maximum:
@@ -300,8 +301,10 @@ class SearchSpace:
 
     def _agreeing(self, gene: Gene) -> Gene:
         """Return the gene with each field in its domain: the gene itself where that is so."""
-        found = self._known.get(gene, gene)
-        if found is gene:
+        found: Gene | None
+        if gene in self._known:
+            found = self._known[gene]
+        else:
             changes = {
                 name: domain.nearest(getattr(gene, name))
                 for name, domain in self.domains(type(gene)).items()
@@ -311,7 +314,7 @@ class SearchSpace:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[gene] = found
-        return gene if found is None else found
+        return gene if found is None or found == gene else found
 
 
 def _pairs(genes: Sequence[Gene], kinds: Sequence[type[Gene]]) -> list[tuple[Gene | None, type[Gene]]]:

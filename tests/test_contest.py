@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from menndl_dask.contest import Contest
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.litter import Child, Operators, points
+from menndl_dask.population import Floats
 from menndl_dask.screening import Entry, Screening, Seen
 from menndl_dask.space import SearchSpace
 from tests.spaces import SPACES, Edge
@@ -66,6 +69,60 @@ def test_children_of_promising_children_are_better_than_those_that_were_bred_fro
         near.append(merit(won[1]))
         far.append(merit(further[1]))
     assert np.mean(far) > np.mean(near) + 1
+
+
+def test_children_breed_until_they_promise_no_more_which_finds_the_best_that_the_surrogate_can_see() -> None:
+    screening = taught(SLOTS)
+    shallow, deep = [], []
+    for seed in range(20):
+        competing = entered(SLOTS, screening, seed)
+        competing.breed(8, 4)
+        competing.breed(8, 4)
+        won = competing.winner(())
+        assert won is not None
+        shallow.append(merit(won[1]))
+        evolved = entered(SLOTS, screening, seed)
+        evolved.evolve()
+        won = evolved.winner(())
+        assert won is not None
+        deep.append(merit(won[1]))
+    assert np.mean(deep) > np.mean(shallow) + 1
+
+
+def evolved(space: SearchSpace, *, flat: bool) -> int:
+    """Return how often children were looked at while they bred on."""
+    competing = entered(space, taught(space))
+    watched = Watched(competing._screening, flat=flat)
+    competing._screening = watched  # type: ignore[assignment]
+    competing.begin((), (0, 3))
+    competing.evolve()
+    return watched.looks
+
+
+def test_breeding_ends_after_three_generations_that_promise_no_more() -> None:
+    assert evolved(SLOTS, flat=True) == 3
+    assert evolved(SLOTS, flat=False) > 3
+
+
+def test_networks_that_must_be_mended_breed_in_bounded_numbers() -> None:
+    assert 2 <= evolved(SPACES["classes of images"], flat=False) <= 8
+
+
+class Watched:
+    """A screening that counts how often it looks, and to which all children may promise the same."""
+
+    def __init__(self, screening: Screening, *, flat: bool) -> None:
+        self._screening, self._flat, self.looks = screening, flat, 0
+
+    def look(self, points: Floats, before: Seen | None = None) -> Seen:
+        self.looks += 1
+        return self._screening.look(points, before)
+
+    def promise(self, seen: Seen, *others: Any) -> Floats:
+        return np.zeros(len(seen.points)) if self._flat else self._screening.promise(seen, *others)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._screening, name)
 
 
 @pytest.mark.parametrize("name", sorted(SPACES))
