@@ -21,7 +21,7 @@ _CURIOSITY = 1.0  # mean number of standard deviations by which children may be 
 _MENDED = 4  # promising children that are brought into the space, before the best of them is taken
 _PAIR = 2  # children in a tournament for breeding again
 _BROOD, _LEADING = 8, 4  # children of a generation, and of how many parents
-_GENERATIONS, _PATIENCE = 16, 3  # at most, and without a more promising child
+_GENERATIONS, _PATIENCE = 16, 3  # at most, and without a more promising child while little is known
 _LED = 8  # different parents where each must be mended, which costs more than all else
 
 
@@ -82,14 +82,19 @@ class Contest:
         self._promise = np.concatenate([self._promise, self._promised(seen)])
 
     def evolve(self) -> None:
-        """Let the most promising children breed, again and again, until their children promise no more than they do."""
+        """Let the most promising children breed, again and again, until their children promise no more than they do.
+
+        That is worth most while little is known; as soon as the surrogate has all the results that it can hold, the
+        first generation in vain is the last.
+        """
+        patience = 1 if self._screening.full else _PATIENCE
         led: set[str] = set()
         vain = 0
         for _ in range(_GENERATIONS):
             promised = self._promise.max()
             led |= self.breed(_BROOD, _LEADING)
             vain = 0 if self._promise.max() > promised else vain + 1
-            if vain == _PATIENCE or (self._space.rules is not None and len(led) >= _LED):
+            if vain == patience or (self._space.rules is not None and len(led) >= _LED):
                 break
 
     def breed(self, number: int, parents: int) -> set[str]:

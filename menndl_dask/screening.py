@@ -144,6 +144,11 @@ class Screening:
         """Whether enough is known for predictions."""
         return self._told >= _ENOUGH and self._successes >= _SUCCEEDED
 
+    @property
+    def full(self) -> bool:
+        """Whether as many results are known as are used at most."""
+        return self._told >= _POINTS
+
     def tell(self, entry: Entry) -> None:
         """Take a result. Nothing is computed yet: only what to fit to is put down."""
         self._archive.add(entry)

@@ -89,9 +89,9 @@ def test_children_breed_until_they_promise_no_more_which_finds_the_best_that_the
     assert np.mean(deep) > np.mean(shallow) + 1
 
 
-def evolved(space: SearchSpace, *, flat: bool) -> int:
+def evolved(space: SearchSpace, *, flat: bool, results: int = 60) -> int:
     """Return how often children were looked at while they bred on."""
-    competing = entered(space, taught(space))
+    competing = entered(space, taught(space, results))
     watched = Watched(competing._screening, flat=flat)
     competing._screening = watched  # type: ignore[assignment]
     competing.begin((), (0, 3))
@@ -102,6 +102,11 @@ def evolved(space: SearchSpace, *, flat: bool) -> int:
 def test_breeding_ends_after_three_generations_that_promise_no_more() -> None:
     assert evolved(SLOTS, flat=True) == 3
     assert evolved(SLOTS, flat=False) > 3
+
+
+def test_one_generation_in_vain_is_enough_when_much_is_known() -> None:
+    assert evolved(SLOTS, flat=True, results=319) == 3
+    assert evolved(SLOTS, flat=True, results=320) == 1
 
 
 def test_networks_that_must_be_mended_breed_in_bounded_numbers() -> None:
