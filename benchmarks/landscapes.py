@@ -314,7 +314,7 @@ def _normal(text: str) -> float:
     return math.sqrt(-2 * math.log(max(first, 1e-12))) * math.cos(2 * math.pi * second)
 
 
-MADE_UP: dict[str, Callable[[], Any]] = {
+MADE_UP: dict[str, Callable[..., Any]] = {
     "layered": Layered,
     "cell": Cell,
     "few slots": partial(Interactions, "few slots", Eight, 5),

@@ -4,7 +4,8 @@
 
 For each landscape, number of workers and optimizer it prints the mean regret (the value of the best network there is,
 less the value without noise of the network with the best result) with its standard error, the simulated time to the
-best thousandth, and the milliseconds of an ask and tell. `--utilisation` prints instead how busy workers are with
+best thousandth, and the milliseconds of an ask and tell. With `--each` every seed has a made-up landscape of its own,
+so that the standard errors say how much problems differ too. `--utilisation` prints instead how busy workers are with
 heavy-tailed times, beside generations.
 """
 
@@ -61,13 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _utilisation(options.evaluations, options.seeds)
         return 0
     for name in options.landscapes:
-        landscape = _landscape(name, options)
-        if landscape is None:
+        landscapes = _landscapes(name, options)
+        if not landscapes:
             continue
         for workers in options.workers:
             print(f"\n{name}, {workers} workers\n" + _line("optimizer", ["@100", "@300", "@1000", "top 0.1 %", "ms"]))
             for optimizer in options.optimizers:
-                print(_row(optimizer, landscape, workers, options.evaluations, options.seeds), flush=True)
+                print(_row(optimizer, landscapes, workers, options.evaluations), flush=True)
     return 0
 
 
@@ -81,25 +82,30 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), default=list(OPTIMIZERS))
     parser.add_argument("--macro", type=Path, default=MACRO, help="the table of NAS-Bench-Macro")
     parser.add_argument("--digits", type=Path, default=DIGITS, help="the table that benchmarks.digits_table writes")
+    parser.add_argument("--each", action="store_true", help="another made-up landscape for each seed")
     parser.add_argument("--utilisation", action="store_true")
     return parser.parse_args(arguments)
 
 
-def _landscape(name: str, options: argparse.Namespace) -> Landscape | None:
+def _landscapes(name: str, options: argparse.Namespace) -> list[Landscape]:
+    """Return the landscape for each seed; none where a table is missing."""
     if name not in TABLES:
-        return cast(Landscape, MADE_UP[name]())
+        seeds = range(1, options.seeds + 1) if options.each else [0]
+        made = [cast(Landscape, MADE_UP[name](seed=seed)) for seed in seeds]
+        return made if options.each else made * options.seeds
     path: Path = getattr(options, name)
-    if not path.exists():
-        print(f"{name}: skipped, there is no {path}")
-        return None
-    return TABLES[name](path)
+    if options.each or not path.exists():
+        print(f"{name}: skipped, " + ("there is only one such landscape" if options.each else f"there is no {path}"))
+        return []
+    return [TABLES[name](path)] * options.seeds
 
 
-def _row(name: str, landscape: Landscape, workers: int, evaluations: int, seeds: int) -> str:
+def _row(name: str, landscapes: Sequence[Landscape], workers: int, evaluations: int) -> str:
     make = OPTIMIZERS[name]
     try:
         traces = [
-            simulate(make, landscape, evaluations, workers, seed, clock=time.process_time) for seed in range(seeds)
+            simulate(make, landscape, evaluations, workers, seed, clock=time.process_time)
+            for seed, landscape in enumerate(landscapes)
         ]
     except ImportError as error:
         return _line(name, [f"skipped: {error}"])
@@ -109,11 +115,13 @@ def _row(name: str, landscape: Landscape, workers: int, evaluations: int, seeds:
         if point > evaluations or (point < evaluations and point < 2 * workers):
             cells.append("")
             continue
-        regret = np.array([landscape.best - trace.value_at(point) for trace in traces])
+        found = zip(landscapes, traces, strict=True)
+        regret = np.array([landscape.best - trace.value_at(point) for landscape, trace in found])
         cells.append(f"{regret.mean():.5f} ± {_error(regret):.5f}")
-    hours = np.array([trace.seconds_to(landscape.good) for trace in traces]) / 3600
+    found = zip(landscapes, traces, strict=True)
+    hours = np.array([trace.seconds_to(landscape.good) for landscape, trace in found]) / 3600
     reached = np.isfinite(hours)
-    cells.append(f"{np.median(hours):.2f} h" if reached.mean() > 0.5 else f"{reached.sum()} of {seeds}")
+    cells.append(f"{np.median(hours):.2f} h" if reached.mean() > 0.5 else f"{reached.sum()} of {len(traces)}")
     cells.append(f"{1e3 * np.mean([trace.driver_s for trace in traces]) / evaluations:.1f}")
     return _line(name, cells)
 

@@ -108,3 +108,17 @@ def test_a_table_of_digits_is_carried_on_where_it_was_stopped(tmp_path: Path) ->
     assert last[:3] == networks[1]
     assert 0 < (last.fitness or 0) <= 1 and last.cpu_seconds > 0 and last.flops > 0
     assert len(network(8, "cprs").layers) == 6
+
+
+def test_each_seed_has_a_landscape_of_its_own_where_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--landscapes", "cell", "digits", "--optimizers", "random search", "--evaluations", "100", "--workers", "1"]
+
+    def printed(*more: str) -> str:
+        assert main([*asked, "--seeds", "3", *more]) == 0
+        return capsys.readouterr().out
+
+    assert "digits: skipped, there is only one such landscape" in printed("--each")
+    truths = [simulate(RandomSearch, Cell(seed + 1), 100, 1, seed).value_at(100) for seed in range(3)]
+    regrets = np.array([Cell(seed + 1).best - truth for seed, truth in enumerate(truths)])
+    assert f"{regrets.mean():.5f}" in printed("--each")
+    assert f"{regrets.mean():.5f}" not in printed()
