@@ -105,7 +105,9 @@ class Appraisal:
         """Return the metric of a split, and its standard error or nothing where there are too few samples to tell.
 
         By the jackknife: the metric is computed again without each of `PARTS` blocks of neighbouring samples, which
-        often are from one scene or session (Efron and Stein 1981, doi:10.1214/aos/1176345462).
+        often are from one scene or session (Efron and Stein 1981, doi:10.1214/aos/1176345462). Where that is nothing,
+        as it is of a perfect score, it is what Laplace's rule of succession leaves of a share of errors when none was
+        seen in so many samples.
         """
         blocks = np.arange(len(samples)) * PARTS // len(samples)
         whole, *judges = (judge_of(self._problem) for _ in range(1 + (PARTS if len(samples) >= PARTS else 0)))
@@ -122,7 +124,9 @@ class Appraisal:
             return whole.value(), None
         values = np.array([judge.value() for judge in judges])
         error = float(np.sqrt((PARTS - 1) / PARTS * ((values - values.mean()) ** 2).sum()))
-        return whole.value(), error if np.isfinite(error) else None
+        if not np.isfinite(error):
+            return whole.value(), None
+        return whole.value(), error or (1 / (len(samples) + 2) if whole.value() in (0.0, 1.0) else None)
 
     def signs(self, look: Look, samples: Samples, train_labels: Array, train_losses: Array) -> Iterator[Array]:
         """Yield by how much the network was better than the constant predictor, for `shows_learning`.

@@ -8,7 +8,6 @@ dask-jobqueue, which writes a commented file into the user's Dask configuration.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import logging
 import math
 import os
@@ -31,6 +30,7 @@ from menndl_dask.batch_system import SYSTEMS, resized_header
 from menndl_dask.job_watch import JobWatch
 from menndl_dask.jobqueue import Job, JobQueueCluster, dask_jobqueue
 from menndl_dask.launcher import JOB_START, Shape, launch_command
+from menndl_dask.queue import listed
 from menndl_dask.site import ALLOCATION, PER_NODE, Site
 
 logger = logging.getLogger(__name__)
@@ -218,17 +218,11 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
 
     async def _queued(self, own: Set[str]) -> Set[str] | None:
         """Return the numbers of the user's jobs that wait or run; nothing if the batch system does not answer."""
-        system = SYSTEMS[self.site.system]
-        command = [word.format(user=getpass.getuser()) for word in system.queued]
-        try:
-            printed = await self.job_cls._call(command)  # noqa: SLF001 - as dask-jobqueue's own classes do
-            self._tell_reasons({number: why for number, why in system.reasons(printed).items() if number in own})
-            return system.numbers(printed)
-        except (RuntimeError, OSError) as error:
-            if system.empty in str(error):
-                return set()
-            logger.info("the batch system does not answer: %s", _what_it_said(error))
+        jobs = await listed(self.site.system)
+        if jobs is None:
             return None
+        self._tell_reasons({number: why for number, why in jobs.items() if why and number in own})
+        return jobs.keys()
 
     def _tell_reasons(self, reasons: dict[str, str]) -> None:
         """Tell what jobs wait for, once for each reason, where none has workers after a while."""

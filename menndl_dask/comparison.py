@@ -173,7 +173,7 @@ def _significance(best: Compared, standard: Compared, problem: Problem) -> list[
     values, errors = zip(
         *((c.result.metrics.get(name), c.result.metrics.get(error_name(name))) for c in (best, standard)), strict=True
     )
-    if None in values or None in errors:
+    if None in values or not all(errors):
         return []
     difference = (values[0] - values[1]) * (1 if problem.metric_mode == "max" else -1)
     # as if the two were tested on different images: what is hard for both makes this too large rather than too small

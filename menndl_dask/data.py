@@ -19,13 +19,15 @@ from menndl_dask.errors import UserError, nearest
 from menndl_dask.label import LabelTable, infer_task, read_labels, splits
 from menndl_dask.metric import BUILT_IN, constant_fitness, suits
 from menndl_dask.moments import Moments
-from menndl_dask.problem import SPLITS, TASKS, Budget, Facts, Problem
+from menndl_dask.problem import SPLITS, TASKS, WEIGHTED_CROSSENTROPY, Budget, Facts, Problem
 from menndl_dask.sample import Samples, open_staged
 from menndl_dask.split import Positions, within
 from menndl_dask.staging import stage
+from menndl_dask.vocabulary import check_name
 
 __all__ = ["Samples", "open_problem", "open_staged", "splits", "stage"]
 
+_LOSSES = (WEIGHTED_CROSSENTROPY, "mean_squared_error")  # the usual ones
 _MOST_VALUES = 2**30  # of a view, for its mean and variance
 
 
@@ -94,9 +96,12 @@ def open_problem(
         budget=budget or Budget(epochs=10),
         seed=seed,
     )
+    ours = [name for name in BUILT_IN if suits(name, found)]
     if not suits(problem.metric_name, found):
-        known = ", ".join(name for name in BUILT_IN if suits(name, found))
+        known = ", ".join(ours)
         raise UserError(f"metric: expected for {found} one of {known} or one of Keras, got {metric!r}")
+    check_name("metric", problem.metric_name, ours, problem.budget.backend)
+    check_name("loss", problem.loss_name, _LOSSES, problem.budget.backend)
     return replace(problem, facts=replace(problem.facts, constant_fitness=_constant(problem, labels, parts)))
 
 

@@ -7,7 +7,6 @@ which waits for its end, however it comes; the last successor is cancelled when 
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import logging
 import math
@@ -29,6 +28,7 @@ from menndl_dask.island import whole_run
 from menndl_dask.journal import read_journal
 from menndl_dask.launcher import JOB_START
 from menndl_dask.profile import read_profile
+from menndl_dask.queue import listed
 from menndl_dask.site import ALLOCATION, Site
 
 logger = logging.getLogger(__name__)
@@ -150,16 +150,8 @@ def queued(site: Site, numbers: Sequence[str]) -> dict[str, str]:
     """
     if not numbers:
         return {}
-    system = SYSTEMS[site.system]
-    command = [word.format(user=getpass.getuser()) for word in system.queued]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return dict.fromkeys(numbers, "")
-    if answer.returncode and system.empty not in answer.stderr:
-        return dict.fromkeys(numbers, "")
-    alive, reasons = system.numbers(answer.stdout), system.reasons(answer.stdout)
-    return {number: reasons.get(number, "") for number in numbers if number in alive}
+    alive = asyncio.run(listed(site.system))
+    return {n: "" if alive is None else alive[n] for n in numbers if alive is None or n in alive}
 
 
 def cancel(site: Site, numbers: Iterable[str]) -> None:
@@ -234,7 +226,7 @@ def _submit(site: Site, run: Path, after: str | None) -> str:
         job.submit_command = f"{job.submit_command} {shlex.join(options)} "
     asyncio.run(job.start())
     if job.refused is not None:
-        raise ProfileError(f"the batch system refused the driver's job: {job.refused}")
+        raise ProfileError(f"{site.file}: the batch system refused the driver's job: {job.refused}")
     Drivers.add(run, "job", job.job_id)
     return str(job.job_id)
 

@@ -11,11 +11,10 @@ from keras import ops
 from numpy.typing import NDArray
 
 from menndl_dask.errors import UserError
-from menndl_dask.problem import Problem
+from menndl_dask.problem import WEIGHTED_CROSSENTROPY, Problem
 from menndl_dask.reference import is_reference, resolve
 
 Tensor = Any  # of the Keras backend
-WEIGHTED_CROSSENTROPY = "weighted_crossentropy"
 _EPSILON = 1e-12  # the decoder's: below this a value is constant, and is only shifted
 
 

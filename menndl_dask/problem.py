@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 from menndl_dask.errors import UserError, nearest
 
+WEIGHTED_CROSSENTROPY = "weighted_crossentropy"  # our own loss
 UNITS = ("epochs", "steps", "seconds", "flops")  # of a budget
 TASKS = ("classification", "regression", "segmentation")
 SPLITS = ("train", "validation", "test")
@@ -290,7 +291,7 @@ class Problem:
         """The loss: the user's, else weighted cross-entropy, or the mean squared error for regression."""
         if self.loss is not None:
             return self.loss
-        return "mean_squared_error" if self.task == "regression" else "weighted_crossentropy"
+        return "mean_squared_error" if self.task == "regression" else WEIGHTED_CROSSENTROPY
 
     @property
     def metric_name(self) -> str:

@@ -68,6 +68,8 @@ class Site:
         Keywords of dask-jobqueue, unchanged.
     driver
         Keywords of dask-jobqueue for the job of a detached driver, in place of those in ``jobqueue``.
+    file
+        The profile's name, for messages.
     """
 
     kind: str
@@ -88,6 +90,7 @@ class Site:
     ports: tuple[int, int] | None = None
     shared_directory: str = "~/.menndl"
     driver: Mapping[str, Any] = field(default_factory=dict)
+    file: str = "profile"
 
     @property
     def system(self) -> str:
@@ -243,14 +246,14 @@ def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
     ProfileError
         If a key is unknown, or a value is not as expected.
     """
-    known = [entry.name for entry in fields(Site) if entry.name != "kind"]
+    known = [entry.name for entry in fields(Site) if entry.name not in ("kind", "file")]
     for key, value in values.items():
         if key not in known:
             told = f"known are {', '.join(known)}{nearest(str(key), known)}"
             raise ProfileError(f"{file}: unknown key {key!r} for kind {kind}; {told}")
         _expect(f"{file}: {key}", _CHECKS[key], value)
     pairs = {key: tuple(value) for key, value in values.items() if key in ("jobs", "ports") and isinstance(value, list)}
-    site = Site(**{"jobqueue": {}, **values, **pairs, "kind": kind})
+    site = Site(**{"jobqueue": {}, **values, **pairs, "kind": kind, "file": file})
     _check_sense(file, site, values)
     _check_jobqueue(f"{file}: jobqueue", site.jobqueue)
     _check_jobqueue(f"{file}: driver", site.driver)

@@ -46,7 +46,7 @@ def site_cluster(site: Site) -> Iterator[GroupCluster]:
         stack.callback(cluster.close, timeout=60)
         refused = cluster.sync(cluster.ask_for, site.least_jobs)
         if refused is not None:
-            raise ProfileError(f"{SYSTEMS[site.system].cluster}: the batch system refused a job: {refused}")
+            raise ProfileError(f"{site.file}: the batch system refused a job: {refused}")
         if not isinstance(site.jobs, int):
             least, most = site.jobs
             cluster.adapt(minimum_jobs=least, maximum_jobs=most, interval="5s", wait_count=12)
@@ -93,7 +93,7 @@ def make_directory(site: Site) -> None:
                 pass
         except OSError as error:
             told = f"expected a folder that can be written to, got {folder}: {error.strerror}"
-            raise ProfileError(f"shared_directory: {told}") from None
+            raise ProfileError(f"{site.file}: shared_directory: {told}") from None
 
 
 def _started(site: Site, security: Security | None) -> GroupCluster:
@@ -103,7 +103,7 @@ def _started(site: Site, security: Security | None) -> GroupCluster:
         told = f"the scheduler does not start on this machine: {error}"
         if "network interface" in str(error):
             told += "; where only the nodes of jobs have it, name this machine's: scheduler_options: {interface: …}"
-        raise ProfileError(f"jobqueue: {told}") from error
+        raise ProfileError(f"{site.file}: jobqueue: {told}") from error
 
 
 def make_cluster(site: Site, security: Security | None = None) -> GroupCluster:
@@ -138,7 +138,7 @@ def check_keywords(site: Site) -> None:
         for name in keywords:
             if name not in known:
                 told = f"unknown keyword {name!r} for dask-jobqueue's {own.__name__}{nearest(name, known)}"
-                raise ProfileError(f"{where}: {told}")
+                raise ProfileError(f"{site.file}: {where}: {told}")
 
 
 def check_filled_in(site: Site) -> None:
@@ -150,7 +150,7 @@ def check_filled_in(site: Site) -> None:
         If there are some left.
     """
     for key, text in left_open(site):
-        raise ProfileError(f"{key}: copy the profile and fill it in: expected yours in place of {text}")
+        raise ProfileError(f"{site.file}: {key}: copy the profile and fill it in: expected yours in place of {text}")
 
 
 def left_open(site: Site) -> list[tuple[str, str]]:

@@ -141,8 +141,8 @@ def with_error(metrics: Mapping[str, float], name: str) -> str:
     >>> with_error({"test_r2": 0.5, "test_r2_error": 0.0123}, "test_r2"), with_error({"test_r2": 0.5}, "test_r2")
     ('0.5000 ± 0.012', '0.5000')
     """
-    error = metrics.get(error_name(name))
-    return fitness_text(metrics.get(name)) + ("" if error is None else f" ± {error:.2g}")
+    error = metrics.get(error_name(name))  # nought says that the samples do not tell
+    return fitness_text(metrics.get(name)) + (f" ± {error:.2g}" if error else "")
 
 
 def quantity(value: float) -> str:

@@ -171,7 +171,7 @@ def test_an_htcondor_job_asks_for_its_gpus(tmp_path: Path) -> None:
 
 
 def test_an_unknown_keyword_of_dask_jobqueue_names_the_nearest(tmp_path: Path) -> None:
-    told = "jobqueue: unknown keyword 'acount' for .*SLURMCluster; did you mean 'account'"
+    told = "test.yaml: jobqueue: unknown keyword 'acount' for .*SLURMCluster; did you mean 'account'"
     with pytest.raises(ProfileError, match=told):
         job_script(site("slurm", tmp_path, jobqueue={"acount": "abc"}))
 
@@ -228,7 +228,7 @@ def test_the_dashboard_is_where_it_is_said_to_be(queue: Queue, tmp_path: Path) -
 @pytest.mark.parametrize("queue", ["pbs"], indirect=True)
 def test_a_refused_job_is_told_in_the_batch_systems_own_words(queue: Queue, tmp_path: Path) -> None:
     queue.refuse()
-    told = "the batch system refused a job: qsub: Unknown queue"
+    told = "test.yaml: the batch system refused a job: qsub: Unknown queue"
     with pytest.raises(ProfileError, match=told), site_cluster(site("pbs", tmp_path)):
         pass
     assert list(tmp_path.glob("credentials*")) == []

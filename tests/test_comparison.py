@@ -98,6 +98,17 @@ def test_the_verdict_says_what_the_test_split_can_tell(test: float, error: float
     assert f"network 3 reaches accuracy {test:.4f} ± {error:.2g} with" in said
 
 
+def test_a_test_whose_error_is_not_known_brings_no_verdict() -> None:
+    ours, standard = compared(3, 0.8, 1.0), compared(STANDARD_ID, 0.9, 0.75)
+    for each, error in ((ours, 0.0), (standard, 0.02)):
+        assert isinstance(each.result.metrics, dict)
+        each.result.metrics["test_accuracy_error"] = error
+    said = comparison.verdict([ours, standard], problem())
+    assert "network 3 reaches accuracy 1.0000 with" in said
+    assert "±" not in said.partition(";")[0]
+    assert "better" not in said
+
+
 def test_where_smaller_is_better_the_verdict_knows() -> None:
     ours, standard = compared(3, 0.8, 0.2), compared(STANDARD_ID, 0.9, 0.75)
     for each in (ours, standard):
