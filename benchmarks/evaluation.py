@@ -3,19 +3,30 @@
     python benchmarks/evaluation.py
     python benchmarks/evaluation.py digits stem --networks 12 --epochs 4
     python benchmarks/evaluation.py digits --networks 32 --only ours verdicts one
+    python benchmarks/evaluation.py digits --machine --networks 32 --only local verdicts ahead one single
     python benchmarks/evaluation.py --memory 300
 
-The same random networks, samples, batches, epochs and threads, on one core, in one run, in turns, network by network:
+The same random networks, samples, batches and epochs, in one run, in turns. By default on one core, everybody with one
+thread, network by network:
 
-ours              `menndl_dask.evaluate`, without early verdicts
-ours, verdicts    the same with them, as a search does by default; the rungs compare once 12 networks have come by
-fresh process     a new Python for each network, then Keras's `fit`
-one process       `fit` again and again in one process, with `clear_session` in between
-KerasTuner        its random search over the same networks, where it is installed
+ours        `menndl_dask.evaluate`, without early verdicts
+verdicts    the same with them, as a search does by default; the rungs compare once 12 networks have come by
+fresh       a new Python for each network, then Keras's `fit`
+one         `fit` again and again in one process, with `clear_session` in between
+tuner       KerasTuner's random search over the same networks, where it is installed
 
-`fit` looks at the validation split after each epoch, and so do we. Start-up counts for all, once for us, whose trainer
-serves both kinds of turns; latency, which only we measure, counts too. Data: digits of 28 × 28 pixels (scikit-learn's,
-enlarged), simulated micrographs of 64 × 64 (STEM), and Landsat 8 chips where `MENNDL_CLOUDS_DATA` names the file of
+With `--machine` everybody has the whole machine, and a turn is of several networks, which begin and end within it:
+
+local       our evaluation on the workers that a search has by default: one for each core, a thread each
+verdicts    the same with early verdicts
+ahead       our evaluation on one worker, which prepares the next network on one core while another trains on the rest
+fresh, one, tuner    as above, with as many threads as TensorFlow takes by itself
+single      as `one`, with one thread; ratios are to the faster of the two
+
+`fit` looks at the validation split after each epoch, and so do we. Start-up counts for all, that of Dask's workers too:
+on one core once for us, whose trainer serves both kinds of turns. Latency, which only we measure, counts as well. Data:
+digits of 28 × 28 pixels (scikit-learn's, enlarged), simulated micrographs of 64 × 64 (STEM), and Landsat 8 chips where
+`MENNDL_CLOUDS_DATA` names the file of
 workflows/clouds.py. `--memory N` instead evaluates N different networks and prints what worker and trainer hold.
 """
 
@@ -30,7 +41,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -43,11 +55,14 @@ _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent / "workflows"))
 
 from clouds import write_chips  # noqa: E402
+from crew import Crew, Outcome, outcome  # noqa: E402
 from stem_material import Graphene  # noqa: E402
 from stem_simulation import write_images  # noqa: E402
 
 from menndl_dask import Budget, Individual, Limits, Problem, SearchSpace, evaluate, open_problem  # noqa: E402
 from menndl_dask import evaluation as ours  # noqa: E402
+from menndl_dask.launcher import THREADS  # noqa: E402
+from menndl_dask.profile import Local  # noqa: E402
 from menndl_dask.rung import Rungs  # noqa: E402
 from menndl_dask.staging import stage  # noqa: E402
 
@@ -65,27 +80,30 @@ class Contestant:
     name
         In the table.
     train
-        Trains the network of a number; returns its fitness and the seconds that were training.
+        Trains the networks of some numbers; returns the fitness of each and the seconds that were training.
+    workers
+        How many it trains at once.
     """
 
     name: str
-    train: Callable[[int], tuple[float, float]]
+    train: Callable[[Sequence[int]], list[Outcome]]
+    workers: int = 1
     seconds: float = 0.0
     training: float = 0.0
     fitness: list[float] = field(default_factory=list)
 
-    def turn(self, number: int) -> None:
-        """Train one network, by the clock."""
+    def turn(self, numbers: Sequence[int]) -> None:
+        """Train networks, by the clock."""
         started = time.perf_counter()
-        reached, training = self.train(number)
+        found = self.train(numbers)
         self.seconds += time.perf_counter() - started
-        self.training += training
-        self.fitness.append(reached)
+        self.training += sum(training for _, training in found)
+        self.fitness += [reached for reached, _ in found]
 
     def row(self, reference: float) -> list[str]:
         """Return it as a row of the table, with the ratio of its rate to a reference's."""
         rate = 3600.0 * len(self.fitness) / self.seconds
-        share = f"{100 * self.training / self.seconds:.0f} %" if self.training else ""
+        share = f"{100 * self.training / self.seconds / self.workers:.0f} %" if self.training else ""
         best, mean = (f"{value:.3f}" for value in (max(self.fitness), float(np.mean(self.fitness))))
         return [self.name, f"{rate:.0f}", f"{reference / self.seconds:.2f}", share, best, mean]
 
@@ -118,7 +136,8 @@ _DATA: dict[str, tuple[Callable[[Path, Budget], Problem], Budget]] = {
     "stem": (stem, Budget(epochs=5, batch_size=8, learning_rate=3e-3, schedule="constant")),
     "clouds": (clouds, Budget(epochs=3, batch_size=16, schedule="constant")),
 }
-_NAMES = ("ours", "verdicts", "one", "fresh", "tuner")
+_NAMES = ("ours", "local", "verdicts", "ahead", "one", "single", "fresh", "tuner")
+_TOGETHER = 16  # networks in a turn where several are trained at once: a turn ends with idle workers
 _FLOPS = {"classification": 3e6, "segmentation": 60e6}  # forward, at most: networks that suit each on one core
 
 
@@ -133,40 +152,66 @@ def drawn(problem: Problem, number: int) -> list[Individual]:
     return [Individual(i, space.sample(rng), (), "random") for i in range(number)]
 
 
-def of_ours(problem: Problem, networks: list[Individual], *, verdicts: bool) -> Callable[[int], tuple[float, float]]:
+def with_verdicts(problem: Problem, *, verdicts: bool) -> Problem:
+    """Return a problem with early verdicts, or without."""
+    return replace(problem, budget=replace(problem.budget, early_verdict=verdicts))
+
+
+def of_ours(
+    problem: Problem, networks: list[Individual], *, verdicts: bool
+) -> Callable[[Sequence[int]], list[Outcome]]:
     """Return what evaluates with this package, in this process and its trainer."""
-    of = replace(problem, budget=replace(problem.budget, early_verdict=verdicts))
+    of = with_verdicts(problem, verdicts=verdicts)
     rungs = Rungs(of.budget)
 
-    def train(number: int) -> tuple[float, float]:
+    def trained(number: int) -> Outcome:
         result = evaluate(networks[number], of, _LIMITS, bars=rungs.bars() if verdicts else ())
-        assert result.failure in (None, "no_learning", "hopeless"), result.message
         rungs.tell(result)
-        reached = result.metrics["fitness"] if result.fitness is None else result.fitness
-        return reached, result.times["train"]
+        return outcome(result)
 
-    return train
+    return lambda numbers: [trained(number) for number in numbers]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What processes with plain Keras are asked for: the file of the networks, and the staged samples."""
+
+    networks: Path
+    data: Path
 
 
 class Plain:
-    """A process with plain Keras, which trains the networks that it is asked for."""
+    """A process with plain Keras, which trains the networks that it is asked for.
 
-    def __init__(self, asked: Path, data: Path, session: str = "one") -> None:
-        command = [sys.executable, str(_HERE / "plain_fit.py"), str(asked), str(data), session]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    Parameters
+    ----------
+    asked
+        For which networks.
+    threads
+        Of TensorFlow; by default as many as it takes.
+    session
+        ``one`` or ``tuner``, see `plain_fit.py`.
+    """
+
+    def __init__(self, asked: Asked, threads: int | None, session: str = "one") -> None:
+        command = [sys.executable, str(_HERE / "plain_fit.py"), str(asked.networks), str(asked.data), session]
+        environment = {**os.environ, **of_threads(threads), "PYTHONPATH": os.pathsep.join(sys.path)}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=environment,
         )  # fmt: skip
 
-    def train(self, number: int) -> tuple[float, float]:
-        """Train one network."""
+    def train(self, numbers: Sequence[int]) -> list[Outcome]:
+        """Train networks, one after the other."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{number}\n")
-        self._process.stdin.flush()
-        return self.answer()
+        found = []
+        for number in numbers:
+            self._process.stdin.write(f"{number}\n")
+            self._process.stdin.flush()
+            found.append(self.answer())
+        return found
 
-    def answer(self) -> tuple[float, float]:
+    def answer(self) -> Outcome:
         """Wait for what comes of a network."""
         assert self._process.stdout is not None
         found = json.loads(self._process.stdout.readline())
@@ -179,53 +224,123 @@ class Plain:
             process.stdin.close()
 
 
-def contest(problem: Problem, number: int, folder: Path, names: Sequence[str]) -> Iterator[list[str]]:
-    """Yield a row for each of some contestants; ratios are to one long-lived process with plain `fit`.
+class Kept:
+    """A process with plain Keras that is started with the first turn, and stays."""
 
-    They take turns, network by network, so that a machine that others use treats them alike.
+    def __init__(self, asked: Asked, threads: int | None) -> None:
+        self._asked, self._threads = asked, threads
+        self._process: Plain | None = None
+
+    def train(self, numbers: Sequence[int]) -> list[Outcome]:
+        """Train networks, one after the other."""
+        self._process = self._process or Plain(self._asked, self._threads)
+        return self._process.train(numbers)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.close()
+
+
+def of_threads(threads: int | None) -> Mapping[str, str]:
+    """Return the variables that give a process so many threads; none where it is to take what it wants."""
+    names = ("OMP_NUM_THREADS", THREADS, "TF_NUM_INTEROP_THREADS")
+    return {} if threads is None else dict.fromkeys(names, str(threads))
+
+
+def contest(
+    problem: Problem, number: int, folder: Path, names: Sequence[str], *, machine: bool
+) -> Iterator[list[str]]:
+    """Yield a row for each of some contestants; ratios are to long-lived processes with plain `fit`, the fastest.
+
+    They take turns, so that a machine that others use treats them alike.
     """
     networks = drawn(problem, number)
-    asked = folder / "networks.json"
     genomes = [individual.genome.to_dict() for individual in networks]
-    asked.write_text(json.dumps({"problem": problem.to_dict(), "networks": genomes}))
-    data = stage(problem, folder / "staged")
-    processes: list[Plain] = []
-
-    def kept(number: int) -> tuple[float, float]:
-        if not processes:
-            processes.append(Plain(asked, data))
-        return processes[0].train(number)
-
-    def fresh(number: int) -> tuple[float, float]:
-        process = Plain(asked, data)
-        found = process.train(number)
-        process.close()
-        return found
-
+    asked = Asked(folder / "networks.json", stage(problem, folder / "staged"))
+    asked.networks.write_text(json.dumps({"problem": problem.to_dict(), "networks": genomes}))
     ours.close()
-    contestants = {
-        "ours": Contestant("**ours**, no verdicts", of_ours(problem, networks, verdicts=False)),
-        "verdicts": Contestant("**ours**, early verdicts", of_ours(problem, networks, verdicts=True)),
-        "one": Contestant("one process, `fit`", kept),
-        "fresh": Contestant("a fresh process each, `fit`", fresh),
-    }
-    chosen = [contestant for name, contestant in contestants.items() if name in (*names, "one")]
-    for turn in range(number):
-        for contestant in chosen:
-            contestant.turn(turn)
-    processes[0].close()
-    reference = contestants["one"].seconds
+    with ExitStack() as stack:
+        fits = on_machine_fits(asked, stack) if machine else {"one": kept("one process, `fit`", asked, 1, stack)}
+        own = on_machine(problem, networks, stack) if machine else on_a_core(problem, networks)
+        contestants = {**own, **fits}
+
+        def fresh(numbers: Sequence[int]) -> list[Outcome]:
+            return [one for each in numbers for one in alone(asked, each, threads_of(fits))]
+
+        contestants["fresh"] = Contestant("a fresh process each, `fit`", fresh)
+        chosen = [contestant for name, contestant in contestants.items() if name in (*names, "one")]
+        together = _TOGETHER if machine else 1
+        for first in range(0, number, together):
+            for contestant in chosen:
+                contestant.turn(range(first, min(number, first + together)))
+    reference = min(fit.seconds for fit in fits.values() if fit.fitness)
     yield from (contestant.row(reference) for contestant in chosen)
     if "tuner" in names and importlib.util.find_spec("keras_tuner"):
-        yield tuned(number, asked, data).row(reference)
+        yield tuned(number, asked, threads_of(fits)).row(reference)
 
 
-def tuned(number: int, asked: Path, data: Path) -> Contestant:
+def on_a_core(problem: Problem, networks: list[Individual]) -> dict[str, Contestant]:
+    """Return ours where one network is trained at a time, with one thread."""
+    return {
+        "ours": Contestant("**ours**, no verdicts", of_ours(problem, networks, verdicts=False)),
+        "verdicts": Contestant("**ours**, early verdicts", of_ours(problem, networks, verdicts=True)),
+    }
+
+
+def on_machine(problem: Problem, networks: list[Individual], stack: ExitStack) -> dict[str, Contestant]:
+    """Return ours where all cores are free to use; a stack ends their workers."""
+    cores = len(os.sched_getaffinity(0))
+
+    def crew(profile: Local, threads: int | None = None, *, verdicts: bool) -> Callable[[Sequence[int]], list[Outcome]]:
+        made = Crew(with_verdicts(problem, verdicts=verdicts), networks, _LIMITS, profile, threads)
+        stack.callback(made.close)
+        return made.train
+
+    usual, one = Local(dashboard_port=None), Local(workers=1, prepare_ahead=True, dashboard_port=None)
+    spared = max(1, cores - 1)
+    return {
+        "local": Contestant(f"**ours**, {cores} workers", crew(usual, verdicts=False), cores),
+        "verdicts": Contestant(f"**ours**, {cores} workers, early verdicts", crew(usual, verdicts=True), cores),
+        "ahead": Contestant("**ours**, one worker that prepares ahead", crew(one, spared, verdicts=False)),
+    }
+
+
+def on_machine_fits(asked: Asked, stack: ExitStack) -> dict[str, Contestant]:
+    """Return `fit` in one process, with the threads that TensorFlow takes by itself and with one."""
+    return {
+        "one": kept("one process, `fit`", asked, None, stack),
+        "single": kept("one process, `fit`, one thread", asked, 1, stack),
+    }
+
+
+def kept(name: str, asked: Asked, threads: int | None, stack: ExitStack) -> Contestant:
+    """Return `fit` in one process, which a stack ends."""
+    process = Kept(asked, threads)
+    stack.callback(process.close)
+    return Contestant(name, process.train)
+
+
+def alone(asked: Asked, number: int, threads: int | None) -> list[Outcome]:
+    """Train a network in a process of its own."""
+    process = Plain(asked, threads)
+    found = process.train([number])
+    process.close()
+    return found
+
+
+def threads_of(fits: Mapping[str, Contestant]) -> int | None:
+    """Return the threads with which `fit` has been the fastest so far; nothing: those that TensorFlow takes."""
+    timed = [name for name, fit in fits.items() if fit.fitness]
+    fastest = min(timed, key=lambda name: fits[name].seconds)
+    return 1 if fastest == "single" or len(fits) == 1 else None
+
+
+def tuned(number: int, asked: Asked, threads: int | None) -> Contestant:
     """Return KerasTuner, after its turn: it takes them all at once."""
-    process = Plain(asked, data, "tuner")
-    tuner = Contestant("KerasTuner, random search", lambda _: process.answer())
-    for turn in range(number):
-        tuner.turn(turn)
+    process = Plain(asked, threads, "tuner")
+    tuner = Contestant("KerasTuner, random search", lambda numbers: [process.answer() for _ in numbers])
+    tuner.turn(range(number))
     process.close()
     return tuner
 
@@ -259,11 +374,13 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=16, metavar="N")
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of each data set's own number")
     parser.add_argument("--only", nargs="+", choices=_NAMES, default=_NAMES, help="these contestants (default: all)")
+    parser.add_argument("--machine", action="store_true", help="all cores for everybody, not one thread")
     parser.add_argument("--memory", type=int, metavar="N", help="evaluate so many and print memory, nothing else")
     given = parser.parse_args()
     if "clouds" in given.data and _CLOUDS not in os.environ:
         parser.error(f"clouds: {_CLOUDS} must name the patches that workflows/clouds.py describes")
-    os.environ.update(OMP_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+    if not given.machine:
+        os.environ.update(of_threads(1))
     with tempfile.TemporaryDirectory() as folder:
         names = given.data or [name for name in _DATA if name != "clouds" or _CLOUDS in os.environ]
         if given.memory:
@@ -277,10 +394,12 @@ def main() -> None:
             shape = "×".join(map(str, problem.facts.input_shapes[0]))
             title = f"{name}: {shape}, {problem.facts.samples[0]} samples, {problem.budget.epochs:g} epochs"
             head = ["", "networks/h", "ratio", "training", "best fitness", "mean fitness"]
-            show(f"{title}, {given.networks} networks", head, contest(problem, given.networks, place, given.only))
+            rows = contest(problem, given.networks, place, given.only, machine=given.machine)
+            show(f"{title}, {given.networks} networks", head, rows)
     ours.close()
     load = os.getloadavg()[2]
-    sys.stdout.write(f"\nPython {platform.python_version()}, one thread on {os.cpu_count()} cores, load {load:.1f}\n")
+    who = "all" if given.machine else "one thread"
+    sys.stdout.write(f"\nPython {platform.python_version()}, {who} on {os.cpu_count()} cores, load {load:.1f}\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,102 @@
+"""Our evaluation on Dask workers of this machine, for `evaluation.py --machine`: as many at once as in a search.
+
+A turn is of several networks and ends when the last of them is home, so that the workers rest in the turns of others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from distributed import Client, wait
+
+from menndl_dask import Individual, Limits, Problem, Result, evaluate, load_cluster
+from menndl_dask.launcher import THREADS
+from menndl_dask.profile import Local
+from menndl_dask.rung import Rungs
+
+Outcome = tuple[float, float]  # fitness, seconds of training
+_AS_ASKED = (None, "no_learning", "hopeless")
+
+
+def outcome(result: Result) -> Outcome:
+    """Return what came of an evaluation; one that an early verdict has ended has the last fitness that was seen."""
+    assert result.failure in _AS_ASKED, result.message
+    return result.metrics["fitness"] if result.fitness is None else result.fitness, result.times["train"]
+
+
+@dataclass(slots=True)
+class Crew:
+    """Workers that are started with the first turn.
+
+    Parameters
+    ----------
+    problem, networks, limits
+        What they evaluate.
+    profile
+        Where they are.
+    threads
+        Of a training; by default what the profile gives it.
+    """
+
+    problem: Problem
+    networks: Sequence[Individual]
+    limits: Limits
+    profile: Local
+    threads: int | None = None
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _client: Client | None = None
+    _rungs: Rungs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rungs = Rungs(self.problem.budget)
+
+    def train(self, numbers: Sequence[int]) -> list[Outcome]:
+        """Evaluate the networks of some numbers; as many are in flight as the workers have threads."""
+        client = self._client = self._client or self._started()
+        waiting, home, flying = list(numbers), {}, {}
+        free = sum(client.nthreads().values())
+        while waiting or flying:
+            # bars ride with each, from what is known by then
+            while waiting and len(flying) < free:
+                number = waiting.pop(0)
+                flying[self._submitted(client, number)] = number
+            for future in wait(list(flying), return_when="FIRST_COMPLETED").done:
+                result = future.result()
+                self._rungs.tell(result)
+                home[flying.pop(future)] = outcome(result)
+        return [home[number] for number in numbers]
+
+    def close(self) -> None:
+        """End the workers."""
+        self._stack.close()
+
+    def _started(self) -> Client:
+        with _set({} if self.threads is None else {THREADS: str(self.threads)}):
+            cluster = self._stack.enter_context(load_cluster(self.profile))
+            client = self._stack.enter_context(cluster.client())
+            client.wait_for_workers(self.profile.workers or len(os.sched_getaffinity(0)))
+        return client
+
+    def _submitted(self, client: Client, number: int) -> Any:
+        bars = self._rungs.bars() if self.problem.budget.early_verdict else ()
+        given = self.networks[number], self.problem, self.limits
+        return client.submit(evaluate, *given, bars=bars, pure=False, key=f"{id(self)}-{number}")
+
+
+@contextmanager
+def _set(changes: Mapping[str, str]) -> Iterator[None]:
+    """Have variables in the environment, which processes that are started meanwhile inherit."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
