@@ -248,9 +248,7 @@ def of_threads(threads: int | None) -> Mapping[str, str]:
     return {} if threads is None else dict.fromkeys(names, str(threads))
 
 
-def contest(
-    problem: Problem, number: int, folder: Path, names: Sequence[str], *, machine: bool
-) -> Iterator[list[str]]:
+def contest(problem: Problem, number: int, folder: Path, names: Sequence[str], *, machine: bool) -> Iterator[list[str]]:
     """Yield a row for each of some contestants; ratios are to long-lived processes with plain `fit`, the fastest.
 
     They take turns, so that a machine that others use treats them alike.

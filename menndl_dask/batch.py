@@ -26,11 +26,11 @@ from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 
 import menndl_dask
+from menndl_dask.batch_queue import listed
 from menndl_dask.batch_system import SYSTEMS, resized_header
 from menndl_dask.job_watch import JobWatch
 from menndl_dask.jobqueue import Job, JobQueueCluster, dask_jobqueue
 from menndl_dask.launcher import JOB_START, Shape, launch_command
-from menndl_dask.queue import listed
 from menndl_dask.site import ALLOCATION, PER_NODE, Site
 
 logger = logging.getLogger(__name__)
@@ -274,7 +274,10 @@ def _prologue(site: Site) -> list[str]:
 
 def _own_paths() -> list[str]:
     """Return where the program's own modules are, which the evaluations need on the workers."""
-    beside = Path(sys.argv[0]).resolve().parent if sys.argv[0].endswith(".py") else Path.cwd()
+    program = sys.argv[0]
+    # a module of a package (python -m …) imports from where it was started: its folder would shadow Python's modules
+    script = program.endswith(".py") and getattr(sys.modules["__main__"], "__spec__", None) is None
+    beside = Path(program).resolve().parent if script else Path.cwd()
     given = [str(Path(path).resolve()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     package = str(Path(menndl_dask.__file__).parents[1])
     installed = package.startswith((sys.prefix, sys.base_prefix))

@@ -280,13 +280,27 @@ def _homes_of(process: int) -> _Homes:
 
 
 def _task(
-    individual: Individual, problem: Problem, limits: Limits, seed: int, save: str | Path | None,
-    save_above: float | None, test: bool, bars: tuple[Bar, ...], checkpoint: str | Path | None,
+    individual: Individual,
+    problem: Problem,
+    limits: Limits,
+    seed: int,
+    save: str | Path | None,
+    save_above: float | None,
+    test: bool,
+    bars: tuple[Bar, ...],
+    checkpoint: str | Path | None,
 ) -> Task:
     target, behind = (None if path is None else _whole(path) for path in (save, checkpoint))
     return Task(
-        individual.genome.to_dict(), problem.to_dict(), limits, seed, save=target, save_above=save_above, test=test,
-        bars=bars, checkpoint=behind,
+        individual.genome.to_dict(),
+        problem.to_dict(),
+        limits,
+        seed,
+        save=target,
+        save_above=save_above,
+        test=test,
+        bars=bars,
+        checkpoint=behind,
     )
 
 

@@ -399,4 +399,3 @@ class _Drive:
     def _note(self, message: str) -> None:
         logger.info(message)
         self._recorder.note(message)
-

@@ -72,7 +72,12 @@ def job_script(site: Site) -> str:
     keywords = job_keywords(site, job)
     with TemporaryDirectory() as aside:  # dask-jobqueue makes the folder, and who looks at a script wants no traces
         made = job(
-            address, name="<job>", site=site, shape=site.shape(), security=security, protocol=protocol,
+            address,
+            name="<job>",
+            site=site,
+            shape=site.shape(),
+            security=security,
+            protocol=protocol,
             **keywords | {"log_directory": aside},
         )
         return str(made.job_script()).replace(aside, keywords["log_directory"])

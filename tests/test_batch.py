@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from urllib.request import urlopen
 
 import dask
 import pytest
+import yaml
 from distributed import Client
 
+import menndl_dask
 from menndl_dask.cluster import load_cluster
 from menndl_dask.dask_settings import DASK_SETTINGS
 from menndl_dask.errors import ProfileError
@@ -102,8 +105,7 @@ def test_a_pbs_job_of_two_nodes(tmp_path: Path) -> None:
         "#PBS -l walltime=01:00:00",
         "#PBS -e SHARED/jobs/",
         "#PBS -o SHARED/jobs/",
-        "mpiexec -n 8 --ppn 4 --cpu-bind depth "
-        + worker(memory="1.86GiB", cores=2, more="--gpus 4 --vendor nvidia "),
+        "mpiexec -n 8 --ppn 4 --cpu-bind depth " + worker(memory="1.86GiB", cores=2, more="--gpus 4 --vendor nvidia "),
     ]
 
 
@@ -232,3 +234,30 @@ def test_a_refused_job_is_told_in_the_batch_systems_own_words(queue: Queue, tmp_
     with pytest.raises(ProfileError, match=told), site_cluster(site("pbs", tmp_path)):
         pass
     assert list(tmp_path.glob("credentials*")) == []
+
+
+@pytest.mark.parametrize("way", ["module", "script"])
+def test_jobs_find_the_modules_beside_the_program_but_not_those_of_the_package_by_their_bare_names(
+    way: str, tmp_path: Path
+) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "work").mkdir()
+    profile = tmp_path / "mine.yaml"
+    jobqueue = {"cores": 8, "memory": "8GB"}
+    profile.write_text(yaml.safe_dump({"kind": "slurm", "shared_directory": str(tmp_path), "jobqueue": jobqueue}))
+    program = tmp_path / "place" / "workflow.py"
+    program.write_text("import sys\nfrom menndl_dask.cli import main\nsys.exit(main())\n")
+    start = ["-m", "menndl_dask.cli"] if way == "module" else [str(program)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    package = Path(menndl_dask.__file__).parent
+    printed = subprocess.run(
+        [sys.executable, *start, "cluster", "script", str(profile)],
+        cwd=tmp_path / "work",
+        env={**environment, "PYTHONPATH": str(package.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    line = next(line for line in printed.splitlines() if line.startswith("export PYTHONPATH="))
+    paths = line.removeprefix("export PYTHONPATH=").removesuffix("${PYTHONPATH:+:$PYTHONPATH}").split(":")
+    assert paths == [str(tmp_path / ("work" if way == "module" else "place")), str(package.parent)]

@@ -95,8 +95,7 @@ def test_the_same_seed_and_order_of_results_give_the_same_children(name: str) ->
 def test_another_process_with_another_hash_seed_breeds_the_same_children() -> None:
     here = fingerprint(driven(Evolution(SPACES["a sequence"], seed=5), 60, 4))
     script = (
-        "from tests.test_evolution import *\n"
-        "print(fingerprint(driven(Evolution(SPACES['a sequence'], seed=5), 60, 4)))"
+        "from tests.test_evolution import *\nprint(fingerprint(driven(Evolution(SPACES['a sequence'], seed=5), 60, 4)))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONHASHSEED": "77"}
     there = subprocess.run(

@@ -304,9 +304,7 @@ def test_a_worker_killed_in_mid_run_costs_no_evaluation_and_is_told(client: Clie
     client.wait_for_workers(2, timeout=60)
 
 
-def test_a_network_that_kills_its_workers_again_and_again_is_given_up(
-    client: Client, tmp_path: Path
-) -> None:
+def test_a_network_that_kills_its_workers_again_and_again_is_given_up(client: Client, tmp_path: Path) -> None:
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 1))
     run = Search(None, SPACE, tmp_path, evaluate=evaluations.poisonous).run(client, evaluations=12)
     results = {individual.id: result for individual, result in run.evaluations}
@@ -393,9 +391,7 @@ def test_a_scheduler_that_goes_away_leaves_a_run_that_can_be_carried_on(client: 
         with Client(address, timeout=2, set_as_default=False) as connected:
             watch = Watch(scheduler.kill, after=3)
             with pytest.raises(RunError, match=r"lost the scheduler at .*the same command carries on"):
-                Search(None, SPACE, tmp_path, evaluate=evaluations.brief).run(
-                    connected, evaluations=50, progress=watch
-                )
+                Search(None, SPACE, tmp_path, evaluate=evaluations.brief).run(connected, evaluations=50, progress=watch)
     run = Search(None, SPACE, tmp_path, evaluate=evaluations.instant).run(client, evaluations=50)
     assert sorted(ids(run)) == list(range(50))
 

@@ -57,9 +57,7 @@ def test_what_a_killed_process_left_is_removed(problem: Problem, tmp_path: Path)
     assert not left.exists()
 
 
-def test_without_locks_the_first_copy_stays(
-    problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_locks_the_first_copy_stays(problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise OSError(errno.ENOLCK, "no locks available")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from menndl_dask.queue import listed
+from menndl_dask.batch_queue import listed
 
 
 @pytest.mark.parametrize(
