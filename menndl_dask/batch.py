@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 _LOOK_S = 1.0  # how often the workers of the jobs are counted
 _ASK_S = 30.0  # how often the batch system is asked what is queued,
 _ASK_SOON_S = 5.0  # and while a job has lost its workers
+# what launchers and Dask say last, when all is told
+_ECHO = re.compile(r"exit(ed)? (with )?(exit )?(code|status)|failed to start", re.IGNORECASE)
 _SAID = 300  # characters of a message of the batch system
 
 
@@ -114,6 +116,8 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
     ----------
     trouble
         What is wrong, in words, once no job can be had; else nothing.
+    waits_for
+        What jobs wait for, in words, once that was told because no worker has come.
     """
 
     def __init__(self, *arguments: Any, site: Site, shape: Shape, **keywords: Any) -> None:
@@ -121,9 +125,11 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
         self.trouble: str | None = None
         patience = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
         self.watch = JobWatch(patience_s=patience, shortest_s=_shortest(site))
+        self._seen: set[str] = set()  # jobs that have had workers
         self._asked = 0.0
         self._began = time.monotonic()
         self._reasons: dict[str, str] = {}
+        self.waits_for = ""
         self._watching: asyncio.Task[None] | None = None
         super().__init__(*arguments, site=site, shape=shape, processes=shape.tasks, **keywords)
 
@@ -195,7 +201,9 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
         if now - self._asked >= self._pause_s():
             self._asked = now
             queued = await self._queued(set(numbers.values()))
-        for name in self.watch.look(now, self.workers_of_jobs(), numbers, queued):
+        workers = self.workers_of_jobs()
+        self._seen |= workers.keys()
+        for name in self.watch.look(now, workers, numbers, queued):
             await self._replace(name, "is gone")
 
     async def _replace(self, name: str, why: str) -> None:
@@ -205,10 +213,11 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
         wanted = self.worker_spec.pop(name, None) is not None
         await job.close()
         if self.watch.in_crash_loop:
-            self.trouble = f"{told}; it is the third that ends at once, no other is asked for{_printed(job)}"
+            self.trouble = f"{told}; it is the third that ends at once, no other is asked for{printed(job)}"
             logger.error("%s", self.trouble)
         elif wanted:
-            logger.warning("%s; another is asked for", told)
+            said = "" if name in self._seen else printed(job)  # nobody else can tell why
+            logger.warning("%s; another is asked for%s", told, said)
             self.worker_spec.update(self.new_worker_spec())
             await self._correct_state()
 
@@ -230,7 +239,7 @@ class GroupCluster(JobQueueCluster):  # type: ignore[misc]
         if is_patient or reasons.items() <= self._reasons.items():
             return
         self._reasons = reasons
-        told = ", ".join(f"job {number} waits in the queue ({why})" for number, why in reasons.items())
+        self.waits_for = told = ", ".join(f"job {number} waits in the queue ({why})" for number, why in reasons.items())
         logger.warning("no worker yet: %s", told)
 
 
@@ -314,12 +323,12 @@ def _what_it_said(error: BaseException) -> str:
     return " ".join(said.split())[:_SAID]
 
 
-def _printed(job: GroupJob) -> str:
+def printed(job: Any) -> str:
     """Return the last error that a job has printed, or its last line, and where."""
     files = sorted(Path(job.log_directory).glob(f"*{job.job_id}*")) if job.log_directory and job.job_id else []
     for file in files:
         lines = file.read_text(errors="replace").strip().splitlines()
-        errors = [line for line in lines if re.search(r"error", line, re.IGNORECASE)]
+        errors = [line for line in lines if re.search(r"error", line, re.IGNORECASE) and not _ECHO.search(line)]
         if lines:
             return f"; {file} says: {(errors or lines)[-1].strip()[:_SAID]}"
     return f"; what the jobs print is in {job.log_directory}" if job.log_directory else ""

@@ -15,6 +15,15 @@ from menndl_dask.launcher import Shape
 
 Lines = list[str]
 
+FOR_EVER = "for ever, since "
+# the reasons of Slurm that do not pass by themselves, where one can say what to change
+_FOR_EVER = {
+    "PartitionTimeLimit": "the queue does not allow such a walltime",
+    "PartitionNodeLimit": "the queue does not allow so many nodes",
+    "PartitionConfig": "no node of the queue has so many cores or GPUs, or so much memory",
+    "BadConstraints": "there are no such nodes",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class BatchSystem:
@@ -60,9 +69,10 @@ class BatchSystem:
         r"""Return why jobs wait, by their numbers, as far as `queued` has printed it.
 
         >>> SYSTEMS["slurm"].reasons("12 RUNNING None\n13 PENDING PartitionTimeLimit\n14 PENDING None\n")
-        {'13': 'PartitionTimeLimit'}
+        {'13': 'PartitionTimeLimit: for ever, since the queue does not allow such a walltime'}
         """
-        return dict(re.findall(r"^\s*(\d+) PENDING (?!None$)(.+?)\s*$", printed, re.MULTILINE))
+        found = re.findall(r"^\s*(\d+) PENDING (?!None$)(.+?)\s*$", printed, re.MULTILINE)
+        return {number: f"{why}: {FOR_EVER}{_FOR_EVER[why]}" if why in _FOR_EVER else why for number, why in found}
 
 
 def _slurm(lines: Lines, shape: Shape) -> Lines:

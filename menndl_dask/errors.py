@@ -9,6 +9,7 @@
     │   └── RunError             a run directory: held by another driver, damaged, of another problem
     ├── GenomeError              a genome that cannot be read, built or encoded
     │   └── InfeasibleError      no network can be built from it: a shape does not fit, a limit is exceeded
+    ├── NodeError                the node of a worker: its disk is full or cannot be written to
     └── TrainerError             the child process that holds Keras could not be used
 
 A message says what was expected and what came, with the file and the key. The command line prints a
@@ -47,6 +48,10 @@ class GenomeError(MenndlError):
 
 class InfeasibleError(GenomeError):
     """No network can be built from this genome for this problem."""
+
+
+class NodeError(MenndlError):
+    """The node of a worker lacks what every evaluation there needs."""
 
 
 class TrainerError(MenndlError):

@@ -27,7 +27,7 @@ from types import MappingProxyType
 from menndl_dask.child import Child, last_line
 from menndl_dask.cost import cost_of
 from menndl_dask.device import AHEAD, VARIABLES
-from menndl_dask.errors import InfeasibleError, MenndlError, TrainerError
+from menndl_dask.errors import InfeasibleError, MenndlError, NodeError, TrainerError
 from menndl_dask.individual import Individual
 from menndl_dask.launcher import DEVICES
 from menndl_dask.problem import BACKENDS, Limits, Problem
@@ -103,6 +103,11 @@ def evaluate(
     -------
     Result
         A fitness on the validation split, or a failure.
+
+    Raises
+    ------
+    NodeError
+        If the samples cannot be staged here, which is no network's fault.
     """
     started = time.monotonic()
     seed = (problem.seed * _PRIME + individual.id) % _SEEDS if seed is None else seed
@@ -116,6 +121,8 @@ def evaluate(
             result = home.evaluate(task, problem, scratch)
         finally:
             homes.put(home)
+    except NodeError as error:
+        raise NodeError(f"{error} (local_directory in a cluster profile, else TMPDIR, says where)") from error
     except InfeasibleError as error:
         result = Result.failed("infeasible", str(error), seed=seed)
     except TrainerError as error:

@@ -70,6 +70,7 @@ class Flight:
         self._futures: dict[str, Future[Any]] = {}
         self._landed: dict[str, bytes] = {}  # outcomes, before Dask says that their tasks have ended
         self.notes: list[str] = []
+        self._trouble = ""  # what was last wrong with a worker's node
         self.submitted = 0
         self._listen()
 
@@ -94,6 +95,7 @@ class Flight:
         home: list[Evaluation] = []
         lost: list[_Flying] = []
         not_begun: list[_Flying] = []
+        unfit: list[_Flying] = []
         for future in self._completed.next_batch(block=False):
             self._futures.pop(future.key, None)
             flying = self._flying.pop(future.key, None)
@@ -102,15 +104,22 @@ class Flight:
                 continue
             outcome: Outcome | None = _asked_for(future) if landed is None else opened(landed)
             if isinstance(outcome, NotBegun):
-                not_begun.append(replace(flying, put_back=flying.put_back + 1))
+                kept = unfit if outcome.trouble else not_begun
+                kept.append(replace(flying, put_back=flying.put_back + 1))
+                self._trouble = outcome.trouble or self._trouble
             elif outcome is None and flying.attempt < _ATTEMPTS:
                 lost.append(replace(flying, attempt=flying.attempt + 1))
             else:
                 home.append((flying.task.individual, outcome or _lost(flying.attempt)))
         if lost:
-            self._resubmit(lost, "Dask lost {}; submitted again")
+            self._resubmit(lost, f"Dask lost {counted(len(lost), 'evaluation')}; submitted again")
         if not_begun:
-            self._resubmit(not_begun, "{} not begun on workers whose batch job ends too soon; put back")
+            count = counted(len(not_begun), "evaluation")
+            self._resubmit(not_begun, f"{count} not begun on workers whose batch job ends too soon; put back")
+        if unfit:
+            told = f"{self._trouble}; the worker leaves, {counted(len(unfit), 'evaluation')} put back"
+            logger.warning("%s", told)
+            self._resubmit(unfit, told)
         return home
 
     def threads(self) -> dict[str, int]:
@@ -132,10 +141,17 @@ class Flight:
             # on its way out; the client's status tells when it has given up
             logger.debug("the scheduler at %s does not answer", self._address)
             return {}
-        trouble = getattr(self._client.cluster, "trouble", None)
-        if trouble is not None and not threads:
-            raise RunError(f"no worker is left, and none will come: {trouble}")
+        if not threads:
+            self._check_hope()
         return threads
+
+    def _check_hope(self) -> None:
+        """Raise `RunError` if no worker will come any more."""
+        cluster = self._client.cluster
+        trouble = getattr(cluster, "trouble", None)
+        if trouble is not None or (self._trouble and not hasattr(cluster, "trouble")):
+            told = "; ".join(text for text in (self._trouble, trouble) if text)
+            raise RunError(f"no worker is left, and none will come: {told}")
 
     def ground(self) -> list[Individual]:
         """Give up the evaluations that no worker has begun; return whose."""
@@ -199,7 +215,7 @@ class Flight:
             self._flying.update((self._key(flying), flying) for flying in flyings)
             raise RunError(f"lost the scheduler at {self._address}")
         self._listen()  # again: a scheduler to which the connection broke has forgotten it
-        self.notes.append(note.format(counted(len(flyings), "evaluation")))
+        self.notes.append(note)
         self._submit(flyings)
 
     def _processing(self) -> dict[str, list[str]]:

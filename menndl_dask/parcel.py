@@ -7,6 +7,7 @@ ask for it through the scheduler; Dask keeps it on the worker too, until the dri
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,10 +16,11 @@ from typing import Any
 from distributed import get_worker
 from distributed.protocol import pickle
 
+from menndl_dask.errors import NodeError
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.result import Result
-from menndl_dask.retirement import is_too_late_for
+from menndl_dask.retirement import is_too_late_for, leave
 
 _LINE = 300  # characters of an exception in a result's message
 _SEARCHES = 4  # whose common arguments a worker keeps open
@@ -47,7 +49,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class NotBegun:
-    """What comes home where an evaluation was not begun, because the worker's batch job ends too soon."""
+    """What comes home where an evaluation was not begun, because the worker's batch job ends too soon.
+
+    Parameters
+    ----------
+    trouble
+        What is wrong with the worker's node, where that is why.
+    """
+
+    trouble: str = ""
 
 
 Outcome = Result | NotBegun
@@ -98,6 +108,10 @@ def evaluated(task: bytes, common: bytes) -> Outcome:
             return NotBegun()
         evaluate, shared = _opened_common(common)
         result = evaluate(individual, *shared, **arguments)
+    except NodeError as error:
+        # whoever fails at once is free at once: such a worker would take one evaluation after the other
+        leave("its node is of no use")
+        return NotBegun(f"{socket.gethostname()}: {error}")
     except Exception as error:  # noqa: BLE001  # of anybody's code
         return Result.failed("error", told(error))
     if isinstance(result, Result):

@@ -15,14 +15,16 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from menndl_dask.device import VENDORS, grants, pinned, share, visible
-from menndl_dask.errors import MenndlError
+from menndl_dask.errors import MenndlError, NodeError
 from menndl_dask.launcher import DEVICES, JOB_END, JOB_START, RETIRE_AT
 
 _LOG = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _start_tasks(given.tasks, words)
     try:
         _apply(task_environment(os.environ, given))
+        if given.local_directory:
+            _check_directory(Path(given.local_directory))
     except MenndlError as error:
         _LOG.error("%s", error)
         return 2
@@ -56,8 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _LOG.info("task %d of %s, GPUs %s", rank, given.name, _seen(given.vendor))
     time.sleep(rank / _STARTS_PER_S)
     directory = ["--local-directory", given.local_directory] if given.local_directory else []
-    if given.local_directory:
-        Path(given.local_directory).mkdir(parents=True, exist_ok=True)
     _become_worker([*rest, *directory, "--name", f"{given.name}-{rank}"])
     return 0
 
@@ -144,6 +146,17 @@ def _apply(changes: Mapping[str, str | None]) -> None:
 def _number(environment: Mapping[str, str], names: Sequence[str]) -> int:
     """Return the first of the variables that is set, as a number; 0 where none is: there is a single task."""
     return int(next((environment[name] for name in names if environment.get(name)), "0"))
+
+
+def _check_directory(directory: Path) -> None:
+    """Make a directory, if need be, and check that it can be written to."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=directory) as file:
+            file.write(b"0")
+    except OSError as error:
+        told = f"expected a folder that can be written to, got {directory}: {error.strerror}"
+        raise NodeError(f"error: local_directory: {told} on {socket.gethostname()}") from error
 
 
 def _seen(vendor: str | None) -> str:

@@ -2,7 +2,7 @@
 
 Loaded by ``dask worker --preload``. Dask's own ``--lifetime`` throws away what is being evaluated, and with the last
 worker what was evaluated but not collected. A worker retires at the time that its environment says, or as soon as an
-evaluation could not be finished there.
+evaluation could not be finished there, or not even begun.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
 _MOST = 0.5  # of a job: what takes longer begins in the first half of any job, and is carried on in another
+_END_IS_NEAR = "the end of the batch job is near"
 _running: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references
 
 
@@ -29,7 +30,7 @@ async def dask_setup(worker: Worker) -> None:
     """Let the worker retire at the time that its environment says; `distributed` calls this when the worker starts."""
     at = os.environ.get(RETIRE_AT)
     if at:
-        _start(worker, float(at))
+        _start(worker, float(at), _END_IS_NEAR)
 
 
 def is_too_late_for(seconds: float) -> bool:
@@ -46,30 +47,35 @@ def is_too_late_for(seconds: float) -> bool:
     left = end - time.time()
     if left >= min(seconds, _MOST * (end - start)):
         return False
+    return leave(_END_IS_NEAR)
+
+
+def leave(reason: str) -> bool:
+    """Have the worker that this runs on take no more, and leave when it is idle; tell whether this is on a worker."""
     try:
         worker = get_worker()
-    except ValueError:  # not on a worker
+    except ValueError:
         return False
     # in the order of the event loop it takes nothing any more before it is known that this evaluation was not begun
-    worker.loop.add_callback(_start, worker, 0.0)
+    worker.loop.add_callback(_start, worker, 0.0, reason)
     return True
 
 
-def _start(worker: Worker, at: float) -> None:
+def _start(worker: Worker, at: float, reason: str) -> None:
     if at <= time.time():
         worker.status = Status.paused
-    task = asyncio.get_running_loop().create_task(_retire(worker, at))
+    task = asyncio.get_running_loop().create_task(_retire(worker, at, reason))
     _running.add(task)
     task.add_done_callback(_running.discard)
 
 
-async def _retire(worker: Worker, at: float) -> None:
+async def _retire(worker: Worker, at: float, reason: str) -> None:
     await asyncio.sleep(max(0.0, at - time.time()))
     if worker.status not in (Status.running, Status.paused):
         return  # it is leaving already
-    logger.info("the end of the batch job is near: no further evaluation is taken")
+    logger.info("%s: no further evaluation is taken", reason)
     worker.status = Status.paused
     while worker.state.executing or worker.state.long_running:
         await asyncio.sleep(_LOOK_S)
     # what is finished may still be on its way to the driver
-    await worker.close_gracefully(restart=False, reason="the end of the batch job is near")
+    await worker.close_gracefully(restart=False, reason=reason)

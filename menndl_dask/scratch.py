@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import IO, Self
 
-from menndl_dask.errors import UserError
+from menndl_dask.errors import NodeError
 
 _SUFFIX = ".in-use"
 
@@ -49,19 +49,22 @@ class Scratch:
 
         Raises
         ------
-        UserError
-            If somebody else has made the place where it would lie.
+        NodeError
+            If nothing can be written there, or somebody else has made the place where it would lie.
         ValueError
             If the name is not that of one directory: the place of all of them would be removed with it.
         """
         if name in ("", "..") or Path(name).name != name:
             raise ValueError(f"expected the name of a directory, got {name!r}")
         home = (base or Path(tempfile.gettempdir())) / f"menndl-{os.getuid()}"
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if home.stat().st_uid != os.getuid():
-            raise UserError(f"{home}: expected a directory of this user, it belongs to user {home.stat().st_uid}")
-        remove_unused(home)
-        return cls(home / name)
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if home.stat().st_uid != os.getuid():
+                raise NodeError(f"{home}: expected a directory of this user, it belongs to user {home.stat().st_uid}")
+            remove_unused(home)
+            return cls(home / name)
+        except OSError as error:
+            raise NodeError(f"{home}: cannot be written to: {error.strerror}") from error
 
     def release(self, patience: float = 0.0) -> bool:
         """Stop using the directory, and remove it if no other process uses it; return whether it was removed.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from distributed import Client
 
+from menndl_dask.batch_system import FOR_EVER
 from menndl_dask.cluster import load_cluster
 from menndl_dask.detached import queued
 from menndl_dask.node import Finding, look, own_versions
@@ -145,13 +146,15 @@ def _wrong_with_gpus(profile: Profile, findings: Sequence[Finding]) -> Iterator[
 
 def _await_workers(client: Client, count: int, wait_s: float) -> str:
     """Wait for workers; return why there are fewer, in words, or nothing."""
-    deadline = time.monotonic() + wait_s
+    began = time.monotonic()
+    deadline = began + wait_s
     while len(client.nthreads()) < count:
         trouble = getattr(client.cluster, "trouble", None)
         if trouble:
             return str(trouble)
-        if time.monotonic() > deadline:
-            return f"no worker after {duration(wait_s)}"
+        now = time.monotonic()
+        if now > deadline or FOR_EVER in getattr(client.cluster, "waits_for", ""):
+            return f"no worker after {duration(now - began)}"
         time.sleep(_POLL_S)
     return ""
 
@@ -160,10 +163,14 @@ def _why(profile: Profile, client: Client, silence: str) -> str:
     """Return what is known about a job that has brought no worker."""
     if not isinstance(profile, Site) or getattr(client.cluster, "trouble", None):
         return silence
-    numbers = [str(job.job_id) for job in getattr(client.cluster, "workers", {}).values()]
-    alive = queued(profile, numbers)
+    from menndl_dask.batch import printed  # loads dask-jobqueue
+
+    jobs = list(getattr(client.cluster, "workers", {}).values())
+    alive = queued(profile, [str(job.job_id) for job in jobs])
     waiting = [f"job {number} waits in the queue: {reason}" for number, reason in alive.items() if reason]
     if waiting:
+        if FOR_EVER in " ".join(waiting):
+            return f"{silence}; {', '.join(waiting)}"
         return f"{silence}; {', '.join(waiting)}. That is the batch system's own word for why; wait longer (--wait)?"
     if alive:
         address = getattr(client.scheduler, "address", "the scheduler")
@@ -171,7 +178,7 @@ def _why(profile: Profile, client: Client, silence: str) -> str:
             f"{silence}; job {', '.join(alive)} is in the queue. If it still waits, wait longer (--wait). "
             f"If it runs, its workers do not reach {address}: set interface under jobqueue, or use kind allocation"
         )
-    return f"{silence}; its job has left the queue. What it printed is in {profile.directory / 'jobs'}"
+    return f"{silence}; its job has left the queue{''.join(map(printed, jobs))}"
 
 
 def _late(futures: Sequence[object]) -> bool:

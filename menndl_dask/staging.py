@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask.dataset import Dataset, blocks
-from menndl_dask.errors import DataError
+from menndl_dask.errors import DataError, NodeError
 from menndl_dask.label import dataset_of, read_labels
 from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.sample import staged_files
@@ -51,7 +51,9 @@ def stage(problem: Problem, directory: str | Path) -> Path:
     Raises
     ------
     DataError
-        If the data is not what it was when the problem was opened, or the disk is full.
+        If the data is not what it was when the problem was opened.
+    NodeError
+        If the disk is full or cannot be written to.
     """
     parent = Path(directory)
     target = parent / _key(problem)
@@ -65,7 +67,7 @@ def stage(problem: Problem, directory: str | Path) -> Path:
                     _remove_partial(target)
                 _write_aside(problem, target)
     except OSError as error:
-        raise DataError(f"{target}: samples cannot be staged: {error.strerror or error}") from error
+        raise NodeError(f"{target}: samples cannot be staged: {error.strerror or error}") from error
     return target
 
 

@@ -14,6 +14,7 @@ from menndl_dask.individual import Individual
 from menndl_dask.problem import Limits
 from menndl_dask.result import Result
 from menndl_dask.rung import Bar
+from menndl_dask.scratch import Scratch
 from menndl_dask.space import SearchSpace
 from tests.spaces import Edge, toy_result
 
@@ -97,6 +98,12 @@ def hanging(individual: Individual, problem: Any, limits: Limits, **_: Any) -> R
     """Never come back from network 1."""
     if individual.id == 1:
         time.sleep(3600)
+    return toy_result(individual)
+
+
+def staging(disk: Path, individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Need room on a disk."""
+    Scratch.shared("samples", disk).release()
     return toy_result(individual)
 
 

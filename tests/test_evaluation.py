@@ -24,6 +24,7 @@ from menndl_dask import evaluation
 from menndl_dask.baseline import standard_network
 from menndl_dask.data import open_problem, open_staged, stage
 from menndl_dask.device import AHEAD
+from menndl_dask.errors import NodeError
 from menndl_dask.evaluation import close, evaluate
 from menndl_dask.gene import Gene
 from menndl_dask.genome import Genome
@@ -384,6 +385,12 @@ def test_data_that_is_gone_is_told_in_a_line(problem: Problem, tmp_path: Path) -
     result = _evaluate(replace(problem, data=str(tmp_path / "nowhere.zarr"), facts=facts))
     assert result.failure == "error"
     assert "nowhere.zarr" in result.message
+
+
+def test_a_disk_without_room_for_samples_is_no_networks_fault(problem: Problem, tmp_path: Path) -> None:
+    (tmp_path / "disk").touch()  # nobody can make a folder in it
+    with pytest.raises(NodeError, match=r"disk/.*: cannot be written to: Not a directory \(local_directory in a"):
+        _evaluate(problem, scratch=tmp_path / "disk")
 
 
 def test_a_framework_that_cannot_be_imported_is_told_in_a_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,4 +108,15 @@ def test_without_a_launcher_the_tasks_of_a_node_start_each_other() -> None:
     assert "task 1 of menndl-1, GPUs 1" in ended.stderr
     assert "task 2 of this node: expected a GPU for it" in ended.stderr
     assert ended.stdout.count("Usage: dask worker") == 2
+    assert ended.returncode == 2
+
+
+def test_a_local_directory_that_cannot_be_written_to_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "disk").touch()
+    command = [sys.executable, "-m", "menndl_dask.rank", "--name", "menndl-1"]
+    command += ["--local-directory", f"{tmp_path}/disk/me"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    told = f"error: local_directory: expected a folder that can be written to, got {tmp_path}/disk/me: Not a directory"
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
     assert ended.returncode == 2

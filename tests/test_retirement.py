@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import time
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from menndl_dask.dask_settings import DASK_SETTINGS
+from menndl_dask.errors import RunError
 from menndl_dask.evolution import Evolution
 from menndl_dask.flight import Flight
 from menndl_dask.launcher import JOB_END, JOB_START
@@ -56,6 +59,30 @@ def test_what_cannot_be_finished_is_not_begun_and_goes_to_a_worker_that_has_the_
         cluster.scale(2)
         assert [(individual, result.failure) for individual, result in _until(flight, 1)] == [(long, None)]
         assert len(flight.notes) == 1  # it did not go back and forth
+        assert not flight
+
+
+def test_a_worker_whose_node_cannot_hold_samples_leaves_and_what_it_had_is_put_back(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.touch()  # nobody can make a folder in it
+    with (
+        dask.config.set(DASK_SETTINGS),
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        flight = Flight(client, partial(evaluations.staging, disk), (None, Limits()))
+        individual = Evolution(SPACE).ask()
+        flight.submit([Task(individual)])
+        while client.scheduler_info(n_workers=-1)["workers"]:
+            assert flight.arrivals(0.2) == []
+        (note,) = flight.notes
+        told = rf"{socket.gethostname()}: {disk}/.*: cannot be written to: Not a directory"
+        assert re.fullmatch(f"{told}; the worker leaves, 1 evaluation put back", note)
+        with pytest.raises(RunError, match=f"no worker is left, and none will come: {told}"):
+            flight.threads()
+        disk.unlink()
+        cluster.scale(2)
+        assert [(one, result.failure) for one, result in _until(flight, 1)] == [(individual, None)]
         assert not flight
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from menndl_dask.errors import UserError
+from menndl_dask.errors import NodeError
 from menndl_dask.scratch import Scratch
 
 USER = """
@@ -68,7 +68,7 @@ def test_what_the_killed_left_is_removed_by_the_next(tmp_path: Path) -> None:
 
 def test_a_place_that_belongs_to_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getuid", lambda: 4711)
-    with pytest.raises(UserError, match=r"menndl-4711: expected a directory of this user, it belongs to user \d+"):
+    with pytest.raises(NodeError, match=r"menndl-4711: expected a directory of this user, it belongs to user \d+"):
         Scratch.shared("data", tmp_path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,17 +70,21 @@ def test_one_worker_for_a_node_sees_all_gpus() -> None:
 @pytest.mark.parametrize(
     ("queue", "told"),
     [
-        ({"12": "PartitionTimeLimit"}, r"no worker; job 12 waits in the queue: PartitionTimeLimit\."),
+        ({"12": "Priority"}, r"no worker; job 12 waits in the queue: Priority\. .* wait longer"),
+        ({"12": "Bad: for ever, since it is"}, "no worker; job 12 waits in the queue: Bad: for ever, since it is$"),
         ({"12": ""}, "no worker; job 12 is in the queue. If it still waits, wait longer"),
-        ({}, "no worker; its job has left the queue. What it printed is in .*shared/jobs"),
+        ({}, "no worker; its job has left the queue; .*menndl-12.err says: ValueError: 'hsn0' is not a valid network"),
     ],
 )
 def test_without_workers_the_queue_is_asked_why(
-    queue: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+    queue: dict[str, str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said = "ValueError: 'hsn0' is not a valid network interface\nRuntimeError: Nanny failed to start.\n"
+    (tmp_path / "menndl-12.err").write_text(f"{said}srun: error: n1: task 0: Exited with exit code 1\n")
     monkeypatch.setattr(site_check, "queued", lambda profile, numbers: queue)
     client: Any = SimpleNamespace(
-        cluster=SimpleNamespace(workers={"menndl-1": SimpleNamespace(job_id="12")}), scheduler=None
+        cluster=SimpleNamespace(workers={"menndl-1": SimpleNamespace(job_id="12", log_directory=str(tmp_path))}),
+        scheduler=None,
     )
     assert re.match(told, site_check._why(gpu_site(), client, "no worker"))
 

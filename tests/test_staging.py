@@ -13,7 +13,7 @@ import pytest
 
 from menndl_dask import staging
 from menndl_dask.data import open_problem, open_staged, stage
-from menndl_dask.errors import DataError
+from menndl_dask.errors import DataError, NodeError
 from menndl_dask.problem import Problem
 from tests import stores
 
@@ -83,7 +83,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(staging, "_write", full)
-    with pytest.raises(DataError, match="samples cannot be staged: No space left on device"):
+    with pytest.raises(NodeError, match="samples cannot be staged: No space left on device"):
         stage(problem, tmp_path / "staged")
     assert _directories(tmp_path / "staged") == []
 

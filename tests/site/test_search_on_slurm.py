@@ -158,7 +158,9 @@ def test_jobs_grow_with_what_there_is_to_do(slurm: Slurm, tmp_path: Path) -> Non
     until(slurm.is_empty, 30)
 
 
-def test_jobs_that_all_end_at_once_end_the_search_in_words(slurm: Slurm, tmp_path: Path) -> None:
+def test_jobs_that_all_end_at_once_end_the_search_in_words(
+    slurm: Slurm, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     broken = {"job_script_prologue": ["echo no such module >&2; exit 1"]}
     told = r"no worker is left, and none will come: .* it is the third that ends at once, .* says: no such module"
     with (
@@ -167,4 +169,6 @@ def test_jobs_that_all_end_at_once_end_the_search_in_words(slurm: Slurm, tmp_pat
         pytest.raises(RunError, match=told),
     ):
         search(tmp_path / "run", client, 10)
+    first, *_ = (record.getMessage() for record in caplog.records if "is asked for" in record.getMessage())
+    assert first.endswith(" says: no such module")  # not only once it is too late
     until(slurm.is_empty, 30)
