@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -177,7 +178,7 @@ def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
         _await_file(where)
     try:
         client = Client(**arguments)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # the last where there are no certificates for tls://
         told = getattr(where, "address", None) or getattr(where, "scheduler_file", None)
         raise ProfileError(f"{told}: expected a Dask scheduler, got no answer: {error}") from error
     try:
@@ -190,11 +191,21 @@ def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
 def _await_file(profile: Scheduler) -> None:
     """Wait for a scheduler that is only starting, as Dask would, but not for ever."""
     deadline = time.monotonic() + profile.timeout_s
-    while profile.scheduler_file is not None and not Path(profile.scheduler_file).is_file():
+    while profile.scheduler_file is not None and (lacking := _lacking(Path(profile.scheduler_file))):
         if time.monotonic() >= deadline:
-            file = profile.scheduler_file
-            raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got no {file}")
+            raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got {lacking}")
         time.sleep(_POLL_S)
+
+
+def _lacking(file: Path) -> str:
+    """Return what is wrong with a scheduler file, which may be half written; nothing if it names an address."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        return f"no {file}" if isinstance(error, FileNotFoundError) else f"{file}: {error.strerror}"
+    except ValueError:
+        return f"{file}, which is not JSON"
+    return "" if isinstance(values, dict) and values.get("address") else f"{file}, which has no address"
 
 
 def _has_dashboard(profile: Local | Site) -> bool:

@@ -150,6 +150,31 @@ def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("text", "told"), [('{"address": ', "file.json, which is not JSON"), ("{}", "file.json, which has no address")]
+)
+def test_a_damaged_scheduler_file_is_one_line(text: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "file.json"
+    file.write_text(text)
+    with (
+        load_cluster(Scheduler(scheduler_file=str(file), timeout_s=0.2)) as cluster,
+        pytest.raises(ProfileError, match=f"expected the file of a running scheduler, got .*{told}$"),
+        cluster.client(),
+    ):
+        pass
+
+
+def test_an_encrypted_scheduler_without_certificates_to_show_it_is_one_line() -> None:
+    with (
+        load_cluster(Scheduler(address="tls://127.0.0.1:1", timeout_s=0.5)) as cluster,
+        pytest.raises(
+            ProfileError, match=r"tls://127\.0\.0\.1:1: expected a Dask scheduler, got no answer: TLS expects"
+        ),
+        cluster.client(),
+    ):
+        pass
+
+
 def test_workers_can_be_given_only_where_they_are_started() -> None:
     assert load_cluster("local", workers=3).profile == Local(workers=3)
     assert load_cluster("local").profile == Local()
