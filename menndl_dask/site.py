@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,8 @@ def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
     known = [entry.name for entry in fields(Site) if entry.name not in ("kind", "file")]
     for key, value in values.items():
         if key not in known:
-            told = f"known are {', '.join(known)}{nearest(str(key), known)}"
+            near = "; it belongs under jobqueue" if key in _IN_JOBQUEUE else nearest(str(key), known)
+            told = f"known are {', '.join(known)}{near}"
             raise ProfileError(f"{file}: unknown key {key!r} for kind {kind}; {told}")
         _expect(f"{file}: {key}", _CHECKS[key], value)
     pairs = {key: tuple(value) for key, value in values.items() if key in ("jobs", "ports") and isinstance(value, list)}
@@ -259,7 +261,9 @@ def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
     _check_jobqueue(f"{file}: driver", site.driver)
     for key in ("cores", "memory"):
         if key not in site.jobqueue:
-            raise ProfileError(f"{file}: jobqueue: {key}: expected that of a node, got none")
+            found = get_close_matches(key, map(str, site.jobqueue), n=1)
+            misspelt = f", but {found[0]!r}" if found else ""
+            raise ProfileError(f"{file}: jobqueue: {key}: expected that of a node, got none{misspelt}")
     try:
         walltime = site.walltime_s
     except ProfileError as error:

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
@@ -142,7 +143,9 @@ def check_keywords(site: Site) -> None:
     for where, keywords in (("jobqueue", site.jobqueue), ("driver", site.driver)):
         for name in keywords:
             if name not in known:
-                told = f"unknown keyword {name!r} for dask-jobqueue's {own.__name__}{nearest(name, known)}"
+                is_ours = name in {entry.name for entry in fields(Site)}
+                near = "; it belongs beside jobqueue, not in it" if is_ours else nearest(name, known)
+                told = f"unknown keyword {name!r} for dask-jobqueue's {own.__name__}{near}"
                 raise ProfileError(f"{site.file}: {where}: {told}")
 
 

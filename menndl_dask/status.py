@@ -14,6 +14,7 @@ from menndl_dask.journal import holder
 from menndl_dask.progress import Tally
 from menndl_dask.store import Run
 from menndl_dask.table import duration, fitness_text
+from menndl_dask.words import counted
 
 _HOUR_S = 3600.0
 _NOTES = 5
@@ -70,7 +71,7 @@ def _news(island: Path, is_done: bool) -> str:
     # who ends in order has no workers any more
     is_missing = not is_done and news.workers > 0 and silence > _SILENT_S
     missing = f"; NOT HEARD OF for {duration(silence)}, though it had not ended" if is_missing else ""
-    return f"; {news.told} evaluations{best}{missing}"
+    return f"; {counted(news.told, 'evaluation')}{best}{missing}"
 
 
 def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:

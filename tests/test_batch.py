@@ -176,6 +176,8 @@ def test_an_unknown_keyword_of_dask_jobqueue_names_the_nearest(tmp_path: Path) -
     told = "test.yaml: jobqueue: unknown keyword 'acount' for .*SLURMCluster; did you mean 'account'"
     with pytest.raises(ProfileError, match=told):
         job_script(site("slurm", tmp_path, jobqueue={"acount": "abc"}))
+    with pytest.raises(ProfileError, match=r"unknown keyword 'nodes_per_job' .*; it belongs beside jobqueue"):
+        job_script(site("slurm", tmp_path, jobqueue={"nodes_per_job": 2}))
 
 
 def test_ports_of_the_site_are_shared_between_workers_and_nannies(tmp_path: Path) -> None:

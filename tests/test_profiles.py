@@ -103,6 +103,8 @@ MISTAKES = [
     ({"jobqueue": {"processes": 4}}, "jobqueue: processes: not to be given here: gpus_per_node or workers_per_node"),
     ({"jobqueue": {"cores": "many"}}, "jobqueue: cores: expected an integer ≥ 1, got 'many'"),
     ({"jobqueue": {"memory": None}}, "jobqueue: memory: expected that of a node, got none"),
+    ({"jobqueue": {"memory": None, "memroy": "8GB"}}, "memory: expected that of a node, got none, but 'memroy'"),
+    ({"account": "abc123"}, "unknown key 'account' for kind slurm; .*; it belongs under jobqueue"),
     ({"jobqueue": {"memory": "four"}}, "jobqueue: memory: expected a text such as 64GB, got 'four'"),
     ({"jobqueue": {"job_extra_directives": "-C gpu"}}, "job_extra_directives: expected a list of texts, got '-C gpu'"),
     ({"jobqueue": {"job_script_prologue": "module load x"}}, "job_script_prologue: expected a list of texts"),
