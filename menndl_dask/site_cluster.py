@@ -22,6 +22,8 @@ from menndl_dask.jobqueue import Job, JobQueueCluster, dask_jobqueue
 from menndl_dask.port import LOOPBACK, free_port, raise_file_limit
 from menndl_dask.site import ALLOCATION, Site
 
+_ROOM = 2**15  # bytes, for the credentials and what a job prints
+
 
 @contextmanager
 def site_cluster(site: Site) -> Iterator[GroupCluster]:
@@ -95,8 +97,8 @@ def make_directory(site: Site) -> None:
     for folder in (site.directory, Path(_keywords(site)["log_directory"]).expanduser()):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=folder):
-                pass
+            with TemporaryFile(dir=folder) as file:
+                file.write(bytes(_ROOM))
         except OSError as error:
             told = f"expected a folder that can be written to, got {folder}: {error.strerror}"
             raise ProfileError(f"{site.file}: shared_directory: {told}") from None

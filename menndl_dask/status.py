@@ -108,7 +108,7 @@ def _tally(run: Run) -> Tally:
 def _progress(run: Run, tally: Tally) -> Iterator[str]:
     hours = run.settings.get("hours")
     budget = [f"of {tally.asked}" if tally.asked else "", f"in {hours:g} h at most" if hours else ""]
-    yield " ".join(filter(None, [f"progress:   {tally.done} evaluations", *budget]))
+    yield " ".join(filter(None, [f"progress:   {counted(tally.done, 'evaluation')}", *budget]))
     yield f"best:       {'none yet' if tally.best is None else f'{fitness_text(tally.best)} (network {tally.best_id})'}"
     if tally.stopped:
         yield f"stopped:    {tally.stopped} early, behind the others at a rung"

@@ -6,6 +6,7 @@ measure both on the held-out test split, write the table and the report.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -40,6 +41,7 @@ from menndl_dask.table import Row, best_rows, fitness_text, metric_title, table
 
 __all__ = ["CUT_SHORT", "STOPPED", "Options", "add_options", "compare", "guarded", "main_job", "summary"]
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SHOWN = 5  # networks of the search in the table
 CUT_SHORT = 128 + signal.SIGPIPE  # what a command ends with whose output nobody reads to its end, as of any Unix tool
 _FEWEST_DRAWN = 6  # networks at random, before children are bred
@@ -250,7 +252,7 @@ def summary(run: Run) -> str:
 
 
 def guarded(main: Callable[[], int], told: str = "stopped; the same command carries on") -> int:
-    """Run a script's main function; an error of ours is one line on the terminal, not a traceback.
+    """Run a script's main function; an error of ours, or a full disk, is one line on the terminal, not a traceback.
 
     A batch system's request to end (SIGTERM) is handled like Ctrl-C: the run is left in order, and can be carried on.
 
@@ -272,6 +274,12 @@ def guarded(main: Callable[[], int], told: str = "stopped; the same command carr
         return CUT_SHORT
     except MenndlError as error:
         sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
+        return 2
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        file = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: {file}{error.strerror}; make room, then the same command again\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"\n{told}\n")

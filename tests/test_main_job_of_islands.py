@@ -163,6 +163,16 @@ def test_each_island_gets_a_driver_in_the_queue_and_all_are_stopped(
     queue.end()
 
 
+def test_a_full_disk_ends_a_command_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def fill() -> int:
+        with Path("/dev/full").open("w") as file:
+            file.write("a line")
+        return 0
+
+    assert workflow.guarded(fill) == 2
+    assert capsys.readouterr().err.endswith(": No space left on device; make room, then the same command again\n")
+
+
 def test_a_reader_that_has_seen_enough_ends_a_command_quietly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

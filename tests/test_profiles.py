@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from menndl_dask.errors import ProfileError
 from menndl_dask.profile import read_profile, shipped_profiles
 from menndl_dask.site import Site
-from menndl_dask.site_cluster import check_filled_in, job_script, left_open, site_cluster
+from menndl_dask.site_cluster import check_filled_in, job_script, left_open, make_directory, site_cluster
 from tests.sites import site
 
 FOLDER = Path(__file__).parents[1] / "clusters"
@@ -122,6 +123,17 @@ def test_a_shared_directory_that_cannot_be_written_to_is_one_line(tmp_path: Path
     told = r"shared_directory: expected a folder that can be written to, got .*file/x"
     with pytest.raises(ProfileError, match=told), site_cluster(site("slurm", tmp_path / "file" / "x")):
         pass
+
+
+def test_a_shared_directory_without_room_is_one_line(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # as on a full disk, files can be made and not filled
+    try:
+        with pytest.raises(ProfileError, match=r"shared_directory: expected a folder .*: File too large"):
+            make_directory(site("slurm", tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    make_directory(site("slurm", tmp_path))
 
 
 def test_who_looks_at_a_job_script_leaves_no_traces(tmp_path: Path) -> None:
