@@ -130,8 +130,8 @@ def search(
             for island, command in commands.items():
                 drivers.append(_started(run, island, command))
             _watch(run, recorder, drivers, Tally(time.monotonic(), evaluations), progress, on_change)
-        except KeyboardInterrupt:
-            recorder.note("stopped by Ctrl-C")
+        except KeyboardInterrupt as end:
+            recorder.note(f"stopped by {end.args[0] if end.args else 'Ctrl-C'}")
             raise
         finally:
             _end([driver for driver in drivers if driver.process.poll() is None])

@@ -214,8 +214,8 @@ class _Drive:
         except RunError as error:
             safe = f"what came home is safe in {self._search.path}, the same command carries on"
             raise RunError(f"{error}; {safe}") from error
-        except KeyboardInterrupt:
-            self._note("stopped by Ctrl-C")
+        except KeyboardInterrupt as end:
+            self._note(f"stopped by {end.args[0] if end.args else 'Ctrl-C'}")
             raise
         finally:
             self._flight.close()

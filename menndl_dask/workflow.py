@@ -289,7 +289,7 @@ def guarded(main: Callable[[], int], told: str = "stopped; the same command carr
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _recorded(typed: Sequence[str]) -> dict[str, Any]:

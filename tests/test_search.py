@@ -31,6 +31,7 @@ from menndl_dask.result import Result
 from menndl_dask.search import Search
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Recorder, Run
+from menndl_dask.workflow import STOPPED, guarded
 from tests import evaluations
 from tests.evaluations import SPACE
 from tests.problems import problem
@@ -270,11 +271,17 @@ def test_a_second_driver_is_refused_in_a_line(client: Client, tmp_path: Path) ->
     assert sorted(ids(run)) == list(range(9))
 
 
-def test_ctrl_c_leaves_a_run_that_can_be_carried_on(client: Client, tmp_path: Path) -> None:
-    watch = Watch(lambda: os.kill(os.getpid(), signal.SIGINT), after=5)
-    with pytest.raises(KeyboardInterrupt):
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_ctrl_c_and_a_request_to_end_leave_a_run_that_can_be_carried_on(
+    number: int, told: str, client: Client, tmp_path: Path
+) -> None:
+    def main() -> int:
+        watch = Watch(lambda: os.kill(os.getpid(), number), after=5)
         Search(None, SPACE, tmp_path, evaluate=evaluations.brief).run(client, evaluations=20, progress=watch)
-    assert "stopped by Ctrl-C" in lost_and_told(Run(tmp_path))
+        return 0
+
+    assert guarded(main) == STOPPED
+    assert f"stopped by {told}" in lost_and_told(Run(tmp_path))
     run = Search(None, SPACE, tmp_path, evaluate=evaluations.instant).run(client, evaluations=20)
     assert sorted(ids(run)) == list(range(20))
 
