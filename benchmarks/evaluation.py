@@ -15,7 +15,8 @@ fresh       a new Python for each network, then Keras's `fit`
 one         `fit` again and again in one process, with `clear_session` in between
 tuner       KerasTuner's random search over the same networks, where it is installed
 
-With `--machine` everybody has the whole machine, and a turn is of several networks, which begin and end within it:
+With `--machine` everybody has the whole machine, and a turn is of several networks, which begin and end within it, so
+that workers rest at its end:
 
 local       our evaluation on the workers that a search has by default: one for each core, a thread each
 verdicts    the same with early verdicts
@@ -137,7 +138,6 @@ _DATA: dict[str, tuple[Callable[[Path, Budget], Problem], Budget]] = {
     "clouds": (clouds, Budget(epochs=3, batch_size=16, schedule="constant")),
 }
 _NAMES = ("ours", "local", "verdicts", "ahead", "one", "single", "fresh", "tuner")
-_TOGETHER = 16  # networks in a turn where several are trained at once: a turn ends with idle workers
 _FLOPS = {"classification": 3e6, "segmentation": 60e6}  # forward, at most: networks that suit each on one core
 
 
@@ -248,11 +248,25 @@ def of_threads(threads: int | None) -> Mapping[str, str]:
     return {} if threads is None else dict.fromkeys(names, str(threads))
 
 
-def contest(problem: Problem, number: int, folder: Path, names: Sequence[str], *, machine: bool) -> Iterator[list[str]]:
+def contest(
+    problem: Problem, number: int, folder: Path, names: Sequence[str], together: int | None = None
+) -> Iterator[list[str]]:
     """Yield a row for each of some contestants; ratios are to long-lived processes with plain `fit`, the fastest.
 
     They take turns, so that a machine that others use treats them alike.
+
+    Parameters
+    ----------
+    problem, number
+        What is trained, and how many networks.
+    folder
+        For files.
+    names
+        Of the contestants.
+    together
+        Networks in a turn, for which everybody has the whole machine; by default one by one, on one core.
     """
+    machine = together is not None
     networks = drawn(problem, number)
     genomes = [individual.genome.to_dict() for individual in networks]
     asked = Asked(folder / "networks.json", stage(problem, folder / "staged"))
@@ -268,10 +282,9 @@ def contest(problem: Problem, number: int, folder: Path, names: Sequence[str], *
 
         contestants["fresh"] = Contestant("a fresh process each, `fit`", fresh)
         chosen = [contestant for name, contestant in contestants.items() if name in (*names, "one")]
-        together = _TOGETHER if machine else 1
-        for first in range(0, number, together):
+        for first in range(0, number, together or 1):
             for contestant in chosen:
-                contestant.turn(range(first, min(number, first + together)))
+                contestant.turn(range(first, min(number, first + (together or 1))))
     reference = min(fit.seconds for fit in fits.values() if fit.fitness)
     yield from (contestant.row(reference) for contestant in chosen)
     if "tuner" in names and importlib.util.find_spec("keras_tuner"):
@@ -373,6 +386,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of each data set's own number")
     parser.add_argument("--only", nargs="+", choices=_NAMES, default=_NAMES, help="these contestants (default: all)")
     parser.add_argument("--machine", action="store_true", help="all cores for everybody, not one thread")
+    parser.add_argument("--together", type=int, default=32, metavar="N", help="networks in a turn with --machine")
     parser.add_argument("--memory", type=int, metavar="N", help="evaluate so many and print memory, nothing else")
     given = parser.parse_args()
     if "clouds" in given.data and _CLOUDS not in os.environ:
@@ -392,7 +406,7 @@ def main() -> None:
             shape = "×".join(map(str, problem.facts.input_shapes[0]))
             title = f"{name}: {shape}, {problem.facts.samples[0]} samples, {problem.budget.epochs:g} epochs"
             head = ["", "networks/h", "ratio", "training", "best fitness", "mean fitness"]
-            rows = contest(problem, given.networks, place, given.only, machine=given.machine)
+            rows = contest(problem, given.networks, place, given.only, given.together if given.machine else None)
             show(f"{title}, {given.networks} networks", head, rows)
     ours.close()
     load = os.getloadavg()[2]

@@ -2,81 +2,100 @@
 
 A surrogate judges them. Those that it finds most promising breed again, with each other and by mutation, before any is
 evaluated, and so do their children, as long as that finds more promising ones: what the results have taught leads
-further than one step from the networks that gave them.
+further than one step from the networks that gave them. A contest goes through several rounds, from one result to the
+next, so that what was bred for one network serves those after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from menndl_dask.genome import Genome
 from menndl_dask.litter import Child, Operators, Parent, points
+from menndl_dask.outlook import Outlook, Seen
 from menndl_dask.population import Floats
-from menndl_dask.screening import Screening, Seen
 from menndl_dask.space import SearchSpace
 
 _CURIOSITY = 1.0  # mean number of standard deviations by which children may be better than expected
 _MENDED = 4  # promising children that are brought into the space, before the best of them is taken
 _PAIR = 2  # children in a tournament for breeding again
 _BROOD, _LEADING = 8, 4  # children of a generation, and of how many parents
-_GENERATIONS, _PATIENCE = 16, 3  # at most, and without a more promising child while little is known
+_GENERATIONS, _PATIENCE = 16, 3  # at most, and at first without a more promising child while little is known
 _LED = 8  # different parents where each must be mended, which costs more than all else
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a round is held.
+
+    Parameters
+    ----------
+    outlook
+        Who judges.
+    weights
+        How often each operator is used.
+    pending
+        What is being evaluated.
+    seed
+        Of all that is random in the round.
+    """
+
+    outlook: Outlook
+    weights: Mapping[str, float]
+    pending: tuple[Genome, ...]
+    seed: tuple[int, ...]
+
+    def again(self, pending: tuple[Genome, ...], seed: tuple[int, ...]) -> Self:
+        """Return the terms of another round before any further result."""
+        return replace(self, pending=pending, seed=seed)
+
+
 class Contest:
-    """Children that compete for an evaluation, or for several that are begun before the next result is told.
+    """Children that compete for evaluations, round after round.
 
     Parameters
     ----------
     space
-        Where the winner is brought into.
-    operators, weights
-        How children are bred, and how often each operator is used.
-    screening
-        Who judges.
-    pending
-        What is being evaluated.
+        Where the winners are brought into.
+    operators
+        How children are bred.
     objectives
         How many things the search compares.
-    seed
-        Of all that is random in it.
+    terms
+        Of the first round.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        operators: Operators,
-        weights: Mapping[str, float],
-        screening: Screening,
-        pending: Iterable[Genome],
-        objectives: int,
-        seed: Sequence[int],
-    ) -> None:
-        self._space, self._operators, self._weights, self._screening = space, operators, weights, screening
-        self._objectives = objectives
+    def __init__(self, space: SearchSpace, operators: Operators, objectives: int, terms: Terms) -> None:
+        self._space, self._operators, self._objectives = space, operators, objectives
         self._children: list[Child] = []
         self._seen: list[Seen] = []
         self._promise = np.zeros(0)
-        self.begin(pending, seed)
+        self._evolved = False
+        self.begin(terms)
 
-    def begin(self, pending: Iterable[Genome], seed: Sequence[int]) -> None:
-        """Begin another round: the same children, beside what is being evaluated by now, with another curiosity.
+    def begin(self, terms: Terms) -> None:
+        """Begin another round: the same children, as they are judged by now, with another curiosity.
 
-        It does not matter which rounds there were before: a replay may pass them over.
+        A round in which no child enters may be passed over in a replay.
         """
-        self._seed, self._rng = tuple(seed), np.random.default_rng(seed)
-        self._expected = self._screening.expecting(pending)
+        self.terms, self._outlook = terms, terms.outlook
+        self._rng = np.random.default_rng(terms.seed)
+        self._expected = self._outlook.expecting(terms.pending)
         # the same for all children of a round, or the luckiest would win instead of the most promising
         self._factor = _CURIOSITY * self._rng.exponential()
         self._shares = self._rng.dirichlet(np.ones(self._objectives))  # how much each objective counts this time
         if self._seen:
-            self._seen = [Seen.joined(self._seen)]
+            joined = Seen.joined(self._seen)
+            self._seen = [self._outlook.look(joined.points, joined)]
             self._promise = self._promised(self._seen[0])
 
-    def enter(self, children: Sequence[Child], seen: Seen) -> None:
-        """Let children in, as the screening sees them."""
+    def enter(self, children: Sequence[Child], points: Floats) -> None:
+        """Let children in, given with their descriptors, one a row."""
+        seen = self._outlook.look(points)
         self._children += children
         self._seen.append(seen)
         self._promise = np.concatenate([self._promise, self._promised(seen)])
@@ -84,10 +103,14 @@ class Contest:
     def evolve(self) -> None:
         """Let the most promising children breed, again and again, until their children promise no more than they do.
 
-        That is worth most while little is known; as soon as the surrogate has all the results that it can hold, the
-        first generation in vain is the last.
+        The first time, while little is known, they are given several generations for that. As soon as the surrogate has
+        all the results that it can hold, or where there are those already that an earlier round has bred, the first
+        generation in vain is the last.
         """
-        patience = 1 if self._screening.full else _PATIENCE
+        if not self._children:
+            return
+        patience = 1 if self._evolved or self._outlook.full else _PATIENCE
+        self._evolved = True
         led: set[str] = set()
         vain = 0
         for _ in range(_GENERATIONS):
@@ -112,10 +135,10 @@ class Contest:
             leading.setdefault(genome.key, Parent(genome, child.parents))
             if len(leading) == parents:
                 break
-        bred = list(self._operators.breed(list(leading.values()), self._weights, _PAIR, number, self._rng))
+        bred = list(self._operators.breed(list(leading.values()), self.terms.weights, _PAIR, number, self._rng))
         for place, child in enumerate(bred, len(self._children)):
-            child.seed = (*self._seed, place)
-        self.enter(bred, self._screening.look(points(bred, self._screening)))
+            child.seed = (*self.terms.seed, place)
+        self.enter(bred, points(bred, self._outlook.describe))
         return set(leading)
 
     def winner(self, known: Container[str]) -> tuple[Child, Genome] | None:
@@ -138,12 +161,12 @@ class Contest:
                 break
         if not first:
             return None
-        mended = self._screening.look(np.stack([self._screening.point(genome) for genome in genomes]))
+        mended = self._outlook.look(np.stack([self._outlook.describe.kept(genome) for genome in genomes]))
         best = int(np.argmax(self._promised(mended)))
         return self._children[first[best]], genomes[best]
 
     def _promised(self, seen: Seen) -> Floats:
-        return self._screening.promise(seen, self._factor, self._expected, self._shares)
+        return self._outlook.promise(seen, self._factor, self._expected, self._shares)
 
     def _order(self) -> list[int]:
         order: list[int] = np.argsort(-self._promise, kind="stable").tolist()

@@ -29,6 +29,7 @@ _LEVELS = 6  # steps by which a number is told from another
 _PARTS = 4  # of the variable part, from its front to its end
 _KNOWN_COSTS = {"parameters": -3, "flops_forward": -2}  # their columns, counted from the end
 _RESPECTS = 24  # groups at most for the fixed genes; fields are put together if there are more
+_KEPT = 4000  # descriptors that are kept, for a while
 _REMEMBERED = 10_000  # genes whose values are kept, for a while
 _PROJECTED = 24  # columns that a gene's values are projected to where they are compared part by part
 
@@ -56,6 +57,7 @@ class Descriptor:
         self._space = space
         self._domains = {kind: tuple(space.domains(kind).items()) for kind in (*space.fixed, *space.kinds)}
         self._genes: dict[Gene, Floats] = {}
+        self._kept: dict[str, Floats] = {}
         names = self._front_names()
         if space.kinds:
             names += ["kinds", "values", "kinds by part", "values by part", "links", "shape"]
@@ -74,6 +76,16 @@ class Descriptor:
     def __call__(self, genome: Genome) -> Floats:
         """Return the descriptor of a genome of the space."""
         found: Floats = self.together([genome])[0]
+        return found
+
+    def kept(self, genome: Genome) -> Floats:
+        """Return the descriptor of a genome, which is kept for a while."""
+        found = self._kept.get(genome.key)
+        if found is None:
+            found = self(genome)
+            if len(self._kept) > _KEPT:
+                self._kept = dict(list(self._kept.items())[_KEPT // 2 :])
+            self._kept[genome.key] = found
         return found
 
     def together(self, genomes: Sequence[Genome], like: Sequence[Floats] | None = None) -> Floats:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol, overload
 
 import numpy as np
 
 from menndl_dask.census import every_genome
-from menndl_dask.contest import Contest
+from menndl_dask.contest import Contest, Terms
 from menndl_dask.errors import MenndlError, UserError
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
@@ -24,15 +24,17 @@ from menndl_dask.litter import Child, Litter, Operators
 from menndl_dask.objective import FITNESS, Objectives
 from menndl_dask.operators.rates import Rates
 from menndl_dask.operators.selection import elitist
+from menndl_dask.outlook import Entry
 from menndl_dask.population import Member, Population, Survival, dominates
 from menndl_dask.result import FAILURES, Result
-from menndl_dask.screening import Entry, Screening, Seen
+from menndl_dask.screening import Screening
 from menndl_dask.space import SearchSpace
 
 DRAWN = 20  # networks at random, before children are bred
 _MEMBERS = 30  # of a population, with few workers
 _LITTERS = 12  # whose children compete for an evaluation
-_ROUNDS, _SPARSE = 8, 4  # networks asked for without a result in between that share a contest, and a litter
+_SESSION = 16  # networks that share a contest
+_SPARSE = 4  # networks asked for without a result in between that share a litter
 _FLYING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their square
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
 _COUNTABLE = 20_000  # size up to which a space is searched through for what is left
@@ -63,12 +65,16 @@ class Optimizer(Protocol):
 
 
 @dataclass(slots=True)
-class _Opening:
-    """What a contest begins with, and the contest, which is only held where somebody asks, not in a replay."""
+class _Session:
+    """A contest for several networks in a row, and what it has yet to go through.
 
-    number: int
-    litters: tuple[Litter, ...]
-    pending: tuple[Genome, ...]
+    The rounds are put down where networks are asked for and where a journal is replayed; the contest is only held where
+    somebody asks.
+    """
+
+    number: int  # of the first network
+    breeders: set[int] = field(default_factory=set)
+    rounds: list[tuple[Terms, Sequence[Litter]]] = field(default_factory=list)
     contest: Contest | None = None
 
 
@@ -137,7 +143,8 @@ class Evolution:
         self.rates = Rates(self._operators.priors)
         self.screening = Screening(space, self.objectives) if screen else None
         self._litters: deque[Litter] = deque(maxlen=_LITTERS if screen else 1)
-        self._opening: _Opening | None = None
+        self._session: _Session | None = None
+        self._since = 0  # networks asked for since a result was told
         self._keys: set[str] = set()
         self._pending: dict[int, Individual] = {}
         self._told: set[int] = set()
@@ -187,6 +194,7 @@ class Evolution:
         self._keys.add(individual.genome.key)
         self._pending[individual.id] = individual
         self._next_id = max(self._next_id, individual.id + 1)
+        self._since += 1
 
     def tell(self, individual: Individual, result: Result) -> None:
         """Take the result of an individual, a failure too; a second result of the same individual is passed over."""
@@ -226,8 +234,8 @@ class Evolution:
     def breeders(self) -> set[int]:
         """Return the numbers of those that may still become parents: the living, and the parents of bred children."""
         living = {member.individual.id for member in self.population.members}
-        competing = (*self._litters, *(self._opening.litters if self._opening is not None else ()))
-        return living.union(*(litter.breeders for litter in competing))
+        competing = self._session.breeders if self._session is not None else ()
+        return living.union(competing, *(litter.breeders for litter in self._litters))
 
     def emigrants(self, count: int) -> list[tuple[Individual, Result]]:
         """Return the best living members that were bred here, for `welcome` elsewhere."""
@@ -267,7 +275,7 @@ class Evolution:
 
     def _learnt(self, individual: Individual, result: Result) -> Member | None:
         """Learn from a result; return it as a member, or nothing where it has no place among the living."""
-        self._opening = None  # whoever is asked for next is chosen with it
+        self._since = 0  # whoever is asked for next is chosen with it
         values, violation = self.objectives.values(result), self.objectives.violation(result)
         if self.screening is not None and result.failure != "worker_lost":
             entry = Entry(individual.genome, values, violation == 0)
@@ -297,15 +305,24 @@ class Evolution:
         self._front = [m for m in self._front if not dominates(member.values, m.values)] + [member]
 
     def _prepare(self) -> None:
-        """Put down a litter, and what the next contest begins with: as cheap as that, for a replay does it too."""
-        turn = 0 if self._opening is None else (self._next_id - self._opening.number) % _ROUNDS
-        if turn % _SPARSE == 0 or self.screening is None:
-            seed = (self.seed, self._next_id, 1)
-            members, weights = self.population.members, self.rates.weights()
-            litter = Litter(self._operators, members, weights, self._tournament_size, self._litter_size, seed)
-            self._litters.append(litter)
-        if turn == 0:
-            self._opening = _Opening(self._next_id, tuple(self._litters), self._flying())
+        """Put down a litter, and a round of the contest: as cheap as that, for a replay does it too."""
+        seed, weights = (self.seed, self._next_id), self.rates.weights()
+        if self._since % _SPARSE == 0 or self.screening is None:
+            members = self.population.members
+            sizes = self._tournament_size, self._litter_size
+            self._litters.append(Litter(self._operators, members, weights, *sizes, (*seed, 1)))
+        outlook = None if self.screening is None else self.screening.outlook
+        if outlook is None or self._next_id - self.first < self._random:
+            self._session = None
+            return
+        session, entering = self._session, [self._litters[-1]]
+        if session is None or self._next_id - session.number >= _SESSION:
+            session, entering = _Session(self._next_id), list(self._litters)
+            self._session = session
+        elif self._since:  # nothing is known that was not known to the round before
+            return
+        session.rounds.append((Terms(outlook, weights, self._flying(), (*seed, 3)), entering))
+        session.breeders.update(*(litter.breeders for litter in entering))
 
     def _flying(self) -> tuple[Genome, ...]:
         latest = islice(reversed(self._pending.values()), _FLYING)
@@ -319,8 +336,7 @@ class Evolution:
                 return Individual(self._next_id, genome, (), "seeded")
         bred = None
         if self._next_id - self.first >= self._random:
-            screened = self.screening is not None and self.screening.ready
-            bred = self._screened() if screened else self._unscreened()
+            bred = self._unscreened() if self._session is None else self._screened(self._session)
         return bred or Individual(self._next_id, self._fresh(rng), (), "random")
 
     def _unscreened(self) -> Individual | None:
@@ -331,31 +347,26 @@ class Evolution:
                 return self._individual(child, genome)
         return None
 
-    def _screened(self) -> Individual | None:
+    def _screened(self, session: _Session) -> Individual | None:
         """Return the most promising child that was not asked for before, of those bred lately and of their children."""
-        opening = self._opening
-        assert opening is not None
-        contest = opening.contest = opening.contest or self._opened(opening)
-        if contest is None:
-            return None
-        if self._next_id > opening.number:
-            contest.begin(self._flying(), (self.seed, self._next_id, 3))
+        for terms, entering in session.rounds:
+            if session.contest is None:
+                session.contest = Contest(self.space, self._operators, len(self.objectives.names), terms)
+            else:
+                session.contest.begin(terms)
+            litters = [litter for litter in entering if litter.children]
+            if litters:
+                children = [child for litter in litters for child in litter.children]
+                points = np.concatenate([litter.points(terms.outlook.describe) for litter in litters])
+                session.contest.enter(children, points)
+            session.contest.evolve()
+        session.rounds.clear()
+        contest, seed = session.contest, (self.seed, self._next_id, 3)
+        assert contest is not None
+        if contest.terms.seed != seed:
+            contest.begin(contest.terms.again(self._flying(), seed))
         won = contest.winner(self._keys)
         return self._individual(*won) if won else None
-
-    def _opened(self, opening: _Opening) -> Contest | None:
-        """Return the contest of the latest litters and of their leaders' children; nothing where nobody was bred."""
-        assert self.screening is not None
-        litters = [litter for litter in opening.litters if litter.children]
-        if not litters:
-            return None
-        seen = Seen.joined([litter.seen(self.screening) for litter in litters])
-        weights, objectives = self.rates.weights(), len(self.objectives.names)
-        seed = (self.seed, opening.number, 3)
-        contest = Contest(self.space, self._operators, weights, self.screening, opening.pending, objectives, seed)
-        contest.enter([child for litter in litters for child in litter.children], seen)
-        contest.evolve()
-        return contest
 
     def _individual(self, child: Child, genome: Genome) -> Individual:
         return Individual(self._next_id, genome, tuple(parent.id for parent in child.parents), child.origin)

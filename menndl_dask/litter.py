@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.operators.crossover import Crossover, crossovers
 from menndl_dask.operators.mutation import Mutation, mutations
 from menndl_dask.population import Floats, Member, standing
-from menndl_dask.screening import Screening, Seen
 from menndl_dask.space import SearchSpace
 
 _MUTATED = 0.5  # share of the crossed children that are mutated too
@@ -48,9 +48,10 @@ class Child:
         return self._mended
 
 
-def points(children: Sequence[Child], screening: Screening) -> Floats:
+def points(children: Sequence[Child], describe: Descriptor) -> Floats:
     """Return the descriptors of children as they were bred, one a row; each costs about what its first parent costs."""
-    return screening.points([child.bred for child in children], [child.parents[0].genome for child in children])
+    costs = [describe.kept(child.parents[0].genome) for child in children]
+    return describe.together([child.bred for child in children], costs)
 
 
 class Parent(NamedTuple):
@@ -142,18 +143,20 @@ class Litter:
         self._children: list[Child] = []
         self._coming: Iterator[Child] | None = None
         self.breeders = frozenset(member.individual.id for member in members)
-        self._seen: Seen | None = None  # what screening saw of the children when it last looked
+        self._points: Floats | None = None
 
     @property
     def children(self) -> list[Child]:
         """All children; none if there was nobody to breed them."""
-        return list(self)
+        while len(self._children) < self._number and self._breed_one():
+            pass
+        return self._children
 
-    def seen(self, screening: Screening) -> Seen:
-        """Return the children as screening sees them now."""
-        described = points(self.children, screening) if self._seen is None else self._seen.points
-        self._seen = screening.look(described, self._seen)
-        return self._seen
+    def points(self, describe: Descriptor) -> Floats:
+        """Return the descriptors of the children, one a row."""
+        if self._points is None:
+            self._points = points(self.children, describe)
+        return self._points
 
     def __iter__(self) -> Iterator[Child]:
         """Yield the children; those that nobody has come to yet are not bred."""

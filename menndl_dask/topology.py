@@ -7,11 +7,16 @@ Nothing here knows what a layer does.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
+from itertools import pairwise
 
 Sources = tuple[int, ...]
+_MASK = 2**64 - 1  # colours have 64 bits
+_FACTOR = 0x9E3779B97F4A7C15  # odd, its digits without a pattern: those of the golden ratio
+_OUTPUT, _INNER, _FIRST = 2**40 + 1, 2**40 + 2, 2**40 + 3  # marks beside colours
+_VIEWS = 2**32  # more than a problem has
 
 
 def absolute(offsets: Sequence[Sources]) -> list[Sources]:
@@ -58,18 +63,21 @@ def canonical_order(
     Two graphs that differ only in how their nodes are numbered and in the order in which a node names its
     sources (where `ordered` does not say that this order means something) come out the same: a node's colour is made of
     its label, the colours of what it reads and the colours of what reads it, again and again (Weisfeiler–Leman
-    refinement); nodes that the colours cannot tell apart are told apart one by one; sources are sorted by
-    colour; nodes are listed as a depth-first walk from the output leaves them.
+    refinement) until the sources of every node differ; those that the colours cannot tell apart are told apart one by
+    one; sources are sorted by colour; nodes are listed as a depth-first walk from the output leaves them.
     """
     if output < 0:
         return [], []
     if _is_chain(sources, output):
         return list(range(len(sources))), list(sources)
-    colours = _distinct_colours(labels, sources, output, ordered)
-    listed = [
-        node if fixed else tuple(sorted(node, key=lambda s: _colour_of(s, colours)))
-        for node, fixed in zip(sources, ordered, strict=True)
-    ]
+    listed = list(sources)
+    alive = live(sources, output)
+    joining = [i for i, node in enumerate(sources) if len(node) > 1 and not ordered[i] and alive[i]]
+    if joining:
+        colours = _colours(labels, sources, output, ordered, joining)
+        for i in joining:
+            # a view sorts before every layer, by its number
+            listed[i] = tuple(sorted(sources[i], key=lambda s: -1 - s if s < 0 else _VIEWS + colours[s]))
     return _post_order(listed, output), listed
 
 
@@ -134,51 +142,63 @@ def _is_chain(sources: Sequence[Sources], output: int) -> bool:
     return output == len(sources) - 1 and all(node == (i - 1,) for i, node in enumerate(sources))
 
 
-def _distinct_colours(
-    labels: Sequence[str], sources: Sequence[Sources], output: int, ordered: Sequence[bool]
-) -> list[bytes]:
-    alive, readers = live(sources, output), consumers(sources)
-    colours = [_digest(label.encode()) for label in labels]
-    told_apart = 0
+def _colours(
+    labels: Sequence[str], sources: Sequence[Sources], output: int, ordered: Sequence[bool], joining: Sequence[int]
+) -> list[int]:
+    """Return colours that tell apart what each of some nodes reads."""
+    readers = consumers(sources)
+    colours = [_colour_of(label) for label in labels]
+    together = [[s for s in sources[i] if s >= 0] for i in joining]
+    different = 0
     while True:
         colours = _round(colours, sources, readers, output, ordered)
-        counts = Counter(colour for colour, lives in zip(colours, alive, strict=True) if lives)
-        twins = sorted(colour for colour, count in counts.items() if count > 1)
-        if not twins:
+        twins = min((twin for nodes in together if (twin := _twin(nodes, colours)) is not None), default=None)
+        if twins is None:
             return colours
-        if len(counts) == told_apart:
+        if len(set(colours)) == different:
             # as far as refinement goes; twins are nearly always mirror images of each other, and any of them will do
-            first = next(i for i, colour in enumerate(colours) if alive[i] and colour == twins[0])
-            colours[first] = _digest(colours[first], b"first")
-        told_apart = len(counts)
+            first = colours.index(twins)
+            colours[first] = _mixed(colours[first], _FIRST)
+        different = len(set(colours))
+
+
+def _twin(nodes: Sequence[int], colours: Sequence[int]) -> int | None:
+    """Return the smallest colour that several of the nodes have, if there is one."""
+    given = sorted(colours[node] for node in nodes)
+    return next((one for one, other in pairwise(given) if one == other), None)
 
 
 def _round(
-    colours: Sequence[bytes],
+    colours: Sequence[int],
     sources: Sequence[Sources],
     readers: Sequence[Sequence[int]],
     output: int,
     ordered: Sequence[bool],
-) -> list[bytes]:
+) -> list[int]:
     """Refine colours once, from the views down to the output and back up."""
-    down: list[bytes] = []
-    for colour, node, fixed in zip(colours, sources, ordered, strict=True):
-        read = [_colour_of(s, down) for s in node]
-        down.append(_digest(colour, *(read if fixed else sorted(read))))
+    down: list[int] = []
+    for i, node in enumerate(sources):
+        read = [-s if s < 0 else down[s] for s in node]
+        down.append(_mixed(colours[i], *(read if ordered[i] else sorted(read))))
     up = list(down)
     for i in reversed(range(len(sources))):
-        seen = sorted(up[r] + (sources[r].index(i).to_bytes(4, "big") if ordered[r] else b"") for r in readers[i])
-        up[i] = _digest(down[i], b"output" if i == output else b"", *seen)
+        seen = sorted(_mixed(up[r], sources[r].index(i)) if ordered[r] else up[r] for r in readers[i])
+        up[i] = _mixed(down[i], _OUTPUT if i == output else _INNER, *seen)
     return up
 
 
-def _colour_of(source: int, colours: Sequence[bytes]) -> bytes:
-    # a view sorts before every layer, by its number
-    return b"\x00" * 8 + (-source).to_bytes(4, "big") if source < 0 else b"\x01" + colours[source]
+def _mixed(*parts: int) -> int:
+    """Return one colour for several in this order, the same in every process and on every machine."""
+    colour = len(parts)
+    for part in parts:  # multiply and fold, so that every digit of each part counts in every digit of the next
+        colour = ((colour ^ part) * _FACTOR) & _MASK
+        colour ^= colour >> 32
+    return colour
 
 
-def _digest(*parts: bytes) -> bytes:
-    return blake2b(b"\x1f".join(parts), digest_size=8).digest()
+@lru_cache(maxsize=4096)
+def _colour_of(label: str) -> int:
+    return int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
 
 
 def _post_order(sources: Sequence[Sources], output: int) -> list[int]:

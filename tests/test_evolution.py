@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from menndl_dask.contest import Contest
+from menndl_dask.contest import Contest, Terms
 from menndl_dask.errors import UserError
-from menndl_dask.evolution import Evolution, SpaceExhausted, _Opening
+from menndl_dask.evolution import Evolution, SpaceExhausted
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.layer import Convolution, FullyConnected, Training
@@ -153,25 +153,55 @@ def test_a_journal_that_ends_among_networks_that_were_asked_for_together_carries
     assert fingerprint(second.ask(12 - stop)) == fingerprint(burst[stop:])
 
 
-def test_networks_asked_for_without_a_result_in_between_share_a_contest_and_a_result_ends_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize("name", ["slots", "classes of images"])
+def test_a_run_is_carried_on_from_wherever_it_stopped_as_it_would_have_gone_on(name: str) -> None:
+    # whoever goes on has only asked again: rounds that it has not held are held then, with what was known to each
+    first = Evolution(SPACES[name], seed=5, random=8)
+    others = [Evolution(SPACES[name], seed=5, random=8) for _ in range(12)]
+    rng = np.random.default_rng(0)
+    flying: list[Individual] = []
+    for step in range(40):
+        individual = first.ask()
+        if 24 <= step < 36:
+            assert fingerprint([others[step - 24].ask()]) == fingerprint([individual])
+        for evolution in others[max(0, step - 23) :]:
+            evolution.recall(individual)
+        flying.append(individual)
+        while len(flying) > int(rng.integers(1, 5)):
+            home = flying.pop(int(rng.integers(len(flying))))
+            for evolution in (first, *others[max(0, step - 23) :]):
+                evolution.tell(home, toy_result(home))
+    assert first.screening is not None and first.screening.outlook is not None
+
+
+def test_networks_in_a_row_share_a_contest_and_each_result_brings_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     evolution = Evolution(SPACES["slots"], seed=0, random=20)
     for individual in evolution.ask(20):
         evolution.tell(individual, toy_result(individual))
-    opened = evolution._opened
-    numbers: list[int] = []
+    begun: list[tuple[int, int]] = []
+    evolved: list[int] = []
 
-    def recorded(opening: _Opening) -> Contest | None:
-        numbers.append(opening.number)
-        return opened(opening)
+    def recorded(self: Contest, terms: Terms) -> None:
+        begun.append((id(self), terms.seed[1]))
+        begin(self, terms)
 
-    monkeypatch.setattr(evolution, "_opened", recorded)
-    asked = evolution.ask(18)
-    assert numbers == [20, 28, 36]
+    def counted(self: Contest) -> None:
+        evolved.append(self.terms.seed[1])
+        evolve(self)
+
+    begin, evolve = Contest.begin, Contest.evolve
+    monkeypatch.setattr(Contest, "begin", recorded)
+    monkeypatch.setattr(Contest, "evolve", counted)
+    asked = evolution.ask(10)
+    assert [number for _, number in begun] == list(range(20, 30))
+    assert evolved == [20, 28]
     evolution.tell(asked[0], toy_result(asked[0]))
-    evolution.ask()
-    assert numbers == [20, 28, 36, 38]
+    evolution.ask(2)
+    assert evolved == [20, 28, 30]
+    assert [
+        len({contest for contest, number in begun if number in numbers})
+        for numbers in ([*range(20, 28)], [*range(28, 32)])
+    ] == [1, 1]
 
 
 def test_many_that_are_asked_for_at_once_come_from_fewer_litters_with_screening_only() -> None:
@@ -202,10 +232,10 @@ def test_failures_are_learnt_from_as_soon_as_there_are_two_successes() -> None:
     evolution = Evolution(SPACES["slots"], seed=0, random=8)
     for individual in evolution.ask(8):
         assert evolution.screening is not None
-        assert not evolution.screening.ready
+        assert evolution.screening.outlook is None
         evolution.tell(individual, Result(0.1) if individual.id < 2 else Result.failed("no_learning"))
     assert evolution.screening is not None
-    assert evolution.screening.ready
+    assert evolution.screening.outlook is not None
     assert set(evolution.ask().parents) <= {0, 1}
 
 
@@ -410,14 +440,14 @@ def test_a_choice_keeps_away_from_the_latest_in_flight_and_not_from_hundreds(mon
     evolution = Evolution(SPACES["slots"], seed=0, random=20)
     for individual in evolution.ask(20):
         evolution.tell(individual, toy_result(individual))
-    assert evolution.screening is not None
-    expecting, looked_at = evolution.screening.expecting, []
+    assert evolution.screening is not None and evolution.screening.outlook is not None
+    expecting, looked_at = evolution.screening.outlook.expecting, []
 
     def recorded(pending: Iterable[Genome]) -> Expected | None:
         looked_at.append([genome.key for genome in pending])
         return expecting(())
 
-    monkeypatch.setattr(evolution.screening, "expecting", recorded)
+    monkeypatch.setattr(evolution.screening.outlook, "expecting", recorded)
     asked = evolution.ask(100)
     assert [len(keys) for keys in looked_at] == [min(i, 64) for i in range(100)]
     assert looked_at[-1] == [individual.genome.key for individual in asked[-2:-66:-1]]

@@ -64,7 +64,11 @@ def test_driver_and_workers_share_the_allocation_of_a_job(slurm: Slurm, tmp_path
     output = f"--output={tmp_path}/driver.out"
     sizes = ("--nodes=3", "--ntasks-per-node=1", "--cpus-per-task=2", "--gpus-per-node=1")
     job = run("sbatch", "--parsable", *sizes, f"--chdir={HERE}", output, "--wrap", command)
-    until(lambda: slurm.states().get(job.strip()) not in ("PENDING", "RUNNING"), 100, lambda: printed(tmp_path))
+    until(
+        lambda: slurm.states().get(job.strip()) not in ("PENDING", "RUNNING", "COMPLETING"),
+        100,
+        lambda: printed(tmp_path),
+    )
     assert slurm.states()[job.strip()] == "COMPLETED", (tmp_path / "driver.out").read_text()
     found = Run(tmp_path / "run")
     assert len(list(found.evaluations)) == 30
