@@ -9,7 +9,7 @@
     │   └── RunError             a run directory: held by another driver, damaged, of another problem
     ├── GenomeError              a genome that cannot be read, built or encoded
     │   └── InfeasibleError      no network can be built from it: a shape does not fit, a limit is exceeded
-    ├── NodeError                the node of a worker: its disk is full or cannot be written to
+    ├── NodeError                the node of a worker: its disk has no room, or it cannot read the data
     └── TrainerError             the child process that holds Keras could not be used
 
 A message says what was expected and what came, with the file and the key. The command line prints a

@@ -27,7 +27,7 @@ from types import MappingProxyType
 from menndl_dask.child import Child, last_line
 from menndl_dask.cost import cost_of
 from menndl_dask.device import AHEAD, VARIABLES
-from menndl_dask.errors import InfeasibleError, MenndlError, NodeError, TrainerError
+from menndl_dask.errors import DataError, InfeasibleError, MenndlError, NodeError, TrainerError
 from menndl_dask.individual import Individual
 from menndl_dask.launcher import DEVICES
 from menndl_dask.problem import BACKENDS, Limits, Problem
@@ -107,7 +107,7 @@ def evaluate(
     Raises
     ------
     NodeError
-        If the samples cannot be staged here, which is no network's fault.
+        If the samples cannot be read or staged here, which is no network's fault.
     """
     started = time.monotonic()
     seed = (problem.seed * _PRIME + individual.id) % _SEEDS if seed is None else seed
@@ -121,6 +121,8 @@ def evaluate(
             result = home.evaluate(task, problem, scratch)
         finally:
             homes.put(home)
+    except DataError as error:  # the driver could read them
+        raise NodeError(f"the samples cannot be read: {error}") from error
     except NodeError as error:
         raise NodeError(f"{error} (local_directory in a cluster profile, else TMPDIR, says where)") from error
     except InfeasibleError as error:

@@ -380,11 +380,12 @@ def test_what_a_training_started_ends_with_it(problem: Problem) -> None:
     assert gone(int(result.message.split("process ")[1].split()[0]))
 
 
-def test_data_that_is_gone_is_told_in_a_line(problem: Problem, tmp_path: Path) -> None:
+def test_data_that_is_not_there_is_no_networks_fault(problem: Problem, tmp_path: Path) -> None:
     facts = replace(problem.facts, fingerprint="0123456789abcdef")
-    result = _evaluate(replace(problem, data=str(tmp_path / "nowhere.zarr"), facts=facts))
-    assert result.failure == "error"
-    assert "nowhere.zarr" in result.message
+    with pytest.raises(
+        NodeError, match=r"the samples cannot be read: .*nowhere\.zarr: expected a Zarr store"
+    ):
+        _evaluate(replace(problem, data=str(tmp_path / "nowhere.zarr"), facts=facts))
 
 
 def test_a_disk_without_room_for_samples_is_no_networks_fault(problem: Problem, tmp_path: Path) -> None:
