@@ -382,9 +382,7 @@ def test_what_a_training_started_ends_with_it(problem: Problem) -> None:
 
 def test_data_that_is_not_there_is_no_networks_fault(problem: Problem, tmp_path: Path) -> None:
     facts = replace(problem.facts, fingerprint="0123456789abcdef")
-    with pytest.raises(
-        NodeError, match=r"the samples cannot be read: .*nowhere\.zarr: expected a Zarr store"
-    ):
+    with pytest.raises(NodeError, match=r"the samples cannot be read: .*nowhere\.zarr: expected a Zarr store"):
         _evaluate(replace(problem, data=str(tmp_path / "nowhere.zarr"), facts=facts))
 
 
