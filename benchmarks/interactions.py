@@ -20,7 +20,7 @@ from menndl_dask.result import Result
 from menndl_dask.space import SearchSpace
 
 _CLIMBS = 60  # hill climbs that look for the best network
-_FAILS_BELOW = 0.1  # value below which a network learns nothing
+_FAILS_BELOW = 0.1  # value below which a network learns nothing, where nothing else is said
 _NAMES = tuple("abcdefgh")
 
 
@@ -53,11 +53,21 @@ class Interactions:
         Of the worths.
     noise
         Standard deviation of a result; values lie between 0 and 1.
+    viable
+        Share of random networks that learn anything.
     """
 
     floor = 0.0
 
-    def __init__(self, name: str, kind: type[Gene], slots: int, seed: int = 0, noise: float = 0.004) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: type[Gene],
+        slots: int,
+        seed: int = 0,
+        noise: float = 0.004,
+        viable: float | None = None,
+    ) -> None:
         self.name, self.space, self._noise = name, SearchSpace.slots([kind] * slots), noise
         count = round(self.space.size ** (1 / slots))
         rng = np.random.default_rng([seed, slots, count])
@@ -69,14 +79,16 @@ class Interactions:
         self._spread = math.sqrt(self._worth.var(1).sum() + sum(table.var() for *_, table in self._pairs))
         self.best = max(self._climbed(rng.integers(count, size=slots)) for _ in range(_CLIMBS))
         drawn = rng.integers(count, size=(4000, slots))
-        self.good = float(np.quantile([self._value(codes) for codes in drawn], 0.999))
+        values = [self._value(codes) for codes in drawn]
+        self.good = float(np.quantile(values, 0.999))
+        self._fails_below = _FAILS_BELOW if viable is None else float(np.quantile(values, 1.0 - viable))
 
     def evaluate(self, genome: Genome, rng: np.random.Generator) -> Outcome:
         """Return the value with noise; what is worth little learns nothing."""
         codes = np.array([_NAMES.index(gene.operation) for gene in genome.genes])  # type: ignore[attr-defined]
         truth = self._value(codes)
         seconds = 20 * math.exp(0.3 * rng.standard_normal()) * (1 + float((codes == 0).mean()))
-        if truth < _FAILS_BELOW:
+        if truth < self._fails_below:
             return Outcome(Result.failed("no_learning"), self.floor, 0.3 * seconds)
         return Outcome(Result(truth + self._noise * rng.standard_normal()), truth, seconds)
 

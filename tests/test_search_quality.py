@@ -60,6 +60,13 @@ def test_no_network_of_interacting_slots_is_better_than_the_best_and_some_fail()
     assert landscape.best > landscape.good > 0.5
 
 
+def test_as_few_networks_of_a_landscape_are_viable_as_was_asked_for() -> None:
+    landscape = Interactions("slots", Eight, 5, seed=3, viable=0.03)
+    rng = np.random.default_rng(0)
+    outcomes = [landscape.evaluate(landscape.space.sample(rng), rng) for _ in range(2000)]
+    assert np.mean([o.result.failure is None for o in outcomes]) == pytest.approx(0.03, abs=0.012)
+
+
 def test_the_command_line_prints_a_table_and_says_what_is_absent(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
