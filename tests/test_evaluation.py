@@ -158,7 +158,8 @@ def test_the_same_seed_gives_the_same_network_and_each_individual_has_its_own(pr
     assert first.seed == again.seed != other.seed
     assert first.metrics["loss"] == pytest.approx(again.metrics["loss"], rel=1e-4)
     assert first.metrics["loss"] != pytest.approx(other.metrics["loss"], rel=1e-4)
-    assert evaluate(Individual(9, Genome((Pooling((9,)),))), imaginary(), seed=1).seed == 1
+    impossible = Genome((Convolution(4, (9,), padding="valid"),))
+    assert evaluate(Individual(9, impossible), imaginary(), seed=1).seed == 1
 
 
 def test_the_training_gene_goes_before_the_budget(problem: Problem) -> None:

@@ -192,16 +192,16 @@ def test_networks_in_a_row_share_a_contest_and_each_result_brings_a_round(monkey
     begin, evolve = Contest.begin, Contest.evolve
     monkeypatch.setattr(Contest, "begin", recorded)
     monkeypatch.setattr(Contest, "evolve", counted)
-    asked = evolution.ask(10)
-    assert [number for _, number in begun] == list(range(20, 30))
-    assert evolved == [20, 28]
+    asked = evolution.ask(18)
+    assert [number for _, number in begun] == list(range(20, 38))
+    assert evolved == [20, 36]
     evolution.tell(asked[0], toy_result(asked[0]))
     evolution.ask(2)
-    assert evolved == [20, 28, 30]
-    assert [
-        len({contest for contest, number in begun if number in numbers})
-        for numbers in ([*range(20, 28)], [*range(28, 32)])
-    ] == [1, 1]
+    assert evolved == [20, 36, 38]
+    contests = [
+        {contest for contest, number in begun if number in numbers} for numbers in (range(20, 36), range(36, 40))
+    ]
+    assert [len(each) for each in contests] == [1, 1]
 
 
 def test_many_that_are_asked_for_at_once_come_from_fewer_litters_with_screening_only() -> None:
