@@ -158,7 +158,7 @@ def test_the_same_seed_gives_the_same_network_and_each_individual_has_its_own(pr
     assert first.seed == again.seed != other.seed
     assert first.metrics["loss"] == pytest.approx(again.metrics["loss"], rel=1e-4)
     assert first.metrics["loss"] != pytest.approx(other.metrics["loss"], rel=1e-4)
-    impossible = Genome((Convolution(4, (9,), padding="valid"),))
+    impossible = Genome((Convolution(4, (9,), padding="valid"),) * 2)
     assert evaluate(Individual(9, impossible), imaginary(), seed=1).seed == 1
 
 
