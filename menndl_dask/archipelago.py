@@ -168,6 +168,7 @@ def _started(run: Path, island: int, command: Command) -> _Driver:
     output = folder / OUTPUT
     own = {_SUPERVISOR: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
     environment = {**os.environ, **command.environment, **own}
+    news = News.read(folder)  # before it is started, or what it brings home at once would not count as its own
     with output.open("ab") as file:
         process = subprocess.Popen(
             command.words,
@@ -177,7 +178,6 @@ def _started(run: Path, island: int, command: Command) -> _Driver:
             env={name: value for name, value in environment.items() if value is not None},
             start_new_session=True,  # Ctrl-C is the supervisor's to handle
         )
-    news = News.read(folder)
     return _Driver(island, command, output, process, time.monotonic(), 0 if news is None else news.told)
 
 
