@@ -56,6 +56,8 @@ class Trace:
         Simulated seconds at which each evaluation came home.
     truth
         Value without noise of the network with the best result so far, after each evaluation.
+    found
+        Largest value without noise of all networks so far, after each evaluation.
     busy
         Seconds that workers spent on evaluations.
     span
@@ -73,6 +75,7 @@ class Trace:
     workers: int
     ends: list[float] = field(default_factory=list)
     truth: list[float] = field(default_factory=list)
+    found: list[float] = field(default_factory=list)
     busy: float = 0.0
     span: float = 0.0
     last_ask: float = 0.0
@@ -85,9 +88,10 @@ class Trace:
         """Share of the workers' time that was spent on evaluations, until the last one began."""
         return self.busy_before / (self.workers * self.last_ask) if self.last_ask else 1.0
 
-    def value_at(self, evaluations: int) -> float:
-        """Return the value found within so many evaluations."""
-        return self.truth[min(evaluations, len(self.truth)) - 1]
+    def value_at(self, evaluations: int, *, found: bool = False) -> float:
+        """Return the value of the network with the best result, or of the best one, within so many evaluations."""
+        values = self.found if found else self.truth
+        return values[min(evaluations, len(values)) - 1]
 
     def seconds_to(self, value: float) -> float:
         """Return the simulated time until a value is reached; infinite if it never is."""
@@ -98,15 +102,18 @@ class _Incumbent:
     """The network with the best result so far, and the list of its values without noise."""
 
     def __init__(self, trace: Trace, floor: float) -> None:
-        self._trace, self._best, self._truth = trace, -np.inf, floor
+        self._trace, self._best, self._truth, self._found = trace, -np.inf, floor, floor
 
     def note(self, end: float, outcome: Outcome) -> None:
         """Take a result home."""
         fitness = outcome.result.fitness
-        if fitness is not None and fitness > self._best:
-            self._best, self._truth = fitness, outcome.truth
+        if fitness is not None:
+            self._found = max(self._found, outcome.truth)
+            if fitness > self._best:
+                self._best, self._truth = fitness, outcome.truth
         self._trace.ends.append(end)
         self._trace.truth.append(self._truth)
+        self._trace.found.append(self._found)
 
 
 def simulate(

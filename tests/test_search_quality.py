@@ -41,6 +41,8 @@ def test_asynchronous_workers_never_wait_and_those_of_generations_do() -> None:
 
 def test_the_incumbent_is_the_best_observed_and_counts_by_its_truth() -> None:
     trace = simulate(RandomSearch, CELL, 80, 1, 3)
+    assert trace.value_at(80) == trace.truth[-1] <= trace.value_at(80, found=True)
+    assert trace.found == sorted(trace.found)
     assert trace.seconds_to(trace.truth[-1]) <= trace.ends[-1]
     assert trace.seconds_to(CELL.best + 1) == np.inf
 
