@@ -5,9 +5,9 @@
 For each landscape, number of workers and optimizer it prints the mean regret (the value of the best network there is,
 less the value without noise of the network with the best result) with its standard error, the simulated time to the
 best thousandth, and the milliseconds of an ask and tell. With `--each` every seed has a made-up landscape of its own,
-so that the standard errors say how much problems differ too. With `--found` the best of all networks that were evaluated
-counts in place of the one with the best result, which may only have been lucky: what the search itself has come to,
-whatever the noise lets one see of it. `--utilisation` prints instead how busy workers are with
+so that the standard errors say how much problems differ too. With `--found` the best of all networks that were
+evaluated counts in place of the one with the best result, which may only have been lucky: what the search itself has
+come to, whatever the noise lets one see of it. `--utilisation` prints instead how busy workers are with
 heavy-tailed times, beside generations.
 """
 
