@@ -35,6 +35,7 @@ _MEMBERS = 30  # of a population, with few workers
 _LITTERS = 12  # whose children compete for an evaluation
 _SESSION = 16  # networks that share a contest
 _SPARSE = 4  # networks asked for without a result in between that share a litter
+_BELIEVED, _DOUBTED = 100, 4  # results from which on one of so many networks is chosen without the surrogate
 _FLYING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their square
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
 _COUNTABLE = 20_000  # size up to which a space is searched through for what is left
@@ -336,8 +337,17 @@ class Evolution:
                 return Individual(self._next_id, genome, (), "seeded")
         bred = None
         if self._next_id - self.first >= self._random:
-            bred = self._unscreened() if self._session is None else self._screened(self._session)
+            bred = self._unscreened() if self._is_doubted() else None
+            if bred is None and self._session is not None:
+                bred = self._screened(self._session)
         return bred or Individual(self._next_id, self._fresh(rng), (), "random")
+
+    def _is_doubted(self) -> bool:
+        """Tell whether the next network is chosen without the surrogate, which may be wrong somewhere for good."""
+        outlook = None if self.screening is None else self.screening.outlook
+        if self._session is None or outlook is None:
+            return True
+        return outlook.known >= _BELIEVED and self._next_id % _DOUBTED == 0
 
     def _unscreened(self) -> Individual | None:
         """Return the first child that was not asked for before."""

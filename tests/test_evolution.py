@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from menndl_dask.evolution import Evolution, SpaceExhausted
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.layer import Convolution, FullyConnected, Training
+from menndl_dask.litter import Child
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.space import SearchSpace
 from menndl_dask.surrogate import Expected
@@ -154,7 +155,10 @@ def test_a_journal_that_ends_among_networks_that_were_asked_for_together_carries
 
 
 @pytest.mark.parametrize("name", ["slots", "classes of images"])
-def test_a_run_is_carried_on_from_wherever_it_stopped_as_it_would_have_gone_on(name: str) -> None:
+def test_a_run_is_carried_on_from_wherever_it_stopped_as_it_would_have_gone_on(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("menndl_dask.evolution._BELIEVED", 25)
     # whoever goes on has only asked again: rounds that it has not held are held then, with what was known to each
     first = Evolution(SPACES[name], seed=5, random=8)
     others = [Evolution(SPACES[name], seed=5, random=8) for _ in range(12)]
@@ -172,6 +176,24 @@ def test_a_run_is_carried_on_from_wherever_it_stopped_as_it_would_have_gone_on(n
             for evolution in (first, *others[max(0, step - 23) :]):
                 evolution.tell(home, toy_result(home))
     assert first.screening is not None and first.screening.outlook is not None
+
+
+def test_the_surrogate_is_not_asked_for_each_fourth_network_once_a_hundred_results_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evolution = Evolution(SPACES["slots"], seed=0, random=20)
+    screened: list[int] = []
+
+    def counted(self: Contest, known: Container[str]) -> tuple[Child, Genome] | None:
+        screened.append(self.terms.seed[1])
+        return winner(self, known)
+
+    winner = Contest.winner
+    monkeypatch.setattr(Contest, "winner", counted)
+    for _ in range(140):
+        individual = evolution.ask()
+        evolution.tell(individual, toy_result(individual))
+    assert [number for number in range(20, 140) if number not in screened] == list(range(100, 140, 4))
 
 
 def test_networks_in_a_row_share_a_contest_and_each_result_brings_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
