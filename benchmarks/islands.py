@@ -84,7 +84,9 @@ def best_value(
     return value
 
 
-def _island(run: Path, number: int, landscape: Landscape, seed: int, every: int, count: int, screen: bool) -> _Island:
+def _island(
+    run: Path, number: int, landscape: Landscape, seed: int, every: int, count: int, screen: bool
+) -> _Island:
     folder_of(run, number).mkdir(parents=True)
     evolution = Evolution(landscape.space, seed=seed, first=first_number(number), screen=screen)
     migration = Migration(run, number, evolution, cast(Recorder, _NoJournal()), every=every, count=count)

@@ -36,7 +36,9 @@ class OptunaSearch:
         Any sampler of Optuna; the tree-structured Parzen estimator by default.
     """
 
-    def __init__(self, space: SearchSpace, seed: int = 0, sampler: optuna.samplers.BaseSampler | None = None) -> None:
+    def __init__(
+        self, space: SearchSpace, seed: int = 0, sampler: optuna.samplers.BaseSampler | None = None
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space, self._seed = space, seed
         self._study = optuna.create_study(

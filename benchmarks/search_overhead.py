@@ -81,7 +81,9 @@ class TimedEvolution:
 class Meter:
     """Reads the counters at each quarter of the run, in the place of a progress display."""
 
-    def __init__(self, evaluations: int, scheduler: int, workers: Sequence[int], evolution: TimedEvolution) -> None:
+    def __init__(
+        self, evaluations: int, scheduler: int, workers: Sequence[int], evolution: TimedEvolution
+    ) -> None:
         self._marks = [evaluations * part // _PARTS for part in range(_PARTS + 1)]
         self._driver, self._scheduler, self._workers = os.getpid(), scheduler, workers
         self._evolution = evolution

@@ -34,7 +34,9 @@ class Allotment:
         return [] if self.workers is None else ["--workers", str(self.workers)]
 
 
-def allotments(profile: Profile, workers: int | None, islands: int, *, is_detached: bool = False) -> list[Allotment]:
+def allotments(
+    profile: Profile, workers: int | None, islands: int, *, is_detached: bool = False
+) -> list[Allotment]:
     """Return what each island gets: of this machine, or of the workers that were asked for.
 
     Parameters

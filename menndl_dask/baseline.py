@@ -63,7 +63,9 @@ class _Stack:
 
 
 def _convolution(kernels: int, stride: int = 1, size: int = 3, activation: str = "relu") -> Convolution:
-    return Convolution(kernels, (size,), (stride,), normalisation="batch", activation=activation, padding="same")
+    return Convolution(
+        kernels, (size,), (stride,), normalisation="batch", activation=activation, padding="same"
+    )
 
 
 def _u_net(depth: int, width: int, views: int) -> Genome:

@@ -100,7 +100,8 @@ class _Drawing:
         tip = len(self.layers) - 1
         number = int(self.rng.integers(2, 4))
         ends = [
-            self.convolve(tip, kernel_size=(size,), kernels=max(4, self.width // number)) for size in (1, 3, 5)[:number]
+            self.convolve(tip, kernel_size=(size,), kernels=max(4, self.width // number))
+            for size in (1, 3, 5)[:number]
         ]
         return self.add(genes.Activation, *ends, function="linear")
 

@@ -57,7 +57,9 @@ def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "fl
     cost_of(genome, problem)  # says in our words what does not fit
     seeds = _seeds(seed)
     facts = problem.facts
-    inputs = [keras.Input(shape, name=name) for shape, name in zip(facts.input_shapes, problem.inputs, strict=True)]
+    inputs = [
+        keras.Input(shape, name=name) for shape, name in zip(facts.input_shapes, problem.inputs, strict=True)
+    ]
     with _computing_in("float32"):
         views = [_normalised(tensor, problem, v) for v, tensor in enumerate(inputs)]
     tensors: list[Tensor] = []

@@ -182,7 +182,9 @@ class Genome:
         return self._canonical
 
     @classmethod
-    def connect(cls, layers: Sequence[Layer], sources: Sequence[Sources], settings: Iterable[Gene] = ()) -> Self:
+    def connect(
+        cls, layers: Sequence[Layer], sources: Sequence[Sources], settings: Iterable[Gene] = ()
+    ) -> Self:
         """Make a genome of layers and, for each, the indices of the layers (or ``-1 - v`` views) that it reads."""
         offsets = relative(sources)
         joined = [_reading(layer, node) for layer, node in zip(layers, offsets, strict=True)]
@@ -222,7 +224,9 @@ def _simplified(layer: Layer) -> Layer:
     return _reading(layer, (1,)).simplified()
 
 
-def _simplify(layers: tuple[Layer, ...], sources: list[Sources]) -> tuple[list[Layer], list[Sources], int]:
+def _simplify(
+    layers: tuple[Layer, ...], sources: list[Sources]
+) -> tuple[list[Layer], list[Sources], int]:
     """Drop what makes no difference until nothing more can be dropped."""
     kept = list(layers)
     output = len(kept) - 1
@@ -248,7 +252,9 @@ def _simplify(layers: tuple[Layer, ...], sources: list[Sources]) -> tuple[list[L
             output = source if output == node else output
 
 
-def _without_dead(layers: list[Layer], sources: list[Sources], output: int) -> tuple[list[Layer], list[Sources], int]:
+def _without_dead(
+    layers: list[Layer], sources: list[Sources], output: int
+) -> tuple[list[Layer], list[Sources], int]:
     alive = live(sources, output)
     if all(alive):
         return layers, sources, output

@@ -57,15 +57,8 @@ class Loop(Protocol):
 
 
 def make_loop(
-    model: keras.Model,
-    loss: Loss,
-    optimizer: keras.optimizers.Optimizer,
-    images: Sequence[Array],
-    labels: Array,
-    batch_size: int,
-    memory_bytes: float,
-    augmentation: Augmentation | None = None,
-    is_timed: bool = True,
+    model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array], labels: Array,
+    batch_size: int, memory_bytes: float, augmentation: Augmentation | None = None, is_timed: bool = True,
 ) -> Loop:
     """Return the loop that suits the backend and the data, ready to run: its graphs are traced.
 
@@ -130,15 +123,8 @@ class GraphLoop:
     """
 
     def __init__(
-        self,
-        model: keras.Model,
-        loss: Loss,
-        optimizer: keras.optimizers.Optimizer,
-        images: Sequence[Array],
-        labels: Array,
-        batch_size: int,
-        augmentation: Augmentation | None = None,
-        is_timed: bool = True,
+        self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],
+        labels: Array, batch_size: int, augmentation: Augmentation | None = None, is_timed: bool = True,
         chunk: int | None = None,
     ) -> None:
         import tensorflow as tf
@@ -240,14 +226,8 @@ class BatchLoop:
     """Any backend: batches read from the memory maps, the next one during a step, and steps compiled by Keras."""
 
     def __init__(
-        self,
-        model: keras.Model,
-        loss: Loss,
-        optimizer: keras.optimizers.Optimizer,
-        images: Sequence[Array],
-        labels: Array,
-        batch_size: int,
-        augmentation: Augmentation | None = None,
+        self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],
+        labels: Array, batch_size: int, augmentation: Augmentation | None = None,
     ) -> None:
         self._images, self._labels, self._batch_size = images, labels, batch_size
         self._loss = loss

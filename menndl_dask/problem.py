@@ -318,7 +318,7 @@ class Problem:
             kind = "sqrt" if self.task == "segmentation" or self.is_imbalanced else "none"
         counts = self.facts.class_counts
         power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[kind]
-        raw = [c**-power if c > 0 else 0.0 for c in counts]
+        raw = [c ** -power if c > 0 else 0.0 for c in counts]
         total = sum(w * c for w, c in zip(raw, counts, strict=True))
         return tuple(w * sum(counts) / total for w in raw) if total else (1.0,) * self.facts.outputs
 

@@ -95,7 +95,7 @@ class _Rung:
         elif (place := int(self._rng.integers(self._seen))) < _REMEMBERED:
             self._sample[place] = climber
         if climber.end is not None:
-            self._best = sorted([*self._best, climber], key=lambda c: -(c.end or 0.0))[: _REMEMBERED // 8]
+            self._best = sorted([*self._best, climber], key=lambda c: -(c.end or 0.0))[:_REMEMBERED // 8]
 
     @property
     def climbers(self) -> list[_Climber]:

@@ -130,7 +130,9 @@ def learn_kernel(points: Floats, values: Floats, columns: NDArray[np.int64]) -> 
     return Kernel(np.sqrt(weights)[columns], float(np.exp(found[-2])), float(np.exp(found[-1])))
 
 
-def _surprise(logarithms: Floats, distances: Floats, values: Floats, usual: Floats) -> tuple[float, Floats]:
+def _surprise(
+    logarithms: Floats, distances: Floats, values: Floats, usual: Floats
+) -> tuple[float, Floats]:
     """Return the negative logarithm of the likelihood and of the preference, and its gradient."""
     bounded = np.clip(logarithms, usual - 5.0, usual + 5.0)
     weights, share, noise = np.exp(bounded[:-2]), math.exp(bounded[-2]), math.exp(bounded[-1])

@@ -200,14 +200,7 @@ class _Evaluation:
         loss = Loss(self._problem)
         room = _RESIDENT_SHARE * (self._task.limits.memory_bytes or psutil.virtual_memory().available)
         self._loop = make_loop(
-            model,
-            loss,
-            optimizer,
-            samples.images,
-            samples.labels,
-            budget.batch_size,
-            room,
-            augmentation,
+            model, loss, optimizer, samples.images, samples.labels, budget.batch_size, room, augmentation,
             is_timed=not budget.deterministic,
         )
         self._appraisal = Appraisal(self._problem, loss, self._loop, self._cost, budget.batch_size)
@@ -330,10 +323,7 @@ def _budget(genome: Genome, budget: Budget) -> Budget:
     for gene in genome.settings:
         if isinstance(gene, Training):
             return replace(
-                budget,
-                optimizer=gene.optimizer,
-                learning_rate=gene.learning_rate,
-                batch_size=gene.batch_size,
+                budget, optimizer=gene.optimizer, learning_rate=gene.learning_rate, batch_size=gene.batch_size,
                 weight_decay=gene.weight_decay,
             )
     return budget

@@ -54,7 +54,9 @@ def check_name(what: str, name: str, ours: Collection[str], backend: str | None 
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment |= {} if backend is None else {"KERAS_BACKEND": backend}
     try:
-        answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_ANSWER_S, check=True)
+        answer = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=_ANSWER_S, check=True
+        )
         told = json.loads(answer.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return

@@ -26,7 +26,7 @@ _COMMANDS = {
     },
 }  # fmt: skip
 
-_PROGRAM = """#!{python}
+_PROGRAM = '''#!{python}
 import os, pathlib, re, signal, subprocess, sys
 
 jobs = pathlib.Path("{jobs}")
@@ -77,7 +77,7 @@ else:
         sys.exit("No unfinished job found")
     for name in alive:
         print(form.format(name))
-"""
+'''
 
 
 class Queue:

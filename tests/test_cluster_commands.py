@@ -67,7 +67,9 @@ def test_a_profile_without_jobs_has_no_script(capsys: pytest.CaptureFixture[str]
     assert "local: expected the profile of a batch system" in capsys.readouterr().err
 
 
-def test_a_check_of_this_machine_looks_at_its_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_of_this_machine_looks_at_its_workers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("kind: local\nworkers: 1\ndashboard_port: null\n")
     assert main(["cluster", "check", str(path), "--try"]) == 0

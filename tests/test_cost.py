@@ -98,7 +98,9 @@ def _counted_by_tensorflow(model: keras.Model) -> float:
     specs = [tf.TensorSpec((1, *given.shape[1:]), "float32") for given in model.inputs]
     traced = tf.function(lambda *views: model(views if len(views) > 1 else views[0], training=False))
     graph = traced.get_concrete_function(*specs).graph
-    options = tf.compat.v1.profiler.ProfileOptionBuilder(tf.compat.v1.profiler.ProfileOptionBuilder.float_operation())
+    options = tf.compat.v1.profiler.ProfileOptionBuilder(
+        tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+    )
     return float(tf.compat.v1.profiler.profile(graph, options=options.with_empty_output().build()).total_float_ops)
 
 

@@ -51,7 +51,9 @@ def test_a_worker_with_two_gpus_trains_on_both_at_the_same_time(
             individuals = [Individual(number, Genome((FullyConnected(4 + number),))) for number in range(2)]
             results = list(threads.map(lambda one: evaluation.evaluate(one, problem, Limits(120)), individuals))
         assert [result.message for result in results] == ["", ""]
-        trainers = [process for process in psutil.Process().children() if "menndl_dask.trainer" in process.cmdline()]
+        trainers = [
+            process for process in psutil.Process().children() if "menndl_dask.trainer" in process.cmdline()
+        ]
         assert sorted(trainer.environ()["CUDA_VISIBLE_DEVICES"] for trainer in trainers) == ["4", "6"]
     finally:
         evaluation.close()

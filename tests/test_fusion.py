@@ -36,13 +36,8 @@ def _looked_at(model: keras.Model, images: np.ndarray) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("given", "images"),
-    [
-        ({}, IMAGES),
-        ({}, IMAGES[:, 0]),
-        ({"scale": False}, IMAGES),
-        ({"trainable": False}, IMAGES),
-        ({"activation": "gelu"}, IMAGES),
-    ],
+    [({}, IMAGES), ({}, IMAGES[:, 0]), ({"scale": False}, IMAGES), ({"trainable": False}, IMAGES),
+     ({"activation": "gelu"}, IMAGES)],
 )
 def test_it_computes_what_keras_does(given: dict[str, Any], images: np.ndarray) -> None:
     theirs, ours = (_model(images.shape[1:], **given) for _ in range(2))

@@ -108,7 +108,9 @@ def test_every_activation_and_normalisation_exists_in_keras(activation: str, nor
 
 
 def test_a_convolution_has_all_the_choices_that_keras_gives_it() -> None:
-    layer = Convolution(24, (3, 5), stride=(2, 1), padding="valid", activation="elu", normalisation="layer", bias=False)
+    layer = Convolution(
+        24, (3, 5), stride=(2, 1), padding="valid", activation="elu", normalisation="layer", bias=False
+    )
     dilated = Convolution(6, (3, 5), dilation=(2, 4))
     first, second = (
         next(k for k in decoder.decode(Genome((gene,)), problem()).layers if type(k) is keras.layers.Conv2D)

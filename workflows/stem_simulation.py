@@ -80,19 +80,8 @@ class Microscope:
         """Return a microscope without noise, distortion and aberration, for a specimen at rest."""
         none = (0.0, 0.0)
         return cls(
-            (pixel_size, pixel_size),
-            (math.inf, math.inf),
-            source_size=none,
-            astigmatism=none,
-            tail=none,
-            drift=0.0,
-            jitter=none,
-            strain=0.0,
-            displacement=0.0,
-            haze=none,
-            dirt=0.0,
-            read_noise=0.0,
-            line_noise=0.0,
+            (pixel_size, pixel_size), (math.inf, math.inf), source_size=none, astigmatism=none, tail=none,
+            drift=0.0, jitter=none, strain=0.0, displacement=0.0, haze=none, dirt=0.0, read_noise=0.0, line_noise=0.0,
         )
 
 
@@ -226,7 +215,9 @@ def _template(material: Material, images: int, size: int, seed: int, microscope:
     )
 
 
-def _write_chunk(store: Path, material: Material, indices: range, size: int, seed: int, microscope: Microscope) -> None:
+def _write_chunk(
+    store: Path, material: Material, indices: range, size: int, seed: int, microscope: Microscope
+) -> None:
     seeds = [image_seed(seed, index) for index in indices]
     made = [simulate(material, size, one, microscope) for one in seeds]
     chunk = xr.Dataset(
