@@ -28,6 +28,7 @@ from menndl_dask.pace import Pace
 from menndl_dask.progress import Progress, Tally
 from menndl_dask.settings import Settings
 from menndl_dask.store import Recorder, Run
+from menndl_dask.words import stopped_by
 
 OUTPUT = "driver.txt"
 STOPPED = 130  # what a driver ends with that was stopped
@@ -131,7 +132,7 @@ def search(
                 drivers.append(_started(run, island, command))
             _watch(run, recorder, drivers, Tally(time.monotonic(), evaluations), progress, on_change)
         except KeyboardInterrupt as end:
-            recorder.note(f"stopped by {end.args[0] if end.args else 'Ctrl-C'}")
+            recorder.note(stopped_by(end))
             raise
         finally:
             _end([driver for driver in drivers if driver.process.poll() is None])

@@ -39,7 +39,7 @@ from menndl_dask.settings import frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Recorder, Run
 from menndl_dask.table import Evaluation, duration
-from menndl_dask.words import counted
+from menndl_dask.words import counted, stopped_by
 from menndl_dask.workforce import Workforce
 
 _TICK_S = 1.0  # how often workers are counted and the clock is read, results or not
@@ -215,7 +215,7 @@ class _Drive:
             safe = f"what came home is safe in {self._search.path}, the same command carries on"
             raise RunError(f"{error}; {safe}") from error
         except KeyboardInterrupt as end:
-            self._note(f"stopped by {end.args[0] if end.args else 'Ctrl-C'}")
+            self._note(stopped_by(end))
             raise
         finally:
             self._flight.close()

@@ -1,4 +1,4 @@
-"""Words for people: numbers with their nouns. Pure."""
+"""Words for people: numbers with their nouns, and who has stopped a program. Pure."""
 
 from __future__ import annotations
 
@@ -10,3 +10,12 @@ def counted(number: int, noun: str) -> str:
     ('1 worker', '1,200 evaluations')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def stopped_by(end: KeyboardInterrupt) -> str:
+    """Return who has stopped a program: a signal that is named in the interrupt, else the user.
+
+    >>> stopped_by(KeyboardInterrupt("SIGTERM")), stopped_by(KeyboardInterrupt())
+    ('stopped by SIGTERM', 'stopped by Ctrl-C')
+    """
+    return f"stopped by {end.args[0] if end.args else 'Ctrl-C'}"

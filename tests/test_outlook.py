@@ -9,7 +9,7 @@ from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
 from menndl_dask.layer import Convolution, FullyConnected
 from menndl_dask.objective import Objectives
-from menndl_dask.outlook import Entry, chosen
+from menndl_dask.outlook import Entry, Floats, chosen
 from menndl_dask.screening import Screening
 from tests.entries import SPACE, entries
 from tests.problems import PROBLEMS
@@ -38,16 +38,20 @@ def test_a_better_child_promises_more() -> None:
     assert promise[0] > promise[1] + 1.0
 
 
+def promised_beginning_with(screening: Screening, *operations: str) -> Floats:
+    rest = (Edge("conv3"),) * 5 + (Edge("skip"),) * 2
+    outlook = screening.outlook
+    assert outlook is not None
+    points = np.stack([outlook.describe.kept(Genome((Edge(first), *rest))) for first in operations])
+    return outlook.promise(outlook.look(points), 0.0)
+
+
 def test_a_child_like_those_that_failed_promises_little() -> None:
     screening = Screening(SPACE)
     for entry in entries(160):
         failed = entry.genome.genes[0] == Edge("pool")
         screening.tell(Entry(entry.genome, None if failed else entry.values))
-    rest = (Edge("conv3"),) * 5 + (Edge("skip"),) * 2
-    outlook = screening.outlook
-    assert outlook is not None
-    points = np.stack([outlook.describe.kept(Genome((Edge(first), *rest))) for first in ("skip", "pool")])
-    promise = outlook.promise(outlook.look(points), 0.0)
+    promise = promised_beginning_with(screening, "skip", "pool")
     assert promise[0] > promise[1] + 0.5
 
 
@@ -110,9 +114,5 @@ def test_children_like_those_that_broke_a_measured_constraint_promise_little() -
     screening = Screening(SPACE, Objectives.of(["fitness"], ["latency_ms <= 2"]))
     for entry in entries(160):
         screening.tell(Entry(entry.genome, entry.values, entry.genome.genes[0] != Edge("pool")))
-    rest = (Edge("conv3"),) * 5 + (Edge("skip"),) * 2
-    outlook = screening.outlook
-    assert outlook is not None
-    points = np.stack([outlook.describe.kept(Genome((Edge(first), *rest))) for first in ("skip", "pool")])
-    promise = outlook.promise(outlook.look(points), 0.0)
+    promise = promised_beginning_with(screening, "skip", "pool")
     assert promise[0] > promise[1] + 0.5
