@@ -18,13 +18,15 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from menndl_dask.errors import TrainerError
@@ -35,6 +37,8 @@ _PARENT = "MENNDL_PARENT"  # process number of the parent, in the child's enviro
 _PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 _STDERR_BYTES = 1 << 20  # what a child has written there is dropped beyond this size
 _CHUNK = 1 << 20
+_Process = subprocess.Popen[bytes]
+_Start = Callable[[], _Process]
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR", "PYTHONUNBUFFERED": "1"}
 
 
@@ -135,8 +139,7 @@ class Child:
         self.module = module
         self._owner = os.getpid()
         self._stderr = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - lives as long as the child
-        # the signal on the parent's death follows the thread that started the child, and a worker's threads may end
-        self._process = _starter(self._owner).submit(self._start, dict(environment or {})).result()
+        self._process = _starter(self._owner).start(partial(self._start, dict(environment or {})))
         assert self._process.stdin is not None and self._process.stdout is not None
         self.channel = Channel(os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno()))
         self._process.stdin.close()
@@ -205,7 +208,7 @@ class Child:
         kill_group(self.pid)
         self._process.wait()
 
-    def _start(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start(self, environment: dict[str, str]) -> _Process:
         paths = [path or str(Path.cwd()) for path in sys.path]
         inherited = {**_QUIET, **os.environ, **environment}
         return subprocess.Popen(
@@ -305,10 +308,36 @@ def last_line(error: BaseException) -> str:
     return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
 
 
+class _Starter:
+    """The thread that starts the children of a process, and lives as long as the process.
+
+    The system takes the end of the thread that started a child for the death of its parent. A worker's threads come
+    and go, and those of an executor end before `atexit` has its turn; a daemon that waits ends with the process.
+    """
+
+    def __init__(self) -> None:
+        self._orders: SimpleQueue[tuple[_Start, Future[_Process]]] = SimpleQueue()
+        threading.Thread(target=self._work, name="menndl-starter", daemon=True).start()
+
+    def start(self, start: _Start) -> _Process:
+        """Have a child started by the thread, and return what it is or raise what went wrong."""
+        future: Future[_Process] = Future()
+        self._orders.put((start, future))
+        return future.result()
+
+    def _work(self) -> None:
+        while True:
+            start, future = self._orders.get()
+            try:
+                future.set_result(start())
+            except BaseException as error:  # noqa: BLE001 - raised where the child was wanted
+                future.set_exception(error)
+
+
 @cache
-def _starter(owner: int) -> ThreadPoolExecutor:
-    """Return the thread that starts children, one for each process: it lives as long as the process."""
-    return ThreadPoolExecutor(1, f"menndl-starter-{owner}")
+def _starter(_owner: int) -> _Starter:
+    """Return the one of a process; in a process forked from it the thread is missing."""
+    return _Starter()
 
 
 def _deadline(timeout: float | None) -> float | None:

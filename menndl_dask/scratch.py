@@ -80,7 +80,8 @@ class Scratch:
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(0.02)
-            _remove(self.path, self._file)
+            if _is_current(Path(self._file.name), self._file):  # else whoever waited too was first, and others came
+                _remove(self.path, self._file)
         return True
 
 

@@ -230,15 +230,22 @@ def _is_single_threaded() -> bool:
 def main() -> None:
     """Answer the worker until it goes away."""
     channel = connect_to_parent()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # sent when the worker has died
+    signal.signal(signal.SIGTERM, _leave)  # sent when the worker has died
     trainer = Trainer(channel)
     try:
-        serve(channel, trainer.answer)
+        try:
+            serve(channel, trainer.answer)
+        finally:
+            # its death closes the pipe first: the signal may come while we tidy up, or while we turn to that
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
     finally:
-        # its death closes the pipe first, so that the signal may come while we tidy up
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         trainer.close()
         os._exit(0)  # TensorFlow takes seconds to tidy up what ends anyway, and a nanny has little patience
+
+
+def _leave(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """Programs that evaluate, for tests of what a process loads and what it leaves behind: ``python -m tests.evaluating``.
 
-The arguments are ``cluster``, ``nanny`` or ``twice``, a data set and a directory for scratch.
+The arguments are ``cluster``, ``late``, ``nanny`` or ``twice``, a data set and a directory for scratch.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
+import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,6 +37,13 @@ def on_a_cluster(individual: Individual, data: Path, scratch: Path) -> None:
         print(result.failure, result.worker == worker[0], worker[1], frameworks())  # noqa: T201
 
 
+def late(individual: Individual, data: Path, scratch: Path) -> None:
+    """Evaluate, and be killed at the end after seconds, as by a nanny on a busy machine."""
+    print(evaluate(individual, open_problem(data, budget=Budget(epochs=2)), scratch=scratch).failure)  # noqa: T201
+    atexit.register(os.kill, os.getpid(), signal.SIGKILL)
+    atexit.register(time.sleep, 4)
+
+
 def endlessly(individual: Individual, data: Path, scratch: Path) -> None:
     """Evaluate for ever."""
     evaluate(individual, open_problem(data, budget=Budget(epochs=1e9, early_verdict=False)), scratch=scratch)
@@ -52,5 +63,5 @@ def under_a_nanny(individual: Individual, data: Path, scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    MODES = {"cluster": on_a_cluster, "nanny": under_a_nanny, "twice": twice}
+    MODES = {"cluster": on_a_cluster, "late": late, "nanny": under_a_nanny, "twice": twice}
     MODES[sys.argv[1]](Individual(0, Genome((Convolution(4),))), Path(sys.argv[2]), Path(sys.argv[3]))

@@ -440,6 +440,15 @@ def test_neither_the_driver_nor_a_dask_worker_loads_keras_and_nothing_is_left(pr
     assert _emptied(tmp_path)
 
 
+def test_nothing_is_left_of_a_process_that_is_killed_while_it_takes_its_time_to_end(
+    problem: Problem, tmp_path: Path
+) -> None:
+    with _program("late", problem, tmp_path) as program:
+        assert program.communicate(timeout=180)[0] == "None\n"
+    assert program.returncode == -signal.SIGKILL
+    assert _emptied(tmp_path)
+
+
 @pytest.mark.parametrize("killed", ["twice", "nanny"])
 def test_nothing_remains_of_a_process_or_nanny_that_is_killed_in_an_evaluation_while_another_one_waits(
     problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str

@@ -56,6 +56,22 @@ def test_a_user_that_waits_for_a_dying_one_removes_the_directory(tmp_path: Path)
     assert not mine.path.exists()
 
 
+def test_a_user_that_waits_leaves_alone_what_others_have_begun_to_use_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Scratch.shared("data", tmp_path), Scratch.shared("data", tmp_path)
+    third: list[Scratch] = []
+
+    def end_and_begin(_: float) -> None:
+        assert second.release()
+        third.append(Scratch.shared("data", tmp_path))
+
+    monkeypatch.setattr("menndl_dask.scratch.time.sleep", end_and_begin)
+    assert first.release(patience=10)
+    assert third[0].path.is_dir()
+    assert third[0].release()
+
+
 def test_what_the_killed_left_is_removed_by_the_next(tmp_path: Path) -> None:
     with _user(tmp_path) as user:
         user.kill()
