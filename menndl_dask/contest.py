@@ -105,17 +105,19 @@ class Contest:
 
         The first time, while little is known, they are given several generations for that. As soon as the surrogate has
         all the results that it can hold, or where there are those already that an earlier round has bred, the first
-        generation in vain is the last.
+        generation in vain is the last. With all results a generation is half as large, which
+        was found to be as good.
         """
         if not self._children:
             return
+        part = 2 if self._outlook.full else 1
         patience = 1 if self._evolved or self._outlook.full else _PATIENCE
         self._evolved = True
         led: set[str] = set()
         vain = 0
         for _ in range(_GENERATIONS):
             promised = self._promise.max()
-            led |= self.breed(_BROOD, _LEADING)
+            led |= self.breed(_BROOD // part, _LEADING // part)
             vain = 0 if self._promise.max() > promised else vain + 1
             if vain == patience or (self._space.rules is not None and len(led) >= _LED):
                 break

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from typing import Any, ClassVar, Self
 
@@ -210,7 +210,21 @@ class Genome:
 
 @lru_cache(maxsize=8192)  # layers are shared by most of a population, and making one costs more than finding it
 def _reading(layer: Layer, inputs: Sources) -> Layer:
-    return layer if layer.inputs == inputs else replace(layer, inputs=inputs)
+    if layer.inputs == inputs:
+        return layer
+    if (names := _plain_fields(type(layer))) is None:  # type: ignore[arg-type]  # as in `Gene.domains`
+        return replace(layer, inputs=inputs)
+    twin = object.__new__(type(layer))  # `replace` takes five times as long, and checks again what was checked
+    for name in names:
+        object.__setattr__(twin, name, getattr(layer, name))
+    object.__setattr__(twin, "inputs", inputs)
+    return twin
+
+
+@cache
+def _plain_fields(kind: type[Layer]) -> tuple[str, ...] | None:
+    """Return the fields of a kind whose layers consist of them; nothing where it makes something of them itself."""
+    return tuple(f.name for f in fields(kind)) if kind.__post_init__ is Layer.__post_init__ else None
 
 
 @lru_cache(maxsize=4096)

@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
 from menndl_dask.objective import Objectives
-from menndl_dask.surrogate import Expected, Kernel, Posterior, Sight, learn_kernel, scores
+from menndl_dask.surrogate import Expected, Kernel, Posterior, Sight, Viability, learn_kernel, scores
 
 Floats = NDArray[np.float64]
 POINTS = 320  # results that the surrogate is fitted to
@@ -115,7 +115,7 @@ class _Fit:
     """What was fitted to the results."""
 
     fitness: Posterior
-    viability: Posterior | None
+    viability: Viability | None
     levels: Sequence[tuple[Floats, Floats]]  # each objective's values in order, and their scores
     broken: bool  # whether some result broke a hard constraint
 
@@ -164,10 +164,7 @@ class Outlook:
             return before
         fit = self._fit
         with _single_threaded():
-            chance = np.ones(len(points))
-            if fit.viability is not None:
-                chance = np.clip(1.0 + fit.viability.mean(points)[:, 0], 0.0, 1.0)
-            return Seen(points, self.known, fit.fitness.sight(points), chance)
+            return Seen(points, self.known, *fit.fitness.look(points, fit.viability))
 
     def expecting(self, pending: Iterable[Genome]) -> Expected | None:
         """Return what is being evaluated, as it counts in `promise`."""
@@ -234,14 +231,15 @@ class Outlook:
             succeeded = chosen([e for e in self._entries if e.values is not None], POINTS)
             failed = [e for e in self._entries if e.values is None][-FAILURES:]
             scored, kept = _scored(succeeded), np.array([[float(e.kept) - 1.0] for e in succeeded])
-            fitness = Posterior(kernel, _stacked(succeeded, self.describe), np.hstack([scored, kept]))
+            points = _stacked(succeeded, self.describe)
+            fitness = Posterior(kernel, points, np.hstack([scored, kept]))
             values = np.array([e.values for e in succeeded])
             levels = [(np.sort(v), np.sort(z)) for v, z in zip(values.T, scored.T, strict=True)]
             viability = None
             if failed:
-                both = [*chosen(succeeded, POINTS - len(failed)), *failed]
-                viable = np.array([[0.0 if e.values is not None else -1.0] for e in both])
-                viability = Posterior(kernel, _stacked(both, self.describe), viable)
+                place = {id(entry): i for i, entry in enumerate(succeeded)}
+                some = [place[id(entry)] for entry in chosen(succeeded, POINTS - len(failed))]
+                viability = fitness.viability(points, some, _stacked(failed, self.describe))
         self._entries = ()
         return _Fit(fitness, viability, levels, bool(kept.any()))
 

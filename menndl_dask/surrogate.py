@@ -166,21 +166,27 @@ class Posterior:
 
     def __init__(self, kernel: Kernel, points: Floats, values: Floats) -> None:
         self._kernel, self._places = kernel, kernel.placed(points)
-        covariance = kernel.between(self._places, self._places) + (kernel.noise + _TINY) * np.eye(len(points))
-        self._lower = np.linalg.cholesky(covariance)
-        self._solved = cho_solve((self._lower, True), values)
-
-    def mean(self, points: Floats) -> Floats:
-        """Return the expected value of each network."""
-        found: Floats = self._kernel.between(self._kernel.placed(points), self._places) @ self._solved
-        return found
+        self._lower, self._solved = _solve(kernel, self._places, values)
 
     def sight(self, points: Floats) -> Sight:
         """Return networks, given as descriptors, as these results let them be seen."""
+        return self.look(points)[0]
+
+    def look(self, points: Floats, viability: Viability | None = None) -> tuple[Sight, Floats]:
+        """Return networks as these results let them be seen, and how likely each is viable.
+
+        Parameters
+        ----------
+        points
+            Their descriptors, one a row.
+        viability
+            What tells that; without it all are.
+        """
         places = self._kernel.placed(points)
         near = self._kernel.between(places, self._places)
         explained: Floats = solve_triangular(self._lower, near.T, lower=True, check_finite=False)
-        return Sight(places, near @ self._solved, explained)
+        chance = np.ones(len(points)) if viability is None else viability.chance(places, near)
+        return Sight(places, near @ self._solved, explained), chance
 
     def expecting(self, pending: Sight) -> Expected:
         """Return what networks that are being evaluated will tell when they come home."""
@@ -205,6 +211,52 @@ class Posterior:
         found: Floats = np.sqrt(np.maximum(variance, 1e-6))
         return found
 
+    def viability(self, points: Floats, succeeded: Sequence[int], failed: Floats) -> Viability:
+        """Return what successes and failures say of who is viable.
+
+        Parameters
+        ----------
+        points
+            The descriptors that this was made with.
+        succeeded
+            Which of these count.
+        failed
+            Descriptors of networks that failed.
+        """
+        both = self._kernel.placed(np.concatenate([points[succeeded], failed]))
+        viable = np.repeat([0.0, -1.0], [len(succeeded), len(failed)])
+        _, solved = _solve(self._kernel, both, viable)
+        near = np.zeros(len(points))
+        near[succeeded] = solved[: len(succeeded)]
+        return Viability(self._kernel, near, self._kernel.placed(failed), solved[len(succeeded) :])
+
+
+@dataclass(frozen=True, slots=True)
+class Viability:
+    """What the results say of who is viable: it shares the covariances with the posterior whose successes it knows.
+
+    Parameters
+    ----------
+    kernel
+        How alike networks are.
+    near
+        How much each of the posterior's networks counts.
+    failed
+        Where the failures are.
+    counts
+        How much each of these counts.
+    """
+
+    kernel: Kernel
+    near: Floats
+    failed: Places
+    counts: Floats
+
+    def chance(self, places: Places, near: Floats) -> Floats:
+        """Return how likely networks are viable, given where they are and their covariances with the posterior's."""
+        found: Floats = 1.0 + near @ self.near + self.kernel.between(places, self.failed) @ self.counts
+        return np.clip(found, 0.0, 1.0, out=found)
+
 
 def scores(values: Sequence[float] | Floats) -> Floats:
     """Return the values by rank only, logistically spread: outliers count no more than others, the top is told apart.
@@ -218,6 +270,13 @@ def scores(values: Sequence[float] | Floats) -> Floats:
     share = (np.cumsum(counts) - counts / 2)[places] / len(places)
     found: Floats = 0.55 * np.log(share / (1.0 - share))
     return found
+
+
+def _solve(kernel: Kernel, places: Places, values: Floats) -> tuple[NDArray[np.floating[Any]], Floats]:
+    """Return the Cholesky factor of the covariance of results, and its inverse times their values."""
+    covariance = kernel.between(places, places) + (kernel.noise + _TINY) * np.eye(len(places))
+    lower = np.linalg.cholesky(covariance)
+    return lower, cho_solve((lower, True), values)
 
 
 def _squared(points: Floats) -> Floats:

@@ -150,16 +150,14 @@ def _colours(
     colours = [_colour_of(label) for label in labels]
     together = [[s for s in sources[i] if s >= 0] for i in joining]
     different = 0
-    while True:
-        colours = _round(colours, sources, readers, output, ordered)
-        twins = min((twin for nodes in together if (twin := _twin(nodes, colours)) is not None), default=None)
-        if twins is None:
-            return colours
+    while twins := [twin for nodes in together if (twin := _twin(nodes, colours)) is not None]:
         if len(set(colours)) == different:
             # as far as refinement goes; twins are nearly always mirror images of each other, and any of them will do
-            first = colours.index(twins)
+            first = colours.index(min(twins))
             colours[first] = _mixed(colours[first], _FIRST)
         different = len(set(colours))
+        colours = _round(colours, sources, readers, output, ordered)
+    return colours
 
 
 def _twin(nodes: Sequence[int], colours: Sequence[int]) -> int | None:

@@ -54,7 +54,7 @@ def test_what_was_not_seen_is_predicted_in_the_right_order() -> None:
     points, values = made_up(100)
     posterior = Posterior(learn_kernel(points, values, np.arange(4)), points, values[:, None])
     others, truth = made_up(50, seed=1)
-    assert np.corrcoef(posterior.mean(others)[:, 0], truth)[0, 1] > 0.9
+    assert np.corrcoef(posterior.sight(others).mean[:, 0], truth)[0, 1] > 0.9
 
 
 def test_far_from_what_is_known_less_is_sure() -> None:
