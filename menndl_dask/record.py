@@ -17,8 +17,8 @@ class Record:
     A message is a dict of some of: ``phase`` and ``at`` (the phase that begins, and when), ``costs``, ``metrics``,
     ``point`` (of the learning curve), ``again`` (why the training begins anew, whereupon curve and metrics do too),
     ``inherited`` and ``lacking`` (what the network began with, see `Inheritance`), ``resumed`` (from where the training
-    goes on, with the ``curve`` up to there and the ``seconds`` that it had taken),
-    and at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
+    goes on, with the ``curve`` up to there and the ``seconds`` that it had taken), ``remark`` (what else is to be said
+    of it), and at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ class Record:
             self._remarks.append(message["again"])
             self._metrics.clear()
             self._curve.clear()
+        if "remark" in message:
+            self._remarks.append(message["remark"])
         if "resumed" in message:
             self._remarks.append(message["resumed"])
             self._curve, self._before = list(message["curve"]), message["seconds"]

@@ -122,7 +122,8 @@ class _Training:
         task, pid = self.task, self.process.pid
         for aside in (task.aside(pid), task.checkpoint_aside(pid), task.weights_aside(pid)):
             if aside is not None:
-                aside.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # such as where its folder could not be made
+                    aside.unlink()
 
 
 class _Forked:

@@ -313,9 +313,12 @@ class _Evaluation:
             copy = decode(self._genome, self._problem, self._task.seed)
             copy.set_weights(model.get_weights())
             model = copy
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        model.save(aside)
-        aside.replace(self._task.save)
+        try:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            model.save(aside)
+            aside.replace(self._task.save)
+        except OSError as error:  # a full disk is no network's fault: what it has reached is known
+            self._tell(remark=f"the network could not be saved: {error.strerror or error}")
 
 
 def _budget(genome: Genome, budget: Budget) -> Budget:

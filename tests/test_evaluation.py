@@ -241,6 +241,13 @@ def test_a_network_is_saved_only_above_the_given_fitness(problem: Problem, tmp_p
     assert not path.exists()
 
 
+def test_what_a_network_has_reached_counts_where_it_cannot_be_saved(problem: Problem, tmp_path: Path) -> None:
+    (tmp_path / "networks").write_text("a file where a folder is wanted: like a full disk it is no network's fault")
+    result = _evaluate(replace(problem, budget=Budget(steps=2)), save=tmp_path / "networks" / "best.keras")
+    assert result.succeeded
+    assert result.message.startswith("the network could not be saved: ")
+
+
 # --- failed ---------------------------------------------------------------------------------------------------------
 
 
