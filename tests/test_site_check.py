@@ -91,3 +91,13 @@ def test_without_workers_the_queue_is_asked_why(
 
 def test_without_workers_the_reason_is_all_there_is() -> None:
     assert said(silence="no worker after 600 s") == ("\nWRONG: no worker after 600 s", False)
+
+
+def test_nobody_waits_for_a_job_that_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sleep(_: float) -> None:
+        pytest.fail("it waits")
+
+    monkeypatch.setattr("menndl_dask.site_check.time.sleep", sleep)
+    cluster = SimpleNamespace(waits_for="AssocGrpCpuLimit: for ever, since the account may not use as many processors")
+    client: Any = SimpleNamespace(cluster=cluster, nthreads=dict)
+    assert site_check._await_workers(client, 1, 600).startswith("no worker after 0")
