@@ -35,7 +35,8 @@ _FORKABLE = ("tensorflow",)  # importing JAX or PyTorch may start threads, which
 _TRAINING = "menndl_dask.training"
 # Keras imports these where they are installed, for its wrappers and for `fit` on data frames: a quarter of the time
 _SPARED = ("sklearn", "pandas")
-_PATIENCE = 2.0  # seconds for the worker's death to free what it held
+# seconds for the worker to let go of what it held, when it has closed its pipe, and when it dies thread by thread
+_PATIENCE, _LONGER = 2.0, 10.0
 
 
 class Trainer:
@@ -93,14 +94,20 @@ class Trainer:
         training.tidy_up()
         return training.record.result(), training.record.trace
 
-    def close(self) -> None:
-        """End what waits and give up the scratch space; the last process of a node removes it."""
+    def close(self, patience: float = _PATIENCE) -> None:
+        """End what waits and give up the scratch space; the last process of a node removes it.
+
+        Parameters
+        ----------
+        patience
+            Seconds to wait for the worker to give it up too.
+        """
         if self._training is not None:
             if self._training.record.waits:
                 end(self._training.process)
             self._training.tidy_up()
         for scratch in self._scratch.values():
-            scratch.release(_PATIENCE)
+            scratch.release(patience)
 
 
 @dataclass(slots=True)
@@ -233,14 +240,16 @@ def main() -> None:
     channel = connect_to_parent()
     signal.signal(signal.SIGTERM, _leave)  # sent when the worker has died
     trainer = Trainer(channel)
+    patience = _LONGER
     try:
         try:
             serve(channel, trainer.answer)
+            patience = _PATIENCE
         finally:
             # its death closes the pipe first: the signal may come while we tidy up, or while we turn to that
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
     finally:
-        trainer.close()
+        trainer.close(patience)
         os._exit(0)  # TensorFlow takes seconds to tidy up what ends anyway, and a nanny has little patience
 
 

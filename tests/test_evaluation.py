@@ -558,7 +558,7 @@ def test_where_forking_is_not_safe_each_evaluation_has_a_fresh_interpreter(
 
 def _emptied(scratch: Path) -> bool:
     """Return whether nothing is left in the scratch space of this user, or will be soon."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     home = scratch / f"menndl-{os.getuid()}"
     while any(home.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)

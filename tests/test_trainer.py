@@ -42,7 +42,8 @@ def test_a_trainer_that_is_told_to_go_while_it_goes_still_tidies_up(monkeypatch:
         def __init__(self, _: Channel) -> None:
             self.answer = None
 
-        def close(self) -> None:
+        def close(self, patience: float) -> None:
+            assert patience > 0
             told.append("tidied up")
 
     def leave(status: int) -> None:
