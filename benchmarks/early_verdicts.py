@@ -2,6 +2,7 @@
 
     python benchmarks/early_verdicts.py
     python benchmarks/early_verdicts.py --networks 90 --random 60 --epochs 9 --keep curves.jsonl
+    python benchmarks/early_verdicts.py --epochs 4 --looks 6
 
 Networks for the handwritten digits are trained to the end once, without early verdicts: random ones, then children of
 an evolution that knows all results. Their learning curves are then replayed in many orders by simulated workers:
@@ -20,6 +21,7 @@ import argparse
 import heapq
 import itertools
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,9 +75,10 @@ class Outcome:
     best_in_half: float
 
 
-def rules(constant: float) -> list[Rule]:
+def rules(constant: float, epochs: float) -> list[Rule]:
     """Return the rules that are compared; the last is the default."""
     usual = Budget(epochs=1)
+    ends = tuple(math.ceil(rung * epochs) / epochs for rung in usual.rungs)
     return [
         Rule("none"),
         Rule("learnt nothing at a third", _THIRDS, constant=constant),
@@ -83,6 +86,7 @@ def rules(constant: float) -> list[Rule]:
         Rule("out of reach", _THIRDS, extrapolate=True),
         *(Rule(f"both, {share:.0%} pass", _THIRDS, share, True) for share in (0.34, 0.5, 0.67, 0.8)),
         Rule("both, 50% pass, three rungs", _QUARTERS, 0.5, True),
+        Rule("the default, at the next end of an epoch", ends, usual.rung_pass, usual.extrapolate, constant),
         Rule("**the default**", usual.rungs, usual.rung_pass, usual.extrapolate, constant),
     ]
 
@@ -127,13 +131,13 @@ def stopped(result: Result, bars: Sequence[Bar], rule: Rule) -> Result:
     return result
 
 
-def table(results: Sequence[Result], constant: float, workers: int, orders: int) -> Iterator[str]:
+def table(results: Sequence[Result], compared: Sequence[Rule], workers: int, orders: int) -> Iterator[str]:
     """Yield the rows of a table: the mean of many orders of the same networks, and their standard error."""
     yield "| rule | training time saved | of the best five lost | best five | best | best in half of the time |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     rng = np.random.default_rng(0)
     shuffled = [[results[i] for i in rng.permutation(len(results))] for _ in range(orders)]
-    for rule in rules(constant):
+    for rule in compared:
         outcomes = [replayed(each, rule, workers) for each in shuffled]
         saved, lost, five, best, half = np.mean([astuple(o) for o in outcomes], axis=0)
         error = float(np.std([o.best_in_half for o in outcomes])) / len(outcomes) ** 0.5
@@ -185,20 +189,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--networks", type=int, default=90)
     parser.add_argument("--random", type=int, default=60, help="how many of them are random (default: 60)")
     parser.add_argument("--epochs", type=float, default=9)
+    parser.add_argument("--looks", type=int, default=1, help="in an epoch, whichever rule is replayed (default: 1)")
+    parser.add_argument("--schedule", default="cosine", help="of the learning rate: cosine (default) or constant")
     parser.add_argument("--workers", type=int, default=8, help="simulated (default: 8)")
     parser.add_argument("--orders", type=int, default=100, help="in which the networks are replayed (default: 100)")
     parser.add_argument("--keep", type=Path, help="file for the results")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         data = write_digits(Path(folder) / "digits.zarr")
-        ends = np.arange(1, given.epochs) / given.epochs  # a look after each epoch, whichever rule is replayed
-        budget = replace(Budget(epochs=given.epochs).unbroken(), rungs=tuple(ends.tolist()))
+        looks = np.arange(1, given.epochs * given.looks) / (given.epochs * given.looks)
+        budget = Budget(epochs=given.epochs, schedule=given.schedule).unbroken()
+        budget = replace(budget, rungs=tuple(looks.tolist()))
         problem = open_problem(data, task="classification", budget=budget)
         constant = problem.facts.constant_fitness or 0.0
         results = [r for r in trained(problem, given.networks, given.random, given.keep) if r.succeeded]
     parts = {"All": results, "The random ones alone": results[: given.random]}
     for name, part in parts.items():
-        rows = table(part, constant, given.workers, given.orders)
+        rows = table(part, rules(constant, given.epochs), given.workers, given.orders)
         sys.stdout.write("\n".join([f"{name}: {described(part, constant)}.\n", *rows, "", ""]))
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,10 +23,11 @@ _MANY, _SPARSER = 20, 1.05  # looks, after which one more each time that a twent
 class Course:
     """How far a training has come.
 
-    A training stops to look at the validation split when the early verdict is due, at the first end of an epoch past a
-    rung (at the rung itself, where that would be the end of the training), and at its end; and for the learning curve
-    after every epoch, or every second or third and so on where looks would take more than a thirtieth of the time
-    otherwise, and after fewer when there have been many. A rung after a handful of steps is left out.
+    A training stops to look at the validation split when the early verdict is due, at a rung (at the end of the epoch
+    where that comes within a twentieth of the budget, or the rung after a handful of steps), and at its end; and for
+    the learning curve after every epoch, or every second or third and so on where looks would take more than a
+    thirtieth of the time otherwise, and after fewer when there have been many. A rung after a handful of steps in the
+    last epoch is left out.
 
     Parameters
     ----------
@@ -65,13 +67,15 @@ class Course:
         if budget.schedule != "constant":
             usual = self.epoch_steps / _STAIRS_AN_EPOCH if math.isinf(self._last_step) else self._last_step / _STAIRS
             self._stair = max(1, math.floor(usual))
-        self._verdict_step, self._verdict_second = math.inf, math.inf
-        if budget.early_verdict:
-            self._verdict_step = self._step_near(max(_FEWEST_STEPS, budget.verdict_share * self._last_step))
-            self._verdict_second = budget.verdict_share * self._last_second
-        steps = {rung: self._step_of(rung) for rung in budget.rungs}  # where the training stops for them
+        # where the training stops for them
+        steps = dict(zip(budget.rungs, accumulate(map(self._step_of, budget.rungs), max), strict=True))
         is_rung = {rung: step >= _FEWEST_STEPS or step % self.epoch_steps == 0 for rung, step in steps.items()}
         self._rungs = {rung: step for rung, step in steps.items() if is_rung[rung]}  # those still to come
+        self._stops = tuple(self._rungs.values())
+        self._verdict_step, self._verdict_second = math.inf, math.inf
+        if budget.early_verdict:
+            self._verdict_step = self._stop_near(max(_FEWEST_STEPS, budget.verdict_share * self._last_step))
+            self._verdict_second = budget.verdict_share * self._last_second
 
     @property
     def rate(self) -> float:
@@ -127,9 +131,14 @@ class Course:
     def look_is_due(self) -> bool:
         """Whether the training has come to where it stops, or was only interrupted."""
         looks, rest = divmod(self.epochs, self._look_epochs)
-        is_looked_at = self.is_epoch_end and rest == 0 and _is_taken(looks)
+        is_looked_at = self.is_epoch_end and rest == 0 and _is_taken(looks) and not self._was_looked_at
         is_past_rung = any(self._is_past(rung, step) for rung, step in self._rungs.items())
         return self.is_over or is_looked_at or self.verdict_is_due or is_past_rung
+
+    @property
+    def _was_looked_at(self) -> bool:
+        """Whether a rung in the epoch that ends has told enough, where looks are dear."""
+        return self._look_epochs > 1 and any(0 < self.steps - stop < self.epoch_steps for stop in self._stops)
 
     def passed_rungs(self) -> tuple[float, ...]:
         """Return the rungs that were passed since this was asked last."""
@@ -184,17 +193,19 @@ class Course:
             return math.inf
         step = math.ceil(rung * self._last_step - _EPSILON)
         epoch_end = -(-step // self.epoch_steps) * self.epoch_steps
-        if epoch_end < self._last_step:
-            return epoch_end
-        is_near = step <= self._verdict_step <= step + _NEAR * self._last_step  # then one look serves both
-        return int(self._verdict_step) if is_near else step
+        is_soon = step < _FEWEST_STEPS or epoch_end <= step + _NEAR * self._last_step
+        return epoch_end if is_soon and epoch_end < self._last_step else step
 
-    def _step_near(self, step: float) -> float:
-        """Return the end of the nearest epoch, where the training stops anyway; a step in the first epoch stays."""
+    def _stop_near(self, step: float) -> float:
+        """Return where the training stops anyway, near a step; in the first epoch that step where it stops nowhere."""
         if math.isinf(step):
             return step
         epochs = round(step / self.epoch_steps)
-        return epochs * self.epoch_steps if epochs else math.ceil(step)
+        reach = math.inf if epochs else _NEAR * self._last_step
+        stops = [stop for stop in self._rungs.values() if abs(stop - step) <= reach]
+        if epochs:
+            stops.append(epochs * self.epoch_steps)
+        return min(stops, key=lambda stop: abs(stop - step), default=math.ceil(step))
 
 
 def _is_taken(look: int) -> bool:

@@ -150,33 +150,34 @@ def test_a_smaller_last_batch_counts_as_what_it_is() -> None:
     assert (course.samples_seen, course.epoch) == (14, 1.4)
 
 
-def test_a_training_stops_at_the_first_end_of_an_epoch_past_a_rung() -> None:
-    budget = _budget(epochs=6, batch_size=4, early_verdict=False, rungs=(0.33, 0.6))
+def test_a_training_stops_at_a_rung_or_at_the_end_of_the_epoch_that_comes_soon_after() -> None:
+    budget = _budget(epochs=6, batch_size=2, early_verdict=False, rungs=(0.1, 0.33, 0.6))
     course = Course(budget, 20)
     passed = []
     while not course.is_over:
-        course.advance(-(-len(course.next_samples(np.arange(20))) // 4), 1.0)
+        course.advance(-(-len(course.next_samples(np.arange(20))) // 2), 1.0)
         assert course.look_is_due
         passed.append((course.steps, course.passed_rungs()))
-    assert passed == [(5, ()), (10, (0.33,)), (15, ()), (20, (0.6,)), (25, ()), (30, ())]
+    assert passed == [(10, (0.1,)), (20, (0.33,)), (30, ()), (36, (0.6,)), (40, ()), (50, ()), (60, ())]
 
 
-def test_a_training_too_short_for_that_stops_at_the_rung_itself_and_once_for_two_verdicts() -> None:
+def test_a_short_training_stops_at_the_rungs_themselves_and_once_for_two_verdicts() -> None:
     budget = _budget(epochs=1, batch_size=4, early_verdict=False, rungs=(0.33, 0.66))
     assert _stops(Course(budget, 400)) == [33, 66, 100]
-    assert _stops(Course(replace(budget, early_verdict=True), 400)) == [34, 66, 100]
+    assert _stops(Course(replace(budget, early_verdict=True), 400)) == [33, 66, 100]
     assert _stops(Course(replace(budget, epochs=3), 400)) == [100, 200, 300]
+    assert _stops(Course(replace(budget, epochs=4, early_verdict=True), 400)) == [100, 132, 200, 264, 300, 400]
     assert _stops(Course(budget, 160)) == [27, 40]
 
 
 def test_an_interruption_past_a_rung_is_no_look() -> None:
-    course = Course(Budget(epochs=10, batch_size=4, rungs=(0.33,), early_verdict=False), 80)
+    course = Course(Budget(epochs=10, batch_size=4, rungs=(0.36,), early_verdict=False), 80)
     looks = []
     while not course.is_over:  # the learning rate changes every ten steps, twice an epoch
         course.advance(-(-len(course.next_samples(np.arange(80))) // 4), 1.0)
         if course.look_is_due:
             looks.append((course.epoch, course.passed_rungs()))
-    assert looks == [(epoch, (0.33,) if epoch == 4 else ()) for epoch in range(1, 11)]
+    assert looks == [(epoch, (0.36,) if epoch == 4 else ()) for epoch in range(1, 11)]
 
 
 def test_a_rung_comes_in_time_where_time_is_the_budget() -> None:
@@ -252,4 +253,9 @@ def test_looks_for_the_curve_take_no_more_than_a_thirtieth_of_the_time() -> None
 
 
 def test_a_look_that_a_verdict_needs_is_taken_in_any_case() -> None:
-    assert _looks(10, 1570) == [3, 4, 7, 10]  # verdict, both rungs, end
+    assert _looks(10, 1570) == [3, 7, 10]  # the verdict at the first rung, the second one, the end
+
+
+def test_where_looks_are_dear_none_for_the_curve_follows_one_at_a_rung_of_the_same_epoch() -> None:
+    assert _looks(4, 15) == [1, 1, 2, 2, 3, 4]  # the first rung lies in the second epoch, the other in the third
+    assert _looks(4, 34) == [1, 2, 4]
