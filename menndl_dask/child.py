@@ -332,6 +332,7 @@ class _Starter:
                 future.set_result(start())
             except BaseException as error:  # noqa: BLE001 - raised where the child was wanted
                 future.set_exception(error)
+            del start, future  # which hold on to the child until the next one is wanted
 
 
 @cache

@@ -105,8 +105,7 @@ class Contest:
 
         The first time, while little is known, they are given several generations for that. As soon as the surrogate has
         all the results that it can hold, or where there are those already that an earlier round has bred, the first
-        generation in vain is the last. With all results a generation is half as large, which
-        was found to be as good.
+        generation in vain is the last. With all results a generation is half as large, which was found to be as good.
         """
         if not self._children:
             return
