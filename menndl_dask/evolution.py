@@ -8,7 +8,7 @@ and the history of asking and telling, so a run replayed from its journal propos
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol, overload
@@ -285,7 +285,7 @@ class Evolution:
                 reached = result.as_if_finished()
                 entry = Entry(individual.genome, self.objectives.values(reached), not self.objectives.breaks(reached))
             if entry.values is not None or result.failure != "hopeless":
-                self.screening.tell(entry)
+                self.screening.tell(entry, self._flying())
         return None if values is None else Member(individual, result, values, violation)
 
     def _gain(self, member: Member) -> float:
@@ -322,12 +322,12 @@ class Evolution:
             self._session = session
         elif self._since:  # nothing is known that was not known to the round before
             return
-        session.rounds.append((Terms(outlook, weights, self._flying(), (*seed, 3)), entering))
+        session.rounds.append((Terms(outlook, weights, tuple(self._flying()), (*seed, 3)), entering))
         session.breeders.update(*(litter.breeders for litter in entering))
 
-    def _flying(self) -> tuple[Genome, ...]:
+    def _flying(self) -> Iterator[Genome]:
         latest = islice(reversed(self._pending.values()), _FLYING)
-        return tuple(individual.genome for individual in latest)
+        return (individual.genome for individual in latest)
 
     def _bred(self, rng: np.random.Generator) -> Individual:
         """Return the next individual: of those given, at random, or bred."""
@@ -374,7 +374,7 @@ class Evolution:
         contest, seed = session.contest, (self.seed, self._next_id, 3)
         assert contest is not None
         if contest.terms.seed != seed:
-            contest.begin(contest.terms.again(self._flying(), seed))
+            contest.begin(contest.terms.again(tuple(self._flying()), seed))
         won = contest.winner(self._keys)
         return self._individual(*won) if won else None
 

@@ -7,7 +7,7 @@ fitted when somebody looks, so that a replayed journal costs nothing and predict
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -86,6 +86,11 @@ class Seen:
         points, chance = (np.concatenate(a) for a in zip(*((p.points, p.chance) for p in parts), strict=True))
         return cls(points, parts[0].known, Sight.joined([p.sight for p in parts]), chance)
 
+    def one(self, i: int) -> Seen:
+        """Return one of the networks by itself."""
+        only = slice(i, i + 1)
+        return Seen(self.points[only], self.known, self.sight.one(i), self.chance[only])
+
 
 class Lesson:
     """What the results teach about how much each respect counts in which networks differ.
@@ -135,13 +140,22 @@ class Outlook:
         Turns genomes into vectors.
     objectives
         What the search compares, and its hard constraints. Costs that a genome itself tells are not predicted.
+    flying
+        What was being evaluated when the last of these results came home.
     """
 
     def __init__(
-        self, known: int, entries: Sequence[Entry], lesson: Lesson, describe: Descriptor, objectives: Objectives
+        self,
+        known: int,
+        entries: Sequence[Entry],
+        lesson: Lesson,
+        describe: Descriptor,
+        objectives: Objectives,
+        flying: Sequence[Genome] = (),
     ) -> None:
         self.known, self.describe = known, describe
         self._entries, self._lesson, self._objectives = entries, lesson, objectives
+        self._flying = flying
         self._pending: dict[str, Seen] = {}
 
     @property
@@ -168,8 +182,8 @@ class Outlook:
 
     def expecting(self, pending: Iterable[Genome]) -> Expected | None:
         """Return what is being evaluated, as it counts in `promise`."""
-        # each is looked at by itself, so that it is seen alike in a replay
-        before = self._pending
+        # those that were in flight at first are looked at together, the others each by itself: alike in a replay
+        before = {**self._at_first, **self._pending}
         self._pending = {g.key: before.get(g.key) or self.look(self.describe.kept(g)[None]) for g in pending}
         if not self._pending:
             return None
@@ -223,6 +237,14 @@ class Outlook:
             if known is not None:
                 chance[(known > limit.bound) if limit.upper else (known < limit.bound)] = 0.0
         return chance
+
+    @cached_property
+    def _at_first(self) -> Mapping[str, Seen]:
+        """What was in flight when this began: to look at many networks one by one takes ten times as long."""
+        if not self._flying:
+            return {}
+        seen = self.look(np.stack([self.describe.kept(genome) for genome in self._flying]))
+        return {genome.key: seen.one(i) for i, genome in enumerate(self._flying)}
 
     @cached_property
     def _fit(self) -> _Fit:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from menndl_dask.descriptor import Descriptor
+from menndl_dask.genome import Genome
 from menndl_dask.objective import Objectives
 from menndl_dask.outlook import FAILURES, POINTS, Entry, Lesson, Outlook, chosen
 from menndl_dask.space import SearchSpace
@@ -55,8 +58,16 @@ class Screening:
         self._next_outlook = self._next_lesson = 0
         self._lesson: Lesson | None = None
 
-    def tell(self, entry: Entry) -> None:
-        """Take a result. Nothing is computed yet: only what to fit to is put down."""
+    def tell(self, entry: Entry, flying: Iterable[Genome] = ()) -> None:
+        """Take a result. Nothing is computed yet: only what to fit to is put down.
+
+        Parameters
+        ----------
+        entry
+            The result.
+        flying
+            What is being evaluated.
+        """
         self._archive.add(entry)
         self._told += 1
         self._successes += entry.values is not None
@@ -67,5 +78,6 @@ class Screening:
             self._next_lesson = self._told + min(max(5, self._told // 4), 250)
         if self._told >= self._next_outlook:
             entries = list(self._archive.entries)
-            self.outlook = Outlook(self._told, entries, self._lesson, self._describe, self._objectives)
+            given = self._lesson, self._describe, self._objectives
+            self.outlook = Outlook(self._told, entries, *given, tuple(flying))
             self._next_outlook = self._told + min(max(1, self._told // 40), 32)

@@ -96,6 +96,12 @@ class Sight:
         mean, explained = [sight.mean for sight in sights], [sight.explained for sight in sights]
         return cls(Places(vectors, squares), np.concatenate(mean), np.concatenate(explained, axis=1))
 
+    def one(self, i: int) -> Sight:
+        """Return one of the networks by itself."""
+        only = slice(i, i + 1)
+        places = Places(self.places.vectors[only], self.places.squares[only])
+        return Sight(places, self.mean[only], self.explained[:, only])
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:

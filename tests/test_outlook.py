@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from menndl_dask.cost import cost_of
 from menndl_dask.descriptor import Descriptor
@@ -73,6 +74,28 @@ def test_predictions_depend_on_the_results_only_not_on_when_somebody_looked() ->
     assert first.look(points, seen) is seen  # nothing new is known
     expected = second.promise(second.look(points), 1.0, second.expecting(flying))
     assert (first.promise(seen, 1.0, first.expecting(flying)) == expected).all()
+
+
+def test_networks_in_flight_are_seen_alike_whenever_somebody_looks_and_whoever_is_home_by_then() -> None:
+    eager, late = Screening(SPACE), Screening(SPACE)
+    given = [e.genome for e in entries(100)]
+    for entry in entries(60):
+        eager.tell(entry, given[60:90])
+        late.tell(entry, given[60:90])
+    first, second = eager.outlook, late.outlook
+    assert first is not None and second is not None
+    for k in range(10):  # one after the other comes home, and others begin
+        first.expecting(given[60 + k : 90 + k])
+    points = np.stack([first.describe.kept(genome) for genome in given[:10]])
+    flying = [*given[70:95], given[62]]  # the last was not among the latest for a while
+    expected = second.promise(second.look(points), 1.0, second.expecting(flying))
+    assert (first.promise(first.look(points), 1.0, first.expecting(flying)) == expected).all()
+    alone = Screening(SPACE)
+    for entry in entries(60):
+        alone.tell(entry)
+    assert alone.outlook is not None
+    apart = alone.outlook.promise(alone.outlook.look(points), 1.0, alone.outlook.expecting(flying))
+    assert apart == pytest.approx(expected)
 
 
 def test_an_outlook_stays_what_it_was_when_more_is_told() -> None:
