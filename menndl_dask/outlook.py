@@ -253,15 +253,14 @@ class Outlook:
             succeeded = chosen([e for e in self._entries if e.values is not None], POINTS)
             failed = [e for e in self._entries if e.values is None][-FAILURES:]
             scored, kept = _scored(succeeded), np.array([[float(e.kept) - 1.0] for e in succeeded])
-            points = _stacked(succeeded, self.describe)
-            fitness = Posterior(kernel, points, np.hstack([scored, kept]))
+            fitness = Posterior(kernel, _stacked(succeeded, self.describe), np.hstack([scored, kept]))
             values = np.array([e.values for e in succeeded])
             levels = [(np.sort(v), np.sort(z)) for v, z in zip(values.T, scored.T, strict=True)]
             viability = None
             if failed:
                 place = {id(entry): i for i, entry in enumerate(succeeded)}
                 some = [place[id(entry)] for entry in chosen(succeeded, POINTS - len(failed))]
-                viability = fitness.viability(points, some, _stacked(failed, self.describe))
+                viability = fitness.viability(some, _stacked(failed, self.describe))
         self._entries = ()
         return _Fit(fitness, viability, levels, bool(kept.any()))
 

@@ -80,8 +80,7 @@ class Scratch:
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(0.02)
-            if _is_current(Path(self._file.name), self._file):  # else whoever waited too was first, and others came
-                _remove(self.path, self._file)
+            _remove(self.path, self._file)
         return True
 
 
@@ -89,7 +88,7 @@ def remove_unused(home: Path) -> None:
     """Remove the directories in a place that no process uses any more, such as those of processes that were killed."""
     for mark in home.glob(f"*{_SUFFIX}"):
         with contextlib.suppress(OSError), mark.open("r+") as file:
-            if _lock(file, fcntl.LOCK_EX) and _is_current(mark, file):
+            if _lock(file, fcntl.LOCK_EX):
                 _remove(mark.with_name(mark.name.removesuffix(_SUFFIX)), file)
 
 
@@ -118,6 +117,11 @@ def _is_current(mark: Path, file: IO[str]) -> bool:
 
 
 def _remove(path: Path, file: IO[str]) -> None:
-    """Remove a directory and its mark, which is locked; the mark goes last."""
-    shutil.rmtree(path, ignore_errors=True)
-    Path(file.name).unlink(missing_ok=True)
+    """Remove a directory and its mark, which is locked; the mark goes last.
+
+    Where whoever waited too was first, others may have come since: theirs is another mark.
+    """
+    mark = Path(file.name)
+    if _is_current(mark, file):
+        shutil.rmtree(path, ignore_errors=True)
+        mark.unlink(missing_ok=True)

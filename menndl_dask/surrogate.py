@@ -69,6 +69,14 @@ class Places:
     def __len__(self) -> int:
         return len(self.squares)
 
+    def __getitem__(self, which: slice | Sequence[int]) -> Places:
+        return Places(self.vectors[which], self.squares[which])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Places]) -> Places:
+        """Return several as one."""
+        return cls(np.concatenate([p.vectors for p in parts]), np.concatenate([p.squares for p in parts]))
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -91,16 +99,14 @@ class Sight:
     @classmethod
     def joined(cls, sights: Sequence[Sight]) -> Sight:
         """Return several as one."""
-        places = [sight.places for sight in sights]
-        vectors, squares = np.concatenate([p.vectors for p in places]), np.concatenate([p.squares for p in places])
+        places = Places.joined([sight.places for sight in sights])
         mean, explained = [sight.mean for sight in sights], [sight.explained for sight in sights]
-        return cls(Places(vectors, squares), np.concatenate(mean), np.concatenate(explained, axis=1))
+        return cls(places, np.concatenate(mean), np.concatenate(explained, axis=1))
 
     def one(self, i: int) -> Sight:
         """Return one of the networks by itself."""
         only = slice(i, i + 1)
-        places = Places(self.places.vectors[only], self.places.squares[only])
-        return Sight(places, self.mean[only], self.explained[:, only])
+        return Sight(self.places[only], self.mean[only], self.explained[:, only])
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,24 +223,22 @@ class Posterior:
         found: Floats = np.sqrt(np.maximum(variance, 1e-6))
         return found
 
-    def viability(self, points: Floats, succeeded: Sequence[int], failed: Floats) -> Viability:
+    def viability(self, succeeded: Sequence[int], failed: Floats) -> Viability:
         """Return what successes and failures say of who is viable.
 
         Parameters
         ----------
-        points
-            The descriptors that this was made with.
         succeeded
-            Which of these count.
+            Which of the networks that this was made with count.
         failed
             Descriptors of networks that failed.
         """
-        both = self._kernel.placed(np.concatenate([points[succeeded], failed]))
+        failures = self._kernel.placed(failed)
         viable = np.repeat([0.0, -1.0], [len(succeeded), len(failed)])
-        _, solved = _solve(self._kernel, both, viable)
-        near = np.zeros(len(points))
+        _, solved = _solve(self._kernel, Places.joined([self._places[succeeded], failures]), viable)
+        near = np.zeros(len(self._places))
         near[succeeded] = solved[: len(succeeded)]
-        return Viability(self._kernel, near, self._kernel.placed(failed), solved[len(succeeded) :])
+        return Viability(self._kernel, near, failures, solved[len(succeeded) :])
 
 
 @dataclass(frozen=True, slots=True)

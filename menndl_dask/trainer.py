@@ -94,7 +94,7 @@ class Trainer:
         training.tidy_up()
         return training.record.result(), training.record.trace
 
-    def close(self, patience: float = _PATIENCE) -> None:
+    def close(self, patience: float) -> None:
         """End what waits and give up the scratch space; the last process of a node removes it.
 
         Parameters
