@@ -180,10 +180,6 @@ class Posterior:
         self._kernel, self._places = kernel, kernel.placed(points)
         self._lower, self._solved = _solve(kernel, self._places, values)
 
-    def sight(self, points: Floats) -> Sight:
-        """Return networks, given as descriptors, as these results let them be seen."""
-        return self.look(points)[0]
-
     def look(self, points: Floats, viability: Viability | None = None) -> tuple[Sight, Floats]:
         """Return networks as these results let them be seen, and how likely each is viable.
 

@@ -31,7 +31,7 @@ def test_a_respect_in_which_no_networks_differ_has_no_weight() -> None:
 def test_networks_that_never_differ_can_still_be_learnt_from() -> None:
     kernel = learn_kernel(np.ones((10, 2)), scores(np.arange(10.0)), np.array([0, 1]))
     posterior = Posterior(kernel, np.ones((10, 2)), np.zeros((10, 1)))
-    seen = posterior.sight(np.ones((3, 2)))
+    seen = posterior.look(np.ones((3, 2)))[0]
     assert np.isfinite(seen.mean).all()
     assert np.isfinite(posterior.deviation(seen)).all()
 
@@ -54,13 +54,13 @@ def test_what_was_not_seen_is_predicted_in_the_right_order() -> None:
     points, values = made_up(100)
     posterior = Posterior(learn_kernel(points, values, np.arange(4)), points, values[:, None])
     others, truth = made_up(50, seed=1)
-    assert np.corrcoef(posterior.sight(others).mean[:, 0], truth)[0, 1] > 0.9
+    assert np.corrcoef(posterior.look(others)[0].mean[:, 0], truth)[0, 1] > 0.9
 
 
 def test_far_from_what_is_known_less_is_sure() -> None:
     points, values = made_up(30)
     posterior = Posterior(Kernel(np.ones(4) * 2, 1.0, 0.01), points, values[:, None])
-    deviation = posterior.deviation(posterior.sight(np.stack([points[0], points[0] + 5.0])))
+    deviation = posterior.deviation(posterior.look(np.stack([points[0], points[0] + 5.0]))[0])
     assert deviation[0] < 0.2
     assert deviation[1] == pytest.approx(1.0, abs=1e-3)
 
@@ -69,16 +69,17 @@ def test_near_what_is_being_evaluated_less_is_left_to_learn() -> None:
     points, values = made_up(30)
     posterior = Posterior(Kernel(np.ones(4) * 2, 1.0, 0.01), points, values[:, None])
     target = points[:2] + 3.0
-    seen = posterior.sight(target)
+    seen = posterior.look(target)[0]
     before = posterior.deviation(seen)
-    after = posterior.deviation(seen, posterior.expecting(posterior.sight(target[:1])))
+    after = posterior.deviation(seen, posterior.expecting(posterior.look(target[:1])[0]))
     assert after[0] < 0.2 * before[0]
 
 
 def test_networks_seen_apart_and_joined_are_seen_as_together() -> None:
     points, values = made_up(30)
     posterior = Posterior(Kernel(np.ones(4) * 2, 1.0, 0.01), points, values[:, None])
-    together, apart = posterior.sight(points[:7]), Sight.joined([posterior.sight(p) for p in (points[:3], points[3:7])])
+    together = posterior.look(points[:7])[0]
+    apart = Sight.joined([posterior.look(p)[0] for p in (points[:3], points[3:7])])
     assert together.mean == pytest.approx(apart.mean)
     first, second = posterior.expecting(apart), posterior.expecting(together)
     assert posterior.deviation(together, first) == pytest.approx(posterior.deviation(apart, second))
