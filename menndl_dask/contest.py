@@ -73,6 +73,7 @@ class Contest:
         self._space, self._operators, self._objectives = space, operators, objectives
         self._children: list[Child] = []
         self._seen: list[Seen] = []
+        self._foreseen: Seen | None = None  # all children, as the outlook of a coming round sees them
         self._promise = np.zeros(0)
         self._evolved = False
         self.begin(terms)
@@ -89,9 +90,24 @@ class Contest:
         self._factor = _CURIOSITY * self._rng.exponential()
         self._shares = self._rng.dirichlet(np.ones(self._objectives))  # how much each objective counts this time
         if self._seen:
-            joined = Seen.joined(self._seen)
-            self._seen = [self._outlook.look(joined.points, joined)]
+            self.prepare(self._outlook)
+            assert self._foreseen is not None
+            self._seen = [self._foreseen]
             self._promise = self._promised(self._seen[0])
+
+    def prepare(self, outlook: Outlook) -> bool:
+        """Look at all children for a coming round, as its outlook sees them; return whether that was left to do.
+
+        Where more enter before that round all are looked at once more, as they would be without this.
+        """
+        if not self._children:
+            return False
+        seen = self._foreseen
+        if seen is not None and seen.known == outlook.known and len(seen.points) == len(self._children):
+            return False
+        self._seen = [Seen.joined(self._seen)]
+        self._foreseen = outlook.look(self._seen[0].points, self._seen[0])
+        return True
 
     def enter(self, children: Sequence[Child], points: Floats) -> None:
         """Let children in, given with their descriptors, one a row."""

@@ -34,7 +34,9 @@ DRAWN = 20  # networks at random, before children are bred
 _MEMBERS = 30  # of a population, with few workers
 _LITTERS = 12  # whose children compete for an evaluation
 _SESSION = 16  # networks that share a contest
-_SPARSE = 4  # networks asked for without a result in between that share a litter
+# networks that share a litter where none has a result in between, and a litter and a round once the surrogate is full:
+# a single result then teaches little, and rounds cost more than all else
+_SHARED = 4
 _BELIEVED, _DOUBTED = 100, 4  # results from which on one of so many networks is chosen without the surrogate
 _FLYING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their square
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
@@ -74,6 +76,7 @@ class _Session:
     """
 
     number: int  # of the first network
+    latest: int = 0  # number of the network for which the latest round was put down
     breeders: set[int] = field(default_factory=set)
     rounds: list[tuple[Terms, Sequence[Litter]]] = field(default_factory=list)
     contest: Contest | None = None
@@ -146,6 +149,7 @@ class Evolution:
         self._litters: deque[Litter] = deque(maxlen=_LITTERS if screen else 1)
         self._session: _Session | None = None
         self._since = 0  # networks asked for since a result was told
+        self._sharing = 0  # networks asked for since a litter was put down
         self._keys: set[str] = set()
         self._pending: dict[int, Individual] = {}
         self._told: set[int] = set()
@@ -169,7 +173,7 @@ class Evolution:
             is not empty.
         """
         if n is None:
-            self._prepare()
+            self._put_down()
             individual = self._bred(np.random.default_rng([self.seed, self._next_id]))
             self._note_asked(individual)
             return individual
@@ -188,8 +192,24 @@ class Evolution:
 
         Recalling and telling in the order of a journal puts the algorithm back exactly where it was.
         """
-        self._prepare()
+        self._put_down()
         self._note_asked(individual)
+
+    def prepare(self) -> bool:
+        """Compute a part of what coming networks will be chosen with, for when there is nothing else to do.
+
+        Which networks are asked for does not depend on it, only how long that takes.
+
+        Returns
+        -------
+        bool
+            Whether there was anything to compute; if so there may be more.
+        """
+        coming = None if self.screening is None else self.screening.coming
+        if coming is None:
+            return False
+        contest = None if self._session is None else self._session.contest
+        return coming.prepare() or (contest is not None and contest.prepare(coming))
 
     def _note_asked(self, individual: Individual) -> None:
         self._keys.add(individual.genome.key)
@@ -276,6 +296,8 @@ class Evolution:
 
     def _learnt(self, individual: Individual, result: Result) -> Member | None:
         """Learn from a result; return it as a member, or nothing where it has no place among the living."""
+        if self.screening is not None and self._since:
+            self.screening.renew()
         self._since = 0  # whoever is asked for next is chosen with it
         values, violation = self.objectives.values(result), self.objectives.violation(result)
         if self.screening is not None and result.failure != "worker_lost":
@@ -305,14 +327,17 @@ class Evolution:
             return
         self._front = [m for m in self._front if not dominates(member.values, m.values)] + [member]
 
-    def _prepare(self) -> None:
+    def _put_down(self) -> None:
         """Put down a litter, and a round of the contest: as cheap as that, for a replay does it too."""
         seed, weights = (self.seed, self._next_id), self.rates.weights()
-        if self._since % _SPARSE == 0 or self.screening is None:
+        outlook = None if self.screening is None else self.screening.outlook
+        full = outlook is not None and outlook.full
+        self._sharing += 1
+        if self.screening is None or not (self._since or full) or self._sharing >= _SHARED:
+            self._sharing = 0
             members = self.population.members
             sizes = self._tournament_size, self._litter_size
             self._litters.append(Litter(self._operators, members, weights, *sizes, (*seed, 1)))
-        outlook = None if self.screening is None else self.screening.outlook
         if outlook is None or self._next_id - self.first < self._random:
             self._session = None
             return
@@ -320,8 +345,9 @@ class Evolution:
         if session is None or self._next_id - session.number >= _SESSION:
             session, entering = _Session(self._next_id), list(self._litters)
             self._session = session
-        elif self._since:  # nothing is known that was not known to the round before
+        elif self._since or (full and self._next_id - session.latest < _SHARED):  # hardly more is known than before
             return
+        session.latest = self._next_id
         session.rounds.append((Terms(outlook, weights, tuple(self._flying()), (*seed, 3)), entering))
         session.breeders.update(*(litter.breeders for litter in entering))
 

@@ -82,6 +82,12 @@ class Flight:
         """Who is in flight."""
         return [flying.task.individual for flying in self._flying.values()]
 
+    @property
+    def has_arrivals(self) -> bool:
+        """Whether something has come home."""
+        with self._completed.thread_condition:
+            return bool(self._completed.has_ready())
+
     def submit(self, tasks: Sequence[Task]) -> None:
         """Submit evaluations."""
         self._submit([_Flying(task) for task in tasks])

@@ -7,7 +7,7 @@ fitted when somebody looks, so that a replayed journal costs nothing and predict
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -157,11 +157,26 @@ class Outlook:
         self._entries, self._lesson, self._objectives = entries, lesson, objectives
         self._flying = flying
         self._pending: dict[str, Seen] = {}
+        self._parts: Iterator[Callable[[], object]] = iter((
+            lambda: self._lesson.kernel, lambda: self._fit, lambda: self._at_first
+        ))  # fmt: skip
 
     @property
     def full(self) -> bool:
         """Whether as many results are known as are used at most."""
         return self.known >= POINTS
+
+    def prepare(self) -> bool:
+        """Compute one part of what looking at networks needs; return whether one was left.
+
+        None of them takes longer than a few hundredths of a second. What is left is computed when it is needed.
+        """
+        part = next(self._parts, None)
+        if part is None:
+            return False
+        with _single_threaded():
+            part()
+        return True
 
     def look(self, points: Floats, before: Seen | None = None) -> Seen:
         """Return networks as the results let them be seen.

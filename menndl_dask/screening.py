@@ -46,11 +46,14 @@ class Screening:
     Attributes
     ----------
     outlook
-        What the results let expect; nothing until enough is known. It depends on the results and their order only.
+        What the results let expect; nothing until enough is known. It depends on the order of results and askings only.
+    coming
+        What takes its place when `renew` is called, where it can wait until then.
     """
 
     def __init__(self, space: SearchSpace, objectives: Objectives = _FITNESS_ALONE) -> None:
         self.outlook: Outlook | None = None
+        self.coming: Outlook | None = None
         self._describe = Descriptor(space)
         self._objectives = objectives
         self._archive = Archive()
@@ -79,5 +82,14 @@ class Screening:
         if self._told >= self._next_outlook:
             entries = list(self._archive.entries)
             given = self._lesson, self._describe, self._objectives
-            self.outlook = Outlook(self._told, entries, *given, tuple(flying))
+            outlook = Outlook(self._told, entries, *given, tuple(flying))
+            if self.outlook is not None and outlook.full:
+                self.coming = outlook  # a few results more or less matter little by now: there is time to prepare it
+            else:
+                self.outlook = outlook
             self._next_outlook = self._told + min(max(1, self._told // 40), 32)
+
+    def renew(self) -> None:
+        """Let the coming outlook count: networks were asked for since it was put down, so there was time."""
+        if self.coming is not None:
+            self.outlook, self.coming = self.coming, None

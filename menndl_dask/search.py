@@ -229,6 +229,8 @@ class _Drive:
         self._tick(time.monotonic())
         self._top_up()
         while self._flight or self._waits_for_others():
+            while not self._flight.has_arrivals and self._prepares():
+                pass
             home = self._flight.arrivals(self._wait_s())
             now = time.monotonic()
             self._take(home, now)
@@ -242,6 +244,10 @@ class _Drive:
             if home:
                 report(now)
         self._conclude()
+
+    def _prepares(self) -> bool:
+        """Let evolution compute a part of what it needs later; return whether it did."""
+        return bool(getattr(self._evolution, "prepare", lambda: False)())
 
     def _recall(self) -> None:
         """Put evolution, the kept networks and the tally back to where the journal ends."""

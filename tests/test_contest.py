@@ -30,6 +30,7 @@ def taught(space: SearchSpace, number: int = 60) -> Outlook:
     for _ in range(number):
         genome = space.sample(rng)
         screening.tell(Entry(genome, (merit(genome) if space is SLOTS else float(len(genome)),)))
+        screening.renew()
     assert screening.outlook is not None
     return screening.outlook
 
@@ -206,6 +207,28 @@ def test_what_was_bred_in_one_round_competes_in_the_next_as_it_is_judged_by_then
     again = competing.winner(())
     assert again is not None and merit(again[1]) >= merit(best[1]) - 1
     assert (competing._promise == competing._promised(later.look(competing._seen[0].points))).all()
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_round_that_was_prepared_is_the_round_that_would_be_held(more: bool) -> None:
+    promised = []
+    for prepared in (False, True):
+        outlook, later = taught(SLOTS), Watched(taught(SLOTS, 120), flat=False)
+        competing = entered(SLOTS, outlook)
+        coming = cast(Outlook, later)
+        if prepared:
+            assert competing.prepare(coming) and not competing.prepare(coming)
+        if more:
+            competing.breed(4, 2)
+        looks = later.looks
+        competing.begin(terms(SLOTS, coming, 5))
+        assert later.looks - looks == (0 if prepared and not more else 1)
+        promised.append(competing._promise)
+    assert (promised[0] == promised[1]).all()
+
+
+def test_a_contest_without_children_has_nothing_to_prepare() -> None:
+    assert not contest(SLOTS, taught(SLOTS)).prepare(taught(SLOTS, 120))
 
 
 def test_a_round_in_which_no_child_enters_can_be_passed_over() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Container, Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from menndl_dask.layer import Convolution, FullyConnected, Training
 from menndl_dask.litter import Child
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.space import SearchSpace
-from menndl_dask.surrogate import Expected
+from menndl_dask.surrogate import Expected, Posterior
 from tests.spaces import SPACES, Edge, Step, toy_result
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -224,6 +225,77 @@ def test_networks_in_a_row_share_a_contest_and_each_result_brings_a_round(monkey
         {contest for contest, number in begun if number in numbers} for numbers in (range(20, 36), range(36, 40))
     ]
     assert [len(each) for each in contests] == [1, 1]
+
+
+def experienced(results: int = 330, seed: int = 0) -> Evolution:
+    """Return an evolution that was told so many random networks, more than its surrogate uses, and then asks."""
+    evolution, rng = Evolution(SPACES["slots"], seed=seed), np.random.default_rng(seed)
+    for number in range(results):
+        individual = Individual(number, SPACES["slots"].sample(rng))
+        evolution.recall(individual)
+        evolution.tell(individual, toy_result(individual))
+    return evolution
+
+
+def test_with_all_that_the_surrogate_can_hold_four_networks_share_a_litter_and_a_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evolution = experienced(400)
+    evolved: list[int] = []
+
+    def counted(self: Contest) -> None:
+        evolved.append(self.terms.seed[1])
+        evolve(self)
+
+    evolve = Contest.evolve
+    monkeypatch.setattr(Contest, "evolve", counted)
+    litters = []
+    for _ in range(36):
+        individual = evolution.ask()
+        evolution.tell(individual, toy_result(individual))
+        litters.append(id(evolution._litters[-1]))
+    assert len(set(litters)) in (9, 10)
+    assert [number for number in evolved if number >= 400] == list(range(400, 433, 4))
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_what_is_prepared_changes_nothing_but_when_it_is_computed(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[str] = []
+
+    def watched(kind: type[Any], name: str) -> None:
+        method = getattr(kind, name)
+
+        def noted(self: Any, *args: Any) -> Any:
+            computed.append(name)
+            return method(self, *args)
+
+        monkeypatch.setattr(kind, name, noted)
+
+    watched(Posterior, "__init__")
+    plain, prepared = experienced(), experienced()
+    assert not computed and not prepared.prepare()  # what is told is not looked at before somebody asks
+    rng = np.random.default_rng(1)
+    flying = [(plain.ask(), prepared.ask()) for _ in range(workers)]
+    asked = list(flying)
+    in_asks = []
+    for _ in range(40):
+        home = flying.pop(int(rng.integers(len(flying))))
+        for evolution, individual in zip((plain, prepared), home, strict=True):
+            evolution.tell(individual, toy_result(individual))
+        first = plain.ask()
+        computed.clear()
+        second = prepared.ask()
+        in_asks += computed
+        flying.append((first, second))
+        asked.append((first, second))
+        while prepared.prepare():
+            pass
+    assert fingerprint([first for first, _ in asked]) == fingerprint([second for _, second in asked])
+    assert plain.screening is not None and plain.screening.outlook is not None
+    assert plain.screening.outlook.known > 360  # it was renewed, but no ask waited for that
+    assert not in_asks
 
 
 def test_many_that_are_asked_for_at_once_come_from_fewer_litters_with_screening_only() -> None:

@@ -98,6 +98,20 @@ def test_networks_in_flight_are_seen_alike_whenever_somebody_looks_and_whoever_i
     assert apart == pytest.approx(expected)
 
 
+def test_what_was_prepared_is_what_would_be_computed_when_somebody_looks() -> None:
+    prepared, late = Screening(SPACE), Screening(SPACE)
+    flying = [e.genome for e in entries(80, failing=6)[60:]]
+    for entry in entries(60, failing=6):
+        prepared.tell(entry, flying)
+        late.tell(entry, flying)
+    first, second = prepared.outlook, late.outlook
+    assert first is not None and second is not None
+    assert [first.prepare() for _ in range(5)] == [True, True, True, False, False]
+    points = np.stack([first.describe.kept(genome) for genome in flying[:10]])
+    promise = first.promise(first.look(points), 1.0, first.expecting(flying))
+    assert (promise == second.promise(second.look(points), 1.0, second.expecting(flying))).all()
+
+
 def test_an_outlook_stays_what_it_was_when_more_is_told() -> None:
     screening, alone = Screening(SPACE), Screening(SPACE)
     given = entries(60)

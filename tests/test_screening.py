@@ -30,9 +30,28 @@ def test_the_more_is_known_the_less_often_the_outlook_is_renewed() -> None:
     for told, entry in enumerate(entries(600, failing=7), 1):
         before = screening.outlook
         screening.tell(entry)
+        screening.renew()
         if screening.outlook is not before:
             assert screening.outlook is not None
             assert screening.outlook.known == told
             renewed.append(told)
     assert renewed[:4] == [8, 9, 10, 11]
     assert renewed[-1] - renewed[-2] == 600 // 40 - 1
+
+
+def test_with_all_results_that_it_uses_the_outlook_is_renewed_only_after_somebody_has_asked() -> None:
+    screening = Screening(SPACE)
+    given = entries(400)
+    for entry in given[:319]:
+        screening.tell(entry)
+        assert screening.coming is None
+        screening.renew()  # without effect: everything counts at once
+    before = screening.outlook
+    assert before is not None and before.known > 300
+    for entry in given[319:]:
+        screening.tell(entry)
+    assert screening.outlook is before
+    coming = screening.coming
+    assert coming is not None and coming.known > 390
+    screening.renew()
+    assert screening.outlook is coming and screening.coming is None
