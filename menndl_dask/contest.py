@@ -8,9 +8,8 @@ next, so that what was bred for one network serves those after it.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,10 +47,6 @@ class Terms:
     weights: Mapping[str, float]
     pending: tuple[Genome, ...]
     seed: tuple[int, ...]
-
-    def again(self, pending: tuple[Genome, ...], seed: tuple[int, ...]) -> Self:
-        """Return the terms of another round before any further result."""
-        return replace(self, pending=pending, seed=seed)
 
 
 class Contest:
@@ -116,23 +111,28 @@ class Contest:
         self._seen.append(seen)
         self._promise = np.concatenate([self._promise, self._promised(seen)])
 
-    def evolve(self) -> None:
+    def evolve(self) -> Iterator[int]:
         """Let the most promising children breed, again and again, until their children promise no more than they do.
 
         The first time, while little is known, they are given several generations for that. As soon as the surrogate has
         all the results that it can hold, or where there are those already that an earlier round has bred, the first
-        generation in vain is the last. With all results a generation is half as large, which was found to be as good.
+        generation in vain is the last.
+
+        Yields
+        ------
+        int
+            The number of each generation, when it is bred: whoever has better things to do may do them first.
         """
         if not self._children:
             return
-        part = 2 if self._outlook.full else 1
         patience = 1 if self._evolved or self._outlook.full else _PATIENCE
         self._evolved = True
         led: set[str] = set()
         vain = 0
-        for _ in range(_GENERATIONS):
+        for generation in range(1, _GENERATIONS + 1):
             promised = self._promise.max()
-            led |= self.breed(_BROOD // part, _LEADING // part)
+            led |= self.breed(_BROOD, _LEADING)
+            yield generation
             vain = 0 if self._promise.max() > promised else vain + 1
             if vain == patience or (self._space.rules is not None and len(led) >= _LED):
                 break
@@ -181,6 +181,19 @@ class Contest:
         mended = self._outlook.look(np.stack([self._outlook.describe.kept(genome) for genome in genomes]))
         best = int(np.argmax(self._promised(mended)))
         return self._children[first[best]], genomes[best]
+
+    def mend(self, known: Container[str]) -> bool:
+        """Mend one of those that may come out first next time, ahead of that; return whether one was left."""
+        likely = 0
+        for i in self._order():
+            child = self._children[i]
+            if not child.is_mended:
+                self._outlook.describe.kept(child.mended(self._space))
+                return True
+            likely += child.mended(self._space).key not in known
+            if likely == _MENDED:
+                break
+        return False
 
     def _promised(self, seen: Seen) -> Floats:
         return self._outlook.promise(seen, self._factor, self._expected, self._shares)

@@ -8,15 +8,14 @@ and the history of asking and telling, so a run replayed from its journal propos
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol, overload
 
 import numpy as np
 
 from menndl_dask.census import every_genome
-from menndl_dask.contest import Contest, Terms
+from menndl_dask.contest import Terms
 from menndl_dask.errors import MenndlError, UserError
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
@@ -24,19 +23,21 @@ from menndl_dask.litter import Child, Litter, Operators
 from menndl_dask.objective import FITNESS, Objectives
 from menndl_dask.operators.rates import Rates
 from menndl_dask.operators.selection import elitist
-from menndl_dask.outlook import Entry
+from menndl_dask.outlook import Entry, Outlook
 from menndl_dask.population import Member, Population, Survival, dominates
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.screening import Screening
+from menndl_dask.session import Session
 from menndl_dask.space import SearchSpace
 
 DRAWN = 20  # networks at random, before children are bred
 _MEMBERS = 30  # of a population, with few workers
 _LITTERS = 12  # whose children compete for an evaluation
 _SESSION = 16  # networks that share a contest
-# networks that share a litter where none has a result in between, and a litter and a round once the surrogate is full:
-# a single result then teaches little, and rounds cost more than all else
-_SHARED = 4
+_SPARSE = 4  # networks asked for without a result in between that share a litter
+# networks that share a litter, and a round, once the surrogate is full, when one result teaches little; from so many in
+# flight on twice as many: each is chosen without knowing of all those anyway
+_SETTLED, _CROWD = 2, 17
 _BELIEVED, _DOUBTED = 100, 4  # results from which on one of so many networks is chosen without the surrogate
 _FLYING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their square
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
@@ -65,21 +66,6 @@ class Optimizer(Protocol):
     def best(self) -> tuple[Individual, Result]:
         """Return the fittest individual told so far, and its result."""
         ...
-
-
-@dataclass(slots=True)
-class _Session:
-    """A contest for several networks in a row, and what it has yet to go through.
-
-    The rounds are put down where networks are asked for and where a journal is replayed; the contest is only held where
-    somebody asks.
-    """
-
-    number: int  # of the first network
-    latest: int = 0  # number of the network for which the latest round was put down
-    breeders: set[int] = field(default_factory=set)
-    rounds: list[tuple[Terms, Sequence[Litter]]] = field(default_factory=list)
-    contest: Contest | None = None
 
 
 class Evolution:
@@ -147,7 +133,8 @@ class Evolution:
         self.rates = Rates(self._operators.priors)
         self.screening = Screening(space, self.objectives) if screen else None
         self._litters: deque[Litter] = deque(maxlen=_LITTERS if screen else 1)
-        self._session: _Session | None = None
+        self._session: Session | None = None
+        self._former: Session | None = None  # which still serves the network with which another one began
         self._since = 0  # networks asked for since a result was told
         self._sharing = 0  # networks asked for since a litter was put down
         self._keys: set[str] = set()
@@ -205,11 +192,16 @@ class Evolution:
         bool
             Whether there was anything to compute; if so there may be more.
         """
-        coming = None if self.screening is None else self.screening.coming
-        if coming is None:
+        if self.screening is None or self._session is None:
             return False
-        contest = None if self._session is None else self._session.contest
-        return coming.prepare() or (contest is not None and contest.prepare(coming))
+        if self._session.hold():
+            return True
+        coming, contest = self.screening.coming, self._session.contest
+        if coming is not None and coming.prepare():
+            return True
+        if contest is None:
+            return False
+        return (coming is not None and contest.prepare(coming)) or contest.mend(self._keys)
 
     def _note_asked(self, individual: Individual) -> None:
         self._keys.add(individual.genome.key)
@@ -255,8 +247,8 @@ class Evolution:
     def breeders(self) -> set[int]:
         """Return the numbers of those that may still become parents: the living, and the parents of bred children."""
         living = {member.individual.id for member in self.population.members}
-        competing = self._session.breeders if self._session is not None else ()
-        return living.union(competing, *(litter.breeders for litter in self._litters))
+        competing = [session.breeders for session in (self._session, self._former) if session is not None]
+        return living.union(*competing, *(litter.breeders for litter in self._litters))
 
     def emigrants(self, count: int) -> list[tuple[Individual, Result]]:
         """Return the best living members that were bred here, for `welcome` elsewhere."""
@@ -332,24 +324,28 @@ class Evolution:
         seed, weights = (self.seed, self._next_id), self.rates.weights()
         outlook = None if self.screening is None else self.screening.outlook
         full = outlook is not None and outlook.full
+        together = 1 if not full else _SETTLED if len(self._pending) < _CROWD else 2 * _SETTLED
         self._sharing += 1
-        if self.screening is None or not (self._since or full) or self._sharing >= _SHARED:
+        if self.screening is None or self._sharing >= (_SPARSE if self._since else together):
             self._sharing = 0
             members = self.population.members
             sizes = self._tournament_size, self._litter_size
             self._litters.append(Litter(self._operators, members, weights, *sizes, (*seed, 1)))
+        self._former = None
         if outlook is None or self._next_id - self.first < self._random:
             self._session = None
             return
         session, entering = self._session, [self._litters[-1]]
         if session is None or self._next_id - session.number >= _SESSION:
-            session, entering = _Session(self._next_id), list(self._litters)
-            self._session = session
-        elif self._since or (full and self._next_id - session.latest < _SHARED):  # hardly more is known than before
+            self._former = session if full else None
+            session = Session(self._next_id, self.space, self._operators, len(self.objectives.names))
+            self._session, entering = session, list(self._litters)
+        elif self._since or self._next_id - session.latest < together:  # hardly more is known than before
             return
-        session.latest = self._next_id
-        session.rounds.append((Terms(outlook, weights, tuple(self._flying()), (*seed, 3)), entering))
-        session.breeders.update(*(litter.breeders for litter in entering))
+        session.put_down(self._next_id, self._terms(outlook, weights), entering)
+
+    def _terms(self, outlook: Outlook, weights: Mapping[str, float]) -> Terms:
+        return Terms(outlook, weights, tuple(self._flying()), (self.seed, self._next_id, 3))
 
     def _flying(self) -> Iterator[Genome]:
         latest = islice(reversed(self._pending.values()), _FLYING)
@@ -364,8 +360,9 @@ class Evolution:
         bred = None
         if self._next_id - self.first >= self._random:
             bred = self._unscreened() if self._is_doubted() else None
-            if bred is None and self._session is not None:
-                bred = self._screened(self._session)
+            outlook = None if self.screening is None else self.screening.outlook
+            if bred is None and self._session is not None and outlook is not None:
+                bred = self._screened(self._session, outlook)
         return bred or Individual(self._next_id, self._fresh(rng), (), "random")
 
     def _is_doubted(self) -> bool:
@@ -383,25 +380,15 @@ class Evolution:
                 return self._individual(child, genome)
         return None
 
-    def _screened(self, session: _Session) -> Individual | None:
-        """Return the most promising child that was not asked for before, of those bred lately and of their children."""
-        for terms, entering in session.rounds:
-            if session.contest is None:
-                session.contest = Contest(self.space, self._operators, len(self.objectives.names), terms)
-            else:
-                session.contest.begin(terms)
-            litters = [litter for litter in entering if litter.children]
-            if litters:
-                children = [child for litter in litters for child in litter.children]
-                points = np.concatenate([litter.points(terms.outlook.describe) for litter in litters])
-                session.contest.enter(children, points)
-            session.contest.evolve()
-        session.rounds.clear()
-        contest, seed = session.contest, (self.seed, self._next_id, 3)
-        assert contest is not None
-        if contest.terms.seed != seed:
-            contest.begin(contest.terms.again(tuple(self._flying()), seed))
-        won = contest.winner(self._keys)
+    def _screened(self, session: Session, outlook: Outlook) -> Individual | None:
+        """Return the most promising child that was not asked for before, of those bred lately and of their children.
+
+        With all the results that the surrogate can hold, one more teaches little: rounds are held after the network for
+        which they were put down, when there is time.
+        """
+        won = (self._former or session).winner(
+            self._next_id, self._terms(outlook, self.rates.weights()), self._keys, late=outlook.full
+        )
         return self._individual(*won) if won else None
 
     def _individual(self, child: Child, genome: Genome) -> Individual:

@@ -41,6 +41,11 @@ class Child:
     seed: tuple[int, ...] = ()
     _mended: Genome | None = None
 
+    @property
+    def is_mended(self) -> bool:
+        """Whether it is known what it is mended to."""
+        return self._mended is not None
+
     def mended(self, space: SearchSpace) -> Genome:
         """Return the genome brought into the space."""
         if self._mended is None:

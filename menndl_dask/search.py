@@ -246,8 +246,8 @@ class _Drive:
         self._conclude()
 
     def _prepares(self) -> bool:
-        """Let evolution compute a part of what it needs later; return whether it did."""
-        return bool(getattr(self._evolution, "prepare", lambda: False)())
+        """Let evolution compute a part of what coming networks need, if there are any; return whether it did."""
+        return self._remaining() > 0 and bool(getattr(self._evolution, "prepare", lambda: False)())
 
     def _recall(self) -> None:
         """Put evolution, the kept networks and the tally back to where the journal ends."""

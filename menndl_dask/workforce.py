@@ -44,11 +44,11 @@ class Workforce:
         0 1 1
         2 2 3
         8 8 10
-        100 100 108
+        100 100 110
         """
         if self.slots > 0 and submitted <= 2 * self.slots:
             return self.slots
-        return self.slots + (1 if self.slots < 4 else max(2, math.ceil(0.075 * self.slots)))
+        return self.slots + (1 if self.slots < 4 else max(2, math.isqrt(self.slots)))
 
     def update(self, threads: Mapping[str, int], now: float) -> str | None:
         """Take the threads of each worker's address; return what is to be told, if anything.

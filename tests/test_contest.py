@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -58,6 +59,11 @@ def entered(space: SearchSpace, outlook: Outlook, seed: int = 0) -> Contest:
     return competing
 
 
+def evolve(competing: Contest) -> int:
+    """Let children breed on; return for how many generations."""
+    return max(competing.evolve(), default=0)
+
+
 def test_children_of_promising_children_are_better_than_those_that_were_bred_from_what_is_known() -> None:
     outlook = taught(SLOTS)
     near, far = [], []
@@ -84,7 +90,7 @@ def test_children_breed_until_they_promise_no_more_which_finds_the_best_that_the
         assert won is not None
         shallow.append(merit(won[1]))
         evolved = entered(SLOTS, outlook, seed)
-        evolved.evolve()
+        evolve(evolved)
         won = evolved.winner(())
         assert won is not None
         deep.append(merit(won[1]))
@@ -98,7 +104,7 @@ def evolved(space: SearchSpace, *, flat: bool, results: int = 60, rounds: int = 
     for _ in range(rounds):
         watched = Watched(outlook, flat=flat)
         competing.begin(terms(space, cast(Outlook, watched)))
-        competing.evolve()
+        evolve(competing)
     return watched.looks
 
 
@@ -199,7 +205,7 @@ def test_of_children_of_whom_as_much_is_expected_one_far_from_what_is_evaluated_
 
 def test_what_was_bred_in_one_round_competes_in_the_next_as_it_is_judged_by_then() -> None:
     competing = entered(SLOTS, taught(SLOTS))
-    competing.evolve()
+    evolve(competing)
     best = competing.winner(())
     assert best is not None
     later = taught(SLOTS, 120)
@@ -236,11 +242,11 @@ def test_a_round_in_which_no_child_enters_can_be_passed_over() -> None:
     for passed in (False, True):
         outlook = taught(SLOTS)
         competing = entered(SLOTS, outlook)
-        competing.evolve()
+        evolve(competing)
         if not passed:
-            competing.begin(competing.terms.again((Genome((Edge("skip"),) * 10),), (1, 3)))
+            competing.begin(replace(competing.terms, pending=(Genome((Edge("skip"),) * 10),), seed=(1, 3)))
         competing.begin(terms(SLOTS, taught(SLOTS, 61), 2))
-        competing.evolve()
+        evolve(competing)
         won = competing.winner(())
         assert won is not None
         keys.append(won[1].key)

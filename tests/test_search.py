@@ -170,6 +170,28 @@ def test_an_evaluation_of_ones_own_that_knows_no_parents_is_not_told_of_them(cli
     assert len(ids(run)) == 30
 
 
+class Preparing(Evolution):
+    """Evolution that counts how often it was let prepare what comes."""
+
+    prepared = 0
+
+    def prepare(self) -> bool:
+        self.prepared += 1
+        return self.prepared % 3 > 0
+
+
+@pytest.mark.parametrize("number", [2, 12])
+def test_while_nothing_comes_home_evolution_prepares_what_will_still_be_asked_for(
+    number: int, client: Client, tmp_path: Path
+) -> None:
+    evolution = Preparing(SPACE)
+    run = Search(None, SPACE, tmp_path, evolution=evolution, evaluate=evaluations.brief).run(
+        client, evaluations=number
+    )
+    assert sorted(ids(run)) == list(range(number))
+    assert (evolution.prepared > 0) == (number > 2)  # two workers have one network each, and begin no other
+
+
 def test_evaluations_that_were_in_flight_are_submitted_first(client: Client, tmp_path: Path) -> None:
     one = Search(None, SPACE, tmp_path, evaluate=evaluations.instant)
     one.run(client, evaluations=10)

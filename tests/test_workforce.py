@@ -31,4 +31,4 @@ def test_each_thread_of_a_worker_gets_an_evaluation() -> None:
     workforce.update(workers(1, 2, threads=8), 0.0)
     assert len(workforce) == 2
     assert workforce.slots == 16
-    assert workforce.outstanding(submitted=1000) == 18
+    assert workforce.outstanding(submitted=1000) == 20
