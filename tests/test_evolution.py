@@ -20,6 +20,7 @@ from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.layer import Convolution, FullyConnected, Training
 from menndl_dask.litter import Child
+from menndl_dask.outlook import Outlook
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.space import SearchSpace
 from menndl_dask.surrogate import Expected, Posterior
@@ -155,11 +156,13 @@ def test_a_journal_that_ends_among_networks_that_were_asked_for_together_carries
     assert fingerprint(second.ask(12 - stop)) == fingerprint(burst[stop:])
 
 
+@pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("name", ["slots", "classes of images"])
 def test_a_run_is_carried_on_from_wherever_it_stopped_as_it_would_have_gone_on(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, full: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("menndl_dask.evolution._BELIEVED", 25)
+    monkeypatch.setattr(Outlook, "full", property(lambda self: full and self.known > 12))
     # whoever goes on has only asked again: rounds that it has not held are held then, with what was known to each
     first = Evolution(SPACES[name], seed=5, random=8)
     others = [Evolution(SPACES[name], seed=5, random=8) for _ in range(12)]
@@ -167,6 +170,7 @@ def test_a_run_is_carried_on_from_wherever_it_stopped_as_it_would_have_gone_on(
     flying: list[Individual] = []
     for step in range(40):
         individual = first.ask()
+        assert set(individual.parents) <= first.breeders()
         if 24 <= step < 36:
             assert fingerprint([others[step - 24].ask()]) == fingerprint([individual])
         for evolution in others[max(0, step - 23) :]:
@@ -176,6 +180,8 @@ def test_a_run_is_carried_on_from_wherever_it_stopped_as_it_would_have_gone_on(
             home = flying.pop(int(rng.integers(len(flying))))
             for evolution in (first, *others[max(0, step - 23) :]):
                 evolution.tell(home, toy_result(home))
+            for _ in range(int(rng.integers(4))):
+                first.prepare()
     assert first.screening is not None and first.screening.outlook is not None
 
 
@@ -515,8 +521,12 @@ def test_a_search_without_screening_breeds_too() -> None:
     assert len({i.genome.key for i in asked}) == 60
 
 
+@pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("screen", [True, False])
-def test_every_parent_was_among_those_who_might_become_one_and_they_are_not_many(screen: bool) -> None:
+def test_every_parent_was_among_those_who_might_become_one_and_they_are_not_many(
+    screen: bool, full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Outlook, "full", property(lambda self: full and self.known > 12))
     evolution = Evolution(SPACES["classes of images"], seed=1, random=6, capacity=8, screen=screen)
     flying: list[Individual] = []
     rng = np.random.default_rng(1)
