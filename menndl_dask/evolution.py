@@ -37,7 +37,7 @@ _SESSION = 16  # networks that share a contest
 _SPARSE = 4  # networks asked for without a result in between that share a litter
 # networks that share a litter, and a round, once the surrogate is full, when one result teaches little; from so many in
 # flight on twice as many: each is chosen without knowing of all those anyway
-_SETTLED, _CROWD = 2, 17
+_SETTLED, _CROWD = 2, 33
 _BELIEVED, _DOUBTED = 100, 4  # results from which on one of so many networks is chosen without the surrogate
 _FLYING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their square
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted

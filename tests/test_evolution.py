@@ -243,10 +243,12 @@ def experienced(results: int = 330, seed: int = 0) -> Evolution:
     return evolution
 
 
-def test_with_all_that_the_surrogate_can_hold_two_networks_share_a_litter_and_a_round(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("workers", "together"), [(1, 2), (40, 4)])
+def test_with_all_that_the_surrogate_can_hold_networks_share_litters_and_rounds(
+    workers: int, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evolution = experienced(400)
+    flying = evolution.ask(workers - 1)
     evolved: list[int] = []
 
     def counted(self: Contest) -> Iterator[int]:
@@ -257,11 +259,13 @@ def test_with_all_that_the_surrogate_can_hold_two_networks_share_a_litter_and_a_
     monkeypatch.setattr(Contest, "evolve", counted)
     litters = []
     for _ in range(36):
-        individual = evolution.ask()
-        evolution.tell(individual, toy_result(individual))
+        flying.append(evolution.ask())
+        home = flying.pop(0)
+        evolution.tell(home, toy_result(home))
         litters.append(id(evolution._litters[-1]))
-    assert len(set(litters)) in (18, 19)
-    assert [number for number in evolved if number >= 400] == list(range(400, 435, 2))
+    assert abs(len(set(litters)) - 36 // together) <= 1
+    between = np.diff([number for number in evolved if number > 400 + workers])
+    assert np.median(between) == together and between.max() <= together
 
 
 @pytest.mark.parametrize("workers", [1, 8])
