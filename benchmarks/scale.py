@@ -43,6 +43,7 @@ from benchmarks.sleeping import BEGAN, ENDED, Sleeping
 from menndl_dask.cluster import load_cluster
 from menndl_dask.dask_settings import DASK_SETTINGS
 from menndl_dask.evolution import Evolution
+from menndl_dask.garbage import settled
 from menndl_dask.port import LOOPBACK, raise_file_limit
 from menndl_dask.profile import Scheduler as Profile
 from menndl_dask.progress import Tally
@@ -217,9 +218,12 @@ async def _serve(role: str, *words: str) -> None:
         servers = [Worker(address, nthreads=1, name=name, memory_limit=0, dashboard=False) for name in names]
         await asyncio.gather(*servers)
         said = f"{count} workers"
-    sys.stdout.write(said + "\n")
-    sys.stdout.flush()
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    # as a driver does, which is where the scheduler of a real search is; and a worker of one has a process of its own,
+    # whose collector stops nobody else
+    with settled():
+        sys.stdout.write(said + "\n")
+        sys.stdout.flush()
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     await asyncio.gather(*(server.close() for server in servers))
 
 

@@ -22,6 +22,7 @@ from menndl_dask.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution import DRAWN, Evolution, Optimizer, SpaceExhausted
 from menndl_dask.flight import Flight
 from menndl_dask.forecast import Forecast
+from menndl_dask.garbage import settled
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.island import first_number, folder_of
@@ -158,7 +159,8 @@ class Search:
                 recorder.keep_splits(splits(self.problem))
             started = {"evaluations": evaluations, "hours": hours, **self.settings}
             drive = _Drive(self, client, recorder, evaluations, hours)
-            drive.run(started, progress, on_change)
+            with settled():
+                drive.run(started, progress, on_change)
             self.stopped = drive.stopped
         run = Run(self.path)
         run.write_snapshot()

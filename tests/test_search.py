@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
@@ -168,6 +169,14 @@ def test_an_evaluation_of_ones_own_that_knows_no_parents_is_not_told_of_them(cli
     of = replace(problem(), budget=Budget(epochs=1, inherit=True))
     run = Search(of, SPACE, tmp_path, evaluate=evaluations.saving).run(client, evaluations=30)
     assert len(ids(run)) == 30
+
+
+def test_the_collector_passes_over_what_a_driver_has_imported(client: Client, tmp_path: Path) -> None:
+    counts: list[int] = []
+    watch = Watch(lambda: counts.append(gc.get_freeze_count()), after=2)
+    Search(None, SPACE, tmp_path, evaluate=evaluations.instant).run(client, evaluations=4, progress=watch)
+    assert counts[0] > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 class Preparing(Evolution):
