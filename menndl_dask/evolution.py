@@ -322,7 +322,7 @@ class Evolution:
     def _put_down(self) -> None:
         """Put down a litter, and a round of the contest: as cheap as that, for a replay does it too."""
         seed, weights = (self.seed, self._next_id), self.rates.weights()
-        outlook = None if self.screening is None else self.screening.outlook
+        outlook = self._outlook
         full = outlook is not None and outlook.full
         together = 1 if not full else _SETTLED if len(self._pending) < _CROWD else 2 * _SETTLED
         self._sharing += 1
@@ -344,6 +344,11 @@ class Evolution:
             return
         session.put_down(self._next_id, self._terms(outlook, weights), entering)
 
+    @property
+    def _outlook(self) -> Outlook | None:
+        """What the results let expect; nothing without screening, and until enough is known."""
+        return None if self.screening is None else self.screening.outlook
+
     def _terms(self, outlook: Outlook, weights: Mapping[str, float]) -> Terms:
         return Terms(outlook, weights, tuple(self._flying()), (self.seed, self._next_id, 3))
 
@@ -360,14 +365,14 @@ class Evolution:
         bred = None
         if self._next_id - self.first >= self._random:
             bred = self._unscreened() if self._is_doubted() else None
-            outlook = None if self.screening is None else self.screening.outlook
+            outlook = self._outlook
             if bred is None and self._session is not None and outlook is not None:
                 bred = self._screened(self._session, outlook)
         return bred or Individual(self._next_id, self._fresh(rng), (), "random")
 
     def _is_doubted(self) -> bool:
         """Tell whether the next network is chosen without the surrogate, which may be wrong somewhere for good."""
-        outlook = None if self.screening is None else self.screening.outlook
+        outlook = self._outlook
         if self._session is None or outlook is None:
             return True
         return outlook.known >= _BELIEVED and self._next_id % _DOUBTED == 0

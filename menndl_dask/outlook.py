@@ -7,7 +7,7 @@ fitted when somebody looks, so that a replayed journal costs nothing and predict
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -157,9 +157,6 @@ class Outlook:
         self._entries, self._lesson, self._objectives = entries, lesson, objectives
         self._flying = flying
         self._pending: dict[str, Seen] = {}
-        self._parts: Iterator[Callable[[], object]] = iter((
-            lambda: self._lesson.kernel, lambda: self._fit, lambda: self._at_first
-        ))  # fmt: skip
 
     @property
     def full(self) -> bool:
@@ -171,12 +168,12 @@ class Outlook:
 
         None of them takes longer than a few hundredths of a second. What is left is computed when it is needed.
         """
-        part = next(self._parts, None)
-        if part is None:
-            return False
-        with _single_threaded():
-            part()
-        return True
+        for owner, part in ((self._lesson, "kernel"), (self, "_fit"), (self, "_at_first")):
+            if part not in vars(owner):  # where a cached property keeps what it has computed
+                with _single_threaded():
+                    getattr(owner, part)
+                return True
+        return False
 
     def look(self, points: Floats, before: Seen | None = None) -> Seen:
         """Return networks as the results let them be seen.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from typing import cast
+
 import numpy as np
 import pytest
 
@@ -10,7 +14,7 @@ from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
 from menndl_dask.layer import Convolution, FullyConnected
 from menndl_dask.objective import Objectives
-from menndl_dask.outlook import Entry, Floats, chosen
+from menndl_dask.outlook import Entry, Floats, Outlook, chosen
 from menndl_dask.screening import Screening
 from tests.entries import SPACE, entries
 from tests.problems import PROBLEMS
@@ -153,3 +157,16 @@ def test_children_like_those_that_broke_a_measured_constraint_promise_little() -
         screening.tell(Entry(entry.genome, entry.values, entry.genome.genes[0] != Edge("pool")))
     promise = promised_beginning_with(screening, "skip", "pool")
     assert promise[0] > promise[1] + 0.5
+
+
+def test_an_outlook_that_nobody_wants_any_more_is_freed_at_once() -> None:
+    screening = Screening(SPACE)
+    for entry in entries(30):
+        screening.tell(entry)
+    watched = weakref.ref(cast(Outlook, screening.outlook))
+    gc.disable()  # it holds a megabyte: that must not wait for the collector
+    try:
+        screening.outlook = None
+        assert watched() is None
+    finally:
+        gc.enable()
