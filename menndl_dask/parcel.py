@@ -1,4 +1,4 @@
-"""Parcels: an evaluation on its way to a worker, and its result on the way home. Runs on the driver and on workers.
+"""Parcels: evaluations on their way to a worker, and their results on the way home. Runs on the driver and on workers.
 
 What the driver packs is opened where it is evaluated, and nowhere in between: Dask's scheduler handles bytes, and needs
 neither time for what is in them nor the user's modules. The outcome comes home as an event, which spares the driver to
@@ -8,6 +8,7 @@ ask for it through the scheduler; Dask keeps it on the worker too, until the dri
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -23,6 +24,7 @@ from menndl_dask.result import Result
 from menndl_dask.retirement import is_too_late_for, leave
 
 _LINE = 300  # characters of an exception in a result's message
+_TOGETHER_S = 0.1  # which those of a bundle may take before the rest of it goes elsewhere
 _SEARCHES = 4  # whose common arguments a worker keeps open
 
 Evaluate = Callable[..., Result]
@@ -55,12 +57,34 @@ class NotBegun:
     ----------
     trouble
         What is wrong with the worker's node, where that is why.
+    behind
+        Whether one before it in its bundle took longer than it was to wait, where that is why.
     """
 
     trouble: str = ""
+    behind: bool = False
 
 
 Outcome = Result | NotBegun
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What comes home of a bundle of evaluations.
+
+    Parameters
+    ----------
+    outcomes
+        Of each, in the bundle's order.
+    begun
+        How many were begun.
+    seconds
+        What these took together.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    begun: int
+    seconds: float
 
 
 def packed_task(task: Task) -> bytes:
@@ -83,21 +107,39 @@ def opened(parcel: bytes) -> Any:
 _opened_common = lru_cache(_SEARCHES)(opened)
 
 
-def deliver(key: str, topic: str, task: bytes, common: bytes) -> Outcome:
-    """Evaluate, and tell the outcome as an event; what Dask calls on a worker.
+def deliver(key: str, topic: str, tasks: Sequence[bytes], common: bytes) -> bytes:
+    """Evaluate, and tell the outcomes as an event; what Dask calls on a worker.
 
     Parameters
     ----------
     key
-        What the evaluation is called in the event.
+        What the evaluations are called in the event.
     topic
-        Of the event, whose message is the key and the packed outcome.
-    task, common
+        Of the event, whose message is the key and the packed `Delivery`.
+    tasks, common
         What was packed.
+
+    Returns
+    -------
+    The packed delivery.
     """
-    outcome = evaluated(task, common)
-    get_worker().log_event(topic, (key, _packed(outcome)))
-    return outcome
+    delivery = _packed(delivered(tasks, common))
+    get_worker().log_event(topic, (key, delivery))
+    return delivery
+
+
+def delivered(tasks: Sequence[bytes], common: bytes) -> Delivery:
+    """Evaluate what was packed, one after the other; once that takes long, what is left is not begun."""
+    started = ended = time.monotonic()
+    outcomes: list[Outcome] = []
+    for task in tasks:
+        if outcomes and ended - started > _TOGETHER_S:
+            break
+        outcomes.append(evaluated(task, common))
+        ended = time.monotonic()
+    left = [NotBegun(behind=True)] * (len(tasks) - len(outcomes))
+    begun = sum(isinstance(outcome, Result) for outcome in outcomes)
+    return Delivery((*outcomes, *left), begun, ended - started)
 
 
 def evaluated(task: bytes, common: bytes) -> Outcome:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
 
+from menndl_dask.bundle import BundleSize
 from menndl_dask.evolution import Evolution
 from menndl_dask.flight import Flight
-from menndl_dask.parcel import Task
+from menndl_dask.individual import Individual
+from menndl_dask.parcel import Evaluate, Task
 from menndl_dask.problem import Limits
 from menndl_dask.table import Evaluation
 from tests import evaluations
@@ -70,3 +74,92 @@ def test_nothing_of_a_closed_flight_stays(client: Client) -> None:
     assert not flight
     assert not flight._futures
     assert not flight._landed
+
+
+def test_short_evaluations_go_together_after_a_while_and_every_result_is_its_own(client: Client) -> None:
+    flight = Flight(client, evaluations.instant, (None, Limits()))
+    evolution = Evolution(SPACE, screen=False)
+    results: dict[Individual, float | None] = {}
+    sizes = []
+    for _ in range(30):
+        flight.submit([Task(evolution.ask()) for _ in range(12)])
+        sizes.append(len(flight) / len(flight._futures))
+        for individual, result in all_home(flight):
+            assert individual not in results
+            results[individual] = result.fitness
+            evolution.tell(individual, result)
+    assert results == {one: evaluations.toy_result(one).fitness for one in results}
+    assert len(results) == 360
+    assert max(sizes[:8]) == 1.0  # too few were known
+    assert 1.0 < max(sizes) <= 6.0  # half of them at most
+    assert not flight.notes
+    flight.close()
+
+
+def test_what_takes_longer_than_a_task_goes_one_by_one(client: Client) -> None:
+    flight = Flight(client, evaluations.brief, (None, Limits()))
+    flight._bundle_size.tell(99, 0.0)
+    flight.submit([Task(Evolution(SPACE).ask())])
+    assert all_home(flight)
+    assert flight._bundle_size.among(64) == 9  # a tenth of a second among a hundred: a millisecond each
+    flight._bundle_size.tell(10, 1.0)
+    assert flight._bundle_size.among(64) == 1
+    flight.close()
+
+
+def bundled(client: Client, evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> Flight:
+    """Return a flight of four evaluations in one bundle."""
+    flight = Flight(client, evaluate, (None, Limits()))
+    evolution = Evolution(SPACE)
+    with monkeypatch.context() as patch:
+        patch.setattr(BundleSize, "among", lambda self, in_flight: 4)
+        flight.submit([Task(evolution.ask()) for _ in range(4)])
+    assert len(flight) == len(flight.individuals) == 4
+    assert len(flight._futures) == 1
+    return flight
+
+
+def test_what_waits_behind_a_long_one_in_its_bundle_goes_elsewhere(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flight = bundled(client, evaluations.brief, monkeypatch)
+    individuals = flight.individuals
+    first = flight.arrivals(30)
+    assert [one for one, _ in first] == individuals[:1]
+    assert flight.individuals == individuals[1:]
+    assert len(flight._futures) == 3
+    assert [one for one, _ in sorted(all_home(flight), key=lambda pair: pair[0].id)] == individuals[1:]
+    assert not flight.notes
+    flight.close()
+
+
+def test_a_failure_in_a_bundle_is_that_of_its_own_evaluation(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    flight = bundled(client, evaluations.raising, monkeypatch)
+    failures = [(one.id, result.failure) for one, result in all_home(flight)]
+    assert failures == [(0, None), (1, "error"), (2, None), (3, "error")]
+    flight.close()
+
+
+def test_a_bundle_of_which_no_event_has_told_is_asked_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Flight, "_land", lambda self, event: None)  # as after a broken connection
+    flight = bundled(client, evaluations.instant, monkeypatch)
+    individuals = flight.individuals
+    assert [(one, result.fitness) for one, result in all_home(flight)] == [
+        (one, evaluations.toy_result(one).fitness) for one in individuals
+    ]
+    assert not flight.notes
+    flight.close()
+
+
+def test_a_bundle_that_dask_loses_is_submitted_again_one_by_one(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    flight = bundled(client, partial(evaluations.waiting, tmp_path / "go on"), monkeypatch)
+    client.cancel(list(flight._futures.values()), force=True)
+    while not flight.notes:
+        assert not flight.arrivals(1.0)
+    assert flight.notes == ["Dask lost 4 evaluations; submitted again"]
+    assert len(flight._futures) == len(flight) == 4
+    (tmp_path / "go on").touch()
+    assert len(all_home(flight)) == 4
+    flight.close()

@@ -21,6 +21,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from menndl_dask import flight, search
+from menndl_dask.bundle import BundleSize
 from menndl_dask.cluster import Cluster, load_cluster
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evolution import Evolution
@@ -362,6 +363,22 @@ def test_a_worker_that_is_silent_past_every_limit_is_restarted(
     assert results[1].failure == "timed_out"
     assert "gave up 1 evaluation and restarted their workers" in lost_and_told(run)
     client.wait_for_workers(2, timeout=60)
+
+
+def test_of_a_bundle_only_the_network_that_kills_or_keeps_its_worker_fails(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BundleSize, "among", lambda self, in_flight: 3)
+    client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 1))
+    monkeypatch.setattr(search, "_STALL_MARGIN_S", 2.0)
+    for evaluate, failure in ((evaluations.poisonous, "worker_lost"), (evaluations.hanging, "timed_out")):
+        one = Search(None, SPACE, tmp_path / failure, evaluate=evaluate, limits=Limits(seconds=0.1))
+        run = one.run(client, evaluations=12)
+        failures = {individual.id: result.failure for individual, result in run.evaluations}
+        assert len(failures) == 12
+        assert [number for number, told in failures.items() if told == failure] == [1]
+        assert "again" in lost_and_told(run)
+        client.wait_for_workers(2, timeout=60)
 
 
 def test_networks_clearly_behind_are_stopped_by_what_was_known_when_they_were_submitted(
