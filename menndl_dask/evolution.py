@@ -29,6 +29,7 @@ from menndl_dask.result import FAILURES, Result
 from menndl_dask.screening import Screening
 from menndl_dask.session import Session
 from menndl_dask.space import SearchSpace
+from menndl_dask.threads import one_thread
 
 DRAWN = 20  # networks at random, before children are bred
 _MEMBERS = 30  # of a population, with few workers
@@ -194,14 +195,15 @@ class Evolution:
         """
         if self.screening is None or self._session is None:
             return False
-        if self._session.hold():
+        with one_thread():
+            return self._prepared(self._session, self.screening.coming)
+
+    def _prepared(self, session: Session, coming: Outlook | None) -> bool:
+        if session.hold() or (coming is not None and coming.prepare()):
             return True
-        coming, contest = self.screening.coming, self._session.contest
-        if coming is not None and coming.prepare():
-            return True
-        if contest is None:
+        if session.contest is None:
             return False
-        return (coming is not None and contest.prepare(coming)) or contest.mend(self._keys)
+        return (coming is not None and session.contest.prepare(coming)) or session.contest.mend(self._keys)
 
     def _note_asked(self, individual: Individual) -> None:
         self._keys.add(individual.genome.key)
@@ -391,9 +393,9 @@ class Evolution:
         With all the results that the surrogate can hold, one more teaches little: rounds are held after the network for
         which they were put down, when there is time.
         """
-        won = (self._former or session).winner(
-            self._next_id, self._terms(outlook, self.rates.weights()), self._keys, late=outlook.full
-        )
+        terms = self._terms(outlook, self.rates.weights())
+        with one_thread():
+            won = (self._former or session).winner(self._next_id, terms, self._keys, late=outlook.full)
         return self._individual(*won) if won else None
 
     def _individual(self, child: Child, genome: Genome) -> Individual:

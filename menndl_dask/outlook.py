@@ -8,18 +8,17 @@ fitted when somebody looks, so that a replayed journal costs nothing and predict
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
 from menndl_dask.objective import Objectives
 from menndl_dask.surrogate import Expected, Kernel, Posterior, Sight, Viability, learn_kernel, scores
+from menndl_dask.threads import one_thread
 
 Floats = NDArray[np.float64]
 POINTS = 320  # results that the surrogate is fitted to
@@ -86,11 +85,6 @@ class Seen:
         points, chance = (np.concatenate(a) for a in zip(*((p.points, p.chance) for p in parts), strict=True))
         return cls(points, parts[0].known, Sight.joined([p.sight for p in parts]), chance)
 
-    def one(self, i: int) -> Seen:
-        """Return one of the networks by itself."""
-        only = slice(i, i + 1)
-        return Seen(self.points[only], self.known, self.sight.one(i), self.chance[only])
-
 
 class Lesson:
     """What the results teach about how much each respect counts in which networks differ.
@@ -156,7 +150,7 @@ class Outlook:
         self.known, self.describe = known, describe
         self._entries, self._lesson, self._objectives = entries, lesson, objectives
         self._flying = flying
-        self._pending: dict[str, Seen] = {}
+        self._pending: dict[str, Sight] = {}
 
     @property
     def full(self) -> bool:
@@ -170,7 +164,7 @@ class Outlook:
         """
         for owner, part in ((self._lesson, "kernel"), (self, "_fit"), (self, "_at_first")):
             if part not in vars(owner):  # where a cached property keeps what it has computed
-                with _single_threaded():
+                with one_thread():
                     getattr(owner, part)
                 return True
         return False
@@ -189,18 +183,17 @@ class Outlook:
         if before is not None and before.known == self.known:
             return before
         fit = self._fit
-        with _single_threaded():
+        with one_thread():
             return Seen(points, self.known, *fit.fitness.look(points, fit.viability))
 
     def expecting(self, pending: Iterable[Genome]) -> Expected | None:
         """Return what is being evaluated, as it counts in `promise`."""
         # those that were in flight at first are looked at together, the others each by itself: alike in a replay
         before = {**self._at_first, **self._pending}
-        self._pending = {g.key: before.get(g.key) or self.look(self.describe.kept(g)[None]) for g in pending}
-        if not self._pending:
-            return None
-        with _single_threaded():
-            return self._fit.fitness.expecting(Sight.joined([seen.sight for seen in self._pending.values()]))
+        fitness = self._fit.fitness
+        with one_thread():
+            self._pending = {g.key: before.get(g.key) or fitness.sight(self.describe.kept(g)[None]) for g in pending}
+            return fitness.expecting(Sight.joined(list(self._pending.values()))) if self._pending else None
 
     def promise(
         self, seen: Seen, factor: float, expected: Expected | None = None, weights: Floats | None = None
@@ -221,7 +214,7 @@ class Outlook:
             one in which it is worst (Chebyshev), so that drawn weights lead to all parts of the Pareto front.
         """
         fit = self._fit
-        with _single_threaded():
+        with one_thread():
             deviation = fit.fitness.deviation(seen.sight, expected)
         number = len(self._objectives.names)
         upper = seen.sight.mean[:, :number] + (factor * deviation)[:, None]
@@ -251,16 +244,17 @@ class Outlook:
         return chance
 
     @cached_property
-    def _at_first(self) -> Mapping[str, Seen]:
+    def _at_first(self) -> Mapping[str, Sight]:
         """What was in flight when this began: to look at many networks one by one takes ten times as long."""
         if not self._flying:
             return {}
-        seen = self.look(np.stack([self.describe.kept(genome) for genome in self._flying]))
-        return {genome.key: seen.one(i) for i, genome in enumerate(self._flying)}
+        with one_thread():
+            sight = self._fit.fitness.sight(np.stack([self.describe.kept(genome) for genome in self._flying]))
+        return {genome.key: sight.one(i) for i, genome in enumerate(self._flying)}
 
     @cached_property
     def _fit(self) -> _Fit:
-        with _single_threaded():
+        with one_thread():
             kernel = self._lesson.kernel
             succeeded = chosen([e for e in self._entries if e.values is not None], POINTS)
             failed = [e for e in self._entries if e.values is None][-FAILURES:]
@@ -284,14 +278,3 @@ def _stacked(entries: Sequence[Entry], describe: Descriptor) -> Floats:
 def _scored(entries: Sequence[Entry]) -> Floats:
     values = np.array([e.values for e in entries])
     return np.stack([scores(column) for column in values.T], axis=1)
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def _single_threaded() -> AbstractContextManager[object]:
-    # matrices are small, and the other cores train networks: threads that wait for each other there cost a
-    # hundred times what they save
-    return _controller().limit(limits=1)  # type: ignore[no-any-return]

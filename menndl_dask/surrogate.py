@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, solve_triangular
+from scipy.linalg import LinAlgError, cho_solve
+from scipy.linalg.lapack import dtrtrs
 from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
@@ -190,11 +191,18 @@ class Posterior:
         viability
             What tells that; without it all are.
         """
+        sight, near = self._sighted(points)
+        chance = np.ones(len(points)) if viability is None else viability.chance(sight.places, near)
+        return sight, chance
+
+    def sight(self, points: Floats) -> Sight:
+        """Return networks as these results let them be seen, whether they are viable or not."""
+        return self._sighted(points)[0]
+
+    def _sighted(self, points: Floats) -> tuple[Sight, Floats]:
         places = self._kernel.placed(points)
         near = self._kernel.between(places, self._places)
-        explained: Floats = solve_triangular(self._lower, near.T, lower=True, check_finite=False)
-        chance = np.ones(len(points)) if viability is None else viability.chance(places, near)
-        return Sight(places, near @ self._solved, explained), chance
+        return Sight(places, near @ self._solved, _forward(self._lower, near.T)), near
 
     def expecting(self, pending: Sight) -> Expected:
         """Return what networks that are being evaluated will tell when they come home."""
@@ -215,7 +223,7 @@ class Posterior:
         if expected is not None:
             pending = expected.sight
             shared = self._kernel.between(pending.places, seen.places) - pending.explained.T @ seen.explained
-            variance -= (solve_triangular(expected.lower, shared, lower=True, check_finite=False) ** 2).sum(0)
+            variance -= (_forward(expected.lower, shared) ** 2).sum(0)
         found: Floats = np.sqrt(np.maximum(variance, 1e-6))
         return found
 
@@ -283,6 +291,15 @@ def _solve(kernel: Kernel, places: Places, values: Floats) -> tuple[NDArray[np.f
     covariance = kernel.between(places, places) + (kernel.noise + _TINY) * np.eye(len(places))
     lower = np.linalg.cholesky(covariance)
     return lower, cho_solve((lower, True), values)
+
+
+def _forward(lower: NDArray[np.floating[Any]], values: Floats) -> Floats:
+    """Solve a lower triangular system: SciPy's own function takes longer to look at its arguments than for this."""
+    found, trouble = dtrtrs(lower.T, values, lower=0, trans=1)  # LAPACK has columns where NumPy has rows
+    if trouble:
+        raise LinAlgError(f"dtrtrs: {trouble}")
+    solved: Floats = found
+    return solved
 
 
 def _squared(points: Floats) -> Floats:
