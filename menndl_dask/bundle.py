@@ -19,8 +19,8 @@ class BundleSize:
     --------
     >>> size = BundleSize()
     >>> size.tell(100, 0.15)  # a millisecond and a half each
-    >>> size.among(10), size.among(64), size.among(1)
-    (5, 6, 1)
+    >>> size.among(10), size.among(64), size.among(3), size.among(2)
+    (5, 6, 2, 1)
     >>> size.tell(1, 30.0)  # a single long one is enough
     >>> size.among(64)
     1
@@ -38,4 +38,4 @@ class BundleSize:
         if len(self._latest) < _RECENT:
             return 1
         mean = max(sum(self._latest) / _RECENT, 1e-6)
-        return max(1, min(int(_TASK_S / mean), in_flight // 2))
+        return max(1, min(int(_TASK_S / mean), (in_flight + 1) // 2))
