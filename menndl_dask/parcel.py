@@ -51,14 +51,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class NotBegun:
-    """What comes home where an evaluation was not begun, because the worker's batch job ends too soon.
+    """What comes home where an evaluation was not begun: by default because the worker's batch job ends too soon.
 
     Parameters
     ----------
     trouble
-        What is wrong with the worker's node, where that is why.
+        What is wrong with the worker's node, if that is why.
     behind
-        Whether one before it in its bundle took longer than it was to wait, where that is why.
+        Whether it is because those before it in its bundle took too long.
     """
 
     trouble: str = ""
