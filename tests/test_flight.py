@@ -135,8 +135,8 @@ def test_what_waits_behind_a_long_one_in_its_bundle_goes_elsewhere(
 
 def test_a_failure_in_a_bundle_is_that_of_its_own_evaluation(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     flight = bundled(client, evaluations.raising, monkeypatch)
-    failures = [(one.id, result.failure) for one, result in all_home(flight)]
-    assert failures == [(0, None), (1, "error"), (2, None), (3, "error")]
+    failures = {one.id: result.failure for one, result in all_home(flight)}
+    assert failures == {0: None, 1: "error", 2: None, 3: "error"}
     flight.close()
 
 
@@ -144,9 +144,9 @@ def test_a_bundle_of_which_no_event_has_told_is_asked_for(client: Client, monkey
     monkeypatch.setattr(Flight, "_land", lambda self, event: None)  # as after a broken connection
     flight = bundled(client, evaluations.instant, monkeypatch)
     individuals = flight.individuals
-    assert [(one, result.fitness) for one, result in all_home(flight)] == [
-        (one, evaluations.toy_result(one).fitness) for one in individuals
-    ]
+    assert {one: result.fitness for one, result in all_home(flight)} == {
+        one: evaluations.toy_result(one).fitness for one in individuals
+    }
     assert not flight.notes
     flight.close()
 
