@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
+from menndl_dask import flight as flight_module
 from menndl_dask.bundle import BundleSize
 from menndl_dask.evolution import Evolution
 from menndl_dask.flight import Flight
 from menndl_dask.individual import Individual
 from menndl_dask.parcel import Evaluate, Task
 from menndl_dask.problem import Limits
+from menndl_dask.result import Result
 from menndl_dask.table import Evaluation
 from tests import evaluations
 from tests.evaluations import SPACE
@@ -162,4 +164,22 @@ def test_a_bundle_that_dask_loses_is_submitted_again_one_by_one(
     assert len(flight._futures) == len(flight) == 4
     (tmp_path / "go on").touch()
     assert len(all_home(flight)) == 4
+    flight.close()
+
+
+def test_a_bundle_that_takes_its_workers_down_is_evaluated_one_by_one(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Flight, "_land", lambda self, event: None)
+    flight = bundled(client, evaluations.instant, monkeypatch)
+    individuals = flight.individuals
+    with monkeypatch.context() as patch:  # as Dask tells of a task that has killed too many
+        patch.setattr(flight_module, "_asked_for", lambda future: Result.failed("worker_lost", "KilledWorker"))
+        while not flight.notes:
+            assert not flight.arrivals(1.0)
+    assert flight.notes == ["Dask lost 4 evaluations; submitted again"]
+    assert len(flight._futures) == 4
+    home = all_home(flight)
+    assert sorted(one.id for one, _ in home) == [one.id for one in individuals]
+    assert all(result.failure != "worker_lost" for _, result in home)
     flight.close()
