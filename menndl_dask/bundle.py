@@ -34,7 +34,10 @@ class BundleSize:
         self._latest.extend([seconds / max(1, evaluations)] * evaluations)
 
     def among(self, in_flight: int) -> int:
-        """Return how many of those in flight go together: half of them at most, so that workers and driver overlap."""
+        """Return how many of those in flight go together.
+
+        Half of them at most (of an odd number the larger part), so that workers evaluate while the driver chooses.
+        """
         if len(self._latest) < _RECENT:
             return 1
         mean = max(sum(self._latest) / _RECENT, 1e-6)

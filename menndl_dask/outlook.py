@@ -18,7 +18,6 @@ from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
 from menndl_dask.objective import Objectives
 from menndl_dask.surrogate import Expected, Kernel, Posterior, Sight, Viability, learn_kernel, scores
-from menndl_dask.threads import one_thread
 
 Floats = NDArray[np.float64]
 POINTS = 320  # results that the surrogate is fitted to
@@ -164,8 +163,7 @@ class Outlook:
         """
         for owner, part in ((self._lesson, "kernel"), (self, "_fit"), (self, "_at_first")):
             if part not in vars(owner):  # where a cached property keeps what it has computed
-                with one_thread():
-                    getattr(owner, part)
+                getattr(owner, part)
                 return True
         return False
 
@@ -183,17 +181,15 @@ class Outlook:
         if before is not None and before.known == self.known:
             return before
         fit = self._fit
-        with one_thread():
-            return Seen(points, self.known, *fit.fitness.look(points, fit.viability))
+        return Seen(points, self.known, *fit.fitness.look(points, fit.viability))
 
     def expecting(self, pending: Iterable[Genome]) -> Expected | None:
         """Return what is being evaluated, as it counts in `promise`."""
         # those that were in flight at first are looked at together, the others each by itself: alike in a replay
         before = {**self._at_first, **self._pending}
         fitness = self._fit.fitness
-        with one_thread():
-            self._pending = {g.key: before.get(g.key) or fitness.sight(self.describe.kept(g)[None]) for g in pending}
-            return fitness.expecting(Sight.joined(list(self._pending.values()))) if self._pending else None
+        self._pending = {g.key: before.get(g.key) or fitness.sight(self.describe.kept(g)[None]) for g in pending}
+        return fitness.expecting(Sight.joined(list(self._pending.values()))) if self._pending else None
 
     def promise(
         self, seen: Seen, factor: float, expected: Expected | None = None, weights: Floats | None = None
@@ -214,8 +210,7 @@ class Outlook:
             one in which it is worst (Chebyshev), so that drawn weights lead to all parts of the Pareto front.
         """
         fit = self._fit
-        with one_thread():
-            deviation = fit.fitness.deviation(seen.sight, expected)
+        deviation = fit.fitness.deviation(seen.sight, expected)
         number = len(self._objectives.names)
         upper = seen.sight.mean[:, :number] + (factor * deviation)[:, None]
         for i, name in enumerate(self._objectives.names):
@@ -248,25 +243,23 @@ class Outlook:
         """What was in flight when this began: to look at many networks one by one takes ten times as long."""
         if not self._flying:
             return {}
-        with one_thread():
-            sight = self._fit.fitness.sight(np.stack([self.describe.kept(genome) for genome in self._flying]))
+        sight = self._fit.fitness.sight(np.stack([self.describe.kept(genome) for genome in self._flying]))
         return {genome.key: sight.one(i) for i, genome in enumerate(self._flying)}
 
     @cached_property
     def _fit(self) -> _Fit:
-        with one_thread():
-            kernel = self._lesson.kernel
-            succeeded = chosen([e for e in self._entries if e.values is not None], POINTS)
-            failed = [e for e in self._entries if e.values is None][-FAILURES:]
-            scored, kept = _scored(succeeded), np.array([[float(e.kept) - 1.0] for e in succeeded])
-            fitness = Posterior(kernel, _stacked(succeeded, self.describe), np.hstack([scored, kept]))
-            values = np.array([e.values for e in succeeded])
-            levels = [(np.sort(v), np.sort(z)) for v, z in zip(values.T, scored.T, strict=True)]
-            viability = None
-            if failed:
-                place = {id(entry): i for i, entry in enumerate(succeeded)}
-                some = [place[id(entry)] for entry in chosen(succeeded, POINTS - len(failed))]
-                viability = fitness.viability(some, _stacked(failed, self.describe))
+        kernel = self._lesson.kernel
+        succeeded = chosen([e for e in self._entries if e.values is not None], POINTS)
+        failed = [e for e in self._entries if e.values is None][-FAILURES:]
+        scored, kept = _scored(succeeded), np.array([[float(e.kept) - 1.0] for e in succeeded])
+        fitness = Posterior(kernel, _stacked(succeeded, self.describe), np.hstack([scored, kept]))
+        values = np.array([e.values for e in succeeded])
+        levels = [(np.sort(v), np.sort(z)) for v, z in zip(values.T, scored.T, strict=True)]
+        viability = None
+        if failed:
+            place = {id(entry): i for i, entry in enumerate(succeeded)}
+            some = [place[id(entry)] for entry in chosen(succeeded, POINTS - len(failed))]
+            viability = fitness.viability(some, _stacked(failed, self.describe))
         self._entries = ()
         return _Fit(fitness, viability, levels, bool(kept.any()))
 

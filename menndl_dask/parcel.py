@@ -76,15 +76,17 @@ class Delivery:
     ----------
     outcomes
         Of each, in the bundle's order.
-    begun
-        How many were begun.
     seconds
-        What these took together.
+        What those that were begun took together.
     """
 
     outcomes: tuple[Outcome, ...]
-    begun: int
     seconds: float
+
+    @property
+    def begun(self) -> int:
+        """How many were begun."""
+        return sum(isinstance(outcome, Result) for outcome in self.outcomes)
 
 
 def packed_task(task: Task) -> bytes:
@@ -121,7 +123,8 @@ def deliver(key: str, topic: str, tasks: Sequence[bytes], common: bytes) -> byte
 
     Returns
     -------
-    The packed delivery.
+    bytes
+        The packed delivery, which Dask keeps on the worker.
     """
     delivery = _packed(delivered(tasks, common))
     get_worker().log_event(topic, (key, delivery))
@@ -138,8 +141,7 @@ def delivered(tasks: Sequence[bytes], common: bytes) -> Delivery:
         outcomes.append(evaluated(task, common))
         ended = time.monotonic()
     left = [NotBegun(behind=True)] * (len(tasks) - len(outcomes))
-    begun = sum(isinstance(outcome, Result) for outcome in outcomes)
-    return Delivery((*outcomes, *left), begun, ended - started)
+    return Delivery((*outcomes, *left), ended - started)
 
 
 def evaluated(task: bytes, common: bytes) -> Outcome:
