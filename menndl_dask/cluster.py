@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.client import ensure_default_client
 from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.utils import format_dashboard_link
 
@@ -177,12 +178,16 @@ def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
         arguments = {"address": where.address, "scheduler_file": where.scheduler_file, "timeout": where.timeout_s}
         _await_file(where)
     try:
-        client = Client(**arguments)
+        # not the default one before it is connected: Dask closes a client that cannot connect for some errors only, and
+        # whatever this process computed with Dask would wait for it, which never ends
+        client = Client(**arguments, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # the last where there are no certificates for tls://
         told = getattr(where, "address", None) or getattr(where, "scheduler_file", None)
         raise ProfileError(f"{told}: expected a Dask scheduler, got no answer: {error}") from error
     try:
-        yield client
+        with dask.config.set(scheduler="dask.distributed"):
+            ensure_default_client(client)
+            yield client
     finally:
         with _undisturbed():
             client.close(timeout=5)

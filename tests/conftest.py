@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -21,6 +23,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # shared machines stall now and then: how long an example takes says nothing
 settings.register_profile("menndl", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("menndl")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_client_stays() -> Iterator[None]:
+    """Fail where a module leaves a Dask client: what the next ones compute would wait for its workers for ever."""
+    yield
+    if "distributed" in sys.modules:
+        from distributed import default_client
+
+        with pytest.raises(ValueError, match="No clients found"):
+            default_client()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

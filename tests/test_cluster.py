@@ -15,6 +15,7 @@ from typing import Any
 import dask
 import psutil
 import pytest
+from distributed import default_client
 
 from menndl_dask import cluster as clusters
 from menndl_dask.cluster import load_cluster
@@ -164,15 +165,29 @@ def test_a_damaged_scheduler_file_is_one_line(text: str, told: str, tmp_path: Pa
         pass
 
 
-def test_an_encrypted_scheduler_without_certificates_to_show_it_is_one_line() -> None:
+def test_an_encrypted_scheduler_without_certificates_to_show_it_is_one_line_and_forgotten() -> None:
     with (
         load_cluster(Scheduler(address="tls://127.0.0.1:1", timeout_s=0.5)) as cluster,
         pytest.raises(
             ProfileError, match=r"tls://127\.0\.0\.1:1: expected a Dask scheduler, got no answer: TLS expects"
-        ),
+        ) as caught,
         cluster.client(),
     ):
         pass
+    # the error holds what could not connect, and yet nothing that is computed with Dask waits for it
+    assert caught.value.__cause__ is not None and dask.config.get("scheduler", None) is None
+    with pytest.raises(ValueError, match="No clients found"):
+        default_client()
+
+
+def test_a_client_is_what_dask_computes_with_until_it_is_closed() -> None:
+    def where() -> int:
+        return int(dask.delayed(os.getpid)().compute())
+
+    with load_cluster(QUIET) as cluster, cluster.client() as client:
+        assert {where()} == set(client.run(os.getpid).values())
+        assert default_client() is client
+    assert where() == os.getpid()
 
 
 def test_workers_can_be_given_only_where_they_are_started() -> None:

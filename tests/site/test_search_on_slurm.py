@@ -87,7 +87,7 @@ def test_a_job_of_two_nodes_that_is_cancelled_is_replaced_as_a_whole(slurm: Slur
         address = client.scheduler.address
         assert address.startswith("tls://")
         with pytest.raises((OSError, TypeError, RuntimeError)):
-            Client(address, timeout=5)
+            Client(address, timeout=5, set_as_default=False)
         run = search(tmp_path / "run", client, 80, {20: cancel})
         (second,) = slurm.jobs()
         assert first != [second]
