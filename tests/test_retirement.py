@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -23,6 +27,9 @@ from menndl_dask.retirement import is_too_late_for
 from menndl_dask.table import Evaluation
 from tests import evaluations
 from tests.evaluations import SPACE
+from tests.processes import until
+
+ROOT = Path(__file__).parents[1]
 
 
 def _until(flight: Flight, count: int) -> list[Evaluation]:
@@ -106,3 +113,39 @@ def test_a_task_that_says_nothing_of_its_time_is_begun_everywhere(
         flight = Flight(client, partial(evaluations.waiting, tmp_path / "go on"), (None, Limits()))
         flight.submit([Task(Evolution(SPACE).ask())])
         assert len(_until(flight, 1)) == 1
+
+
+@pytest.mark.parametrize("moment", ["closing", "evaluating"])
+def test_a_worker_without_a_nanny_ends_at_a_signal_whatever_it_does(moment: str, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    options = ["--no-nanny", "--no-dashboard", "--preload", "menndl_dask.retirement", "--preload", "tests.lingering"]
+    with (
+        LocalCluster(n_workers=0, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+        subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, *options],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "CLOSING": str(tmp_path / "closing")},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as worker,
+    ):
+        try:
+            client.wait_for_workers(1, timeout=60)
+            if moment == "closing":
+                begun = tmp_path / "closing"
+                client.retire_workers(close_workers=True)
+            else:
+                evaluation = client.submit(_touch_and_sleep, begun, pure=False)
+            until(begun.is_file, worker)
+            worker.send_signal(signal.SIGTERM)
+            # Slurm kills after thirty seconds; in vain it would have waited for ever, or for the evaluation
+            assert worker.wait(timeout=25) == 0
+            if moment == "evaluating":
+                evaluation.cancel()
+        finally:
+            worker.kill()
+
+
+def _touch_and_sleep(begun: Path) -> None:
+    begun.touch()
+    time.sleep(600)

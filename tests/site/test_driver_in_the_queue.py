@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_a_driver_that_the_time_limit_kills_is_followed_by_another_until_it_is_s
 
 
 def test_the_main_job_trains_real_networks_as_a_batch_job(slurm: Slurm, tmp_path: Path) -> None:
-    stores.write(stores.classification(), tmp_path / "data.zarr")
+    stores.write(stores.classification(seed=5), tmp_path / "data.zarr")  # which no other test has
     profile(tmp_path, workers_per_node=2, jobqueue={"walltime": "00:10:00"})
     options = ["--epochs", "1", "--max-parameters", "5e3", "--max-layers", "4", "--evaluations", "3", "--retrain", "0"]
     said = menndl(tmp_path, "search", "data.zarr", "--run", "run", "--cluster", "slurm.yaml", *options, "--detach")
@@ -116,6 +117,10 @@ def test_the_main_job_trains_real_networks_as_a_batch_job(slurm: Slurm, tmp_path
     assert (tmp_path / "run" / "best.keras").exists()
     assert "3 evaluations of 3" in menndl(tmp_path, "status", "run")
     assert [slurm.states()[job] for job in Drivers.read(tmp_path / "run").jobs] == ["COMPLETED", "CANCELLED"]
+    # Slurm asks all processes to end before it kills them: nothing stays on the node's disk
+    assert found.problem is not None and found.problem.facts.fingerprint
+    staged = Path(tempfile.gettempdir()) / f"menndl-{os.getuid()}" / found.problem.facts.fingerprint
+    until(lambda: not staged.exists(), 30)
 
 
 def test_a_check_says_what_the_workers_of_a_job_find(slurm: Slurm, tmp_path: Path) -> None:
