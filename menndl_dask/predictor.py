@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from menndl_dask.child import connect_to_parent, serve
+from menndl_dask.frugal import import_frugally
 
 
 class _Predictor:
@@ -19,6 +20,7 @@ class _Predictor:
         self._model: Any = None
 
     def __call__(self, frame: tuple[Any, ...]) -> Any:
+        import_frugally("keras")
         kind, *arguments = frame
         answers: dict[str, Callable[..., Any]] = {"load": self._load, "predict": self._predict, "encode": _encoded}
         return answers[kind](*arguments)

@@ -14,14 +14,12 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from menndl_dask.child import Channel, Child, connect_to_parent, serve, tie_to
+from menndl_dask.frugal import import_frugally
 from menndl_dask.record import Record
 from menndl_dask.scratch import Scratch
 from menndl_dask.supervision import Watched, end, watch
@@ -31,10 +29,8 @@ if TYPE_CHECKING:
 
 READY, PREPARED, GO = "ready", "prepared", "go"
 FRESH = "MENNDL_FRESH_INTERPRETER"  # 1: each evaluation gets a fresh interpreter
-_FORKABLE = ("tensorflow",)  # importing JAX or PyTorch may start threads, which a forked process would lack
 _TRAINING = "menndl_dask.training"
-# Keras imports these where they are installed, for its wrappers and for `fit` on data frames: a quarter of the time
-_SPARED = ("sklearn", "pandas")
+_FORKABLE = ("tensorflow",)  # importing JAX or PyTorch may start threads, which a forked process would lack
 # seconds for the worker to let go of what it held, when it has closed its pipe, and when it dies thread by thread
 _PATIENCE, _LONGER = 2.0, 10.0
 
@@ -54,8 +50,7 @@ class Trainer:
         self._training: _Training | None = None  # the one that is watched, or waits for its turn
         self.forks = _may_fork()
         if self.forks:
-            with without(*_SPARED):
-                import_module(_TRAINING)
+            import_frugally(_TRAINING)
             self.forks = _is_single_threaded()
             gc.collect()
             gc.freeze()  # so that the collector does not write on pages that the forked processes share
@@ -173,7 +168,7 @@ class _Fresh:
     """A training in a fresh interpreter."""
 
     def __init__(self, task: Task) -> None:
-        self._child = Child(_TRAINING)
+        self._child = Child("menndl_dask.fresh")
         self.pid, self.channel = self._child.pid, self._child.channel
         with contextlib.suppress(BrokenPipeError):  # it died at once, which the watch will tell
             self.channel.send(task)
@@ -199,30 +194,12 @@ def _train(task: Task, trainer: int, channel: Channel, parent: Channel) -> NoRet
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         tie_to(trainer, signal.SIGKILL)
         parent.close()
-        import_module(_TRAINING).run(task, channel)
+        import_frugally(_TRAINING).run(task, channel)
         status = 0
     except BaseException:  # noqa: BLE001 - it must not return into the trainer's code
         traceback.print_exc()
     finally:
         os._exit(status)
-
-
-@contextmanager
-def without(*modules: str) -> Iterator[None]:
-    """Have modules that are not imported yet look meanwhile as if they were not installed.
-
-    >>> with without("this"):
-    ...     import this
-    Traceback (most recent call last):
-    ModuleNotFoundError: import of this halted; None in sys.modules
-    """
-    hidden = [name for name in modules if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # nothing: an import of it raises
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
 
 
 def _may_fork() -> bool:

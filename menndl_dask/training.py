@@ -1,7 +1,4 @@
-"""One evaluation, from data to measures, in a process of its own. Runs in the process that the trainer forks.
-
-As a program (``python -m menndl_dask.training``) it does the same in a fresh interpreter, where forking is not safe.
-"""
+"""One evaluation, from data to measures. Runs in the process that the trainer forks, or in a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from menndl_dask import backend
 from menndl_dask.appraisal import Appraisal, Look
 from menndl_dask.augmentation import Augmentation
 from menndl_dask.checkpoint import Checkpoint, State, restore
-from menndl_dask.child import Channel, connect_to_parent, last_line
+from menndl_dask.child import Channel, last_line
 from menndl_dask.cost import cost_of
 from menndl_dask.course import Course
 from menndl_dask.decoder import decode
@@ -69,13 +66,6 @@ def run(task: Task, channel: Channel) -> None:
     except BaseException as error:  # noqa: BLE001 - a user's code may raise anything, SystemExit included
         message = {"failure": _failure(error), "message": _words(error), "trace": traceback.format_exc()}
     channel.send(message)
-
-
-def main() -> None:
-    """Run one task that the parent sends."""
-    channel = connect_to_parent()
-    run(channel.receive(), channel)
-    os._exit(0)  # TensorFlow takes seconds to tidy up what ends anyway
 
 
 @contextmanager
@@ -360,7 +350,3 @@ def _failure(error: BaseException) -> str:
 def _words(error: BaseException) -> str:
     """Return an exception in a line: our own as it is, others with their kind and place."""
     return str(error) if isinstance(error, (_Ended, MenndlError)) else last_line(error)
-
-
-if __name__ == "__main__":
-    main()

@@ -541,15 +541,18 @@ def test_where_forking_is_not_safe_each_evaluation_has_a_fresh_interpreter(
 ) -> None:
     short = replace(problem, budget=Budget(steps=4))
     forked = _evaluate(short)
+    frugal = replace(short, loss="tests.own_functions:listing")
+    assert "loaded: []" in _evaluate(frugal).message
     close()
     monkeypatch.setenv(FRESH, "1")
     running = _in_background(lambda: _evaluate(short, save=tmp_path / "network.keras"))
-    assert "menndl_dask.training" in _training().cmdline()
+    assert "menndl_dask.fresh" in _training().cmdline()
     fresh = running.result()
     assert fresh.metrics["loss"] == pytest.approx(forked.metrics["loss"], rel=1e-4)
     assert list(tmp_path.iterdir()) == [tmp_path / "network.keras"]
     broken = _evaluate(replace(short, loss="tests.own_functions:raising"))
     assert broken.failure == "error"
+    assert "loaded: []" in _evaluate(frugal).message
     late = _evaluate(short, limits=Limits(0.2))
     assert late.failure == "timed_out"
     assert _trainer().children() == []

@@ -1,26 +1,14 @@
-"""The trainer: what it spares itself when it imports Keras, and that it tidies up whenever it is told to go."""
+"""The trainer tidies up whenever it is told to go."""
 
 from __future__ import annotations
 
-import importlib
 import signal
-import sys
 from typing import Any
 
 import pytest
 
 from menndl_dask import trainer
 from menndl_dask.child import Channel
-from menndl_dask.trainer import without
-
-
-def test_what_is_spared_can_be_imported_later_and_what_was_imported_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "this", raising=False)
-    with without("this", "sys"):
-        with pytest.raises(ImportError):
-            importlib.import_module("this")
-        assert importlib.import_module("sys") is sys
-    assert "this" not in sys.modules
 
 
 class _Left(Exception):  # noqa: N818 - stands for the end of the process
