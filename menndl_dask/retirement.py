@@ -93,10 +93,12 @@ def _close_at_a_signal(worker: Worker) -> None:
     assert callable(dasks), "Dask waits for signals before it starts a worker"
 
     async def close(number: int) -> None:
-        with suppress(TimeoutError):
-            # not waiting for an evaluation: it is lost, and the trainer is ended when this process is
-            await asyncio.wait_for(worker.close(executor_wait=False, reason=f"signal-{number}"), _CLOSE_S)
-        dasks(number, None)
+        try:
+            with suppress(TimeoutError):
+                # not waiting for an evaluation: it is lost, and the trainer is ended when this process is
+                await asyncio.wait_for(worker.close(executor_wait=False, reason=f"signal-{number}"), _CLOSE_S)
+        finally:  # whatever went wrong in closing
+            dasks(number, None)
 
     def begin(number: int, _: FrameType | None) -> None:
         signal.signal(number, dasks)  # who asks again has no patience
