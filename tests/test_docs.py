@@ -25,6 +25,7 @@ from tests.runs import finished, made_up
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("data", "encoding", "evaluation", "evolution", "report", "runs")
+PAGES_WITH_LINKS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -82,3 +83,15 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
         assert (ROOT / "docs" / target).exists()
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_LINKS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_sections_lead_to_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:\s]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    assert [(file, name) for file, name in links if name not in _anchors(page.parent / file if file else page)] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the names under which GitHub links to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
