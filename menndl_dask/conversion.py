@@ -21,8 +21,7 @@ import zarr
 from numpy.typing import NDArray
 
 from menndl_dask.axis import sample_axis, told
-from menndl_dask.dataset import first_line
-from menndl_dask.errors import DataError, MenndlError, UserError, nearest
+from menndl_dask.errors import DataError, MenndlError, UserError, nearest, one_line
 from menndl_dask.formats.folder import open_folder
 from menndl_dask.formats.hdf import open_hdf5, open_netcdf
 from menndl_dask.formats.npz import open_npz
@@ -86,7 +85,7 @@ class _Variable:
             raise
         except Exception as error:  # libraries raise whatever they like
             which = f"samples {start} to {stop - 1}"
-            raise DataError(f"{self.name}: {which} cannot be read: {first_line(error)}") from error
+            raise DataError(f"{self.name}: {which} cannot be read: {one_line(error)}") from error
         return values if self.translate is None else self.translate(values)
 
 

@@ -19,7 +19,7 @@ import zarr
 from numpy.typing import NDArray
 
 from menndl_dask.axis import Axes, image_axes, sample_axis, told
-from menndl_dask.errors import DataError, nearest
+from menndl_dask.errors import DataError, nearest, one_line
 
 _BLOCK_BYTES = 32 * 2**20
 _LARGEST_BLOCK_BYTES = 256 * 2**20
@@ -77,7 +77,7 @@ class Variable:
         try:
             values = self.array.isel({self.array.dims[self.axes.sample]: slice(start, stop)}).values
         except Exception as error:  # storage and codecs raise whatever they like
-            raise self.wrong(f"samples {start} to {stop - 1} cannot be read: {first_line(error)}") from error
+            raise self.wrong(f"samples {start} to {stop - 1} cannot be read: {one_line(error)}") from error
         return values.transpose(self.axes.order)
 
     def images(self, start: int, stop: int) -> NDArray[Any]:
@@ -226,7 +226,7 @@ def _diagnosis(path: str, error: Exception) -> str:
     try:
         arrays = sorted(zarr.open_group(path, mode="r").arrays())
     except Exception:  # noqa: BLE001  the first error is the one to tell
-        return f"cannot be read as Zarr: {first_line(error)}"
+        return f"cannot be read as Zarr: {one_line(error)}"
     lengths: dict[str, dict[str, int]] = {}
     for name, array in arrays:
         dims: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
@@ -238,13 +238,7 @@ def _diagnosis(path: str, error: Exception) -> str:
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{size} in {name}" for name, size in sizes.items())
             return f"dimension {dim}: expected one length in all variables, got {found}"
-    return f"cannot be read as Zarr: {first_line(error)}"
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an exception says, on one line."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    return f"cannot be read as Zarr: {one_line(error)}"
 
 
 def _variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:

@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST = 300  # characters of an exception in a message
+
 
 class MenndlError(Exception):
     """Whatever this package raises on purpose."""
@@ -68,3 +70,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     close = get_close_matches(str(word), list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def one_line(error: BaseException) -> str:
+    r"""Return the type and the message of an exception in one line of at most 300 characters.
+
+    >>> one_line(ValueError("expected a number,\ngot 'four'")), one_line(TimeoutError())
+    ("ValueError: expected a number, got 'four'", 'TimeoutError')
+    """
+    text = " ".join(str(error).split())
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_LONGEST]

@@ -18,7 +18,7 @@ from typing import Any
 from distributed import Client, Future, KilledWorker, as_completed
 
 from menndl_dask.bundle import BundleSize
-from menndl_dask.errors import RunError
+from menndl_dask.errors import RunError, one_line
 from menndl_dask.individual import Individual
 from menndl_dask.parcel import (
     Delivery,
@@ -30,7 +30,6 @@ from menndl_dask.parcel import (
     opened,
     packed_common,
     packed_task,
-    told,
 )
 from menndl_dask.result import Result
 from menndl_dask.table import Evaluation
@@ -308,7 +307,7 @@ def _asked_for(future: Future[Any]) -> Delivery | Result | None:
     """Return what has come of a task of which no event has told: its failure, or nothing where Dask has lost it."""
     if future.status == "error":
         error = future.exception(timeout=_STATUS_S)
-        return Result.failed("worker_lost" if isinstance(error, KilledWorker) else "error", told(error))
+        return Result.failed("worker_lost" if isinstance(error, KilledWorker) else "error", one_line(error))
     try:
         delivery: Delivery | None = opened(future.result(timeout=_STATUS_S)) if future.status == "finished" else None
     except (Exception, CancelledError):  # whatever is wrong with the cluster, it is evaluated again

@@ -17,13 +17,12 @@ from typing import Any
 from distributed import get_worker
 from distributed.protocol import pickle
 
-from menndl_dask.errors import NodeError
+from menndl_dask.errors import NodeError, one_line
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.result import Result
 from menndl_dask.retirement import is_too_late_for, leave
 
-_LINE = 300  # characters of an exception in a result's message
 _TOGETHER_S = 0.1  # which those of a bundle may take before the rest of it goes elsewhere
 _SEARCHES = 4  # whose common arguments a worker keeps open
 
@@ -157,15 +156,10 @@ def evaluated(task: bytes, common: bytes) -> Outcome:
         leave("its node is of no use")
         return NotBegun(f"{socket.gethostname()}: {error}")
     except Exception as error:  # noqa: BLE001  # of anybody's code
-        return Result.failed("error", told(error))
+        return Result.failed("error", one_line(error))
     if isinstance(result, Result):
         return result
     return Result.failed("error", f"evaluate: expected a Result, got {type(result).__name__}")
-
-
-def told(error: BaseException) -> str:
-    """Return an exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LINE]
 
 
 def _packed(value: Any) -> bytes:

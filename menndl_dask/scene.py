@@ -17,8 +17,8 @@ import zarr
 from numpy.typing import NDArray
 
 from menndl_dask.axis import CHANNEL, SAMPLE, SPATIAL, told
-from menndl_dask.dataset import first_line, open_store
-from menndl_dask.errors import DataError, nearest
+from menndl_dask.dataset import open_store
+from menndl_dask.errors import DataError, nearest, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Scene:
         except DataError:
             raise
         except Exception as error:  # storage and codecs raise whatever they like
-            raise DataError(f"{self.told}: {self._part(index)} cannot be read: {first_line(error)}") from error
+            raise DataError(f"{self.told}: {self._part(index)} cannot be read: {one_line(error)}") from error
         values = values if self.places.sample is not None else values[np.newaxis]
         return values if self.places.channel is not None else values[..., np.newaxis]
 

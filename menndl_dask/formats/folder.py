@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from menndl_dask.dataset import first_line
-from menndl_dask.errors import DataError
+from menndl_dask.errors import DataError, one_line
 from menndl_dask.formats.library import needed_for
 from menndl_dask.stack import SPLIT_NAMES, Content, Stack, numbered, split_name
 
@@ -74,7 +73,7 @@ def _read(file: Path, mask: bool) -> NDArray[Any]:
             kept = picture if picture.mode not in ("P", "1") or (mask and picture.mode == "P") else None
             values = np.asarray(kept or picture.convert("RGB" if picture.mode == "P" else "L"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read as an image: {first_line(error)}") from None
+        raise DataError(f"{file}: cannot be read as an image: {one_line(error)}") from None
     if mask and values.ndim == 3:
         raise DataError(f"{file}: expected class numbers in one channel, got {values.shape[-1]} channels")
     return values

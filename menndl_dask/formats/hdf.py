@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from menndl_dask.dataset import first_line
-from menndl_dask.errors import DataError
+from menndl_dask.errors import DataError, one_line
 from menndl_dask.formats.library import needed_for
 from menndl_dask.stack import Content, Stack
 
@@ -24,7 +23,7 @@ def open_hdf5(path: Path) -> Iterator[Content]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read as HDF5: {first_line(error)}") from None
+        raise DataError(f"{path}: cannot be read as HDF5: {one_line(error)}") from None
     with file:
         stacks: dict[str, Stack] = {}
 
@@ -51,7 +50,7 @@ def open_netcdf(path: Path) -> Iterator[Content]:
         decoded = xr.open_dataset(path, engine="netcdf4", cache=False)
         stored = xr.open_dataset(path, engine="netcdf4", cache=False, mask_and_scale=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as NetCDF: {first_line(error)}") from None
+        raise DataError(f"{path}: cannot be read as NetCDF: {one_line(error)}") from None
     with decoded, stored:
         yield Content({str(name): _stack(decoded[name], stored[name]) for name in decoded.variables})
 

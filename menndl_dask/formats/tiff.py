@@ -8,8 +8,7 @@ from pathlib import Path
 
 import zarr
 
-from menndl_dask.dataset import first_line
-from menndl_dask.errors import DataError
+from menndl_dask.errors import DataError, one_line
 from menndl_dask.formats.library import needed_for
 from menndl_dask.stack import Content, Stack
 
@@ -24,7 +23,7 @@ def open_tiff(path: Path) -> Iterator[Content]:
     try:
         file = tifffile.TiffFile(path)
     except (OSError, ValueError) as error:  # a TiffFileError is a ValueError
-        raise DataError(f"{path}: cannot be read as TIFF: {first_line(error)}") from None
+        raise DataError(f"{path}: cannot be read as TIFF: {one_line(error)}") from None
     with file:
         series = file.series[0]
         if len(series.shape) < 3:
