@@ -15,7 +15,7 @@ import xarray as xr
 
 from menndl_dask.store import Run
 
-ARCHIVE = Path(__file__).parent / "data" / "run_0_1_0.tar.xz"
+ARCHIVE = Path(__file__).parent / "fixtures" / "run_0_1_0.tar.xz"
 OPTIONS = ["--run", "runs/old", "--epochs", "6", "--workers", "1", "--max-parameters", "6000", "--retrain", "0"]
 TOLD, IN_FLIGHT = 26, 2  # when its driver was killed
 
