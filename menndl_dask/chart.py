@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
-from menndl_dask.table import quantity
+from menndl_dask.words import quantity
 
 _LEFT, _TOP, _BOTTOM = 58, 14, 46  # margins, pixels
 WIDE = (820, 290)  # of a figure that fills the page, pixels; larger or smaller, it scales with the page

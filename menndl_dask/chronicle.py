@@ -11,11 +11,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from menndl_dask.individual import Individual
+from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.island import folders_of
 from menndl_dask.journal import Event, read_journal
 from menndl_dask.result import Result
-from menndl_dask.table import Evaluation
 
 JOURNAL = "journal.jsonl"
 _Timed = tuple[float, Evaluation]

@@ -20,12 +20,12 @@ from menndl_dask.baseline import standard_network
 from menndl_dask.errors import UserError
 from menndl_dask.evaluation import evaluate
 from menndl_dask.flight import accepted
-from menndl_dask.individual import Individual
+from menndl_dask.individual import Evaluation, Individual, ranked
 from menndl_dask.problem import Limits, Problem
-from menndl_dask.result import Result, error_name
+from menndl_dask.result import Result
 from menndl_dask.store import STANDARD_ID, Compared
-from menndl_dask.table import Evaluation, fitness_text, metric_title, quantity, ranked, with_error
 from menndl_dask.verdict import SIGNIFICANT
+from menndl_dask.words import error_name, fitness_text, metric_title, quantity, with_error
 
 Evaluate = Callable[..., Result]
 _UNTRAINED = Result.failed("error", "not trained yet")

@@ -18,8 +18,8 @@ from menndl_dask.cost import cost_of
 from menndl_dask.errors import MenndlError
 from menndl_dask.genome import Genome, Layer
 from menndl_dask.problem import Problem
-from menndl_dask.table import quantity
 from menndl_dask.topology import Sources
+from menndl_dask.words import quantity
 
 _WIDTH, _HEIGHT, _GAP, _BESIDE = 262.0, 42.0, 22.0, 32.0  # of a box, and between boxes, pixels
 _INDENT = 40.0  # for each halving of the image, pixels

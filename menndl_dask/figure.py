@@ -8,8 +8,10 @@ from typing import TypeVar
 
 from menndl_dask.chart import WIDE, Chart, Level, Line, Mark, Scale, element
 from menndl_dask.drawing import summary
+from menndl_dask.individual import Evaluation
 from menndl_dask.result import Result
-from menndl_dask.table import Evaluation, Row, duration, fitness_text, milliseconds, quantity
+from menndl_dask.table import Row
+from menndl_dask.words import duration, fitness_text, milliseconds, quantity
 
 _T = TypeVar("_T")
 _DOTS = 2500  # marks in a figure at most: the page must stay light after 100,000 evaluations

@@ -19,7 +19,7 @@ from distributed import Client, Future, KilledWorker, as_completed
 
 from menndl_dask.bundle import BundleSize
 from menndl_dask.errors import RunError, one_line
-from menndl_dask.individual import Individual
+from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.parcel import (
     Delivery,
     Evaluate,
@@ -32,7 +32,6 @@ from menndl_dask.parcel import (
     packed_task,
 )
 from menndl_dask.result import Result
-from menndl_dask.table import Evaluation
 from menndl_dask.words import counted
 
 _ATTEMPTS = 4  # submissions of an individual whose evaluation Dask has lost

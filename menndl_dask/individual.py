@@ -1,12 +1,13 @@
-"""An individual: a genome that was, or is to be, evaluated, and where it came from. Pure."""
+"""An individual: a genome with its number and parents; an evaluation: an individual with its result. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from menndl_dask.genome import Genome
+from menndl_dask.result import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +50,25 @@ class Individual:
         """Read an individual back; raises `GenomeError` where its genome cannot be read."""
         genome = Genome.from_dict(data["genome"])
         return cls(int(data["id"]), genome, tuple(data.get("parents", ())), str(data.get("origin", "random")))
+
+
+Evaluation = tuple[Individual, Result]
+
+
+def ranked(evaluations: Iterable[Evaluation], count: int = 10) -> list[Evaluation]:
+    """Return the fittest evaluations, best first; failures and equal networks are left out.
+
+    Parameters
+    ----------
+    evaluations
+        Individuals and results, in any order.
+    count
+        Maximum number to return.
+    """
+    best: dict[str, Evaluation] = {}
+    succeeded = [(individual, result) for individual, result in evaluations if result.succeeded]
+    for individual, result in sorted(succeeded, key=lambda pair: (-(pair[1].fitness or 0.0), pair[0].id)):
+        best.setdefault(individual.genome.key, (individual, result))
+        if len(best) == count:
+            break
+    return list(best.values())

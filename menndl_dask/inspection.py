@@ -9,6 +9,7 @@ from menndl_dask.metric import BUILT_IN
 from menndl_dask.probe import Score
 from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.survey import Duplicates
+from menndl_dask.words import aligned
 
 _MOST_ROWS = 16
 _WIDTH = 100
@@ -157,7 +158,7 @@ def _scores_text(found: Inspection) -> str:
     better = ", smaller is better" if BUILT_IN.get(name) == "min" else ""
     rows = [[s.name, "unknown" if s.value is None else f"{s.value:.4f}", s.about] for s in found.scores]
     title = f"trivial predictors on the validation split: {name}{better}; a network should do better"
-    return title + "\n" + _table(["predictor", name, "is"], rows, words=(0, 2))
+    return title + "\n" + _table(["predictor", name, "is"], rows, left=(0, 2))
 
 
 def _advice_text(found: Inspection) -> str:
@@ -167,14 +168,10 @@ def _advice_text(found: Inspection) -> str:
     return "\n".join([f"{len(wrapped)} to look at", *wrapped])
 
 
-def _table(head: list[str], rows: list[list[str]], words: tuple[int, ...] = (0,)) -> str:
-    """Return aligned columns, words to the left and numbers to the right; of many rows only the first."""
-    shown = [head, *rows[:_MOST_ROWS]]
-    widths = [max(len(row[c]) for row in shown) for c in range(len(head))]
-    sides = ["<" if c in words else ">" for c in range(len(head))]
-    lines = ["  ".join(f"{cell:{side}{w}}" for cell, side, w in zip(row, sides, widths, strict=True)) for row in shown]
+def _table(head: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,)) -> str:
+    """Return an indented table; of many rows only the first."""
     more = [f"… and {len(rows) - _MOST_ROWS} more"] if len(rows) > _MOST_ROWS else []
-    return "\n".join(f"  {line}".rstrip() for line in lines + more)
+    return textwrap.indent("\n".join([aligned(head, rows[:_MOST_ROWS], left), *more]), "  ")
 
 
 def _short(number: float) -> str:

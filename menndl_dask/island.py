@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from menndl_dask import atomic
-from menndl_dask.individual import Individual
+from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.result import Result
-from menndl_dask.table import Evaluation
 
 NUMBERS = 10_000_000  # of individuals on an island: 20000017 is the one that island 2 asked for after 17 others
 _FOLDER, _FILE = "islands", "island.json"

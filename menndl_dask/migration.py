@@ -18,14 +18,13 @@ from menndl_dask.chronicle import JOURNAL
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evolution import Optimizer
 from menndl_dask.genome import Genome
-from menndl_dask.individual import Individual
+from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.island import News, first_number, folder_of, folders_of
 from menndl_dask.journal import holder, read_journal
 from menndl_dask.progress import Tally
 from menndl_dask.result import Result
 from menndl_dask.settings import FILE, Settings, freeze
 from menndl_dask.store import Recorder
-from menndl_dask.table import Evaluation
 
 _BEAT_S = 5.0  # an island that has no news says so as often
 _SILENT_S = 20.0  # without a sign of life until an island's evaluations in flight are given to others

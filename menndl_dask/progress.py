@@ -9,8 +9,7 @@ from typing import Protocol, TextIO
 
 from menndl_dask.individual import Individual
 from menndl_dask.result import Result
-from menndl_dask.table import duration
-from menndl_dask.words import counted
+from menndl_dask.words import counted, duration
 
 _RECENT = 64  # arrivals that the rate is measured over
 _BAR = 20  # characters

@@ -17,12 +17,13 @@ from typing import Any
 from menndl_dask import page
 from menndl_dask.drawing import draw_network, summary
 from menndl_dask.figure import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
+from menndl_dask.individual import ranked
 from menndl_dask.island import home_of
 from menndl_dask.result import FAILURES
 from menndl_dask.store import Run
 from menndl_dask.story import Story, story_of
-from menndl_dask.table import best_rows, cells, duration, fitness_text, quantity, ranked
-from menndl_dask.words import counted
+from menndl_dask.table import best_rows, cells
+from menndl_dask.words import counted, duration, fitness_text, quantity
 
 _DOMINATES = 0.7  # share of the evaluations from which on one kind of failure is the news
 _FEW = 8  # evaluations below which no share means anything

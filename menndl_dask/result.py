@@ -20,15 +20,6 @@ FAILURES: dict[str, str] = {
 }
 
 
-def error_name(metric: str) -> str:
-    """Return the name under which a metric's standard error stands beside it.
-
-    >>> error_name("test_r2")
-    'test_r2_error'
-    """
-    return f"{metric}_error"
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
     """What came of evaluating an individual.

@@ -24,7 +24,7 @@ from menndl_dask.flight import Flight
 from menndl_dask.forecast import Forecast
 from menndl_dask.garbage import settled
 from menndl_dask.genome import Genome
-from menndl_dask.individual import Individual
+from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.island import first_number, folder_of
 from menndl_dask.legacy import legacies_of
 from menndl_dask.migration import Migration, settle, settler
@@ -39,8 +39,7 @@ from menndl_dask.rung import Rungs
 from menndl_dask.settings import frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Recorder, Run
-from menndl_dask.table import Evaluation, duration
-from menndl_dask.words import counted, stopped_by
+from menndl_dask.words import counted, duration, stopped_by
 from menndl_dask.workforce import Workforce
 
 _TICK_S = 1.0  # how often workers are counted and the clock is read, results or not

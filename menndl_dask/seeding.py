@@ -9,9 +9,9 @@ from menndl_dask.baseline import standard_network
 from menndl_dask.child import Child
 from menndl_dask.errors import TrainerError, UserError
 from menndl_dask.genome import Genome
+from menndl_dask.individual import ranked
 from menndl_dask.problem import Problem
 from menndl_dask.store import Run
-from menndl_dask.table import ranked
 
 STANDARD = "standard"
 NONE = "none"

@@ -15,8 +15,7 @@ from menndl_dask.detached import queued
 from menndl_dask.node import Finding, look, own_versions
 from menndl_dask.profile import Local, Profile
 from menndl_dask.site import Site
-from menndl_dask.table import duration
-from menndl_dask.words import counted
+from menndl_dask.words import counted, duration
 
 _POLL_S = 0.5
 _REST_S = 60.0  # in which the other workers of a job follow the first one

@@ -18,8 +18,8 @@ import numpy as np
 import xarray as xr
 
 from menndl_dask import atomic
+from menndl_dask.individual import Evaluation
 from menndl_dask.objective import measured
-from menndl_dask.table import Evaluation
 
 _BLOCK = 4096  # evaluations in memory at a time
 

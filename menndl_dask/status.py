@@ -13,8 +13,7 @@ from menndl_dask.island import News, folders_of
 from menndl_dask.journal import holder
 from menndl_dask.progress import Tally
 from menndl_dask.store import Run
-from menndl_dask.table import duration, fitness_text
-from menndl_dask.words import counted
+from menndl_dask.words import counted, duration, fitness_text
 
 _HOUR_S = 3600.0
 _NOTES = 5

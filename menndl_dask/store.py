@@ -19,14 +19,13 @@ import numpy as np
 from menndl_dask.chronicle import JOURNAL as _JOURNAL
 from menndl_dask.chronicle import Chronicle, history
 from menndl_dask.errors import RunError
-from menndl_dask.individual import Individual
+from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.island import folder_of, folders_of, home_of
 from menndl_dask.journal import Event, Journal, read_journal
 from menndl_dask.problem import Problem
 from menndl_dask.result import Result
 from menndl_dask.settings import FILE as _SETTINGS
 from menndl_dask.settings import Settings, freeze, read_settings
-from menndl_dask.table import Evaluation, Row
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,11 +59,6 @@ class Compared:
     def is_standard(self) -> bool:
         """Whether this is the network that everybody would have tried first."""
         return self.individual.id == STANDARD_ID
-
-    @property
-    def row(self) -> Row:
-        """The network as a row of the table."""
-        return Row.of(self.name, self.result)
 
 
 class _Pair(NamedTuple):
@@ -191,14 +185,9 @@ class Run:
         return sorted(alike, key=lambda c: math.inf if c.result.fitness is None else -c.result.fitness)
 
     @property
-    def compared(self) -> list[Row]:
-        """The rows of those that were trained alike; the fittest first."""
-        return [c.row for c in self.alike]
-
-    @property
-    def standard(self) -> Row | None:
-        """The standard network at the search's own budget, if it was measured."""
-        return next((c.row for c in self.comparisons if c.is_standard and c.factor == 1), None)
+    def standard(self) -> Compared | None:
+        """The standard network at the search's own budget; None if it was not trained."""
+        return next((c for c in self.comparisons if c.is_standard and c.factor == 1), None)
 
     def best(self) -> Best:
         """Return the fittest individual, of equals the one that was first home, and its result.

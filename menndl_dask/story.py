@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from menndl_dask.comparison import verdict
+from menndl_dask.individual import Evaluation, ranked
 from menndl_dask.island import name_of
 from menndl_dask.problem import Problem
 from menndl_dask.settings import installed_versions
 from menndl_dask.store import Run
-from menndl_dask.table import Evaluation, Row, metric_title, ranked
+from menndl_dask.table import Row
+from menndl_dask.words import metric_title
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,13 @@ class Story:
 
 def story_of(run: Run) -> Story:
     """Read from a run what its report tells."""
-    settings, problem, alike = run.settings, run.problem, run.alike
+    settings, problem, alike, standard = run.settings, run.problem, run.alike, run.standard
     return Story(
         evaluations=list(run.evaluations),
         problem=problem,
         title=name_of(run.path.resolve()),
-        compared=run.compared,
-        standard=run.standard,
+        compared=[Row.of(c.name, c.result) for c in alike],
+        standard=None if standard is None else Row.of(standard.name, standard.result),
         verdict=verdict(alike, problem) if alike and problem is not None else "",
         notes=run.notes,
         told_at=run.told_at,

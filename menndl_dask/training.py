@@ -36,10 +36,10 @@ from menndl_dask.loss import Loss
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import Budget, Problem
 from menndl_dask.record import WAITING
-from menndl_dask.result import error_name
 from menndl_dask.sample import open_staged
 from menndl_dask.task import Task
 from menndl_dask.verdict import shows_learning
+from menndl_dask.words import error_name
 
 _RESIDENT_SHARE = 0.25  # of the memory that there is, for the training split
 # bytes on a device: of a weight with its gradient and two moments, and of a network that waits for its turn

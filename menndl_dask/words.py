@@ -1,6 +1,13 @@
-"""Words for people: numbers with their nouns, and who has stopped a program. Pure."""
+"""Text for people: counts, sizes, durations, fitness values and aligned tables. Pure."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_BINARY = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
+MISSING = "–"  # in place of a value that is not known
 
 
 def counted(number: int, noun: str) -> str:
@@ -19,3 +26,124 @@ def stopped_by(end: KeyboardInterrupt) -> str:
     ('stopped by SIGTERM', 'stopped by Ctrl-C')
     """
     return f"stopped by {end.args[0] if end.args else 'Ctrl-C'}"
+
+
+def error_name(metric: str) -> str:
+    """Return the name under which a metric's standard error stands beside it.
+
+    >>> error_name("test_r2")
+    'test_r2_error'
+    """
+    return f"{metric}_error"
+
+
+def metric_title(name: str) -> str:
+    """Return a metric's name as people write it.
+
+    >>> metric_title("mean_iou"), metric_title("balanced_accuracy")
+    ('mean IoU', 'balanced accuracy')
+    """
+    known = {"mean_iou": "mean IoU", "r2": "R²", "mean_dice": "mean Dice", "roc_auc": "ROC AUC"}
+    return known.get(name, name.rpartition(":")[2].replace("_", " "))
+
+
+def fitness_text(value: float | None) -> str:
+    """Write a fitness with four decimals, so that columns align; a dash where there is none.
+
+    >>> fitness_text(0.5), fitness_text(None), fitness_text(-12345.678)
+    ('0.5000', '–', '-1.235e+04')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.3e}"
+
+
+def with_error(metrics: Mapping[str, float], name: str) -> str:
+    """Write a metric, with its standard error where that is known.
+
+    >>> with_error({"test_r2": 0.5, "test_r2_error": 0.0123}, "test_r2"), with_error({"test_r2": 0.5}, "test_r2")
+    ('0.5000 ± 0.012', '0.5000')
+    """
+    error = metrics.get(error_name(name))  # 0: too few samples to estimate it
+    return fitness_text(metrics.get(name)) + (f" ± {error:.2g}" if error else "")
+
+
+def quantity(value: float) -> str:
+    """Write a count with three digits and a prefix.
+
+    >>> quantity(12345), quantity(7), quantity(3.2e9), quantity(999_999)
+    ('12.3 k', '7', '3.20 G', '1.00 M')
+    """
+    for scale, prefix in _PREFIXES:
+        if abs(value) >= scale * 0.9995:
+            return f"{_three_digits(value / scale)} {prefix}"
+    return f"{value:.3g}"
+
+
+def size(value: float) -> str:
+    """Write a number of bytes.
+
+    >>> size(3 * 2**20)
+    '3.00 MiB'
+    """
+    for scale, unit in _BINARY:
+        if value >= scale:
+            return f"{_three_digits(value / scale)} {unit}"
+    return f"{value:.0f} B"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in the two largest units that matter.
+
+    >>> duration(7.25), duration(95), duration(7260), duration(200_000)
+    ('7.2 s', '1 min 35 s', '2 h 1 min', '2 d 7 h')
+    """
+    if not math.isfinite(seconds):
+        return MISSING
+    if seconds < 59.95:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    for large, small, names in ((86400, 3600, "d h"), (3600, 60, "h min"), (60, 1, "min s")):
+        if whole >= large:
+            first, second = names.split()
+            rest = whole % large // small
+            return f"{whole // large} {first}" + (f" {rest} {second}" if rest else "")
+    return f"{whole} s"
+
+
+def milliseconds(value: float) -> str:
+    """Write a latency.
+
+    >>> milliseconds(0.1234)
+    '0.123 ms'
+    """
+    return f"{value:.3g} ms"
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """Return a table as plain text.
+
+    Parameters
+    ----------
+    head
+        Heading of each column.
+    rows
+        Cells of each row.
+    left
+        Numbers of the columns that are aligned to the left; the others are aligned to the right.
+
+    Examples
+    --------
+    >>> print(aligned(["class", "pixels"], [["wall", "7"], ["background", "12,345"]]))
+    class       pixels
+    wall             7
+    background  12,345
+    """
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    sides = ["<" if column in left else ">" for column in range(len(head))]
+    lines = (zip(row, sides, widths, strict=True) for row in (head, *rows))
+    return "\n".join("  ".join(f"{cell:{side}{width}}" for cell, side, width in line).rstrip() for line in lines)
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"

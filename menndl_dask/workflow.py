@@ -37,7 +37,8 @@ from menndl_dask.seeding import initial_networks
 from menndl_dask.settings import FILE, freeze, frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Run
-from menndl_dask.table import Row, best_rows, fitness_text, metric_title, table
+from menndl_dask.table import Row, best_rows, table
+from menndl_dask.words import fitness_text, metric_title
 
 __all__ = ["CUT_SHORT", "STOPPED", "Options", "add_options", "compare", "guarded", "main_job", "summary"]
 
@@ -239,14 +240,14 @@ def summary(run: Run) -> str:
     rows = best_rows(run.evaluations, _SHOWN)
     if not rows:
         return "No network has learnt anything yet. " + " ".join(str(note["message"]) for note in run.notes[-1:])
-    if run.standard is not None:
-        rows.append(run.standard)
+    standard, alike = run.standard, run.alike
+    if standard is not None:
+        rows.append(Row.of(standard.name, standard.result))
     if problem is not None and problem.facts.constant_fitness is not None:
         rows.append(Row("constant predictor", problem.facts.constant_fitness))
     parts = ["The best networks of the search, at its budget:", table(rows, metric)]
-    alike = run.alike
     if alike and problem is not None:
-        parts += ["Trained alike for the comparison:", table([c.row for c in alike], metric)]
+        parts += ["Trained alike for the comparison:", table([Row.of(c.name, c.result) for c in alike], metric)]
         parts += [comparison.verdict(alike, problem)]
     return "\n\n".join(parts)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from menndl_dask.individual import Individual
+from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.settings import frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Recorder, Run
-from menndl_dask.table import Evaluation
 from tests import stories
 from tests.problems import problem
 

@@ -10,12 +10,12 @@ from itertools import cycle
 import numpy as np
 
 from menndl_dask.cost import cost_of
-from menndl_dask.individual import Individual
+from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.problem import Problem
 from menndl_dask.result import Result
 from menndl_dask.space import SearchSpace
 from menndl_dask.story import Story
-from menndl_dask.table import Evaluation, Row
+from menndl_dask.table import Row
 from tests.problems import problem
 
 START = 1_750_000_000.0  # seconds since the epoch

@@ -14,11 +14,10 @@ from menndl_dask import flight as flight_module
 from menndl_dask.bundle import BundleSize
 from menndl_dask.evolution import Evolution
 from menndl_dask.flight import Flight
-from menndl_dask.individual import Individual
+from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.parcel import Evaluate, Task
 from menndl_dask.problem import Limits
 from menndl_dask.result import Result
-from menndl_dask.table import Evaluation
 from tests import evaluations
 from tests.evaluations import SPACE
 

@@ -9,8 +9,8 @@ import pytest
 from menndl_dask import UserError
 from menndl_dask.baseline import standard_network
 from menndl_dask.encoder import encode
+from menndl_dask.individual import ranked
 from menndl_dask.seeding import initial_networks
-from menndl_dask.table import ranked
 from tests.problems import problem
 from tests.runs import finished, made_up
 from tests.standard_networks import le_net_5

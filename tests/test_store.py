@@ -14,7 +14,6 @@ from menndl_dask.individual import Individual
 from menndl_dask.report import write_report
 from menndl_dask.result import Result
 from menndl_dask.store import STANDARD_ID, Compared, Recorder, Run
-from menndl_dask.table import Row
 from tests.problems import problem
 from tests.runs import finished, made_up, recorder, result_of
 
@@ -84,8 +83,9 @@ def test_networks_to_compare_with_are_kept_apart_from_the_standard_one(tmp_path:
     standard = Individual(STANDARD_ID, evaluations[0][0].genome)
     first, second = (individual for individual, _ in evaluations[1:])
     run.compare(Compared("U-Net", standard, 1, Result(0.5)))
-    assert run.standard == Row("U-Net", 0.5)
-    assert run.compared == []
+    assert run.standard is not None
+    assert (run.standard.name, run.standard.result.fitness) == ("U-Net", 0.5)
+    assert run.alike == []
     run.compare(Compared("network 1 × 2", first, 2, Result(0.55)))
     for compared in (
         Compared("network 1 × 4", first, 4, Result(0.6)),
@@ -94,10 +94,10 @@ def test_networks_to_compare_with_are_kept_apart_from_the_standard_one(tmp_path:
         Compared("network 1 × 4", first, 4, Result(0.8)),
     ):
         run.compare(compared)
-    assert [(r.name, r.fitness) for r in run.compared] == [
+    assert [(c.name, c.result.fitness) for c in run.alike] == [
         ("network 1 × 4", 0.8), ("U-Net × 4", 0.7), ("network 2 × 4", None)
     ]  # fmt: skip
-    assert run.compared[1].metrics == {"test_mean_iou": 0.69}
+    assert run.alike[1].result.metrics == {"test_mean_iou": 0.69}
     assert len(run.comparisons) == 5
 
 
