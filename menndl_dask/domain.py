@@ -8,16 +8,23 @@ samples a value, tells whether a value belongs to it, takes small steps (mutatio
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 _DIGITS = 4  # significant digits kept of a real value: finer differences are not worth a training
+_LARGEST = sys.float_info.max
 
 
 class Domain(Protocol):
-    """What every kind of domain can do. Values are plain JSON values (tuples for several axes)."""
+    """What every kind of domain can do. Its values are plain JSON values (tuples for several axes).
+
+    `contains`, `accepts`, `nearest`, `step` and `distance` take any object and raise no error. An object that is not in
+    the domain counts as the nearest value in it: an infinite number as a bound, NaN and objects of other types as the
+    first value.
+    """
 
     @property
     def size(self) -> float:
@@ -33,7 +40,10 @@ class Domain(Protocol):
         ...
 
     def step(self, value: Any, rng: np.random.Generator) -> Any:
-        """Return another value, a small step away where the domain is ordered."""
+        """Return another value, near by where the domain is ordered; the same one only if there is no other.
+
+        For an object that is not in the domain this is the nearest value.
+        """
         ...
 
     def nearest(self, value: Any) -> Any:
@@ -41,7 +51,7 @@ class Domain(Protocol):
         ...
 
     def distance(self, first: Any, second: Any) -> float:
-        """Return how far two values are apart, 0 (equal) to 1 (as far as can be)."""
+        """Return the distance of two values, from 0 (equal) to 1 (the two ends of the domain)."""
         ...
 
     def accepts(self, value: Any) -> bool:
@@ -51,19 +61,27 @@ class Domain(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several values; ordered when all are numbers in ascending order."""
+    """One of several values; ordered when all are numbers in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If there are no values, two are equal, or a number is not finite.
+    """
 
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(_plain(v) for v in self.values))
         if not self.values or len(set(self.values)) != len(self.values):
             raise ValueError(f"choice: expected one or more different values, got {self.values!r}")
+        if not all(abs(v) <= _LARGEST for v in self.values if _is_number(v)):
+            raise ValueError(f"choice: expected finite numbers, got {self.values!r}")
 
     @property
     def ordered(self) -> bool:
         """Whether a small step means something."""
-        numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in self.values)
-        return numeric and list(self.values) == sorted(self.values)
+        return all(_is_number(v) for v in self.values) and list(self.values) == sorted(self.values)
 
     @property
     def size(self) -> float:
@@ -76,13 +94,11 @@ class Choice:
 
     def contains(self, value: Any) -> bool:
         """Tell whether the value is one of the choices; a truth value is no number."""
-        return any(value == v and _same_type(value, v) for v in self.values)
+        return any(_same_type(value, v) and _plain(value) == v for v in self.values)
 
     def step(self, value: Any, rng: np.random.Generator) -> Any:
         """Return a neighbour where the values are ordered, else any other value."""
-        if len(self.values) == 1:
-            return self.values[0]
-        if not self.contains(value):
+        if len(self.values) == 1 or not self.contains(value):
             return self.nearest(value)
         here = self.values.index(value)
         if not self.ordered:
@@ -95,20 +111,18 @@ class Choice:
         return self.values[there]
 
     def nearest(self, value: Any) -> Any:
-        """Return the value itself, the nearest number, or the first choice."""
+        """Return the value itself, the nearest number where the values are ordered, or the first choice."""
         if self.contains(value):
             return self.values[self.values.index(value)]  # 8 and 8.0 are equal, but are not written alike
         if self.ordered and _is_number(value):
-            return min(self.values, key=lambda v: abs(v - value))
+            within = min(max(_plain(value), self.values[0]), self.values[-1])
+            return min(self.values, key=lambda v: abs(v - within))
         return self.values[0]
 
     def distance(self, first: Any, second: Any) -> float:
         """Return 0 or 1, or the share of the range between them where the values are ordered."""
-        if first == second:
-            return 0.0
-        if self.ordered and len(self.values) > 2 and first in self.values and second in self.values:
-            return abs(self.values.index(first) - self.values.index(second)) / (len(self.values) - 1)
-        return 1.0
+        steps = abs(self.values.index(self.nearest(first)) - self.values.index(self.nearest(second)))
+        return steps / (len(self.values) - 1) if steps and self.ordered else float(steps > 0)
 
     def accepts(self, value: Any) -> bool:
         """Tell whether the value is of the type of one of the choices."""
@@ -117,15 +131,25 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """An integer from `low` to `high`, both included; `log` spaces steps and draws evenly in ratio."""
+    """An integer from `low` to `high`, both included; `log` spaces steps and draws evenly in ratio.
+
+    Raises
+    ------
+    ValueError
+        If the bounds are not integers of 64 bits in ascending order, or the lower one is below 1 with `log`.
+    """
 
     low: int
     high: int
     log: bool = False
 
     def __post_init__(self) -> None:
-        if self.low > self.high or (self.log and self.low < 1):
-            raise ValueError(f"integer: expected low ≤ high (and low ≥ 1 with log), got {self.low}, {self.high}")
+        whole = self.accepts(self.low) and self.accepts(self.high)
+        if not whole or not -(2**63) <= self.low <= self.high < 2**63 or (self.log and self.low < 1):
+            expected = "expected low ≤ high (and low ≥ 1 with log), both integers of 64 bits"
+            raise ValueError(f"integer: {expected}, got {self.low}, {self.high}")
+        object.__setattr__(self, "low", int(self.low))
+        object.__setattr__(self, "high", int(self.high))
 
     @property
     def size(self) -> float:
@@ -136,37 +160,34 @@ class Integer:
         """Draw an integer, evenly or evenly in ratio."""
         if self.log:
             drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high + 1)))
-            return min(self.high, int(drawn))
-        return int(rng.integers(self.low, self.high + 1))
+            return self.nearest(math.floor(drawn))
+        return int(rng.integers(self.low, self.high, endpoint=True))
 
     def contains(self, value: Any) -> bool:
         """Tell whether the value is an integer within the bounds."""
-        return self.accepts(value) and self.low <= value <= self.high
+        return self.accepts(value) and self.low <= int(value) <= self.high
 
-    def step(self, value: int, rng: np.random.Generator) -> int:
+    def step(self, value: Any, rng: np.random.Generator) -> int:
         """Return another integer near by: a few per cent of the range, or by up to a factor of two."""
-        if self.low == self.high:
-            return self.low
+        if self.low == self.high or not self.contains(value):
+            return self.nearest(value)
+        value = int(value)
         sign = 1 if rng.random() < 0.5 else -1
         if self.log:
-            there = round(value * math.exp(sign * rng.uniform(0.1, 0.7)))
+            change = round(value * math.exp(sign * rng.uniform(0.1, 0.7))) - value or sign
         else:
-            there = value + sign * max(1, round(rng.uniform(0, 0.15) * (self.high - self.low)))
-        if there == value:
-            there = value + sign
-        if not self.low <= there <= self.high:
-            there = self.nearest(there)
-            if there == value:
-                there = self.nearest(value - sign)
-        return int(there)
+            change = sign * max(1, round(rng.uniform(0, 0.15) * (self.high - self.low)))
+        there = self.nearest(value + change)
+        return there if there != value else value - sign  # at a bound
 
     def nearest(self, value: Any) -> int:
         """Return the integer within the bounds that is nearest."""
-        return int(min(max(round(value), self.low), self.high)) if _is_number(value) else self.low
+        within: float = _within(value, self.low, self.high)
+        return round(within)
 
-    def distance(self, first: int, second: int) -> float:
-        """Return the share of the range between them (of the ratio with `log`), at most 1."""
-        return _distance(first, second, self.low, self.high, self.log)
+    def distance(self, first: Any, second: Any) -> float:
+        """Return the share of the range between them (of the ratio with `log`)."""
+        return _distance(self.nearest(first), self.nearest(second), self.low, self.high, self.log)
 
     def accepts(self, value: Any) -> bool:
         """Tell whether the value is an integer."""
@@ -175,15 +196,27 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A real number from `low` to `high`, kept to four significant digits."""
+    """A real number from `low` to `high`, kept to four significant digits; `log` makes steps and draws even in ratio.
+
+    Raises
+    ------
+    ValueError
+        If the bounds or their difference are not finite, they are not in ascending order, or the lower one is not
+        positive with `log`.
+    """
 
     low: float
     high: float
     log: bool = False
 
     def __post_init__(self) -> None:
-        if not self.low <= self.high or (self.log and self.low <= 0):
-            raise ValueError(f"real: expected low ≤ high (and low > 0 with log), got {self.low}, {self.high}")
+        low, high = _plain(self.low), _plain(self.high)
+        finite = -_LARGEST <= low <= high <= _LARGEST and high - low <= _LARGEST
+        if not finite or (self.log and low <= 0):
+            expected = "expected low ≤ high (and low > 0 with log), a finite distance apart"
+            raise ValueError(f"real: {expected}, got {low}, {high}")
+        object.__setattr__(self, "low", float(low))
+        object.__setattr__(self, "high", float(high))
 
     @property
     def size(self) -> float:
@@ -192,35 +225,46 @@ class Real:
 
     def sample(self, rng: np.random.Generator) -> float:
         """Draw a number, evenly or evenly in ratio."""
-        if self.log:
-            return self.nearest(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
-        return self.nearest(rng.uniform(self.low, self.high))
+        return self._at(rng.random())
 
     def contains(self, value: Any) -> bool:
         """Tell whether the value is a number within the bounds."""
-        return self.accepts(value) and self.low <= value <= self.high
+        return self.accepts(value) and self.low <= _plain(value) <= self.high
 
-    def step(self, value: float, rng: np.random.Generator) -> float:
-        """Return a number near by, normally distributed over a tenth of the range."""
-        noise = rng.normal(0.0, 0.1)
-        if self.log:
-            return self.nearest(value * math.exp(noise * math.log(self.high / self.low)))
-        return self.nearest(value + noise * (self.high - self.low))
+    def step(self, value: Any, rng: np.random.Generator) -> float:
+        """Return another number near by, normally distributed over a tenth of the range."""
+        if self.low == self.high or not self.contains(value):
+            return self.nearest(value)
+        value = float(value)
+        here, noise = _position(value, self.low, self.high, self.log), rng.normal(0.0, 0.1) or 0.1
+        while (there := self._at(here + noise)) == value:  # at a bound, or less than the rounding
+            noise *= -2.0
+        return there
 
     def nearest(self, value: Any) -> float:
         """Return the number within the bounds that is nearest, to four significant digits."""
-        if not _is_number(value) or not math.isfinite(value):
-            return self.low
-        rounded = float(f"{value:.{_DIGITS}g}")
-        return min(max(rounded, self.low), self.high)
+        within = float(_within(value, self.low, self.high))
+        if within in (self.low, self.high):  # a bound may have more digits
+            return within
+        return min(max(float(f"{within:.{_DIGITS}g}"), self.low), self.high)
 
-    def distance(self, first: float, second: float) -> float:
-        """Return the share of the range between them (of the ratio with `log`), at most 1."""
+    def distance(self, first: Any, second: Any) -> float:
+        """Return the share of the range between them (of the ratio with `log`)."""
+        first, second = (_within(v, self.low, self.high) for v in (first, second))
         return _distance(first, second, self.low, self.high, self.log)
 
     def accepts(self, value: Any) -> bool:
         """Tell whether the value is a number."""
         return _is_number(value)
+
+    def _at(self, position: float) -> float:
+        """Return the number at a position from 0 (`low`) to 1 (`high`)."""
+        if not 0 < position < 1:
+            return self.low if position <= 0 else self.high
+        if self.log:
+            low, high = math.log(self.low), math.log(self.high)
+            return self.nearest(math.exp(min(low + position * (high - low), high)))
+        return self.nearest(self.low + position * (self.high - self.low))
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +293,10 @@ class PerAxis:
         fits = self.accepts(value) and len(value) in (1, self.rank)
         return fits and all(self.inner.contains(v) for v in value)
 
-    def step(self, value: tuple[Any, ...], rng: np.random.Generator) -> tuple[Any, ...]:
+    def step(self, value: Any, rng: np.random.Generator) -> tuple[Any, ...]:
         """Step on one axis, or on all together."""
+        if not self.contains(value):
+            return self.nearest(value)
         values = spread(self.nearest(value), self.rank)
         if rng.random() < 0.6:
             return (self.inner.step(values[0], rng),)
@@ -263,13 +309,10 @@ class PerAxis:
         padded = (given + (given[-1],) * self.rank)[: self.rank]
         return compact(tuple(self.inner.nearest(v) for v in padded))
 
-    def distance(self, first: tuple[Any, ...], second: tuple[Any, ...]) -> float:
+    def distance(self, first: Any, second: Any) -> float:
         """Return the mean distance over the axes."""
-        if first == second:
-            return 0.0
-        rank = max(len(first), len(second))
-        pairs = zip(spread(first, rank), spread(second, rank), strict=True)
-        return sum(self.inner.distance(a, b) for a, b in pairs) / rank
+        pairs = zip(*(spread(self.nearest(v), self.rank) for v in (first, second)), strict=True)
+        return sum(self.inner.distance(a, b) for a, b in pairs) / self.rank
 
     def accepts(self, value: Any) -> bool:
         """Tell whether the value is a tuple of one to three values of the right type."""
@@ -341,19 +384,35 @@ def _field(domain: Domain, default: Any) -> Any:
     return field(default=default, metadata={"domain": domain})
 
 
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar as Python's own: a narrow one cannot be compared with every number."""
+    if isinstance(value, np.longdouble):
+        with np.errstate(over="ignore"):
+            return float(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _same_type(value: Any, example: Any) -> bool:
-    if _is_number(example) and not isinstance(example, bool):
-        return _is_number(value)
-    return isinstance(value, type(example))
+    return _is_number(value) if _is_number(example) else isinstance(_plain(value), type(example))
+
+
+def _within(value: Any, low: Any, high: Any) -> Any:
+    """Return the number between two bounds that is nearest; the lower bound for NaN and what is no number."""
+    # NaN, too, is not larger than `low`
+    return min(high, max(low, _plain(value) if _is_number(value) else low))
+
+
+def _position(value: float, low: float, high: float, log: bool) -> float:
+    """Return where a value lies between two bounds, from 0 to 1, evenly or evenly in ratio."""
+    if value in (low, high):  # bounds may be equal, their logarithms too
+        return float(value != low)
+    value, low, high = (math.log(v) if log else v for v in (value, low, high))
+    return (value - low) / (high - low) if low < high else 0.5
 
 
 def _distance(first: float, second: float, low: float, high: float, log: bool) -> float:
-    if low == high:
-        return 0.0 if first == second else 1.0
-    if log:
-        first, second, low, high = (math.log(max(v, 1e-12)) for v in (first, second, low, high))
-    return min(1.0, abs(first - second) / (high - low))
+    return abs(_position(first, low, high, log) - _position(second, low, high, log))
