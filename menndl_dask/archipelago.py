@@ -20,7 +20,7 @@ from pathlib import Path
 
 from menndl_dask import stop
 from menndl_dask.child import ended, kill_group, tie_to
-from menndl_dask.errors import RunError
+from menndl_dask.errors import FINISHED, ExitCode, RunError
 from menndl_dask.island import News, folder_of, folders_of
 from menndl_dask.journal import holder
 from menndl_dask.migration import settle
@@ -31,8 +31,6 @@ from menndl_dask.store import Recorder, Run
 from menndl_dask.words import stopped_by
 
 OUTPUT = "driver.txt"
-STOPPED = 130  # what a driver ends with that was stopped
-_DONE = (0, 1)  # what it ends with when its budget is spent: 1 if no network has learnt
 _SUPERVISOR = "MENNDL_SUPERVISOR"  # process number of whoever looks after the drivers, in their environment
 _POLL_S = 0.2
 _HELD_S = 20.0  # that an island's earlier driver may take to end when whoever looked after it has died
@@ -205,7 +203,7 @@ def _watch(
             progress.show(tally, now)
         for driver in [driver for driver in running if driver.process.poll() is not None]:
             running.remove(driver)
-            if driver.process.returncode not in (*_DONE, STOPPED):
+            if driver.process.returncode not in (*FINISHED, ExitCode.STOPPED):
                 drivers[drivers.index(driver)] = dead = driver.death(run, now)
                 if _mourn(run, recorder, dead, tally, are_others=bool(running or due)):
                     due[dead.island] = now + _PAUSE_S
@@ -284,12 +282,12 @@ def _end(drivers: Sequence[_Driver]) -> None:
 def _outcome(run: Path, drivers: Sequence[_Driver], evaluations: int | None) -> str | None:
     """Return why the run stopped early; nothing where its budget is spent, whoever has spent it."""
     statuses = [driver.process.returncode for driver in drivers]
-    if not any(status in (*_DONE, STOPPED) for status in statuses):
+    if not any(status in (*FINISHED, ExitCode.STOPPED) for status in statuses):
         first = drivers[0]
         told = f"the driver of island {first.island} {ended(statuses[0])}: {first.last_words()}"
         raise RunError(f"{run}: no driver came to its end; {told}; see {first.output}")
     is_spent = evaluations is not None and _done(run) >= evaluations
-    return "asked to stop" if STOPPED in statuses and not is_spent else None
+    return "asked to stop" if ExitCode.STOPPED in statuses and not is_spent else None
 
 
 def _done(run: Path) -> int:

@@ -1,47 +1,59 @@
-"""Files and folders that appear, change and vanish whole: made aside, then renamed. Runs on the driver."""
+"""Files and folders that are replaced whole: written under a hidden name, then renamed. Runs anywhere."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def aside(path: Path) -> Path:
-    """Return where this process may prepare what is to stand at `path`: a hidden name in the same folder."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
+def partial_path(path: Path) -> Path:
+    """Return the hidden path beside `path` where this thread writes before the file or folder gets its name."""
+    return path.with_name(f".{path.name}.{threading.get_native_id()}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a hidden path to write to, which is renamed to `path` at the end and removed after an error.
+
+    A reader sees the old file or the new one, never a part. A folder can only take the place of an empty one; remove
+    the old one first with `remove_folder`.
+    """
+    partial = partial_path(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        _remove(partial)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, on the disk when this returns; a reader sees the old one or the new one."""
-    prepared = aside(path)
-    with prepared.open("w", encoding="utf-8") as file:
+    """Replace a text file; the new one is on the disk when this returns."""
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    prepared.replace(path)
-
-
-def put_folder(prepared: Path, path: Path) -> None:
-    """Put a prepared folder in place of the one that may stand there.
-
-    POSIX cannot exchange two folders: for an instant there is none, and a reader that has the old one open loses it.
-    """
-    remove_folder(path)
-    prepared.rename(path)
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder, if there is one; nobody sees half of it under its name."""
-    doomed = aside(path).with_suffix(".removed")
-    try:
+    """Remove a folder if it exists; it disappears from its name at once."""
+    doomed = partial_path(path).with_suffix(".removed")
+    with suppress(FileNotFoundError):
         path.rename(doomed)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(doomed, ignore_errors=True)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def sweep(folder: Path, name: str) -> None:
-    """Remove what killed processes have left aside for `name`; only for whoever alone writes it."""
-    for left in folder.glob(f".{name}.*"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    """Remove what killed processes have left of writing or removing `name`; only for its only writer."""
+    for left in folder.glob(f".{name}.[0-9]*"):
+        _remove(left)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from menndl_dask import atomic
 from menndl_dask.axis import sample_axis, told
 from menndl_dask.errors import DataError, MenndlError, UserError, nearest, one_line
 from menndl_dask.formats.folder import open_folder
@@ -297,13 +296,17 @@ def _bounds(variable: _Variable, step: int) -> Iterator[tuple[int, int]]:
 
 
 def _write(plan: _Plan, store: Path, chunk: int | None) -> None:
-    """Write aside and rename: a store that is there is complete."""
-    with _aside(store) as aside:
-        columns = {name: ("sample", _text(values)) for name, values in plan.columns.items()}
-        xr.Dataset(coords=columns).to_zarr(aside, mode="w", zarr_format=3, consolidated=False)
-        group = zarr.open_group(aside, mode="a")
-        for variable in plan.variables:
-            _write_array(group, variable, chunk or _samples_in_chunk(variable))
+    """Write the store under another name first: a store that has its name is complete."""
+    columns = {name: ("sample", _text(values)) for name, values in plan.columns.items()}
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.replacing(store) as partial:
+            xr.Dataset(coords=columns).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+            group = zarr.open_group(partial, mode="a")
+            for variable in plan.variables:
+                _write_array(group, variable, chunk or _samples_in_chunk(variable))
+    except OSError as error:
+        raise UserError(f"{store}: cannot be written: {error.strerror or error}") from error
 
 
 def _text(values: NDArray[Any]) -> NDArray[Any]:
@@ -323,16 +326,3 @@ def _write_array(group: zarr.Group, variable: _Variable, chunk: int) -> None:
     )
     for start, stop in _bounds(variable, chunk * _BLOCK_CHUNKS):
         array[start:stop] = variable.read(start, stop)
-
-
-@contextmanager
-def _aside(store: Path) -> Iterator[Path]:
-    aside = store.with_name(f".{store.name}.{os.getpid()}.partial")
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        yield aside
-        aside.rename(store)
-    except OSError as error:
-        raise UserError(f"{store}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -88,7 +88,7 @@ def predict(
     """
     model, target = Path(model).absolute(), Path(target)
     _check_files(model, target)
-    prepared = atomic.aside(target.absolute())
+    prepared = atomic.partial_path(target.absolute())
     try:
         job, facts = _planned(Use(str(model), None, str(prepared)), _absolute(source), variable, tile, overlap)
         if probabilities and job.classes is None:

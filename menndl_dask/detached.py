@@ -24,7 +24,7 @@ from typing import Any, Self
 from menndl_dask import atomic, stop
 from menndl_dask.batch_queue import listed
 from menndl_dask.batch_system import SYSTEMS
-from menndl_dask.errors import ProfileError, RunError
+from menndl_dask.errors import FINISHED, ExitCode, ProfileError, RunError
 from menndl_dask.island import whole_run
 from menndl_dask.journal import read_journal
 from menndl_dask.launcher import JOB_START
@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 _FILE, _DRIVERS = "detached.json", "drivers.txt"
 _NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "OAR_JOB_ID", "JOB_ID")
 _STANDSTILLS = 3  # jobs in a row without a single result
-_DONE = (0, 1)  # what a driver ends with when its budget is spent: 1 if no network has learnt
-_STOPPED = 130
 _ANSWER_S = 60
 
 
@@ -176,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     detached = Detached.read(run)
     if detached is None:
         logger.error("%s: expected a run that was detached, got no %s", run, _FILE)
-        return 2
+        return ExitCode.USER_ERROR
     if stop.is_asked(run):
         logger.info("%s was asked to stop", run)
         return 0
@@ -185,8 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     successor = _succeed(site, run, results)
     ended = _drive(detached, site)
     logger.info("the driver has ended with status %d", ended)
-    failed = ended not in (*_DONE, _STOPPED, -signal.SIGTERM) and _results(run) == results
-    if successor is not None and (ended in _DONE or failed or stop.is_asked(run)):
+    failed = ended not in (*FINISHED, ExitCode.STOPPED, -signal.SIGTERM) and _results(run) == results
+    if successor is not None and (ended in FINISHED or failed or stop.is_asked(run)):
         cancel(site, [successor])
     stop.withdraw(run)
     return max(ended, 0)

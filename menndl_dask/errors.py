@@ -18,8 +18,10 @@ A message says what was expected and what came, with the file and the key. The c
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
+from enum import IntEnum
 
 _LONGEST = 300  # characters of an exception in a message
 
@@ -80,3 +82,16 @@ def one_line(error: BaseException) -> str:
     """
     text = " ".join(str(error).split())
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_LONGEST]
+
+
+class ExitCode(IntEnum):
+    """Exit code of a command of ours."""
+
+    SUCCESS = 0
+    NO_NETWORK = 1  # the budget is spent, and no network has learnt
+    USER_ERROR = 2
+    STOPPED = 130  # before the budget was spent, by Ctrl-C, a signal or a stop request; the same command carries on
+    CUT_SHORT = 128 + signal.SIGPIPE  # the reader of its output has ended, such as head
+
+
+FINISHED = (ExitCode.SUCCESS, ExitCode.NO_NETWORK)  # of a search whose budget is spent

@@ -24,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from menndl_dask.device import VENDORS, grants, pinned, share, visible
-from menndl_dask.errors import MenndlError, NodeError
+from menndl_dask.errors import ExitCode, MenndlError, NodeError
 from menndl_dask.launcher import DEVICES, JOB_END, JOB_START, RETIRE_AT
 
 _LOG = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _check_directory(Path(given.local_directory))
     except MenndlError as error:
         _LOG.error("%s", error)
-        return 2
+        return ExitCode.USER_ERROR
     rank = _number(os.environ, _RANKS)
     _LOG.info("task %d of %s, GPUs %s", rank, given.name, _seen(given.vendor))
     time.sleep(rank / _STARTS_PER_S)

@@ -6,7 +6,6 @@ rewritten during the run. Everything on it comes from the store, so a running, a
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from menndl_dask import page
+from menndl_dask import atomic, page
 from menndl_dask.drawing import draw_network, summary
 from menndl_dask.figure import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
 from menndl_dask.individual import ranked
@@ -56,10 +55,8 @@ def write_report(run: Run) -> Path:
 
 
 def write_page(path: Path, story: Story) -> Path:
-    """Write the page aside and put it in place; a reader sees the old one or the new one, never half of one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(render(story), encoding="utf-8")
-    aside.replace(path)
+    """Write the page; a reader sees the old one or the new one, never a part."""
+    atomic.write_text(path, render(story))
     return path
 
 

@@ -98,15 +98,15 @@ def write_dataset(
     """Write what `dataset` returns as a Zarr store, block by block; what stood there is replaced in the end."""
     layout = _Layout.of(evaluations, objectives)
     atomic.sweep(path.parent, path.name)
-    prepared = atomic.aside(path)
-    for number, entries in enumerate(_blocks(evaluations)):
-        block = _block(entries, told_at, layout).assign_attrs(attributes or {})
-        if number == 0:
-            block.to_zarr(prepared, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(block))
-        else:
-            new = block.drop_vars([name for name, array in block.variables.items() if "evaluation" not in array.dims])
-            new.to_zarr(prepared, append_dim="evaluation", zarr_format=3, consolidated=False)
-    atomic.put_folder(prepared, path)
+    with atomic.replacing(path) as partial:
+        for number, entries in enumerate(_blocks(evaluations)):
+            block = _block(entries, told_at, layout).assign_attrs(attributes or {})
+            if number == 0:
+                block.to_zarr(partial, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(block))
+            else:
+                fixed = [name for name, array in block.variables.items() if "evaluation" not in array.dims]
+                block.drop_vars(fixed).to_zarr(partial, append_dim="evaluation", zarr_format=3, consolidated=False)
+        atomic.remove_folder(path)  # POSIX cannot exchange two folders: for an instant there is none
 
 
 def _blocks(evaluations: Iterable[Evaluation]) -> Iterator[list[Evaluation]]:

@@ -12,8 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from menndl_dask import atomic
 from menndl_dask.dataset import Dataset, blocks
 from menndl_dask.errors import DataError, NodeError
 from menndl_dask.label import dataset_of, read_labels
@@ -64,8 +63,8 @@ def stage(problem: Problem, directory: str | Path) -> Path:
         with _alone(parent / f".{target.name}.lock") as alone:
             if not target.is_dir():
                 if alone:
-                    _remove_partial(target)
-                _write_aside(problem, target)
+                    atomic.sweep(parent, target.name)
+                _write_whole(problem, target)
     except OSError as error:
         raise NodeError(f"{target}: samples cannot be staged: {error.strerror or error}") from error
     return target
@@ -92,28 +91,20 @@ def _alone(lock: Path) -> Iterator[bool]:
         yield held
 
 
-def _remove_partial(target: Path) -> None:
-    """Remove what a process that was killed has left; to be called with the lock held."""
-    for partial in target.parent.glob(f".{target.name}.partial-*"):
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _write_aside(problem: Problem, target: Path) -> None:
+def _write_whole(problem: Problem, target: Path) -> None:
     dataset = dataset_of(problem)
     found = dataset.fingerprint()
     if found != problem.facts.fingerprint:
         expected = problem.facts.fingerprint
         raise DataError(f"{problem.data}: the data has changed: expected fingerprint {expected}, got {found}")
     parts = read_labels(dataset, problem.task, problem.ignore).divide(dataset, problem.seed)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
-        _write(problem, dataset, parts, aside)
-        aside.replace(target)
+        with atomic.replacing(target) as partial:
+            partial.mkdir()
+            _write(problem, dataset, parts, partial)
     except OSError:
         if not target.is_dir():  # else another process was first, and its samples are the same
             raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     logger.info("%s: staged %s samples", target, sum(map(len, parts.values())))
 
 

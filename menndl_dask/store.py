@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from menndl_dask import atomic
 from menndl_dask.chronicle import JOURNAL as _JOURNAL
 from menndl_dask.chronicle import Chronicle, history
 from menndl_dask.errors import RunError
@@ -291,10 +292,8 @@ class Recorder:
         """
         path = self.path / _SPLITS
         if not path.exists():
-            prepared = path.with_name(f".{path.name}")
-            with prepared.open("wb") as file:
+            with atomic.replacing(path) as partial, partial.open("wb") as file:
                 np.savez_compressed(file, **splits)
-            prepared.replace(path)
             return
         with np.load(path) as there:
             differing = [name for name in splits if name not in there or not np.array_equal(there[name], splits[name])]

@@ -23,7 +23,7 @@ from menndl_dask import archipelago, atomic, comparison
 from menndl_dask.allotment import allotments
 from menndl_dask.cluster import load_cluster
 from menndl_dask.detached import detach
-from menndl_dask.errors import MenndlError, RunError
+from menndl_dask.errors import ExitCode, MenndlError, RunError
 from menndl_dask.evolution import DRAWN
 from menndl_dask.island import folder_of
 from menndl_dask.journal import check_free
@@ -40,13 +40,11 @@ from menndl_dask.store import Run
 from menndl_dask.table import Row, best_rows, table
 from menndl_dask.words import fitness_text, metric_title
 
-__all__ = ["CUT_SHORT", "STOPPED", "Options", "add_options", "compare", "guarded", "main_job", "summary"]
+__all__ = ["Options", "add_options", "compare", "guarded", "main_job", "summary"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SHOWN = 5  # networks of the search in the table
-CUT_SHORT = 128 + signal.SIGPIPE  # what a command ends with whose output nobody reads to its end, as of any Unix tool
 _FEWEST_DRAWN = 6  # networks at random, before children are bred
-STOPPED = 130  # what a command ends with that was stopped, and that carries on when it is typed again
 
 
 def main_job(problem: Problem, space: SearchSpace, options: Options, *, arguments: Sequence[str] | None = None) -> int:
@@ -94,14 +92,14 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         line = ProgressLine(sys.stderr)
         search.run(client, evaluations=options.evaluations, hours=options.hours, progress=line, on_change=write_report)
         if is_supervised:
-            return 0 if search.stopped is None else STOPPED
+            return ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
         run = Run(options.run)
         with archipelago.last_one(options.run, options.island) as is_last:
             if search.stopped is None and is_last:
                 _compare(run, client, options)
     if not is_last:
         _say(f"{search.path}: done here; the last island to end compares what all have found")
-        return 0 if search.stopped is None else STOPPED
+        return ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
     return _concluded(run, search.stopped)
 
 
@@ -158,8 +156,8 @@ def _concluded(run: Run, stopped: str | None) -> int:
     _say(f"report: {report}")
     if stopped is not None:
         _say(f"{stopped}; the same command carries on")
-        return STOPPED
-    return 0 if (run.path / "best.keras").exists() else 1
+        return ExitCode.STOPPED
+    return ExitCode.SUCCESS if (run.path / "best.keras").exists() else ExitCode.NO_NETWORK
 
 
 def _detach(options: Options, typed: Sequence[str]) -> int:
@@ -228,9 +226,8 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
     first = comparison.winner([c for c in run.alike if c.factor == factor])
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
     if source.exists():
-        target = directory / "best.keras"
-        shutil.copyfile(source, atomic.aside(target))
-        atomic.aside(target).replace(target)
+        with atomic.replacing(directory / "best.keras") as partial:
+            shutil.copyfile(source, partial)
 
 
 def summary(run: Run) -> str:
@@ -272,19 +269,19 @@ def guarded(main: Callable[[], int], told: str = "stopped; the same command carr
     except BrokenPipeError:
         # whoever reads has seen enough, as with menndl check DATA | head; what Python flushes at its end goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CUT_SHORT
+        return ExitCode.CUT_SHORT
     except MenndlError as error:
         sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
-        return 2
+        return ExitCode.USER_ERROR
     except OSError as error:
         if error.errno not in _FULL:
             raise
         file = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"{Path(sys.argv[0]).name}: {file}{error.strerror}; make room, then the same command again\n")
-        return 2
+        return ExitCode.USER_ERROR
     except KeyboardInterrupt:
         sys.stderr.write(f"\n{told}\n")
-        return STOPPED
+        return ExitCode.STOPPED
     finally:
         signal.signal(signal.SIGTERM, before)
 

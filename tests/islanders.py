@@ -11,13 +11,14 @@ from pathlib import Path
 
 from menndl_dask import archipelago
 from menndl_dask.cluster import load_cluster
+from menndl_dask.errors import ExitCode
 from menndl_dask.problem import Limits
 from menndl_dask.profile import Local
 from menndl_dask.progress import ProgressLine
 from menndl_dask.report import write_report
 from menndl_dask.search import Search
 from menndl_dask.settings import frozen_settings
-from menndl_dask.workflow import STOPPED, guarded
+from menndl_dask.workflow import guarded
 from tests.evaluations import unhurried
 from tests.spaces import SPACES
 
@@ -32,7 +33,7 @@ def drive(run: Path, evaluations: int, island: int) -> int:
     search = Search(None, SPACE, run, evaluate=partial(unhurried, run / HURRY), island=island)
     with load_cluster(Local(workers=1, dashboard_port=None)) as cluster, cluster.client() as client:
         search.run(client, evaluations=evaluations)
-    return 0 if search.stopped is None else STOPPED
+    return 0 if search.stopped is None else ExitCode.STOPPED
 
 
 def look_after(run: Path, evaluations: int) -> int:
@@ -44,7 +45,7 @@ def look_after(run: Path, evaluations: int) -> int:
         run, settings, commands, evaluations=evaluations, hours=None,
         progress=ProgressLine(sys.stderr), on_change=write_report,
     )  # fmt: skip
-    return 0 if stopped is None else STOPPED
+    return 0 if stopped is None else ExitCode.STOPPED
 
 
 def main() -> int:

@@ -19,10 +19,25 @@ def test_a_text_that_cannot_be_written_whole_leaves_the_old_one(tmp_path: Path) 
 
 def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
     for name in ("old", "new"):
-        prepared = atomic.aside(tmp_path / "run.zarr")
-        (prepared / name).mkdir(parents=True)
-        atomic.put_folder(prepared, tmp_path / "run.zarr")
+        with atomic.replacing(tmp_path / "run.zarr") as partial:
+            (partial / name).mkdir(parents=True)
+            atomic.remove_folder(tmp_path / "run.zarr")
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["run.zarr", "run.zarr/new"]
+
+
+def test_what_fails_half_way_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "best.keras"
+    path.write_text("old")
+
+    def fail() -> None:
+        with atomic.replacing(path) as partial:
+            partial.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_removing_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from menndl_dask import cluster_commands, stop, workflow
 from menndl_dask.cli import main
+from menndl_dask.errors import ExitCode
 from menndl_dask.search import Search
 from menndl_dask.store import Recorder, Run
 from tests import stores
@@ -127,7 +128,7 @@ def test_who_interrupts_a_look_at_a_profile_is_promised_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cluster_commands, "read_profile", interrupted)
-    assert main(["cluster", "check", "slurm"]) == workflow.STOPPED
+    assert main(["cluster", "check", "slurm"]) == ExitCode.STOPPED
     assert capsys.readouterr().err == "\nstopped\n"
 
 

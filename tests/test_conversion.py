@@ -59,7 +59,7 @@ def test_arrays_in_files_become_a_problem(
     assert data.image.dims == ("sample", "y", "x", "channel")
     assert data.image.dtype == images.dtype
     assert open_problem(target).task == kind
-    assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
+    assert [p for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
 def test_values_to_predict_are_kept_as_they_are(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def _refused(source: Path, tmp_path: Path, **options: Any) -> str:
     with pytest.raises(UserError) as caught:
         convert(source, tmp_path / "out.zarr", **options)
     assert not (tmp_path / "out.zarr").exists()
-    assert [p for p in tmp_path.iterdir() if "partial" in p.name] == []
+    assert [p for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     message = str(caught.value)
     assert "\n" not in message
     return message

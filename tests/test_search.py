@@ -23,7 +23,7 @@ from distributed import Client, LocalCluster
 from menndl_dask import flight, search
 from menndl_dask.bundle import BundleSize
 from menndl_dask.cluster import Cluster, load_cluster
-from menndl_dask.errors import RunError, UserError
+from menndl_dask.errors import ExitCode, RunError, UserError
 from menndl_dask.evolution import Evolution
 from menndl_dask.individual import Individual
 from menndl_dask.problem import Budget, Limits
@@ -33,7 +33,7 @@ from menndl_dask.result import Result
 from menndl_dask.search import Search
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Recorder, Run
-from menndl_dask.workflow import STOPPED, guarded
+from menndl_dask.workflow import guarded
 from tests import evaluations
 from tests.evaluations import SPACE
 from tests.problems import problem
@@ -312,7 +312,7 @@ def test_ctrl_c_and_a_request_to_end_leave_a_run_that_can_be_carried_on(
         Search(None, SPACE, tmp_path, evaluate=evaluations.brief).run(client, evaluations=20, progress=watch)
         return 0
 
-    assert guarded(main) == STOPPED
+    assert guarded(main) == ExitCode.STOPPED
     assert f"stopped by {told}" in lost_and_told(Run(tmp_path))
     run = Search(None, SPACE, tmp_path, evaluate=evaluations.instant).run(client, evaluations=20)
     assert sorted(ids(run)) == list(range(20))

@@ -50,7 +50,7 @@ def test_other_problems_are_staged_elsewhere(problem: Problem, tmp_path: Path) -
 
 
 def test_what_a_killed_process_left_is_removed(problem: Problem, tmp_path: Path) -> None:
-    left = tmp_path / f".{staging._key(problem)}.partial-abc"
+    left = tmp_path / f".{staging._key(problem)}.123"
     left.mkdir()
     (left / "train-view0.npy").write_bytes(b"half")
     stage(problem, tmp_path)

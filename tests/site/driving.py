@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from menndl_dask.cluster import load_cluster
+from menndl_dask.errors import ExitCode
 from menndl_dask.search import Search
-from menndl_dask.workflow import STOPPED, guarded
+from menndl_dask.workflow import guarded
 from tests.evaluations import SPACE
 from tests.site.evaluating import located
 
@@ -16,7 +17,7 @@ def drive(profile: str, run: str, evaluations: str) -> int:
     with load_cluster(profile) as cluster, cluster.client() as client:
         search = Search(None, SPACE, run, evaluate=located)
         search.run(client, evaluations=int(evaluations))
-    return STOPPED if search.stopped else 0
+    return ExitCode.STOPPED if search.stopped else 0
 
 
 if __name__ == "__main__":
