@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,6 @@ class State:
         Why the training had begun anew, or nothing.
     flops_before
         Of the training before that.
-    inherited
-        How many weights it had begun with from each parent.
     """
 
     course: Mapping[str, float]
@@ -55,7 +53,6 @@ class State:
     metrics: Mapping[str, float]
     again: str = ""
     flops_before: float = 0.0
-    inherited: Mapping[str, int] = field(default_factory=dict)
 
 
 class Checkpoint:

@@ -22,7 +22,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 
 from menndl_dask.child import Child, last_line
 from menndl_dask.cost import cost_of
@@ -62,8 +61,6 @@ def evaluate(
     test: bool = False,
     bars: Sequence[Bar] = (),
     checkpoint: str | Path | None = None,
-    parents: Mapping[int, str | Path] = MappingProxyType({}),
-    weights: str | Path | None = None,
     scratch: str | Path | None = None,
 ) -> Result:
     """Train and measure the network of an individual; never raises because of it.
@@ -91,11 +88,6 @@ def evaluate(
         Path of a file on a file system that all workers see. A training that takes longer than ``limits.checkpoint_s``
         writes there where it stands, and one of the same network that was cut off goes on from there. Whoever has the
         result removes it.
-    parents
-        For the number of each parent the file with its weights, with which the network begins where layers match.
-    weights
-        Path of a file for the network's children, on a file system that all workers see, which is written when the
-        network has a fitness.
     scratch
         Directory on a disk of the node where the samples are staged; by default that for temporary files.
 
@@ -117,7 +109,6 @@ def evaluate(
         home = homes.take()
         try:
             task = _task(individual, problem, limits, seed, save, save_above, test, tuple(bars), checkpoint)
-            task = replace(task, parents=_absolute(parents), weights=None if weights is None else _whole(weights))
             result = home.evaluate(task, problem, scratch)
         finally:
             homes.put(home)
@@ -311,10 +302,6 @@ def _task(
         bars=bars,
         checkpoint=behind,
     )
-
-
-def _absolute(parents: Mapping[int, str | Path]) -> tuple[tuple[int, str], ...]:
-    return tuple((number, _whole(path)) for number, path in parents.items())
 
 
 def _whole(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, Self
 from menndl_dask.errors import UserError
 from menndl_dask.problem import BACKENDS, PRECISIONS, SCHEDULES, UNITS, Budget, Limits
 from menndl_dask.seeding import NONE, STANDARD
+
+logger = logging.getLogger(__name__)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -75,6 +78,8 @@ class Options:
         UserError
             If neither evaluations nor hours are given, or a number is out of range.
         """
+        if given.inherit:
+            logger.warning("--inherit was removed and has no effect: every network begins with new weights")
         if given.evaluations is None and given.hours is None:
             raise UserError("expected --evaluations or --hours (or both), got neither")
         for name in _COUNTED:
@@ -120,8 +125,8 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     group.add_argument("--deterministic", action="store_true", help=told)
     told = "train every network to its end, also those that have learnt nothing or are clearly behind"
     group.add_argument("--no-early-stop", action="store_true", help=told)
-    told = "children begin with the weights of their parents where layers match; see docs/evolution.md first"
-    group.add_argument("--inherit", action="store_true", help=told)
+    # of version 0.1.0: commands that a run or a script has recorded still work
+    group.add_argument("--inherit", action="store_true", help=argparse.SUPPRESS)
     told = "submit the search itself as a batch job, followed by others until its budget is spent"
     group.add_argument("--detach", action="store_true", help=told)
 
@@ -132,5 +137,5 @@ def _budget(given: argparse.Namespace) -> Budget:
     if all(value is None for value in units.values()):
         units = given.usual_budget
     same = ("batch_size", "learning_rate", "schedule", "precision", "deterministic", "backend")
-    budget = Budget(**units, inherit=given.inherit, **{name: getattr(given, name) for name in same})
+    budget = Budget(**units, **{name: getattr(given, name) for name in same})
     return budget.unbroken() if given.no_early_stop else budget

@@ -19,6 +19,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 AUGMENTATIONS = ("flip", "rotate", "shift", "noise")
 _AMOUNTS = {"shift": 0.125, "noise": 0.1}  # unless said otherwise
 _AXES = "zyx"  # names of the spatial axes, the last ones of an image with fewer
+_REMOVED = ("inherit",)  # fields of budgets of version 0.1.0 without a meaning now
 _T = TypeVar("_T")
 _IMBALANCED = 3.0  # from this ratio of the largest to the smallest class on, plain accuracy misleads
 
@@ -47,8 +48,6 @@ class Budget:
         Share of the networks at a rung that one must be among to go on; 1: this rule is off.
     extrapolate
         End a network at a rung from where nobody has come near the best few so far.
-    inherit
-        Begin with the weights of the parents where layers match. What is trained for a comparison begins afresh.
     schedule
         How the learning rate goes: ``cosine``, down to nearly zero at the end of the budget, or ``constant``.
     precision
@@ -74,7 +73,6 @@ class Budget:
     rungs: tuple[float, ...] = (0.33, 0.66)
     rung_pass: float = 0.5
     extrapolate: bool = True
-    inherit: bool = False
     schedule: str = "cosine"
     precision: str = "float32"
     deterministic: bool = False
@@ -113,6 +111,11 @@ class Budget:
     def unbroken(self) -> Budget:
         """Return the budget without early verdicts: every network is trained to its end, unless it diverges."""
         return replace(self, early_verdict=False, rungs=())
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a budget back, also one that an earlier version wrote; raises `UserError` for an unknown key."""
+        return _read(cls, {key: value for key, value in data.items() if key not in _REMOVED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +334,7 @@ class Problem:
         """Read a problem back; raises `UserError` for an unknown key."""
         values = dict(data)
         values["facts"] = _read(Facts, values["facts"])
-        values["budget"] = _read(Budget, values["budget"])
+        values["budget"] = Budget.from_dict(values["budget"])
         return _read(cls, values)
 
 

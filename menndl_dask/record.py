@@ -16,9 +16,8 @@ class Record:
 
     A message is a dict of some of: ``phase`` and ``at`` (the phase that begins, and when), ``costs``, ``metrics``,
     ``point`` (of the learning curve), ``again`` (why the training begins anew, whereupon curve and metrics do too),
-    ``inherited`` and ``lacking`` (what the network began with, see `Inheritance`), ``resumed`` (from where the training
-    goes on, with the ``curve`` up to there and the ``seconds`` that it had taken), ``remark`` (what else is to be said
-    of it), and at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
+    ``resumed`` (from where the training goes on, with the ``curve`` up to there and the ``seconds`` that it had taken),
+    ``remark`` (what else is to be said of it), and at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
 
     Parameters
     ----------
@@ -38,8 +37,6 @@ class Record:
         self._times: dict[str, float] = {}
         self._before = 0.0  # seconds of training in another process
         self._remarks: list[str] = []
-        self._inherited: Mapping[str, int] = {}
-        self._lacking = ""
 
     @property
     def waits(self) -> bool:
@@ -70,8 +67,6 @@ class Record:
         if "resumed" in message:
             self._remarks.append(message["resumed"])
             self._curve, self._before = list(message["curve"]), message["seconds"]
-        if "inherited" in message:
-            self._inherited, self._lacking = message["inherited"], message["lacking"]
         self._costs.update(message.get("costs", {}))
         self._metrics.update(message.get("metrics", {}))
         if "point" in message:
@@ -94,12 +89,10 @@ class Record:
         if "train" in self._times:
             costs["train_seconds"] = self._before + self._times["train"]
         outcome = dict(self.outcome)
-        if self._remarks or self._lacking:
-            outcome["message"] = "; ".join(filter(None, (outcome.get("message"), self._lacking, *self._remarks)))
-        curve, inherited = tuple(self._curve), self._inherited
-        return Result(
-            **outcome, costs=costs, metrics=metrics, curve=curve, times=self._times, seed=self.seed, inherited=inherited
-        )
+        if self._remarks:
+            outcome["message"] = "; ".join(filter(None, (outcome.get("message"), *self._remarks)))
+        curve = tuple(self._curve)
+        return Result(**outcome, costs=costs, metrics=metrics, curve=curve, times=self._times, seed=self.seed)
 
     def _close_phase(self, now: float) -> None:
         self._times[self.phase] = self._times.get(self.phase, 0.0) + now - self._since

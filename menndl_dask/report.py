@@ -169,9 +169,7 @@ def _best_network(story: Story) -> str:
     parents = f", from {' and '.join(f'network {p}' for p in individual.parents)}" if individual.parents else ""
     costs = result.costs.get("parameters")
     weights = f" with {quantity(costs)} parameters" if costs else ""
-    share = result.inherited_share
-    began = f"; {share:.0%} of its weights it began with from there" if share is not None else ""
-    text = f"Network {individual.id}{weights}, {_origin(individual.origin)}{parents}{began}."
+    text = f"Network {individual.id}{weights}, {_origin(individual.origin)}{parents}."
     drawing = draw_network(individual.genome, story.problem)
     text += (
         " Each box: the layer, the shape of its output, its settings and parameters; the bar under it is its share"

@@ -48,9 +48,6 @@ class Result:
         Where it was evaluated: host and process.
     seed
         The seed of the training.
-    inherited
-        How many weights the network began with from each parent, by the parent's number in digits; nothing where
-        networks inherit none.
     """
 
     fitness: float | None = None
@@ -62,7 +59,6 @@ class Result:
     times: Mapping[str, float] = field(default_factory=dict)
     worker: str = ""
     seed: int = 0
-    inherited: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.failure is not None and self.failure not in FAILURES:
@@ -78,12 +74,6 @@ class Result:
     def failed(cls, failure: str, message: str = "", **values: Any) -> Self:
         """Return the result of a failed evaluation."""
         return cls(fitness=None, failure=failure, message=message, **values)
-
-    @property
-    def inherited_share(self) -> float | None:
-        """Share of the parameters that were inherited; nothing where networks inherit none, or it is not known."""
-        parameters = self.costs.get("parameters")
-        return min(1.0, sum(self.inherited.values()) / parameters) if self.inherited and parameters else None
 
     @property
     def succeeded(self) -> bool:
@@ -103,7 +93,7 @@ class Result:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read a result back; keys of later versions are passed over."""
+        """Read a result back; unknown keys, such as those of other versions, are ignored."""
         values = {k: v for k, v in data.items() if k in _FIELDS}
         values["curve"] = tuple(values.get("curve", ()))
         return cls(**values)

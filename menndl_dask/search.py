@@ -26,7 +26,6 @@ from menndl_dask.garbage import settled
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.island import first_number, folder_of
-from menndl_dask.legacy import legacies_of
 from menndl_dask.migration import Migration, settle, settler
 from menndl_dask.network import Networks
 from menndl_dask.objective import objectives_of
@@ -177,8 +176,6 @@ class _Drive:
         self._recorder = recorder
         self._networks = Networks((search.path / "networks").resolve())
         evolution, problem = search.evolution, search.problem
-        inherits = problem is not None and problem.budget.inherit
-        self._legacies = legacies_of(search.whole, search.island, evolution, inherits)
         self._workforce = Workforce()
         self._flight = Flight(client, search.evaluate, (search.problem, search.limits))
         self._forecast = Forecast(search.limits.seconds)
@@ -271,7 +268,6 @@ class _Drive:
             self._search.heard = max(self._search.heard, number + 1)
         self._again.extend(in_flight.values())
         self._networks.sweep(self._again)
-        self._legacies.sweep(self._again)
 
     def _remaining(self) -> int:
         """Return how many more evaluations may be submitted now."""
@@ -313,7 +309,6 @@ class _Drive:
             self._evolution.tell(individual, result)
             self._search.heard += 1
             self._networks.tell(individual, result)
-            self._legacies.tell(individual, result)
             self._tally.add(individual, result, now)
             self._learn(result)
             self._longest = max(self._longest, result.times.get("total", 0.0))
@@ -378,8 +373,7 @@ class _Drive:
         networks = self._networks
         arguments = {"seed": seed, "save": str(networks.path(individual)), "save_above": networks.threshold}
         bars = self._rungs.bars() if self._rungs is not None else ()
-        own = {"checkpoint": str(networks.checkpoint(individual)), **self._legacies.arguments(individual)}
-        arguments |= self._flight.accepted(bars=bars, **own)
+        arguments |= self._flight.accepted(bars=bars, checkpoint=str(networks.checkpoint(individual)))
         return Task(individual, arguments, self._forecast.seconds)
 
     def _wind_down(self, now: float) -> None:
@@ -397,8 +391,6 @@ class _Drive:
             self._note(f"{counted(count, 'evaluation')} did not come home in time: left to the next start")
 
     def _conclude(self) -> None:
-        if not self._is_late(time.monotonic()):  # there will be no more children
-            self._legacies.clear()
         diagnosis = getattr(self._evolution, "diagnosis", lambda: None)()
         if diagnosis:
             self._note(diagnosis)

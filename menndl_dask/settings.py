@@ -96,7 +96,8 @@ def freeze(path: Path, settings: Settings) -> list[str]:
         atomic.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120))
         return []
     try:
-        frozen = _completed(read_settings(path))
+        written = read_settings(path)
+        frozen = _completed(written)
     except UserError as error:
         raise RunError(f"{path}: {error}; the run is of another version") from error
     found = [line for key in _MUST_AGREE for line in _differences(key, frozen.get(key), settings.get(key))]
@@ -107,7 +108,10 @@ def freeze(path: Path, settings: Settings) -> list[str]:
         told = "; ".join(found[:_SHOWN]) + more
         raise RunError(f"{path}: the run is for another search: {told}; give another run directory")
     may = [line for key in ("limits", "versions") for line in _differences(key, frozen.get(key), settings.get(key))]
-    return [line.replace("expected", "at first", 1).replace(", got", ", now", 1) for line in may]
+    notes = [line.replace("expected", "at first", 1).replace(", got", ", now", 1) for line in may]
+    if ((written.get("problem") or {}).get("budget") or {}).get("inherit"):
+        notes.append("problem.budget.inherit was removed: from here on every network begins with new weights")
+    return notes
 
 
 def _completed(settings: Settings) -> Settings:

@@ -143,7 +143,6 @@ def _block(entries: Sequence[Evaluation], told_at: Mapping[int, float], layout: 
         "told_at": ("evaluation", _instants(times)),
         "origin": ("evaluation", _texts([i.origin for i, _ in entries])),
         "parents": (("evaluation", "parent"), parents),
-        "inherited": ("evaluation", np.array([sum(r.inherited.values()) for r in results], dtype="int64")),
         "genome": ("evaluation", _texts([json.dumps(i.genome.to_dict()) for i, _ in entries])),
         "key": ("evaluation", _texts([i.genome.key for i, _ in entries])),
         "worker": ("evaluation", _texts([r.worker for r in results])),

@@ -36,20 +36,17 @@ class Row:
         As in `Result.costs`.
     metrics
         Further measures, such as those on the test split.
-    inherited
-        Share of its parameters that it inherited from its parents; None if weights are not inherited.
     """
 
     name: str
     fitness: float | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
-    inherited: float | None = None
 
     @classmethod
     def of(cls, name: str, result: Result) -> Self:
         """Return the row of a result."""
-        return cls(name, result.fitness, result.costs, result.metrics, result.inherited_share)
+        return cls(name, result.fitness, result.costs, result.metrics)
 
 
 def best_rows(evaluations: Iterable[Evaluation], count: int = 5) -> list[Row]:
@@ -82,14 +79,12 @@ def cells(rows: Sequence[Row], metric: str = "fitness") -> tuple[list[str], list
     columns = [column for column in _COLUMNS if any(column[1] in row.costs for row in rows)]
     extra = _extra_metrics(rows)
     titles = [f"test {metric_title(name.removeprefix('test_'))}" for name in extra]
-    inherits = any(row.inherited is not None for row in rows)
-    head = ["network", metric, *(title for title, _, _ in columns), *["inherited"] * inherits, *titles]
+    head = ["network", metric, *(title for title, _, _ in columns), *titles]
     body = [
         [
             row.name,
             fitness_text(row.fitness),
             *(_cell(row.costs.get(key), show) for _, key, show in columns),
-            *[_cell(row.inherited, "{:.0%}".format)] * inherits,
             *(with_error(row.metrics, name) for name in extra),
         ]
         for row in rows

@@ -39,10 +39,6 @@ class Task:
         Whether the training waits for its turn once it is prepared.
     checkpoint
         File from which the training goes on if another process had begun it, or nothing.
-    parents
-        Numbers of the parents whose weights the network begins with where layers match, and the files of these.
-    weights
-        Where the network's weights are written for its children, or nothing.
     path
         Where the user's modules are imported from: the worker's path when the task is made, because modules may have
         been uploaded to it since the trainer was started.
@@ -60,8 +56,6 @@ class Task:
     bars: tuple[Bar, ...] = ()
     waits: bool = False
     checkpoint: str | None = None
-    parents: tuple[tuple[int, str], ...] = ()
-    weights: str | None = None
     path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 
     def aside(self, process: int) -> Path | None:
@@ -74,7 +68,3 @@ class Task:
     def checkpoint_aside(self, process: int) -> Path | None:
         """Return where a process writes a checkpoint before it gets its name."""
         return None if self.checkpoint is None else Path(f"{self.checkpoint}.{process}.partial")
-
-    def weights_aside(self, process: int) -> Path | None:
-        """Return where a process writes the weights before they get their name."""
-        return None if self.weights is None else Path(f"{self.weights}.{process}.partial")

@@ -122,7 +122,7 @@ class _Training:
     def tidy_up(self) -> None:
         """Remove what the process, which has ended, may have left half-written."""
         task, pid = self.task, self.process.pid
-        for aside in (task.aside(pid), task.checkpoint_aside(pid), task.weights_aside(pid)):
+        for aside in (task.aside(pid), task.checkpoint_aside(pid)):
             if aside is not None:
                 with contextlib.suppress(OSError):  # such as where its folder could not be made
                     aside.unlink()

@@ -29,7 +29,6 @@ from menndl_dask.course import Course
 from menndl_dask.decoder import decode
 from menndl_dask.errors import InfeasibleError, MenndlError
 from menndl_dask.genome import Genome
-from menndl_dask.inheritance import bequeath, inherit
 from menndl_dask.layer import Training
 from menndl_dask.loop import make_loop, make_optimizer
 from menndl_dask.loss import Loss
@@ -111,9 +110,6 @@ class _Evaluation:
         latency = self._appraisal.latency_ms(self._validation_split)
         self._tell(costs={"latency_ms": latency, "memory_bytes": _peak_memory()})
         self._save(model, fitness)
-        aside = self._task.weights_aside(os.getpid())
-        if aside is not None and self._task.weights is not None:
-            bequeath(model, Path(self._task.weights), aside)
         return fitness
 
     def _trained(self) -> tuple[keras.Model, float]:
@@ -137,8 +133,6 @@ class _Evaluation:
 
     def _trained_in(self, precision: str, found: tuple[State, list[Any]] | None) -> tuple[keras.Model, float]:
         model = decode(self._genome, self._problem, self._task.seed, precision)
-        inheritance = inherit(model, self._task.parents)
-        self._tell_of_parents(inheritance.weights, inheritance.lacking)
         self._prepare(model, precision)
         samples, looked_at = len(self._train_split.labels), len(self._validation_split.labels)
         course = Course(self._budget, samples, self._cost.flops_training, looked_at)
@@ -168,12 +162,6 @@ class _Evaluation:
         self._losses = np.array(state.losses)
         told = f"went on from a checkpoint after {course.epoch:.3g} epochs"
         self._tell(resumed=told, curve=self._curve, metrics=self._metrics, seconds=course.seconds)
-        self._tell_of_parents(state.inherited)
-
-    def _tell_of_parents(self, inherited: Mapping[str, int], lacking: str = "") -> None:
-        self._inherited = inherited
-        if self._task.parents:
-            self._tell(inherited=inherited, lacking=lacking)
 
     def _phase(self, name: str) -> None:
         self._tell(phase=name, at=time.monotonic())
@@ -236,9 +224,7 @@ class _Evaluation:
 
     def _write_checkpoint(self, course: Course) -> None:
         losses = self._losses.tolist()
-        state = State(
-            course.state(), losses, self._curve, self._metrics, self._again, self._flops_before, self._inherited
-        )
+        state = State(course.state(), losses, self._curve, self._metrics, self._again, self._flops_before)
         self._checkpoint.write(state, self._variables)
 
     def _look(self, course: Course) -> tuple[Look, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +60,6 @@ def climbing(individual: Individual, problem: Any, limits: Limits, *, bars: Sequ
     if any(bar.stops(result.fitness / 2, {}) for bar in bars):
         return Result.failed("hopeless", curve=curve[:1], metrics={"fitness": result.fitness / 2, "bars": len(bars)})
     return Result(result.fitness, curve=curve, metrics={"bars": len(bars)})
-
-
-def inheriting(
-    individual: Individual, problem: Any, limits: Limits, *, parents: Mapping[int, str], weights: str, **_: Any
-) -> Result:
-    """Return the toy's result and how many parents have left weights; leave some, of one in four at a bad moment."""
-    result = toy_result(individual)
-    found = {str(number): 1 for number, path in parents.items() if Path(path).exists()}
-    if result.fitness is not None and individual.id % 4:
-        Path(weights).parent.mkdir(parents=True, exist_ok=True)
-        Path(weights).write_text("weights")
-    lacking = "" if len(found) == len(parents) else "a parent has left nothing"
-    return Result.from_dict(result.to_dict() | {"inherited": found, "message": lacking})
 
 
 def failing(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:

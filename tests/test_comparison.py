@@ -173,20 +173,3 @@ def test_what_is_compared_is_trained_to_its_end_and_its_checkpoint_goes_when_the
 def test_each_trained_network_has_a_file_of_its_own(tmp_path: Path) -> None:
     paths = {comparison.trained_path(tmp_path, c) for c in comparison.plan(problem(), FINALISTS, 4)}
     assert len(paths) == 4
-
-
-def test_what_is_compared_begins_afresh_though_the_networks_of_the_search_have_inherited(
-    client: Client, tmp_path: Path
-) -> None:
-    of = replace(problem(), budget=Budget(epochs=2, inherit=True))
-    child = Individual(9, FINALISTS[1][0].genome, (3, 5))
-    planned = comparison.plan(of, [(child, Result(0.9, inherited={"3": 100}))], 4)
-    for each in comparison.train(client, of, planned, Limits(10), tmp_path, afresh):
-        assert each.result.fitness == 0.5 and not each.result.inherited
-
-
-def afresh(individual: Individual, of: Problem, limits: Limits, **given: Any) -> Result:
-    """Fail where there are weights to begin with, or some are to be left."""
-    assert not of.budget.inherit
-    assert not {"parents", "weights"}.intersection(given)
-    return Result(0.5)

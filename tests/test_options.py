@@ -69,6 +69,6 @@ def test_something_must_end_the_search() -> None:
         _read(evaluations=None)
 
 
-def test_networks_inherit_weights_only_where_that_is_asked_for() -> None:
-    assert not _read().budget.inherit
-    assert _read("--inherit", "--no-early-stop").budget == Budget(epochs=8, inherit=True).unbroken()
+def test_a_recorded_command_with_a_removed_option_still_works_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert _read("--inherit").budget == _read().budget
+    assert [record.getMessage().partition(" and")[0] for record in caplog.records] == ["--inherit was removed"]

@@ -74,15 +74,3 @@ def test_a_training_that_begins_anew_tells_why_and_forgets_its_curve() -> None:
         assert [point["fitness"] for point in result.curve] == [0.5]
         assert "loss" not in result.metrics
         assert result.costs["parameters"] == 3
-
-
-def test_what_a_network_began_with_is_told_with_its_result() -> None:
-    record = Record(seed=0)
-    record.update({"inherited": {"3": 80}, "lacking": "the weights of network 4 cannot be read"})
-    record.update({"again": "trained in float32, because in float16 it diverged"})
-    record.update({"inherited": {"3": 80}, "lacking": "the weights of network 4 cannot be read"})
-    record.update({"fitness": 0.5, "costs": {"parameters": 100}})
-    result = record.result()
-    assert (result.inherited, result.inherited_share) == ({"3": 80}, 0.8)
-    again = "trained in float32, because in float16 it diverged"
-    assert result.message == f"the weights of network 4 cannot be read; {again}"

@@ -121,11 +121,3 @@ def test_networks_an_hour_are_known_once_times_are(count: int) -> None:
     story = story if count else replace(story, evaluations=[], told_at={})
     assert (story.per_hour is None) == (count == 0)
     assert replace(story, told_at={}).per_hour is None
-
-
-def test_a_network_that_has_inherited_weights_says_so() -> None:
-    succeeded = [(i, r) for i, r in stories.evaluations(12) if r.succeeded]
-    found = [(i, replace(r, inherited={"1": round(r.costs["parameters"] / 2)})) for i, r in succeeded]
-    text = _words(render(Story(found)))
-    assert "50% of its weights it began with from there" in text
-    assert "inherited" in text and "inherited" not in _words(render(Story(succeeded)))

@@ -38,6 +38,10 @@ def test_a_result_survives_json() -> None:
     assert Result.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 
+def test_a_result_of_an_old_journal_is_read() -> None:
+    assert Result.from_dict({"fitness": 0.5, "inherited": {"3": 80}}) == Result(0.5)
+
+
 def test_an_individual_survives_json() -> None:
     individual = Individual(7, Genome((Convolution(8, (3, 5)),)), (1, 2), "crossover")
     read = Individual.from_dict(json.loads(json.dumps(individual.to_dict())))

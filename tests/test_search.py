@@ -128,50 +128,6 @@ def test_a_replayed_journal_proposes_the_same_children(client: Client, tmp_path:
     assert [lived.ask() for _ in range(20)] == [replayed.ask() for _ in range(20)]
 
 
-def test_children_inherit_from_parents_that_have_left_something_and_the_rest_begin_afresh(
-    client: Client, tmp_path: Path
-) -> None:
-    of = replace(problem(), budget=Budget(epochs=1, inherit=True))
-
-    there: list[int] = []
-    look = Watch(lambda: there.append(len(list((tmp_path / "weights").glob("*.npz")))), after=100)
-    one = Search(of, SPACE, tmp_path, evaluate=evaluations.inheriting, seed=3)
-    found = list(one.run(client, evaluations=120, progress=look).evaluations)
-    assert 10 < there[0] < 70  # of a hundred networks
-    assert not (tmp_path / "weights").exists()
-    left = {i.id for i, r in found if r.succeeded and i.id % 4}
-    bred = [(i, r) for i, r in found if i.parents]
-    assert len(bred) > 50
-    assert all(set(r.inherited) == {str(p) for p in i.parents if p in left} for i, r in bred)
-    assert all(bool(r.message) == (not left.issuperset(i.parents)) for i, r in bred if r.succeeded)
-    assert not any(r.inherited for i, r in found if not i.parents)
-
-
-def test_a_search_that_is_carried_on_finds_the_weights_of_those_who_live(client: Client, tmp_path: Path) -> None:
-    of = replace(problem(), budget=Budget(epochs=1, inherit=True))
-    one = Search(of, SPACE, tmp_path, evaluate=evaluations.inheriting, seed=3)
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        one.run(client, evaluations=200, progress=Watch(interrupt, after=50))
-    before = set(ids(Run(tmp_path)))
-    assert (tmp_path / "weights").is_dir()
-    again = Search(of, SPACE, tmp_path, evaluate=evaluations.inheriting, seed=3)
-    found = list(again.run(client, evaluations=len(before) + 20).evaluations)
-    left = {i.id for i, r in found if r.succeeded and i.id % 4}
-    later = [(i, r) for i, r in found if i.id not in before and i.parents]
-    assert any(before.intersection(i.parents) for i, _ in later)
-    assert all(set(r.inherited) == {str(p) for p in i.parents if p in left} for i, r in later)
-
-
-def test_an_evaluation_of_ones_own_that_knows_no_parents_is_not_told_of_them(client: Client, tmp_path: Path) -> None:
-    of = replace(problem(), budget=Budget(epochs=1, inherit=True))
-    run = Search(of, SPACE, tmp_path, evaluate=evaluations.saving).run(client, evaluations=30)
-    assert len(ids(run)) == 30
-
-
 def test_the_collector_passes_over_what_a_driver_has_imported(client: Client, tmp_path: Path) -> None:
     counts: list[int] = []
     watch = Watch(lambda: counts.append(gc.get_freeze_count()), after=2)

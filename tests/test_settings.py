@@ -33,6 +33,18 @@ def test_the_same_search_again_is_welcome(tmp_path: Path) -> None:
     assert freeze(tmp_path / "run.yaml", settings()) == []
 
 
+@pytest.mark.parametrize(("inherit", "notes"), [(False, 0), (True, 1)])
+def test_a_run_that_knew_inherited_weights_is_carried_on_without_them(
+    tmp_path: Path, inherit: bool, notes: int
+) -> None:
+    old = settings()
+    old["problem"]["budget"]["inherit"] = inherit
+    freeze(tmp_path / "run.yaml", old)
+    told = freeze(tmp_path / "run.yaml", settings())
+    assert [line for line in told if "inherit was removed" in line] == told
+    assert len(told) == notes
+
+
 @pytest.mark.parametrize(
     ("other", "told"),
     [

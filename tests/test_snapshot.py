@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +80,3 @@ def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pyte
         exec(block, namespace)
     assert namespace["curve"].sizes == {"epoch": 10}
     assert namespace["by_operator"].sizes == {"origin": 2}
-
-
-def test_the_weights_that_a_network_began_with_are_counted(tmp_path: Path) -> None:
-    (individual, result), other = [e for e in made_up(12) if e[1].succeeded][:2]
-    dataset = finished(tmp_path, [(individual, replace(result, inherited={"3": 50, "5": 7})), other]).to_xarray()
-    assert dataset.inherited.values.tolist() == [57, 0]

@@ -80,11 +80,3 @@ def test_the_best_of_a_search_are_sorted() -> None:
     found = [result.fitness for _, result in ranked(stories.evaluations(30))]
     assert len(found) == 10
     assert found == sorted(found, key=lambda f: -(f or 0))
-
-
-def test_what_networks_began_with_is_in_the_table_where_they_inherit() -> None:
-    child = Result(0.8, costs={"parameters": 200.0}, inherited={"3": 100, "5": 50})
-    afresh = Result(0.7, costs={"parameters": 100.0})
-    shown = table([Row.of("network 7", child), Row.of("network 3", afresh)])
-    assert [line.split()[-1] for line in shown.splitlines()] == ["inherited", "75%", "–"]
-    assert "inherited" not in table([Row.of("network 3", afresh)])
