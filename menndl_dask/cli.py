@@ -12,6 +12,7 @@ from typing import Any
 from menndl_dask import __version__, workflow
 from menndl_dask.cluster import load_cluster
 from menndl_dask.cluster_commands import add_commands
+from menndl_dask.conclusion import summary
 from menndl_dask.data import open_problem
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.island import whole_run
@@ -191,7 +192,7 @@ def _add_report(commands: Any) -> None:
 
 def _report(given: argparse.Namespace) -> int:
     run = Run(given.run)
-    print(workflow.summary(run))
+    print(summary(run))
     print(f"report: {write_report(run)}")
     return 0
 
@@ -213,7 +214,7 @@ def _retrain(given: argparse.Namespace) -> int:
     with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
         limits = Limits(**run.settings["limits"])
         workflow.compare(run, client, factor=given.retrain, finalists=given.finalists, limits=limits)
-    print(workflow.summary(run))
+    print(summary(run))
     print(f"report: {write_report(run)}")
     return 0
 

@@ -7,7 +7,6 @@ measured.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +23,6 @@ from menndl_dask.individual import Evaluation, Individual, ranked
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.store import STANDARD_ID, Compared
-from menndl_dask.verdict import SIGNIFICANT
-from menndl_dask.words import error_name, fitness_text, metric_title, quantity, with_error
 
 Evaluate = Callable[..., Result]
 _UNTRAINED = Result.failed("error", "not trained yet")
@@ -143,61 +140,6 @@ def trained_path(directory: Path, compared: Compared) -> Path:
 def _checkpoint_path(path: Path) -> Path:
     """Return where a worker writes how far the training of the network is that will stand at a path."""
     return path.with_name(f".{path.stem}.checkpoint")
-
-
-def winner(alike: Sequence[Compared]) -> Compared | None:
-    """Return the finalist with the highest fitness on the validation split, if one was trained with success."""
-    trained = [c for c in alike if not c.is_standard and c.result.fitness is not None]
-    return max(trained, key=lambda c: (c.result.fitness, -c.individual.id), default=None)
-
-
-def verdict(alike: Sequence[Compared], problem: Problem) -> str:
-    """Say in a sentence or two how the winner compares with the standard network on images that neither has seen."""
-    best = winner(alike)
-    standard = next((c for c in alike if c.is_standard), None)
-    if all(compared.is_standard for compared in alike):
-        return "No other network than the standard one has learnt anything in this search."
-    if best is None:
-        lost = [f"{c.name}: {_why(c)}" for c in alike if not c.is_standard]
-        return f"No evolved network could be trained again: {'; '.join(lost)}"
-    if standard is None or not standard.result.succeeded:
-        beside = "" if standard is None else f" {standard.name} could not be trained: {_why(standard)}"
-        return f"{_measured(best, problem)} on images that it has not seen.{beside}"
-    told = f"On images that neither has seen: {_measured(best, problem)}; {_measured(standard, problem)}."
-    return " ".join([told, *_significance(best, standard, problem)])
-
-
-def _significance(best: Compared, standard: Compared, problem: Problem) -> list[str]:
-    """Say whether the test split is large enough to tell the two apart, where that is known."""
-    name = f"test_{problem.metric_name}"
-    values, errors = zip(
-        *((c.result.metrics.get(name), c.result.metrics.get(error_name(name))) for c in (best, standard)), strict=True
-    )
-    if None in values or not all(errors):
-        return []
-    difference = (values[0] - values[1]) * (1 if problem.metric_mode == "max" else -1)
-    # as if the two were tested on different images: what is hard for both makes this too large rather than too small
-    error = math.hypot(*errors)
-    told = f"the difference is {fitness_text(abs(difference))} ± {error:.2g}"
-    if abs(difference) <= SIGNIFICANT * error:
-        return [f"The test split does not tell which is better: {told}."]
-    return [f"The evolved network is {'better' if difference > 0 else 'worse'}: {told}."]
-
-
-def _measured(compared: Compared, problem: Problem) -> str:
-    reached = with_error(compared.result.metrics, f"test_{problem.metric_name}")
-    costs = compared.result.costs
-    sizes = [
-        f"{quantity(costs[key])} {title}"
-        for key, title in (("parameters", "parameters"), ("flops_forward", "FLOPs"))
-        if key in costs
-    ]
-    beside = f" with {' and '.join(sizes)}" if sizes else ""
-    return f"{compared.name} reaches {metric_title(problem.metric_name)} {reached}{beside}"
-
-
-def _why(compared: Compared) -> str:
-    return f"{compared.result.failure} ({compared.result.message})"
 
 
 def _standard(problem: Problem) -> list[tuple[str, Individual]]:

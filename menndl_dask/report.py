@@ -151,7 +151,7 @@ def _networks(story: Story) -> str:
         head, body = cells(story.compared, story.metric)
         parts.append("<p>The best networks and the standard one, trained alike for longer:</p>")
         parts.append(page.html_table(head, body))
-        parts.append(f"<p>{escape(story.verdict)}</p>" if story.verdict else "")
+        parts.append(f"<p>{escape(story.conclusion)}</p>" if story.conclusion else "")
     rows = best_rows(story.evaluations, 8)
     if rows:
         shown = [*rows, story.standard] if story.standard is not None else rows

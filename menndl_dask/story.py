@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from menndl_dask.comparison import verdict
+from menndl_dask.conclusion import conclude
 from menndl_dask.individual import Evaluation, ranked
 from menndl_dask.island import name_of
 from menndl_dask.problem import Problem
@@ -31,7 +31,7 @@ class Story:
         Heading, such as the run's name.
     compared
         Networks trained alike, beside which the best is judged: the best one retrained, the standard one.
-    verdict
+    conclusion
         How the best of them compares with the standard one, in words.
     standard
         The standard network at the search's own budget, or nothing.
@@ -53,7 +53,7 @@ class Story:
     problem: Problem | None = None
     title: str = "Search"
     compared: Sequence[Row] = ()
-    verdict: str = ""
+    conclusion: str = ""
     standard: Row | None = None
     notes: Sequence[Mapping[str, Any] | str] = ()
     told_at: Mapping[int, float] = field(default_factory=dict)
@@ -97,7 +97,7 @@ def story_of(run: Run) -> Story:
         title=name_of(run.path.resolve()),
         compared=[Row.of(c.name, c.result) for c in alike],
         standard=None if standard is None else Row.of(standard.name, standard.result),
-        verdict=verdict(alike, problem) if alike and problem is not None else "",
+        conclusion=conclude(alike, problem) if alike and problem is not None else "",
         notes=run.notes,
         told_at=run.told_at,
         asked=settings.get("evaluations"),

@@ -22,6 +22,7 @@ from distributed import Client
 from menndl_dask import archipelago, atomic, comparison
 from menndl_dask.allotment import allotments
 from menndl_dask.cluster import load_cluster
+from menndl_dask.conclusion import summary, winner
 from menndl_dask.detached import detach
 from menndl_dask.errors import ExitCode, MenndlError, RunError
 from menndl_dask.evolution import DRAWN
@@ -37,13 +38,11 @@ from menndl_dask.seeding import initial_networks
 from menndl_dask.settings import FILE, freeze, frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Run
-from menndl_dask.table import Row, best_rows, table
 from menndl_dask.words import fitness_text, metric_title
 
-__all__ = ["Options", "add_options", "compare", "guarded", "main_job", "summary"]
+__all__ = ["Options", "add_options", "compare", "guarded", "main_job"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_SHOWN = 5  # networks of the search in the table
 _FEWEST_DRAWN = 6  # networks at random, before children are bred
 
 
@@ -223,30 +222,11 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
         run.compare(compared)
         told = compared.result.failure or f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
         _say(f"  {compared.name}: {told}")
-    first = comparison.winner([c for c in run.alike if c.factor == factor])
+    first = winner([c for c in run.alike if c.factor == factor])
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
     if source.exists():
         with atomic.replacing(directory / "best.keras") as partial:
             shutil.copyfile(source, partial)
-
-
-def summary(run: Run) -> str:
-    """Return what a run has found as text: tables, and in words how its best network compares with the standard one."""
-    problem = run.problem
-    metric = metric_title(problem.metric_name) if problem is not None else "fitness"
-    rows = best_rows(run.evaluations, _SHOWN)
-    if not rows:
-        return "No network has learnt anything yet. " + " ".join(str(note["message"]) for note in run.notes[-1:])
-    standard, alike = run.standard, run.alike
-    if standard is not None:
-        rows.append(Row.of(standard.name, standard.result))
-    if problem is not None and problem.facts.constant_fitness is not None:
-        rows.append(Row("constant predictor", problem.facts.constant_fitness))
-    parts = ["The best networks of the search, at its budget:", table(rows, metric)]
-    if alike and problem is not None:
-        parts += ["Trained alike for the comparison:", table([Row.of(c.name, c.result) for c in alike], metric)]
-        parts += [comparison.verdict(alike, problem)]
-    return "\n\n".join(parts)
 
 
 def guarded(main: Callable[[], int], told: str = "stopped; the same command carries on") -> int:

@@ -126,4 +126,4 @@ def compared() -> Story:
         Row("network 49, retrained", 0.862, {"parameters": 151_000.0}, {"test_mean_iou": 0.85}),
         Row("U-Net, retrained", 0.843, {"parameters": 118_000.0}, {"test_mean_iou": 0.841}),
     ]
-    return replace(story(), compared=rows, verdict="On the test split the evolved network is ahead by 0.009.")
+    return replace(story(), compared=rows, conclusion="On the test split the evolved network is ahead by 0.009.")

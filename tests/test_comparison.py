@@ -1,8 +1,7 @@
-"""The comparison: who is trained for it, who wins it, and what is said about it."""
+"""The comparison: which networks are trained for it, and how."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,11 @@ from menndl_dask.baseline import standard_network
 from menndl_dask.individual import Individual, ranked
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
-from menndl_dask.store import STANDARD_ID, Compared
+from menndl_dask.store import STANDARD_ID
 from tests.problems import problem
 from tests.runs import made_up
 
 FINALISTS = [e for e in made_up(12) if e[1].succeeded][:2]
-
-
-def compared(number: int, fitness: float | None, test: float = 0.5, factor: float = 4.0) -> Compared:
-    """Return a network that was trained for comparison."""
-    costs = {"parameters": 1000.0, "flops_forward": 2e6}
-    metrics = {"test_accuracy": test}
-    result = Result(fitness, costs=costs, metrics=metrics) if fitness else Result.failed("diverged", "NaN")
-    name = "ResNet, small" if number == STANDARD_ID else f"network {number}"
-    return Compared(name, Individual(number, FINALISTS[0][0].genome), factor, result)
 
 
 def test_the_finalists_and_the_standard_network_are_trained_alike() -> None:
@@ -46,10 +36,6 @@ def test_the_standard_network_is_no_finalist_where_the_search_began_with_it() ->
     assert [individual.id for individual, _ in found] == [individual.id for individual, _ in ranked(made_up(12), 2)]
 
 
-def test_a_search_that_found_nothing_but_the_standard_network_says_so() -> None:
-    assert "No other network than the standard one" in comparison.verdict([compared(STANDARD_ID, 0.9)], problem())
-
-
 def test_at_the_searchs_own_budget_the_standard_network_is_trained_once() -> None:
     planned = comparison.plan(problem(), FINALISTS, 1)
     assert [(c.individual.id, c.factor) for c in planned].count((STANDARD_ID, 1)) == 1
@@ -63,66 +49,6 @@ def test_without_a_longer_training_only_the_standard_network_is_trained() -> Non
 def test_images_without_a_standard_network_are_compared_without() -> None:
     line = problem(shapes=((1, 40, 1),))
     assert all(not c.is_standard for c in comparison.plan(line, FINALISTS, 2))
-
-
-def test_the_winner_is_chosen_by_validation_and_never_by_test_data() -> None:
-    alike = [compared(3, 0.8, test=0.1), compared(5, 0.7, test=0.9), compared(STANDARD_ID, 0.95), compared(7, None)]
-    best = comparison.winner(alike)
-    assert best is not None
-    assert best.individual.id == 3
-    assert comparison.winner([compared(STANDARD_ID, 0.9), compared(1, None)]) is None
-
-
-def test_the_verdict_gives_the_standard_network_its_due() -> None:
-    told = comparison.verdict([compared(3, 0.8, 0.71), compared(STANDARD_ID, 0.9, 0.75)], problem())
-    assert "network 3 reaches accuracy 0.7100 with 1.00 k parameters and 2.00 M FLOPs" in told
-    assert "ResNet, small reaches accuracy 0.7500" in told
-
-
-@pytest.mark.parametrize(
-    ("test", "error", "told"),
-    [
-        (0.9, 0.02, "The evolved network is better: the difference is 0.1500 ± 0.028."),
-        (0.6, 0.02, "The evolved network is worse: the difference is 0.1500 ± 0.028."),
-        (0.78, 0.02, "The test split does not tell which is better: the difference is 0.0300 ± 0.028."),
-    ],
-)
-def test_the_verdict_says_what_the_test_split_can_tell(test: float, error: float, told: str) -> None:
-    ours, standard = compared(3, 0.8, test), compared(STANDARD_ID, 0.9, 0.75)
-    for each in (ours, standard):
-        assert isinstance(each.result.metrics, dict)
-        each.result.metrics["test_accuracy_error"] = error
-    said = comparison.verdict([ours, standard], problem())
-    assert said.endswith(told)
-    assert f"network 3 reaches accuracy {test:.4f} ± {error:.2g} with" in said
-
-
-def test_a_test_whose_error_is_not_known_brings_no_verdict() -> None:
-    ours, standard = compared(3, 0.8, 1.0), compared(STANDARD_ID, 0.9, 0.75)
-    for each, error in ((ours, 0.0), (standard, 0.02)):
-        assert isinstance(each.result.metrics, dict)
-        each.result.metrics["test_accuracy_error"] = error
-    said = comparison.verdict([ours, standard], problem())
-    assert "network 3 reaches accuracy 1.0000 with" in said
-    assert "±" not in said.partition(";")[0]
-    assert "better" not in said
-
-
-def test_where_smaller_is_better_the_verdict_knows() -> None:
-    ours, standard = compared(3, 0.8, 0.2), compared(STANDARD_ID, 0.9, 0.75)
-    for each in (ours, standard):
-        assert isinstance(each.result.metrics, dict)
-        each.result.metrics["test_accuracy_error"] = 0.01
-    assert "is better" in comparison.verdict([ours, standard], replace(problem(), metric_mode="min"))
-
-
-def test_the_verdict_says_what_could_not_be_trained() -> None:
-    assert "ResNet, small could not be trained: diverged (NaN)" in comparison.verdict(
-        [compared(3, 0.8), compared(STANDARD_ID, None)], problem()
-    )
-    assert "No evolved network could be trained again: network 3: diverged (NaN)" in comparison.verdict(
-        [compared(3, None)], problem()
-    )
 
 
 def measured(individual: Individual, of: Problem, limits: Limits, **given: Any) -> Result:

@@ -103,7 +103,7 @@ def test_what_users_write_cannot_break_the_page() -> None:
     entries = [(individual, replace(result, worker=nasty)), (story.evaluations[1][0], Result.failed("error", nasty))]
     told = Story(entries, stories.STEM, nasty, compared=[Row(nasty, 0.5)], standard=Row(nasty, 0.4), notes=[nasty])
     times = {individual.id: stories.START}
-    page = render(replace(told, told_at=times, command=nasty, versions={nasty: nasty}, verdict=nasty))
+    page = render(replace(told, told_at=times, command=nasty, versions={nasty: nasty}, conclusion=nasty))
     assert "<script>alert" not in page
     assert page.count("</script>") == 1
 
