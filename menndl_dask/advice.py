@@ -10,7 +10,7 @@ from menndl_dask.problem import SPLITS
 from menndl_dask.words import counted
 
 if TYPE_CHECKING:
-    from menndl_dask.inspection import ChannelReport, Inspection
+    from menndl_dask.inspection import ChannelReport, DataReport
     from menndl_dask.survey import Duplicates
 
 _FEW_SAMPLES = 100  # to train with
@@ -29,34 +29,34 @@ _LIKE_CLASSES = 20  # different whole numbers, up to which they may be classes
 _NAMED = 3  # examples in a sentence
 
 
-def advise(found: Inspection) -> Iterator[str]:
+def warn(report: DataReport) -> Iterator[str]:
     """Yield what a scientist should look at, the gravest first.
 
     Parameters
     ----------
     found
-        What the data check found.
+        What the data check report.
     """
-    yield from _leaks(found)
-    yield from _scores(found)
-    yield from _values(found)
-    yield from _classes(found)
-    yield from _sizes(found)
-    yield from _storage(found)
+    yield from _leaks(report)
+    yield from _scores(report)
+    yield from _values(report)
+    yield from _classes(report)
+    yield from _sizes(report)
+    yield from _storage(report)
 
 
-def _leaks(found: Inspection) -> Iterator[str]:
-    yield from _copies(found.duplicates)
-    if found.leaking:
-        number = counted(len(found.leaking), "group")
+def _leaks(report: DataReport) -> Iterator[str]:
+    yield from _copies(report.duplicates)
+    if report.leaking:
+        number = counted(len(report.leaking), "group")
         yield (
-            f"{number} of {found.problem.group!r} {_has(found.leaking)} samples in more than one split "
-            f"({_examples(found.leaking)}): scores will be too good. Correct the coordinate 'split', or leave it out "
+            f"{number} of {report.problem.group!r} {_has(report.leaking)} samples in more than one split "
+            f"({_examples(report.leaking)}): scores will be too good. Correct the coordinate 'split', or leave it out "
             "and let groups be kept together."
         )
-    if found.candidates:
+    if report.candidates:
         yield (
-            f"No group is named, but samples with the same {_examples(found.candidates)} are in several splits. If it "
+            f"No group is named, but samples with the same {_examples(report.candidates)} are in several splits. If it "
             "says which samples belong together (a scene, a patient, a session), scores will be too good: name it as "
             "group."
         )
@@ -80,9 +80,9 @@ def _copies(equal: Duplicates) -> Iterator[str]:
         yield f"{counted(equal.samples, 'sample')} {are} of another one in the same split."
 
 
-def _scores(found: Inspection) -> Iterator[str]:
-    problem = found.problem
-    values = {s.name: s.value for s in found.scores if s.value is not None and math.isfinite(s.value)}
+def _scores(report: DataReport) -> Iterator[str]:
+    problem = report.problem
+    values = {s.name: s.value for s in report.scores if s.value is not None and math.isfinite(s.value)}
     constant = values.pop("constant", None)
     if constant is None or not values:
         return
@@ -103,8 +103,8 @@ def _scores(found: Inspection) -> Iterator[str]:
         )
 
 
-def _values(found: Inspection) -> Iterator[str]:
-    for view in found.views:
+def _values(report: DataReport) -> Iterator[str]:
+    for view in report.views:
         pixels = view.samples * math.prod(view.shape) // max(1, len(view.channels))
         missing = [c for c in view.channels if c.missing]
         if missing:
@@ -113,7 +113,7 @@ def _values(found: Inspection) -> Iterator[str]:
                 f"{view.name}: {_channels(missing)} {_has(missing)} missing values (NaN, up to {most:.2%} of a "
                 "channel). Networks see the channel's mean there; fill them yourself if that is wrong."
             )
-        constant = [c for c in view.channels if c.spread == 0]
+        constant = [c for c in view.channels if c.std == 0]
         if constant:
             yield f"{view.name}: {_channels(constant)} {_has(constant)} the same value everywhere and can be left out."
         far = [c for c in view.channels if c.outliers]
@@ -124,34 +124,34 @@ def _values(found: Inspection) -> Iterator[str]:
                 "normalise by mean and standard deviation, which outliers spoil: clip the values, or "
                 "take their logarithm."
             )
-    for value in found.values:
-        if value.spread == 0:
-            yield f"{found.problem.label}: value {value.name} is the same in all samples: there is nothing to learn."
-    if len(found.values) == 1 and 1 < found.values[0].whole <= _LIKE_CLASSES and found.values[0].minimum >= 0:
+    for value in report.values:
+        if value.std == 0:
+            yield f"{report.problem.label}: value {value.name} is the same in all samples: there is nothing to learn."
+    if len(report.values) == 1 and 1 < report.values[0].whole <= _LIKE_CLASSES and report.values[0].minimum >= 0:
         yield (
-            f"{found.problem.label}: only {found.values[0].whole} different values, all whole numbers, stored as "
+            f"{report.problem.label}: only {report.values[0].whole} different values, all whole numbers, stored as "
             "numbers with a fraction. If they are classes, say --task classification, or store them as integers."
         )
 
 
-def _classes(found: Inspection) -> Iterator[str]:
-    if not found.classes:
+def _classes(report: DataReport) -> Iterator[str]:
+    if not report.classes:
         return
-    problem = found.problem
+    problem = report.problem
     pixels = problem.task == "segmentation"
     for place, split in enumerate(SPLITS):
-        absent = [c.name for c in found.classes if not c.samples[place]]
+        absent = [c.name for c in report.classes if not c.samples[place]]
         if absent:
             yield (
                 f"No sample of the {split} split has {_examples(absent)}: {_ABSENT[split]} Label more samples, divide "
                 "them otherwise, or leave the class out."
             )
     few = _FEW_WITH_A_CLASS if pixels else _FEW_OF_A_CLASS
-    rare = [f"{c.name} ({c.samples[0]})" for c in found.classes if 0 < c.samples[0] < few]
+    rare = [f"{c.name} ({c.samples[0]})" for c in report.classes if 0 < c.samples[0] < few]
     if rare:
         unit = "training samples with such pixels" if pixels else "training samples"
         yield f"Fewer than {few} {unit}: {_examples(rare)}. Networks will hardly learn {_it(rare)}: label more."
-    yield from _imbalance(found)
+    yield from _imbalance(report)
     counts = problem.facts.class_counts
     if problem.ignore is None and len(counts) > _MANY_CLASSES and 2 * counts.count(0) > len(counts):
         yield (
@@ -160,9 +160,9 @@ def _classes(found: Inspection) -> Iterator[str]:
         )
 
 
-def _imbalance(found: Inspection) -> Iterator[str]:
-    problem = found.problem
-    sizes = [c.counts[0] for c in found.classes if c.counts[0]]
+def _imbalance(report: DataReport) -> Iterator[str]:
+    problem = report.problem
+    sizes = [c.counts[0] for c in report.classes if c.counts[0]]
     if sizes and max(sizes) > _SKEWED * min(sizes):
         weighted = "by the root of their inverse frequency" if problem.class_weight == "auto" else "as you asked"
         yield (
@@ -184,9 +184,9 @@ def _judged(metric: str) -> str:
     return f"The fitness is {metric}, in which every class counts alike; accuracy would hide the rare ones."
 
 
-def _sizes(found: Inspection) -> Iterator[str]:
-    train, validation, test = found.problem.facts.samples
-    pixels = found.problem.task == "segmentation"
+def _sizes(report: DataReport) -> Iterator[str]:
+    train, validation, test = report.problem.facts.samples
+    pixels = report.problem.task == "segmentation"
     held_out = f"{validation} validation and {counted(test, 'test sample')}"
     if train < (_FEW_IMAGES if pixels else _FEW_SAMPLES):
         cut = " Large images may be cut into smaller ones, with the image as group." if pixels else ""
@@ -203,8 +203,8 @@ def _sizes(found: Inspection) -> Iterator[str]:
         )
 
 
-def _storage(found: Inspection) -> Iterator[str]:
-    for view in found.views:
+def _storage(report: DataReport) -> Iterator[str]:
+    for view in report.views:
         if view.chunk > 1 and view.chunk * view.sample_bytes > _LARGE_CHUNK:
             size = view.chunk * view.sample_bytes / 2**30
             yield f"{view.name}: a chunk of {view.chunk} samples takes {size:.1f} GiB: store fewer samples in a chunk."

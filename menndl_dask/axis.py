@@ -78,7 +78,7 @@ def image_axes(dims: Sequence[str], sample: str | None = None, pixels: Sequence[
     place = None if channel is None else rest[channel]
     spatial = tuple(p for p in rest if p != place)
     if len(spatial) not in _RANKS:
-        raise DataError(f"expected the dimensions sample, one to three spatial ones, channel, got {told(dims)}")
+        raise DataError(f"expected the dimensions sample, one to three spatial ones, channel, got {format_dims(dims)}")
     return Axes(first, spatial, place)
 
 
@@ -94,10 +94,10 @@ def _channel(dims: Sequence[str], pixels: Sequence[str]) -> int | None:
     return unspatial[0] if len(unspatial) == 1 and len(dims) > 1 else None
 
 
-def told(dims: Sequence[str]) -> str:
+def format_dims(dims: Sequence[str]) -> str:
     """Return dimension names as people write them.
 
-    >>> told(["sample", "y"])
+    >>> format_dims(["sample", "y"])
     '(sample, y)'
     """
     return f"({', '.join(map(str, dims))})"

@@ -128,9 +128,9 @@ def _add_check(commands: Any) -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from menndl_dask.data_check import inspect
+    from menndl_dask.data_check import check_data
 
-    print(inspect(_problem(given, seed=given.seed)).text())
+    print(check_data(_problem(given, seed=given.seed)).text())
     return 0
 
 

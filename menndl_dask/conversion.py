@@ -19,7 +19,7 @@ import zarr
 from numpy.typing import NDArray
 
 from menndl_dask import atomic
-from menndl_dask.axis import sample_axis, told
+from menndl_dask.axis import format_dims, sample_axis
 from menndl_dask.errors import DataError, MenndlError, UserError, nearest, one_line
 from menndl_dask.formats.folder import open_folder
 from menndl_dask.formats.hdf import open_hdf5, open_netcdf
@@ -32,7 +32,7 @@ from menndl_dask.stack import (
     LABELS,
     Content,
     Sliceable,
-    Stack,
+    SourceArray,
     find,
     image_dims,
     numbered,
@@ -104,12 +104,12 @@ def convert(
     Parameters
     ----------
     source
-        A file ``.npz``, ``.h5`` or ``.hdf5``, ``.nc``, ``.tif`` or ``.tiff`` (a stack), or a folder of images.
+        A file ``.npz``, ``.h5`` or ``.hdf5``, ``.nc``, ``.tif`` or ``.tiff`` (a source), or a folder of images.
     target
         The Zarr store; there must be nothing yet.
     images, label
         Names of the arrays in the file, where they are not usual ones (`IMAGES`, `LABELS`); several arrays of images
-        are several views. The label may also be a file of its own: a table ``.csv``, a TIFF stack, ….
+        are several views. The label may also be a file of its own: a table ``.csv``, a TIFF source, ….
     dims
         Names of the dimensions of the images, such as ``sample, channel, y, x``, where shapes leave it open.
     classes
@@ -135,7 +135,7 @@ def convert(
     with ExitStack() as opened:
         content = opened.enter_context(_opener(place)(place))
         labels = content
-        if label is not None and label not in content.stacks and Path(label).suffix.lower() in _LABEL_FILES:
+        if label is not None and label not in content.arrays and Path(label).suffix.lower() in _LABEL_FILES:
             labels = _label_file(opened, Path(label))
             label = None
         try:
@@ -167,7 +167,7 @@ def _label_file(opened: ExitStack, path: Path) -> Content:
         raise DataError(f"{path}: expected a file with the labels, found none")
     content = opened.enter_context(_LABEL_FILES[path.suffix.lower()](path))
     if path.suffix.lower() in (".tif", ".tiff"):
-        return Content({"label": content.stacks["image"]})
+        return Content({"label": content.arrays["image"]})
     return content
 
 
@@ -188,55 +188,55 @@ def _plan(
 ) -> _Plan:
     """Find images, labels, names of classes and what else is known of each sample."""
     wanted = [None] if images is None else [images] if isinstance(images, str) else list(images)
-    names = [find(content.stacks, name, IMAGES, "images", "images") for name in wanted]
-    label_name = find(labels.stacks, label, LABELS, "labels", "label")
-    truth = labels.stacks[label_name]
+    names = [find(content.arrays, name, IMAGES, "images", "images") for name in wanted]
+    label_name = find(labels.arrays, label, LABELS, "labels", "label")
+    truth = labels.arrays[label_name]
     kept = ["image"] if len(names) == 1 else [name.replace("/", "_") for name in names]
-    views = [_view(new, content.stacks[name], truth, dims) for new, name in zip(kept, names, strict=True)]
+    views = [_view(new, content.arrays[name], truth, dims) for new, name in zip(kept, names, strict=True)]
     number = views[0].shape[0]
-    known = tuple(classes or labels.classes or content.classes or _class_names({**content.stacks, **labels.stacks}))
+    known = tuple(classes or labels.classes or content.classes or _class_names({**content.arrays, **labels.arrays}))
     variables = (*views, _label(truth, views[0], known, fill))
     for variable in variables:
         if variable.shape[0] != number:
             raise DataError(f"{variable.name}: expected {number} samples as in {kept[0]}, got {variable.shape[0]}")
-    others = {**content.stacks, **labels.stacks}
+    others = {**content.arrays, **labels.arrays}
     columns = {
-        name.replace("/", "_"): np.asarray(stack.array[:])
-        for name, stack in others.items()
-        if stack.shape == (number,) and name not in (*names, label_name, *CLASSES)
+        name.replace("/", "_"): np.asarray(source.array[:])
+        for name, source in others.items()
+        if source.shape == (number,) and name not in (*names, label_name, *CLASSES)
     }
     if "split" in columns:
         columns["split"] = np.array([split_name(name) for name in columns["split"].tolist()])
     return _Plan(variables, columns)
 
 
-def _class_names(stacks: Mapping[str, Stack]) -> tuple[str, ...]:
+def _class_names(arrays: Mapping[str, SourceArray]) -> tuple[str, ...]:
     for name in CLASSES:
-        if name in stacks and len(stacks[name].shape) == 1:
-            return tuple(str(word) for word in np.asarray(stacks[name].array[:]).tolist())
+        if name in arrays and len(arrays[name].shape) == 1:
+            return tuple(str(word) for word in np.asarray(arrays[name].array[:]).tolist())
     return ()
 
 
-def _view(name: str, stack: Stack, label: Stack, dims: Sequence[str] | None) -> _Variable:
+def _view(name: str, source: SourceArray, label: SourceArray, dims: Sequence[str] | None) -> _Variable:
     try:
-        found = image_dims(stack, label, dims)
+        found = image_dims(source, label, dims)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     place = sample_axis(found)
-    return _Variable(name, stack.array, ("sample", *found[:place], *found[place + 1 :]), {}, place)
+    return _Variable(name, source.array, ("sample", *found[:place], *found[place + 1 :]), {}, place)
 
 
-def _label(stack: Stack, view: _Variable, classes: tuple[str, ...], fill: int | None) -> _Variable:
-    array = stack.array if stack.stored is None else stack.stored
+def _label(source: SourceArray, view: _Variable, classes: tuple[str, ...], fill: int | None) -> _Variable:
+    array = source.array if source.stored is None else source.stored
     attributes: dict[str, Any] = {}
-    told_fill = stack.attributes.get("fill", stack.attributes.get("_FillValue")) if fill is None else fill
+    told_fill = source.attributes.get("fill", source.attributes.get("_FillValue")) if fill is None else fill
     if array.dtype.kind in "OSUT":
         array, classes = numbered(np.asarray(array[:]).tolist(), classes)
     if told_fill is not None and array.dtype.kind in "iu":
         attributes["fill"] = int(told_fill)
     if classes:
         attributes["classes"] = list(classes)
-    place = sample_axis(stack.dims) if stack.dims else 0
+    place = sample_axis(source.dims) if source.dims else 0
     whole = _Variable("label", array, (), attributes, place)
     dims, translate = _label_dims(whole.shape, view), None
     if len(whole.shape) == 2 and len(dims) == 1:
@@ -256,7 +256,7 @@ def _label_dims(shape: tuple[int, ...], view: _Variable) -> tuple[str, ...]:
         return ("sample", *sizes)
     if len(shape) == 2:
         return ("sample", "value")
-    pixels = told(["sample", *map(str, sizes.values())])
+    pixels = format_dims(["sample", *map(str, sizes.values())])
     raise DataError(f"label: expected one for each sample (sample) or pixel {pixels}, got shape {shape}")
 
 

@@ -78,7 +78,7 @@ def open_problem(
     dataset = open_dataset(path, names, label, group)
     found = infer_task(dataset, task)
     labels = read_labels(dataset, found, ignore)
-    parts = labels.divide(dataset, seed)
+    parts = labels.split(dataset, seed)
     problem = Problem(
         data=path if "://" in path else str(Path(path).absolute()),
         task=found,
@@ -141,10 +141,10 @@ def _moments(view: Variable, train: Positions) -> Moments:
     for channel, (mean, count) in enumerate(zip(moments.mean, moments.count, strict=True)):
         where = "" if len(moments.mean) == 1 else f"channel {channel}: "
         if not count:
-            raise view.wrong(f"{where}expected numbers in the training split, got only NaN")
+            raise view.error(f"{where}expected numbers in the training split, got only NaN")
         if not np.isfinite(mean):
             extremes = f"{moments.minimum[channel]:g} to {moments.maximum[channel]:g}"
-            raise view.wrong(f"{where}expected finite values, got {extremes}")
+            raise view.error(f"{where}expected finite values, got {extremes}")
     return moments
 
 

@@ -10,18 +10,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from menndl_dask.advice import advise
+from menndl_dask.advice import warn
 from menndl_dask.dataset import Dataset, Variable, open_store
-from menndl_dask.inspection import ChannelReport, ClassReport, Inspection, ValueReport, ViewReport
-from menndl_dask.label import LabelTable, dataset_of, read_labels
+from menndl_dask.inspection import ChannelReport, ClassReport, DataReport, ValueReport, ViewReport
+from menndl_dask.label import LabelTable, problem_dataset, read_labels
 from menndl_dask.metric import to_fitness
-from menndl_dask.probe import Probe, Score
+from menndl_dask.probe import QuickPredictors, Score
 from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.split import Positions
-from menndl_dask.survey import Survey, visit
+from menndl_dask.survey import DatasetScan, read_blocks
 
 
-def inspect(problem: Problem, *, seconds: float = 5.0) -> Inspection:
+def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
     """Look at every sample of a problem once, and try trivial predictors on some.
 
     Parameters
@@ -31,28 +31,28 @@ def inspect(problem: Problem, *, seconds: float = 5.0) -> Inspection:
     seconds
         About how long each quick predictor may learn.
     """
-    dataset = dataset_of(problem)
+    dataset = problem_dataset(problem)
     labels = read_labels(dataset, problem.task, problem.ignore)
-    parts = labels.divide(dataset, problem.seed)
-    survey, probe = Survey(dataset), Probe(problem, labels, parts)
-    visit(dataset, survey.visit, probe.visit)
-    found = Inspection(
+    parts = labels.split(dataset, problem.seed)
+    scan, predictors = DatasetScan(dataset), QuickPredictors(problem, labels, parts)
+    read_blocks(dataset, scan.update, predictors.update)
+    report = DataReport(
         problem,
         given=() if dataset.split is None else tuple(n for n in SPLITS if n in dataset.split),
-        views=tuple(_view_report(dataset, survey, view) for view in range(len(dataset.views))),
+        views=tuple(_view_report(dataset, scan, view) for view in range(len(dataset.views))),
         classes=_class_reports(labels, parts),
         values=_value_reports(labels, dataset.label.array.dtype.kind == "f"),
         ignored=_ignored(dataset, labels),
-        duplicates=survey.duplicates(parts),
+        duplicates=scan.duplicates(parts),
         leaking=_leaking(dataset, parts),
         candidates=() if problem.group else _candidates(problem, parts),
-        scores=(_constant(problem), *probe.scores(seconds)),
+        scores=(_constant(problem), *predictors.scores(seconds)),
     )
-    return replace(found, advice=tuple(advise(found)))
+    return replace(report, warnings=tuple(warn(report)))
 
 
-def _view_report(dataset: Dataset, survey: Survey, place: int) -> ViewReport:
-    view, moments, far = dataset.views[place], survey.moments[place], survey.outliers(place)
+def _view_report(dataset: Dataset, scan: DatasetScan, place: int) -> ViewReport:
+    view, moments, far = dataset.views[place], scan.moments[place], scan.outliers(place)
     names = _channel_names(view, len(moments.mean))
     channels = tuple(
         ChannelReport(
@@ -126,15 +126,15 @@ def _candidates(problem: Problem, parts: Mapping[str, Positions]) -> tuple[str, 
     """Return coordinates of the samples whose values repeat and are in several splits: they may name groups."""
     source = open_store(problem.data, (problem.label,))
     known = (problem.label, *problem.inputs, "split")
-    found = []
+    report = []
     for name, array in source.variables.items():
         if name not in known and array.dims == source[problem.label].dims[:1]:
             values = array.values.tolist()
             held = [{values[position] for position in where} for where in parts.values()]
             different = set().union(*held)
             if len(values) >= 2 * len(different) > 2 and sum(map(len, held)) > len(different):
-                found.append(str(name))
-    return tuple(sorted(found))
+                report.append(str(name))
+    return tuple(sorted(report))
 
 
 def _constant(problem: Problem) -> Score:

@@ -18,7 +18,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from menndl_dask.axis import Axes, image_axes, sample_axis, told
+from menndl_dask.axis import Axes, format_dims, image_axes, sample_axis
 from menndl_dask.errors import DataError, nearest, one_line
 
 _BLOCK_BYTES = 32 * 2**20
@@ -77,7 +77,7 @@ class Variable:
         try:
             values = self.array.isel({self.array.dims[self.axes.sample]: slice(start, stop)}).values
         except Exception as error:  # storage and codecs raise whatever they like
-            raise self.wrong(f"samples {start} to {stop - 1} cannot be read: {one_line(error)}") from error
+            raise self.error(f"samples {start} to {stop - 1} cannot be read: {one_line(error)}") from error
         return values.transpose(self.axes.order)
 
     def images(self, start: int, stop: int) -> NDArray[Any]:
@@ -85,7 +85,7 @@ class Variable:
         values = self.read(start, stop)
         return values[..., np.newaxis] if self.axes.channel is None else values
 
-    def wrong(self, message: str) -> DataError:
+    def error(self, message: str) -> DataError:
         """Return the error that says what is wrong with this variable."""
         return DataError(f"{self.path}: {self.name}: {message}")
 
@@ -278,12 +278,12 @@ def _by_pixel(array: xr.DataArray, labels: Variable) -> bool:
 def _check_sizes(views: Sequence[Variable], labels: Variable) -> None:
     for view in views:
         if view.samples != labels.samples:
-            raise view.wrong(f"expected {labels.samples} samples as in {labels.name}, got {view.samples}")
+            raise view.error(f"expected {labels.samples} samples as in {labels.name}, got {view.samples}")
         if 0 in view.array.shape:
-            raise view.wrong(f"expected samples with pixels, got shape {view.array.shape}")
+            raise view.error(f"expected samples with pixels, got shape {view.array.shape}")
         if len(view.axes.spatial) != len(views[0].axes.spatial):
-            expected = f"{views[0].name} {told(views[0].dims)}"
-            raise view.wrong(f"expected as many spatial axes as in {expected}, got {told(view.dims)}")
+            expected = f"{views[0].name} {format_dims(views[0].dims)}"
+            raise view.error(f"expected as many spatial axes as in {expected}, got {format_dims(view.dims)}")
 
 
 def _names(source: xr.Dataset, path: str, name: str, samples: int) -> NDArray[Any]:

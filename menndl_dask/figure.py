@@ -107,17 +107,17 @@ def curve_figures(result: Result, metric: str) -> list[str]:
     return figures
 
 
-def timeline_figure(evaluations: Sequence[Evaluation], told_at: Mapping[int, float]) -> str:
+def timeline_figure(evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]) -> str:
     """Return what each worker did when; nothing where the times are not known.
 
     Parameters
     ----------
     evaluations
         Individuals and results.
-    told_at
+    completed_at
         For each individual's number the time (seconds since the epoch) at which its result came home.
     """
-    spans = _spans(evaluations, told_at)
+    spans = _spans(evaluations, completed_at)
     if not spans:
         return ""
     workers = sorted({worker for worker, *_ in spans})
@@ -150,9 +150,9 @@ def timeline_figure(evaluations: Sequence[Evaluation], told_at: Mapping[int, flo
     return element(label, WIDE[0], height, "".join(parts), "chart wide")
 
 
-def utilisation(evaluations: Sequence[Evaluation], told_at: Mapping[int, float]) -> float | None:
+def utilisation(evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]) -> float | None:
     """Return the share of the workers' time, from the first start to the last result, that went into evaluations."""
-    spans = _spans(evaluations, told_at)
+    spans = _spans(evaluations, completed_at)
     if not spans:
         return None
     begin, finish = min(s[1] for s in spans), max(s[2] for s in spans)
@@ -161,10 +161,12 @@ def utilisation(evaluations: Sequence[Evaluation], told_at: Mapping[int, float])
     return min(1.0, busy / available) if available > 0 else None
 
 
-def _spans(evaluations: Sequence[Evaluation], told_at: Mapping[int, float]) -> list[tuple[str, float, float, str, str]]:
+def _spans(
+    evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]
+) -> list[tuple[str, float, float, str, str]]:
     spans = []
     for individual, result in evaluations:
-        end, seconds = told_at.get(individual.id), _own_seconds(result)
+        end, seconds = completed_at.get(individual.id), _own_seconds(result)
         if end is not None and seconds is not None and result.worker:
             style = "done" if result.succeeded else "failed"
             tip = f"{_tip(individual.id, result)}\n{duration(seconds)} on {result.worker}"

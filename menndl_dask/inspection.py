@@ -1,4 +1,4 @@
-"""What the data check found, and as text: what a data set holds, what trivial predictors score. Runs on the driver."""
+"""What the data check report, and as text: what a data set holds, what trivial predictors score. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ChannelReport:
 
     name: str
     mean: float
-    spread: float
+    std: float
     minimum: float
     maximum: float
     missing: int
@@ -57,15 +57,15 @@ class ValueReport:
 
     name: str
     mean: float
-    spread: float
+    std: float
     minimum: float
     maximum: float
     whole: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
-    """What the data check found.
+class DataReport:
+    """What the data check report.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Inspection:
         Coordinates that might name groups, where the problem names none.
     scores
         What trivial predictors score on the validation split.
-    advice
+    warnings
         What to look at, in plain words, the gravest first.
     """
 
@@ -101,18 +101,18 @@ class Inspection:
     leaking: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
-    advice: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return the report as plain text for a terminal."""
-        parts = [_head(self), *map(_view_text, self.views), _labels_text(self), _scores_text(self), _advice_text(self)]
-        return "\n\n".join(parts)
+        views = map(_view_text, self.views)
+        return "\n\n".join([_head(self), *views, _labels_text(self), _scores_text(self), _warnings_text(self)])
 
 
-def _head(found: Inspection) -> str:
-    problem, facts = found.problem, found.problem.facts
-    drawn = [name for name in SPLITS if name not in found.given]
-    origin = f"{', '.join(drawn) if found.given else 'all'} drawn with seed {problem.seed}"
+def _head(report: DataReport) -> str:
+    problem, facts = report.problem, report.problem.facts
+    drawn = [name for name in SPLITS if name not in report.given]
+    origin = f"{', '.join(drawn) if report.given else 'all'} drawn with seed {problem.seed}"
     origin = origin if drawn else "from the coordinate 'split'"
     counted = ", ".join(f"{number} {name}" for number, name in zip(facts.samples, SPLITS, strict=True))
     lines = [
@@ -130,41 +130,41 @@ def _view_text(view: ViewReport) -> str:
     sizes = " × ".join(f"{size} {dim}" for size, dim in zip(view.shape, view.dims, strict=True))
     title = f"images {view.name!r}: {view.samples} samples of {sizes}, {view.dtype}, {view.chunk} in a chunk"
     rows = [
-        [c.name, *map(_short, (c.mean, c.spread, c.minimum, c.maximum)), str(c.missing or "–")] for c in view.channels
+        [c.name, *map(_short, (c.mean, c.std, c.minimum, c.maximum)), str(c.missing or "–")] for c in view.channels
     ]
     return title + "\n" + _table(["channel", "mean", "std", "min", "max", "NaN"], rows)
 
 
-def _labels_text(found: Inspection) -> str:
-    problem = found.problem
+def _labels_text(report: DataReport) -> str:
+    problem = report.problem
     if problem.task == "regression":
-        rows = [[v.name, *map(_short, (v.mean, v.spread, v.minimum, v.maximum))] for v in found.values]
+        rows = [[v.name, *map(_short, (v.mean, v.std, v.minimum, v.maximum))] for v in report.values]
         return f"labels {problem.label!r}: values to predict\n" + _table(["value", "mean", "std", "min", "max"], rows)
     pixels = problem.task == "segmentation"
-    totals = [max(1, sum(c.counts[s] for c in found.classes)) for s in range(len(SPLITS))]
+    totals = [max(1, sum(c.counts[s] for c in report.classes)) for s in range(len(SPLITS))]
     rows = []
-    for report in found.classes:
-        shares = [f"{_percent(n / t)}" for n, t in zip(report.counts, totals, strict=True)]
-        several = [f"{shown} ({number})" for shown, number in zip(shares, report.samples, strict=True)]
-        rows.append([report.name, *several])
+    for item in report.classes:
+        shares = [f"{_percent(n / t)}" for n, t in zip(item.counts, totals, strict=True)]
+        several = [f"{shown} ({number})" for shown, number in zip(shares, item.samples, strict=True)]
+        rows.append([item.name, *several])
     unit = "share of the pixels (samples with such pixels)" if pixels else "share of the samples (samples)"
-    ignored = f"; {found.ignored} {'pixels' if pixels else 'samples'} ignored (label {problem.ignore})"
-    title = f"labels {problem.label!r}: {unit}{ignored if found.ignored else ''}"
+    ignored = f"; {report.ignored} {'pixels' if pixels else 'samples'} ignored (label {problem.ignore})"
+    title = f"labels {problem.label!r}: {unit}{ignored if report.ignored else ''}"
     return title + "\n" + _table(["class", *SPLITS], rows)
 
 
-def _scores_text(found: Inspection) -> str:
-    name = found.problem.metric_name
+def _scores_text(report: DataReport) -> str:
+    name = report.problem.metric_name
     better = ", smaller is better" if BUILT_IN.get(name) == "min" else ""
-    rows = [[s.name, "unknown" if s.value is None else f"{s.value:.4f}", s.about] for s in found.scores]
+    rows = [[s.name, "unknown" if s.value is None else f"{s.value:.4f}", s.about] for s in report.scores]
     title = f"trivial predictors on the validation split: {name}{better}; a network should do better"
     return title + "\n" + _table(["predictor", name, "is"], rows, left=(0, 2))
 
 
-def _advice_text(found: Inspection) -> str:
-    if not found.advice:
+def _warnings_text(report: DataReport) -> str:
+    if not report.warnings:
         return "nothing suspicious found"
-    wrapped = [textwrap.fill(text, _WIDTH, initial_indent="  ! ", subsequent_indent="    ") for text in found.advice]
+    wrapped = [textwrap.fill(text, _WIDTH, initial_indent="  ! ", subsequent_indent="    ") for text in report.warnings]
     return "\n".join([f"{len(wrapped)} to look at", *wrapped])
 
 

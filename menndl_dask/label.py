@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from menndl_dask.axis import told
+from menndl_dask.axis import format_dims
 from menndl_dask.dataset import Dataset, Variable, blocks, open_dataset
 from menndl_dask.errors import DataError
 from menndl_dask.problem import Problem
@@ -74,7 +74,7 @@ class LabelTable:
         found: NDArray[np.int64] = np.where(present, rarest, -1).max(axis=1).astype(np.int64)
         return found
 
-    def divide(self, dataset: Dataset, seed: int) -> dict[str, Positions]:
+    def split(self, dataset: Dataset, seed: int) -> dict[str, Positions]:
         """Return the positions of the training, validation and test samples."""
         try:
             return split_samples(self.strata(), dataset.group, given=dataset.split, seed=seed)
@@ -88,11 +88,11 @@ def splits(problem: Problem) -> dict[str, Positions]:
     The coordinate ``split`` of the data decides where there is one; else 70, 15 and 15 % are drawn with the problem's
     seed, alike in classes, no group in two of them.
     """
-    dataset = dataset_of(problem)
-    return read_labels(dataset, problem.task, problem.ignore).divide(dataset, problem.seed)
+    dataset = problem_dataset(problem)
+    return read_labels(dataset, problem.task, problem.ignore).split(dataset, problem.seed)
 
 
-def dataset_of(problem: Problem) -> Dataset:
+def problem_dataset(problem: Problem) -> Dataset:
     """Open the data of a problem."""
     return open_dataset(problem.data, problem.inputs, problem.label, problem.group)
 
@@ -113,7 +113,7 @@ def infer_task(dataset: Dataset, task: str | None = None) -> str:
     kind = label.array.dtype.kind
     if kind not in "iufb":
         expected = "class numbers from 0 on, with their names in the attribute 'classes', or values"
-        raise label.wrong(f"expected {expected}, got values of type {label.array.dtype}")
+        raise label.error(f"expected {expected}, got values of type {label.array.dtype}")
     fits = {
         "classification": label.shape == (),
         "segmentation": label.shape == pixels,
@@ -126,12 +126,12 @@ def infer_task(dataset: Dataset, task: str | None = None) -> str:
         return task
     shapes = {
         "classification": "a class number for each sample (sample)",
-        "segmentation": f"a class number for each pixel of {view.name} {told(('sample', *map(str, pixels)))}",
+        "segmentation": f"a class number for each pixel of {view.name} {format_dims(('sample', *map(str, pixels)))}",
         "regression": "values for each sample (sample, value)",
     }
     expected = shapes[task] if task in shapes else " or ".join(shapes.values())
-    got = told(("sample", *map(str, label.shape)))
-    raise label.wrong(f"expected {expected}, got {label.array.dtype} of shape {got}")
+    got = format_dims(("sample", *map(str, label.shape)))
+    raise label.error(f"expected {expected}, got {label.array.dtype} of shape {got}")
 
 
 def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> LabelTable:
@@ -165,7 +165,7 @@ def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> Label
         rows = np.concatenate([np.pad(p, ((0, 0), (0, found - p.shape[1]))) for p in pieces])
     classes = names or tuple(str(number) for number in range(found))
     if len(classes) < 2:
-        raise label.wrong(f"expected at least two classes, got {len(classes)}")
+        raise label.error(f"expected at least two classes, got {len(classes)}")
     if task == "segmentation":
         rows = np.pad(rows, ((0, 0), (0, len(classes) - rows.shape[1])))
     return LabelTable(task, rows, classes, ignore)
@@ -177,14 +177,14 @@ def _fill(label: Variable) -> int | None:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return None
     if int(value) != value:
-        raise label.wrong(f"attribute 'fill': expected a whole number, got {value!r}")
+        raise label.error(f"attribute 'fill': expected a whole number, got {value!r}")
     return int(value)
 
 
 def _names(label: Variable) -> tuple[str, ...]:
     names = label.array.attrs.get("classes", ())
     if isinstance(names, str) or not hasattr(names, "__iter__"):
-        raise label.wrong(f"attribute 'classes': expected a list of names, got {names!r}")
+        raise label.error(f"attribute 'classes': expected a list of names, got {names!r}")
     return tuple(str(name) for name in names)
 
 
@@ -195,7 +195,7 @@ def _values(label: Variable) -> NDArray[np.float64]:
         if not np.isfinite(values).all():
             place = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
             wrong = values[place][~np.isfinite(values[place])][0]
-            raise label.wrong(f"sample {start + place}: expected a number, got {_number(wrong)}")
+            raise label.error(f"sample {start + place}: expected a number, got {_number(wrong)}")
         pieces.append(values)
     return np.concatenate(pieces)
 
@@ -211,7 +211,7 @@ def _class_rows(
     if ignore is not None:
         wrong &= values != ignore
     if wrong.any():
-        raise label.wrong(_outside(values, wrong, start, names))
+        raise label.error(_outside(values, wrong, start, names))
     if task == "classification":
         return values.astype(np.int64)
     return _pixels_of_classes(values, len(names), ignore)

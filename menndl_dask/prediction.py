@@ -1,6 +1,6 @@
-"""Prediction: a block of images is read, a network applied, and its answer written. Runs on a worker.
+"""Block-wise prediction: read a block of images, apply a network, write its output. Runs on a worker.
 
-Keras is loaded in a child process, one for each worker's process, see `menndl_dask.predictor`.
+Keras runs in a child process, one for each worker process; see `menndl_dask.predictor`.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from numpy.typing import NDArray
 
 from menndl_dask.child import Child
 from menndl_dask.errors import TrainerError, UserError
-from menndl_dask.scene import Scene
-from menndl_dask.tiling import Cut, Tiling, stitched, tiles_of
+from menndl_dask.scene import ImageSource
+from menndl_dask.tiling import BlockSpan, Tiling, split_tiles, stitch
 
-_BLOCK_PIXELS = 2**20  # of a block, the samples' together: bounds a task's memory to some tens of megabytes
-_BATCH_PIXELS = 2**17  # that the network sees at once
+_BLOCK_PIXELS = 2**20  # of all samples of a block: limits the memory of a Dask task to some tens of megabytes
+_BATCH_PIXELS = 2**17  # in one forward pass
 _ANSWER_S = 600.0
 
 
-class Description(NamedTuple):
-    """What a network takes and gives.
+class ModelDescription(NamedTuple):
+    """Inputs and output of a network.
 
     Parameters
     ----------
     names
-        Of its inputs.
+        Names of the inputs.
     inputs
-        Their shapes, ``(spatial…, channel)``; None for a size that it leaves open.
+        Shapes of the inputs, ``(spatial…, channel)``; None where any size is accepted.
     output
-        Shape of its answer, likewise.
+        Shape of the output.
     activation
-        The function that its answer comes from; empty if it has none.
+        Name of the output's activation function; empty if there is none.
     """
 
     names: tuple[str, ...]
@@ -48,43 +48,53 @@ class Description(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What a task does: these samples, and along each axis this cut (none where the network takes whole images)."""
+    """Samples, and span along each axis, of one Dask task; no spans for a network that takes whole images."""
 
     start: int
     stop: int
-    cuts: tuple[Cut, ...]
+    spans: tuple[BlockSpan, ...]
 
 
-class Use(NamedTuple):
-    """The use of a network: its file, the size of tile it is adapted to (its own if None), and for which target."""
+class ModelSpec(NamedTuple):
+    """A network file to apply.
 
-    model: str
+    Parameters
+    ----------
+    path
+        The ``.keras`` file.
+    tile
+        Pixels along each axis of the images that the network is resized to; None to keep its own size.
+    target
+        Store that the predictions are written to.
+    """
+
+    path: str
     tile: tuple[int, ...] | None
     target: str
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What all blocks have in common; travels to the workers.
+    """Settings that all blocks share; sent to the workers.
 
     Parameters
     ----------
-    use
+    model
         The network.
-    scenes
+    sources
         The images of each view.
     tilings
-        How they are cut along each axis; empty for a network that takes whole images.
+        Tiling along each axis; empty for a network that takes whole images.
     outputs
-        Numbers that the network answers, for each pixel or image.
+        Number of outputs of the network for each pixel or image.
     classes
-        Names of the classes; nothing for a network that answers with values.
+        Names of the classes; None for a regression network.
     probabilities
         Write the probability of each class instead of the most likely one.
     """
 
-    use: Use
-    scenes: tuple[Scene, ...]
+    model: ModelSpec
+    sources: tuple[ImageSource, ...]
     tilings: tuple[Tiling, ...]
     outputs: int
     classes: tuple[str, ...] | None
@@ -92,42 +102,42 @@ class Job:
 
     @property
     def variable(self) -> str:
-        """Name of what is written."""
+        """Name of the variable that is written."""
         return "probability" if self.probabilities else "prediction"
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Dimensions of what is written."""
-        scene = self.scenes[0]
-        kept = scene.kept_dims if self.tilings else scene.kept_dims[: scene.places.sample is not None]
+        """Dimensions of the variable that is written."""
+        source = self.sources[0]
+        kept = source.kept_dims if self.tilings else source.kept_dims[: source.axes.sample is not None]
         if self.classes is None:
             return (*kept, "value")
         return (*kept, "class") if self.probabilities else kept
 
     @property
     def dtype(self) -> str:
-        """Type of what is written."""
+        """Data type of the variable that is written."""
         if self.classes is None or self.probabilities:
             return "float32"
         return "uint8" if self.fill == 255 else "uint16"
 
     @property
     def fill(self) -> int:
-        """The class of a pixel about which the network says nothing, since the image has no value there."""
+        """Class number of pixels without a prediction, where the image is NaN."""
         return 255 if len(self.classes or ()) <= 255 else 65535
 
     @property
     def step(self) -> tuple[int, ...]:
-        """Samples, and pixels along each axis, of a block."""
+        """Size of a block: samples, and pixels along each axis."""
         side = max(1, round(_BLOCK_PIXELS ** (1 / max(1, len(self.tilings)))))
         pixels = tuple(tiling.step(side) for tiling in self.tilings)
-        each = math.prod(pixels) if pixels else math.prod(self.scenes[0].size)
-        return (min(self.scenes[0].samples, max(1, _BLOCK_PIXELS // each)), *pixels)
+        each = math.prod(pixels) if pixels else math.prod(self.sources[0].size)
+        return (min(self.sources[0].samples, max(1, _BLOCK_PIXELS // each)), *pixels)
 
     @property
     def batch(self) -> int:
-        """Tiles (or images) that the network sees at once; always as many, so that it is compiled once."""
-        tile = math.prod(t.tile for t in self.tilings) if self.tilings else math.prod(self.scenes[0].size)
+        """Number of tiles (or images) in a batch; constant, so that the network is compiled once."""
+        tile = math.prod(t.tile for t in self.tilings) if self.tilings else math.prod(self.sources[0].size)
         samples, *pixels = self.step
         most = samples * math.prod(-(-n // t.core) for n, t in zip(pixels, self.tilings, strict=True))
         return max(1, min(_BATCH_PIXELS // tile, most))
@@ -135,61 +145,61 @@ class Job:
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks; no two write into the same stored chunk."""
         samples, *pixels = self.step
-        cuts = [tiling.cuts(step) for tiling, step in zip(self.tilings, pixels, strict=True)]
-        for start in range(0, self.scenes[0].samples, samples):
-            stop = min(start + samples, self.scenes[0].samples)
-            for block in product(*cuts):
+        spans = [tiling.spans(step) for tiling, step in zip(self.tilings, pixels, strict=True)]
+        for start in range(0, self.sources[0].samples, samples):
+            stop = min(start + samples, self.sources[0].samples)
+            for block in product(*spans):
                 yield Block(start, stop, block)
 
 
 class Network:
-    """A trained network in a child process; threads take turns.
+    """A trained network in a child process; a lock lets one thread use it at a time.
 
     Parameters
     ----------
-    use
-        Which, and for which size.
+    spec
+        The network file and the image size.
 
     Raises
     ------
     TrainerError
-        If it cannot be loaded.
+        If the network cannot be loaded.
     """
 
-    def __init__(self, use: Use) -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         self._lock = threading.Lock()
         self._child = Child("menndl_dask.predictor")
         try:
-            self.adapt(use)
+            self.adapt(spec)
         except TrainerError:
             self._child.close()
             raise
 
-    def adapt(self, use: Use) -> None:
-        """Load it anew, for another size of tile."""
+    def adapt(self, spec: ModelSpec) -> None:
+        """Load the network for another tile size."""
         with self._lock:
-            self.description = Description(**self._child.ask(("load", use.model, use.tile), _ANSWER_S))
-        self.use = use
+            self.description = ModelDescription(**self._child.ask(("load", spec.path, spec.tile), _ANSWER_S))
+        self.spec = spec
 
     def predict(self, inputs: Iterator[tuple[NDArray[Any], ...]], batch: int) -> NDArray[np.float32]:
-        """Return the answer to each input, a view or several; the network sees a batch of them at once."""
-        answers: list[NDArray[np.float32]] = []
-        waiting: list[tuple[NDArray[Any], ...]] = []
+        """Return the outputs for some inputs, each a tuple of views; they are passed to the network in batches."""
+        outputs: list[NDArray[np.float32]] = []
+        pending: list[tuple[NDArray[Any], ...]] = []
         for one in inputs:
-            waiting.append(one)
-            if len(waiting) == batch:
-                answers.append(self._asked(waiting, batch))
-                waiting = []
-        if waiting:
-            answers.append(self._asked(waiting, batch))
-        return np.concatenate(answers)
+            pending.append(one)
+            if len(pending) == batch:
+                outputs.append(self._predict_batch(pending, batch))
+                pending = []
+        if pending:
+            outputs.append(self._predict_batch(pending, batch))
+        return np.concatenate(outputs)
 
     def close(self) -> None:
-        """End the child."""
+        """End the child process."""
         with self._lock:
             self._child.close()
 
-    def _asked(self, inputs: Sequence[tuple[NDArray[Any], ...]], batch: int) -> NDArray[np.float32]:
+    def _predict_batch(self, inputs: Sequence[tuple[NDArray[Any], ...]], batch: int) -> NDArray[np.float32]:
         views = []
         for view in zip(*inputs, strict=True):
             array = np.zeros((batch, *view[0].shape), np.float32)
@@ -199,29 +209,29 @@ class Network:
             return np.asarray(self._child.ask(("predict", views), _ANSWER_S))[: len(inputs)]
 
 
-_NETWORKS: dict[str, Network] = {}  # of this process, by target
+_NETWORKS: dict[str, Network] = {}  # of this process, by target store
 _NETWORKS_LOCK = threading.Lock()
 
 
-def network(use: Use) -> Network:
-    """Return this process's network for a use; it stays until its target is released.
+def get_network(spec: ModelSpec) -> Network:
+    """Return the network of this process, loaded on first use; `release` closes it.
 
     Raises
     ------
     TrainerError
-        If it cannot be loaded.
+        If the network cannot be loaded.
     """
     with _NETWORKS_LOCK:
-        if use.target not in _NETWORKS:
-            _NETWORKS[use.target] = Network(use)
-        held = _NETWORKS[use.target]
-        if held.use != use:
-            held.adapt(use)
+        if spec.target not in _NETWORKS:
+            _NETWORKS[spec.target] = Network(spec)
+        held = _NETWORKS[spec.target]
+        if held.spec != spec:
+            held.adapt(spec)
         return held
 
 
 def release(target: str) -> None:
-    """End this process's child that predicts for a target, if there is one."""
+    """End the child process that predicts for a target, if there is one."""
     with _NETWORKS_LOCK:
         held = _NETWORKS.pop(target, None)
     if held is not None:
@@ -229,7 +239,7 @@ def release(target: str) -> None:
 
 
 def predict_block(block: Block, job: Job) -> None:
-    """Read a block with its margin, apply the network, and write what it answers into the target.
+    """Read a block with its margin, apply the network, and write the prediction to the target.
 
     Raises
     ------
@@ -237,41 +247,41 @@ def predict_block(block: Block, job: Job) -> None:
         If the images cannot be read, the target cannot be written, or the network fails.
     """
     samples = slice(block.start, block.stop)
-    pixels = [slice(cut.low, cut.high) for cut in block.cuts]
-    views = [scene.read(samples, pixels or [slice(None)] * len(scene.size)) for scene in job.scenes]
+    pixels = [slice(span.low, span.high) for span in block.spans]
+    views = [source.read(samples, pixels or [slice(None)] * len(source.size)) for source in job.sources]
     try:
-        answers = network(job.use).predict(_pieces(job, block, views), job.batch)
+        outputs = get_network(job.model).predict(_inputs(job, block, views), job.batch)
     except TrainerError as error:
-        raise UserError(f"{job.use.model}: the network failed: {error}") from error
+        raise UserError(f"{job.model.path}: the network failed: {error}") from error
     if job.tilings:
-        each = answers.reshape(block.stop - block.start, -1, *answers.shape[1:])
-        answers = np.stack([stitched(tiles, block.cuts, job.tilings) for tiles in each])
-    index: list[Any] = [samples, *(slice(cut.start, cut.stop) for cut in block.cuts)]
-    values = _told(job, answers)
-    if job.scenes[0].places.sample is None:
+        each = outputs.reshape(block.stop - block.start, -1, *outputs.shape[1:])
+        outputs = np.stack([stitch(tiles, block.spans, job.tilings) for tiles in each])
+    index: list[Any] = [samples, *(slice(span.start, span.stop) for span in block.spans)]
+    values = _to_output(job, outputs)
+    if job.sources[0].axes.sample is None:
         values, index = values[0], index[1:]
     index.append(...)
     try:
-        zarr.open_array(f"{job.use.target}/{job.variable}", mode="r+")[tuple(index)] = values
+        zarr.open_array(f"{job.model.target}/{job.variable}", mode="r+")[tuple(index)] = values
     except OSError as error:
-        raise UserError(f"{job.use.target}: cannot be written: {error}") from error
+        raise UserError(f"{job.model.target}: cannot be written: {error}") from error
 
 
-def _pieces(job: Job, block: Block, views: Sequence[NDArray[Any]]) -> Iterator[tuple[NDArray[Any], ...]]:
+def _inputs(job: Job, block: Block, views: Sequence[NDArray[Any]]) -> Iterator[tuple[NDArray[Any], ...]]:
     for images in zip(*views, strict=True):
         if job.tilings:
-            yield from zip(*[tiles_of(image, block.cuts, job.tilings) for image in images], strict=True)
+            yield from zip(*[split_tiles(image, block.spans, job.tilings) for image in images], strict=True)
         else:
             yield images
 
 
-def _told(job: Job, answers: NDArray[np.float32]) -> NDArray[Any]:
-    """Return what is written: values, probabilities, or the most likely class."""
+def _to_output(job: Job, outputs: NDArray[np.float32]) -> NDArray[Any]:
+    """Return values, probabilities, or the most likely class."""
     if job.classes is None:
-        return answers
+        return outputs
     if job.outputs == 1:  # the probability of the second of two classes
-        answers = np.concatenate([1 - answers, answers], axis=-1)
+        outputs = np.concatenate([1 - outputs, outputs], axis=-1)
     if job.probabilities:
-        return answers
-    known = np.isfinite(answers).all(axis=-1)
-    return np.where(known, answers.argmax(axis=-1), job.fill).astype(job.dtype)
+        return outputs
+    known = np.isfinite(outputs).all(axis=-1)
+    return np.where(known, outputs.argmax(axis=-1), job.fill).astype(job.dtype)

@@ -1,7 +1,7 @@
-"""The predictor: a process that holds one trained network and applies it. Runs as a child of a worker or of the driver.
+"""Model process: holds one trained network and applies it. Runs as a child of a worker or of the driver.
 
-It is spoken to in frames: ``("load", path, tile)`` is answered with the fields of a
-`menndl_dask.prediction.Description`, ``("predict", views)`` with an array, ``("encode", path)`` with a genome's dict.
+It answers requests: ``("load", path, tile)`` with the fields of a `menndl_dask.prediction.ModelDescription`,
+``("predict", views)`` with an array, ``("encode", path)`` with the dict of a genome.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from menndl_dask.frugal import import_frugally
 
 
 class _Predictor:
-    """Answers frames; Keras is imported with the first."""
+    """Answers requests; Keras is imported with the first."""
 
     def __init__(self) -> None:
         self._model: Any = None
 
-    def __call__(self, frame: tuple[Any, ...]) -> Any:
+    def __call__(self, request: tuple[Any, ...]) -> Any:
         import_frugally("keras")
-        kind, *arguments = frame
-        answers: dict[str, Callable[..., Any]] = {"load": self._load, "predict": self._predict, "encode": _encoded}
+        kind, *arguments = request
+        answers: dict[str, Callable[..., Any]] = {"load": self._load, "predict": self._predict, "encode": _encode}
         return answers[kind](*arguments)
 
     def _load(self, path: str, tile: tuple[int, ...] | None) -> dict[str, Any]:
         import keras
 
-        import menndl_dask.decoder  # noqa: F401  # registers the layers of our own
+        import menndl_dask.decoder  # noqa: F401  # registers our own layers
 
         model = keras.saving.load_model(path, compile=False)
-        self._model = model if tile is None else _resized(model, tile)
+        self._model = model if tile is None else _resize(model, tile)
         last = self._model.outputs[0]._keras_history.operation
         function = getattr(last, "activation", None)
         return {
@@ -45,7 +45,7 @@ class _Predictor:
         return self._model.predict_on_batch(views if len(views) > 1 else views[0])
 
 
-def _encoded(path: str) -> dict[str, Any]:
+def _encode(path: str) -> dict[str, Any]:
     import keras
 
     from menndl_dask.encoder import encode
@@ -53,8 +53,8 @@ def _encoded(path: str) -> dict[str, Any]:
     return encode(keras.saving.load_model(path, compile=False)).to_dict()
 
 
-def _resized(model: Any, tile: tuple[int, ...]) -> Any:
-    """Return a network with the same weights for images of another size."""
+def _resize(model: Any, tile: tuple[int, ...]) -> Any:
+    """Return a network with the same weights for another image size."""
     import keras
 
     shapes = {tuple(tensor.shape[1:-1]) for tensor in model.inputs}

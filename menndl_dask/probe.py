@@ -49,7 +49,7 @@ class Score:
     about: str
 
 
-class Probe:
+class QuickPredictors:
     """Features and labels of a part of the samples, gathered in one pass, and the predictors that learn from them.
 
     Parameters
@@ -77,7 +77,7 @@ class Probe:
             shuffled = np.concatenate([rare, shuffled[~np.isin(shuffled, rare)]])
         return np.sort(shuffled[:most])
 
-    def visit(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
+    def update(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
         """Take in what is needed of a block of samples."""
         for split, wanted in self._wanted.items():
             inside = within(wanted, start, start + len(labels))
@@ -156,7 +156,7 @@ def _known(values: NDArray[Any], mean: tuple[float, ...]) -> NDArray[np.float32]
 
 
 def coarse(images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    """Return for each sample the means of a coarse grid of cells, and mean, spread and range of each channel.
+    """Return for each sample the means of a coarse grid of cells, and mean, std and range of each channel.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def coarse(images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
 
 
 def neighbourhood(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Return for each pixel ``(spatial…, feature)``: its values, and mean and spread of two neighbourhoods.
+    """Return for each pixel ``(spatial…, feature)``: its values, and mean and std of two neighbourhoods.
 
     Parameters
     ----------

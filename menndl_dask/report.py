@@ -20,7 +20,7 @@ from menndl_dask.individual import ranked
 from menndl_dask.island import home_of
 from menndl_dask.result import FAILURES
 from menndl_dask.store import Run
-from menndl_dask.story import Story, story_of
+from menndl_dask.story import ReportContent, read_content
 from menndl_dask.table import best_rows, cells
 from menndl_dask.words import counted, duration, fitness_text, quantity
 
@@ -51,92 +51,93 @@ _ADVICE: Mapping[str, str] = {
 
 def write_report(run: Run) -> Path:
     """Write ``report.html`` into a run's directory and return its path; what stood there is replaced at once."""
-    return write_page(run.path / "report.html", story_of(run))
+    return write_page(run.path / "report.html", read_content(run))
 
 
-def write_page(path: Path, story: Story) -> Path:
+def write_page(path: Path, content: ReportContent) -> Path:
     """Write the page; a reader sees the old one or the new one, never a part."""
-    atomic.write_text(path, render(story))
+    atomic.write_text(path, render(content))
     return path
 
 
-def render(story: Story) -> str:
+def render(content: ReportContent) -> str:
     """Return the whole page as HTML."""
-    written = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(story.written)) if story.written else ""
+    written = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(content.written)) if content.written else ""
     sections = [
-        _heading(story),
-        page.tiles(_tiles(story)),
-        _progress(story),
-        _networks(story),
-        _best_network(story),
-        _tradeoffs(story),
-        _failures(story),
-        _islands(story),
-        _happenings(story),
-        _workers(story),
-        _again(story),
+        _heading(content),
+        page.tiles(_tiles(content)),
+        _progress(content),
+        _networks(content),
+        _best_network(content),
+        _tradeoffs(content),
+        _failures(content),
+        _islands(content),
+        _happenings(content),
+        _workers(content),
+        _again(content),
     ]
     return page.whole(
-        f"{story.title} – menndl", sections, f"written {escape(written)} by menndl_dask" if written else "menndl_dask"
+        f"{content.title} – menndl", sections, f"written {escape(written)} by menndl_dask" if written else "menndl_dask"
     )
 
 
-def _heading(story: Story) -> str:
+def _heading(content: ReportContent) -> str:
     what = ""
-    if story.problem is not None:
-        facts = story.problem.facts
+    if content.problem is not None:
+        facts = content.problem.facts
         shapes = " and ".join("×".join(map(str, shape)) for shape in facts.input_shapes)
-        classes = f", {facts.outputs} classes" if story.problem.task != "regression" else f", {facts.outputs} outputs"
+        classes = f", {facts.outputs} classes" if content.problem.task != "regression" else f", {facts.outputs} outputs"
         train, validation, test = facts.samples
         what = (
-            f"{story.problem.task.capitalize()} of {shapes} images{classes}; {train:,} samples to train on, "
-            f"{validation:,} to validate, {test:,} to test. Data: {story.problem.data}"
+            f"{content.problem.task.capitalize()} of {shapes} images{classes}; {train:,} samples to train on, "
+            f"{validation:,} to validate, {test:,} to test. Data: {content.problem.data}"
         )
-    return f"<header><h1>{escape(story.title)}: {escape(_headline(story))}</h1><p class=sub>{escape(what)}</p></header>"
+    heading = f"{content.title}: {_headline(content)}"
+    return f"<header><h1>{escape(heading)}</h1><p class=sub>{escape(what)}</p></header>"
 
 
-def _headline(story: Story) -> str:
-    total = len(story.evaluations)
+def _headline(content: ReportContent) -> str:
+    total = len(content.evaluations)
     if not total:
         return "no network has come home yet"
-    if story.best is None:
+    if content.best is None:
         return f"none of {counted(total, 'network')} has learnt so far"
     plural = f"the best of {total} networks" if total > 1 else "the first network"
-    return f"{plural} reaches {story.metric} {fitness_text(story.best[1].fitness)}"
+    return f"{plural} reaches {content.metric} {fitness_text(content.best[1].fitness)}"
 
 
-def _tiles(story: Story) -> list[tuple[str, str, str]]:
-    total = len(story.evaluations)
-    stopped = sum(r.failure == "hopeless" for _, r in story.evaluations)
-    failed = sum(not r.succeeded for _, r in story.evaluations) - stopped
-    wanted = f"of {story.asked} asked" if story.asked else ""
+def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
+    total = len(content.evaluations)
+    stopped = sum(r.failure == "hopeless" for _, r in content.evaluations)
+    failed = sum(not r.succeeded for _, r in content.evaluations) - stopped
+    wanted = f"of {content.asked} asked" if content.asked else ""
     values = [("networks evaluated", f"{total}", wanted)]
-    if story.best is not None:
+    if content.best is not None:
         values.append(
             (
-                f"best {story.metric}",
-                fitness_text(story.best[1].fitness),
-                f"network {story.best[0].id}, validation split",
+                f"best {content.metric}",
+                fitness_text(content.best[1].fitness),
+                f"network {content.best[0].id}, validation split",
             )
         )
-    if story.constant is not None:
-        values.append(("constant predictor", fitness_text(story.constant), "ignores the image"))
-    if story.standard is not None:
-        values.append(("standard network", fitness_text(story.standard.fitness), story.standard.name))
+    if content.constant is not None:
+        values.append(("constant predictor", fitness_text(content.constant), "ignores the image"))
+    if content.standard is not None:
+        values.append(("standard network", fitness_text(content.standard.fitness), content.standard.name))
     if total:
         if stopped:
             values.append(("stopped early", f"{stopped}", f"{stopped / total:.0%} of all: behind the others at a rung"))
         values.append(("failed", f"{failed}", f"{failed / total:.0%} of all"))
-    if story.per_hour is not None:
-        values.append(("networks an hour", f"{story.per_hour:.0f}", ""))
+    if content.per_hour is not None:
+        values.append(("networks an hour", f"{content.per_hour:.0f}", ""))
     return values
 
 
-def _progress(story: Story) -> str:
-    if not story.evaluations:
+def _progress(content: ReportContent) -> str:
+    if not content.evaluations:
         text = "The first results appear here as soon as they are home; the page is rewritten during the run."
         return page.section("Progress", f"<p>{text}</p>", name="progress")
-    figure = progress_figure(story.evaluations, story.metric, story.constant, story.standard)
+    figure = progress_figure(content.evaluations, content.metric, content.constant, content.standard)
     entries = [("dot", "each network", ""), ("green", "best so far", ""), ("red", "failed, or stopped early", "tick")]
     return page.section("Progress", _key(entries), page.scrolling(figure), name="progress")
 
@@ -145,37 +146,37 @@ def _key(entries: Sequence[tuple[str, str, str]]) -> str:
     return f'<p class="note">{"".join(page.key_entry(*entry) for entry in entries)}</p>'
 
 
-def _networks(story: Story) -> str:
+def _networks(content: ReportContent) -> str:
     parts = []
-    if story.compared:
-        head, body = cells(story.compared, story.metric)
+    if content.compared:
+        head, body = cells(content.compared, content.metric)
         parts.append("<p>The best networks and the standard one, trained alike for longer:</p>")
         parts.append(page.html_table(head, body))
-        parts.append(f"<p>{escape(story.conclusion)}</p>" if story.conclusion else "")
-    rows = best_rows(story.evaluations, 8)
+        parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
+    rows = best_rows(content.evaluations, 8)
     if rows:
-        shown = [*rows, story.standard] if story.standard is not None else rows
-        head, body = cells(shown, story.metric)
-        if story.compared:
+        shown = [*rows, content.standard] if content.standard is not None else rows
+        head, body = cells(shown, content.metric)
+        if content.compared:
             parts.append("<p>The best of the search, at the search's budget:</p>")
-        parts.append(page.html_table(head, body, marked=len(rows) if story.standard is not None else None))
+        parts.append(page.html_table(head, body, marked=len(rows) if content.standard is not None else None))
     return page.section("Best networks", *parts, name="networks")
 
 
-def _best_network(story: Story) -> str:
-    if story.best is None:
+def _best_network(content: ReportContent) -> str:
+    if content.best is None:
         return ""
-    individual, result = story.best
+    individual, result = content.best
     parents = f", from {' and '.join(f'network {p}' for p in individual.parents)}" if individual.parents else ""
     costs = result.costs.get("parameters")
     weights = f" with {quantity(costs)} parameters" if costs else ""
     text = f"Network {individual.id}{weights}, {_origin(individual.origin)}{parents}."
-    drawing = draw_network(individual.genome, story.problem)
+    drawing = draw_network(individual.genome, content.problem)
     text += (
         " Each box: the layer, the shape of its output, its settings and parameters; the bar under it is its share"
         " of all parameters. Boxes are indented by how often the image was halved; violet lines skip layers."
     )
-    curves = page.side_by_side(curve_figures(result, story.metric), "curves")
+    curves = page.side_by_side(curve_figures(result, content.metric), "curves")
     heading = '<h2 style="margin-top:18px">Its learning curve</h2>' if curves else ""
     words = f"<details><summary>In words</summary><pre>{escape(summary(individual.genome, 5000))}</pre></details>"
     return page.section(
@@ -193,24 +194,24 @@ def _origin(operator: str) -> str:
     return words.get(operator, f"made by {operator.replace('_', ' ')}")
 
 
-def _tradeoffs(story: Story) -> str:
-    figures = tradeoff_figures(story.evaluations, story.metric, story.standard)
+def _tradeoffs(content: ReportContent) -> str:
+    figures = tradeoff_figures(content.evaluations, content.metric, content.standard)
     if not figures:
         return ""
     entries = [("green", "front: no other network is both cheaper and fitter", ""), ("dot", "the others", "")]
-    if story.standard is not None:
+    if content.standard is not None:
         entries.append(("amber", "standard network", ""))
     return page.section("Fitness against cost", _key(entries), page.side_by_side(figures), name="tradeoffs")
 
 
-def _failures(story: Story) -> str:
-    counts = Counter(r.failure for _, r in story.evaluations if r.failure is not None)
+def _failures(content: ReportContent) -> str:
+    counts = Counter(r.failure for _, r in content.evaluations if r.failure is not None)
     if not counts:
-        return page.section("Failures", "<p>None.</p>", name="failures") if story.evaluations else ""
-    total = len(story.evaluations)
+        return page.section("Failures", "<p>None.</p>", name="failures") if content.evaluations else ""
+    total = len(content.evaluations)
     rows = [_failure_row(kind, count, total) for kind, count in counts.most_common()]
     shown = page.raw_table(["kind", "#networks", "#share", "", "what it means"], rows)
-    return page.section("Failures", *_advice(counts, total), shown, _messages(story), name="failures")
+    return page.section("Failures", *_advice(counts, total), shown, _messages(content), name="failures")
 
 
 def _failure_row(kind: str, count: int, total: int) -> str:
@@ -230,9 +231,9 @@ def _advice(counts: Counter[str], total: int) -> list[str]:
     ]
 
 
-def _messages(story: Story) -> str:
+def _messages(content: ReportContent) -> str:
     seen: dict[tuple[str, str], list[int]] = {}
-    for individual, result in story.evaluations:
+    for individual, result in content.evaluations:
         if result.failure is not None and result.message:
             seen.setdefault((result.failure, result.message[:400]), []).append(individual.id)
     if not seen:
@@ -244,27 +245,27 @@ def _messages(story: Story) -> str:
     return f"<details><summary>Their messages</summary><pre>{escape(lines)}</pre></details>"
 
 
-def _islands(story: Story) -> str:
-    if not story.migrations:
+def _islands(content: ReportContent) -> str:
+    if not content.migrations:
         return ""
     rows = []
-    for number, migrations in story.migrations.items():
-        own = [(individual, result) for individual, result in story.evaluations if home_of(individual) == number]
+    for number, migrations in content.migrations.items():
+        own = [(individual, result) for individual, result in content.evaluations if home_of(individual) == number]
         best = next(iter(ranked(own, 1)), None)
         fitness = "–" if best is None else f"{fitness_text(best[1].fitness)} (network {best[0].id})"
         rows.append([f"island {number}", f"{len(own)}", fitness, f"{migrations}"])
     text = "Searches with a driver and workers of their own; now and then each takes in the best of another."
-    table = page.html_table(["", "networks evaluated", f"best {story.metric}", "taken in"], rows)
+    table = page.html_table(["", "networks evaluated", f"best {content.metric}", "taken in"], rows)
     return page.section("Islands", f"<p>{text}</p>", table, name="islands")
 
 
-def _happenings(story: Story) -> str:
-    if not story.notes:
+def _happenings(content: ReportContent) -> str:
+    if not content.notes:
         return ""
-    dropped = len(story.notes) - _NOTES
-    notes = [_note(note) for note in story.notes[-_NOTES:]]
+    dropped = len(content.notes) - _NOTES
+    notes = [_note(note) for note in content.notes[-_NOTES:]]
     rows = [f"<td class=t>{escape(when)}</td><td>{escape(text)}</td>" for when, text in notes]
-    before = f"<p class=note>The last {_NOTES} of {len(story.notes)}.</p>" if dropped > 0 else ""
+    before = f"<p class=note>The last {_NOTES} of {len(content.notes)}.</p>" if dropped > 0 else ""
     return page.section("What happened", before, page.raw_table(["when", "what"], rows), name="happenings")
 
 
@@ -279,16 +280,16 @@ def _note(note: Mapping[str, Any] | str) -> tuple[str, str]:
     return shown, text
 
 
-def _workers(story: Story) -> str:
-    figure = timeline_figure(story.evaluations, story.told_at)
-    share = utilisation(story.evaluations, story.told_at)
+def _workers(content: ReportContent) -> str:
+    figure = timeline_figure(content.evaluations, content.completed_at)
+    share = utilisation(content.evaluations, content.completed_at)
     text = f"<p>The workers were busy with evaluations for {share:.0%} of the time.</p>" if share is not None else ""
-    return page.section("Workers", text, page.scrolling(figure), _phases(story), name="workers")
+    return page.section("Workers", text, page.scrolling(figure), _phases(content), name="workers")
 
 
-def _phases(story: Story) -> str:
+def _phases(content: ReportContent) -> str:
     total: Counter[str] = Counter()
-    for _, result in story.evaluations:
+    for _, result in content.evaluations:
         total.update({k: v for k, v in result.times.items() if k not in ("total", "wait")})
     seconds = sum(total.values())
     if not seconds:
@@ -299,16 +300,16 @@ def _phases(story: Story) -> str:
     return f'<p class="note">Where the time of the evaluations went: {escape(told)}.</p>'
 
 
-def _again(story: Story) -> str:
+def _again(content: ReportContent) -> str:
     parts = []
-    if story.command:
-        parts.append(f"<pre>{escape(story.command)}</pre>")
-    if story.seed is not None:
-        parts.append(f"<p>Seed {story.seed}.")
-        if story.problem is not None and story.problem.facts.fingerprint:
-            parts.append(f" Data fingerprint <code>{escape(story.problem.facts.fingerprint)}</code>.")
+    if content.command:
+        parts.append(f"<pre>{escape(content.command)}</pre>")
+    if content.seed is not None:
+        parts.append(f"<p>Seed {content.seed}.")
+        if content.problem is not None and content.problem.facts.fingerprint:
+            parts.append(f" Data fingerprint <code>{escape(content.problem.facts.fingerprint)}</code>.")
         parts.append("</p>")
-    if story.versions:
-        told = ", ".join(f"{name} {number}" for name, number in story.versions.items())
+    if content.versions:
+        told = ", ".join(f"{name} {number}" for name, number in content.versions.items())
         parts.append(f'<p class="note">{escape(told)}</p>')
     return page.section("How to do it again", *parts, name="again")

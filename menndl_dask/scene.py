@@ -1,6 +1,6 @@
-"""A scene: images of any size in Zarr that a network is applied to. Runs on the driver and on workers.
+"""A source: images of any size in Zarr that a network is applied to. Runs on the driver and on workers.
 
-Only what a block needs is read, so that a scene can be larger than any memory.
+Only what a block needs is read, so that a source can be larger than any memory.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from menndl_dask.axis import CHANNEL, SAMPLE, SPATIAL, told
+from menndl_dask.axis import CHANNEL, SAMPLE, SPATIAL, format_dims
 from menndl_dask.dataset import open_store
 from menndl_dask.errors import DataError, nearest, one_line
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Which dimension of an array is what; samples and channels may be missing."""
+class ImageAxes:
+    """Positions of the spatial, sample and channel dimensions; None if an array has no such dimension."""
 
     spatial: tuple[int, ...]
     sample: int | None = None
@@ -31,42 +31,42 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ImageSource:
     """A variable of a Zarr store, or a bare Zarr array.
 
     Parameters
     ----------
     path
-        Of the store or array.
+        Path or URL of the store or array.
     name
-        Of the variable; empty for a bare array.
+        Name of the variable; empty for a bare array.
     dims, shape
         Names and sizes of the dimensions.
-    places
-        Which of them is what.
+    axes
+        Positions of the dimensions.
     """
 
     path: str
     name: str
     dims: tuple[str, ...]
     shape: tuple[int, ...]
-    places: Places
+    axes: ImageAxes
 
     @property
     def size(self) -> tuple[int, ...]:
         """Pixels along each spatial axis."""
-        return tuple(self.shape[place] for place in self.places.spatial)
+        return tuple(self.shape[place] for place in self.axes.spatial)
 
     @property
     def samples(self) -> int:
         """Number of images."""
-        return 1 if self.places.sample is None else self.shape[self.places.sample]
+        return 1 if self.axes.sample is None else self.shape[self.axes.sample]
 
     @property
     def kept_dims(self) -> tuple[str, ...]:
         """Names of the sample and the spatial dimensions."""
-        sample = () if self.places.sample is None else (self.dims[self.places.sample],)
-        return (*sample, *(self.dims[place] for place in self.places.spatial))
+        sample = () if self.axes.sample is None else (self.dims[self.axes.sample],)
+        return (*sample, *(self.dims[place] for place in self.axes.spatial))
 
     def read(self, samples: slice, pixels: Sequence[slice]) -> NDArray[Any]:
         """Return a part of the images, ``(sample, spatial…, channel)``.
@@ -74,27 +74,27 @@ class Scene:
         Raises
         ------
         DataError
-            If it cannot be read.
+            If the part cannot be read.
         """
-        wanted = dict(zip(self.places.spatial, pixels, strict=True))
-        order = list(self.places.spatial)
-        if self.places.sample is not None:
-            wanted[self.places.sample] = samples
-            order.insert(0, self.places.sample)
-        if self.places.channel is not None:
-            order.append(self.places.channel)
+        wanted = dict(zip(self.axes.spatial, pixels, strict=True))
+        order = list(self.axes.spatial)
+        if self.axes.sample is not None:
+            wanted[self.axes.sample] = samples
+            order.insert(0, self.axes.sample)
+        if self.axes.channel is not None:
+            order.append(self.axes.channel)
         index = tuple(wanted.get(place, slice(None)) for place in range(len(self.shape)))
         try:
             values = np.asarray(self._values(index)).transpose(order)
         except DataError:
             raise
         except Exception as error:  # storage and codecs raise whatever they like
-            raise DataError(f"{self.told}: {self._part(index)} cannot be read: {one_line(error)}") from error
-        values = values if self.places.sample is not None else values[np.newaxis]
-        return values if self.places.channel is not None else values[..., np.newaxis]
+            raise DataError(f"{self.label}: {self._part(index)} cannot be read: {one_line(error)}") from error
+        values = values if self.axes.sample is not None else values[np.newaxis]
+        return values if self.axes.channel is not None else values[..., np.newaxis]
 
     def coordinates(self) -> dict[str, xr.DataArray]:
-        """Return the one-dimensional coordinates of the dimensions that a prediction keeps."""
+        """Return the one-dimensional coordinates of the sample and spatial dimensions."""
         if not self.name:
             return {}
         array = open_store(self.path)[self.name]
@@ -102,8 +102,8 @@ class Scene:
         return {str(k): c.load() for k, c in array.coords.items() if c.ndim == 1 and set(c.dims) <= kept}
 
     @property
-    def told(self) -> str:
-        """The scene in an error message."""
+    def label(self) -> str:
+        """Path and name, for error messages."""
         return f"{self.path}: {self.name}" if self.name else self.path
 
     def _values(self, index: tuple[slice, ...]) -> Any:
@@ -116,22 +116,22 @@ class Scene:
         return "[" + ", ".join(f"{low}:{high}" for low, high in bounds) + "]"
 
 
-def open_scene(path: str, name: str, rank: int, channels: int) -> Scene:
-    """Find a variable and its dimensions.
+def open_images(path: str, name: str, rank: int, channels: int) -> ImageSource:
+    """Open a variable and find its axes.
 
     Parameters
     ----------
     path
-        Of the Zarr store or array.
+        Path or URL of the Zarr store or array.
     name
-        Of the variable; a bare array needs none.
+        Name of the variable; ignored for a bare array.
     rank, channels
-        Spatial axes and channels that the network takes.
+        Number of spatial axes and channels of the network's input.
 
     Raises
     ------
     DataError
-        If there is no such variable, or its dimensions are not those of images that the network takes.
+        If there is no such variable, or its dimensions do not fit the network.
     """
     if _is_array(path):
         array = zarr.open_array(path, mode="r")
@@ -152,32 +152,32 @@ def open_scene(path: str, name: str, rank: int, channels: int) -> Scene:
     if 0 in shape:
         raise DataError(f"{told_as}: expected at least one pixel, got shape {shape}")
     try:
-        return Scene(path, name, dims, shape, places(dims, shape, rank, channels))
+        return ImageSource(path, name, dims, shape, find_axes(dims, shape, rank, channels))
     except DataError as error:
         raise DataError(f"{told_as}: {error}") from None
 
 
-def places(dims: Sequence[str], shape: Sequence[int], rank: int, channels: int) -> Places:
-    """Tell which dimension is what, by their names and, where those say nothing, by their places and sizes.
+def find_axes(dims: Sequence[str], shape: Sequence[int], rank: int, channels: int) -> ImageAxes:
+    """Find the axes by the names of the dimensions, and by position and size where names are unknown.
 
     Parameters
     ----------
     dims, shape
         Names and sizes of the dimensions.
     rank, channels
-        Spatial axes and channels that the network takes.
+        Number of spatial axes and channels of the network's input.
 
     Raises
     ------
     DataError
-        If the dimensions are not those of such images.
+        If the dimensions do not fit the network.
 
     Examples
     --------
-    >>> places(["y", "x"], [300, 400], rank=2, channels=1)
-    Places(spatial=(0, 1), sample=None, channel=None)
-    >>> places(["time", "band", "y", "x"], [5, 8, 300, 400], rank=2, channels=8)
-    Places(spatial=(2, 3), sample=0, channel=1)
+    >>> find_axes(["y", "x"], [300, 400], rank=2, channels=1)
+    ImageAxes(spatial=(0, 1), sample=None, channel=None)
+    >>> find_axes(["time", "band", "y", "x"], [5, 8, 300, 400], rank=2, channels=8)
+    ImageAxes(spatial=(2, 3), sample=0, channel=1)
     """
     sample = next((i for i, name in enumerate(dims) if name in SAMPLE), None)
     channel = next((i for i, name in enumerate(dims) if name in CHANNEL), None)
@@ -187,19 +187,19 @@ def places(dims: Sequence[str], shape: Sequence[int], rank: int, channels: int) 
     if len(rest) == rank + 1 and sample is None:
         sample = rest.pop(0)
     if len(rest) != rank:
-        expected = f"{rank} spatial dimensions, and maybe samples and channels"
-        raise DataError(f"expected {expected}, got {told(dims)} of shape {tuple(shape)}")
+        expected = f"{rank} spatial dimensions, with or without samples and channels"
+        raise DataError(f"expected {expected}, got {format_dims(dims)} of shape {tuple(shape)}")
     found = 1 if channel is None else shape[channel]
     if found != channels:
         raise DataError(f"expected as many channels as the network was trained on, {channels}, got {found}")
-    return Places(tuple(rest), sample, channel)
+    return ImageAxes(tuple(rest), sample, channel)
 
 
 def _ends_in_channels(
     dims: Sequence[str], shape: Sequence[int], rest: Sequence[int], rank: int, channels: int, sample: int | None
 ) -> bool:
-    """Whether the last of the nameless dimensions holds the channels."""
-    if len(rest) > rank + 1 or sample is not None:  # there is one for each
+    """Whether the last of the dimensions with unknown names holds the channels."""
+    if len(rest) > rank + 1 or sample is not None:  # one for samples, one for channels
         return True
     if dims[rest[-1]] in SPATIAL:
         return False

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from menndl_dask.axis import CHANNEL, sample_axis, told
+from menndl_dask.axis import CHANNEL, format_dims, sample_axis
 from menndl_dask.errors import DataError, nearest
 
 IMAGES = ("image", "images", "x", "X", "data", "img")
@@ -47,7 +47,7 @@ class Sliceable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class SourceArray:
     """One array of a file.
 
     Parameters
@@ -79,17 +79,17 @@ class Content:
 
     Parameters
     ----------
-    stacks
+    arrays
         Its arrays, by name.
     classes
         Names of the classes, where it says them.
     """
 
-    stacks: Mapping[str, Stack]
+    arrays: Mapping[str, SourceArray]
     classes: tuple[str, ...] = ()
 
 
-def find(stacks: Mapping[str, Stack], name: str | None, usual: Sequence[str], what: str, option: str) -> str:
+def find(arrays: Mapping[str, SourceArray], name: str | None, usual: Sequence[str], what: str, option: str) -> str:
     """Return the name of an array: the one that is given, else the first usual one.
 
     Raises
@@ -98,20 +98,20 @@ def find(stacks: Mapping[str, Stack], name: str | None, usual: Sequence[str], wh
         If there is none of that name.
     """
     for known in (name,) if name else usual:
-        if known in stacks:
+        if known in arrays:
             return known
-    found = ", ".join(f"{n} {told(list(map(str, s.shape)))}" for n, s in stacks.items()) or "nothing"
+    found = ", ".join(f"{n} {format_dims(list(map(str, s.shape)))}" for n, s in arrays.items()) or "nothing"
     if name is None:
         raise DataError(f"expected an array with the {what} ({', '.join(usual)}), found {found}; name it with {option}")
-    raise DataError(f"expected an array {name!r}, found {found}{nearest(name, stacks)}")
+    raise DataError(f"expected an array {name!r}, found {found}{nearest(name, arrays)}")
 
 
-def image_dims(stack: Stack, label: Stack | None, given: Sequence[str] | None = None) -> tuple[str, ...]:
+def image_dims(source: SourceArray, label: SourceArray | None, given: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return the names of an image array's dimensions: given, from the file, or told from the shapes.
 
     Parameters
     ----------
-    stack, label
+    source, label
         Images and labels.
     given
         Names that the user gave.
@@ -121,10 +121,10 @@ def image_dims(stack: Stack, label: Stack | None, given: Sequence[str] | None = 
     DataError
         If these cannot be the dimensions of images.
     """
-    shape = stack.shape
+    shape = source.shape
     if given is not None and len(given) != len(shape):
         raise DataError(f"dims: expected {len(shape)} names for the shape {shape}, got {', '.join(given)}")
-    names = tuple(given or stack.dims)
+    names = tuple(given or source.dims)
     if names:
         first = sample_axis(names)
         return tuple("sample" if p == first else "channel" if n in CHANNEL else n for p, n in enumerate(names))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from menndl_dask import atomic
 from menndl_dask.dataset import Dataset, blocks
 from menndl_dask.errors import DataError, NodeError
-from menndl_dask.label import dataset_of, read_labels
+from menndl_dask.label import problem_dataset, read_labels
 from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.sample import staged_files
 from menndl_dask.split import Positions, within
@@ -92,12 +92,12 @@ def _alone(lock: Path) -> Iterator[bool]:
 
 
 def _write_whole(problem: Problem, target: Path) -> None:
-    dataset = dataset_of(problem)
+    dataset = problem_dataset(problem)
     found = dataset.fingerprint()
     if found != problem.facts.fingerprint:
         expected = problem.facts.fingerprint
         raise DataError(f"{problem.data}: the data has changed: expected fingerprint {expected}, got {found}")
-    parts = read_labels(dataset, problem.task, problem.ignore).divide(dataset, problem.seed)
+    parts = read_labels(dataset, problem.task, problem.ignore).split(dataset, problem.seed)
     try:
         with atomic.replacing(target) as partial:
             partial.mkdir()

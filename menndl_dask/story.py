@@ -1,4 +1,4 @@
-"""The story of a run: what a report tells, read from the store. Runs on the driver."""
+"""The content of a run: what a report tells, read from the store. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from menndl_dask.words import metric_title
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class ReportContent:
     """What a report tells.
 
     Parameters
@@ -37,7 +37,7 @@ class Story:
         The standard network at the search's own budget, or nothing.
     notes
         What happened: texts, or mappings with ``message`` (or ``kind``) and ``time``, seconds since the epoch.
-    told_at
+    completed_at
         For each individual's number when its result came home, seconds since the epoch.
     asked
         Evaluations asked for.
@@ -56,7 +56,7 @@ class Story:
     conclusion: str = ""
     standard: Row | None = None
     notes: Sequence[Mapping[str, Any] | str] = ()
-    told_at: Mapping[int, float] = field(default_factory=dict)
+    completed_at: Mapping[int, float] = field(default_factory=dict)
     asked: int | None = None
     command: str = ""
     seed: int | None = None
@@ -82,16 +82,17 @@ class Story:
     @property
     def per_hour(self) -> float | None:
         """Evaluations an hour from the first start to the last result; nothing where times are not known."""
-        ends = [self.told_at[i.id] for i, _ in self.evaluations if i.id in self.told_at]
-        starts = [self.told_at[i.id] - r.times.get("total", 0.0) for i, r in self.evaluations if i.id in self.told_at]
+        timed = [(self.completed_at[i.id], r) for i, r in self.evaluations if i.id in self.completed_at]
+        ends = [end for end, _ in timed]
+        starts = [end - result.times.get("total", 0.0) for end, result in timed]
         seconds = max(ends) - min(starts) if ends else 0.0
         return 3600.0 * len(ends) / seconds if seconds > 0 else None
 
 
-def story_of(run: Run) -> Story:
+def read_content(run: Run) -> ReportContent:
     """Read from a run what its report tells."""
     settings, problem, alike, standard = run.settings, run.problem, run.alike, run.standard
-    return Story(
+    return ReportContent(
         evaluations=list(run.evaluations),
         problem=problem,
         title=name_of(run.path.resolve()),
@@ -99,7 +100,7 @@ def story_of(run: Run) -> Story:
         standard=None if standard is None else Row.of(standard.name, standard.result),
         conclusion=conclude(alike, problem) if alike and problem is not None else "",
         notes=run.notes,
-        told_at=run.told_at,
+        completed_at=run.told_at,
         asked=settings.get("evaluations"),
         command=str(settings.get("command", "")),
         seed=settings.get("seed", None if problem is None else problem.seed),

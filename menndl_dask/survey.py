@@ -18,7 +18,7 @@ from menndl_dask.split import Positions
 
 logger = logging.getLogger(__name__)
 
-Visitor = Callable[[int, Sequence[NDArray[Any]], NDArray[Any]], None]
+BlockReader = Callable[[int, Sequence[NDArray[Any]], NDArray[Any]], None]
 """Called with the position of a block's first sample, the images of each view and the labels."""
 
 _QUANTILE_VALUES = 200_000  # of each channel, for the usual range
@@ -44,7 +44,7 @@ class Duplicates:
     conflicting: tuple[tuple[int, int], ...] = ()
 
 
-class Survey:
+class DatasetScan:
     """What is learnt from looking at every sample once.
 
     Parameters
@@ -61,7 +61,7 @@ class Survey:
         self._labels = np.zeros(dataset.samples, dtype=np.uint64)
         self._share = max(1, _QUANTILE_VALUES // max(1, sum(1 for _ in blocks(*dataset.views, dataset.label))))
 
-    def visit(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
+    def update(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
         """Take in a block of samples."""
         for view, values in enumerate(images):
             self.moments[view].update(values)
@@ -102,11 +102,11 @@ def _hash(*values: NDArray[Any]) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def visit(dataset: Dataset, *visitors: Visitor) -> None:
+def read_blocks(dataset: Dataset, *readers: BlockReader) -> None:
     """Read all samples once, block by block, and show each block to every visitor."""
     for start, stop in blocks(*dataset.views, dataset.label):
         images = [view.images(start, stop) for view in dataset.views]
         labels = dataset.label.read(start, stop)
-        for visitor in visitors:
-            visitor(start, images, labels)
+        for reader in readers:
+            reader(start, images, labels)
         logger.debug("%s: looked at %d of %d samples", dataset.path, stop, dataset.samples)

@@ -1,6 +1,6 @@
-"""Tiling: how an image of any size is cut into pieces that a network can take, and put together again. Pure.
+"""Tiling: how an image of any size is span into pieces that a network can take, and put together again. Pure.
 
-An image is computed in blocks, each in one go; a block is read with a margin and cut into tiles that overlap, so that
+An image is computed in blocks, each in one go; a block is read with a margin and span into tiles that overlap, so that
 what the network says near a tile's border, where it sees too little, is thrown away.
 """
 
@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Cut(NamedTuple):
-    """A block along one axis.
+class BlockSpan(NamedTuple):
+    """Extent of a block along one axis, in pixels.
 
     Parameters
     ----------
     start, stop
-        What is written of the image.
+        Range that is written.
     low, high
-        What is read of it.
+        Range that is read.
     before, after
-        By how much that is continued, by reflection, where the image ends.
+        Padding by reflection, beyond the edges of the image.
     tiles
         Number of tiles.
     """
@@ -41,7 +41,7 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How one axis of an image is cut.
+    """How one axis of an image is span.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Tiling:
 
     @property
     def margin(self) -> int:
-        """Pixels at either end of a tile that are thrown away."""
+        """Pixels at either end of a tile that are discarded."""
         return 0 if self.size <= self.tile else self.overlap
 
     @property
@@ -68,64 +68,64 @@ class Tiling:
         return self.tile - 2 * self.margin
 
     def step(self, most: int) -> int:
-        """Return the size of a block: whole cores, at most so many pixels, and no more than the image has."""
+        """Return the size of a block: a multiple of `core`, at most `most` pixels and the size of the image."""
         cores = max(1, min(most, self.size + self.core - 1) // self.core)
         return min(cores * self.core, self.size)
 
-    def cuts(self, step: int) -> list[Cut]:
+    def spans(self, step: int) -> list[BlockSpan]:
         """Return the blocks along this axis.
 
-        >>> Tiling(size=10, tile=8, overlap=2).cuts(8)
-        [Cut(start=0, stop=8, low=0, high=10, before=2, after=0, tiles=2), \
-Cut(start=8, stop=10, low=6, high=10, before=0, after=4, tiles=1)]
+        >>> Tiling(size=10, tile=8, overlap=2).spans(8)
+        [BlockSpan(start=0, stop=8, low=0, high=10, before=2, after=0, tiles=2), \
+BlockSpan(start=8, stop=10, low=6, high=10, before=0, after=4, tiles=1)]
         """
-        return [self._cut(start, min(start + step, self.size)) for start in range(0, self.size, step)]
+        return [self._span(start, min(start + step, self.size)) for start in range(0, self.size, step)]
 
-    def _cut(self, start: int, stop: int) -> Cut:
+    def _span(self, start: int, stop: int) -> BlockSpan:
         tiles = -(-(stop - start) // self.core)
         first, last = start - self.margin, start + tiles * self.core + self.margin
         low, high = max(first, 0), min(last, self.size)
-        return Cut(start, stop, low, high, low - first, last - high, tiles)
+        return BlockSpan(start, stop, low, high, low - first, last - high, tiles)
 
 
-def tiles_of(image: NDArray[Any], cuts: Sequence[Cut], tilings: Sequence[Tiling]) -> Iterator[NDArray[Any]]:
+def split_tiles(image: NDArray[Any], spans: Sequence[BlockSpan], tilings: Sequence[Tiling]) -> Iterator[NDArray[Any]]:
     """Yield the tiles of a block, the last axis first.
 
     Parameters
     ----------
     image
         What was read: ``(spatial…, channel)``.
-    cuts, tilings
-        The block, along each axis, and how that is cut.
+    spans, tilings
+        The block, along each axis, and how that is span.
     """
-    pads = [(cut.before, cut.after) for cut in cuts]
+    pads = [(span.before, span.after) for span in spans]
     whole = np.pad(image, [*pads, (0, 0)], mode="reflect")
-    for place in _places(cuts):
+    for place in _positions(spans):
         yield whole[tuple(slice(p * t.core, p * t.core + t.tile) for p, t in zip(place, tilings, strict=True))]
 
 
-def stitched(predicted: NDArray[Any], cuts: Sequence[Cut], tilings: Sequence[Tiling]) -> NDArray[Any]:
-    """Put the predictions of a block's tiles together.
+def stitch(predicted: NDArray[Any], spans: Sequence[BlockSpan], tilings: Sequence[Tiling]) -> NDArray[Any]:
+    """Stitch the predictions for the tiles of a block.
 
     Parameters
     ----------
     predicted
-        For each tile, in the order of `tiles_of`: ``(tile, spatial…, output)``.
-    cuts, tilings
-        As they were cut.
+        For each tile, in the order of `split_tiles`: ``(tile, spatial…, output)``.
+    spans, tilings
+        As they were span.
 
     Returns
     -------
     numpy.ndarray
-        ``(spatial…, output)``, of the size that is written.
+        Prediction of the block without its margin, ``(spatial…, output)``.
     """
-    shape = [cut.tiles * tiling.core for cut, tiling in zip(cuts, tilings, strict=True)]
+    shape = [span.tiles * tiling.core for span, tiling in zip(spans, tilings, strict=True)]
     whole = np.empty((*shape, predicted.shape[-1]), predicted.dtype)
     kept = tuple(slice(tiling.margin, tiling.margin + tiling.core) for tiling in tilings)
-    for place, values in zip(_places(cuts), predicted, strict=True):
+    for place, values in zip(_positions(spans), predicted, strict=True):
         whole[tuple(slice(p * t.core, (p + 1) * t.core) for p, t in zip(place, tilings, strict=True))] = values[kept]
-    return whole[tuple(slice(0, cut.stop - cut.start) for cut in cuts)]
+    return whole[tuple(slice(0, span.stop - span.start) for span in spans)]
 
 
-def _places(cuts: Sequence[Cut]) -> Iterator[tuple[int, ...]]:
-    return product(*[range(cut.tiles) for cut in cuts])
+def _positions(spans: Sequence[BlockSpan]) -> Iterator[tuple[int, ...]]:
+    return product(*[range(span.tiles) for span in spans])

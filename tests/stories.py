@@ -14,7 +14,7 @@ from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.problem import Problem
 from menndl_dask.result import Result
 from menndl_dask.space import SearchSpace
-from menndl_dask.story import Story
+from menndl_dask.story import ReportContent
 from menndl_dask.table import Row
 from tests.problems import problem
 
@@ -76,10 +76,10 @@ STANDARD = Row(
 
 
 @cache
-def story(count: int = 60, *, failing: float = 0.25) -> Story:
+def story(count: int = 60, *, failing: float = 0.25) -> ReportContent:
     """Return a whole story of a search on images of atoms."""
     entries = evaluations(count, failing=failing)
-    return Story(
+    return ReportContent(
         entries,
         STEM,
         "stem",
@@ -88,7 +88,7 @@ def story(count: int = 60, *, failing: float = 0.25) -> Story:
             {"time": START + 70, "message": "worker tcp://127.0.0.1:40001 was lost; its network runs again"},
             {"time": START + 300, "message": "carried on after 31 evaluations; a torn last line was dropped"},
         ],
-        told_at=told(entries),
+        completed_at=told(entries),
         asked=count,
         command="menndl search stem.zarr --evaluations 60 --run runs/stem",
         seed=7,
@@ -97,30 +97,30 @@ def story(count: int = 60, *, failing: float = 0.25) -> Story:
     )
 
 
-def as_if(count: int) -> Story:
+def as_if(count: int) -> ReportContent:
     """Return the story of a search of any length, told quickly: the same few networks again and again."""
     short = story(60)
     entries = [
         (replace(individual, id=n), result)
         for n, (individual, result) in zip(range(count), cycle(short.evaluations), strict=False)
     ]
-    return replace(short, evaluations=entries, told_at=told(entries), asked=count)
+    return replace(short, evaluations=entries, completed_at=told(entries), asked=count)
 
 
-def all_failed(count: int = 20) -> Story:
+def all_failed(count: int = 20) -> ReportContent:
     """Return the story of a search in which nothing was learnt."""
     short = story(count)
     failure = Result.failed("no_learning", "no better than chance", times={"total": 3.0}, worker="one:1")
     entries = [(individual, failure) for individual, _ in short.evaluations]
-    return replace(short, evaluations=entries, told_at=told(entries), standard=None)
+    return replace(short, evaluations=entries, completed_at=told(entries), standard=None)
 
 
-def empty() -> Story:
+def empty() -> ReportContent:
     """Return the story of a search that has just begun."""
-    return replace(story(1), evaluations=[], told_at={}, notes=[], standard=None)
+    return replace(story(1), evaluations=[], completed_at={}, notes=[], standard=None)
 
 
-def compared() -> Story:
+def compared() -> ReportContent:
     """Return the story of a finished search, its best network retrained and compared."""
     rows = [
         Row("network 49, retrained", 0.862, {"parameters": 151_000.0}, {"test_mean_iou": 0.85}),

@@ -19,7 +19,7 @@ from menndl_dask import Limits, SearchSpace, decode, prediction
 from menndl_dask.baseline import standard_network
 from menndl_dask.deployment import predict
 from menndl_dask.errors import DataError, UserError
-from menndl_dask.prediction import Description
+from menndl_dask.prediction import ModelDescription
 from menndl_dask.settings import freeze, frozen_settings
 from tests.problems import problem
 
@@ -149,18 +149,19 @@ def test_a_network_that_takes_any_size_is_adapted_to_the_tile(tmp_path: Path) ->
 class Known:
     """Stands in for the child process: tells classes by the sign of the mean over the channels."""
 
-    description = Description(("image",), ((16, 16, 1),), (16, 16, 2), "softmax")
+    description = ModelDescription(("image",), ((16, 16, 1),), (16, 16, 2), "softmax")
     opened: int = 0
 
-    def __init__(self, use: prediction.Use) -> None:
+    def __init__(self, spec: prediction.ModelSpec) -> None:
         type(self).opened += 1
-        self.adapt(use)
+        self.adapt(spec)
 
-    def adapt(self, use: prediction.Use) -> None:
-        self.use = use
-        if use.tile is not None:
-            inputs = tuple((*use.tile, shape[-1]) for shape in self.description.inputs)
-            self.description = self.description._replace(inputs=inputs, output=(*use.tile, self.description.output[-1]))
+    def adapt(self, spec: prediction.ModelSpec) -> None:
+        self.spec = spec
+        if spec.tile is not None:
+            inputs = tuple((*spec.tile, shape[-1]) for shape in self.description.inputs)
+            output = (*spec.tile, self.description.output[-1])
+            self.description = self.description._replace(inputs=inputs, output=output)
 
     def predict(self, inputs: Any, batch: int) -> np.ndarray:
         means = np.stack([views[0].mean(axis=-1) for views in inputs])
@@ -285,11 +286,11 @@ def test_children_are_closed_and_nothing_is_left_aside_after_a_failure(model: Pa
         ({}, {"tile": 0}, "tile: expected at least 1 pixel, got 0"),
         ({}, {"overlap": 8}, "overlap: expected 0 to less than half a tile of 16 × 16 pixels, got 8"),
         ({"inputs": ((16, 16, 3),)}, {}, "expected as many channels as the network was trained on, 3, got 1"),
-        ({"inputs": ((8, 8, 8, 1),), "output": (8, 8, 8, 2)}, {}, "expected 3 spatial dimensions, and maybe"),
+        ({"inputs": ((8, 8, 8, 1),), "output": (8, 8, 8, 2)}, {}, "expected 3 spatial dimensions, with or without"),
         ({"output": (2,)}, {}, "expected images of 16 × 16 pixels, as the network was trained on, got 30 × 20"),
-        ({"output": (2,)}, {"tile": 16}, "answers for whole images: expected neither a tile nor an overlap"),
+        ({"output": (2,)}, {"tile": 16}, "predicts for whole images: expected neither a tile nor an overlap"),
         ({"output": (4, 4, 2)}, {}, "expected a label for each pixel of a tile of 16 × 16, got 4 × 4"),
-        ({"activation": "linear"}, {"probabilities": True}, "expected a network for classes, to write probabilities"),
+        ({"activation": "linear"}, {"probabilities": True}, "probabilities: expected a network for classes, got"),
     ],
 )
 def test_what_does_not_suit_the_network_is_said_in_one_line(
@@ -306,7 +307,7 @@ def test_what_does_not_suit_the_network_is_said_in_one_line(
 
 def test_nothing_is_overwritten(model: Path, tmp_path: Path) -> None:
     (tmp_path / "predicted.zarr").mkdir()
-    with pytest.raises(UserError, match=r"predicted.zarr: expected a new name, since nothing is overwritten"):
+    with pytest.raises(UserError, match=r"predicted.zarr: expected a new name; this one exists and is not overwritten"):
         predict(model, tmp_path / "images.zarr", tmp_path / "predicted.zarr")
 
 
@@ -314,5 +315,5 @@ def test_files_that_are_no_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="found no such file"):
         predict(tmp_path / "best.keras", tmp_path / "images.zarr", tmp_path / "predicted.zarr")
     (tmp_path / "best.keras").write_text("weights")
-    with pytest.raises(UserError, match=r"expected a file in Keras's format \.keras"):
+    with pytest.raises(UserError, match=r"expected a file in Keras format \.keras"):
         predict(tmp_path / "best.keras", tmp_path / "images.zarr", tmp_path / "predicted.zarr")

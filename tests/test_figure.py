@@ -95,10 +95,10 @@ def test_a_learning_curve_leaves_out_what_is_no_number() -> None:
 
 
 def test_the_timeline_has_a_bar_for_each_evaluation_and_a_row_for_each_worker() -> None:
-    svg = timeline_figure(STORY.evaluations, STORY.told_at)
+    svg = timeline_figure(STORY.evaluations, STORY.completed_at)
     assert svg.count("<rect") == 60
     assert "What 2 workers did" in svg
-    share = utilisation(STORY.evaluations, STORY.told_at)
+    share = utilisation(STORY.evaluations, STORY.completed_at)
     assert share is not None
     assert 0.9 < share <= 1
 
@@ -115,4 +115,4 @@ def test_figures_stay_light_after_twenty_thousand_evaluations() -> None:
     long = stories.as_if(20_000)
     assert len(progress_figure(long.evaluations, "mean IoU")) < 1_200_000
     assert sum(map(len, tradeoff_figures(long.evaluations, "mean IoU"))) < 3_000_000
-    assert len(timeline_figure(long.evaluations, long.told_at)) < 1_500_000
+    assert len(timeline_figure(long.evaluations, long.completed_at)) < 1_500_000

@@ -117,13 +117,13 @@ def test_the_user_sees_progress_the_dashboard_and_the_table(story: Story) -> Non
     assert "ResNet, small (budget × 2)" in story.output
     assert "test accuracy" in story.output
     assert "constant predictor" in story.output
-    assert "On images that neither has seen: network" in story.output
+    assert "On the test split: network" in story.output
 
 
 def test_the_report_tells_what_happened_and_how_the_networks_compare(story: Story) -> None:
     page = (story.path / "report.html").read_text()
     assert "What happened" in page
-    assert "On images that neither has seen" in page
+    assert "On the test split" in page
     assert "menndl search data.zarr" in page or "cli.py search data.zarr" in page
     kinds = Counter(r.failure for _, r in Run(story.path).evaluations)
     assert kinds["killed"] <= 1  # the trainer that was killed may have been idle
@@ -157,7 +157,7 @@ def test_a_run_of_a_script_is_not_resumed_by_the_command_line(story: Story) -> N
 def test_the_report_of_a_run_can_be_written_anew(story: Story) -> None:
     (story.path / "report.html").unlink()
     shown = menndl(story.folder, "report", "runs/mine")
-    assert "On images that neither has seen" in shown.stdout
+    assert "On the test split" in shown.stdout
     assert (story.path / "report.html").exists()
 
 

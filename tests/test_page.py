@@ -12,11 +12,11 @@ import pytest
 
 from menndl_dask import page
 from menndl_dask.report import write_page
-from menndl_dask.story import Story
+from menndl_dask.story import ReportContent
 from tests import stories
 from tests.chromium import browser_page, find_browser
 
-STORIES: dict[str, Callable[[], Story]] = {
+STORIES: dict[str, Callable[[], ReportContent]] = {
     "usual": stories.story,
     "compared": stories.compared,
     "long": lambda: stories.as_if(5000),

@@ -11,7 +11,7 @@ import pytest
 
 from menndl_dask.report import render, write_page
 from menndl_dask.result import Result
-from menndl_dask.story import Story
+from menndl_dask.story import ReportContent
 from menndl_dask.table import Row
 from tests import stories
 
@@ -64,7 +64,7 @@ def test_a_search_in_which_all_failed_says_what_to_do() -> None:
 
 
 def test_a_story_without_a_problem_can_be_told() -> None:
-    text = _words(render(replace(stories.story(8), problem=None, asked=None, told_at={}, standard=None)))
+    text = _words(render(replace(stories.story(8), problem=None, asked=None, completed_at={}, standard=None)))
     assert "reaches fitness" in text
     assert "constant predictor" not in text.replace("no better than the constant predictor", "")
 
@@ -101,9 +101,10 @@ def test_what_users_write_cannot_break_the_page() -> None:
     individual, result = story.evaluations[0]
     nasty = "</script><script>alert(1)</script>"
     entries = [(individual, replace(result, worker=nasty)), (story.evaluations[1][0], Result.failed("error", nasty))]
-    told = Story(entries, stories.STEM, nasty, compared=[Row(nasty, 0.5)], standard=Row(nasty, 0.4), notes=[nasty])
+    rows = {"compared": [Row(nasty, 0.5)], "standard": Row(nasty, 0.4)}
+    told = ReportContent(entries, stories.STEM, nasty, **rows, notes=[nasty])
     times = {individual.id: stories.START}
-    page = render(replace(told, told_at=times, command=nasty, versions={nasty: nasty}, conclusion=nasty))
+    page = render(replace(told, completed_at=times, command=nasty, versions={nasty: nasty}, conclusion=nasty))
     assert "<script>alert" not in page
     assert page.count("</script>") == 1
 
@@ -118,6 +119,6 @@ def test_a_page_replaces_the_old_one_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_networks_an_hour_are_known_once_times_are(count: int) -> None:
     story = stories.story(max(count, 1), failing=0.0)
-    story = story if count else replace(story, evaluations=[], told_at={})
+    story = story if count else replace(story, evaluations=[], completed_at={})
     assert (story.per_hour is None) == (count == 0)
     assert replace(story, told_at={}).per_hour is None

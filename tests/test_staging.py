@@ -40,7 +40,7 @@ def test_samples_are_staged_once_by_all_who_ask_at_the_same_time(problem: Proble
 
 def test_what_is_staged_is_not_read_again(problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = stage(problem, tmp_path)
-    monkeypatch.setattr(staging, "dataset_of", None)
+    monkeypatch.setattr(staging, "problem_dataset", None)
     assert stage(problem, tmp_path) == first
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from menndl_dask.errors import DataError, one_line
 from menndl_dask.formats.library import needed_for
-from menndl_dask.stack import SPLIT_NAMES, Content, Stack, numbered, split_name
+from menndl_dask.stack import SPLIT_NAMES, Content, SourceArray, numbered, split_name
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
 _IMAGES = ("images", "image", "img", "imgs")
@@ -22,7 +22,7 @@ _MASKS = ("labels", "masks", "label", "mask", "annotations")
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageFiles:
     """Files of equal size and kind, read when they are sliced.
 
     Parameters
@@ -100,18 +100,18 @@ def open_folder(path: Path) -> Iterator[Content]:
         others += [other for _, other in found]
         splits += [name] * len(found)
     dims = ("sample", "y", "x", "channel")
-    images = Pictures(files)
-    stacks = {"image": Stack(images, dims[: len(images.shape)])}
+    images = ImageFiles(files)
+    arrays = {"image": SourceArray(images, dims[: len(images.shape)])}
     classes: tuple[str, ...] = ()
     if True in masked:
-        stacks["label"] = Stack(Pictures(others, mask=True), dims[:3])
+        arrays["label"] = SourceArray(ImageFiles(others, mask=True), dims[:3])
     else:
         numbers, classes = numbered(others)
-        stacks["label"] = Stack(numbers)
-    stacks["file"] = Stack(np.array([str(file.relative_to(path)) for file in files]))
+        arrays["label"] = SourceArray(numbers)
+    arrays["file"] = SourceArray(np.array([str(file.relative_to(path)) for file in files]))
     if parts:
-        stacks["split"] = Stack(np.array(splits))
-    yield Content(stacks, classes)
+        arrays["split"] = SourceArray(np.array(splits))
+    yield Content(arrays, classes)
 
 
 def _folders(path: Path) -> list[Path]:

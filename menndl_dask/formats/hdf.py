@@ -12,7 +12,7 @@ import xarray as xr
 
 from menndl_dask.errors import DataError, one_line
 from menndl_dask.formats.library import needed_for
-from menndl_dask.stack import Content, Stack
+from menndl_dask.stack import Content, SourceArray
 
 
 @contextmanager
@@ -25,15 +25,15 @@ def open_hdf5(path: Path) -> Iterator[Content]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read as HDF5: {one_line(error)}") from None
     with file:
-        stacks: dict[str, Stack] = {}
+        arrays: dict[str, SourceArray] = {}
 
         def take(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset) and item.shape:
-                array = item.asstr() if h5py.check_string_dtype(item.dtype) else item
-                stacks[name] = Stack(array if array is item else np.asarray(array[:]), _labels(item), dict(item.attrs))
+                values = np.asarray(item.asstr()[:]) if h5py.check_string_dtype(item.dtype) else item
+                arrays[name] = SourceArray(values, _labels(item), dict(item.attrs))
 
         file.visititems(take)
-        yield Content(stacks)
+        yield Content(arrays)
 
 
 def _labels(item: Any) -> tuple[str, ...]:
@@ -52,9 +52,9 @@ def open_netcdf(path: Path) -> Iterator[Content]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as NetCDF: {one_line(error)}") from None
     with decoded, stored:
-        yield Content({str(name): _stack(decoded[name], stored[name]) for name in decoded.variables})
+        yield Content({str(name): _source_array(decoded[name], stored[name]) for name in decoded.variables})
 
 
-def _stack(decoded: xr.DataArray, stored: xr.DataArray) -> Stack:
+def _source_array(decoded: xr.DataArray, stored: xr.DataArray) -> SourceArray:
     dims = tuple(str(dim) for dim in decoded.dims)
-    return Stack(decoded.variable, dims, stored.attrs, stored.variable)
+    return SourceArray(decoded.variable, dims, stored.attrs, stored.variable)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from menndl_dask.errors import DataError
-from menndl_dask.stack import Content, Stack
+from menndl_dask.stack import Content, SourceArray
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def open_npz(path: Path) -> Iterator[Content]:
     """Open an ``.npz`` file; its arrays are compressed as a whole, so each is read as a whole."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            stacks = {name: Stack(file[name]) for name in file.files}
+            arrays = {name: SourceArray(file[name]) for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as .npz: {error}") from None
-    yield Content(stacks)
+    yield Content(arrays)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask.errors import DataError
-from menndl_dask.stack import LABELS, Content, Stack
+from menndl_dask.stack import LABELS, Content, SourceArray
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def open_table(path: Path) -> Iterator[Content]:
     for number, row in enumerate(body, 1 + named):
         if len(row) != len(head):
             raise DataError(f"{path}: line {number}: expected {len(head)} values, got {len(row)}")
-    yield Content({name: Stack(_column([row[place] for row in body])) for place, name in enumerate(head)})
+    yield Content({name: SourceArray(_column([row[place] for row in body])) for place, name in enumerate(head)})
 
 
 def _column(values: list[str]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""TIFF stacks, read lazily page by page. Runs on the driver."""
+"""TIFF arrays, read lazily page by page. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import zarr
 
 from menndl_dask.errors import DataError, one_line
 from menndl_dask.formats.library import needed_for
-from menndl_dask.stack import Content, Stack
+from menndl_dask.stack import Content, SourceArray
 
 _AXES = {"Y": "y", "X": "x", "Z": "z", "C": "channel", "S": "channel"}
 
@@ -29,7 +29,7 @@ def open_tiff(path: Path) -> Iterator[Content]:
         if len(series.shape) < 3:
             raise DataError(f"{path}: expected a stack of pages, got one page of shape {tuple(series.shape)}")
         pages = zarr.open_array(series.aszarr(level=0), mode="r")
-        yield Content({"image": Stack(pages, _dims(series.axes))})
+        yield Content({"image": SourceArray(pages, _dims(series.axes))})
 
 
 def _dims(axes: str) -> tuple[str, ...]:
