@@ -121,4 +121,4 @@ def test_networks_an_hour_are_known_once_times_are(count: int) -> None:
     story = stories.story(max(count, 1), failing=0.0)
     story = story if count else replace(story, evaluations=[], completed_at={})
     assert (story.per_hour is None) == (count == 0)
-    assert replace(story, told_at={}).per_hour is None
+    assert replace(story, completed_at={}).per_hour is None
