@@ -10,25 +10,41 @@ BIN = $(VENV)/bin
 DEMO ?= --run runs/demo --workers 2 --evaluations 24
 # options of pytest, such as PYTEST="-x tests/test_cost.py"
 PYTEST ?=
+PARALLEL = --numprocesses auto --maxprocesses 4
+# for make fuzz: examples that a test gets, and the random seed (by default the seconds since 1970)
+EXAMPLES ?= 2000
+SEED := $(or $(SEED),$(shell date +%s))
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test
+.PHONY: help demo check test fuzz
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   evolve a network that finds defects in simulated electron-microscope images (about ten minutes)"
 	@echo "make test   run every check: style, layers, types, tests"
+	@echo "make check  only style, layers and types"
+	@echo "make fuzz   run the tests with generated examples, with many more of them and a new random seed"
 
 demo: $(VENV)/installed
 	$(BIN)/python workflows/stem_defects.py $(DEMO)
 
-test: QUIET = --quiet
-test: $(VENV)/installed-dev
+check: QUIET = --quiet
+check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 15 $(PYTEST)
+
+test: check
+	$(BIN)/pytest $(PARALLEL) --dist loadfile --durations 15 $(PYTEST)
+
+fuzz: export FUZZ_EXAMPLES = $(EXAMPLES)
+fuzz: QUIET = --quiet
+fuzz: REPEAT = echo "To repeat this run: make fuzz SEED=$(SEED) EXAMPLES=$(EXAMPLES)"
+fuzz: $(VENV)/installed-dev
+	@$(REPEAT)
+	$(BIN)/pytest -m hypothesis --hypothesis-profile fuzz --hypothesis-seed $(SEED) $(PARALLEL) --dist worksteal \
+		--timeout 3600 --durations 15 $(PYTEST); result=$$?; $(REPEAT); exit $$result
 
 # the files are written last: an installation that was cut short is begun again
 $(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python

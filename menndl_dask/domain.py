@@ -100,7 +100,7 @@ class Choice:
         """Return a neighbour where the values are ordered, else any other value."""
         if len(self.values) == 1 or not self.contains(value):
             return self.nearest(value)
-        here = self.values.index(value)
+        here = self.values.index(_plain(value))
         if not self.ordered:
             there = int(rng.integers(len(self.values) - 1))
             return self.values[there + (there >= here)]
@@ -112,10 +112,11 @@ class Choice:
 
     def nearest(self, value: Any) -> Any:
         """Return the value itself, the nearest number where the values are ordered, or the first choice."""
+        value = _plain(value)
         if self.contains(value):
             return self.values[self.values.index(value)]  # 8 and 8.0 are equal, but are not written alike
         if self.ordered and _is_number(value):
-            within = min(max(_plain(value), self.values[0]), self.values[-1])
+            within = min(max(value, self.values[0]), self.values[-1])
             return min(self.values, key=lambda v: abs(v - within))
         return self.values[0]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 from tests.chromium import find_browser
 
@@ -20,9 +21,15 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# shared machines stall now and then: how long an example takes says nothing
-settings.register_profile("menndl", deadline=None, derandomize=bool(os.environ.get("CI")))
+# the same examples each time; no deadline, since shared machines stall now and then
+settings.register_profile("menndl", deadline=None, derandomize=True)
+# `make fuzz`: other examples for each seed, and none that an earlier run has kept
+settings.register_profile(
+    "fuzz", deadline=None, derandomize=False, database=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "2000"))
+)
 settings.load_profile("menndl")
+# hypothesis also draws constants of the modules that are imported by then: the order of the tests would matter
+providers._get_local_constants = lambda: providers._local_constants
 
 
 @pytest.fixture(scope="module", autouse=True)

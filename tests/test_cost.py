@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.baseline import standard_network
@@ -36,6 +36,7 @@ from menndl_dask.problem import Problem
 from menndl_dask.shape import joined_shape, shapes
 from menndl_dask.space import SearchSpace
 from tests import standard_networks
+from tests.examples import examples
 from tests.kinds import EXTRA
 from tests.problems import PROBLEMS, problem
 
@@ -52,7 +53,7 @@ def _layers_built(model: keras.Model) -> dict[int, tuple[int, ...]]:
     return found
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(PROBLEMS)))
 def test_shapes_and_weights_are_those_of_keras_layer_by_layer(seed: int, name: str) -> None:
     space = SearchSpace.image(PROBLEMS[name], maximum=9, max_parameters=2e5, extra=EXTRA)

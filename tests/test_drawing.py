@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.baseline import standard_network
@@ -15,6 +15,7 @@ from menndl_dask.drawing import boxes, detail_of, draw_network, summary
 from menndl_dask.genome import Genome
 from menndl_dask.layer import Activation, Convolution, FullyConnected, GlobalPooling, Pooling, Training, Upsampling
 from menndl_dask.space import SearchSpace
+from tests.examples import examples
 from tests.genomes import graphs
 from tests.kinds import GroupNormalisation
 from tests.problems import PROBLEMS, problem
@@ -25,7 +26,7 @@ def _rectangles(svg: str) -> list[tuple[float, float, float, float]]:
     return [(float(x), float(y), float(x) + float(w), float(y) + float(h)) for x, y, w, h in found]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(PROBLEMS)))
 def test_boxes_never_overlap_and_stand_below_what_they_read(seed: int, name: str) -> None:
     genome = SearchSpace.image(PROBLEMS[name]).sample(np.random.default_rng(seed))
@@ -41,7 +42,7 @@ def test_boxes_never_overlap_and_stand_below_what_they_read(seed: int, name: str
     assert len(edges) == sum(len(node.sources) for node in nodes)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(graphs())
 def test_any_genome_can_be_drawn_even_one_that_cannot_be_built(genome: Genome) -> None:
     ET.fromstring(draw_network(genome))

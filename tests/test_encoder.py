@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.baseline import standard_network
@@ -17,6 +17,7 @@ from menndl_dask.genome import JOINS, Genome, Layer
 from menndl_dask.layer import Activation, Convolution, GlobalPooling, Training
 from menndl_dask.space import SearchSpace
 from tests import standard_networks
+from tests.examples import examples
 from tests.genomes import in_symbols
 from tests.kinds import EXTRA
 from tests.problems import PROBLEMS, problem
@@ -34,7 +35,7 @@ def _valid_genome(name: str, rng: np.random.Generator) -> Genome:
     return space.repair(Genome(tuple(layers)), rng) if rng.random() < 0.6 else space.sample(rng)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(PROBLEMS)))
 def test_encoding_a_decoded_genome_gives_the_genome_back(seed: int, name: str) -> None:
     genome = _valid_genome(name, np.random.default_rng(seed))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.contest import Contest, Terms
@@ -24,6 +24,7 @@ from menndl_dask.outlook import Outlook
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.space import SearchSpace
 from menndl_dask.surrogate import Expected, Posterior
+from tests.examples import examples
 from tests.spaces import SPACES, Edge, Step, toy_result
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -49,7 +50,7 @@ def fingerprint(asked: list[Individual]) -> list[tuple[int, str, tuple[int, ...]
     return [(i.id, i.genome.key, i.parents, i.origin) for i in asked]
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(SEEDS, NAMES.filter(lambda name: "slot" not in name), st.sampled_from([1, 4, 16]))
 def test_everything_asked_is_in_the_space_numbered_and_asked_once(seed: int, name: str, workers: int) -> None:
     asked = driven(Evolution(SPACES[name], seed=seed), 60, workers, seed)
@@ -58,7 +59,7 @@ def test_everything_asked_is_in_the_space_numbered_and_asked_once(seed: int, nam
     assert all(SPACES[name].violation(i.genome) is None for i in asked)
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(SEEDS, NAMES.filter(lambda name: name != "slots"))
 def test_a_failed_evaluation_never_becomes_a_parent(seed: int, name: str) -> None:
     asked = driven(Evolution(SPACES[name], seed=seed), 80, 4, seed)

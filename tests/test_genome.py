@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from menndl_dask.errors import GenomeError
@@ -27,6 +27,7 @@ from menndl_dask.layer import (
 )
 from menndl_dask.space import SearchSpace
 from menndl_dask.topology import Sources
+from tests.examples import examples
 from tests.genomes import UnfitError, graphs, in_symbols, renumbered, shuffled
 from tests.kinds import EXTRA, GroupNormalisation
 from tests.problems import PROBLEMS
@@ -40,7 +41,7 @@ def _network(*nodes: tuple[Layer, Sources]) -> Genome:
     return Genome.connect([layer for layer, _ in nodes], [sources for _, sources in nodes])
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(graphs())
 def test_the_canonical_form_of_a_canonical_form_is_itself(genome: Genome) -> None:
     agreed = genome.canonical()
@@ -49,7 +50,7 @@ def test_the_canonical_form_of_a_canonical_form_is_itself(genome: Genome) -> Non
     assert again.key == genome.key
 
 
-@settings(max_examples=120)
+@examples(120)
 @given(graphs())
 def test_the_canonical_form_computes_what_the_genome_says(genome: Genome) -> None:
     try:
@@ -59,7 +60,7 @@ def test_the_canonical_form_computes_what_the_genome_says(genome: Genome) -> Non
     assert in_symbols(genome.canonical()) == expected
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(graphs(), SEEDS)
 def test_neither_the_numbers_of_layers_nor_the_order_of_summands_matters(genome: Genome, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -67,7 +68,7 @@ def test_neither_the_numbers_of_layers_nor_the_order_of_summands_matters(genome:
     assert shuffled(renumbered(agreed, rng), rng, only_free=True) == agreed
 
 
-@settings(max_examples=120)
+@examples(120)
 @given(graphs(), SEEDS)
 def test_networks_that_compute_something_else_never_share_a_key(genome: Genome, seed: int) -> None:
     other = shuffled(genome, np.random.default_rng(seed), only_free=False)
@@ -79,7 +80,7 @@ def test_networks_that_compute_something_else_never_share_a_key(genome: Genome, 
         assert other.key != genome.key
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(SEEDS, st.sampled_from(sorted(PROBLEMS)))
 def test_different_networks_of_a_search_have_different_keys(seed: int, name: str) -> None:
     space = SearchSpace.image(PROBLEMS[name], maximum=10, extra=EXTRA)
@@ -88,7 +89,7 @@ def test_different_networks_of_a_search_have_different_keys(seed: int, name: str
     assert len({g.key for g in drawn}) == len({repr(g.canonical().genes) for g in drawn})
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(SEEDS, st.sampled_from(sorted(PROBLEMS)))
 def test_a_genome_goes_through_json_unchanged(seed: int, name: str) -> None:
     space = SearchSpace.image(PROBLEMS[name], training=True, extra=EXTRA)

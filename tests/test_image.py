@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.cost import cost_of
@@ -30,6 +30,7 @@ from menndl_dask.layer import (
 )
 from menndl_dask.problem import Budget
 from menndl_dask.space import SearchSpace
+from tests.examples import examples
 from tests.kinds import EXTRA, GroupedConvolution, GroupNormalisation, Noise
 from tests.problems import PROBLEMS, problem
 
@@ -156,7 +157,7 @@ def test_a_users_kind_without_all_its_rules_is_refused_at_once(kind: type[Gene],
         SearchSpace.image(problem(), extra=[kind])
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(PROBLEMS)))
 def test_a_users_kinds_are_mended_like_any_other(seed: int, name: str) -> None:
     rng = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.cost import cost_of
@@ -98,7 +98,6 @@ def test_drawn_networks_belong_to_the_space_and_are_canonical(any_problem: Probl
         assert genome.genes == genome.canonical().genes
 
 
-@settings(deadline=None)
 @given(SEEDS, st.sampled_from(sorted(PROBLEMS)))
 def test_repair_brings_any_mixture_of_layers_into_the_space(seed: int, name: str) -> None:
     rng = np.random.default_rng(seed)
