@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.interactions import Eight, Four, Interactions
 from benchmarks.simulation import Outcome
-from menndl_dask import layer as genes
+from menndl_dask import layers as genes
 from menndl_dask.cost import cost_of
 from menndl_dask.domain import choice
 from menndl_dask.errors import UserError

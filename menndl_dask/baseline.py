@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from menndl_dask.errors import UserError
 from menndl_dask.genome import Genome, Layer
-from menndl_dask.layer import Activation, Convolution, GlobalPooling, Pooling, Upsampling
+from menndl_dask.layers import Activation, Convolution, GlobalPooling, Pooling, Upsampling
 from menndl_dask.problem import Problem
 from menndl_dask.topology import Sources
 

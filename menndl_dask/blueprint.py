@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from menndl_dask import layer as genes
-from menndl_dask.gene import Gene
+from menndl_dask import layers as genes
+from menndl_dask.gene import Gene, is_users
 from menndl_dask.genome import Genome, Layer
 from menndl_dask.problem import Problem
 from menndl_dask.topology import Sources
@@ -123,7 +123,7 @@ class _Drawing:
             self.branches()
         elif at < 0.36:
             self.add(genes.Dropout)
-        elif at < 0.5 and (own := [kind for kind in self.drawers if kind.__module__ != genes.__name__]):
+        elif at < 0.5 and (own := [kind for kind in self.drawers if is_users(kind)]):
             self.add(own[self.rng.integers(len(own))])  # a kind of the user's own
         else:
             self.convolve()

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from menndl_dask import layer as genes
+from menndl_dask import layers as genes
 from menndl_dask.cost import cost_of, parameter_count
 from menndl_dask.domain import spread
 from menndl_dask.errors import GenomeError

@@ -122,7 +122,7 @@ def draw(nodes: Sequence[Box]) -> str:
 def detail_of(gene: Any) -> str:
     """Write the settings of a gene in a few words.
 
-    >>> from menndl_dask.layer import Convolution, Pooling
+    >>> from menndl_dask.layers import Convolution, Pooling
     >>> detail_of(Convolution(32, (3, 5), stride=(2,), normalisation="batch"))
     '32 · 3×5 · stride 2 · relu · batch norm'
     >>> detail_of(Pooling())

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from menndl_dask import layer as genes
+from menndl_dask import layers as genes
 from menndl_dask.domain import compact
 from menndl_dask.errors import GenomeError
 from menndl_dask.gene import kinds_of_users

@@ -82,6 +82,11 @@ def kind_name(kind: type[Gene]) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
+def is_users(kind: type[Gene]) -> bool:
+    """Tell whether a gene kind is a user's, not the package's own."""
+    return ":" in kind_name(kind)
+
+
 def kinds_of_users() -> list[type[Gene]]:
     """Return the gene kinds that are not the package's own, in the order in which they were defined."""
     return [kind for name, kind in _KINDS.items() if ":" in name]
@@ -96,7 +101,7 @@ def find_kind(name: str) -> type[Gene]:
         If there is no such kind.
     """
     if name not in _KINDS:
-        module = name.partition(":")[0] if ":" in name else "menndl_dask.layer"
+        module = name.partition(":")[0] if ":" in name else "menndl_dask.layers"
         try:
             importlib.import_module(module)
         except ImportError as error:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.domain import PerAxis, compact
 from menndl_dask.errors import GenomeError
-from menndl_dask.gene import Gene
+from menndl_dask.gene import Gene, is_users, kind_name
 from menndl_dask.topology import Sources, absolute, canonical_order, consumers, live, order_matters, relative
 
 JOINS = ("concatenate", "add")
@@ -115,7 +115,7 @@ class Layer(Gene):
 class Genome:
     """A network's build instructions; equal when they build the same network.
 
-    >>> from menndl_dask.layer import Convolution, Dropout
+    >>> from menndl_dask.layers import Convolution, Dropout
     >>> first = Genome((Convolution(16), Convolution(32)))
     >>> first == Genome((Convolution(16), Dropout(0.0), Convolution(32)))
     True
@@ -230,7 +230,9 @@ def _plain_fields(kind: type[Layer]) -> tuple[str, ...] | None:
 @lru_cache(maxsize=4096)
 def _label(gene: Gene) -> str:
     values = {f.name: getattr(gene, f.name) for f in fields(gene)}
-    return f"{type(gene).__module__}:{type(gene).__qualname__}{sorted(values.items())!r}"
+    # the module that our kinds were in when the first runs were written: every key ever stored depends on it
+    kind = kind_name(type(gene)) if is_users(type(gene)) else f"menndl_dask.layer:{kind_name(type(gene))}"
+    return f"{kind}{sorted(values.items())!r}"
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from menndl_dask import layer as genes
+from menndl_dask import layers as genes
 from menndl_dask.blueprint import random_network
 from menndl_dask.cost import cost_of
 from menndl_dask.domain import Choice, Domain, Integer, PerAxis, spread, with_rank

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, singledispatch
 
-from menndl_dask import layer as genes
+from menndl_dask import layers as genes
 from menndl_dask.domain import spread
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome import Genome, Layer

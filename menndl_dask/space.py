@@ -19,7 +19,7 @@ from menndl_dask.errors import InfeasibleError, UserError
 from menndl_dask.gene import Gene, kind_name
 from menndl_dask.genome import Genome
 from menndl_dask.image import ImageRules
-from menndl_dask.layer import Training
+from menndl_dask.layers import Training
 from menndl_dask.problem import Problem
 
 Constraint = Callable[[Genome], str | None]

@@ -29,7 +29,7 @@ from menndl_dask.course import Course
 from menndl_dask.decoder import decode
 from menndl_dask.errors import InfeasibleError, MenndlError
 from menndl_dask.genome import Genome
-from menndl_dask.layer import Training
+from menndl_dask.layers import Training
 from menndl_dask.loop import make_loop, make_optimizer
 from menndl_dask.loss import Loss
 from menndl_dask.metric import to_fitness

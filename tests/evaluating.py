@@ -19,7 +19,7 @@ from menndl_dask.data import open_problem
 from menndl_dask.evaluation import evaluate
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.layer import Convolution
+from menndl_dask.layers import Convolution
 from menndl_dask.problem import Budget
 
 

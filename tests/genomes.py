@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from menndl_dask.genome import Genome, Layer
-from menndl_dask.layer import (
+from menndl_dask.layers import (
     Activation,
     Convolution,
     DepthwiseConvolution,

@@ -18,7 +18,7 @@ from menndl_dask.data import open_problem, open_staged, stage
 from menndl_dask.evaluation import close, evaluate
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.layer import Convolution, Dropout, FullyConnected, Pooling
+from menndl_dask.layers import Convolution, Dropout, FullyConnected, Pooling
 from menndl_dask.problem import BACKENDS, Budget, Limits, Problem
 from menndl_dask.result import Result
 from tests import stores

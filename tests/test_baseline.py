@@ -7,7 +7,7 @@ import pytest
 from menndl_dask.baseline import standard_network
 from menndl_dask.cost import cost_of
 from menndl_dask.errors import UserError
-from menndl_dask.layer import Activation, Upsampling
+from menndl_dask.layers import Activation, Upsampling
 from tests.problems import PROBLEMS, problem
 
 

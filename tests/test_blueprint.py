@@ -7,7 +7,7 @@ import pytest
 
 from menndl_dask.blueprint import random_network
 from menndl_dask.genome import Genome, Layer
-from menndl_dask.layer import (
+from menndl_dask.layers import (
     Activation,
     Convolution,
     FullyConnected,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.genome import Genome
-from menndl_dask.layer import Activation, Convolution, Dropout, FullyConnected, Training
+from menndl_dask.layers import Activation, Convolution, Dropout, FullyConnected, Training
 from menndl_dask.operators.body import Body, carried_over, mutable, width
 from tests.spaces import SPACES, Edge, Step
 

@@ -17,7 +17,7 @@ from menndl_dask.evaluation import evaluate
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.launcher import JOB_END
-from menndl_dask.layer import Convolution, Dropout, FullyConnected
+from menndl_dask.layers import Convolution, Dropout, FullyConnected
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.task import Task

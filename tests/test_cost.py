@@ -20,7 +20,7 @@ from menndl_dask.decoder import build, decode
 from menndl_dask.encoder import encode
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome import Genome, Layer
-from menndl_dask.layer import (
+from menndl_dask.layers import (
     Activation,
     Convolution,
     DepthwiseConvolution,
@@ -141,7 +141,7 @@ import numpy as np
 from menndl_dask.cost import cost_of
 from menndl_dask.decoder import decode
 from menndl_dask.genome import Genome
-from menndl_dask.layer import Activation, Convolution
+from menndl_dask.layers import Activation, Convolution
 from tests.problems import problem
 
 def train(genome, of, batch):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.genome import Genome
-from menndl_dask.layer import Activation, Convolution, FullyConnected, Pooling
+from menndl_dask.layers import Activation, Convolution, FullyConnected, Pooling
 from menndl_dask.operators import crossover
 from menndl_dask.operators.crossover import aligned, crossovers
 from tests.spaces import SPACES

@@ -14,7 +14,7 @@ from menndl_dask.cost import cost_of
 from menndl_dask.decoder import build, decode
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome import Genome, Layer
-from menndl_dask.layer import (
+from menndl_dask.layers import (
     Activation,
     Convolution,
     Dropout,

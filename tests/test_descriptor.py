@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
-from menndl_dask.layer import Activation, Convolution
+from menndl_dask.layers import Activation, Convolution
 from menndl_dask.operators.mutation import mutations
 from menndl_dask.space import SearchSpace
 from tests.spaces import SPACES, Edge, Step

@@ -16,7 +16,7 @@ from menndl_dask.errors import ProfileError
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.launcher import DEVICES
-from menndl_dask.layer import FullyConnected
+from menndl_dask.layers import FullyConnected
 from menndl_dask.problem import Budget, Limits
 from tests import stores
 

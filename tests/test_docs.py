@@ -15,7 +15,7 @@ from menndl_dask.data import open_problem
 from menndl_dask.evaluation import close, evaluate
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.layer import Convolution
+from menndl_dask.layers import Convolution
 from menndl_dask.problem import Budget, Limits
 from menndl_dask.report import render
 from menndl_dask.result import FAILURES

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from menndl_dask.baseline import standard_network
 from menndl_dask.drawing import boxes, detail_of, draw_network, summary
 from menndl_dask.genome import Genome
-from menndl_dask.layer import Activation, Convolution, FullyConnected, GlobalPooling, Pooling, Training, Upsampling
+from menndl_dask.layers import Activation, Convolution, FullyConnected, GlobalPooling, Pooling, Training, Upsampling
 from menndl_dask.space import SearchSpace
 from tests.examples import examples
 from tests.genomes import graphs

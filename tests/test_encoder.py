@@ -14,7 +14,7 @@ from menndl_dask.decoder import decode
 from menndl_dask.encoder import encode
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome import JOINS, Genome, Layer
-from menndl_dask.layer import Activation, Convolution, GlobalPooling, Training
+from menndl_dask.layers import Activation, Convolution, GlobalPooling, Training
 from menndl_dask.space import SearchSpace
 from tests import standard_networks
 from tests.examples import examples

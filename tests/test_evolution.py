@@ -18,7 +18,7 @@ from menndl_dask.errors import UserError
 from menndl_dask.evolution import Evolution, SpaceExhausted
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.layer import Convolution, FullyConnected, Training
+from menndl_dask.layers import Convolution, FullyConnected, Training
 from menndl_dask.litter import Child
 from menndl_dask.outlook import Outlook
 from menndl_dask.result import FAILURES, Result

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome import Genome, Layer
-from menndl_dask.layer import (
+from menndl_dask.layers import (
     Activation,
     Convolution,
     Dropout,

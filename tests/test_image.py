@@ -16,7 +16,7 @@ from menndl_dask.errors import InfeasibleError, UserError
 from menndl_dask.gene import Gene
 from menndl_dask.genome import Genome, Layer
 from menndl_dask.image import insert, remove
-from menndl_dask.layer import (
+from menndl_dask.layers import (
     Activation,
     Convolution,
     DepthwiseConvolution,

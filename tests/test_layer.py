@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from menndl_dask import cost, decoder, encoder
-from menndl_dask import layer as genes
+from menndl_dask import layers as genes
 from menndl_dask.domain import PerAxis, with_rank
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.gene import Gene
 from menndl_dask.genome import Genome, Layer
-from menndl_dask.layer import (
+from menndl_dask.layers import (
     ACTIVATIONS,
     NORMALISATIONS,
     Activation,

@@ -15,7 +15,7 @@ from menndl_dask.augmentation import Augmentation
 from menndl_dask.decoder import decode
 from menndl_dask.errors import UserError
 from menndl_dask.genome import Genome
-from menndl_dask.layer import Convolution, Dropout, FullyConnected
+from menndl_dask.layers import Convolution, Dropout, FullyConnected
 from menndl_dask.loop import BatchLoop, GraphLoop, Loop, make_loop, make_optimizer
 from menndl_dask.loss import Loss
 from tests.problems import PROBLEMS, problem

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from menndl_dask.genome import Genome
-from menndl_dask.layer import Activation, Convolution, FullyConnected
+from menndl_dask.layers import Activation, Convolution, FullyConnected
 from menndl_dask.operators import mutation
 from menndl_dask.operators.mutation import mutations
 from tests.spaces import SPACES, Edge, Step

@@ -12,7 +12,7 @@ import pytest
 from menndl_dask.cost import cost_of
 from menndl_dask.descriptor import Descriptor
 from menndl_dask.genome import Genome
-from menndl_dask.layer import Convolution, FullyConnected
+from menndl_dask.layers import Convolution, FullyConnected
 from menndl_dask.objective import Objectives
 from menndl_dask.outlook import Entry, Floats, Outlook, chosen
 from menndl_dask.screening import Screening

@@ -7,7 +7,7 @@ import pytest
 
 from menndl_dask.cost import cost_of
 from menndl_dask.genome import Genome
-from menndl_dask.layer import (
+from menndl_dask.layers import (
     Activation,
     Convolution,
     DepthwiseConvolution,

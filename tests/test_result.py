@@ -9,7 +9,7 @@ import pytest
 
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.layer import Convolution
+from menndl_dask.layers import Convolution
 from menndl_dask.result import FAILURES, Result
 
 

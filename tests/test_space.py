@@ -14,7 +14,7 @@ from menndl_dask.domain import choice, integer
 from menndl_dask.errors import UserError
 from menndl_dask.gene import Gene
 from menndl_dask.genome import Genome, Layer
-from menndl_dask.layer import Convolution, FullyConnected, Training
+from menndl_dask.layers import Convolution, FullyConnected, Training
 from menndl_dask.problem import Problem
 from menndl_dask.space import SearchSpace
 from tests.problems import PROBLEMS, problem

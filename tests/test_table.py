@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual, ranked
-from menndl_dask.layer import Convolution
+from menndl_dask.layers import Convolution
 from menndl_dask.result import Result
 from menndl_dask.table import Row, best_rows, cells, table
 from tests import stories
