@@ -17,8 +17,9 @@ import optuna
 from menndl_dask.domain import Choice, Domain, Integer, PerAxis, Real, compact
 from menndl_dask.errors import UserError
 from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
+from menndl_dask.network_layer import Layer
 from menndl_dask.result import Result
 from menndl_dask.space import SearchSpace
 

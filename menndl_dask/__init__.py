@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from menndl_dask.evaluation import evaluate
     from menndl_dask.evolution import Evolution
     from menndl_dask.gene import Gene
-    from menndl_dask.genome import Genome, Layer
+    from menndl_dask.genome import Genome
     from menndl_dask.individual import Individual
+    from menndl_dask.network_layer import Layer
     from menndl_dask.problem import Budget, Facts, Limits, Problem
     from menndl_dask.result import Result
     from menndl_dask.search import Search
@@ -49,7 +50,7 @@ _HOMES = {
     "Evolution": "evolution",
     "Gene": "gene",
     "Genome": "genome",
-    "Layer": "genome",
+    "Layer": "network_layer",
     "Individual": "individual",
     "Budget": "problem",
     "Facts": "problem",

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from menndl_dask.errors import UserError
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
 from menndl_dask.layers import Activation, Convolution, GlobalPooling, Pooling, Upsampling
+from menndl_dask.network_layer import Layer
 from menndl_dask.problem import Problem
 from menndl_dask.topology import Sources
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from menndl_dask import layers as genes
 from menndl_dask.gene import Gene, is_users
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
+from menndl_dask.network_layer import Layer
 from menndl_dask.problem import Problem
 from menndl_dask.topology import Sources
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache, singledispatch
+from functools import lru_cache
 
-from menndl_dask import layers as genes
-from menndl_dask.domain import spread
 from menndl_dask.errors import InfeasibleError
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
+from menndl_dask.layers import Convolution, FullyConnected, GlobalPooling
+from menndl_dask.network_layer import Layer, Shape
 from menndl_dask.problem import Problem
-from menndl_dask.shape import Shape, output_shape, walk
+from menndl_dask.shape import walk
 
 _BYTES = 4  # of a float32
 _WEIGHT_COPIES = 4  # weights, gradients and the two moments of Adam
@@ -100,150 +100,10 @@ def cost_of(genome: Genome, problem: Problem) -> Cost:
     return Cost((*layers, *_head(problem, output, first=not found)))
 
 
-@singledispatch
-def parameter_count(layer: Layer, shape: Shape) -> int:
-    """Return the number of weights of a layer that reads this shape; one rule for each gene kind."""
-    return layer.parameter_count(shape)
-
-
-@singledispatch
-def forward_flops(layer: Layer, shape: Shape) -> float:
-    """Return the FLOPs of a layer that reads one tensor of this shape; one rule for each gene kind."""
-    return layer.forward_flops(shape)
-
-
-# --- parameters -----------------------------------------------------------------------------------------------------
-
-
-def _normalisation_parameters(method: str, channels: int) -> int:
-    """Return the weights of a normalisation: scale and offset, and for a batch the moving mean and variance."""
-    return {"none": 0, "batch": 4, "layer": 2}[method] * channels
-
-
-def _trailing(layer: genes.Weighted, channels: int) -> int:
-    return channels * layer.bias + _normalisation_parameters(layer.normalisation, channels)
-
-
-def _area(
-    layer: genes.Convolution | genes.DepthwiseConvolution | genes.SeparableConvolution | genes.TransposedConvolution,
-    shape: Shape,
-) -> int:
-    return math.prod(spread(layer.kernel_size, len(shape) - 1))
-
-
-@parameter_count.register(genes.Convolution)
-@parameter_count.register(genes.TransposedConvolution)
-def _(layer: genes.Convolution | genes.TransposedConvolution, shape: Shape) -> int:
-    return _area(layer, shape) * shape[-1] * layer.kernels + _trailing(layer, layer.kernels)
-
-
-@parameter_count.register
-def _(layer: genes.DepthwiseConvolution, shape: Shape) -> int:
-    channels = shape[-1] * layer.multiplier
-    return _area(layer, shape) * channels + _trailing(layer, channels)
-
-
-@parameter_count.register
-def _(layer: genes.SeparableConvolution, shape: Shape) -> int:
-    channels = shape[-1] * layer.multiplier
-    return _area(layer, shape) * channels + channels * layer.kernels + _trailing(layer, layer.kernels)
-
-
-@parameter_count.register
-def _(layer: genes.FullyConnected, shape: Shape) -> int:
-    return math.prod(shape) * layer.units + _trailing(layer, layer.units)
-
-
-@parameter_count.register
-def _(layer: genes.Normalisation, shape: Shape) -> int:
-    return _normalisation_parameters(layer.method, shape[-1])
-
-
-@parameter_count.register(genes.Pooling)
-@parameter_count.register(genes.GlobalPooling)
-@parameter_count.register(genes.Upsampling)
-@parameter_count.register(genes.Flatten)
-@parameter_count.register(genes.Dropout)
-@parameter_count.register(genes.Activation)
-def _(layer: Layer, shape: Shape) -> int:
-    return 0
-
-
-# --- FLOPs ----------------------------------------------------------------------------------------------------------
-
-
-def _values_flops(layer: genes.Weighted, values: int) -> float:
-    """Return the FLOPs of bias, normalisation and activation on so many values."""
-    normalised = 2 if layer.normalisation != "none" else 0
-    return float(values * (layer.bias + normalised + (layer.activation != "linear")))
-
-
-@forward_flops.register
-def _(layer: genes.Convolution, shape: Shape) -> float:
-    values = math.prod(output_shape(layer, shape))
-    return 2.0 * _area(layer, shape) * shape[-1] * values + _values_flops(layer, values)
-
-
-@forward_flops.register
-def _(layer: genes.TransposedConvolution, shape: Shape) -> float:
-    # every input pixel is multiplied into a window of the output
-    values = math.prod(output_shape(layer, shape))
-    return 2.0 * _area(layer, shape) * math.prod(shape) * layer.kernels + _values_flops(layer, values)
-
-
-@forward_flops.register
-def _(layer: genes.DepthwiseConvolution, shape: Shape) -> float:
-    values = math.prod(output_shape(layer, shape))
-    return 2.0 * _area(layer, shape) * values + _values_flops(layer, values)
-
-
-@forward_flops.register
-def _(layer: genes.SeparableConvolution, shape: Shape) -> float:
-    after = output_shape(layer, shape)
-    channels, pixels = shape[-1] * layer.multiplier, math.prod(after[:-1])
-    return 2.0 * pixels * channels * (_area(layer, shape) + layer.kernels) + _values_flops(layer, math.prod(after))
-
-
-@forward_flops.register
-def _(layer: genes.FullyConnected, shape: Shape) -> float:
-    return 2.0 * math.prod(shape) * layer.units + _values_flops(layer, layer.units)
-
-
-@forward_flops.register
-def _(layer: genes.Pooling, shape: Shape) -> float:
-    window = math.prod(spread(layer.size, len(shape) - 1))
-    return float(window * math.prod(output_shape(layer, shape)))
-
-
-@forward_flops.register
-def _(layer: genes.GlobalPooling, shape: Shape) -> float:
-    return float(math.prod(shape))
-
-
-@forward_flops.register
-def _(layer: genes.Normalisation, shape: Shape) -> float:
-    return 2.0 * math.prod(shape)
-
-
-@forward_flops.register
-def _(layer: genes.Flatten, shape: Shape) -> float:
-    return 0.0
-
-
-@forward_flops.register(genes.Upsampling)
-@forward_flops.register(genes.Dropout)
-@forward_flops.register(genes.Activation)
-def _(layer: Layer, shape: Shape) -> float:
-    return float(math.prod(output_shape(layer, shape)))
-
-
-# --- network --------------------------------------------------------------------------------------------------------
-
-
 # as in `shape`: networks share most of their layers
 @lru_cache(maxsize=4096)
 def _layer_cost(layer: Layer, before: Shape, after: Shape, *, first: bool) -> LayerCost:
-    weights, forward = parameter_count(layer, before), forward_flops(layer, before)
+    weights, forward = layer.parameter_count(before), layer.forward_flops(before)
     if len(layer.inputs) > 1 and layer.join == "add":
         forward += (len(layer.inputs) - 1) * math.prod(before)
     kept = math.prod(after) * (2 if getattr(layer, "normalisation", "none") != "none" else 1)
@@ -257,10 +117,10 @@ def _head(problem: Problem, output: Shape, *, first: bool) -> list[LayerCost]:
         return _dense_head(problem.facts.input_shapes[0][:-1], output, outputs, first=first)
     layers = []
     if len(output) > 1:
-        pooling = genes.GlobalPooling("average")
+        pooling = GlobalPooling("average")
         layers.append(_layer_cost(pooling, output, output[-1:], first=first))
     # a softmax costs about what another activation costs, and regression scales its values instead
-    dense = genes.FullyConnected(outputs, activation="softmax")
+    dense = FullyConnected(outputs, activation="softmax")
     return [*layers, replace(_layer_cost(dense, output[-1:], (outputs,), first=first), name="Head")]
 
 
@@ -269,7 +129,7 @@ def _dense_head(size: Shape, output: Shape, outputs: int, *, first: bool) -> lis
         raise InfeasibleError(f"head: expected an image, got {output[0]} features")
     if any(n > m for n, m in zip(output, size, strict=False)):
         raise InfeasibleError(f"head: expected an image of at most {size} pixels, got {output[:-1]}")
-    classes = genes.Convolution(outputs, (1,), activation="linear")
+    classes = Convolution(outputs, (1,), activation="linear")
     layers = [replace(_layer_cost(classes, output, (*output[:-1], outputs), first=first), name="Head")]
     factors = tuple(-(-m // n) for n, m in zip(output, size, strict=False))
     if max(factors) > 1:

@@ -20,8 +20,9 @@ from menndl_dask.cost import cost_of
 from menndl_dask.domain import Choice, Domain, PerAxis, spread
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
 from menndl_dask.image import ImageRules
+from menndl_dask.network_layer import Layer
 from menndl_dask.space import SearchSpace
 
 Floats = NDArray[np.float64]

@@ -16,7 +16,9 @@ from typing import Any
 from menndl_dask.chart import element, text_width
 from menndl_dask.cost import cost_of
 from menndl_dask.errors import MenndlError
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
+from menndl_dask.layers import KINDS
+from menndl_dask.network_layer import Layer
 from menndl_dask.problem import Problem
 from menndl_dask.topology import Sources
 from menndl_dask.words import quantity
@@ -26,24 +28,7 @@ _INDENT = 40.0  # for each halving of the image, pixels
 _LANE = 13.0  # between the lines that run past boxes, pixels
 _PAD = 14.0
 
-_FAMILIES = {
-    "Convolution": "convolution",
-    "DepthwiseConvolution": "convolution",
-    "SeparableConvolution": "convolution",
-    "TransposedConvolution": "enlarging",
-    "Upsampling": "enlarging",
-    "Pooling": "pooling",
-    "GlobalPooling": "pooling",
-    "FullyConnected": "dense",
-}
-_NAMES = {
-    "Convolution": "Convolution",
-    "DepthwiseConvolution": "Depthwise conv.",
-    "SeparableConvolution": "Separable conv.",
-    "TransposedConvolution": "Transposed conv.",
-    "FullyConnected": "Fully connected",
-    "GlobalPooling": "Global pooling",
-}
+_TITLES = {kind.__name__: kind.drawn_title or kind.__name__ for kind in KINDS}  # a part of the head may be one of them
 _QUIET: Mapping[str, tuple[Any, ...]] = {  # values that go without saying
     "padding": ("same",),
     "bias": (True, False),
@@ -103,7 +88,7 @@ def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
         places = tuple(min(-1 - s, len(views) - 1) if s < 0 else len(views) + s for s in sources)
         drawn.append(_layer_box(layer, shape, parameters, places))
     for name, shape, parameters in costs[len(agreed.layers) :]:
-        drawn.append(Box(_NAMES.get(name, name), "", shape, parameters, "head", (len(drawn) - 1,)))
+        drawn.append(Box(_TITLES.get(name, name), "", shape, parameters, "head", (len(drawn) - 1,)))
     return drawn
 
 
@@ -151,11 +136,11 @@ def _setting(name: str, value: Any) -> str:
 
 
 def _layer_box(layer: Layer, shape: tuple[int, ...], parameters: int | None, sources: Sources) -> Box:
-    kind = type(layer).__name__
     join = layer.join if len(sources) > 1 else ""
     if join and layer.is_identity:
         return Box("Join", "", shape, parameters, "other", sources, join)
-    return Box(_NAMES.get(kind, kind), detail_of(layer), shape, parameters, _FAMILIES.get(kind, "other"), sources, join)
+    title = layer.drawn_title or type(layer).__name__
+    return Box(title, detail_of(layer), shape, parameters, layer.drawn_family, sources, join)
 
 
 def _views(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...]]]:

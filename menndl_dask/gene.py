@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from menndl_dask.domain import Domain
 from menndl_dask.errors import GenomeError, nearest
 
+_OWN_MODULES = ("menndl_dask.layers", "menndl_dask.training_gene")
 _KINDS: dict[str, type[Gene]] = {}  # every kind defined so far, by the name it has in a dict
 
 
@@ -89,7 +90,7 @@ def is_users(kind: type[Gene]) -> bool:
 
 def kinds_of_users() -> list[type[Gene]]:
     """Return the gene kinds that are not the package's own, in the order in which they were defined."""
-    return [kind for name, kind in _KINDS.items() if ":" in name]
+    return [kind for kind in _KINDS.values() if is_users(kind)]
 
 
 def find_kind(name: str) -> type[Gene]:
@@ -100,8 +101,9 @@ def find_kind(name: str) -> type[Gene]:
     GenomeError
         If there is no such kind.
     """
-    if name not in _KINDS:
-        module = name.partition(":")[0] if ":" in name else "menndl_dask.layers"
+    for module in [name.partition(":")[0]] if ":" in name else _OWN_MODULES:
+        if name in _KINDS:
+            break
         try:
             importlib.import_module(module)
         except ImportError as error:

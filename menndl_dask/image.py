@@ -16,24 +16,16 @@ import numpy as np
 from menndl_dask import layers as genes
 from menndl_dask.blueprint import random_network
 from menndl_dask.cost import cost_of
-from menndl_dask.domain import Choice, Domain, Integer, PerAxis, spread, with_rank
+from menndl_dask.domain import Choice, Domain, Integer, PerAxis, with_rank
 from menndl_dask.errors import InfeasibleError, UserError
 from menndl_dask.gene import Gene
-from menndl_dask.genome import RULES, Genome, Layer
+from menndl_dask.genome import Genome
+from menndl_dask.network_layer import RULES, Layer, Shape
 from menndl_dask.problem import Problem
-from menndl_dask.shape import Shape, joined_shape, output_shape
+from menndl_dask.shape import joined_shape
 from menndl_dask.topology import Sources
+from menndl_dask.training_gene import Training
 
-_SPATIAL = (
-    genes.Convolution,
-    genes.DepthwiseConvolution,
-    genes.SeparableConvolution,
-    genes.TransposedConvolution,
-    genes.Pooling,
-    genes.GlobalPooling,
-    genes.Upsampling,
-)
-_VECTOR = (genes.GlobalPooling, genes.FullyConnected, genes.Flatten)
 _NARROWER = 0.6  # factor on all widths of a network that costs too much, again and again
 Ranges = Mapping[type[Gene], Mapping[str, Domain]]
 
@@ -127,7 +119,7 @@ class ImageRules:
         return {name: getattr(self, name) for name in ("max_parameters", "max_flops", "max_memory_bytes")}
 
     def _batch_size(self, genome: Genome) -> int:
-        evolved = (gene.batch_size for gene in genome.settings if isinstance(gene, genes.Training))
+        evolved = (gene.batch_size for gene in genome.settings if isinstance(gene, Training))
         return next(evolved, self.problem.budget.batch_size)
 
     def _drawn(self, rng: np.random.Generator) -> Layer:
@@ -159,7 +151,7 @@ class ImageRules:
             fitted = fitted or genes.Activation("linear", inputs=layer.inputs, join=layer.join)
             layers.append(fitted)
             sources.append(tuple(read))
-            shapes.append(output_shape(fitted, joined_shape(fitted, known)))
+            shapes.append(fitted.output_shape(joined_shape(fitted, known)))
             place[i] = len(layers) - 1
         last = place.get(len(genome.layers) - 1, -1)
         if 0 <= last < len(layers) - 1 or (layers and last < 0):  # the last layer went: what it read is the output
@@ -168,23 +160,21 @@ class ImageRules:
         return Genome.connect(layers, sources, genome.settings)
 
     def _fitted(self, layer: Layer, shape: Shape) -> Layer | None:
-        """Return the layer, or one like it, that can stand on a tensor of this shape; nothing if none can."""
+        """Return the layer, or one like it, that can read a tensor of this shape; None if there is none."""
         spatial, dense = shape[:-1], self.problem.task == "segmentation"
-        if (not spatial and isinstance(layer, _SPATIAL)) or (dense and isinstance(layer, _VECTOR)):
-            return None
         if not spatial and isinstance(layer, genes.Flatten):
             return None
-        if spatial and isinstance(layer, _SPATIAL):
-            layer = _clipped(layer, spatial, same_only=dense)
         try:
-            after = output_shape(layer, shape)
+            layer = layer.clipped(spatial, only_same=dense) if spatial else layer
+            after = layer.output_shape(shape)
         except (InfeasibleError, ValueError):
             return None
+        if dense and len(after) == 1:
+            return None
         largest = self.problem.facts.input_shapes[0][:-1]
-        if len(after) == len(largest) + 1 and any(a > m for a, m in zip(after, largest, strict=False)):
-            grows = isinstance(layer, genes.Upsampling | genes.TransposedConvolution)
-            return None if grows else layer
-        return layer
+        enlarges = any(a > n for a, n in zip(after[:-1], spatial, strict=False))
+        too_large = len(after) == len(shape) and any(a > m for a, m in zip(after, largest, strict=False))
+        return None if enlarges and too_large else layer
 
     def _within_limits(self, genome: Genome, minimum: int) -> Genome:
         """Narrow a network that costs too much; pool before its first fully connected layer if that is not enough."""
@@ -231,7 +221,7 @@ def insert(
 
 def _check_rules(kind: type[Gene]) -> None:
     """Refuse a gene kind of the user's own that lacks a rule, before a search is spent on it."""
-    if not issubclass(kind, Layer) or output_shape.dispatch(kind) is not output_shape.dispatch(Layer):
+    if not issubclass(kind, Layer) or issubclass(kind, genes.KINDS):
         raise UserError(f"search space: {kind.__name__}: expected a gene kind that is derived from Layer itself")
     if missing := [rule for rule in RULES if _defined(kind, rule) is _defined(Layer, rule)]:
         raise UserError(f"search space: gene kind {kind.__name__} lacks the method {' and '.join(missing)}")
@@ -254,26 +244,6 @@ def _compatible(layer: Layer, read: list[int], shapes: list[Shape]) -> tuple[lis
     if layer.join == "add" and len(channels) > 1:
         layer = replace(layer, join="concatenate")
     return kept, layer
-
-
-def _clipped(layer: Layer, spatial: Shape, *, same_only: bool) -> Layer:
-    """Clip kernel, window, stride, dilation and padding of a layer to an image of these sizes."""
-    rank = len(spatial)
-    changes: dict[str, Any] = {}
-    stride = spread(getattr(layer, "stride", (1,)), rank)
-    window = spread(getattr(layer, "kernel_size", getattr(layer, "size", (1,))), rank)
-    dilation = spread(getattr(layer, "dilation", (1,)), rank)
-    separable = isinstance(layer, genes.DepthwiseConvolution | genes.SeparableConvolution)
-    if separable and len(set(stride)) > 1:
-        stride = (max(stride),) * rank
-        changes["stride"] = stride[:1]
-    if max(stride) > 1 and max(dilation) > 1:
-        dilation = (1,) * rank
-        changes["dilation"] = (1,)
-    reach = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
-    if hasattr(layer, "padding") and (same_only or any(r > n for r, n in zip(reach, spatial, strict=True))):
-        changes["padding"] = "same"
-    return layer.replaced(**changes) if changes else layer
 
 
 def _kinds(problem: Problem) -> tuple[type[Gene], ...]:

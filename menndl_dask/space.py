@@ -19,8 +19,8 @@ from menndl_dask.errors import InfeasibleError, UserError
 from menndl_dask.gene import Gene, kind_name
 from menndl_dask.genome import Genome
 from menndl_dask.image import ImageRules
-from menndl_dask.layers import Training
 from menndl_dask.problem import Problem
+from menndl_dask.training_gene import Training
 
 Constraint = Callable[[Genome], str | None]
 Draw = Callable[[type[Gene], np.random.Generator], Gene]

@@ -29,7 +29,6 @@ from menndl_dask.course import Course
 from menndl_dask.decoder import decode
 from menndl_dask.errors import InfeasibleError, MenndlError
 from menndl_dask.genome import Genome
-from menndl_dask.layers import Training
 from menndl_dask.loop import make_loop, make_optimizer
 from menndl_dask.loss import Loss
 from menndl_dask.metric import to_fitness
@@ -37,6 +36,7 @@ from menndl_dask.problem import Budget, Problem
 from menndl_dask.record import WAITING
 from menndl_dask.sample import open_staged
 from menndl_dask.task import Task
+from menndl_dask.training_gene import Training
 from menndl_dask.verdict import shows_learning
 from menndl_dask.words import error_name
 

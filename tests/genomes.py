@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
 from menndl_dask.layers import (
     Activation,
     Convolution,
@@ -23,6 +23,7 @@ from menndl_dask.layers import (
     Upsampling,
     Weighted,
 )
+from menndl_dask.network_layer import Layer
 from menndl_dask.topology import Sources
 
 _LAYERS: tuple[Layer, ...] = (

@@ -9,9 +9,9 @@ from menndl_dask.domain import choice, integer, real
 from menndl_dask.gene import Gene
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.layers import Training
 from menndl_dask.result import Result
 from menndl_dask.space import SearchSpace
+from menndl_dask.training_gene import Training
 from tests.problems import PROBLEMS
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from menndl_dask.blueprint import random_network
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
 from menndl_dask.layers import (
     Activation,
     Convolution,
@@ -16,6 +16,7 @@ from menndl_dask.layers import (
     TransposedConvolution,
     Upsampling,
 )
+from menndl_dask.network_layer import Layer
 from menndl_dask.problem import Problem
 from menndl_dask.space import SearchSpace
 from tests.problems import PROBLEMS, problem

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.genome import Genome
-from menndl_dask.layers import Activation, Convolution, Dropout, FullyConnected, Training
+from menndl_dask.layers import Activation, Convolution, Dropout, FullyConnected
 from menndl_dask.operators.body import Body, carried_over, mutable, width
+from menndl_dask.training_gene import Training
 from tests.spaces import SPACES, Edge, Step
 
 SEEDS = st.integers(0, 2**32 - 1)

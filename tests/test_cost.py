@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.baseline import standard_network
-from menndl_dask.cost import cost_of, forward_flops
-from menndl_dask.decoder import build, decode
+from menndl_dask.cost import cost_of
+from menndl_dask.decoder import decode
 from menndl_dask.encoder import encode
 from menndl_dask.errors import InfeasibleError
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
 from menndl_dask.layers import (
     Activation,
     Convolution,
@@ -32,6 +32,7 @@ from menndl_dask.layers import (
     TransposedConvolution,
     Upsampling,
 )
+from menndl_dask.network_layer import Layer
 from menndl_dask.problem import Problem
 from menndl_dask.shape import joined_shape, shapes
 from menndl_dask.space import SearchSpace
@@ -131,8 +132,8 @@ def test_the_flops_of_well_known_networks_are_those_that_tensorflow_counts(name:
 )
 def test_the_flops_of_each_kind_of_layer_are_those_that_tensorflow_counts(layer: Layer) -> None:
     image = keras.Input((20, 24, 8))
-    counted = _counted_by_tensorflow(keras.Model(image, build(layer, image, "layer0", lambda: 0)))
-    assert forward_flops(layer, (20, 24, 8)) == pytest.approx(counted, rel=_FLOPS_TOLERANCE)
+    counted = _counted_by_tensorflow(keras.Model(image, layer.build(image, "layer0", lambda: 0)))
+    assert layer.forward_flops((20, 24, 8)) == pytest.approx(counted, rel=_FLOPS_TOLERANCE)
 
 
 _TRAINING = """

@@ -11,20 +11,13 @@ import pytest
 
 from menndl_dask.baseline import standard_network
 from menndl_dask.cost import cost_of
-from menndl_dask.decoder import build, decode
+from menndl_dask.decoder import decode
 from menndl_dask.errors import GenomeError
-from menndl_dask.genome import Genome, Layer
-from menndl_dask.layers import (
-    Activation,
-    Convolution,
-    Dropout,
-    FullyConnected,
-    GlobalPooling,
-    Pooling,
-    Training,
-    Upsampling,
-)
+from menndl_dask.genome import Genome
+from menndl_dask.layers import Activation, Convolution, Dropout, FullyConnected, GlobalPooling, Pooling, Upsampling
+from menndl_dask.network_layer import Layer
 from menndl_dask.problem import Problem
+from menndl_dask.training_gene import Training
 from tests.kinds import Noise
 from tests.problems import PROBLEMS, problem
 
@@ -180,7 +173,7 @@ def test_a_kind_without_rules_is_an_error_that_names_it() -> None:
             getattr(Ruleless(), rule)((8,))
     tensor: Any = keras.Input((8,))
     with pytest.raises(GenomeError, match="Ruleless has no rule for its Keras layer"):
-        build(Ruleless(), tensor, "layer0", lambda: 0)
+        Ruleless().build(tensor, "layer0", lambda: 0)
 
 
 @pytest.mark.parametrize("task", ["classification", "regression", "segmentation"])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from menndl_dask.baseline import standard_network
 from menndl_dask.drawing import boxes, detail_of, draw_network, summary
 from menndl_dask.genome import Genome
-from menndl_dask.layers import Activation, Convolution, FullyConnected, GlobalPooling, Pooling, Training, Upsampling
+from menndl_dask.layers import Activation, Convolution, FullyConnected, GlobalPooling, Pooling, Upsampling
 from menndl_dask.space import SearchSpace
+from menndl_dask.training_gene import Training
 from tests.examples import examples
 from tests.genomes import graphs
 from tests.kinds import GroupNormalisation

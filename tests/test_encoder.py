@@ -13,9 +13,11 @@ from menndl_dask.cost import cost_of
 from menndl_dask.decoder import decode
 from menndl_dask.encoder import encode
 from menndl_dask.errors import GenomeError
-from menndl_dask.genome import JOINS, Genome, Layer
-from menndl_dask.layers import Activation, Convolution, GlobalPooling, Training
+from menndl_dask.genome import Genome
+from menndl_dask.layers import Activation, Convolution, GlobalPooling
+from menndl_dask.network_layer import JOINS, Layer
 from menndl_dask.space import SearchSpace
+from menndl_dask.training_gene import Training
 from tests import standard_networks
 from tests.examples import examples
 from tests.genomes import in_symbols

@@ -29,10 +29,11 @@ from menndl_dask.evaluation import close, evaluate
 from menndl_dask.gene import Gene
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.layers import Convolution, Dropout, FullyConnected, Pooling, Training
+from menndl_dask.layers import Convolution, Dropout, FullyConnected, Pooling
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.trainer import FRESH
+from menndl_dask.training_gene import Training
 from tests import stores
 from tests.problems import problem as imaginary
 from tests.processes import gone

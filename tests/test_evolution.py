@@ -18,12 +18,13 @@ from menndl_dask.errors import UserError
 from menndl_dask.evolution import Evolution, SpaceExhausted
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.layers import Convolution, FullyConnected, Training
+from menndl_dask.layers import Convolution, FullyConnected
 from menndl_dask.litter import Child
 from menndl_dask.outlook import Outlook
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.space import SearchSpace
 from menndl_dask.surrogate import Expected, Posterior
+from menndl_dask.training_gene import Training
 from tests.examples import examples
 from tests.spaces import SPACES, Edge, Step, toy_result
 

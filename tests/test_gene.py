@@ -11,7 +11,8 @@ import pytest
 from menndl_dask.domain import Choice, choice, integer
 from menndl_dask.errors import GenomeError
 from menndl_dask.gene import Gene, find_kind, kind_name, kinds_of_users
-from menndl_dask.layers import Convolution, Training
+from menndl_dask.layers import Convolution
+from menndl_dask.training_gene import Training
 from tests.kinds import EXTRA, Noise
 
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from menndl_dask.errors import GenomeError
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
 from menndl_dask.layers import (
     Activation,
     Convolution,
@@ -23,10 +23,11 @@ from menndl_dask.layers import (
     GlobalPooling,
     Normalisation,
     Pooling,
-    Training,
 )
+from menndl_dask.network_layer import Layer
 from menndl_dask.space import SearchSpace
 from menndl_dask.topology import Sources
+from menndl_dask.training_gene import Training
 from tests.examples import examples
 from tests.genomes import UnfitError, graphs, in_symbols, renumbered, shuffled
 from tests.kinds import EXTRA, GroupNormalisation

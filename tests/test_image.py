@@ -14,7 +14,7 @@ from menndl_dask.cost import cost_of
 from menndl_dask.domain import PerAxis, choice, integer
 from menndl_dask.errors import InfeasibleError, UserError
 from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
 from menndl_dask.image import insert, remove
 from menndl_dask.layers import (
     Activation,
@@ -25,11 +25,12 @@ from menndl_dask.layers import (
     GlobalPooling,
     Pooling,
     SeparableConvolution,
-    Training,
     Upsampling,
 )
+from menndl_dask.network_layer import Layer
 from menndl_dask.problem import Budget
 from menndl_dask.space import SearchSpace
+from menndl_dask.training_gene import Training
 from tests.examples import examples
 from tests.kinds import EXTRA, GroupedConvolution, GroupNormalisation, Noise
 from tests.problems import PROBLEMS, problem

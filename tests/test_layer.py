@@ -8,14 +8,15 @@ import keras
 import numpy as np
 import pytest
 
-from menndl_dask import cost, decoder, encoder
-from menndl_dask import layers as genes
+from menndl_dask import decoder, encoder
 from menndl_dask.domain import PerAxis, with_rank
+from menndl_dask.drawing import boxes
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
 from menndl_dask.layers import (
     ACTIVATIONS,
+    KINDS,
     NORMALISATIONS,
     Activation,
     Convolution,
@@ -27,20 +28,15 @@ from menndl_dask.layers import (
     Normalisation,
     Pooling,
     SeparableConvolution,
-    Training,
     TransposedConvolution,
     Upsampling,
 )
-from menndl_dask.shape import output_shape
+from menndl_dask.network_layer import RULES, Layer
 from menndl_dask.topology import order_matters
+from menndl_dask.training_gene import Training
 from tests.kinds import EXTRA
 from tests.problems import problem
 
-KINDS = tuple(
-    kind
-    for kind in vars(genes).values()
-    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, genes.Weighted)
-)
 SHAPES = {1: (24, 4), 2: (16, 12, 4), 3: (8, 10, 12, 4)}
 
 
@@ -58,12 +54,17 @@ def test_the_kinds_that_the_encoding_promises_exist() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "rules", [output_shape, cost.parameter_count, cost.forward_flops, decoder.build], ids=lambda f: f.__name__
-)
-def test_no_kind_is_half_added(kind: type[Layer], rules: object) -> None:
-    assert rules.dispatch(kind) is not rules.dispatch(Layer)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("kind", [*KINDS, *EXTRA])
+@pytest.mark.parametrize("rule", RULES)
+def test_no_kind_is_half_added(kind: type[Layer], rule: str) -> None:
+    defined, missing = getattr(kind, rule), getattr(Layer, rule)
+    assert getattr(defined, "__func__", defined) is not getattr(missing, "__func__", missing)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *EXTRA])
+def test_every_kind_is_drawn(kind: type[Layer]) -> None:
+    box = boxes(Genome((Convolution(8), kind(inputs=(1, 2)), Convolution(8))))[2]
+    assert (box.title, box.family) == (kind.drawn_title or kind.__name__, kind.drawn_family)
 
 
 @pytest.mark.parametrize("rank", SHAPES)
@@ -75,15 +76,15 @@ def test_a_layer_is_in_keras_what_its_rules_say_and_is_read_back(kind: type[Laye
     for seed in range(40):
         layer = _drawn(kind, rank, np.random.default_rng(seed)).simplified()
         try:
-            after = output_shape(layer, before)
+            after = layer.output_shape(before)
         except InfeasibleError:
             continue
         view = keras.Input(before)
-        built = decoder.build(layer, view, "layer0", lambda: 3)
+        built = layer.build(view, "layer0", lambda: 3)
         model = keras.Model(view, built)
         assert tuple(built.shape[1:]) == after
-        assert model.count_params() == cost.parameter_count(layer, before)
-        assert cost.forward_flops(layer, before) >= 0
+        assert model.count_params() == layer.parameter_count(before)
+        assert layer.forward_flops(before) >= 0
         of = problem(shapes=(before,))
         assert encoder.encode(decoder.decode(Genome((layer,)), of)) == Genome((layer,))
         tried += 1
@@ -95,7 +96,7 @@ def test_a_layer_is_in_keras_what_its_rules_say_and_is_read_back(kind: type[Laye
 @pytest.mark.parametrize("kind", [DepthwiseConvolution, SeparableConvolution])
 def test_depthwise_layers_do_not_exist_for_volumes(kind: type[Layer]) -> None:
     with pytest.raises(InfeasibleError, match="exists for images of 1 or 2 axes, got 3"):
-        output_shape(kind(), SHAPES[3])
+        kind().output_shape(SHAPES[3])
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -128,7 +129,7 @@ def test_what_becomes_of_the_channels_is_true_of_each_kind() -> None:
     for kind in (Pooling, GlobalPooling, Upsampling, Normalisation, Activation):
         assert kind.channels == "kept"
         view = keras.Input((16, 12, 4))
-        model = keras.Model(view, decoder.build(kind(), view, "layer0", lambda: 3))
+        model = keras.Model(view, kind().build(view, "layer0", lambda: 3))
         np.testing.assert_allclose(model(images[..., ::-1]), np.asarray(model(images))[..., ::-1], atol=1e-5)
     for kind in (Convolution, SeparableConvolution, TransposedConvolution, FullyConnected):
         assert kind.channels == "mixed"

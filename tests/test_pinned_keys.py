@@ -18,11 +18,11 @@ from menndl_dask.layers import (
     Normalisation,
     Pooling,
     SeparableConvolution,
-    Training,
     TransposedConvolution,
     Upsampling,
 )
 from menndl_dask.space import SearchSpace
+from menndl_dask.training_gene import Training
 from tests.kinds import EXTRA, GroupedConvolution, GroupNormalisation, Noise
 from tests.problems import PROBLEMS
 

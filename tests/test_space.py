@@ -13,10 +13,12 @@ from menndl_dask.cost import cost_of
 from menndl_dask.domain import choice, integer
 from menndl_dask.errors import UserError
 from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome, Layer
-from menndl_dask.layers import Convolution, FullyConnected, Training
+from menndl_dask.genome import Genome
+from menndl_dask.layers import Convolution, FullyConnected
+from menndl_dask.network_layer import Layer
 from menndl_dask.problem import Problem
 from menndl_dask.space import SearchSpace
+from menndl_dask.training_gene import Training
 from tests.problems import PROBLEMS, problem
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -13,7 +13,8 @@ from typing import Self, cast
 from menndl_dask import image
 from menndl_dask.domain import Domain, Integer
 from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome, Layer
+from menndl_dask.genome import Genome
+from menndl_dask.network_layer import Layer
 from menndl_dask.space import SearchSpace
 from menndl_dask.topology import Sources, absolute, relative
 

@@ -12,7 +12,8 @@ from typing import cast
 import numpy as np
 
 from menndl_dask.gene import Gene
-from menndl_dask.genome import JOINS, Genome, Layer
+from menndl_dask.genome import Genome
+from menndl_dask.network_layer import JOINS, Layer
 from menndl_dask.operators.body import Body, carried_over, mutable, width
 from menndl_dask.space import SearchSpace
 
