@@ -20,6 +20,7 @@ from menndl_dask.problem import TASKS, Limits, Problem
 from menndl_dask.report import write_report
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Run
+from menndl_dask.validation import read
 
 _DESCRIPTION = "Evolve a neural network made for your labelled images, on whatever machines you have."
 _EXAMPLES = """examples:
@@ -212,7 +213,7 @@ def _retrain(given: argparse.Namespace) -> int:
             raise UserError(f"--{name}: expected a number > 0, got {getattr(given, name)}")
     run = Run(given.run)
     with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
-        limits = Limits(**run.settings["limits"])
+        limits = read(Limits, run.settings["limits"], "limits")
         workflow.compare(run, client, factor=given.retrain, finalists=given.finalists, limits=limits)
     print(summary(run))
     print(f"report: {write_report(run)}")

@@ -1,9 +1,10 @@
-"""The commands around clusters: ``menndl cluster check | script``, ``status``, ``stop``. Runs on the driver."""
+"""The commands ``menndl cluster check | script | schema``, ``status`` and ``stop``. Runs on the driver."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
+import json
 import os
 import socket
 import sys
@@ -16,7 +17,7 @@ from menndl_dask.detached import Detached, Drivers, cancel, queued, site_of
 from menndl_dask.errors import ProfileError, RunError
 from menndl_dask.island import folders_of
 from menndl_dask.journal import holder
-from menndl_dask.profile import Local, Profile, Scheduler, read_profile
+from menndl_dask.profile import Local, Profile, Scheduler, profile_schema, read_profile
 from menndl_dask.site import Site
 from menndl_dask.status import status
 from menndl_dask.words import counted
@@ -35,6 +36,7 @@ def add_commands(commands: Any) -> None:
     check.add_argument("--wait", type=float, default=600.0, metavar="S", help=told)
     script = _command(actions, "script", _script, "print the job script of a profile, and nothing else")
     script.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
+    _command(actions, "schema", _schema, "print the JSON schema of profiles, for editors")
     for name, function, text in (
         ("status", _status, "say how far a run is, who drives it, and what happened last"),
         ("stop", _stop, "let a run end as soon as what is being evaluated is home; the same command carries on"),
@@ -88,6 +90,11 @@ def _script(given: argparse.Namespace) -> int:
     if not isinstance(profile, Site):
         raise ProfileError(f"{given.profile}: expected the profile of a batch system, since only that has a job script")
     _say(_job_script(profile))
+    return 0
+
+
+def _schema(given: argparse.Namespace) -> int:
+    _say(json.dumps(profile_schema(), indent=1, ensure_ascii=False))
     return 0
 
 

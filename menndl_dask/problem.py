@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Self, TypeVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
 
 from menndl_dask.errors import UserError, nearest
+from menndl_dask.validation import check_values, checked, number, one_of, read
 
 WEIGHTED_CROSSENTROPY = "weighted_crossentropy"  # our own loss
 UNITS = ("epochs", "steps", "seconds", "flops")  # of a budget
@@ -20,7 +21,7 @@ AUGMENTATIONS = ("flip", "rotate", "shift", "noise")
 _AMOUNTS = {"shift": 0.125, "noise": 0.1}  # unless said otherwise
 _AXES = "zyx"  # names of the spatial axes, the last ones of an image with fewer
 _REMOVED = ("inherit",)  # fields of budgets of version 0.1.0 without a meaning now
-_T = TypeVar("_T")
+_POSITIVE, _SHARE = number(above=0), number(above=0, most=1)
 _IMBALANCED = 3.0  # from this ratio of the largest to the smallest class on, plain accuracy misleads
 
 
@@ -60,41 +61,30 @@ class Budget:
         ``tensorflow``.
     """
 
-    epochs: float | None = None
-    steps: int | None = None
-    seconds: float | None = None
-    flops: float | None = None
-    batch_size: int = 32
+    epochs: float | None = checked(_POSITIVE, None)
+    steps: int | None = checked(_POSITIVE, None)
+    seconds: float | None = checked(_POSITIVE, None)
+    flops: float | None = checked(_POSITIVE, None)
+    batch_size: int = checked(_POSITIVE, 32)
     optimizer: str = "adam"
-    learning_rate: float = 1e-3
+    learning_rate: float = checked(_POSITIVE, 1e-3)
     weight_decay: float = 0.0
     early_verdict: bool = True
-    verdict_share: float = 0.34
+    verdict_share: float = checked(_SHARE, 0.34)
     rungs: tuple[float, ...] = (0.33, 0.66)
-    rung_pass: float = 0.5
+    rung_pass: float = checked(_SHARE, 0.5)
     extrapolate: bool = True
-    schedule: str = "cosine"
-    precision: str = "float32"
+    schedule: str = checked(one_of(SCHEDULES), "cosine")
+    precision: str = checked(one_of(PRECISIONS), "float32")
     deterministic: bool = False
-    backend: str | None = None
+    backend: str | None = checked(one_of(BACKENDS), None)
 
     def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in UNITS}
-        if all(value is None for value in given.values()):
+        if all(getattr(self, name) is None for name in UNITS):
             raise UserError("budget: expected epochs, steps, seconds or flops (such as --epochs 8), got none of them")
-        for name, value in {**given, "batch_size": self.batch_size, "learning_rate": self.learning_rate}.items():
-            if value is not None and not (isinstance(value, (int, float)) and value > 0):
-                raise UserError(f"budget: {name}: expected a number > 0, got {value!r}")
-        if not 0 < self.verdict_share <= 1:
-            raise UserError(f"budget: verdict_share: expected a number in (0, 1], got {self.verdict_share!r}")
+        check_values(Budget, asdict(self), "budget")
         if not all(0 < low < high < 1 for low, high in zip((1e-9, *self.rungs), self.rungs, strict=False)):
             raise UserError(f"budget: rungs: expected shares in (0, 1), each larger than the last, got {self.rungs!r}")
-        if not 0 < self.rung_pass <= 1:
-            raise UserError(f"budget: rung_pass: expected a number in (0, 1], got {self.rung_pass!r}")
-        _check_name("budget: schedule", self.schedule, SCHEDULES)
-        _check_name("budget: precision", self.precision, PRECISIONS)
-        if self.backend is not None:
-            _check_name("budget: backend", self.backend, BACKENDS)
         if self.deterministic and self.seconds is not None:
             raise UserError("budget: deterministic: expected epochs, steps or flops, got seconds, which never repeat")
 
@@ -115,7 +105,7 @@ class Budget:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read a budget back, also one that an earlier version wrote; raises `UserError` for an unknown key."""
-        return _read(cls, {key: value for key, value in data.items() if key not in _REMOVED})
+        return read(cls, {key: value for key, value in data.items() if key not in _REMOVED}, "budget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +246,7 @@ class Problem:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise UserError(f"task: expected one of {', '.join(TASKS)}, got {self.task!r}{nearest(self.task, TASKS)}")
+        one_of(TASKS).demand("task", self.task)
         if self.metric_mode not in ("max", "min"):
             raise UserError(f"metric_mode: expected 'max' or 'min', got {self.metric_mode!r}")
         weights = self.class_weight
@@ -333,14 +322,9 @@ class Problem:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read a problem back; raises `UserError` for an unknown key."""
         values = dict(data)
-        values["facts"] = _read(Facts, values["facts"])
+        values["facts"] = read(Facts, values["facts"], "facts")
         values["budget"] = Budget.from_dict(values["budget"])
-        return _read(cls, values)
-
-
-def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        raise UserError(f"{what}: expected one of {', '.join(known)}, got {name!r}{nearest(str(name), known)}")
+        return read(cls, values, "problem")
 
 
 def _read_change(text: str, shapes: tuple[tuple[int, ...], ...]) -> Change:
@@ -376,15 +360,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(v) for v in value) if isinstance(value, (list, tuple)) else value
-
-
-def _read(kind: type[_T], data: Mapping[str, Any]) -> _T:
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for key in data:
-        if key not in known:
-            raise UserError(f"{kind.__name__.lower()}: unknown key {key!r}{nearest(key, known)}")
-    return kind(**{k: _frozen(v) for k, v in data.items()})

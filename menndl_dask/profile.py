@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import menndl_dask
 from menndl_dask.device import VENDORS
 from menndl_dask.errors import ProfileError, nearest
 from menndl_dask.site import KINDS as SITE_KINDS
 from menndl_dask.site import Site, check_site
+from menndl_dask.validation import FLAG, checked, integer, number, one_of, or_none, read, read_yaml, schema, text
+
+_COUNT = integer(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +38,12 @@ class Local:
         Port of the Dask dashboard on the loopback address; nothing: no dashboard.
     """
 
-    workers: int | None = None
-    gpus: int = 0
-    gpu_vendor: str | None = None
-    trainers_per_gpu: int = 1
-    prepare_ahead: bool | None = None
-    dashboard_port: int | None = 8787
+    workers: int | None = checked(_COUNT, None)
+    gpus: int = checked(_COUNT, 0)
+    gpu_vendor: str | None = checked(one_of(VENDORS), None)
+    trainers_per_gpu: int = checked(_COUNT, 1)
+    prepare_ahead: bool | None = checked(FLAG, None)
+    dashboard_port: int | None = checked(or_none(integer(0, 65535, "a port, 0 to 65535,")), 8787)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,37 +60,15 @@ class Scheduler:
         Seconds to wait for an answer, at the start and when the connection is lost.
     """
 
-    address: str | None = None
-    scheduler_file: str | None = None
-    timeout_s: float = 60.0
+    address: str | None = checked(text(), None)
+    scheduler_file: str | None = checked(text(), None)
+    timeout_s: float = checked(number(above=0), 60.0)
 
 
 Profile = Local | Scheduler | Site
 
 _KINDS: Mapping[str, type[Local | Scheduler]] = {"local": Local, "scheduler": Scheduler}
 _ALL_KINDS = (*_KINDS, *SITE_KINDS)
-_Check = tuple[str, Callable[[Any], bool]]
-
-
-def _is_integer(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-_COUNT: _Check = ("an integer ≥ 1", lambda value: _is_integer(value, 1))
-_PORT: _Check = ("a port, 0 to 65535, or null", lambda v: v is None or (_is_integer(v, 0) and v < 2**16))
-_TEXT: _Check = ("a text", lambda value: isinstance(value, str) and value != "")
-_SECONDS: _Check = ("a number > 0", lambda value: _is_integer(value, 1) or (isinstance(value, float) and value > 0))
-_CHECKS: Mapping[str, _Check] = {
-    "workers": _COUNT,
-    "gpus": _COUNT,
-    "gpu_vendor": (f"one of {', '.join(VENDORS)}", lambda value: value in VENDORS),
-    "trainers_per_gpu": _COUNT,
-    "prepare_ahead": ("true or false", lambda value: isinstance(value, bool)),
-    "dashboard_port": _PORT,
-    "address": _TEXT,
-    "scheduler_file": _TEXT,
-    "timeout_s": _SECONDS,
-}
 
 
 def read_profile(profile: str | Path) -> Profile:
@@ -106,13 +85,26 @@ def read_profile(profile: str | Path) -> Profile:
         If there is none, or a key or a value is not as expected; the message names the file and the key.
     """
     file = _find(profile)
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ProfileError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(values, Mapping):
-        raise ProfileError(f"{file}: expected keys with values, got {values!r}")
-    return _checked(str(file), dict(values))
+    return _checked(str(file), read_yaml(file, ProfileError))
+
+
+def profile_schema() -> dict[str, Any]:
+    """Return the JSON schema of profiles, with which editors complete keys and mark mistakes."""
+    kinds: dict[tuple[str, ...], dict[str, Any]] = {SITE_KINDS: schema(Site)}
+    kinds |= {(name,): schema(kind) for name, kind in _KINDS.items()}
+    for each in kinds.values():
+        each["properties"]["kind"] = True  # said below
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Cluster profile of menndl_dask",
+        "type": "object",
+        "required": ["kind"],
+        "properties": {"kind": {"enum": [*_ALL_KINDS]}},
+        "allOf": [
+            {"if": {"required": ["kind"], "properties": {"kind": {"enum": [*names]}}}, "then": each}
+            for names, each in kinds.items()
+        ],
+    }
 
 
 def shipped_profiles() -> list[str]:
@@ -142,20 +134,11 @@ def _folder() -> Traversable:
 
 def _checked(file: str, values: dict[str, Any]) -> Profile:
     kind = values.pop("kind", None)
-    if kind not in _ALL_KINDS:
-        near = nearest(str(kind), _ALL_KINDS)
-        raise ProfileError(f"{file}: kind: expected one of {', '.join(_ALL_KINDS)}, got {kind!r}{near}")
+    one_of(_ALL_KINDS).demand(f"{file}: kind", kind, ProfileError)
     if kind in SITE_KINDS:
         return check_site(file, kind, values)
-    known = [field.name for field in fields(_KINDS[kind])]
-    for key, value in values.items():
-        if key not in known:
-            near = nearest(str(key), known)
-            raise ProfileError(f"{file}: unknown key {key!r} for kind {kind}; known are {', '.join(known)}{near}")
-        expected, accepts = _CHECKS[key]
-        if not accepts(value):
-            raise ProfileError(f"{file}: {key}: expected {expected}, got {value!r}")
-    profile = _KINDS[kind](**values)
+    known = ", ".join(each.name for each in fields(_KINDS[kind]))
+    profile = read(_KINDS[kind], values, file, ProfileError, f" for kind {kind}; known are {known}")
     if isinstance(profile, Local) and (profile.gpus > 0) != (profile.gpu_vendor is not None):
         got = f"{profile.gpus} and {profile.gpu_vendor}"
         raise ProfileError(f"{file}: expected gpus and gpu_vendor together, got {got}")

@@ -17,6 +17,7 @@ from menndl_dask import atomic
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.problem import SPLITS, Limits, Problem
 from menndl_dask.space import SearchSpace
+from menndl_dask.validation import read_yaml
 
 FILE = "run.yaml"
 _FORMAT = 1
@@ -72,14 +73,11 @@ def read_settings(path: Path) -> Settings:
     RunError
         If there is none, or it is not what this version writes.
     """
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path.parent}: expected a run directory, got none: there is no {path.name}") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(settings, dict) or settings.get("format") != _FORMAT:
-        got = settings.get("format") if isinstance(settings, dict) else settings
+    if not path.exists():
+        raise RunError(f"{path.parent}: expected a run directory, got none: there is no {path.name}")
+    settings = read_yaml(path, RunError)
+    if settings.get("format") != _FORMAT:
+        got = settings.get("format")
         raise RunError(f"{path}: format: expected {_FORMAT}, got {got!r}; the run is of another version")
     return settings
 

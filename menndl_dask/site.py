@@ -8,22 +8,95 @@ from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from menndl_dask.batch_system import SYSTEMS, walltime_s
 from menndl_dask.device import CORES_TO_PREPARE, VENDORS
-from menndl_dask.errors import ProfileError, nearest
+from menndl_dask.errors import ProfileError
 from menndl_dask.launcher import LAUNCHERS, Shape, launcher_name
+from menndl_dask.validation import (
+    FLAG,
+    Check,
+    check_keys,
+    check_values,
+    checked,
+    integer,
+    number,
+    one_of,
+    or_none,
+    read,
+    schema,
+    text,
+)
 
 ALLOCATION = "allocation"
 KINDS = (*SYSTEMS, ALLOCATION)
 PER_GPU, PER_NODE = "per_gpu", "per_node"
 _RETIRE_S, _RETIRE_SHARE = 600.0, 0.1
+_COUNT, _PORT = integer(1), integer(1, 65535)
+
+
+def _is_pair(value: Any, check: Check) -> bool:
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(check.accepts, value))
+    return is_pair and bool(value[0] <= value[1])
+
+
+def _pair(check: Check) -> dict[str, Any]:
+    return {"type": "array", "items": dict(check.schema), "minItems": 2, "maxItems": 2}
+
+
+_JOBS = Check(
+    "an integer ≥ 1, or the least and the largest number, such as [1, 8]",
+    lambda value: _COUNT.accepts(value) or _is_pair(value, integer(0)),
+    {"anyOf": [dict(_COUNT.schema), _pair(integer(0))]},
+)
+_PORTS = Check("two ports, such as [10000, 10400]", lambda value: _is_pair(value, _PORT), _pair(_PORT))
+_LAUNCHER = Check(
+    f"one of {', '.join(LAUNCHERS)}, maybe with options, or an empty text",
+    lambda value: isinstance(value, str) and (not value.strip() or launcher_name(value) in LAUNCHERS),
+    {"type": "string"},
+)
+_TEXTS = Check(
+    "a list of texts",
+    lambda value: isinstance(value, list) and all(isinstance(text, str) for text in value),
+    {"type": "array", "items": {"type": "string"}},
+)
+_TEXTS_OR_MAPPING = Check(
+    "a list of texts",
+    lambda value: isinstance(value, Mapping) or _TEXTS.accepts(value),
+    {"anyOf": [dict(_TEXTS.schema), {"type": "object"}]},
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keywords:
+    """Keywords of dask-jobqueue whose values are checked; it knows others too."""
+
+    cores: int | None = checked(integer(1), None)
+    memory: str | None = checked(text("a text such as 64GB", r"\d+(\.\d+)?\s*([kKmMgGtTpP][iI]?)?[bB]?"), None)
+    walltime: str | None = checked(text("hours:minutes:seconds in quotes, such as '02:00:00'"), None)
+    account: str | None = checked(text(), None)
+    project: str | None = checked(text(), None)
+    queue: str | None = checked(text(), None)
+    interface: str | None = checked(text(), None)
+    local_directory: str | None = checked(text(), None)
+    log_directory: str | None = checked(text(), None)
+    python: str | None = checked(text(), None)
+    job_extra_directives: Sequence[str] | Mapping[str, str] | None = checked(_TEXTS_OR_MAPPING, None)
+    job_script_prologue: Sequence[str] | None = checked(_TEXTS, None)
+    job_directives_skip: Sequence[str] | None = checked(_TEXTS, None)
+    worker_extra_args: Sequence[str] | None = checked(_TEXTS, None)
+
+
+_KEYWORDS = Check(
+    "keywords of dask-jobqueue with their values",
+    lambda value: isinstance(value, Mapping),
+    {**schema(_Keywords), "additionalProperties": True},
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,23 +147,23 @@ class Site:
     """
 
     kind: str
-    jobqueue: Mapping[str, Any]
-    batch: str | None = None
-    jobs: int | tuple[int, int] = 1
-    nodes_per_job: int = 1
-    gpus_per_node: int = 0
-    gpu_vendor: str | None = None
-    workers: str = PER_GPU
-    workers_per_node: int = 1
-    trainers_per_gpu: int = 1
-    prepare_ahead: bool | None = None
-    launcher: str | None = None
-    retire_s: float | None = None
-    tls: bool = True
-    dashboard_port: int | None = 8787
-    ports: tuple[int, int] | None = None
-    shared_directory: str = "~/.menndl"
-    driver: Mapping[str, Any] = field(default_factory=dict)
+    jobqueue: Mapping[str, Any] = checked(_KEYWORDS)
+    batch: str | None = checked(one_of(SYSTEMS), None)
+    jobs: int | tuple[int, int] = checked(_JOBS, 1)
+    nodes_per_job: int = checked(_COUNT, 1)
+    gpus_per_node: int = checked(integer(0), 0)
+    gpu_vendor: str | None = checked(one_of(VENDORS), None)
+    workers: str = checked(one_of((PER_GPU, PER_NODE)), PER_GPU)
+    workers_per_node: int = checked(_COUNT, 1)
+    trainers_per_gpu: int = checked(_COUNT, 1)
+    prepare_ahead: bool | None = checked(FLAG, None)
+    launcher: str | None = checked(_LAUNCHER, None)
+    retire_s: float | None = checked(number(least=0), None)
+    tls: bool = checked(FLAG, True)
+    dashboard_port: int | None = checked(or_none(integer(0, 65535, "a port, 0 to 65535,")), 8787)
+    ports: tuple[int, int] | None = checked(_PORTS, None)
+    shared_directory: str = checked(text(), "~/.menndl")
+    driver: Mapping[str, Any] = checked(_KEYWORDS, default_factory=dict)
     file: str = "profile"
 
     @property
@@ -164,61 +237,6 @@ class Site:
         return math.ceil(workers / self.shape().tasks)
 
 
-_Check = tuple[str, Callable[[Any], bool]]
-
-
-def _integer(least: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _pair(value: Any, accepts: Callable[[Any], bool]) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(accepts, value)) and value[0] <= value[1]
-
-
-def _is_port(value: Any) -> bool:
-    return _integer(1)(value) and value <= 65535
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-_BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgtp]i?)?b?", re.IGNORECASE)
-_COUNT: _Check = ("an integer ≥ 1", _integer(1))
-_TEXT: _Check = ("a text", lambda value: isinstance(value, str) and value != "")
-_MAPPING: _Check = ("keywords of dask-jobqueue with their values", lambda value: isinstance(value, Mapping))
-_CHECKS: Mapping[str, _Check] = {
-    "batch": (f"one of {', '.join(SYSTEMS)}", lambda value: value in SYSTEMS),
-    "jobs": ("an integer ≥ 1, or the least and the largest number, such as [1, 8]",
-             lambda value: _integer(1)(value) or _pair(value, _integer(0))),
-    "nodes_per_job": _COUNT,
-    "gpus_per_node": ("an integer ≥ 0", _integer(0)),
-    "gpu_vendor": (f"one of {', '.join(VENDORS)}", lambda value: value in VENDORS),
-    "workers": (f"{PER_GPU} or {PER_NODE}", lambda value: value in (PER_GPU, PER_NODE)),
-    "workers_per_node": _COUNT,
-    "trainers_per_gpu": _COUNT,
-    "prepare_ahead": ("true or false", lambda value: isinstance(value, bool)),
-    "launcher": (f"one of {', '.join(LAUNCHERS)}, maybe with options, or an empty text",
-                 lambda value: isinstance(value, str) and (not value.strip() or launcher_name(value) in LAUNCHERS)),
-    "retire_s": ("a number ≥ 0", lambda value: isinstance(value, (int, float)) and value >= 0),
-    "tls": ("true or false", lambda value: isinstance(value, bool)),
-    "dashboard_port": ("a port or null", lambda value: value is None or value == 0 or _is_port(value)),
-    "ports": ("two ports, such as [10000, 10400]", lambda value: _pair(value, _is_port)),
-    "shared_directory": _TEXT,
-    "jobqueue": _MAPPING,
-    "driver": _MAPPING,
-}  # fmt: skip
-_IN_JOBQUEUE: Mapping[str, _Check] = {
-    "cores": _COUNT,
-    "memory": ("a text such as 64GB", lambda value: isinstance(value, str) and re.fullmatch(_BYTES, value) is not None),
-    "walltime": ("hours:minutes:seconds in quotes, such as '02:00:00'", _TEXT[1]),
-    **dict.fromkeys(("account", "project", "queue", "interface", "local_directory", "log_directory", "python"), _TEXT),
-    "job_extra_directives": ("a list of texts", lambda value: isinstance(value, Mapping) or _is_texts(value)),
-    **dict.fromkeys(
-        ("job_script_prologue", "job_directives_skip", "worker_extra_args"),
-        ("a list of texts", _is_texts),
-    ),
-}
 # made from the other keys, or of no use in a file
 _NOT_YOURS = {
     "processes": "gpus_per_node or workers_per_node says how many workers there are",
@@ -248,14 +266,12 @@ def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
         If a key is unknown, or a value is not as expected.
     """
     known = [entry.name for entry in fields(Site) if entry.name not in ("kind", "file")]
-    for key, value in values.items():
-        if key not in known:
-            near = "; it belongs under jobqueue" if key in _IN_JOBQUEUE else nearest(str(key), known)
-            told = f"known are {', '.join(known)}{near}"
-            raise ProfileError(f"{file}: unknown key {key!r} for kind {kind}; {told}")
-        _expect(f"{file}: {key}", _CHECKS[key], value)
-    pairs = {key: tuple(value) for key, value in values.items() if key in ("jobs", "ports") and isinstance(value, list)}
-    site = Site(**{"jobqueue": {}, **values, **pairs, "kind": kind, "file": file})
+    told = f" for kind {kind}; known are {', '.join(known)}"
+    keywords = {entry.name for entry in fields(_Keywords)}
+    if misplaced := next((key for key in values if key in keywords), None):
+        raise ProfileError(f"{file}: unknown key {misplaced!r}{told}; it belongs under jobqueue")
+    check_keys(values, known, file, ProfileError, told)
+    site = read(Site, {"jobqueue": {}, **values, "kind": kind, "file": file}, file, ProfileError)
     _check_sense(file, site, values)
     _check_jobqueue(f"{file}: jobqueue", site.jobqueue)
     _check_jobqueue(f"{file}: driver", site.driver)
@@ -299,14 +315,7 @@ def _check_sense(file: str, site: Site, given: Mapping[str, Any]) -> None:
 
 def _check_jobqueue(where: str, keywords: Mapping[str, Any]) -> None:
     """Check what is known without dask-jobqueue, which checks the names when the cluster is made."""
-    for key, value in keywords.items():
+    for key in keywords:
         if key in _NOT_YOURS:
             raise ProfileError(f"{where}: {key}: not to be given here: {_NOT_YOURS[key]}")
-        if key in _IN_JOBQUEUE and value is not None:
-            _expect(f"{where}: {key}", _IN_JOBQUEUE[key], value)
-
-
-def _expect(where: str, check: _Check, value: Any) -> None:
-    expected, accepts = check
-    if not accepts(value):
-        raise ProfileError(f"{where}: expected {expected}, got {value!r}")
+    check_values(_Keywords, keywords, where, ProfileError)

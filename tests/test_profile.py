@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from menndl_dask import profile as profiles
+from menndl_dask.cli import main
 from menndl_dask.errors import ProfileError
 from menndl_dask.profile import Local, Scheduler, read_profile, shipped_profiles
 from menndl_dask.site import Site
@@ -52,6 +53,12 @@ def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path: Path, text: str
     with pytest.raises(ProfileError, match=r"mine\.yaml: .*" + MISTAKES[text]) as caught:
         read_profile(path)
     assert "\n" not in str(caught.value)
+
+
+def test_the_schema_for_editors_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+    # made by: menndl cluster schema > clusters/profile.schema.json
+    assert main(["cluster", "schema"]) == 0
+    assert capsys.readouterr().out == (profiles._folder() / "profile.schema.json").read_text(encoding="utf-8")
 
 
 def test_an_unknown_name_names_the_nearest() -> None:
