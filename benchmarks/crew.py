@@ -14,7 +14,7 @@ from typing import Any
 from distributed import Client, wait
 
 from menndl_dask import Individual, Limits, Problem, Result, evaluate, load_cluster
-from menndl_dask.launcher import THREADS
+from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.profile import Local
 from menndl_dask.rung import Rungs
 
@@ -75,7 +75,7 @@ class Crew:
         self._stack.close()
 
     def _started(self) -> Client:
-        with _set({} if self.threads is None else {THREADS: str(self.threads)}):
+        with _set({} if self.threads is None else {TRAINING_THREADS: str(self.threads)}):
             cluster = self._stack.enter_context(load_cluster(self.profile))
             client = self._stack.enter_context(cluster.client())
             client.wait_for_workers(self.profile.workers or len(os.sched_getaffinity(0)))

@@ -62,7 +62,7 @@ from stem_simulation import write_images  # noqa: E402
 
 from menndl_dask import Budget, Individual, Limits, Problem, SearchSpace, evaluate, open_problem  # noqa: E402
 from menndl_dask import evaluation as ours  # noqa: E402
-from menndl_dask.launcher import THREADS  # noqa: E402
+from menndl_dask.environment import TRAINING_THREADS  # noqa: E402
 from menndl_dask.profile import Local  # noqa: E402
 from menndl_dask.rung import Rungs  # noqa: E402
 from menndl_dask.staging import stage  # noqa: E402
@@ -244,7 +244,7 @@ class Kept:
 
 def of_threads(threads: int | None) -> Mapping[str, str]:
     """Return the variables that give a process so many threads; none where it is to take what it wants."""
-    names = ("OMP_NUM_THREADS", THREADS, "TF_NUM_INTEROP_THREADS")
+    names = ("OMP_NUM_THREADS", TRAINING_THREADS, "TF_NUM_INTEROP_THREADS")
     return {} if threads is None else dict.fromkeys(names, str(threads))
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from menndl_dask.device import pinned, visible
+from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import UserError
-from menndl_dask.launcher import THREADS
 from menndl_dask.profile import Profile, Scheduler
 from menndl_dask.site import ALLOCATION, Site
 
@@ -64,7 +64,7 @@ def allotments(
     cores = len(os.sched_getaffinity(0))
     slots = profile.gpus * profile.trainers_per_gpu
     counts = dealt(workers or profile.workers or slots or cores, islands)
-    threads = {THREADS: os.environ.get(THREADS) or str(max(1, cores // sum(counts)))}
+    threads = {TRAINING_THREADS: os.environ.get(TRAINING_THREADS) or str(max(1, cores // sum(counts)))}
     if profile.gpu_vendor is None:
         return [Allotment(count, threads) for count in counts]
     devices = visible(os.environ, profile.gpu_vendor, profile.gpus)

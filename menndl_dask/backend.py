@@ -9,8 +9,7 @@ from typing import Any
 
 import keras
 
-from menndl_dask.device import GPU_SHARE
-from menndl_dask.launcher import THREADS
+from menndl_dask.environment import GPU_SHARE, TRAINING_THREADS
 
 _USABLE = 0.9  # of a share; the rest is for contexts, which no framework counts, and for networks that are prepared
 # the total memory of the first visible GPU, from the drivers' own libraries: without a context, which takes memory
@@ -37,7 +36,7 @@ def configure(seed: int, deterministic: bool) -> None:
     keras.utils.set_random_seed(seed)
     if deterministic:
         _make_deterministic()
-    granted = os.environ.get(THREADS) or os.environ.get("OMP_NUM_THREADS")
+    granted = os.environ.get(TRAINING_THREADS) or os.environ.get("OMP_NUM_THREADS")
     threads = int(granted) if granted else _cores()
     share = os.environ.get(GPU_SHARE)
     usable = _USABLE * float(share) if share else None

@@ -28,9 +28,10 @@ from distributed.deploy.adaptive import Adaptive
 import menndl_dask
 from menndl_dask.batch_queue import listed
 from menndl_dask.batch_system import SYSTEMS, resized_header
+from menndl_dask.environment import JOB_START
 from menndl_dask.job_watch import JobWatch
 from menndl_dask.jobqueue import Job, JobQueueCluster, dask_jobqueue
-from menndl_dask.launcher import JOB_START, Shape, launch_command
+from menndl_dask.launcher import Shape, launch_command
 from menndl_dask.site import ALLOCATION, PER_NODE, Site
 
 logger = logging.getLogger(__name__)

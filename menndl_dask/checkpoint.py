@@ -21,7 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from menndl_dask.launcher import JOB_END
+from menndl_dask.environment import JOB_END
 from menndl_dask.task import Task
 
 _LOG = logging.getLogger(__name__)

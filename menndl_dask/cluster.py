@@ -25,8 +25,8 @@ from distributed.utils import format_dashboard_link
 
 from menndl_dask.dask_settings import DASK_SETTINGS
 from menndl_dask.device import CORES_TO_PREPARE, grants, pinned, visible
+from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import ProfileError
-from menndl_dask.launcher import THREADS
 from menndl_dask.port import LOOPBACK, free_port
 from menndl_dask.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.site import Site
@@ -156,8 +156,8 @@ def _workers(profile: Local, alike: Mapping[str, Any]) -> dict[int, dict[str, An
     slots = profile.gpus * profile.trainers_per_gpu
     count = profile.workers or slots or len(os.sched_getaffinity(0))
     # a nanny gives each worker one thread; the cores that workers leave idle are for their trainings
-    threads = {THREADS: os.environ.get(THREADS) or str(max(1, len(os.sched_getaffinity(0)) // count))}
-    is_free = slots > 0 and int(threads[THREADS]) >= CORES_TO_PREPARE
+    threads = {TRAINING_THREADS: os.environ.get(TRAINING_THREADS) or str(max(1, len(os.sched_getaffinity(0)) // count))}
+    is_free = slots > 0 and int(threads[TRAINING_THREADS]) >= CORES_TO_PREPARE
     is_ahead = is_free if profile.prepare_ahead is None else profile.prepare_ahead
     environment = threads | grants(profile.trainers_per_gpu, int(is_ahead))
     options = {**alike["options"], "nthreads": 1 + is_ahead, "env": environment}

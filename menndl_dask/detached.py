@@ -24,10 +24,10 @@ from typing import Any, Self
 from menndl_dask import atomic, stop
 from menndl_dask.batch_queue import listed
 from menndl_dask.batch_system import SYSTEMS
+from menndl_dask.environment import JOB_START
 from menndl_dask.errors import FINISHED, ExitCode, ProfileError, RunError
 from menndl_dask.island import whole_run
 from menndl_dask.journal import read_journal
-from menndl_dask.launcher import JOB_START
 from menndl_dask.profile import read_profile
 from menndl_dask.site import ALLOCATION, Site
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from menndl_dask.environment import AHEAD, GPU_SHARE, GPU_VARIABLES
 from menndl_dask.errors import ProfileError
 
 CORES_TO_PREPARE = 3  # beside a GPU: one feeds it, one reads ahead, one prepares the next network
-AHEAD = "MENNDL_AHEAD"  # in a worker's environment: evaluations that are prepared while another one trains
-GPU_SHARE = "MENNDL_GPU_SHARE"  # the part of a GPU's memory that each training may take
-VARIABLES = {"nvidia": "CUDA_VISIBLE_DEVICES", "amd": "ROCR_VISIBLE_DEVICES", "intel": "ZE_AFFINITY_MASK"}
-VENDORS = tuple(VARIABLES)
 
 # Slurm without detection of GPUs sets the variables of all vendors. On AMD the lists of CUDA and HIP number what ROCR
 # has left: with 3 in both of them no device is seen at all.
-_ALL = (*VARIABLES.values(), "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+_ALL = (*GPU_VARIABLES.values(), "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 
 
 def visible(environment: Mapping[str, str], vendor: str, gpus: int) -> list[str]:
@@ -36,7 +33,7 @@ def visible(environment: Mapping[str, str], vendor: str, gpus: int) -> list[str]
     >>> visible({"CUDA_VISIBLE_DEVICES": "2,3"}, "nvidia", 4), visible({}, "nvidia", 2)
     (['2', '3'], ['0', '1'])
     """
-    listed = environment.get(VARIABLES[vendor], "")
+    listed = environment.get(GPU_VARIABLES[vendor], "")
     return [name.strip() for name in listed.split(",")] if listed else [str(number) for number in range(gpus)]
 
 
@@ -96,7 +93,7 @@ def pinned(vendor: str, devices: list[str]) -> dict[str, str | None]:
     '2'
     """
     changes: dict[str, str | None] = dict.fromkeys(_ALL)
-    changes[VARIABLES[vendor]] = ",".join(devices)
+    changes[GPU_VARIABLES[vendor]] = ",".join(devices)
     if vendor == "intel":
         changes["ZE_FLAT_DEVICE_HIERARCHY"] = "FLAT"  # each tile is a device, numbered from 0
     return changes

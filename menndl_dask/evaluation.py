@@ -25,10 +25,9 @@ from pathlib import Path
 
 from menndl_dask.child import Child, last_line
 from menndl_dask.cost import cost_of
-from menndl_dask.device import AHEAD, VARIABLES
+from menndl_dask.environment import AHEAD, DEVICES, GPU_VARIABLES
 from menndl_dask.errors import DataError, InfeasibleError, MenndlError, NodeError, TrainerError
 from menndl_dask.individual import Individual
-from menndl_dask.launcher import DEVICES
 from menndl_dask.problem import BACKENDS, Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.rung import Bar
@@ -241,7 +240,7 @@ class _Homes:
 
     def __init__(self, process: int) -> None:
         vendor, _, devices = os.environ.get(DEVICES, "").partition(":")
-        environments = [{VARIABLES[vendor]: device} for device in devices.split(",")] if devices else [{}]
+        environments = [{GPU_VARIABLES[vendor]: device} for device in devices.split(",")] if devices else [{}]
         ahead = int(os.environ.get(AHEAD) or 0)
         self._free: list[_Home] = []
         for environment in environments:

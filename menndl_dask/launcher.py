@@ -6,14 +6,6 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-# what a task finds in its environment: when its job began, when its worker is to take no further evaluation, and when
-# the job ends (in seconds since 1970), and the vendor and the GPUs that the evaluations of one worker take turns on
-JOB_START = "MENNDL_JOB_START"
-RETIRE_AT = "MENNDL_RETIRE_AT"
-JOB_END = "MENNDL_JOB_END"
-DEVICES = "MENNDL_DEVICES"
-THREADS = "TF_NUM_INTRAOP_THREADS"  # of a training
-
 
 @dataclass(frozen=True, slots=True)
 class Shape:

@@ -17,7 +17,7 @@ from typing import Any
 
 from distributed import get_worker
 
-from menndl_dask.device import VARIABLES
+from menndl_dask.environment import GPU_VARIABLES
 
 _DRIVERS = (
     ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"),
@@ -93,7 +93,7 @@ def look() -> Finding:
         worker=str(worker.name),
         host=socket.gethostname(),
         versions=own_versions(),
-        visible={name: os.environ[name] for name in VARIABLES.values() if name in os.environ},
+        visible={name: os.environ[name] for name in GPU_VARIABLES.values() if name in os.environ},
         gpus=_gpus(),
         backend=backend,
         device=device,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import menndl_dask
-from menndl_dask.device import VENDORS
+from menndl_dask.environment import GPU_VENDORS
 from menndl_dask.errors import ProfileError, nearest
 from menndl_dask.site import KINDS as SITE_KINDS
 from menndl_dask.site import Site, check_site
@@ -40,7 +40,7 @@ class Local:
 
     workers: int | None = checked(_COUNT, None)
     gpus: int = checked(_COUNT, 0)
-    gpu_vendor: str | None = checked(one_of(VENDORS), None)
+    gpu_vendor: str | None = checked(one_of(GPU_VENDORS), None)
     trainers_per_gpu: int = checked(_COUNT, 1)
     prepare_ahead: bool | None = checked(FLAG, None)
     dashboard_port: int | None = checked(or_none(integer(0, 65535, "a port, 0 to 65535,")), 8787)

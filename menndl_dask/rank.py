@@ -23,9 +23,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from menndl_dask.device import VENDORS, grants, pinned, share, visible
+from menndl_dask.device import grants, pinned, share, visible
+from menndl_dask.environment import DEVICES, GPU_VENDORS, JOB_END, JOB_START, RETIRE_AT
 from menndl_dask.errors import ExitCode, MenndlError, NodeError
-from menndl_dask.launcher import DEVICES, JOB_END, JOB_START, RETIRE_AT
 
 _LOG = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", type=int, default=1)
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--gpus", type=int, default=0)
-    parser.add_argument("--vendor", choices=VENDORS)
+    parser.add_argument("--vendor", choices=GPU_VENDORS)
     parser.add_argument("--per-node", action="store_true")
     parser.add_argument("--tasks-per-gpu", type=int, default=1)
     parser.add_argument("--ahead", type=int, default=0)

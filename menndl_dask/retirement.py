@@ -22,7 +22,7 @@ from typing import Any
 from distributed import Worker, get_worker
 from distributed.core import Status
 
-from menndl_dask.launcher import JOB_END, JOB_START, RETIRE_AT
+from menndl_dask.environment import JOB_END, JOB_START, RETIRE_AT
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from menndl_dask.batch_system import SYSTEMS, walltime_s
-from menndl_dask.device import CORES_TO_PREPARE, VENDORS
+from menndl_dask.device import CORES_TO_PREPARE
+from menndl_dask.environment import GPU_VENDORS
 from menndl_dask.errors import ProfileError
 from menndl_dask.launcher import LAUNCHERS, Shape, launcher_name
 from menndl_dask.validation import (
@@ -152,7 +153,7 @@ class Site:
     jobs: int | tuple[int, int] = checked(_JOBS, 1)
     nodes_per_job: int = checked(_COUNT, 1)
     gpus_per_node: int = checked(integer(0), 0)
-    gpu_vendor: str | None = checked(one_of(VENDORS), None)
+    gpu_vendor: str | None = checked(one_of(GPU_VENDORS), None)
     workers: str = checked(one_of((PER_GPU, PER_NODE)), PER_GPU)
     workers_per_node: int = checked(_COUNT, 1)
     trainers_per_gpu: int = checked(_COUNT, 1)

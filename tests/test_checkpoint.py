@@ -13,10 +13,10 @@ from distributed import Client, LocalCluster
 
 from menndl_dask.checkpoint import Checkpoint, State, restore
 from menndl_dask.data import open_problem
+from menndl_dask.environment import JOB_END
 from menndl_dask.evaluation import evaluate
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.launcher import JOB_END
 from menndl_dask.layers import Convolution, Dropout, FullyConnected
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result

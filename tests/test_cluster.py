@@ -20,9 +20,8 @@ from distributed import default_client
 from menndl_dask import cluster as clusters
 from menndl_dask.cluster import load_cluster
 from menndl_dask.dask_settings import DASK_SETTINGS
-from menndl_dask.device import AHEAD, GPU_SHARE
+from menndl_dask.environment import AHEAD, GPU_SHARE, TRAINING_THREADS
 from menndl_dask.errors import ProfileError
-from menndl_dask.launcher import THREADS
 from menndl_dask.profile import Local, Scheduler
 
 QUIET = Local(workers=1, dashboard_port=None)
@@ -69,7 +68,7 @@ def test_a_worker_that_prepares_ahead_has_a_second_thread_for_it() -> None:
 def test_networks_are_prepared_ahead_beside_a_gpu_where_a_core_is_free(
     monkeypatch: pytest.MonkeyPatch, threads: str, asked: bool | None, found: list[Any]
 ) -> None:
-    monkeypatch.setenv(THREADS, threads)
+    monkeypatch.setenv(TRAINING_THREADS, threads)
     profile = Local(gpus=1, gpu_vendor="nvidia", prepare_ahead=asked)
     (worker,) = clusters._workers(profile, {"cls": None, "options": {"nthreads": 1}}).values()
     assert [worker["options"]["nthreads"], worker["options"]["env"].get(AHEAD)] == found

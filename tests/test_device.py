@@ -12,10 +12,10 @@ import pytest
 from menndl_dask import evaluation
 from menndl_dask.data import open_problem
 from menndl_dask.device import pinned, share, visible
+from menndl_dask.environment import DEVICES
 from menndl_dask.errors import ProfileError
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.launcher import DEVICES
 from menndl_dask.layers import FullyConnected
 from menndl_dask.problem import Budget, Limits
 from tests import stores

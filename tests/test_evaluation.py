@@ -23,7 +23,7 @@ import pytest
 from menndl_dask import evaluation
 from menndl_dask.baseline import standard_network
 from menndl_dask.data import open_problem, open_staged, stage
-from menndl_dask.device import AHEAD
+from menndl_dask.environment import AHEAD
 from menndl_dask.errors import NodeError
 from menndl_dask.evaluation import close, evaluate
 from menndl_dask.gene import Gene

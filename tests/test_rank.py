@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from menndl_dask.device import AHEAD, GPU_SHARE
+from menndl_dask.environment import AHEAD, DEVICES, GPU_SHARE, JOB_END, JOB_START, RETIRE_AT
 from menndl_dask.errors import ProfileError
-from menndl_dask.launcher import DEVICES, JOB_END, JOB_START, RETIRE_AT
 from menndl_dask.rank import _parser, task_environment
 
 ALL = {"CUDA_VISIBLE_DEVICES": "0,1,2,3", "ROCR_VISIBLE_DEVICES": "0,1,2,3", "ZE_AFFINITY_MASK": "0,1,2,3"}

@@ -17,11 +17,11 @@ import pytest
 from distributed import Client, LocalCluster
 
 from menndl_dask.dask_settings import DASK_SETTINGS
+from menndl_dask.environment import JOB_END, JOB_START
 from menndl_dask.errors import RunError
 from menndl_dask.evolution import Evolution
 from menndl_dask.flight import Flight
 from menndl_dask.individual import Evaluation
-from menndl_dask.launcher import JOB_END, JOB_START
 from menndl_dask.parcel import Task
 from menndl_dask.problem import Limits
 from menndl_dask.retirement import is_too_late_for
