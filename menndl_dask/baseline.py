@@ -1,7 +1,7 @@
-"""Baselines: the standard networks that a searched one is compared with, as genomes. Runs on the driver.
+"""Standard networks, with which the best network of a search is compared, as genomes. Runs on the driver.
 
-A searched network is worth its search only if it beats what everybody would have tried first. The
-standard network goes the same way as every other genome: same trainer, same budget, same measurement.
+A search is worth its cost only if its network is better than the first that one would try. The standard network is
+trained and measured like any other genome, with the same budget.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def standard_network(problem: Problem) -> tuple[str, Genome]:
 
 
 def _depth(extent: int, most: int) -> int:
-    """Return how often an image of this size can be halved, at most `most` times."""
+    """Return how often an image of this size can be halved, at most `most`."""
     depth = 0
     while depth < most and extent % 2 == 0 and extent // 2 >= _MINIMUM_EXTENT:
         extent //= 2

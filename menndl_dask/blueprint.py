@@ -1,9 +1,9 @@
-"""Blueprints: random networks of the kind that people build. Pure.
+"""Random networks that look like those that people build. Pure.
 
-Drawing every gene blindly gives mostly networks that learn nothing (about half of those that MENNDL
-evaluated on one physics data set). So random networks are put together from motifs: plain, residual and
-parallel convolutions, stages that halve the image and widen, a U for dense prediction. Every field that a
-motif does not decide is drawn from its domain, and evolution is free to leave the motifs.
+Many networks whose genes are drawn independently do not learn (about half of those that MENNDL evaluated on one
+physics data set). So random networks consist of motifs: plain, residual and parallel convolutions, stages that halve
+the image and widen, a U for segmentation. A field that the motif leaves open is drawn from its domain. Evolution may
+leave the motifs.
 """
 
 from __future__ import annotations
@@ -21,31 +21,42 @@ from menndl_dask.network_layer import Layer
 from menndl_dask.problem import Problem
 from menndl_dask.topology import Sources
 
-Drawers = Mapping[type[Gene], Callable[[np.random.Generator], Gene]]
+Samplers = Mapping[type[Gene], Callable[[np.random.Generator], Gene]]
 _ACTIVATIONS = ("relu", "relu", "elu", "gelu", "silu", "leaky_relu", "tanh")
 
 
 def random_network(
-    problem: Problem, drawers: Drawers, minimum: int, maximum: int, rng: np.random.Generator
+    problem: Problem, samplers: Samplers, minimum: int, maximum: int, rng: np.random.Generator
 ) -> tuple[Layer, ...]:
-    """Draw the layers of a network for a problem; its length is near a number drawn between the bounds."""
+    """Return the layers of a random network for a problem.
+
+    Parameters
+    ----------
+    problem
+        What the network is for.
+    samplers
+        For each gene kind that may be used a function that returns a random gene of it.
+    minimum, maximum
+        Bounds of the number of layers, which may be missed by a few.
+    rng
+        Source of randomness.
+    """
     target = int(rng.integers(minimum, max(minimum, round(0.8 * maximum)) + 1))
-    drawing = _Drawing(problem, drawers, rng, maximum)
+    sampler = NetworkSampler(problem, samplers, rng)
     if problem.task == "segmentation":
-        drawing.dense(target)
+        sampler.dense(target)
     else:
-        drawing.summarising(target)
-    return drawing.layers_read()
+        sampler.summarising(target)
+    return Genome.connect(sampler.layers, sampler.sources).layers
 
 
 @dataclass(slots=True)
-class _Drawing:
-    """A network while it is drawn, with the style that its layers share."""
+class NetworkSampler:
+    """The layers of a random network so far, and the style that they share."""
 
     problem: Problem
-    drawers: Drawers
+    samplers: Samplers
     rng: np.random.Generator
-    maximum: int
     layers: list[Layer] = field(default_factory=list)
     sources: list[Sources] = field(default_factory=list)
     width: int = 16
@@ -58,14 +69,13 @@ class _Drawing:
             "normalisation": "batch" if self.rng.random() < 0.6 else "none",
         }
 
-    def layers_read(self) -> tuple[Layer, ...]:
-        """Return the layers with their connections."""
-        return Genome.connect(self.layers, self.sources).layers
-
     def add(self, kind: type[Gene], *sources: int, **fields: Any) -> int:
-        """Draw a layer that reads `sources` (the last layer by default); return its index."""
-        if kind in self.drawers:
-            drawn = self.drawers[kind](self.rng)
+        """Add a layer that reads `sources` (the last layer by default); return its index.
+
+        Fields that are not given are random.
+        """
+        if kind in self.samplers:
+            drawn = self.samplers[kind](self.rng)
             known = kind.domains()
             drawn = drawn.replaced(**{k: v for k, v in fields.items() if k in known or k == "join"})
         else:
@@ -76,9 +86,9 @@ class _Drawing:
         return len(self.layers) - 1
 
     def convolve(self, *sources: int, **fields: Any) -> int:
-        """Draw a convolution at full resolution in the network's style."""
+        """Add a convolution at full resolution in the network's style."""
         kind: type[Gene] = genes.Convolution
-        if genes.SeparableConvolution in self.drawers and self.rng.random() < 0.15:
+        if genes.SeparableConvolution in self.samplers and self.rng.random() < 0.15:
             kind = genes.SeparableConvolution
         style = self.style if self.rng.random() < 0.8 else {}
         varied = round(self.width * 2 ** self.rng.normal(0, 0.2))
@@ -90,14 +100,14 @@ class _Drawing:
         return self.add(kind, *sources, **given)
 
     def residual(self) -> int:
-        """Draw two convolutions whose result is added to a third that they both follow."""
+        """Add two convolutions in a row whose output is added to their input."""
         stem = self.convolve(kernels=self.width)
         self.convolve(kernels=self.width)
         last = self.convolve(kernels=self.width, activation="linear")
         return self.add(genes.Activation, last, stem, join="add", function=self.style["activation"])
 
     def branches(self) -> int:
-        """Draw two or three parallel convolutions, to be concatenated."""
+        """Add two or three parallel convolutions, and their concatenation."""
         tip = len(self.layers) - 1
         number = int(self.rng.integers(2, 4))
         ends = [
@@ -116,7 +126,7 @@ class _Drawing:
         return tip
 
     def block(self, room: int) -> None:
-        """Draw one motif that fits into the room."""
+        """Add one motif of at most `room` layers."""
         at = self.rng.random()
         if at < 0.2 and room >= 4:
             self.residual()
@@ -124,13 +134,13 @@ class _Drawing:
             self.branches()
         elif at < 0.36:
             self.add(genes.Dropout)
-        elif at < 0.5 and (own := [kind for kind in self.drawers if is_users(kind)]):
-            self.add(own[self.rng.integers(len(own))])  # a kind of the user's own
+        elif at < 0.5 and (users := [kind for kind in self.samplers if is_users(kind)]):
+            self.add(users[self.rng.integers(len(users))])
         else:
             self.convolve()
 
     def summarising(self, target: int) -> None:
-        """Draw a network that ends in a few numbers: stages of blocks, then fully connected layers."""
+        """Add a network for classification or regression: stages of blocks, then fully connected layers."""
         views = self.problem.facts.input_shapes
         tail = int(self.rng.integers(0, 3)) if target > 3 else 0
         share = max(1, (target - tail) // len(views))
@@ -144,7 +154,7 @@ class _Drawing:
                 self.add(genes.Dropout)
 
     def tower(self, view: int, target: int, extent: int) -> int:
-        """Draw the layers that one view passes."""
+        """Add the layers that one view passes."""
         start = len(self.layers)
         self.convolve(view)
         while len(self.layers) - start < target:
@@ -159,7 +169,7 @@ class _Drawing:
         return len(self.layers) - 1
 
     def dense(self, target: int) -> None:
-        """Draw a network that ends in an image: a U, or blocks at full resolution with growing dilation."""
+        """Add a network for segmentation: a U, or blocks at full resolution with growing dilation."""
         views = tuple(-1 - v for v in range(len(self.problem.facts.input_shapes)))
         self.convolve(*views)
         extent = min(self.problem.facts.input_shapes[0][:-1])
@@ -175,7 +185,7 @@ class _Drawing:
                 self.convolve(dilation=(dilation,), kernel_size=(3,))
 
     def u_shape(self, depth: int) -> None:
-        """Draw an encoder and a decoder that reads the encoder's stages again."""
+        """Add an encoder, and a decoder that reads the encoder's stages again."""
         skips, widths = [], []
         for _ in range(depth):
             skips.append(self.convolve() if self.rng.random() < 0.5 else len(self.layers) - 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 from menndl_dask.network_layer import JOINS, Layer, with_inputs
 from menndl_dask.topology import Sources, consumers, live
@@ -18,7 +17,7 @@ def simplify(layers: Sequence[Layer], sources: list[Sources]) -> tuple[list[Laye
     kept = list(layers)
     output = len(kept) - 1
     while True:
-        kept = [_simplified(layer) for layer in kept]
+        kept = [with_inputs(layer, (1,)).simplified() for layer in kept]
         sources = [tuple(dict.fromkeys(node)) for node in sources]
         kept = [
             n if len(s) > 1 or n.join == JOINS[0] else replace(n, join=JOINS[0])
@@ -37,11 +36,6 @@ def simplify(layers: Sequence[Layer], sources: list[Sources]) -> tuple[list[Laye
             source = sources[node][0]
             sources = [tuple(source if s == node else s for s in each) for each in sources]
             output = source if output == node else output
-
-
-@lru_cache(maxsize=4096)
-def _simplified(layer: Layer) -> Layer:
-    return with_inputs(layer, (1,)).simplified()
 
 
 def _without_dead(

@@ -1,7 +1,7 @@
 """Decoding: from a genome to a Keras model. Runs on a worker, in the trainer process.
 
-The model takes images as they are in the data: a fixed normalisation comes first, so that the exported network
-needs no preprocessing. What the genome leaves out is the head, which the problem determines.
+The model takes images as they are in the data: its first layers normalise them, so that the exported network needs no
+preprocessing. The head is not in the genome: the problem determines it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "fl
     problem
         What the network is for: its views, its task and its number of outputs.
     seed
-        Of the initial weights and of dropout.
+        Random seed of the initial weights and of dropout.
     precision
         Numbers that the genome's layers compute with: ``float32``, ``bfloat16`` or ``float16``. Their weights, the
         normalisation of the images and the head are float32 in any case.
@@ -52,7 +52,7 @@ def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "fl
         If no network can be built.
     """
     genome = genome.canonical()
-    cost_of(genome, problem)  # says in our words what does not fit
+    cost_of(genome, problem)  # its errors are plainer than those of Keras
     seeds = _seeds(seed)
     facts = problem.facts
     inputs = [

@@ -1,7 +1,7 @@
 """Encoding: from a Keras model back to a genome. Runs on a worker, in the trainer process, or wherever Keras is.
 
 The model's graph is walked from its output. What the problem determines (inputs, their normalisation, the head) is left
-out; every other layer becomes a gene, and the canonical form merges weights, normalisation and activation.
+out. Every other layer becomes a gene, and the canonical form merges weights, normalisation and activation.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def encode(model: keras.Model) -> Genome:
 
 
 class _Walk:
-    """The genes found so far while a model's graph is walked; each Keras layer is met once."""
+    """A walk through a model's graph: the genes found so far, and what each of them reads."""
 
     def __init__(self, inputs: Sequence[int]) -> None:
         self.views = {tensor: -1 - v for v, tensor in enumerate(inputs)}

@@ -1,8 +1,8 @@
-"""Rules of image networks: which genes and ranges suit a problem, and how a network is mended. Pure.
+"""Rules of image networks: which genes and ranges suit a problem, and how a network is repaired. Pure.
 
-Every child that the operators breed passes through here, so mending beats refusing: connections that do not fit are
-dropped, sizes are clipped to the image, layers that cannot stand where they are go, and networks that cost too
-much are narrowed until they do not.
+All offspring pass through here. Few are valid as they are, so they are repaired and not refused: connections that do
+not fit are dropped, sizes are clipped to the image, layers that cannot read what they are given are removed, and
+networks that cost too much are narrowed.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class ImageRules:
         maximum: int,
         rng: np.random.Generator,
     ) -> Sequence[Layer]:
-        """Draw the layers of a random, plausible network."""
+        """Return the layers of a random network."""
         available = {kind: lambda r, k=kind: draw(k, r) for kind in self.kinds}
         return random_network(self.problem, available, minimum, maximum, rng)
 
     def violation(self, genome: Genome) -> str | None:
-        """Say why no valid network can be built within the limits, or nothing."""
+        """Return why no network can be built within the limits, in words; None if one can."""
         try:
             cost = cost_of(genome, self.problem)
         except InfeasibleError as error:
@@ -97,21 +97,21 @@ class ImageRules:
         Raises
         ------
         InfeasibleError
-            If mending does not lead to one.
+            If repair does not lead to one.
         """
-        mended = genome
+        repaired = genome
         for _ in range(2 + maximum):
-            mended = self._fit(mended).canonical()
-            layers, sources = list(mended.layers), mended.sources
+            repaired = self._fit(repaired).canonical()
+            layers, sources = list(repaired.layers), repaired.sources
             if len(layers) > maximum:
-                victim = int(rng.integers(len(layers)))
-                layers, sources = remove(layers, sources, victim)
+                layers, sources = remove(layers, sources, int(rng.integers(len(layers))))
             elif len(layers) < minimum:
-                addition = self._drawn(rng)
+                kernels = int(self._width_domain(genes.Convolution).sample(rng))
+                addition = genes.Convolution(kernels, activation="relu")
                 layers, sources = [*layers, addition], [*sources, (len(layers) - 1,)]
             else:
-                return self._within_limits(mended, minimum)
-            mended = Genome.connect(layers, sources, genome.settings)
+                return self._within_limits(repaired, minimum)
+            repaired = Genome.connect(layers, sources, genome.settings)
         raise InfeasibleError(f"no network of {minimum} to {maximum} layers near this one")
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,17 +122,13 @@ class ImageRules:
         evolved = (gene.batch_size for gene in genome.settings if isinstance(gene, Training))
         return next(evolved, self.problem.budget.batch_size)
 
-    def _drawn(self, rng: np.random.Generator) -> Layer:
-        width = self._width_domain(genes.Convolution)
-        return genes.Convolution(kernels=int(width.sample(rng)), activation="relu")
-
     def _width_domain(self, kind: type[Gene]) -> Domain:
         name = _width_field(kind)
         assert name is not None
         return self.ranges.get(kind, {}).get(name) or kind.domains()[name]
 
     def _fit(self, genome: Genome) -> Genome:
-        """Mend connections and layers in order, each for the shapes that really reach it."""
+        """Repair connections and layers in order, each for the shapes that it reads."""
         views = self.problem.facts.input_shapes
         layers: list[Layer] = []
         sources: list[Sources] = []
@@ -151,10 +147,10 @@ class ImageRules:
             fitted = fitted or genes.Activation("linear", inputs=layer.inputs, join=layer.join)
             layers.append(fitted)
             sources.append(tuple(read))
-            shapes.append(fitted.output_shape(joined_shape(fitted, known)))
+            shapes.append(tuple(fitted.output_shape(joined_shape(fitted, known))))
             place[i] = len(layers) - 1
         last = place.get(len(genome.layers) - 1, -1)
-        if 0 <= last < len(layers) - 1 or (layers and last < 0):  # the last layer went: what it read is the output
+        if 0 <= last < len(layers) - 1 or (layers and last < 0):  # the last layer was removed: its source is the output
             layers.append(genes.Activation("linear"))
             sources.append((last,))
         return Genome.connect(layers, sources, genome.settings)
@@ -198,11 +194,11 @@ class ImageRules:
 
 
 def remove(layers: Sequence[Layer], sources: Sequence[Sources], victim: int) -> tuple[list[Layer], list[Sources]]:
-    """Take a layer out; what read it reads what it read first."""
-    heir = sources[victim][0]
+    """Remove a layer; its readers read its first source instead."""
+    first = sources[victim][0]
 
     def moved(source: int) -> int:
-        source = heir if source == victim else source
+        source = first if source == victim else source
         return source - 1 if source > victim else source
 
     kept = [tuple(dict.fromkeys(moved(s) for s in node)) for i, node in enumerate(sources) if i != victim]
@@ -212,7 +208,7 @@ def remove(layers: Sequence[Layer], sources: Sequence[Sources], victim: int) -> 
 def insert(
     layers: Sequence[Layer], sources: Sequence[Sources], place: int, layer: Layer
 ) -> tuple[list[Layer], list[Sources]]:
-    """Put a layer between the one at `place` and the first that it reads."""
+    """Insert a layer between the one at `place` and its first source."""
     shifted = [tuple(s + 1 if s >= place else s for s in node) for node in sources]
     taken = shifted[place]
     shifted[place] = (place, *taken[1:])
@@ -220,16 +216,12 @@ def insert(
 
 
 def _check_rules(kind: type[Gene]) -> None:
-    """Refuse a gene kind of the user's own that lacks a rule, before a search is spent on it."""
+    """Refuse a user's gene kind that lacks a method, before a search begins."""
     if not issubclass(kind, Layer) or issubclass(kind, genes.KINDS):
         raise UserError(f"search space: {kind.__name__}: expected a gene kind that is derived from Layer itself")
-    if missing := [rule for rule in RULES if _defined(kind, rule) is _defined(Layer, rule)]:
+    defined = {name for base in kind.__mro__[: kind.__mro__.index(Layer)] for name in vars(base)}
+    if missing := [rule for rule in RULES if rule not in defined]:
         raise UserError(f"search space: gene kind {kind.__name__} lacks the method {' and '.join(missing)}")
-
-
-def _defined(kind: type[Gene], name: str) -> object:
-    method = getattr(kind, name)
-    return getattr(method, "__func__", method)
 
 
 def _width_field(kind: type[Gene]) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome import Genome
@@ -34,7 +33,7 @@ def walk(genome: Genome, views: Sequence[Shape]) -> Iterator[tuple[Layer, Source
     for i, (layer, sources) in enumerate(zip(genome.layers, genome.sources, strict=True)):
         try:
             before = joined_shape(layer, [_of(s, found, views) for s in sources])
-            found.append(_shape_after(layer, before))
+            found.append(tuple(layer.output_shape(before)))
         except (InfeasibleError, ValueError) as error:
             raise InfeasibleError(f"layer {i} ({type(layer).__name__}): {error}") from error
         yield layer, sources, before, found[-1]
@@ -67,9 +66,3 @@ def _of(source: int, found: Sequence[Shape], views: Sequence[Shape]) -> Shape:
             raise InfeasibleError(f"expected an input among {len(views)} views and the layers before, got view {view}")
         return views[view]
     return found[source]
-
-
-# evolution costs hundreds of networks for each that is evaluated, and they share most of their layers
-@lru_cache(maxsize=4096)
-def _shape_after(layer: Layer, before: Shape) -> Shape:
-    return tuple(layer.output_shape(before))

@@ -1,8 +1,8 @@
 """Search spaces: which genomes a search may propose. Pure.
 
-A space has fixed genes at the front (slots) and then between `minimum` and `maximum` genes of some kinds. Each
-field's domain is the gene kind's own unless the space narrows it. What a valid network is beyond that (shapes that fit
-together, limits on cost) is the business of its rules, and of constraints that the user adds.
+A space has fixed genes at the front (slots) and then between `minimum` and `maximum` genes of some kinds. The domain of
+a field is that of the gene kind unless the space narrows it. Its rules say which genes are a valid network (shapes that
+fit together, limits on cost). The user may add constraints.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -25,26 +26,26 @@ from menndl_dask.training_gene import Training
 Constraint = Callable[[Genome], str | None]
 Draw = Callable[[type[Gene], np.random.Generator], Gene]
 _ATTEMPTS = 200  # draws before a space is called empty
-_REMEMBERED = 4096  # genes whose fields were checked
+_CHECKED = 4096  # genes whose check is kept
 
 
 class Rules(Protocol):
     """What makes valid genes a valid network."""
 
     def sample(self, draw: Draw, minimum: int, maximum: int, rng: np.random.Generator) -> Sequence[Gene]:
-        """Draw the variable part of a genome; `draw` draws one gene of a kind."""
+        """Return random genes for the variable part of a genome; `draw` returns a random gene of a kind."""
         ...
 
     def repair(self, genome: Genome, minimum: int, maximum: int, rng: np.random.Generator) -> Genome:
-        """Return the nearest network without violation; raises `InfeasibleError` where there is none near."""
+        """Return a valid network near the given one; raise `InfeasibleError` if there is none near."""
         ...
 
     def violation(self, genome: Genome) -> str | None:
-        """Say what is not valid, if anything."""
+        """Return what is not valid, in words; None if the network is valid."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rules as a plain dict, for the record."""
+        """Return the rules as a plain dict, for the record of a run."""
         ...
 
 
@@ -63,7 +64,7 @@ class SearchSpace:
     ranges
         Domains that take the place of a kind's own: by kind, then by field.
     constraints
-        Functions that return in words what is wrong with a genome, or nothing.
+        Functions that return in words what is wrong with a genome, None if it is valid.
     rules
         What makes valid genes a valid network.
     """
@@ -75,8 +76,8 @@ class SearchSpace:
     ranges: Mapping[type[Gene], Mapping[str, Domain]] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
     rules: Rules | None = None
-    # checked, and what they became where they were not in it
-    _known: dict[Gene, Gene | None] = field(init=False, repr=False, default_factory=dict)
+    # genes that were checked; for those with a value outside of its domain, the nearest gene inside
+    _checked: dict[Gene, Gene | None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.minimum <= self.maximum:
@@ -149,7 +150,7 @@ class SearchSpace:
         ranges
             Domains that take the place of the usual ones.
         constraints
-            Functions that return in words what is wrong with a genome, or nothing.
+            Functions that return in words what is wrong with a genome, None if it is valid.
         """
         limits = (max_parameters, max_flops, max_memory_bytes)
         rules = ImageRules.of(problem, limits, extra=extra, ranges=ranges or {})
@@ -191,14 +192,14 @@ class SearchSpace:
         Raises
         ------
         UserError
-            If no valid genome is found in many draws: the constraints leave (almost) nothing.
+            If no valid genome is found in many draws: the constraints exclude (almost) all.
         """
         wrong: str | None = ""
         for _ in range(_ATTEMPTS):
             front = [self.sample_gene(kind, rng) for kind in self.fixed]
             genome = Genome((*front, *self._sample_variable(rng)))
             if self.rules is not None:
-                genome = self._mended(genome, rng) or genome
+                genome = self._repaired(genome, rng) or genome
             wrong = self.violation(genome)
             if wrong is None:
                 return genome
@@ -209,15 +210,15 @@ class SearchSpace:
         return self.violation(genome) is None
 
     def violation(self, genome: Genome) -> str | None:
-        """Say why a genome does not belong to the space, or nothing if it does."""
+        """Return why a genome is not in the space, in words; None if it is."""
         wrong = self._own_violation(genome)
         if wrong is None and self.rules is not None:
             wrong = self.rules.violation(genome)
         return wrong
 
     def _own_violation(self, genome: Genome) -> str | None:
-        """Say why a genome does not belong to the space, whatever network it builds."""
-        genome = self._agreed(genome)
+        """Return why a genome is not in the space, leaving out the rules for networks; None if it is."""
+        genome = self._canonical(genome)
         front, rest = genome.genes[: len(self.fixed)], genome.genes[len(self.fixed) :]
         if len(front) < len(self.fixed) or not self.minimum <= len(rest) <= self.maximum:
             return f"expected {len(self.fixed)} + {self.minimum} to {self.maximum} genes, got {len(genome)}"
@@ -227,7 +228,7 @@ class SearchSpace:
         for i, gene in enumerate(genome.genes):
             if i >= len(front) and type(gene) not in self.kinds:
                 return f"gene {i}: kind {kind_name(type(gene))} is not in this space"
-            if self._agreeing(gene) is not gene:
+            if self._nearest(gene) is not gene:
                 return f"gene {i}: {self._wrong_field(gene)}"
         return next(filter(None, (constraint(genome) for constraint in self.constraints)), None)
 
@@ -237,15 +238,15 @@ class SearchSpace:
         return f"{kind_name(type(gene))}.{name}: {getattr(gene, name)!r} is not in {domain}"
 
     def repair(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Return the genome itself if it is in the space, else one near it that is.
+        """Return a genome of the space near the given one; the genome itself if it is in the space.
 
-        Where no small repair helps (a user's constraint knows none), a new genome is drawn.
+        Returns a random genome where no small repair helps: constraints of the user come without one.
         """
         if self.violation(genome) is None:
-            return self._agreed(genome)
-        mended = self._mended(self._with_nearest_values(genome, rng), rng)
-        if mended is not None and self._own_violation(mended) is None:  # the rules themselves hold by now
-            return mended
+            return self._canonical(genome)
+        repaired = self._repaired(self._with_nearest_values(genome, rng), rng)
+        if repaired is not None and self._own_violation(repaired) is None:  # the rules hold by now
+            return repaired
         return self.sample(rng)
 
     def to_dict(self) -> dict[str, Any]:
@@ -263,8 +264,7 @@ class SearchSpace:
             "rules": self.rules.to_dict() if self.rules is not None else None,
         }
 
-    def _agreed(self, genome: Genome) -> Genome:
-        # what is redundant in a network counts for nothing
+    def _canonical(self, genome: Genome) -> Genome:
         return genome if self.rules is None else genome.canonical()
 
     def _count(self, kind: type[Gene]) -> float:
@@ -278,7 +278,7 @@ class SearchSpace:
         number = int(rng.integers(self.minimum, self.maximum + 1))
         return [self.sample_gene(self.kinds[rng.integers(len(self.kinds))], rng) for _ in range(number)]
 
-    def _mended(self, genome: Genome, rng: np.random.Generator) -> Genome | None:
+    def _repaired(self, genome: Genome, rng: np.random.Generator) -> Genome | None:
         if self.rules is None:
             return genome
         try:
@@ -287,23 +287,23 @@ class SearchSpace:
             return None
 
     def _with_nearest_values(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Bring kinds, fields and the number of genes into the space, network or not."""
+        """Return a genome near the given one with kinds, fields and a number of genes that are in the space."""
         front = [g for g in genome.genes if type(g) in self.fixed and type(g) not in self.kinds]
         if len(front) != len(self.fixed) or any(type(g) is not k for g, k in zip(front, self.fixed, strict=False)):
-            given = genome.genes[: len(self.fixed)]
-            front = [g if type(g) is k else self.sample_gene(k, rng) for g, k in _pairs(given, self.fixed)]
+            given = zip_longest(genome.genes[: len(self.fixed)], self.fixed)
+            front = [g if type(g) is k else self.sample_gene(k, rng) for g, k in given]
         rest = [g for g in genome.genes if type(g) in self.kinds]
         if self.rules is None:
             rest = rest[: self.maximum]
             while len(rest) < self.minimum:
                 rest.append(self.sample_gene(self.kinds[rng.integers(len(self.kinds))], rng))
-        return Genome(tuple(self._agreeing(g) for g in (*front, *rest)))
+        return Genome(tuple(self._nearest(g) for g in (*front, *rest)))
 
-    def _agreeing(self, gene: Gene) -> Gene:
-        """Return the gene with each field in its domain: the gene itself where that is so."""
+    def _nearest(self, gene: Gene) -> Gene:
+        """Return the gene with each field in its domain; the gene itself if they all are."""
         found: Gene | None
-        if gene in self._known:
-            found = self._known[gene]
+        if gene in self._checked:
+            found = self._checked[gene]
         else:
             changes = {
                 name: domain.nearest(getattr(gene, name))
@@ -311,12 +311,7 @@ class SearchSpace:
                 if not domain.contains(getattr(gene, name))
             }
             found = gene.replaced(**changes) if changes else None
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[gene] = found
+            if len(self._checked) >= _CHECKED:
+                self._checked.clear()
+            self._checked[gene] = found
         return gene if found is None or found == gene else found
-
-
-def _pairs(genes: Sequence[Gene], kinds: Sequence[type[Gene]]) -> list[tuple[Gene | None, type[Gene]]]:
-    padded: list[Gene | None] = [*genes, *[None] * (len(kinds) - len(genes))]
-    return list(zip(padded, kinds, strict=True))

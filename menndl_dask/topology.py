@@ -2,13 +2,12 @@
 
 A network is a tuple of nodes in an order where each node comes after those that it reads. A node is written
 as the tuple of its *sources*: indices of earlier nodes, or ``-1 - v`` for the problem's input view ``v``.
-Nothing here knows what a layer does.
+What the layers do makes no difference here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
 
@@ -44,7 +43,7 @@ def consumers(sources: Sequence[Sources]) -> list[list[int]]:
 
 
 def live(sources: Sequence[Sources], output: int) -> list[bool]:
-    """Tell for each node whether the output depends on it."""
+    """Return for each node whether the output depends on it."""
     alive = [False] * len(sources)
     stack = [output] if output >= 0 else []
     while stack:
@@ -60,15 +59,15 @@ def canonical_order(
 ) -> tuple[list[int], list[Sources]]:
     """Return the live nodes in canonical order, and each one's sources in canonical order (old indices).
 
-    Two graphs that differ only in how their nodes are numbered and in the order in which a node names its
-    sources (where `ordered` does not say that this order means something) come out the same: a node's colour is made of
-    its label, the colours of what it reads and the colours of what reads it, again and again (Weisfeiler–Leman
-    refinement) until the sources of every node differ; those that the colours cannot tell apart are told apart one by
-    one; sources are sorted by colour; nodes are listed as a depth-first walk from the output leaves them.
+    The result is the same for two graphs that differ only in the numbers of their nodes, and in the order of the
+    sources of nodes that are not `ordered`. The colour of a node is made of its label, the colours of what it reads
+    and the colours of what reads it, again and again (Weisfeiler–Leman refinement), until the sources of every node
+    differ. Sources that have the same colour even then are told apart one by one. Sources are sorted by colour, and
+    nodes are listed in the post-order of a depth-first walk from the output.
     """
     if output < 0:
         return [], []
-    if _is_chain(sources, output):
+    if output == len(sources) - 1 and all(node == (i - 1,) for i, node in enumerate(sources)):  # a chain
         return list(range(len(sources))), list(sources)
     listed = list(sources)
     alive = live(sources, output)
@@ -82,11 +81,12 @@ def canonical_order(
 
 
 def order_matters(sources: Sequence[Sources], adds: Sequence[bool], channels: Sequence[str]) -> list[bool]:
-    """Tell for each node whether the order in which it concatenates its sources makes a difference.
+    """Return for each node whether the order in which it concatenates its sources makes a difference.
 
-    It makes none where weights follow that read all channels: they can be permuted. But addition lines channels up.
-    So tensors whose channels are lined up with each other form a class; a class in which only one concatenation decides
-    the order can be permuted as a whole, as long as every concatenation that reads from it can be, too.
+    It makes no difference if weights follow that read all channels, because the weights can be permuted. But an
+    addition lines channels up. So tensors whose channels are lined up with each other form a class. A class in which
+    only one concatenation decides the order can be permuted as a whole, if every concatenation that reads from it can
+    be, too.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def order_matters(sources: Sequence[Sources], adds: Sequence[bool], channels: Se
 
 
 class _Classes:
-    """Sets of nodes (and views, as negative numbers) that are merged bit by bit."""
+    """Disjoint sets of nodes (and views, as negative numbers)."""
 
     def __init__(self, views: int) -> None:
         self.views = views
@@ -138,21 +138,17 @@ class _Classes:
             self._parent[self.of(node)] = self.of(nodes[0])
 
 
-def _is_chain(sources: Sequence[Sources], output: int) -> bool:
-    return output == len(sources) - 1 and all(node == (i - 1,) for i, node in enumerate(sources))
-
-
 def _colours(
     labels: Sequence[str], sources: Sequence[Sources], output: int, ordered: Sequence[bool], joining: Sequence[int]
 ) -> list[int]:
-    """Return colours that tell apart what each of some nodes reads."""
+    """Return colours that differ among the sources of each joining node."""
     readers = consumers(sources)
-    colours = [_colour_of(label) for label in labels]
+    colours = [int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big") for label in labels]
     together = [[s for s in sources[i] if s >= 0] for i in joining]
     different = 0
     while twins := [twin for nodes in together if (twin := _twin(nodes, colours)) is not None]:
         if len(set(colours)) == different:
-            # as far as refinement goes; twins are nearly always mirror images of each other, and any of them will do
+            # refinement has ended; twins are nearly always mirror images of each other, and any of them will do
             first = colours.index(min(twins))
             colours[first] = _mixed(colours[first], _FIRST)
         different = len(set(colours))
@@ -192,11 +188,6 @@ def _mixed(*parts: int) -> int:
         colour = ((colour ^ part) * _FACTOR) & _MASK
         colour ^= colour >> 32
     return colour
-
-
-@lru_cache(maxsize=4096)
-def _colour_of(label: str) -> int:
-    return int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
 
 
 def _post_order(sources: Sequence[Sources], output: int) -> list[int]:

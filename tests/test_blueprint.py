@@ -24,12 +24,12 @@ from tests.problems import PROBLEMS, problem
 
 def _drawn(of: Problem, count: int = 60, maximum: int = 16) -> list[tuple[Layer, ...]]:
     space = SearchSpace.image(of)
-    drawers = {kind: lambda rng, k=kind: space.sample_gene(k, rng) for kind in space.kinds}
-    return [random_network(of, drawers, 2, maximum, np.random.default_rng(seed)) for seed in range(count)]
+    samplers = {kind: lambda rng, k=kind: space.sample_gene(k, rng) for kind in space.kinds}
+    return [random_network(of, samplers, 2, maximum, np.random.default_rng(seed)) for seed in range(count)]
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_most_networks_need_no_mending(name: str) -> None:
+def test_most_networks_need_no_repair(name: str) -> None:
     rules = SearchSpace.image(PROBLEMS[name]).rules
     assert rules is not None
     valid = [rules.violation(Genome(layers)) is None for layers in _drawn(PROBLEMS[name])]

@@ -26,7 +26,7 @@ from tests.problems import PROBLEMS, problem
 
 
 def _valid_genome(name: str, rng: np.random.Generator) -> Genome:
-    """Return a genome of which nothing is known but that it is valid: any mixture of layers, mended, or a drawn one."""
+    """Return a genome of which nothing is known but that it is valid: a repaired mixture of layers, or a random one."""
     space = SearchSpace.image(PROBLEMS[name], maximum=9, max_parameters=1e5, extra=EXTRA)
     layers: list[Layer] = []
     for i in range(int(rng.integers(0, 10))):

@@ -1,4 +1,4 @@
-"""The rules of image networks: what is refused before submission, and how it is mended."""
+"""The rules of image networks: what is refused before submission, and how it is repaired."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_an_oversized_network_is_refused_with_the_limit_named(limits: dict[str, 
     wrong = space.violation(big)
     assert wrong is not None
     assert re.match(message, wrong)
-    mended = space.repair(big, np.random.default_rng(0))
-    assert space.contains(mended)
-    assert [type(layer) for layer in mended.layers] == [Convolution, Convolution]  # narrower, not another network
+    repaired = space.repair(big, np.random.default_rng(0))
+    assert space.contains(repaired)
+    assert [type(layer) for layer in repaired.layers] == [Convolution, Convolution]  # narrower, not another network
 
 
 def test_memory_is_that_of_the_batch_that_the_network_trains_with() -> None:
@@ -74,7 +74,7 @@ def test_an_unbuildable_network_is_refused_with_the_layer_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layers", "mended"),
+    ("layers", "repaired"),
     [
         # what cannot stand where it is goes
         ((EIGHT, GlobalPooling("max"), EIGHT, FullyConnected(8)), [Convolution, GlobalPooling, FullyConnected]),
@@ -83,11 +83,11 @@ def test_an_unbuildable_network_is_refused_with_the_layer_named() -> None:
         ((EIGHT, Pooling(), Activation(inputs=(1, 2), join="add")), [Convolution, Pooling, Activation]),
     ],
 )
-def test_a_network_is_mended_rather_than_thrown_away(layers: tuple[Layer, ...], mended: list[type[Layer]]) -> None:
+def test_a_network_is_repaired_rather_than_thrown_away(layers: tuple[Layer, ...], repaired: list[type[Layer]]) -> None:
     space = SearchSpace.image(problem(), minimum=1)
     assert space.violation(Genome(layers)) is not None
     found = space.repair(Genome(layers), np.random.default_rng(0))
-    assert [type(layer) for layer in found.layers] == mended
+    assert [type(layer) for layer in found.layers] == repaired
     assert space.contains(found)
 
 
@@ -160,7 +160,7 @@ def test_a_users_kind_without_all_its_rules_is_refused_at_once(kind: type[Gene],
 
 @examples(40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(PROBLEMS)))
-def test_a_users_kinds_are_mended_like_any_other(seed: int, name: str) -> None:
+def test_a_users_kinds_are_repaired_like_any_other(seed: int, name: str) -> None:
     rng = np.random.default_rng(seed)
     space = SearchSpace.image(PROBLEMS[name], minimum=1, maximum=8, extra=EXTRA)
     layers = [space.sample_gene(EXTRA[rng.integers(len(EXTRA))], rng) for _ in range(4)]
@@ -198,7 +198,7 @@ def test_a_users_field_is_not_taken_for_one_of_ours() -> None:
     assert found.layers == (Sized(size=3, padding="some"),)
 
 
-def test_a_network_that_no_mending_helps_is_an_error_in_words() -> None:
+def test_a_network_that_no_repair_helps_is_an_error_in_words() -> None:
     space = SearchSpace.image(problem(), maximum=3, max_memory_bytes=10.0)
     with pytest.raises(UserError, match="no valid network in 200 draws; the last one: expected at most 10 bytes"):
         space.sample(np.random.default_rng(0))
