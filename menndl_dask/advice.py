@@ -1,4 +1,4 @@
-"""What looks wrong or risky in a data set, in plain words with what to do about it. Pure."""
+"""Warnings about a data set, each with advice on what to do. Pure."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from menndl_dask.inspection import ChannelReport, DataReport
     from menndl_dask.survey import Duplicates
 
-_FEW_SAMPLES = 100  # to train with
-_FEW_IMAGES = 30  # to train with, where each pixel has a label
-_FEW_OF_A_CLASS = 20  # to train with, samples
-_FEW_WITH_A_CLASS = 5  # to train with, samples that have pixels of it
-_FEW_TO_CHOOSE = 50  # to choose between networks
-_FEW_IMAGES_TO_CHOOSE = 5
+_FEW_SAMPLES = 100  # for training
+_FEW_IMAGES = 30  # for training, with pixel labels
+_FEW_OF_A_CLASS = 20  # samples for training
+_FEW_WITH_A_CLASS = 5  # images for training with pixels of the class
+_FEW_TO_CHOOSE = 50  # for validation or test
+_FEW_IMAGES_TO_CHOOSE = 5  # for validation or test, with pixel labels
 _MANY_CLASSES = 8
-_SKEWED = 10.0  # from this ratio of class sizes on, rare classes are the news
+_SKEWED = 10.0  # ratio of class sizes from which on imbalance is reported
 _LARGE_CHUNK = 256 * 2**20
 _NEARLY_PERFECT = 0.995
 _LEAST_GAIN = 0.02  # over the constant predictor
-_SIGMAS = 3.0  # of the counting noise of the validation samples, to be more than luck
-_LIKE_CLASSES = 20  # different whole numbers, up to which they may be classes
+_SIGMAS = 3.0  # standard errors of an accuracy, for a significant gain
+_LIKE_CLASSES = 20  # as many different whole numbers may be classes
 _NAMED = 3  # examples in a sentence
 
 
 def warn(report: DataReport) -> Iterator[str]:
-    """Yield what a scientist should look at, the gravest first.
+    """Yield warnings, most serious first.
 
     Parameters
     ----------
     found
-        What the data check report.
+        Report of the data check, without warnings.
     """
     yield from _leaks(report)
     yield from _scores(report)
@@ -46,28 +46,27 @@ def warn(report: DataReport) -> Iterator[str]:
 
 
 def _leaks(report: DataReport) -> Iterator[str]:
-    yield from _copies(report.duplicates)
+    yield from _duplicates(report.duplicates)
     if report.leaking:
         number = counted(len(report.leaking), "group")
         yield (
             f"{number} of {report.problem.group!r} {_has(report.leaking)} samples in more than one split "
-            f"({_examples(report.leaking)}): scores will be too good. Correct the coordinate 'split', or leave it out "
-            "and let groups be kept together."
+            f"({_examples(report.leaking)}): scores will be too good. Correct the coordinate 'split', or remove it: "
+            "then groups are kept together."
         )
     if report.candidates:
         yield (
-            f"No group is named, but samples with the same {_examples(report.candidates)} are in several splits. If it "
-            "says which samples belong together (a scene, a patient, a session), scores will be too good: name it as "
-            "group."
+            f"No group is given, but samples with the same {_examples(report.candidates)} are in several splits. If it "
+            "marks samples that belong together (a scene, a patient), scores will be too good: use it as group."
         )
 
 
-def _copies(equal: Duplicates) -> Iterator[str]:
+def _duplicates(equal: Duplicates) -> Iterator[str]:
     if equal.across:
         pairs = _examples([f"{a} and {b}" for a, b in equal.across])
         yield (
             f"{counted(len(equal.across), 'image')} {_is(equal.across)} in two splits at once (samples {pairs}): "
-            "scores on them measure memory. Remove the copies, or name a coordinate as group that keeps them together."
+            "scores will be too good. Remove the copies, or keep them together with a coordinate as group."
         )
     if equal.conflicting:
         pairs = _examples([f"{a} and {b}" for a, b in equal.conflicting])
@@ -93,13 +92,13 @@ def _scores(report: DataReport) -> Iterator[str]:
     if gain < max(_LEAST_GAIN, noise):
         yield (
             f"The quick predictors are no better than the constant one ({best:.3f} against {constant:.3f}). Either "
-            "images and labels are not in the same order, or what is to be learnt needs a real network. Look at a few "
-            "images beside their labels before a long search."
+            "images and labels are not in the same order, or the task needs a neural network. Compare a few "
+            "images with their labels before a long search."
         )
     elif not minimise and best > _NEARLY_PERFECT:
         yield (
-            f"The {name} predictor is nearly perfect ({best:.4f}): a search cannot improve on that. If the task should "
-            "be hard, look for what gives the answer away: a marker in the image, or copies in two splits."
+            f"The {name} predictor is nearly perfect ({best:.4f}): a search cannot improve on it. If the task should "
+            "be hard, look for leakage: a marker in the image, or copies in two splits."
         )
 
 
@@ -111,11 +110,11 @@ def _values(report: DataReport) -> Iterator[str]:
             most = max(c.missing for c in missing) / pixels
             yield (
                 f"{view.name}: {_channels(missing)} {_has(missing)} missing values (NaN, up to {most:.2%} of a "
-                "channel). Networks see the channel's mean there; fill them yourself if that is wrong."
+                "channel). Networks get the mean of the channel instead; fill them yourself if that is wrong."
             )
         constant = [c for c in view.channels if c.std == 0]
         if constant:
-            yield f"{view.name}: {_channels(constant)} {_has(constant)} the same value everywhere and can be left out."
+            yield f"{view.name}: {_channels(constant)} {_has(constant)} the same value everywhere and can be removed."
         far = [c for c in view.channels if c.outliers]
         if far:
             extremes = f"{far[0].minimum:.4g} to {far[0].maximum:.4g} with a mean of {far[0].mean:.4g}"
@@ -126,11 +125,11 @@ def _values(report: DataReport) -> Iterator[str]:
             )
     for value in report.values:
         if value.std == 0:
-            yield f"{report.problem.label}: value {value.name} is the same in all samples: there is nothing to learn."
+            yield f"{report.problem.label}: value {value.name} is the same in all samples and cannot be learnt."
     if len(report.values) == 1 and 1 < report.values[0].whole <= _LIKE_CLASSES and report.values[0].minimum >= 0:
         yield (
             f"{report.problem.label}: only {report.values[0].whole} different values, all whole numbers, stored as "
-            "numbers with a fraction. If they are classes, say --task classification, or store them as integers."
+            "floats. If they are classes, use --task classification, or store them as integers."
         )
 
 
@@ -143,20 +142,20 @@ def _classes(report: DataReport) -> Iterator[str]:
         absent = [c.name for c in report.classes if not c.samples[place]]
         if absent:
             yield (
-                f"No sample of the {split} split has {_examples(absent)}: {_ABSENT[split]} Label more samples, divide "
-                "them otherwise, or leave the class out."
+                f"No sample of the {split} split has {_examples(absent)}: {_ABSENT[split]} Label more samples, split "
+                "them differently, or remove the class."
             )
     few = _FEW_WITH_A_CLASS if pixels else _FEW_OF_A_CLASS
     rare = [f"{c.name} ({c.samples[0]})" for c in report.classes if 0 < c.samples[0] < few]
     if rare:
         unit = "training samples with such pixels" if pixels else "training samples"
-        yield f"Fewer than {few} {unit}: {_examples(rare)}. Networks will hardly learn {_it(rare)}: label more."
+        yield f"Fewer than {few} {unit}: {_examples(rare)}. Networks will hardly learn {_it(rare)}. Label more."
     yield from _imbalance(report)
     counts = problem.facts.class_counts
     if problem.ignore is None and len(counts) > _MANY_CLASSES and 2 * counts.count(0) > len(counts):
         yield (
-            f"Class numbers go up to {len(counts) - 1}, but most of them do not occur. If one of them marks what has "
-            "no label, name it in the label's attribute 'fill'; else number the classes from 0 on without gaps."
+            f"Class numbers go up to {len(counts) - 1}, but most of them do not occur. If one of them marks missing "
+            "labels, give it in the attribute 'fill' of the label; else number the classes from 0 without gaps."
         )
 
 
@@ -164,24 +163,24 @@ def _imbalance(report: DataReport) -> Iterator[str]:
     problem = report.problem
     sizes = [c.counts[0] for c in report.classes if c.counts[0]]
     if sizes and max(sizes) > _SKEWED * min(sizes):
-        weighted = "by the root of their inverse frequency" if problem.class_weight == "auto" else "as you asked"
+        weighted = "by the root of their inverse frequency" if problem.class_weight == "auto" else "as given"
         yield (
-            f"The largest class is {max(sizes) / min(sizes):.0f} times the smallest. {_judged(problem.metric_name)} "
-            f"The loss weights classes {weighted}."
+            f"The largest class is {max(sizes) / min(sizes):.0f} times the smallest. "
+            f"{_metric_text(problem.metric_name)} The loss weights classes {weighted}."
         )
 
 
 _ABSENT = {
     "train": "networks cannot learn it.",
-    "validation": "the search will not see whether networks can tell it.",
-    "test": "the final scores will not say whether the network can tell it.",
+    "validation": "the search cannot measure whether networks learn it.",
+    "test": "the test scores cannot show whether the network has learnt it.",
 }
 
 
-def _judged(metric: str) -> str:
+def _metric_text(metric: str) -> str:
     if metric == "accuracy":
-        return "Accuracy, which was asked for, hides the rare classes; balanced_accuracy and mean_iou do not."
-    return f"The fitness is {metric}, in which every class counts alike; accuracy would hide the rare ones."
+        return "The metric accuracy hides rare classes; balanced_accuracy and mean_iou do not."
+    return f"The fitness is {metric}, which weights classes equally; accuracy would hide rare ones."
 
 
 def _sizes(report: DataReport) -> Iterator[str]:
@@ -189,17 +188,17 @@ def _sizes(report: DataReport) -> Iterator[str]:
     pixels = report.problem.task == "segmentation"
     held_out = f"{validation} validation and {counted(test, 'test sample')}"
     if train < (_FEW_IMAGES if pixels else _FEW_SAMPLES):
-        cut = " Large images may be cut into smaller ones, with the image as group." if pixels else ""
+        cut = " You can cut large images into smaller ones, with the image as group." if pixels else ""
         yield (
-            f"Only {counted(train, 'training sample')}: networks will learn them by heart. Label more, or fine-tune a "
+            f"Only {counted(train, 'training sample')}: networks will overfit. Label more, or fine-tune a "
             f"published network.{cut}"
         )
     if pixels and min(validation, test) < _FEW_IMAGES_TO_CHOOSE:
-        yield f"Only {held_out}: scores depend on which ones these happen to be."
+        yield f"Only {held_out}: scores will have a large random error."
     elif not pixels and min(validation, test) < _FEW_TO_CHOOSE:
         yield (
-            f"Only {held_out}: one sample more or less right is {1 / min(validation, test):.1%}, so that smaller "
-            "differences between networks mean nothing."
+            f"Only {held_out}: one sample is {1 / min(validation, test):.1%}; smaller "
+            "differences between networks are not significant."
         )
 
 
@@ -228,7 +227,7 @@ def _it(things: Sequence[object]) -> str:
 
 
 def _examples(names: Sequence[str]) -> str:
-    """Return the first few names, and that there are more.
+    """Return the first few names, and an ellipsis if there are more.
 
     >>> _examples(["a", "b", "c", "d"])
     'a, b, c, …'

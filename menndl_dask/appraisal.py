@@ -16,7 +16,7 @@ from menndl_dask import metric
 from menndl_dask.cost import Cost
 from menndl_dask.judge import judge_of
 from menndl_dask.loop import Loop
-from menndl_dask.loss import Loss, constant_prediction
+from menndl_dask.loss import Loss, loss_minimising_constant
 from menndl_dask.problem import Problem
 from menndl_dask.sample import Samples
 from menndl_dask.verdict import PARTS
@@ -86,7 +86,7 @@ class Appraisal:
         whole = judge_of(self._problem)
         parts = min(PARTS, len(samples)) if compared else 0
         pairs = [(judge_of(self._problem), judge_of(self._problem)) for _ in range(parts)]
-        constant = metric.constant_prediction(self._problem).astype("float32")
+        constant = metric.prior_prediction(self._problem).astype("float32")
         losses, counts = [], []
         for images, labels in self._batches(samples):
             predictions, loss = self._loop.judge(images, labels)
@@ -173,7 +173,7 @@ class Appraisal:
         return metric.to_fitness(self._problem, value) - metric.to_fitness(self._problem, constant)
 
     def _constant_loss(self, labels: Array) -> float:
-        constant = constant_prediction(self._problem)
+        constant = loss_minimising_constant(self._problem)
         shape = labels.shape if self._problem.task == "regression" else (*labels.shape, len(constant))
         predictions = keras.ops.convert_to_tensor(np.broadcast_to(constant, shape).astype("float32"))
         loss = self._loss.call(keras.ops.convert_to_tensor(np.asarray(labels)), predictions)

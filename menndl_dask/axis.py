@@ -1,4 +1,4 @@
-"""Axes: which dimension of a variable counts samples, which are spatial, which holds channels. Pure."""
+"""Sample, spatial and channel axes of a variable. Pure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _RANKS = (1, 2, 3)
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """Places of a variable's dimensions.
+    """Positions of the dimensions of a variable.
 
     Parameters
     ----------
     sample
-        Place of the dimension that counts the samples.
+        Position of the sample dimension.
     spatial
-        Places of the spatial dimensions, in their order.
+        Positions of the spatial dimensions, in order.
     channel
-        Place of the channels, if there are any.
+        Position of the channel dimension; None if there is none.
     """
 
     sample: int
@@ -33,12 +33,12 @@ class Axes:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Places in the order that everything else expects: samples first, channels last."""
+        """Positions in the order samples, spatial, channels."""
         return (self.sample, *self.spatial, *(() if self.channel is None else (self.channel,)))
 
 
 def sample_axis(dims: Sequence[str], sample: str | None = None) -> int:
-    """Return the place of the samples: the dimension of that name, else one with a usual name, else the first.
+    """Return the position of the sample dimension: the one named `sample`, else one with a usual name, else the first.
 
     >>> sample_axis(["y", "x", "sample"]), sample_axis(["picture", "y", "x"])
     (2, 0)
@@ -48,24 +48,24 @@ def sample_axis(dims: Sequence[str], sample: str | None = None) -> int:
 
 
 def image_axes(dims: Sequence[str], sample: str | None = None, pixels: Sequence[str] = ()) -> Axes:
-    """Tell a view's axes from the names of its dimensions, and where those say nothing from their places.
+    """Infer the axes of images from the names of the dimensions, or from their positions if names are unknown.
 
-    Channels are the dimension with a usual name (`CHANNEL`), else the only one that a label of the pixels does not
-    have, else the only one that is not spatial by name beside others that are. All others are spatial.
+    Channels are the dimension with a usual name (`CHANNEL`), else the only one that pixel labels lack, else the only
+    one without a spatial name. All others are spatial.
 
     Parameters
     ----------
     dims
         Names of the dimensions.
     sample
-        Name of the dimension that counts the labels' samples.
+        Name of the sample dimension of the labels.
     pixels
-        Names of the spatial dimensions of the labels, for segmentation.
+        Names of the spatial dimensions of pixel labels, for segmentation.
 
     Raises
     ------
     DataError
-        If there is no spatial dimension, or more than three.
+        If there are no spatial dimensions, or more than three.
 
     Examples
     --------
@@ -78,12 +78,13 @@ def image_axes(dims: Sequence[str], sample: str | None = None, pixels: Sequence[
     place = None if channel is None else rest[channel]
     spatial = tuple(p for p in rest if p != place)
     if len(spatial) not in _RANKS:
-        raise DataError(f"expected the dimensions sample, one to three spatial ones, channel, got {format_dims(dims)}")
+        expected = "a sample dimension, one to three spatial ones and optionally channels"
+        raise DataError(f"expected {expected}, got {format_dims(dims)}")
     return Axes(first, spatial, place)
 
 
 def _channel(dims: Sequence[str], pixels: Sequence[str]) -> int | None:
-    """Return the place of the channels among the dimensions other than that of the samples."""
+    """Return the position of the channels among the dimensions without samples."""
     usual = [p for p, name in enumerate(dims) if name in CHANNEL]
     unlabelled = [p for p, name in enumerate(dims) if name not in pixels]
     unspatial = [p for p, name in enumerate(dims) if name not in SPATIAL]
@@ -95,7 +96,7 @@ def _channel(dims: Sequence[str], pixels: Sequence[str]) -> int | None:
 
 
 def format_dims(dims: Sequence[str]) -> str:
-    """Return dimension names as people write them.
+    """Return dimension names as text.
 
     >>> format_dims(["sample", "y"])
     '(sample, y)'

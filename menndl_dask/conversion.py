@@ -1,6 +1,6 @@
-"""Labelled images in other formats, written as Zarr. Runs on the driver.
+"""Convert labelled images from other formats to Zarr. Runs on the driver.
 
-Values pass through memory some tens of megabytes at a time, wherever the format can be read in parts.
+Data is read in blocks of some tens of megabytes if the format allows it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from menndl_dask.errors import DataError, MenndlError, UserError, nearest, one_l
 from menndl_dask.formats.folder import open_folder
 from menndl_dask.formats.hdf import open_hdf5, open_netcdf
 from menndl_dask.formats.npz import open_npz
-from menndl_dask.formats.table import open_table
+from menndl_dask.formats.table import open_csv
 from menndl_dask.formats.tiff import open_tiff
 from menndl_dask.stack import (
     CLASSES,
@@ -55,34 +55,34 @@ FORMATS: Mapping[str, Opener] = {
     ".tif": open_tiff,
     ".tiff": open_tiff,
 }
-"""Endings of the files that can be converted."""
+"""Suffixes of the files that can be converted."""
 
-_LABEL_FILES: Mapping[str, Opener] = {**FORMATS, ".csv": open_table}
+_LABEL_FILES: Mapping[str, Opener] = {**FORMATS, ".csv": open_csv}
 
 
 @dataclass(frozen=True, slots=True)
 class _Variable:
-    """An array to be written: dimensions with ``sample`` first, values read in blocks of samples."""
+    """An array to write, with ``sample`` as first dimension; read in blocks of samples."""
 
     name: str
     array: Sliceable
     dims: tuple[str, ...]
     attributes: Mapping[str, Any]
-    place: int = 0  # of the samples in the array
+    axis: int = 0  # of the samples in the array
     translate: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         shape = tuple(self.array.shape)
-        return (shape[self.place], *shape[: self.place], *shape[self.place + 1 :])
+        return (shape[self.axis], *shape[: self.axis], *shape[self.axis + 1 :])
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        index = (*(slice(None),) * self.place, slice(start, stop))
+        index = (*(slice(None),) * self.axis, slice(start, stop))
         try:
-            values = np.moveaxis(np.asarray(self.array[index]), self.place, 0)
+            values = np.moveaxis(np.asarray(self.array[index]), self.axis, 0)
         except MenndlError:
             raise
-        except Exception as error:  # libraries raise whatever they like
+        except Exception as error:  # libraries raise any exception
             which = f"samples {start} to {stop - 1}"
             raise DataError(f"{self.name}: {which} cannot be read: {one_line(error)}") from error
         return values if self.translate is None else self.translate(values)
@@ -104,25 +104,25 @@ def convert(
     Parameters
     ----------
     source
-        A file ``.npz``, ``.h5`` or ``.hdf5``, ``.nc``, ``.tif`` or ``.tiff`` (a source), or a folder of images.
+        File ``.npz``, ``.h5`` or ``.hdf5``, ``.nc``, ``.tif`` or ``.tiff`` (a stack), or a folder of images.
     target
-        The Zarr store; there must be nothing yet.
+        The Zarr store to write; must not exist.
     images, label
-        Names of the arrays in the file, where they are not usual ones (`IMAGES`, `LABELS`); several arrays of images
-        are several views. The label may also be a file of its own: a table ``.csv``, a TIFF source, ….
+        Names of the arrays in the file; by default usual names (`IMAGES`, `LABELS`). Several arrays of images are
+        several views. The label may also be another file, such as a ``.csv`` table or a TIFF stack.
     dims
-        Names of the dimensions of the images, such as ``sample, channel, y, x``, where shapes leave it open.
+        Dimension names of the images, such as ``sample, channel, y, x``; by default inferred.
     classes
-        Names of the classes, in the order of their numbers.
+        Class names, in the order of the class numbers.
     fill
-        Class number of what has no label.
+        Class number of samples or pixels without a label.
     chunk
-        Samples in a chunk; by default some megabytes.
+        Samples in a chunk; by default a few megabytes.
 
     Returns
     -------
     Path
-        The store.
+        Path of the store.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def convert(
     """
     place, store = Path(source), Path(target)
     if store.exists():
-        raise UserError(f"{store}: expected no such store yet, found one; remove it or choose another name")
+        raise UserError(f"{store}: expected a new name, found an existing store; remove it or choose another name")
     with ExitStack() as opened:
         content = opened.enter_context(_opener(place)(place))
         labels = content
@@ -150,7 +150,7 @@ def convert(
 def _opener(source: Path) -> Opener:
     if source.is_dir():
         if any((source / marker).exists() for marker in ("zarr.json", ".zgroup")):
-            raise UserError(f"{source}: expected something to convert, got a Zarr store already")
+            raise UserError(f"{source}: expected data to convert, got a Zarr store")
         return open_folder
     if not source.is_file():
         beside = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
@@ -158,7 +158,7 @@ def _opener(source: Path) -> Opener:
     suffix = source.suffix.lower()
     if suffix not in FORMATS:
         known = ", ".join(FORMATS)
-        raise DataError(f"{source}: expected a folder of images or a file {known}, got {suffix or 'no ending'}")
+        raise DataError(f"{source}: expected a folder of images or a file {known}, got {suffix or 'no suffix'}")
     return FORMATS[suffix]
 
 
@@ -186,7 +186,7 @@ def _plan(
     classes: Sequence[str] | None,
     fill: int | None,
 ) -> _Plan:
-    """Find images, labels, names of classes and what else is known of each sample."""
+    """Find images, labels, class names and further columns with a value for each sample."""
     wanted = [None] if images is None else [images] if isinstance(images, str) else list(images)
     names = [find(content.arrays, name, IMAGES, "images", "images") for name in wanted]
     label_name = find(labels.arrays, label, LABELS, "labels", "label")
@@ -229,11 +229,11 @@ def _view(name: str, source: SourceArray, label: SourceArray, dims: Sequence[str
 def _label(source: SourceArray, view: _Variable, classes: tuple[str, ...], fill: int | None) -> _Variable:
     array = source.array if source.stored is None else source.stored
     attributes: dict[str, Any] = {}
-    told_fill = source.attributes.get("fill", source.attributes.get("_FillValue")) if fill is None else fill
+    fill_value = source.attributes.get("fill", source.attributes.get("_FillValue")) if fill is None else fill
     if array.dtype.kind in "OSUT":
         array, classes = numbered(np.asarray(array[:]).tolist(), classes)
-    if told_fill is not None and array.dtype.kind in "iu":
-        attributes["fill"] = int(told_fill)
+    if fill_value is not None and array.dtype.kind in "iu":
+        attributes["fill"] = int(fill_value)
     if classes:
         attributes["classes"] = list(classes)
     place = sample_axis(source.dims) if source.dims else 0
@@ -257,7 +257,7 @@ def _label_dims(shape: tuple[int, ...], view: _Variable) -> tuple[str, ...]:
     if len(shape) == 2:
         return ("sample", "value")
     pixels = format_dims(["sample", *map(str, sizes.values())])
-    raise DataError(f"label: expected one for each sample (sample) or pixel {pixels}, got shape {shape}")
+    raise DataError(f"label: expected one label for each sample (sample) or pixel {pixels}, got shape {shape}")
 
 
 def _first_column(values: NDArray[Any]) -> NDArray[Any]:
@@ -273,7 +273,7 @@ def _foreground(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _is_black_and_white(variable: _Variable) -> bool:
-    """Whether a mask has only the values 0 and 255, as drawing programs write it."""
+    """Whether a mask has only the values 0 and 255, as image editors write it."""
     if variable.array.dtype != np.uint8:
         return False
     white = False

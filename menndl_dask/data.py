@@ -1,7 +1,7 @@
-"""From labelled images in Zarr to a problem: the facts are read once, chunk by chunk. Runs on the driver.
+"""Open labelled images in Zarr as a problem. Runs on the driver.
 
-Data sets larger than memory are fine: labels go through memory in blocks, images too, and of very large data the means
-and variances come from a part of the training split.
+Data may be larger than memory: labels and images are read in blocks. For very large data, means and variances are
+computed from a part of the training split.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from menndl_dask.vocabulary import check_name
 
 __all__ = ["Samples", "open_problem", "open_staged", "splits", "stage"]
 
-_LOSSES = (WEIGHTED_CROSSENTROPY, "mean_squared_error")  # the usual ones
-_MOST_VALUES = 2**30  # of a view, for its mean and variance
+_LOSSES = (WEIGHTED_CROSSENTROPY, "mean_squared_error")  # known without asking Keras
+_MOST_VALUES = 2**30  # of a view, read for its mean and variance
 
 
 def open_problem(
@@ -48,26 +48,28 @@ def open_problem(
     budget: Budget | None = None,
     seed: int = 0,
 ) -> Problem:
-    """Open labelled images in a Zarr store, check them, and say what is to be learnt from them.
+    """Open labelled images in a Zarr store, check them, and return the problem to solve.
 
     Parameters
     ----------
     data
         Directory or URL of the Zarr store.
     task
-        ``classification``, ``regression`` or ``segmentation``; by default what the labels suggest: integers for each
-        sample, other numbers for each sample, integers for each pixel.
+        ``classification``, ``regression`` or ``segmentation``. By default inferred from the labels: one integer per
+        sample, other numbers per sample, or one integer per pixel.
     inputs
-        Names of the variables with the images, by default ``image``; several are several views of the same sample.
+        Names of the variables with the images, by default ``image``. Several variables are several views of the same
+        sample.
     label
-        Name of the variable with the labels. Its attributes ``classes`` (names) and ``fill`` (to be ignored) count.
+        Name of the variable with the labels. Its attributes ``classes`` (class names) and ``fill`` (class number to
+        ignore) are used.
     loss, metric, metric_mode, ignore, class_weight, group, objectives, augmentation, budget, seed
-        As in `Problem`. Whether a larger value is better is known of a metric of ours.
+        As in `Problem`. The mode of a built-in metric is known.
 
     Raises
     ------
     DataError
-        If the data is not as expected; the message names the variable, what was expected and what came.
+        If the data is not as expected; the message names the variable, the expected and the actual value.
     UserError
         If a setting is not as expected.
     """
@@ -96,11 +98,11 @@ def open_problem(
         budget=budget or Budget(epochs=10),
         seed=seed,
     )
-    ours = [name for name in BUILT_IN if suits(name, found)]
+    built_in = [name for name in BUILT_IN if suits(name, found)]
     if not suits(problem.metric_name, found):
-        known = ", ".join(ours)
+        known = ", ".join(built_in)
         raise UserError(f"metric: expected for {found} one of {known} or one of Keras, got {metric!r}")
-    check_name("metric", problem.metric_name, ours, problem.budget.backend)
+    check_name("metric", problem.metric_name, built_in, problem.budget.backend)
     check_name("loss", problem.loss_name, _LOSSES, problem.budget.backend)
     return replace(problem, facts=replace(problem.facts, constant_fitness=_constant(problem, labels, parts)))
 
@@ -108,7 +110,7 @@ def open_problem(
 def _mode(metric: str | None, mode: str) -> str:
     best = BUILT_IN.get(metric or "", mode)
     if mode == "min" and best == "max":
-        raise UserError(f"metric_mode: of {metric} a larger value is better, got {mode!r}")
+        raise UserError(f"metric_mode: expected 'max' for {metric}, got {mode!r}")
     return best
 
 
@@ -134,7 +136,7 @@ def _facts(dataset: Dataset, labels: LabelTable, parts: dict[str, Positions]) ->
 def _moments(view: Variable, train: Positions) -> Moments:
     """Return mean and variance of each channel of a view over the training split."""
     moments = Moments(1 if view.axes.channel is None else view.shape[-1])
-    for start, stop in _spread(view):
+    for start, stop in _sampled_blocks(view):
         inside = within(train, start, stop)
         if len(inside):
             moments.update(view.images(start, stop)[inside])
@@ -148,8 +150,8 @@ def _moments(view: Variable, train: Positions) -> Moments:
     return moments
 
 
-def _spread(view: Variable) -> Iterator[tuple[int, int]]:
-    """Yield the blocks of a view, of very large data only some, evenly spread."""
+def _sampled_blocks(view: Variable) -> Iterator[tuple[int, int]]:
+    """Yield the blocks of a view; for very large data, evenly spaced ones."""
     bounds = list(blocks(view))
     values = view.samples * int(np.prod(view.shape, dtype=np.int64))
     step = max(1, -(-values // _MOST_VALUES))

@@ -1,4 +1,4 @@
-"""The data check: looks at every sample of a data set, and tries trivial predictors. Runs on the driver."""
+"""The data check: statistics of all samples, quick predictors and warnings. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from menndl_dask.survey import DatasetScan, read_blocks
 
 
 def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
-    """Look at every sample of a problem once, and try trivial predictors on some.
+    """Read every sample of a problem once, fit quick predictors on a part, and return a report.
 
     Parameters
     ----------
     problem
-        From `open_problem`.
+        The problem, from `open_problem`.
     seconds
-        About how long each quick predictor may learn.
+        Approximate time limit for fitting each quick predictor.
     """
     dataset = problem_dataset(problem)
     labels = read_labels(dataset, problem.task, problem.ignore)
@@ -51,8 +51,8 @@ def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
     return replace(report, warnings=tuple(warn(report)))
 
 
-def _view_report(dataset: Dataset, scan: DatasetScan, place: int) -> ViewReport:
-    view, moments, far = dataset.views[place], scan.moments[place], scan.outliers(place)
+def _view_report(dataset: Dataset, scan: DatasetScan, index: int) -> ViewReport:
+    view, moments, outliers = dataset.views[index], scan.moments[index], scan.outliers(index)
     names = _channel_names(view, len(moments.mean))
     channels = tuple(
         ChannelReport(
@@ -62,7 +62,7 @@ def _view_report(dataset: Dataset, scan: DatasetScan, place: int) -> ViewReport:
             float(moments.minimum[c]),
             float(moments.maximum[c]),
             int(moments.missing[c]),
-            c in far,
+            c in outliers,
         )
         for c, name in enumerate(names)
     )
@@ -72,7 +72,7 @@ def _view_report(dataset: Dataset, scan: DatasetScan, place: int) -> ViewReport:
 
 
 def _channel_names(view: Variable, number: int) -> list[str]:
-    """Return what the channels' own coordinate calls them, else their numbers."""
+    """Return the channel names from their coordinate, else numbers."""
     dim = None if view.axes.channel is None else view.array.dims[view.axes.channel]
     return [str(name) for name in view.array[dim].values] if dim in view.array.coords else list(map(str, range(number)))
 
@@ -96,14 +96,14 @@ def _value_reports(labels: LabelTable, fractions: bool) -> tuple[ValueReport, ..
         return ()
     return tuple(
         ValueReport(
-            str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()), _whole(v) if fractions else 0
+            str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()), _count_whole(v) if fractions else 0
         )
         for k, v in enumerate(labels.rows.T)
     )
 
 
-def _whole(values: NDArray[np.float64]) -> int:
-    """Return how many different values there are if all are whole numbers, else 0."""
+def _count_whole(values: NDArray[np.float64]) -> int:
+    """Return the number of different values if all are whole numbers, else 0."""
     return len(np.unique(values)) if bool((values == np.round(values)).all()) else 0
 
 
@@ -123,7 +123,7 @@ def _leaking(dataset: Dataset, parts: Mapping[str, Positions]) -> tuple[str, ...
 
 
 def _candidates(problem: Problem, parts: Mapping[str, Positions]) -> tuple[str, ...]:
-    """Return coordinates of the samples whose values repeat and are in several splits: they may name groups."""
+    """Return sample coordinates whose values repeat across splits: they may name groups."""
     source = open_store(problem.data, (problem.label,))
     known = (problem.label, *problem.inputs, "split")
     report = []
@@ -139,5 +139,5 @@ def _candidates(problem: Problem, parts: Mapping[str, Positions]) -> tuple[str, 
 
 def _constant(problem: Problem) -> Score:
     fitness = problem.facts.constant_fitness
-    about = "the mean of the labels" if problem.task == "regression" else "always the most frequent class"
+    about = "the mean of the labels" if problem.task == "regression" else "the most frequent class"
     return Score("constant", None if fitness is None else to_fitness(problem, fitness), about)

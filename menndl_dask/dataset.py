@@ -1,7 +1,7 @@
-"""A labelled data set in Zarr: opened, its variables found, read in blocks. Runs on the driver and on workers.
+"""A labelled data set in Zarr, read in blocks. Runs on the driver and on workers.
 
-Nothing here starts a Dask computation, so that a worker's thread can read while the cluster is busy; Zarr itself reads
-the chunks of a block in parallel.
+No Dask computation is started, so that a worker thread can read while the cluster is busy. Zarr reads the chunks of a
+block in parallel.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """Images of one view, or labels: an array that is read in blocks, samples first and channels last.
+    """Images of one view, or labels, read with samples first and channels last.
 
     Parameters
     ----------
     path, name
-        Where it stands, for messages.
+        Path of the store and name of the variable, for messages.
     array
-        The variable itself, not yet read.
+        The variable, loaded lazily.
     axes
-        Which of its dimensions is what.
+        Positions of its dimensions.
     """
 
     path: str
@@ -53,7 +53,7 @@ class Variable:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Sizes of one sample, without a channel axis where the data has none."""
+        """Shape of one sample; without a channel axis if the data has none."""
         return tuple(self.array.shape[place] for place in self.axes.order[1:])
 
     @property
@@ -68,42 +68,42 @@ class Variable:
 
     @property
     def chunk(self) -> int:
-        """Samples in one stored chunk."""
+        """Number of samples in a chunk."""
         chunks = self.array.encoding.get("preferred_chunks", {})
         return int(chunks.get(self.array.dims[self.axes.sample], 1))
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the samples from `start` to before `stop`, ``(sample, spatial…, channel)``."""
+        """Return the samples ``start:stop`` as ``(sample, spatial…, channel)``."""
         try:
             values = self.array.isel({self.array.dims[self.axes.sample]: slice(start, stop)}).values
-        except Exception as error:  # storage and codecs raise whatever they like
+        except Exception as error:  # storage and codecs raise any exception
             raise self.error(f"samples {start} to {stop - 1} cannot be read: {one_line(error)}") from error
         return values.transpose(self.axes.order)
 
     def images(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the samples with a channel axis, of length one where the data has none."""
+        """Return the samples ``start:stop``, with a channel axis of length 1 if the data has none."""
         values = self.read(start, stop)
         return values[..., np.newaxis] if self.axes.channel is None else values
 
     def error(self, message: str) -> DataError:
-        """Return the error that says what is wrong with this variable."""
+        """Return a `DataError` about this variable."""
         return DataError(f"{self.path}: {self.name}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The variables of a problem and the coordinates that divide its samples.
+    """The variables of a problem, and the coordinates that split its samples.
 
     Parameters
     ----------
     path
-        As the user wrote it.
+        Path or URL as given by the user.
     views
         The images.
     label
         The labels.
     split, group
-        For each sample its split and its group, where the data has them.
+        Split and group of each sample; None if the data has no such coordinate.
     """
 
     path: str
@@ -118,7 +118,7 @@ class Dataset:
         return self.label.samples
 
     def fingerprint(self) -> str:
-        """Return a hash of the metadata and of a sample of the values, equal wherever the data is equal."""
+        """Return a hash of the metadata and of a part of the values; equal data has equal fingerprints."""
         digest = hashlib.sha256()
         for variable in (*self.views, self.label):
             array = variable.array
@@ -142,12 +142,12 @@ def _some(variable: Variable) -> Iterator[NDArray[Any]]:
 
 
 def blocks(*variables: Variable) -> Iterator[tuple[int, int]]:
-    """Yield the bounds of blocks of samples that are read in one go: whole chunks, some tens of megabytes.
+    """Yield ``(start, stop)`` of blocks of samples: whole chunks, some tens of megabytes.
 
     Parameters
     ----------
     variables
-        What is read together; at least one.
+        Variables that are read together; at least one.
     """
     each = max(1, sum(v.sample_bytes for v in variables))
     chunk = max(v.chunk for v in variables)
@@ -159,21 +159,21 @@ def blocks(*variables: Variable) -> Iterator[tuple[int, int]]:
 
 
 def open_dataset(path: str, inputs: Sequence[str], label: str, group: str | None = None) -> Dataset:
-    """Open a Zarr store and find a problem's variables in it.
+    """Open a Zarr store with the variables of a problem.
 
     Parameters
     ----------
     path
-        Directory or URL.
+        Directory or URL of the store.
     inputs, label
         Names of the variables with the images and with the labels.
     group
-        Name of the coordinate whose samples stay together.
+        Name of a coordinate; samples with the same value stay in one split.
 
     Raises
     ------
     DataError
-        If the store cannot be opened, a variable is missing, or shapes do not fit each other.
+        If the store cannot be opened, a variable is missing, or shapes do not match.
     """
     source = open_store(path, (label,))
     truth = _variable(source, path, label)
@@ -193,7 +193,7 @@ def open_dataset(path: str, inputs: Sequence[str], label: str, group: str | None
 
 
 def open_store(path: str, raw: Sequence[str] = ()) -> xr.Dataset:
-    """Open a Zarr store lazily; variables in `raw` keep their stored values, fill values included."""
+    """Open a Zarr store lazily; variables in `raw` keep their stored values, including fill values."""
     remote = "://" in path
     if not remote:
         _check_directory(path)
@@ -203,17 +203,17 @@ def open_store(path: str, raw: Sequence[str] = ()) -> xr.Dataset:
             engine="zarr",
             chunks=None,
             cache=False,
-            consolidated=None if remote else False,  # without it a missing summary would be a warning
+            consolidated=None if remote else False,  # None would warn about missing consolidated metadata
             mask_and_scale=dict.fromkeys(raw, False),
         )
-    except Exception as error:  # xarray, zarr and file systems raise whatever they like
+    except Exception as error:  # xarray, zarr and file systems raise any exception
         raise DataError(f"{path}: {_diagnosis(path, error)}") from error
 
 
 def _check_directory(path: str) -> None:
     place = Path(path)
     if place.is_file():
-        raise DataError(f"{path}: expected a Zarr store, got a file; `menndl convert` makes a Zarr store of it")
+        raise DataError(f"{path}: expected a Zarr store, got a file; convert it with `menndl convert`")
     if not place.is_dir():
         beside = [p.name for p in place.parent.iterdir()] if place.parent.is_dir() else []
         raise DataError(f"{path}: expected a Zarr store, found no such directory{nearest(place.name, beside)}")
@@ -222,10 +222,10 @@ def _check_directory(path: str) -> None:
 
 
 def _diagnosis(path: str, error: Exception) -> str:
-    """Say what xarray cannot read: arrays without dimension names, or of different lengths along one."""
+    """Explain why xarray cannot open a store: missing dimension names, or conflicting sizes of a dimension."""
     try:
         arrays = sorted(zarr.open_group(path, mode="r").arrays())
-    except Exception:  # noqa: BLE001  the first error is the one to tell
+    except Exception:  # noqa: BLE001  the first error is the one to report
         return f"cannot be read as Zarr: {one_line(error)}"
     lengths: dict[str, dict[str, int]] = {}
     for name, array in arrays:
@@ -237,7 +237,7 @@ def _diagnosis(path: str, error: Exception) -> str:
     for dim, sizes in lengths.items():
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{size} in {name}" for name, size in sizes.items())
-            return f"dimension {dim}: expected one length in all variables, got {found}"
+            return f"dimension {dim}: expected equal lengths in all variables, got {found}"
     return f"cannot be read as Zarr: {one_line(error)}"
 
 
@@ -265,13 +265,13 @@ def _view(path: str, name: str, array: xr.DataArray, sample: str, labels: Variab
         raise DataError(f"{path}: {name}: {error}") from None
     if pixels and len(axes.spatial) == len(pixels):
         named = {str(array.dims[place]): place for place in axes.spatial}
-        if set(named) == set(pixels):  # the labels' order, should it be another one
+        if set(named) == set(pixels):  # in the order of the labels
             axes = Axes(axes.sample, tuple(named[dim] for dim in pixels), axes.channel)
     return Variable(path, name, array, axes)
 
 
 def _by_pixel(array: xr.DataArray, labels: Variable) -> bool:
-    """Whether the labels seem to be of pixels: as many axes as the images have, give or take the channels."""
+    """Whether labels seem to be per pixel: as many axes as the images, with or without channels."""
     return array.ndim - 1 - len(labels.dims) in (0, 1) and labels.array.dtype.kind in "iub"
 
 
@@ -280,7 +280,7 @@ def _check_sizes(views: Sequence[Variable], labels: Variable) -> None:
         if view.samples != labels.samples:
             raise view.error(f"expected {labels.samples} samples as in {labels.name}, got {view.samples}")
         if 0 in view.array.shape:
-            raise view.error(f"expected samples with pixels, got shape {view.array.shape}")
+            raise view.error(f"expected at least one pixel, got shape {view.array.shape}")
         if len(view.axes.spatial) != len(views[0].axes.spatial):
             expected = f"{views[0].name} {format_dims(views[0].dims)}"
             raise view.error(f"expected as many spatial axes as in {expected}, got {format_dims(view.dims)}")

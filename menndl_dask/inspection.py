@@ -1,4 +1,4 @@
-"""What the data check report, and as text: what a data set holds, what trivial predictors score. Runs on the driver."""
+"""The report of the data check, as values and as text. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from menndl_dask.metric import BUILT_IN
 from menndl_dask.probe import Score
 from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.survey import Duplicates
-from menndl_dask.words import aligned
+from menndl_dask.words import aligned, counted
 
 _MOST_ROWS = 16
 _WIDTH = 100
@@ -17,7 +17,7 @@ _WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class ChannelReport:
-    """Values of one channel over all samples."""
+    """Statistics of one channel over all samples."""
 
     name: str
     mean: float
@@ -30,7 +30,7 @@ class ChannelReport:
 
 @dataclass(frozen=True, slots=True)
 class ViewReport:
-    """One view: how it is stored, and its channels."""
+    """Storage and channels of one view."""
 
     name: str
     dims: tuple[str, ...]
@@ -44,7 +44,7 @@ class ViewReport:
 
 @dataclass(frozen=True, slots=True)
 class ClassReport:
-    """One class: samples or pixels in each split, and in how many samples of each split it occurs."""
+    """One class: number of samples or pixels in each split, and number of samples of each split with the class."""
 
     name: str
     counts: tuple[int, ...]
@@ -53,7 +53,7 @@ class ClassReport:
 
 @dataclass(frozen=True, slots=True)
 class ValueReport:
-    """One value to predict, over all samples; `whole` counts different ones if all are whole and stored as floats."""
+    """One regression target; `whole`: number of different values if all are whole numbers stored as floats, else 0."""
 
     name: str
     mean: float
@@ -65,30 +65,30 @@ class ValueReport:
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """What the data check report.
+    """Report of the data check.
 
     Parameters
     ----------
     problem
-        What was inspected.
+        The problem that was checked.
     given
-        Splits that the data's own coordinate decides; the others were drawn.
+        Splits given by the coordinate ``split`` of the data; the others were drawn.
     views
-        The images.
+        Statistics of the images.
     classes, values
-        The labels: classes, or values to predict.
+        Statistics of the labels: classes, or regression targets.
     ignored
-        Samples or pixels whose label counts for nothing.
+        Number of samples or pixels whose label is ignored.
     duplicates
         Samples with equal images.
     leaking
         Groups with samples in more than one split.
     candidates
-        Coordinates that might name groups, where the problem names none.
+        Coordinates that may name groups, if the problem has no group.
     scores
-        What trivial predictors score on the validation split.
+        Scores of simple predictors on the validation split.
     warnings
-        What to look at, in plain words, the gravest first.
+        Possible problems and what to do, most serious first.
     """
 
     problem: Problem
@@ -114,12 +114,12 @@ def _head(report: DataReport) -> str:
     drawn = [name for name in SPLITS if name not in report.given]
     origin = f"{', '.join(drawn) if report.given else 'all'} drawn with seed {problem.seed}"
     origin = origin if drawn else "from the coordinate 'split'"
-    counted = ", ".join(f"{number} {name}" for number, name in zip(facts.samples, SPLITS, strict=True))
+    samples = ", ".join(f"{number} {name}" for number, name in zip(facts.samples, SPLITS, strict=True))
     lines = [
         f"{problem.data}",
         f"  task         {problem.task}",
-        f"  splits       {counted} ({origin})",
-        f"  groups       {problem.group or 'none named'}",
+        f"  splits       {samples} ({origin})",
+        f"  groups       {problem.group or 'none'}",
         f"  fitness      {problem.metric_name}",
         f"  fingerprint  {facts.fingerprint}",
     ]
@@ -128,7 +128,7 @@ def _head(report: DataReport) -> str:
 
 def _view_text(view: ViewReport) -> str:
     sizes = " × ".join(f"{size} {dim}" for size, dim in zip(view.shape, view.dims, strict=True))
-    title = f"images {view.name!r}: {view.samples} samples of {sizes}, {view.dtype}, {view.chunk} in a chunk"
+    title = f"images {view.name!r}: {view.samples} samples of {sizes}, {view.dtype}, {view.chunk} per chunk"
     rows = [
         [c.name, *map(_short, (c.mean, c.std, c.minimum, c.maximum)), str(c.missing or "–")] for c in view.channels
     ]
@@ -139,7 +139,7 @@ def _labels_text(report: DataReport) -> str:
     problem = report.problem
     if problem.task == "regression":
         rows = [[v.name, *map(_short, (v.mean, v.std, v.minimum, v.maximum))] for v in report.values]
-        return f"labels {problem.label!r}: values to predict\n" + _table(["value", "mean", "std", "min", "max"], rows)
+        return f"labels {problem.label!r}: regression targets\n" + _table(["value", "mean", "std", "min", "max"], rows)
     pixels = problem.task == "segmentation"
     totals = [max(1, sum(c.counts[s] for c in report.classes)) for s in range(len(SPLITS))]
     rows = []
@@ -147,7 +147,7 @@ def _labels_text(report: DataReport) -> str:
         shares = [f"{_percent(n / t)}" for n, t in zip(item.counts, totals, strict=True)]
         several = [f"{shown} ({number})" for shown, number in zip(shares, item.samples, strict=True)]
         rows.append([item.name, *several])
-    unit = "share of the pixels (samples with such pixels)" if pixels else "share of the samples (samples)"
+    unit = "share of pixels (samples with the class)" if pixels else "share of samples (samples)"
     ignored = f"; {report.ignored} {'pixels' if pixels else 'samples'} ignored (label {problem.ignore})"
     title = f"labels {problem.label!r}: {unit}{ignored if report.ignored else ''}"
     return title + "\n" + _table(["class", *SPLITS], rows)
@@ -157,15 +157,15 @@ def _scores_text(report: DataReport) -> str:
     name = report.problem.metric_name
     better = ", smaller is better" if BUILT_IN.get(name) == "min" else ""
     rows = [[s.name, "unknown" if s.value is None else f"{s.value:.4f}", s.about] for s in report.scores]
-    title = f"trivial predictors on the validation split: {name}{better}; a network should do better"
-    return title + "\n" + _table(["predictor", name, "is"], rows, left=(0, 2))
+    title = f"simple predictors on the validation split: {name}{better}; a network should beat them"
+    return title + "\n" + _table(["predictor", name, "model"], rows, left=(0, 2))
 
 
 def _warnings_text(report: DataReport) -> str:
     if not report.warnings:
-        return "nothing suspicious found"
+        return "no warnings"
     wrapped = [textwrap.fill(text, _WIDTH, initial_indent="  ! ", subsequent_indent="    ") for text in report.warnings]
-    return "\n".join([f"{len(wrapped)} to look at", *wrapped])
+    return "\n".join([counted(len(wrapped), "warning"), *wrapped])
 
 
 def _table(head: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,)) -> str:

@@ -1,7 +1,7 @@
-"""The labels of a data set, checked and tabulated sample by sample, and the splits that follow. Runs on the driver.
+"""Labels of a data set: checked, summarised by sample, and split. Runs on the driver.
 
-Labels of pixels are read in one pass; what stays in memory is a row for each sample: its class, its values or how many
-pixels it has of each class.
+Pixel labels are read in one pass; only a row for each sample is kept in memory: its class, its values, or its number
+of pixels of each class.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from menndl_dask.problem import Problem
 from menndl_dask.split import Positions, split_samples
 
 MOST_CLASSES = 4096
-"""So many unnamed classes are more likely numbers to predict, or numbers of objects."""
+"""Limit for classes without names; larger numbers are probably regression targets or object numbers."""
 
-_QUANTILES = 10  # strata of numbers to predict
+_QUANTILES = 10  # strata for regression
 
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """What the labels say, a row for each sample.
+    """Labels, one row for each sample.
 
     Parameters
     ----------
     task
         ``classification``, ``regression`` or ``segmentation``.
     rows
-        Class numbers ``(sample,)``, values ``(sample, value)`` or pixels of each class ``(sample, class)``.
+        Class numbers ``(sample,)``, values ``(sample, value)`` or numbers of pixels ``(sample, class)``.
     classes
         Names of the classes; empty for regression.
     ignore
-        Class number that counts for nothing.
+        Class number that is ignored; None if there is none.
     """
 
     task: str
@@ -47,21 +47,21 @@ class LabelTable:
 
     @property
     def outputs(self) -> int:
-        """Number of classes, or of values to predict."""
+        """Number of classes, or of regression targets."""
         return self.rows.shape[1] if self.task == "regression" else len(self.classes)
 
     def class_counts(self, positions: Positions) -> tuple[int, ...]:
-        """Return how many samples or pixels of each class there are at these positions."""
+        """Return the number of samples or pixels of each class at these positions."""
         rows = self.rows[positions]
         if self.task == "classification":
             return tuple(np.bincount(rows[rows != self.ignore], minlength=self.outputs).tolist())
         return tuple(rows.sum(axis=0, dtype=np.int64).tolist())
 
     def strata(self) -> NDArray[np.int64]:
-        """Return for each sample what should be spread evenly over the splits; negative where nothing is labelled.
+        """Return the stratum of each sample for stratified splits; negative for samples without a label.
 
-        The class; for segmentation the rarest class among the sample's pixels, rarest being the one that the
-        fewest samples have; for regression the decile of the first value.
+        Strata are classes; for segmentation the class of the sample that occurs in the fewest samples; for regression
+        deciles of the first value.
         """
         if self.task == "classification":
             return np.where(self.rows == self.ignore, -1, self.rows).astype(np.int64)
@@ -83,30 +83,30 @@ class LabelTable:
 
 
 def splits(problem: Problem) -> dict[str, Positions]:
-    """Return the positions of the training, validation and test samples of a problem, each rising.
+    """Return the sorted positions of the training, validation and test samples of a problem.
 
-    The coordinate ``split`` of the data decides where there is one; else 70, 15 and 15 % are drawn with the problem's
-    seed, alike in classes, no group in two of them.
+    They are read from the coordinate ``split`` if the data has one. Else 70, 15 and 15 % of the samples are drawn with
+    the seed of the problem, stratified by class; a group is never divided.
     """
     dataset = problem_dataset(problem)
     return read_labels(dataset, problem.task, problem.ignore).split(dataset, problem.seed)
 
 
 def problem_dataset(problem: Problem) -> Dataset:
-    """Open the data of a problem."""
+    """Open the data set of a problem."""
     return open_dataset(problem.data, problem.inputs, problem.label, problem.group)
 
 
 def infer_task(dataset: Dataset, task: str | None = None) -> str:
-    """Return the task that the labels' type and dimensions suggest, or check the one that is given.
+    """Infer the task from the type and dimensions of the labels, or check the given task.
 
-    Integers for each sample are classes of samples, integers for each pixel of the first view are classes of
-    pixels, other numbers are values to predict.
+    Integers per sample are classification, integers per pixel of the first view segmentation, other numbers
+    regression.
 
     Raises
     ------
     DataError
-        If the labels fit no task, or not the given one.
+        If the labels do not fit the given task or any task.
     """
     label, view = dataset.label, dataset.views[0]
     pixels = view.shape[: len(view.axes.spatial)]
@@ -140,16 +140,16 @@ def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> Label
     Parameters
     ----------
     dataset
-        Where they are.
+        The data set.
     task
-        What they are.
+        ``classification``, ``regression`` or ``segmentation``.
     ignore
-        Class number that counts for nothing; by default the label's attribute ``fill``.
+        Class number to ignore; by default the attribute ``fill`` of the label.
 
     Raises
     ------
     DataError
-        If a label is NaN or no class number, or is out of range.
+        If a label is NaN, not a class number, or out of range.
     """
     label = dataset.label
     if task == "regression":
@@ -173,7 +173,7 @@ def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> Label
 
 def _fill(label: Variable) -> int | None:
     attributes = label.array.attrs
-    value = attributes.get("fill", attributes.get("_FillValue") or None)  # Zarr v2 writes 0 where nobody said anything
+    value = attributes.get("fill", attributes.get("_FillValue") or None)  # Zarr v2 writes 0 by default
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return None
     if int(value) != value:
@@ -203,7 +203,7 @@ def _values(label: Variable) -> NDArray[np.float64]:
 def _class_rows(
     label: Variable, start: int, stop: int, names: tuple[str, ...], ignore: int | None, task: str
 ) -> NDArray[Any]:
-    """Return the class of each sample, or how many pixels it has of each class."""
+    """Return the class of each sample, or its number of pixels of each class."""
     values = label.read(start, stop)
     most = len(names) or MOST_CLASSES
     wrong = (values < 0) | (values >= most) | (values != np.floor(values) if values.dtype.kind == "f" else False)
@@ -218,9 +218,9 @@ def _class_rows(
 
 
 def _pixels_of_classes(values: NDArray[Any], classes: int, ignore: int | None) -> NDArray[np.int32]:
-    """Return how many pixels each sample has of each class; without names, of as many classes as occur."""
+    """Return each sample's number of pixels of each class; without class names, of the classes that occur."""
     counted = []
-    for pixels in values:  # sample by sample: class numbers of a whole block would take eight times its memory
+    for pixels in values:  # one by one: int64 class numbers of a whole block need eight times its memory
         kept = pixels.reshape(-1) if ignore is None else pixels[pixels != ignore]
         counted.append(np.bincount(kept.astype(np.int64), minlength=classes))
     rows = np.zeros((len(counted), max(map(len, counted), default=classes)), dtype=np.int32)

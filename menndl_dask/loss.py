@@ -85,8 +85,8 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
         return ops.sum(weights * ops.cast(values, predictions.dtype)) / ops.maximum(ops.sum(mask), 1.0)
 
 
-def constant_prediction(problem: Problem) -> NDArray[np.float32]:
-    """Return what a predictor that ignores the image says when it minimises the loss.
+def loss_minimising_constant(problem: Problem) -> NDArray[np.float32]:
+    """Return the constant prediction that minimises the loss.
 
     That is the label mean; for classes their frequencies in the training split times their weights, because a weighted
     loss pulls every network there, whether it learns or not.

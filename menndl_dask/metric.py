@@ -175,8 +175,8 @@ def to_fitness(problem: Problem, value: float) -> float:
     return value if problem.metric_mode == "max" else -value
 
 
-def constant_prediction(problem: Problem) -> NDArray[np.float64]:
-    """Return what a predictor that ignores the image says: the training split's class frequencies or label mean."""
+def prior_prediction(problem: Problem) -> NDArray[np.float64]:
+    """Return the best prediction without an image: class frequencies or label mean of the training split."""
     if problem.task == "regression":
         return np.asarray(problem.facts.label_mean, dtype=np.float64)
     counts = np.asarray(problem.facts.class_counts, dtype=np.float64)
@@ -185,7 +185,7 @@ def constant_prediction(problem: Problem) -> NDArray[np.float64]:
 
 
 def constant_fitness(problem: Problem, labels: ArrayLike, times: ArrayLike | None = None) -> float | None:
-    """Return the fitness of `constant_prediction`; nothing where the metric is not one of ours.
+    """Return the fitness of `prior_prediction`; None if the metric is not built in.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def constant_fitness(problem: Problem, labels: ArrayLike, times: ArrayLike | Non
     if problem.metric_name not in BUILT_IN:
         return None
     truth = np.asarray(labels)
-    constant = constant_prediction(problem)
+    constant = prior_prediction(problem)
     shape = truth.shape if problem.task == "regression" else (*truth.shape, len(constant))
     measure = Measure(problem.metric_name, outputs=problem.facts.outputs, ignore=problem.ignore)
     measure.update(truth, np.broadcast_to(constant, shape), times)

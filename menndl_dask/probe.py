@@ -1,7 +1,7 @@
-"""Quick predictors of scikit-learn on a part of the samples: what any network must beat. Runs on the driver.
+"""Quick scikit-learn predictors on a part of the samples: a baseline for networks. Runs on the driver.
 
-A linear model and a random forest see coarse images (for labels of samples) or each pixel with its
-neighbourhood (for labels of pixels). Both see only a bounded number of samples, so that they take seconds.
+A linear model and a random forest learn from coarse images (for sample labels) or from each pixel with its
+neighbourhood (for pixel labels). The number of samples is limited, so that fitting takes seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from menndl_dask.split import Positions, within
 
 _MOST_SAMPLES = {"train": 2000, "validation": 1000}
 _MOST_WINDOWS = {"train": 48, "validation": 16}
-_MOST_PIXELS = 20_000  # of all classes together, to learn from
+_MOST_PIXELS = 20_000  # of all classes together, for training
 _WINDOW = {1: 4096, 2: 128, 3: 32}  # pixels a side, by rank
 _GRID = {1: 64, 2: 16, 3: 8}  # cells a side of the coarse images, by rank
 _MOST_CHANNELS = 8
@@ -32,16 +32,16 @@ _TREES_AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a quick predictor scores on the validation split.
+    """Score of a quick predictor on the validation split.
 
     Parameters
     ----------
     name
         ``constant``, ``linear`` or ``forest``.
     value
-        Of the problem's metric; nothing where it could not be measured.
+        Value of the problem's metric; None if it could not be computed.
     about
-        What the predictor is, in words.
+        Description of the predictor.
     """
 
     name: str
@@ -50,16 +50,16 @@ class Score:
 
 
 class QuickPredictors:
-    """Features and labels of a part of the samples, gathered in one pass, and the predictors that learn from them.
+    """Collects features and labels of a part of the samples in one pass, then fits the predictors.
 
     Parameters
     ----------
     problem
-        What is to be learnt.
+        The problem.
     labels
         All labels.
     parts
-        The splits.
+        Positions of the samples of each split.
     """
 
     def __init__(self, problem: Problem, labels: LabelTable, parts: Mapping[str, Positions]) -> None:
@@ -70,7 +70,7 @@ class QuickPredictors:
         self._gathered: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {split: [] for split in most}
 
     def _choose(self, positions: Positions, most: int, strata: NDArray[np.int64]) -> Positions:
-        """Draw samples; of images with labelled pixels, half of them from those with the rarest classes."""
+        """Draw samples; for segmentation, half of them from the images with the rarest classes."""
         shuffled = self._rng.permutation(positions)
         if self._problem.task == "segmentation":
             rare = shuffled[np.argsort(-strata[shuffled], kind="stable")][: most // 2]
@@ -78,13 +78,13 @@ class QuickPredictors:
         return np.sort(shuffled[:most])
 
     def update(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
-        """Take in what is needed of a block of samples."""
+        """Collect features and labels from a block of samples."""
         for split, wanted in self._wanted.items():
             inside = within(wanted, start, start + len(labels))
             if not len(inside):
                 continue
             means = self._problem.facts.mean
-            chosen = [_known(values[inside], mean) for values, mean in zip(images, means, strict=True)]
+            chosen = [_fill_missing(values[inside], mean) for values, mean in zip(images, means, strict=True)]
             if self._problem.task == "segmentation":
                 self._gathered[split] += self._windows(chosen, labels[inside])
             else:
@@ -93,11 +93,11 @@ class QuickPredictors:
     def _windows(
         self, images: Sequence[NDArray[Any]], labels: NDArray[Any]
     ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Yield features and labels of a window of each image: of four tries the one with most classes."""
+        """Yield features and labels of a window of each image: the one with most classes of four random ones."""
         size = _WINDOW[labels.ndim - 1]
         for place, truth in enumerate(labels):
             tries = [tuple(self._slice(length, size) for length in truth.shape) for _ in range(4)]
-            window = max(tries, key=lambda cut: len(np.unique(truth[cut])))
+            window = max(tries, key=lambda drawn: len(np.unique(truth[drawn])))
             alike = [values[place][window] for values in images if values.shape[1:-1] == truth.shape]
             yield neighbourhood(np.concatenate(alike, axis=-1)), truth[window]
 
@@ -106,9 +106,9 @@ class QuickPredictors:
         return slice(first, first + size)
 
     def scores(self, seconds: float = 5.0) -> list[Score]:
-        """Fit the predictors and return what they score, within about `seconds` for each."""
+        """Fit the predictors, each within about `seconds`, and return their scores."""
         task = self._problem.task
-        features, truth, weight = self._training()
+        features, truth, weight = self._training_data()
         seen = "each pixel and its neighbourhood" if task == "segmentation" else "coarse images"
         linear, forest = _models(task, self._problem.seed)
         fitted = {"linear": _fit_linear(linear, features, truth, weight)}
@@ -116,7 +116,7 @@ class QuickPredictors:
         about = {"linear": f"a linear model of {seen}", "forest": f"a random forest of {seen}"}
         return [Score(name, self._score(model), about[name]) for name, model in fitted.items()]
 
-    def _training(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    def _training_data(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
         features, truth = self._flat("train")
         if self._problem.task == "regression":
             return features, truth.squeeze(-1) if truth.shape[-1] == 1 else truth, None
@@ -150,7 +150,7 @@ class QuickPredictors:
         return measure.value()
 
 
-def _known(values: NDArray[Any], mean: tuple[float, ...]) -> NDArray[np.float32]:
+def _fill_missing(values: NDArray[Any], mean: tuple[float, ...]) -> NDArray[np.float32]:
     images = values.astype(np.float32)
     return np.where(np.isnan(images), np.asarray(mean, dtype=np.float32), images)
 
@@ -178,12 +178,17 @@ def coarse(images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
 
 
 def neighbourhood(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Return for each pixel ``(spatial…, feature)``: its values, and mean and std of two neighbourhoods.
+    """Return features of each pixel: its values, and mean and standard deviation of two neighbourhoods.
 
     Parameters
     ----------
     image
         One sample ``(spatial…, channel)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Features ``(spatial…, feature)``.
     """
     shown = image[..., :_MOST_CHANNELS].astype(np.float64)
     columns = [shown]
@@ -194,7 +199,7 @@ def neighbourhood(image: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _box(values: NDArray[Any], radius: int) -> NDArray[Any]:
-    """Return the mean over the pixels at most `radius` away along each spatial axis."""
+    """Return the mean over a box of pixels, at most `radius` away along each spatial axis."""
     width = 2 * radius + 1
     for axis in range(values.ndim - 1):
         margin = [(radius + 1, radius) if a == axis else (0, 0) for a in range(values.ndim)]
@@ -224,7 +229,7 @@ def _fit_linear(model: Any, features: NDArray[Any], truth: NDArray[Any], weight:
         return None
     whole = make_pipeline(StandardScaler(), model)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a bounded time is worth more than the last digit
+        warnings.simplefilter("ignore", ConvergenceWarning)  # limited time matters more than convergence
         return whole.fit(features, truth, **{f"{whole.steps[-1][0]}__sample_weight": weight})
 
 

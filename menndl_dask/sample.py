@@ -1,4 +1,4 @@
-"""Samples on a node's own disk, as the trainer reads them: memory-mapped, with numpy alone. Runs in the trainer."""
+"""Staged samples, memory-mapped from a node's local disk with NumPy only. Runs in the trainer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from menndl_dask.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The samples of one split.
+    """Samples of one split.
 
     Parameters
     ----------
     images
-        For each view ``(sample, spatial…, channel)``, float32; no value is NaN.
+        For each view ``(sample, spatial…, channel)``, float32, without NaN.
     labels
         Class numbers ``(sample,)`` or ``(sample, spatial…)``, or float32 values ``(sample, value)``.
     """
@@ -33,24 +33,24 @@ class Samples:
 
 
 def staged_files(directory: Path, split: str, views: int) -> tuple[list[Path], Path]:
-    """Return the files of a split's views and of its labels."""
+    """Return the image files (one a view) and the label file of a split."""
     return [directory / f"{split}-view{view}.npy" for view in range(views)], directory / f"{split}-label.npy"
 
 
 def open_staged(directory: str | Path, split: str) -> Samples:
-    """Map the staged samples of a split into memory; pages are read when they are used.
+    """Open the staged samples of a split, memory-mapped.
 
     Parameters
     ----------
     directory
-        What `stage` returned.
+        Directory from `stage`.
     split
         ``train``, ``validation`` or ``test``.
 
     Raises
     ------
     DataError
-        If the samples are not there.
+        If the samples are missing or damaged.
     """
     place = Path(directory)
     images, labels = staged_files(place, split, len(list(place.glob(f"{split}-view*.npy"))))
@@ -61,4 +61,4 @@ def _mapped(files: Sequence[Path]) -> list[NDArray[Any]]:
     try:
         return [np.load(file, mmap_mode="r", allow_pickle=False) for file in files]
     except (OSError, ValueError) as error:
-        raise DataError(f"{files[0].parent}: expected staged samples, found none that can be read: {error}") from None
+        raise DataError(f"{files[0].parent}: expected staged samples, found none that are readable: {error}") from None

@@ -1,4 +1,4 @@
-"""Splits: which samples train, which choose between networks, which judge the winner. Pure."""
+"""Split samples into training, validation and test. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from menndl_dask.errors import DataError, nearest
 from menndl_dask.problem import SPLITS
 
 SHARES: Mapping[str, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}
-"""Share of the samples in each split where the user has none."""
+"""Default share of the samples in each split."""
 
 Positions = NDArray[np.int64]
 
@@ -24,24 +24,24 @@ def split_samples(
     given: NDArray[Any] | None = None,
     seed: int = 0,
 ) -> dict[str, Positions]:
-    """Divide samples into train, validation and test, alike in strata, no group in two of them.
+    """Split samples into train, validation and test, stratified and without dividing a group.
 
     Parameters
     ----------
     strata
-        For each sample what should occur in all splits in equal shares, such as its class; negative: leave it out.
+        Stratum of each sample, such as its class; samples with a negative stratum are left out.
     groups
-        For each sample the group that must stay together.
+        Group of each sample; a group stays in one split.
     given
-        For each sample the name of its split, where the user has decided. A split that is not named at all is
-        taken out of the user's training samples, in the proportion of `SHARES`.
+        Name of the split of each sample, if the user has decided. A split without samples is drawn from the user's
+        training samples, in the proportion of `SHARES`.
     seed
-        Of the draw; equal samples and seed give equal splits on every machine.
+        Random seed; equal samples and seed give equal splits on every machine.
 
     Returns
     -------
     dict
-        Rising positions for each of `SPLITS`; none of them is empty.
+        Sorted positions for each of `SPLITS`; none is empty.
 
     Raises
     ------
@@ -61,13 +61,13 @@ def split_samples(
     if open_splits:
         pool = kept if given is None else found["train"]
         names = ["train", *(name for name in open_splits if name != "train")]
-        part = _divide(strata[pool], None if groups is None else groups[pool], names, seed)
+        part = _draw(strata[pool], None if groups is None else groups[pool], names, seed)
         found |= {name: pool[part == place] for place, name in enumerate(names)}
     return {name: np.sort(found[name]) for name in SPLITS}
 
 
 def within(positions: Positions, start: int, stop: int) -> Positions:
-    """Return which of the rising positions lie in a block of samples, counted from its start.
+    """Return the sorted positions within ``start:stop``, relative to `start`.
 
     >>> within(np.array([2, 5, 6, 9]), 5, 9).tolist()
     [0, 1]
@@ -84,8 +84,8 @@ def _named(given: NDArray[Any], kept: Positions) -> dict[str, Positions]:
     return {name: kept[names[kept] == name] for name in SPLITS}
 
 
-def _divide(strata: NDArray[Any], groups: NDArray[Any] | None, names: list[str], seed: int) -> NDArray[np.int64]:
-    """Return for each sample the place of its split in `names`, every split being used."""
+def _draw(strata: NDArray[Any], groups: NDArray[Any] | None, names: list[str], seed: int) -> NDArray[np.int64]:
+    """Return for each sample the index of its split in `names`; no split stays empty."""
     share = np.array([SHARES[name] for name in names])
     share /= share.sum()
     units = "samples" if groups is None else "groups"
@@ -93,29 +93,29 @@ def _divide(strata: NDArray[Any], groups: NDArray[Any] | None, names: list[str],
     if number < len(names):
         raise DataError(f"split: expected at least {len(names)} {units} for {', '.join(names)}, got {number}")
     rng = np.random.default_rng(seed)
-    return _scatter(strata, share, rng) if groups is None else _deal(strata, groups, share, rng)
+    return _sample_strata(strata, share, rng) if groups is None else _assign_groups(strata, groups, share, rng)
 
 
-def _scatter(strata: NDArray[Any], share: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Walk through the shuffled strata, the rarest first, and hand out splits in an even rhythm.
+def _sample_strata(strata: NDArray[Any], share: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Systematic sampling of the shuffled strata, rarest first.
 
-    This is systematic sampling: each stratum, and the whole, gets its share up to one sample.
+    Each stratum, and the whole, gets its share up to one sample.
     """
     shuffled = rng.permutation(len(strata))
     _, stratum, sizes = np.unique(strata[shuffled], return_inverse=True, return_counts=True)
     order = shuffled[np.lexsort((stratum, sizes[stratum]))]
-    rhythm = _rhythm(share, min(len(strata), 2000))  # the shares repeat long before that
+    sequence = _split_sequence(share, min(len(strata), 2000))  # the shares repeat long before that
     part = np.empty(len(strata), dtype=np.int64)
-    part[order] = np.resize(rhythm, len(strata))
-    for missing in set(range(len(share))) - set(np.unique(part).tolist()):  # a handful of samples
+    part[order] = np.resize(sequence, len(strata))
+    for missing in set(range(len(share))) - set(np.unique(part).tolist()):  # with very few samples
         part[order[np.flatnonzero(part[order] == 0)[-1]]] = missing
     return part
 
 
-def _rhythm(share: NDArray[np.float64], length: int) -> NDArray[np.int64]:
-    """Return a sequence of splits in which each keeps up with its share from the start.
+def _split_sequence(share: NDArray[np.float64], length: int) -> NDArray[np.int64]:
+    """Return a sequence of splits; each prefix has each split's share, up to one.
 
-    >>> _rhythm(np.array([0.5, 0.25, 0.25]), 8).tolist()
+    >>> _split_sequence(np.array([0.5, 0.25, 0.25]), 8).tolist()
     [0, 1, 2, 0, 0, 1, 2, 0]
     """
     counts = np.zeros(len(share))
@@ -127,10 +127,10 @@ def _rhythm(share: NDArray[np.float64], length: int) -> NDArray[np.int64]:
     return np.array(places, dtype=np.int64)
 
 
-def _deal(
+def _assign_groups(
     strata: NDArray[Any], groups: NDArray[Any], share: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Deal whole groups, large ones first, each to the split that lacks most of what the group holds."""
+    """Assign whole groups, large ones first, each to the split that lacks most of the group's strata."""
     _, group = np.unique(groups, return_inverse=True)
     _, stratum = np.unique(strata, return_inverse=True)
     held = np.zeros((group.max() + 1, stratum.max() + 1))

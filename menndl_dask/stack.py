@@ -1,4 +1,4 @@
-"""Stacks: arrays in a file of some format, not yet read, with what their names and shapes say. Pure."""
+"""Arrays of a source file, read lazily, and the meaning of their names and shapes. Pure."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ SPLIT_NAMES: Mapping[str, str] = {
     "test": "test",
     "testing": "test",
 }
-"""What splits are called elsewhere, and here."""
+"""Names of splits in other data sets, and ours."""
 
 _SPACE = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
-_MOST_CHANNELS = 4  # grey, colour or colour and opacity: what a short axis is without further signs
+_MOST_CHANNELS = 4  # grey, RGB or RGBA: a short axis without a name holds channels
 
 
 class Sliceable(Protocol):
-    """An array that is read when it is sliced: of numpy, h5py, Zarr, xarray or of files."""
+    """An array that is read when it is sliced: NumPy, h5py, Zarr, xarray or image files."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
+        """Shape of the array."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
+        """Data type of the values."""
 
     def __getitem__(self, index: Any, /) -> Any:
-        """Read a part."""
+        """Read a part of the array."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceArray:
-    """One array of a file.
+    """One array of a source file.
 
     Parameters
     ----------
     array
-        The values, or for decoded ones what they mean.
+        The values, decoded.
     dims
-        Names of the dimensions, where the file has them.
+        Names of the dimensions; empty if the file has none.
     attributes
-        What the file says about it.
+        Attributes of the array in the file.
     stored
-        The values as they are stored, where decoding changes them.
+        The values before decoding (scale, offset, fill value); None if they are the same.
     """
 
     array: Sliceable
@@ -69,20 +69,20 @@ class SourceArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
+        """Shape of the array."""
         return tuple(self.array.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file or a folder holds.
+    """Contents of a file or folder.
 
     Parameters
     ----------
     arrays
-        Its arrays, by name.
+        Arrays by name.
     classes
-        Names of the classes, where it says them.
+        Class names; empty if unknown.
     """
 
     arrays: Mapping[str, SourceArray]
@@ -90,36 +90,36 @@ class Content:
 
 
 def find(arrays: Mapping[str, SourceArray], name: str | None, usual: Sequence[str], what: str, option: str) -> str:
-    """Return the name of an array: the one that is given, else the first usual one.
+    """Return the name of an array: the given one, else the first usual one.
 
     Raises
     ------
     DataError
-        If there is none of that name.
+        If there is no such array.
     """
     for known in (name,) if name else usual:
         if known in arrays:
             return known
-    found = ", ".join(f"{n} {format_dims(list(map(str, s.shape)))}" for n, s in arrays.items()) or "nothing"
+    found = ", ".join(f"{n} {format_dims(list(map(str, s.shape)))}" for n, s in arrays.items()) or "none"
     if name is None:
         raise DataError(f"expected an array with the {what} ({', '.join(usual)}), found {found}; name it with {option}")
     raise DataError(f"expected an array {name!r}, found {found}{nearest(name, arrays)}")
 
 
 def image_dims(source: SourceArray, label: SourceArray | None, given: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return the names of an image array's dimensions: given, from the file, or told from the shapes.
+    """Return the dimension names of an image array: as given, from the file, or inferred from the shapes.
 
     Parameters
     ----------
     source, label
         Images and labels.
     given
-        Names that the user gave.
+        Names given by the user.
 
     Raises
     ------
     DataError
-        If these cannot be the dimensions of images.
+        If these are not the dimensions of images.
     """
     shape = source.shape
     if given is not None and len(given) != len(shape):
@@ -128,7 +128,7 @@ def image_dims(source: SourceArray, label: SourceArray | None, given: Sequence[s
     if names:
         first = sample_axis(names)
         return tuple("sample" if p == first else "channel" if n in CHANNEL else n for p, n in enumerate(names))
-    place = _channel_place(shape[1:], () if label is None else label.shape[1:])
+    place = _channel_axis(shape[1:], () if label is None else label.shape[1:])
     rank = len(shape) - 1 - (place is not None)
     if rank not in _SPACE:
         raise DataError(f"expected images (sample, one to three spatial axes, channel), got shape {shape}")
@@ -138,8 +138,8 @@ def image_dims(source: SourceArray, label: SourceArray | None, given: Sequence[s
     return ("sample", *space)
 
 
-def _channel_place(shape: tuple[int, ...], pixels: tuple[int, ...]) -> int | None:
-    """Return which axis of a sample holds the channels: the one that its pixel labels lack, else a short one."""
+def _channel_axis(shape: tuple[int, ...], pixels: tuple[int, ...]) -> int | None:
+    """Return the channel axis of a sample: the one that pixel labels lack, else a short one; None if there is none."""
     if pixels and shape == pixels:
         return None
     if len(pixels) > 1 and len(shape) == len(pixels) + 1:
@@ -155,7 +155,7 @@ def _channel_place(shape: tuple[int, ...], pixels: tuple[int, ...]) -> int | Non
 
 
 def split_name(name: object) -> str:
-    """Return what we call a split that others call so.
+    """Return our name of a split.
 
     >>> split_name("val"), split_name("holdout")
     ('validation', 'holdout')
@@ -164,7 +164,7 @@ def split_name(name: object) -> str:
 
 
 def numbered(names: Iterable[object], classes: Sequence[str] = ()) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return a number for each name, and the names in the order of the numbers.
+    """Encode class names as numbers; return the numbers and the names in their order.
 
     >>> numbered(["cat", "dog", "cat"])[1]
     ('cat', 'dog')

@@ -1,8 +1,8 @@
-"""Staging: the samples of each split written to a node's own disk, once for all trainings on it. Runs on a worker.
+"""Staging: write the samples of each split to a node's local disk, once for all trainings. Runs on a worker.
 
-A search trains hundreds of networks on the same samples. Reading them over and over from compressed chunks on a shared
-file system costs more than the training of a small network; one flat file for each view and split, mapped
-into memory, is shared by all trainers of a node through the page cache.
+A search trains hundreds of networks on the same samples. Reading compressed chunks from a shared file system each time
+costs more than training a small network. One flat file for each view and split, memory-mapped, is shared by all
+trainers of a node through the page cache.
 """
 
 from __future__ import annotations
@@ -30,27 +30,32 @@ from menndl_dask.split import Positions, within
 
 logger = logging.getLogger(__name__)
 
-_LAYOUT = 1  # counts up when the files change
+_LAYOUT = 1  # version of the file layout
 
 
 def stage(problem: Problem, directory: str | Path) -> Path:
-    """Write the samples of each split as ``.npy`` files, unless they are there, and return where.
+    """Write the samples of each split as ``.npy`` files, unless they exist, and return their directory.
 
-    Images become float32, and a NaN becomes its channel's mean in the training split; labels become small integers,
-    or float32 values. Blocks of samples go through memory one at a time. Processes that stage the same samples at the
-    same time wait for the first one; a directory is complete as soon as it has its name.
+    Images become float32, with NaN replaced by the mean of the channel in the training split; labels become small
+    integers, or float32 values. One block of samples is in memory at a time. If several processes stage the same
+    samples, one writes and the others wait; the directory is renamed to its final name when it is complete.
 
     Parameters
     ----------
     problem
-        Which samples.
+        The problem whose samples are staged.
     directory
-        On a disk of the node; what is staged lies below it in a directory named after the data and the split.
+        Directory on a local disk; the samples get a subdirectory named after the data and the split.
+
+    Returns
+    -------
+    Path
+        Directory for `open_staged`.
 
     Raises
     ------
     DataError
-        If the data is not what it was when the problem was opened.
+        If the data has changed since the problem was opened.
     NodeError
         If the disk is full or cannot be written to.
     """
@@ -60,9 +65,9 @@ def stage(problem: Problem, directory: str | Path) -> Path:
         return target
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with _alone(parent / f".{target.name}.lock") as alone:
+        with _locked(parent / f".{target.name}.lock") as locked:
             if not target.is_dir():
-                if alone:
+                if locked:
                     atomic.sweep(parent, target.name)
                 _write_whole(problem, target)
     except OSError as error:
@@ -71,7 +76,7 @@ def stage(problem: Problem, directory: str | Path) -> Path:
 
 
 def _key(problem: Problem) -> str:
-    """Return a name for the samples and their order: equal problems, equal names."""
+    """Return a name that is equal for equal samples in equal order."""
     facts = problem.facts
     what = [_LAYOUT, facts.fingerprint, problem.task, problem.inputs, problem.label, problem.ignore, problem.group]
     digest = hashlib.sha256(json.dumps([*what, problem.seed, facts.samples, facts.mean]).encode())
@@ -79,13 +84,13 @@ def _key(problem: Problem) -> str:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[bool]:
-    """Hold a lock among the processes and threads of this node; yields whether there is one."""
+def _locked(lock: Path) -> Iterator[bool]:
+    """Hold a lock among the processes and threads of this node; yields False if locks are not supported."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             held = True
-        except OSError:  # a file system without locks: each process writes its own copy, and the first one stays
+        except OSError:  # no locks on this file system: each process writes a copy, and the first is kept
             logger.info("%s: no locks on this file system", lock.parent)
             held = False
         yield held
@@ -103,7 +108,7 @@ def _write_whole(problem: Problem, target: Path) -> None:
             partial.mkdir()
             _write(problem, dataset, parts, partial)
     except OSError:
-        if not target.is_dir():  # else another process was first, and its samples are the same
+        if not target.is_dir():  # else another process wrote the same samples first
             raise
     logger.info("%s: staged %s samples", target, sum(map(len, parts.values())))
 
@@ -137,9 +142,9 @@ def _label_type(problem: Problem) -> str:
 
 @contextmanager
 def _array_file(path: Path, shape: tuple[int, ...], kind: str) -> Iterator[IO[bytes]]:
-    """Open a ``.npy`` file whose values are then written in order.
+    """Open a ``.npy`` file to write values in order.
 
-    A full disk is then an error of the write; in a memory-mapped file it would be a signal that kills the worker.
+    A full disk raises an OSError here; with a memory-mapped file it would kill the worker by a signal.
     """
     with path.open("wb") as file:
         header = {"shape": shape, "fortran_order": False, "descr": kind}
@@ -150,7 +155,7 @@ def _array_file(path: Path, shape: tuple[int, ...], kind: str) -> Iterator[IO[by
 
 
 def _filled(values: NDArray[Any], mean: tuple[float, ...]) -> NDArray[np.float32]:
-    """Return the images as float32, missing values as the channel's mean."""
+    """Return the images as float32, with NaN replaced by the mean of the channel."""
     images = values.astype(np.float32)
     if values.dtype.kind == "f":
         np.copyto(images, np.asarray(mean, dtype=np.float32), where=np.isnan(images))

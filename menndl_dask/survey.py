@@ -1,4 +1,4 @@
-"""One pass over all samples: ranges, missing values and equal images, in constant memory. Runs on the driver."""
+"""One pass over a data set: ranges, missing values and duplicates, in constant memory. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from menndl_dask.split import Positions
 logger = logging.getLogger(__name__)
 
 BlockReader = Callable[[int, Sequence[NDArray[Any]], NDArray[Any]], None]
-"""Called with the position of a block's first sample, the images of each view and the labels."""
+"""Called for each block with the position of its first sample, the images of each view and the labels."""
 
-_QUANTILE_VALUES = 200_000  # of each channel, for the usual range
-_FAR = 10.0  # an outlier lies so many usual ranges beyond the usual range
+_QUANTILE_VALUES = 200_000  # of each channel, for the usual range (0.5 to 99.5 %)
+_OUTLIER_RANGES = 10.0  # an outlier lies this many usual ranges outside of the usual range
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Samples whose images are equal, value for value, to those of another one.
+    """Samples with images equal to those of another sample.
 
     Parameters
     ----------
     samples
-        How many samples have an equal one before them.
+        Number of samples that are equal to an earlier one.
     across
-        Pairs of positions in two different splits.
+        Pairs of positions in different splits.
     conflicting
-        Pairs of positions with equal images and other labels.
+        Pairs of positions with equal images and different labels.
     """
 
     samples: int = 0
@@ -45,12 +45,12 @@ class Duplicates:
 
 
 class DatasetScan:
-    """What is learnt from looking at every sample once.
+    """Statistics of all samples, updated block by block.
 
     Parameters
     ----------
     dataset
-        The samples.
+        The data set to scan.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -62,7 +62,7 @@ class DatasetScan:
         self._share = max(1, _QUANTILE_VALUES // max(1, sum(1 for _ in blocks(*dataset.views, dataset.label))))
 
     def update(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
-        """Take in a block of samples."""
+        """Update the statistics with a block of samples."""
         for view, values in enumerate(images):
             self.moments[view].update(values)
             flat = values.reshape(-1, values.shape[-1])
@@ -72,17 +72,17 @@ class DatasetScan:
             self._labels[start + place] = _hash(labels[place])
 
     def outliers(self, view: int) -> list[int]:
-        """Return the channels of a view with values far beyond where nearly all values lie."""
+        """Return the channels of a view with values far outside of the usual range."""
         values = np.concatenate(self._values[view])
         with np.errstate(invalid="ignore"):
             low, high = np.nanquantile(values, [0.005, 0.995], axis=0)
-        reach = _FAR * (high - low)
+        reach = _OUTLIER_RANGES * (high - low)
         moments = self.moments[view]
         far = (moments.maximum > high + reach) | (moments.minimum < low - reach)
         return np.flatnonzero(far & (reach > 0)).tolist()
 
     def duplicates(self, parts: Mapping[str, Positions]) -> Duplicates:
-        """Return which of the samples in these splits are equal to another one."""
+        """Return the duplicates among the samples of these splits."""
         split = {int(position): name for name, positions in parts.items() for position in positions}
         alike: dict[int, list[int]] = defaultdict(list)
         for position in sorted(split):
@@ -103,10 +103,10 @@ def _hash(*values: NDArray[Any]) -> int:
 
 
 def read_blocks(dataset: Dataset, *readers: BlockReader) -> None:
-    """Read all samples once, block by block, and show each block to every visitor."""
+    """Read all samples once, block by block, and pass each block to the readers."""
     for start, stop in blocks(*dataset.views, dataset.label):
         images = [view.images(start, stop) for view in dataset.views]
         labels = dataset.label.read(start, stop)
         for reader in readers:
             reader(start, images, labels)
-        logger.debug("%s: looked at %d of %d samples", dataset.path, stop, dataset.samples)
+        logger.debug("%s: read %d of %d samples", dataset.path, stop, dataset.samples)

@@ -1,4 +1,4 @@
-"""The vocabulary: which metrics and losses Keras knows, asked in a process of its own. Runs on the driver."""
+"""Check names of metrics and losses against Keras, in a separate process. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -11,57 +11,57 @@ from collections.abc import Collection
 from menndl_dask.errors import UserError, nearest
 
 _ANSWER_S = 120
-# asks as the training process will; the names are those that a user finds in the documentation
+# looks names up as the training process does; lists the names of the Keras documentation
 _QUESTION = """
 import json, sys, keras
 place = getattr(keras, sys.argv[1])
 try:
     place.get(sys.argv[2])
-    told = None
+    answer = None
 except (ValueError, TypeError) as error:
     names = [name for name in dir(place) if name[0] != "_" and name not in ("get", "serialize", "deserialize")]
-    told = [str(error), names]
-print(json.dumps(told))
+    answer = [str(error), names]
+print(json.dumps(answer))
 """
 
 
-def check_name(what: str, name: str, ours: Collection[str], backend: str | None = None) -> None:
-    """Find out on the driver that there is no such metric or loss, before every network fails for it.
+def check_name(what: str, name: str, built_in: Collection[str], backend: str | None = None) -> None:
+    """Check that a metric or loss exists, before every training fails because of it.
 
-    The user's own (``module:function``) is looked for where the trainings run. Where Keras does not answer here, it
-    will there.
+    A user's function (``module:function``) is not checked here, but where the trainings run. If Keras cannot be asked,
+    the name is accepted.
 
     Parameters
     ----------
     what
         ``metric`` or ``loss``.
     name
-        What the user calls it.
-    ours
-        Names for which nobody has to be asked.
+        Name given by the user.
+    built_in
+        Names that are accepted without asking Keras.
     backend
-        Of Keras, where the user has chosen one.
+        Keras backend; None for the default.
 
     Raises
     ------
     UserError
-        If Keras does not know it either; names the nearest known one.
+        If Keras does not know the name; the message suggests the nearest one.
     """
-    if name in ours or ":" in name:
+    if name in built_in or ":" in name:
         return
     places = {"metric": "metrics", "loss": "losses"}
     command = [sys.executable, "-c", _QUESTION, places[what], name]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment |= {} if backend is None else {"KERAS_BACKEND": backend}
     try:
-        answer = subprocess.run(
+        done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=_ANSWER_S, check=True
         )
-        told = json.loads(answer.stdout.splitlines()[-1])
+        error = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return
-    if told is not None:
-        said, theirs = told
-        expected = f"{', '.join(ours)}, a name of Keras or module:function"
-        near = nearest(name, [*ours, *theirs])
-        raise UserError(f"{what}: expected {expected}, got {name!r}{near or f' ({said})'}")
+    if error is not None:
+        message, keras_names = error
+        expected = f"{', '.join(built_in)}, a name of Keras or module:function"
+        near = nearest(name, [*built_in, *keras_names])
+        raise UserError(f"{what}: expected {expected}, got {name!r}{near or f' ({message})'}")

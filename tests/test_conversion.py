@@ -254,7 +254,7 @@ def _refused(source: Path, tmp_path: Path, **options: Any) -> str:
 def test_an_existing_store_is_not_overwritten(tmp_path: Path) -> None:
     source = _npz(tmp_path / "a", *_arrays("classification"))
     convert(source, tmp_path / "a.zarr")
-    with pytest.raises(UserError, match=r"a\.zarr: expected no such store yet, found one; remove it"):
+    with pytest.raises(UserError, match=r"a\.zarr: expected a new name, found an existing store; remove it"):
         convert(source, tmp_path / "a.zarr")
 
 
@@ -262,7 +262,7 @@ def test_sources_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     source = _npz(tmp_path / "data", *_arrays("classification"))
     assert _refused(tmp_path / "date.npz", tmp_path).endswith("found none; did you mean 'data.npz'?")
     store = convert(source, tmp_path / "data.zarr")
-    assert "got a Zarr store already" in _refused(store, tmp_path)
+    assert "expected data to convert, got a Zarr store" in _refused(store, tmp_path)
     (tmp_path / "a.xyz").touch()
     assert "a.xyz: expected a folder of images or a file .npz, " in _refused(tmp_path / "a.xyz", tmp_path)
     for suffix, kind in ((".npz", ".npz"), (".h5", "HDF5"), (".nc", "NetCDF"), (".tif", "TIFF")):
@@ -285,7 +285,7 @@ def test_arrays_that_are_not_there_are_told(tmp_path: Path) -> None:
     ("images", "labels", "options", "message"),
     [
         ((6, 4, 4), (5,), {}, "label: expected 6 samples as in image, got 5"),
-        ((6, 4, 4), (6, 3, 3), {}, "label: expected one for each sample (sample) or pixel (sample, 4, 4), got shape"),
+        ((6, 4, 4), (6, 3, 3), {}, "label: expected one label for each sample (sample) or pixel (sample, 4, 4)"),
         ((6,), (6,), {}, "image: expected images (sample, one to three spatial axes, channel), got shape (6,)"),
         ((6, 4, 4), (6,), {"dims": ["sample", "y"]}, "image: dims: expected 3 names for the shape (6, 4, 4), got"),
         ((6, 4, 4), (6,), {"label": "labels.csv"}, "labels.csv: expected a file with the labels, found none"),
@@ -352,7 +352,7 @@ def test_pictures_of_another_size_are_told(tmp_path: Path) -> None:
 def test_a_missing_library_is_named_with_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = _hdf5(tmp_path / "a", *_arrays("classification"))
     monkeypatch.setitem(sys.modules, "h5py", None)
-    assert 'needs h5py, which is missing: pip install "menndl_dask[formats]"' in _refused(source, tmp_path)
+    assert 'needs h5py, which is not installed: pip install "menndl_dask[formats]"' in _refused(source, tmp_path)
 
 
 def test_values_that_cannot_be_read_leave_nothing_behind(tmp_path: Path) -> None:

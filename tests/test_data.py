@@ -153,7 +153,7 @@ def test_an_error_to_be_minimised_is_known_as_such(tmp_path: Path) -> None:
     [
         ({"task": "segmentaton"}, r"did you mean 'segmentation'\?"),
         ({"metric": "r2"}, r"metric: expected for classification one of accuracy, .*, got 'r2'"),
-        ({"metric": "accuracy", "metric_mode": "min"}, "of accuracy a larger value is better, got 'min'"),
+        ({"metric": "accuracy", "metric_mode": "min"}, "expected 'max' for accuracy, got 'min'"),
         ({"metric": "acuracy"}, r"metric: expected accuracy, .*, got 'acuracy'; did you mean 'accuracy'\?"),
         ({"loss": "catgorical_crossentropy"}, "loss: .*; did you mean 'categorical_crossentropy'"),
         ({"class_weight": [1.0]}, "class_weight: expected 3 weights"),

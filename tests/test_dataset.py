@@ -118,17 +118,17 @@ _WRONG: dict[str, tuple[Callable[[], xr.Dataset], dict[str, object], str]] = {
     "images without pixels": (
         _images(("sample", np.zeros(60))),
         {},
-        r"image: expected the dimensions sample, one to three spatial",
+        r"image: expected a sample dimension, one to three spatial",
     ),
     "images with many axes": (
         _images((list("sabuv"), np.zeros((60, 1, 1, 1, 1)))),
         {},
-        r"one to three spatial ones, channel, got \(s, a, b, u, v\)",
+        r"one to three spatial ones and optionally channels, got \(s, a, b, u, v\)",
     ),
     "empty images": (
         _images((("sample", "y", "x"), np.zeros((60, 0, 4)))),
         {},
-        r"image: expected samples with pixels, got shape \(60, 0, 4\)",
+        r"image: expected at least one pixel, got shape \(60, 0, 4\)",
     ),
     "text as images": (
         _images((("sample", "y", "x"), np.full((60, 2, 2), "a"))),
@@ -199,7 +199,7 @@ def test_nothing_there_is_told_with_the_nearest_name(tmp_path: Path) -> None:
 def test_what_is_not_a_store_is_told(tmp_path: Path) -> None:
     file = tmp_path / "images.npz"
     file.touch()
-    assert _message(file) == "expected a Zarr store, got a file; `menndl convert` makes a Zarr store of it"
+    assert _message(file) == "expected a Zarr store, got a file; convert it with `menndl convert`"
     assert _message(tmp_path) == "expected a Zarr store, got a directory without zarr.json or .zgroup"
 
 
@@ -224,7 +224,7 @@ def test_labels_and_images_of_different_length_are_told(tmp_path: Path) -> None:
     group.create_array("image", shape=(4, 3, 3), dtype="u1", dimension_names=("sample", "y", "x"))
     group.create_array("label", shape=(5,), dtype="u1", dimension_names=("sample",))
     message = _message(tmp_path / "data.zarr")
-    assert message == "dimension sample: expected one length in all variables, got 4 in image, 5 in label"
+    assert message == "dimension sample: expected equal lengths in all variables, got 4 in image, 5 in label"
 
 
 def test_a_store_that_xarray_alone_cannot_read_is_told(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from menndl_dask.errors import UserError
-from menndl_dask.loss import Loss, constant_prediction
+from menndl_dask.loss import Loss, loss_minimising_constant
 from tests.problems import problem
 
 LABELS = np.array([0, 2, 1, 255])
@@ -66,7 +66,7 @@ def test_a_loss_of_the_users_own_sees_the_labels_as_they_are() -> None:
 def test_the_constant_prediction_minimises_the_weighted_loss() -> None:
     skewed = replace(problem().facts, class_counts=(80, 15, 5))
     weighted = replace(problem(class_weight="balanced"), facts=skewed)
-    best = constant_prediction(weighted)
+    best = loss_minimising_constant(weighted)
     np.testing.assert_allclose(best, 1 / 3, rtol=1e-5)
     labels = np.repeat([0, 1, 2], [80, 15, 5])
     loss = Loss(weighted)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from menndl_dask.errors import DataError, UserError
-from menndl_dask.metric import BUILT_IN, Measure, constant_fitness, constant_prediction, suits, to_fitness
+from menndl_dask.metric import BUILT_IN, Measure, constant_fitness, prior_prediction, suits, to_fitness
 from tests.problems import problem
 
 _CLASSES = {
@@ -113,7 +113,7 @@ def test_a_measure_suits_classes_or_values() -> None:
 def test_the_constant_predictor_says_the_most_frequent_class() -> None:
     skewed = problem(metric="accuracy")
     skewed = replace(skewed, facts=replace(skewed.facts, class_counts=(1, 7, 2)))
-    assert constant_prediction(skewed).tolist() == [0.1, 0.7, 0.2]
+    assert prior_prediction(skewed).tolist() == [0.1, 0.7, 0.2]
     assert constant_fitness(skewed, [0, 1, 2, 1]) == 0.5
     assert constant_fitness(skewed, np.arange(3), times=[10, 30, 60]) == pytest.approx(0.3)
     assert constant_fitness(replace(skewed, metric="mean_iou"), np.arange(3), [10, 30, 60]) == pytest.approx(0.1)

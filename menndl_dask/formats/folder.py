@@ -1,4 +1,4 @@
-"""Folders of images: a subfolder for each class, or images beside masks of the same name. Runs on the driver."""
+"""Folders of images: one subfolder per class, or images and masks of the same name. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MASKS = ("labels", "masks", "label", "mask", "annotations")
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Files of equal size and kind, read when they are sliced.
+    """Image files of equal shape and data type as one array, read when it is sliced.
 
     Parameters
     ----------
     files
-        One for each sample.
+        One file for each sample.
     mask
-        Whether values are class numbers: then a palette's numbers count, not its colours.
+        Whether values are class numbers: palette images are then read as indices, not as colours.
     """
 
     files: Sequence[Path]
@@ -42,7 +42,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of files, and the shape of the first."""
+        """Number of files, followed by the shape of the first image."""
         return (len(self.files), *self._first.shape)
 
     @property
@@ -95,7 +95,7 @@ def open_folder(path: Path) -> Iterator[Content]:
     if len(masked) > 1:
         raise DataError(f"{path}: expected masks in all of {', '.join(roots)} or in none")
     for name, root in roots.items():
-        found = _pairs(root) if True in masked else _members(root)
+        found = _pairs(root) if True in masked else _classified(root)
         files += [image for image, _ in found]
         others += [other for _, other in found]
         splits += [name] * len(found)
@@ -122,13 +122,13 @@ def _subfolder(path: Path, names: Sequence[str]) -> Path | None:
     return next((d for d in _folders(path) if d.name.lower() in names), None)
 
 
-def _pictures(path: Path) -> list[Path]:
+def _image_files(path: Path) -> list[Path]:
     return sorted(f for f in path.iterdir() if f.suffix.lower() in _SUFFIXES and not f.name.startswith("."))
 
 
-def _members(root: Path) -> list[tuple[Path, Any]]:
-    """Return the images of each class's folder and the class."""
-    found = [(file, folder.name) for folder in _folders(root) for file in _pictures(folder)]
+def _classified(root: Path) -> list[tuple[Path, Any]]:
+    """Return the image files and their classes, one folder per class."""
+    found = [(file, folder.name) for folder in _folders(root) for file in _image_files(folder)]
     if not found:
         expected = "a subfolder with images for each class, or subfolders images and labels"
         raise DataError(f"{root}: expected {expected}, found no images ({', '.join(_SUFFIXES)})")
@@ -136,13 +136,13 @@ def _members(root: Path) -> list[tuple[Path, Any]]:
 
 
 def _pairs(root: Path) -> list[tuple[Path, Any]]:
-    """Return the images and their masks, by the file's name without its ending."""
+    """Return the image files and their masks, matched by file name without suffix."""
     images, masks = _subfolder(root, _IMAGES), _subfolder(root, _MASKS)
     if images is None or masks is None:
         raise DataError(f"{root}: expected a subfolder images beside {masks.name if masks else 'labels'}, found none")
-    known = {file.stem: file for file in _pictures(masks)}
+    known = {file.stem: file for file in _image_files(masks)}
     found = []
-    for file in _pictures(images):
+    for file in _image_files(images):
         if file.stem not in known:
             raise DataError(f"{file}: expected a mask {masks.name}/{file.stem}.*, found none")
         found.append((file, known[file.stem]))

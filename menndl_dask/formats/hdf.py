@@ -1,4 +1,4 @@
-"""HDF5 and NetCDF, read lazily. Runs on the driver."""
+"""HDF5 and NetCDF files, read lazily. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from menndl_dask.stack import Content, SourceArray
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[Content]:
-    """Open any HDF5 file; arrays in groups are named by their path, such as ``scan/image``."""
+    """Open an HDF5 file; arrays in groups are named by their path, such as ``scan/image``."""
     with needed_for(path):
         import h5py
     try:
@@ -27,12 +27,12 @@ def open_hdf5(path: Path) -> Iterator[Content]:
     with file:
         arrays: dict[str, SourceArray] = {}
 
-        def take(name: str, item: Any) -> None:
+        def add(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset) and item.shape:
                 values = np.asarray(item.asstr()[:]) if h5py.check_string_dtype(item.dtype) else item
                 arrays[name] = SourceArray(values, _labels(item), dict(item.attrs))
 
-        file.visititems(take)
+        file.visititems(add)
         yield Content(arrays)
 
 

@@ -1,4 +1,4 @@
-"""Libraries that only some formats need, imported when they are used. Runs on the driver."""
+"""Optional libraries for some formats, imported when needed. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _PACKAGES = {"PIL": "pillow"}
 
 @contextmanager
 def needed_for(source: object) -> Iterator[None]:
-    """Import inside of this: a missing library is a `UserError` that says how to install it."""
+    """Turn an ImportError into a `UserError` that says how to install the library."""
     try:
         yield
     except ImportError as error:
         name = (error.name or str(error)).partition(".")[0]
         needed = _PACKAGES.get(name, name)
-        message = f'{source}: needs {needed}, which is missing: pip install "menndl_dask[formats]"'
+        message = f'{source}: needs {needed}, which is not installed: pip install "menndl_dask[formats]"'
         raise UserError(message) from None

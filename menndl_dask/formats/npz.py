@@ -1,4 +1,4 @@
-"""Arrays of numpy: ``.npz``. Runs on the driver."""
+"""NumPy archives: ``.npz``. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from menndl_dask.stack import Content, SourceArray
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[Content]:
-    """Open an ``.npz`` file; its arrays are compressed as a whole, so each is read as a whole."""
+    """Open an ``.npz`` file; its arrays cannot be read in parts."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: SourceArray(file[name]) for name in file.files}

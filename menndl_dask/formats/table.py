@@ -1,4 +1,4 @@
-"""Tables of labels: ``.csv``. Runs on the driver."""
+"""Label tables: ``.csv``. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from menndl_dask.stack import LABELS, Content, SourceArray
 
 
 @contextmanager
-def open_table(path: Path) -> Iterator[Content]:
-    """Open a table with a row for each sample: a column of labels, or named columns (``label``, ``split``, …)."""
+def open_csv(path: Path) -> Iterator[Content]:
+    """Open a table with one row per sample: one column of labels, or named columns (``label``, ``split``, …)."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
@@ -36,7 +36,7 @@ def open_table(path: Path) -> Iterator[Content]:
 
 
 def _column(values: list[str]) -> NDArray[Any]:
-    """Return whole numbers, numbers or text, whichever all values are."""
+    """Return the values as integers, floats or strings, the first that fits all."""
     for kind in (np.int64, np.float64):
         try:
             return np.array(values, dtype=kind)

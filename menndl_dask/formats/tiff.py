@@ -17,7 +17,7 @@ _AXES = {"Y": "y", "X": "x", "Z": "z", "C": "channel", "S": "channel"}
 
 @contextmanager
 def open_tiff(path: Path) -> Iterator[Content]:
-    """Open a multi-page or ImageJ or OME TIFF as the array ``image``; its first axis counts the samples."""
+    """Open a multi-page, ImageJ or OME TIFF as the array ``image``; its first axis is ``sample``."""
     with needed_for(path):
         import tifffile
     try:
@@ -33,7 +33,7 @@ def open_tiff(path: Path) -> Iterator[Content]:
 
 
 def _dims(axes: str) -> tuple[str, ...]:
-    """Return our names for the letters of tifffile; the first axis is that of the samples, whatever it is called.
+    """Return our dimension names for the axes of tifffile; the first axis is always ``sample``.
 
     >>> _dims("ZYX"), _dims("TZCYX")
     (('sample', 'y', 'x'), ('sample', 'z', 'channel', 'y', 'x'))
