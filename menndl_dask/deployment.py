@@ -52,8 +52,8 @@ def predict(
 ) -> Path:
     """Apply a trained network to images of any size.
 
-    A network for segmentation labels every pixel: images larger than the network's own size are span into tiles that
-    overlap. Any other network answers for each image as a whole, which must have the size it was trained on.
+    A segmentation network labels every pixel: images larger than the network's input are split into overlapping tiles.
+    Any other network predicts for each image as a whole, which must have the size of the training images.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""A source: images of any size in Zarr that a network is applied to. Runs on the driver and on workers.
+"""Images of any size in Zarr, as input for a prediction. Runs on the driver and on workers.
 
-Only what a block needs is read, so that a source can be larger than any memory.
+Images are read block by block, so that they may be larger than memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Tiling: how an image of any size is span into pieces that a network can take, and put together again. Pure.
+"""Tiling: split an image of any size into tiles for a network, and stitch the predictions. Pure.
 
-An image is computed in blocks, each in one go; a block is read with a margin and span into tiles that overlap, so that
-what the network says near a tile's border, where it sees too little, is thrown away.
+An image is predicted block by block. A block is read with a margin and split into overlapping tiles; predictions near
+the border of a tile, where the network lacks context, are discarded.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class BlockSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How one axis of an image is span.
+    """Tiling along one axis, in pixels.
 
     Parameters
     ----------
     size
-        Pixels of the image.
+        Size of the image.
     tile
-        Pixels that the network takes.
+        Size of a tile.
     overlap
         Pixels at either end of a tile whose prediction is thrown away; an image that fits into one tile needs none.
     """
@@ -89,14 +89,14 @@ BlockSpan(start=8, stop=10, low=6, high=10, before=0, after=4, tiles=1)]
 
 
 def split_tiles(image: NDArray[Any], spans: Sequence[BlockSpan], tilings: Sequence[Tiling]) -> Iterator[NDArray[Any]]:
-    """Yield the tiles of a block, the last axis first.
+    """Yield the tiles of a block; the last axis varies fastest.
 
     Parameters
     ----------
     image
-        What was read: ``(spatial…, channel)``.
+        Pixels of the block with its margin, ``(spatial…, channel)``.
     spans, tilings
-        The block, along each axis, and how that is span.
+        Extent of the block and tiling along each axis.
     """
     pads = [(span.before, span.after) for span in spans]
     whole = np.pad(image, [*pads, (0, 0)], mode="reflect")
@@ -110,9 +110,9 @@ def stitch(predicted: NDArray[Any], spans: Sequence[BlockSpan], tilings: Sequenc
     Parameters
     ----------
     predicted
-        For each tile, in the order of `split_tiles`: ``(tile, spatial…, output)``.
+        Predictions ``(tile, spatial…, output)`` in the order of `split_tiles`.
     spans, tilings
-        As they were span.
+        As in `split_tiles`.
 
     Returns
     -------
