@@ -50,7 +50,7 @@ class Tiling:
     tile
         Size of a tile.
     overlap
-        Pixels at either end of a tile whose prediction is thrown away; an image that fits into one tile needs none.
+        Pixels at either end of a tile whose prediction is discarded; not used if the image fits into one tile.
     """
 
     size: int
