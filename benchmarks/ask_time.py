@@ -77,7 +77,7 @@ def _run(evolution: Evolution, landscape: Landscape, rng: np.random.Generator) -
 
 def _recall(evolution: Evolution, landscape: Landscape, rng: np.random.Generator, number: int) -> int:
     genome = landscape.space.sample(rng)
-    if evolution.knows(genome):
+    if evolution.has_seen(genome):
         return 0
     individual = Individual(number, genome)
     evolution.recall(individual)

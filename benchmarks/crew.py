@@ -16,7 +16,7 @@ from distributed import Client, wait
 from menndl_dask import Individual, Limits, Problem, Result, evaluate, load_cluster
 from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.profile import Local
-from menndl_dask.rung import Rungs
+from menndl_dask.rung import PruningRules
 
 Outcome = tuple[float, float]  # fitness, seconds of training
 _AS_ASKED = (None, "no_learning", "hopeless")
@@ -49,10 +49,10 @@ class Crew:
     threads: int | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _client: Client | None = None
-    _rungs: Rungs = field(init=False)
+    _rungs: PruningRules = field(init=False)
 
     def __post_init__(self) -> None:
-        self._rungs = Rungs(self.problem.budget)
+        self._rungs = PruningRules(self.problem.budget)
 
     def train(self, numbers: Sequence[int]) -> list[Outcome]:
         """Evaluate the networks of some numbers; as many are in flight as the workers have threads."""

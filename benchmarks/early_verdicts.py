@@ -36,7 +36,7 @@ sys.path.insert(0, str(_HERE.parent / "workflows"))
 from digits import write_digits  # noqa: E402
 
 from menndl_dask import Budget, Evolution, Limits, Problem, Result, SearchSpace, evaluate, open_problem  # noqa: E402
-from menndl_dask.rung import Bar, Rungs, fitness_at  # noqa: E402
+from menndl_dask.rung import Bar, PruningRules, fitness_at  # noqa: E402
 
 _BEST = 5
 _THIRDS = (0.33, 0.66)
@@ -93,7 +93,7 @@ def rules(constant: float, epochs: float) -> list[Rule]:
 
 def replayed(results: Sequence[Result], rule: Rule, workers: int) -> Outcome:
     """Replay trainings in the order given, as so many workers would have done them."""
-    rungs = Rungs(Budget(epochs=1, rungs=rule.rungs, rung_pass=rule.rung_pass, extrapolate=rule.extrapolate))
+    rungs = PruningRules(Budget(epochs=1, rungs=rule.rungs, rung_pass=rule.rung_pass, extrapolate=rule.extrapolate))
     best = {id(r) for r in sorted(results, key=_merit)[:_BEST]}
     whole = sum(_seconds(r) for r in results)
     spent, lost, found, ends = 0.0, 0, [(0.0, 0.0)], []

@@ -64,7 +64,7 @@ from menndl_dask import Budget, Individual, Limits, Problem, SearchSpace, evalua
 from menndl_dask import evaluation as ours  # noqa: E402
 from menndl_dask.environment import TRAINING_THREADS  # noqa: E402
 from menndl_dask.profile import Local  # noqa: E402
-from menndl_dask.rung import Rungs  # noqa: E402
+from menndl_dask.rung import PruningRules  # noqa: E402
 from menndl_dask.staging import stage  # noqa: E402
 
 _MIB = 2**20
@@ -162,7 +162,7 @@ def of_ours(
 ) -> Callable[[Sequence[int]], list[Outcome]]:
     """Return what evaluates with this package, in this process and its trainer."""
     of = with_verdicts(problem, verdicts=verdicts)
-    rungs = Rungs(of.budget)
+    rungs = PruningRules(of.budget)
 
     def trained(number: int) -> Outcome:
         result = evaluate(networks[number], of, _LIMITS, bars=rungs.bars() if verdicts else ())

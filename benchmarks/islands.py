@@ -26,7 +26,7 @@ from benchmarks.simulation import Floats, Landscape
 from menndl_dask.evolution import Evolution
 from menndl_dask.island import first_number, folder_of
 from menndl_dask.migration import Migration
-from menndl_dask.progress import Tally
+from menndl_dask.progress import Counts
 from menndl_dask.store import Recorder
 
 IN_FLIGHT = 24  # evaluations on all islands together
@@ -42,7 +42,7 @@ class _NoJournal:
 class _Island:
     evolution: Evolution
     migration: Migration
-    tally: Tally
+    counts: Counts
 
 
 def best_value(
@@ -76,9 +76,9 @@ def best_value(
                 continue
             island, individual, outcome = flying.popleft()
             island.evolution.tell(individual, outcome.result)
-            island.tally.add(individual, outcome.result)
-            if islands > 1 and island.tally.done % _NEWS == 0:
-                island.migration.exchange(island.tally, 0, float(number))
+            island.counts.add(individual, outcome.result)
+            if islands > 1 and island.counts.done % _NEWS == 0:
+                island.migration.exchange(island.counts, 0, float(number))
             if outcome.result.fitness is not None and outcome.result.fitness > best:
                 best, value = outcome.result.fitness, outcome.truth
     return value
@@ -90,7 +90,7 @@ def _island(
     folder_of(run, number).mkdir(parents=True)
     evolution = Evolution(landscape.space, seed=seed, first=first_number(number), screen=screen)
     migration = Migration(run, number, evolution, cast(Recorder, _NoJournal()), every=every, count=count)
-    return _Island(evolution, migration, Tally(0.0, workers=1))
+    return _Island(evolution, migration, Counts(0.0, workers=1))
 
 
 def _told(values: Floats) -> str:

@@ -43,10 +43,9 @@ from benchmarks.sleeping import BEGAN, ENDED, Sleeping
 from menndl_dask.cluster import load_cluster
 from menndl_dask.dask_settings import DASK_SETTINGS
 from menndl_dask.evolution import Evolution
-from menndl_dask.garbage import settled
 from menndl_dask.port import LOOPBACK, raise_file_limit
 from menndl_dask.profile import Scheduler as Profile
-from menndl_dask.progress import Tally
+from menndl_dask.progress import Counts
 from menndl_dask.search import Search
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Run
@@ -84,10 +83,10 @@ class Watch:
         self._groups = [(os.getpid(),), (scheduler,), tuple(set(client.run(os.getpid).values()))]
         self._begun = self._ended = self._read()
 
-    def show(self, tally: Tally, now: float) -> None:
+    def show(self, counts: Counts, now: float) -> None:
         """Show nothing."""
 
-    def close(self, tally: Tally | None = None, now: float = 0.0) -> None:
+    def close(self, counts: Counts | None = None, now: float = 0.0) -> None:
         """Read for the last time."""
         self._ended = self._read()
 
@@ -218,12 +217,9 @@ async def _serve(role: str, *words: str) -> None:
         servers = [Worker(address, nthreads=1, name=name, memory_limit=0, dashboard=False) for name in names]
         await asyncio.gather(*servers)
         said = f"{count} workers"
-    # as a driver does, which is where the scheduler of a real search is; and a worker of one has a process of its own,
-    # whose collector stops nobody else
-    with settled():
-        sys.stdout.write(said + "\n")
-        sys.stdout.flush()
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    sys.stdout.write(said + "\n")
+    sys.stdout.flush()
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     await asyncio.gather(*(server.close() for server in servers))
 
 

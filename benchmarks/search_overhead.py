@@ -33,7 +33,7 @@ from menndl_dask.evolution import Evolution
 from menndl_dask.individual import Individual
 from menndl_dask.problem import Budget, Facts, Problem
 from menndl_dask.profile import Local, Scheduler
-from menndl_dask.progress import Tally
+from menndl_dask.progress import Counts
 from menndl_dask.result import Result
 from menndl_dask.search import Search
 from menndl_dask.space import SearchSpace
@@ -89,19 +89,19 @@ class Meter:
         self._evolution = evolution
         self.readings: list[Reading] = []
 
-    def show(self, tally: Tally, now: float) -> None:
+    def show(self, counts: Counts, now: float) -> None:
         """Read the counters if a quarter is full."""
-        while len(self.readings) <= _PARTS and tally.done >= self._marks[len(self.readings)]:
+        while len(self.readings) <= _PARTS and counts.done >= self._marks[len(self.readings)]:
             cpu = [cpu_s(self._driver), cpu_s(self._scheduler), cpu_s(*self._workers)]
             memory = [psutil.Process(process).memory_info().rss for process in (self._driver, self._scheduler)]
             evolution = self._evolution
-            self.readings.append(Reading(tally.done, now, *memory, *cpu, evolution.asks, evolution.ask_seconds))
+            self.readings.append(Reading(counts.done, now, *memory, *cpu, evolution.asks, evolution.ask_seconds))
             if sys.stderr.isatty():
-                sys.stderr.write(f"{tally.done} evaluations\n")
+                sys.stderr.write(f"{counts.done} evaluations\n")
 
-    def close(self, tally: Tally, now: float) -> None:
+    def close(self, counts: Counts, now: float) -> None:
         """Read them for the last time."""
-        self.show(tally, now)
+        self.show(counts, now)
 
 
 def cpu_s(*processes: int) -> float:

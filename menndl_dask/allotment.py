@@ -14,7 +14,7 @@ from menndl_dask.site import ALLOCATION, Site
 
 
 @dataclass(frozen=True, slots=True)
-class Allotment:
+class IslandResources:
     """What one of several islands gets.
 
     Parameters
@@ -34,9 +34,9 @@ class Allotment:
         return [] if self.workers is None else ["--workers", str(self.workers)]
 
 
-def allotments(
+def island_resources(
     profile: Profile, workers: int | None, islands: int, *, is_detached: bool = False
-) -> list[Allotment]:
+) -> list[IslandResources]:
     """Return what each island gets: of this machine, or of the workers that were asked for.
 
     Parameters
@@ -60,13 +60,14 @@ def allotments(
         told = "start each driver with --island and a scheduler or an allocation of its own, or use --detach"
         raise UserError(f"--islands: expected a profile that starts workers for each island; {told}")
     if isinstance(profile, Site):
-        return [Allotment(count) for count in dealt(workers, islands)] if workers else [Allotment()] * islands
+        counts = dealt(workers, islands) if workers else [None] * islands
+        return [IslandResources(count) for count in counts]
     cores = len(os.sched_getaffinity(0))
     slots = profile.gpus * profile.trainers_per_gpu
     counts = dealt(workers or profile.workers or slots or cores, islands)
     threads = {TRAINING_THREADS: os.environ.get(TRAINING_THREADS) or str(max(1, cores // sum(counts)))}
     if profile.gpu_vendor is None:
-        return [Allotment(count, threads) for count in counts]
+        return [IslandResources(count, threads) for count in counts]
     devices = visible(os.environ, profile.gpu_vendor, profile.gpus)
     if len(devices) < islands:
         raise UserError(f"--islands: expected at most one for each GPU of this machine ({len(devices)}), got {islands}")
@@ -74,7 +75,7 @@ def allotments(
     if not (workers or profile.workers):
         counts = [len(each) * profile.trainers_per_gpu for each in own]
     pins = [pinned(profile.gpu_vendor, each) for each in own]
-    return [Allotment(count, {**threads, **pin}) for count, pin in zip(counts, pins, strict=True)]
+    return [IslandResources(count, {**threads, **pin}) for count, pin in zip(counts, pins, strict=True)]
 
 
 def dealt(workers: int, islands: int) -> list[int]:

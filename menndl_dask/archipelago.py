@@ -21,11 +21,11 @@ from pathlib import Path
 from menndl_dask import stop
 from menndl_dask.child import ended, kill_group, tie_to
 from menndl_dask.errors import FINISHED, ExitCode, RunError
-from menndl_dask.island import News, folder_of, folders_of
+from menndl_dask.island import IslandStatus, folder_of, folders_of
 from menndl_dask.journal import holder
-from menndl_dask.migration import settle
-from menndl_dask.pace import Pace
-from menndl_dask.progress import Progress, Tally
+from menndl_dask.migration import prepare_run
+from menndl_dask.pace import Throttle
+from menndl_dask.progress import Counts, Progress
 from menndl_dask.settings import Settings
 from menndl_dask.store import Recorder, Run
 from menndl_dask.words import stopped_by
@@ -56,21 +56,22 @@ class _Driver:
     process: subprocess.Popen[bytes]
     started: float  # clock reading
     told: int  # results at home when it was started
-    barren: int = 0  # deaths in a row without a result before it
+    failures_in_a_row: int = 0  # deaths in a row without a result before it
     is_sound: bool = False  # whether an earlier one brought a result home
 
     def death(self, run: Path, now: float) -> _Driver:
         """Return what is known of the island's driver now that it has died before its time."""
-        news = News.read(folder_of(run, self.island))
+        news = IslandStatus.read(folder_of(run, self.island))
         told = 0 if news is None else news.told
         brought = told > self.told
         is_sound = self.is_sound or brought or now - self.started >= _SHORT_S
-        return replace(self, told=told, barren=0 if brought else self.barren + 1, is_sound=is_sound)
+        failures = 0 if brought else self.failures_in_a_row + 1
+        return replace(self, told=told, failures_in_a_row=failures, is_sound=is_sound)
 
     @property
     def is_hopeless(self) -> bool:
         """Whether another driver would only die again."""
-        return not self.is_sound or self.barren >= _BARREN
+        return not self.is_sound or self.failures_in_a_row >= _BARREN
 
     def last_words(self) -> str:
         """Return the last line that it printed."""
@@ -117,7 +118,7 @@ def search(
     RunError
         If another one looks after the run's islands, the run is for another search, or no driver came to its end.
     """
-    settle(run, 0, settings)
+    prepare_run(run, 0, settings)
     with Recorder(run) as recorder:
         if evaluations is not None and _done(run) >= evaluations:
             return None
@@ -128,7 +129,7 @@ def search(
         try:
             for island, command in commands.items():
                 drivers.append(_started(run, island, command))
-            _watch(run, recorder, drivers, Tally(time.monotonic(), evaluations), progress, on_change)
+            _watch(run, recorder, drivers, Counts(time.monotonic(), evaluations), progress, on_change)
         except KeyboardInterrupt as end:
             recorder.note(stopped_by(end))
             raise
@@ -167,7 +168,7 @@ def _started(run: Path, island: int, command: Command) -> _Driver:
     output = folder / OUTPUT
     own = {_SUPERVISOR: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
     environment = {**os.environ, **command.environment, **own}
-    news = News.read(folder)  # before it is started, or what it brings home at once would not count as its own
+    news = IslandStatus.read(folder)  # before it is started, or what it brings home at once would not count as its own
     with output.open("ab") as file:
         process = subprocess.Popen(
             command.words,
@@ -184,47 +185,47 @@ def _watch(
     run: Path,
     recorder: Recorder,
     drivers: list[_Driver],
-    tally: Tally,
+    counts: Counts,
     progress: Progress | None,
     on_change: Callable[[Run], object] | None,
 ) -> None:
     """Show how far the islands are until all drivers have ended; start those again that end before their time."""
     running = list(drivers)
     due: dict[int, float] = {}  # when an island's driver is started again
-    report = Pace(on_change, run)
+    report = Throttle(on_change, run)
     while running or due:
         time.sleep(_POLL_S)
         now = time.monotonic()
         if stop.is_asked(run):
             due.clear()
             _pass_on(run, running)
-        _count(run, {driver.island for driver in running}, tally, now)
+        _count(run, {driver.island for driver in running}, counts, now)
         if progress is not None:
-            progress.show(tally, now)
+            progress.show(counts, now)
         for driver in [driver for driver in running if driver.process.poll() is not None]:
             running.remove(driver)
             if driver.process.returncode not in (*FINISHED, ExitCode.STOPPED):
                 drivers[drivers.index(driver)] = dead = driver.death(run, now)
-                if _mourn(run, recorder, dead, tally, are_others=bool(running or due)):
+                if _mourn(run, recorder, dead, counts, are_others=bool(running or due)):
                     due[dead.island] = now + _PAUSE_S
         for island in [island for island, at in due.items() if now >= at]:
             del due[island]
             running += _started_again(run, recorder, drivers, island)
-        if tally.done:
+        if counts.done:
             report(now)
     if progress is not None:
-        progress.close(tally, time.monotonic())
+        progress.close(counts, time.monotonic())
 
 
-def _mourn(run: Path, recorder: Recorder, dead: _Driver, tally: Tally, *, are_others: bool) -> bool:
+def _mourn(run: Path, recorder: Recorder, dead: _Driver, counts: Counts, *, are_others: bool) -> bool:
     """Note that a driver has ended before its time; return whether it is to be started again."""
     kill_group(dead.process.pid)  # its workers, which would hold their GPUs for a while
-    is_over = stop.is_asked(run) or (tally.asked is not None and tally.done >= tally.asked)
+    is_over = stop.is_asked(run) or (counts.asked is not None and counts.done >= counts.asked)
     is_wanted = not (is_over or dead.is_hopeless)
     told = f"its driver {ended(dead.process.returncode)} ({dead.last_words()})"
     follows = "it is started again" if is_wanted else "the others go on" if are_others else "it was the last"
     if dead.is_hopeless and dead.is_sound:
-        follows = f"{dead.barren} in a row died without a result, so it is not started again; {follows}"
+        follows = f"{dead.failures_in_a_row} in a row died without a result, so it is not started again; {follows}"
     recorder.note(f"island {dead.island}: {told}; {follows}")
     return is_wanted
 
@@ -238,7 +239,7 @@ def _started_again(run: Path, recorder: Recorder, drivers: list[_Driver], island
     except (RunError, OSError) as error:  # somebody else drives it, or the machine has no room
         recorder.note(f"island {island}: its driver cannot be started again: {error}")
         return []
-    drivers[place] = replace(born, barren=dead.barren, is_sound=dead.is_sound)
+    drivers[place] = replace(born, failures_in_a_row=dead.failures_in_a_row, is_sound=dead.is_sound)
     return [drivers[place]]
 
 
@@ -249,18 +250,18 @@ def _pass_on(run: Path, drivers: Sequence[_Driver]) -> None:
             stop.ask(folder, "whoever looks after the islands")
 
 
-def _count(run: Path, running: Collection[int], tally: Tally, now: float) -> None:
-    """Bring the tally to what the islands tell."""
-    islands = {island: News.read(folder) for island, folder in folders_of(run).items()}
+def _count(run: Path, running: Collection[int], counts: Counts, now: float) -> None:
+    """Bring the counts to what the islands tell."""
+    islands = {island: IslandStatus.read(folder) for island, folder in folders_of(run).items()}
     told = [news for news in islands.values() if news is not None]
     done = sum(news.told for news in told)
-    tally.arrivals.extend([now] * (done - tally.done if tally.workers is not None else 0))
-    tally.done = done
-    tally.workers = sum(news.workers for island, news in islands.items() if news is not None and island in running)
-    tally.failures = sum((Counter(news.failures) for news in told), Counter())
+    counts.arrivals.extend([now] * (done - counts.done if counts.workers is not None else 0))
+    counts.done = done
+    counts.workers = sum(news.workers for island, news in islands.items() if news is not None and island in running)
+    counts.failures = sum((Counter(news.failures) for news in told), Counter())
     for news in told:
-        if news.best is not None and (tally.best is None or news.best > tally.best):
-            tally.best, tally.best_id = news.best, news.best_id
+        if news.best is not None and (counts.best is None or news.best > counts.best):
+            counts.best, counts.best_id = news.best, news.best_id
 
 
 def _end(drivers: Sequence[_Driver]) -> None:

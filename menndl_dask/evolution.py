@@ -228,11 +228,11 @@ class Evolution:
         self.population.add(member)
         self._note(member)
 
-    def knows(self, genome: Genome) -> bool:
+    def has_seen(self, genome: Genome) -> bool:
         """Tell whether a network was asked for or welcomed."""
         return genome.key in self._keys
 
-    def welcome(self, individual: Individual, result: Result) -> None:
+    def add_migrant(self, individual: Individual, result: Result) -> None:
         """Take in a migrant: a network that another search over this space has bred and evaluated.
 
         It competes and breeds like those that were bred here, and is never asked for again.
@@ -253,7 +253,7 @@ class Evolution:
         return living.union(*competing, *(litter.breeders for litter in self._litters))
 
     def emigrants(self, count: int) -> list[tuple[Individual, Result]]:
-        """Return the best living members that were bred here, for `welcome` elsewhere."""
+        """Return the best living members that were bred here, for `add_migrant` elsewhere."""
         natives = [m for m in self.population.ranked() if self.first <= m.individual.id < self._next_id]
         return [(m.individual, m.result) for m in natives[:count]]
 

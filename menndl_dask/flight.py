@@ -1,7 +1,11 @@
-"""The evaluations in flight: submitted to Dask, not yet home. Runs on the driver.
+"""The dispatcher: submits evaluations to Dask and returns the results of those that completed. Runs on the driver.
 
-Whatever becomes of an evaluation, one result of it comes home. Only the genome and a few numbers go through Dask. Each
-is a task of its own, unless they are shorter than Dask's own work for a task.
+Every evaluation that is submitted has exactly one result in the end:
+
+* An evaluation that Dask lost, because its worker died, is submitted again. After four submissions it fails as
+  ``worker_lost``.
+* An evaluation that a worker declined is submitted again, as often as it takes. The worker retires.
+* An evaluation whose worker is stuck is abandoned, see `Dispatcher.abandon_stuck`.
 """
 
 from __future__ import annotations
@@ -11,309 +15,261 @@ import logging
 import os
 import uuid
 from asyncio import CancelledError
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client, Future, KilledWorker, as_completed
 
-from menndl_dask.bundle import BundleSize
 from menndl_dask.errors import RunError, one_line
 from menndl_dask.individual import Evaluation, Individual
-from menndl_dask.parcel import (
-    Delivery,
-    Evaluate,
-    NotBegun,
-    Outcome,
-    Task,
-    deliver,
-    opened,
-    packed_common,
-    packed_task,
-)
+from menndl_dask.parcel import Declined, Evaluate, EvaluationRequest, evaluate_remotely
 from menndl_dask.result import Result
 from menndl_dask.words import counted
 
-_ATTEMPTS = 4  # submissions of an individual whose evaluation Dask has lost
-_STATUS_S = 15  # seconds in which a scheduler must answer
+_ATTEMPTS = 4  # submissions of an evaluation that Dask loses
+_ANSWER_S = 15  # seconds in which the scheduler must answer
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Flying:
-    task: Task
-    attempt: int = 1
-    put_back: int = 0  # how often it was not begun
+class InFlight:
+    """An evaluation that was submitted and has no result yet.
 
-
-_Bundle = tuple[_Flying, ...]  # that go as one task
-
-
-def accepted(evaluate: Evaluate, **arguments: Any) -> dict[str, Any]:
-    """Return those of the arguments that an evaluation takes: a user's own need not know all that ours does.
-
-    >>> def mine(individual, problem, limits, *, seed, save, save_above): ...
-    >>> accepted(mine, seed=1, bars=())
-    {'seed': 1}
+    Parameters
+    ----------
+    request
+        The evaluation.
+    future
+        Dask's handle of it.
+    losses
+        How often Dask lost it.
+    retries
+        How often a worker declined it.
     """
-    return _chosen(arguments, _parameters(evaluate))
+
+    request: EvaluationRequest
+    future: Future[Any]
+    losses: int = 0
+    retries: int = 0
 
 
-class Flight:
-    """Submits evaluations to the workers and brings their results home, each once.
+class Dispatcher:
+    """Submits evaluations to the workers of a cluster and returns their results.
 
     Parameters
     ----------
     client
-        Of the cluster.
+        Client of the cluster.
     evaluate
         Called on a worker as ``evaluate(individual, *common, **arguments)``.
     common
-        Arguments that are the same for all evaluations.
+        Arguments that are the same for all evaluations. They travel with each request, so that no worker has to keep
+        them and none can lose them.
+
+    Attributes
+    ----------
+    notes
+        Messages for the run's journal, such as that Dask lost an evaluation. The caller clears them.
+    submitted
+        Number of evaluations submitted so far.
     """
 
     def __init__(self, client: Client, evaluate: Evaluate, common: Sequence[Any]) -> None:
         self._client = client
-        self._common = packed_common(evaluate, common)
-        self._parameters = _parameters(evaluate)
-        # a scheduler may have other searches: their evaluations have the same numbers
-        self._once = uuid.uuid4().hex[:8]
+        self._evaluate = evaluate
+        self._common = tuple(common)
+        # part of each key: other searches on the same scheduler have individuals with the same numbers
+        self._search_id = uuid.uuid4().hex[:8]
         self._completed = as_completed(loop=client.loop)
-        self._flying: dict[str, _Bundle] = {}
-        self._bundle_size = BundleSize()
-        self._futures: dict[str, Future[Any]] = {}
-        self._landed: dict[str, bytes] = {}  # deliveries, before Dask says that their tasks have ended
+        self._in_flight: dict[str, InFlight] = {}
+        self._node_error = ""  # of the last worker that retired because of its node
         self.notes: list[str] = []
-        self._trouble = ""  # what was last wrong with a worker's node
         self.submitted = 0
-        self._listen()
 
     def __len__(self) -> int:
-        return sum(map(len, self._flying.values()))
+        return len(self._in_flight)
 
     @property
     def individuals(self) -> list[Individual]:
-        """Who is in flight."""
-        return [flying.task.individual for bundle in self._flying.values() for flying in bundle]
+        """The individuals in flight."""
+        return [one.request.individual for one in self._in_flight.values()]
 
-    @property
-    def has_arrivals(self) -> bool:
-        """Whether something has come home."""
-        with self._completed.thread_condition:
-            return bool(self._completed.has_ready())
-
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Submit evaluations; very short ones in bundles."""
-        size = self._bundle_size.among(len(self) + len(tasks))
-        self._submit([tuple(map(_Flying, part)) for part in _parts(tasks, size)])
-        self.submitted += len(tasks)
-
-    def arrivals(self, timeout: float) -> list[Evaluation]:
-        """Return what has come home; wait for the first at most `timeout` seconds."""
-        with self._completed.thread_condition:
-            if not self._completed.has_ready():
-                self._completed.thread_condition.wait(timeout)
-        home: list[Evaluation] = []
-        lost: list[_Flying] = []
-        not_begun: list[_Flying] = []
-        unfit: list[_Flying] = []
-        behind: list[_Flying] = []
-        for flying, outcome in self._landings():
-            if isinstance(outcome, NotBegun):
-                kept = unfit if outcome.trouble else behind if outcome.behind else not_begun
-                kept.append(replace(flying, put_back=flying.put_back + 1))
-                self._trouble = outcome.trouble or self._trouble
-            elif outcome is None and flying.attempt < _ATTEMPTS:
-                lost.append(replace(flying, attempt=flying.attempt + 1))
-            else:
-                home.append((flying.task.individual, outcome or _lost(flying.attempt)))
-        if lost:
-            self._resubmit(lost, f"Dask lost {counted(len(lost), 'evaluation')}; submitted again")
-        if not_begun:
-            count = counted(len(not_begun), "evaluation")
-            self._resubmit(not_begun, f"{count} not begun on workers whose batch job ends too soon; put back")
-        if unfit:
-            told = f"{self._trouble}; the worker leaves, {counted(len(unfit), 'evaluation')} put back"
-            logger.warning("%s", told)
-            self._resubmit(unfit, told)
-        if behind:
-            self._resubmit(behind)
-        return home
-
-    def _landings(self) -> Iterator[tuple[_Flying, Outcome | None]]:
-        """Yield what has become of the evaluations whose tasks have ended; nothing where Dask has lost one."""
-        for future in self._completed.next_batch(block=False):
-            self._futures.pop(future.key, None)
-            bundle = self._flying.pop(future.key, ())
-            landed = self._landed.pop(future.key, None)
-            if not bundle:
-                continue
-            delivery = _asked_for(future) if landed is None else opened(landed)
-            if isinstance(delivery, Delivery):
-                self._bundle_size.tell(delivery.begun, delivery.seconds)
-                yield from zip(bundle, delivery.outcomes, strict=True)
-            elif len(bundle) == 1:
-                yield bundle[0], delivery
-            else:  # whose fault it was shows when each is by itself
-                yield from ((flying, None) for flying in bundle)
-
-    def threads(self) -> dict[str, int]:
-        """Return the number of threads of each worker's address.
+    def submit(self, request: EvaluationRequest) -> None:
+        """Submit an evaluation.
 
         Raises
         ------
         RunError
-            If the scheduler is gone for good, or no worker is left and the batch system gives no more.
+            If the connection to the scheduler is lost for good.
+        """
+        self._submit(request)
+        self.submitted += 1
+
+    def completed(self, timeout_s: float) -> list[Evaluation]:
+        """Return the evaluations that completed; wait up to `timeout_s` seconds for the first one.
+
+        Those that were lost or declined are submitted again.
+        """
+        with self._completed.thread_condition:
+            if not self._completed.has_ready():
+                self._completed.thread_condition.wait(timeout_s)
+        evaluations: list[Evaluation] = []
+        lost: list[InFlight] = []
+        too_late: list[InFlight] = []
+        unfit: list[InFlight] = []
+        for future in self._completed.next_batch(block=False):
+            one = self._in_flight.pop(future.key, None)
+            if one is None:  # it was cancelled
+                continue
+            outcome = _outcome_of(future)
+            if isinstance(outcome, Result):
+                evaluations.append((one.request.individual, outcome))
+            elif isinstance(outcome, Declined):
+                (unfit if outcome.node_error else too_late).append(one)
+                self._node_error = outcome.node_error or self._node_error
+            elif one.losses + 1 < _ATTEMPTS:
+                lost.append(one)
+            else:
+                told = f"Dask lost the evaluation {_ATTEMPTS} times"
+                evaluations.append((one.request.individual, Result.failed("worker_lost", told)))
+        self._submit_again(lost, too_late, unfit)
+        return evaluations
+
+    def _submit_again(self, lost: list[InFlight], too_late: list[InFlight], unfit: list[InFlight]) -> None:
+        if self._client.status == "closed":  # `worker_threads` will raise; the results that are there come first
+            self._in_flight |= {str(one.future.key): one for one in [*lost, *too_late, *unfit]}
+            return
+        if lost:
+            self.notes.append(f"Dask lost {counted(len(lost), 'evaluation')}; submitted again")
+        if too_late:
+            count = counted(len(too_late), "evaluation")
+            self.notes.append(f"{count} declined by workers whose batch job ends too soon; submitted again")
+        if unfit:
+            count = counted(len(unfit), "evaluation")
+            self.notes.append(f"{self._node_error}; the worker retires, {count} submitted again")
+            logger.warning("%s", self.notes[-1])
+        for one in lost:
+            self._submit(one.request, one.losses + 1, one.retries)
+        for one in [*too_late, *unfit]:
+            self._submit(one.request, one.losses, one.retries + 1)
+
+    def worker_threads(self) -> dict[str, int]:
+        """Return the number of threads of each worker, by its address; empty while the scheduler does not answer.
+
+        Raises
+        ------
+        RunError
+            If the scheduler is lost for good, or if no worker is left and none will come.
         """
         if self._client.status == "closed":
-            raise RunError(f"lost the scheduler at {self._address}")
+            raise self._scheduler_lost()
         if self._client.status != "running":
             return {}
         scheduler: Any = self._client.scheduler  # Client.nthreads would wait for ever
         try:
-            threads = dict(self._client.sync(scheduler.ncores, callback_timeout=_STATUS_S))
+            threads = dict(self._client.sync(scheduler.ncores, callback_timeout=_ANSWER_S))
         except (OSError, TimeoutError, CancelledError):
-            # on its way out; the client's status tells when it has given up
+            # the client's status tells when it has given up
             logger.debug("the scheduler at %s does not answer", self._address)
             return {}
         if not threads:
-            self._check_hope()
+            self._check_workers_may_come()
         return threads
 
-    def _check_hope(self) -> None:
-        """Raise `RunError` if no worker will come any more."""
+    def _check_workers_may_come(self) -> None:
         cluster = self._client.cluster
         trouble = getattr(cluster, "trouble", None)
-        if trouble is not None or (self._trouble and not hasattr(cluster, "trouble")):
-            told = "; ".join(text for text in (self._trouble, trouble) if text)
-            raise RunError(f"no worker is left, and none will come: {told}")
+        if trouble is not None or (self._node_error and not hasattr(cluster, "trouble")):
+            why = "; ".join(text for text in (self._node_error, trouble) if text)
+            raise RunError(f"no worker is left, and none will come: {why}")
 
-    def ground(self) -> list[Individual]:
-        """Give up the evaluations that no worker has begun; return whose."""
+    def cancel_unstarted(self) -> int:
+        """Cancel the evaluations that no worker has begun; return how many."""
         begun = {key for keys in self._processing().values() for key in keys}
-        bundles = self._forget([key for key in self._flying if key not in begun])
-        return [flying.task.individual for bundle in bundles for flying in bundle]
+        return len(self._cancel([key for key in self._in_flight if key not in begun]))
 
-    def give_up(self) -> list[Individual]:
-        """Give up the evaluations that workers have begun and end those workers' processes; return whose.
+    def abandon_stuck(self) -> list[Individual]:
+        """Give up all evaluations that workers have begun and restart these workers.
 
-        Those of a bundle are submitted again, each by itself, since only one of them can have kept the worker.
+        Returns
+        -------
+        list
+            The individuals whose evaluations were given up.
         """
-        threads = self.threads()
-        # what a worker has no thread for has not begun: it runs elsewhere
+        threads = self.worker_threads()
+        # a task beyond a worker's threads has not begun: it will run elsewhere
         begun = {address: keys[: threads.get(address, 1)] for address, keys in self._processing().items()}
-        held = {address: [key for key in keys if key in self._flying] for address, keys in begun.items()}
-        bundles = self._forget([key for keys in held.values() for key in keys])
-        if bundles:
-            addresses = [address for address, keys in held.items() if keys]
-            # their nannies bring them back; Dask's own restart may end a worker for good
+        ours = {address: [key for key in keys if key in self._in_flight] for address, keys in begun.items()}
+        abandoned = self._cancel([key for keys in ours.values() for key in keys])
+        if abandoned:
+            addresses = [address for address, keys in ours.items() if keys]
+            # the workers' nannies start them again; Dask's own restart may end a worker for good
             # (https://github.com/dask/distributed/issues/7312)
             self._client.run(os._exit, 1, workers=addresses, on_error="ignore")
-        shared = [flying for bundle in bundles if len(bundle) > 1 for flying in bundle]
-        if shared:
-            again = [replace(flying, attempt=flying.attempt + 1) for flying in shared]
-            self._resubmit(again, f"{counted(len(again), 'evaluation')} shared a task; submitted again one by one")
-        return [bundle[0].task.individual for bundle in bundles if len(bundle) == 1]
+        return abandoned
 
     def close(self) -> None:
-        """Give up all that is in flight."""
+        """Cancel all evaluations in flight."""
         self._completed.clear()
-        self._forget(list(self._flying))
-        if self._client.status == "running":
-            self._client.unsubscribe_topic(self._topic)
+        self._cancel(list(self._in_flight))
 
-    def accepted(self, **arguments: Any) -> dict[str, Any]:
-        """Return those of the arguments that the evaluation takes."""
-        return _chosen(arguments, self._parameters)
-
-    @property
-    def _topic(self) -> str:
-        return f"evaluations-{self._once}"
-
-    def _listen(self) -> None:
-        self._client.subscribe_topic(self._topic, self._land)
-
-    def _land(self, event: tuple[float, tuple[str, bytes]]) -> None:
-        """Take a delivery; Dask calls this in a thread of its own, before it says that the task has ended."""
-        key, delivery = event[1]
-        if key in self._flying:
-            self._landed[key] = delivery
-
-    @property
-    def _address(self) -> str:
-        return str(getattr(self._client.scheduler, "address", None) or "its address")
-
-    def _submit(self, bundles: Sequence[_Bundle]) -> None:
-        keys = [self._key(bundle) for bundle in bundles]
-        self._flying.update(zip(keys, bundles, strict=True))
-        tasks = [[packed_task(flying.task) for flying in bundle] for bundle in bundles]
-        topics, commons = [self._topic] * len(keys), [self._common] * len(keys)
-        # one call for all: Dask keeps a record of each call for ever (https://github.com/dask/distributed/issues/7977)
-        futures = self._client.map(deliver, keys, topics, tasks, commons, key=keys, pure=False)
-        self._futures.update(zip(keys, futures, strict=True))
-        self._completed.update(futures)
-
-    def _resubmit(self, flyings: Sequence[_Flying], note: str = "") -> None:
-        """Submit evaluations again, each by itself."""
-        bundles = [(flying,) for flying in flyings]
+    def _submit(self, request: EvaluationRequest, losses: int = 0, retries: int = 0) -> None:
         if self._client.status == "closed":
-            self._flying.update((self._key(bundle), bundle) for bundle in bundles)
-            raise RunError(f"lost the scheduler at {self._address}")
-        self._listen()  # again: a scheduler to which the connection broke has forgotten it
-        if note:
-            self.notes.append(note)
-        self._submit(bundles)
+            raise self._scheduler_lost()
+        again = f"-{1 + losses + retries}" if losses or retries else ""
+        key = f"evaluate-{request.individual.name}{again}-{self._search_id}"
+        future = self._client.submit(
+            evaluate_remotely, request, self._evaluate, *self._common, key=key, pure=False
+        )
+        self._in_flight[key] = InFlight(request, future, losses, retries)
+        self._completed.add(future)
 
     def _processing(self) -> dict[str, list[str]]:
-        """Return the keys that each worker's address works on."""
+        """Return the keys of the tasks that each worker has, by its address."""
         if self._client.status != "running":
             return {}
         held = self._client.processing()
         return {str(address): [str(key) for key in keys] for address, keys in held.items()}
 
-    def _forget(self, keys: Sequence[str]) -> list[_Bundle]:
-        futures = [self._futures.pop(key) for key in keys if key in self._futures]
-        if futures and self._client.status == "running":
-            self._client.cancel(futures, force=True)
-        return [self._flying.pop(key) for key in keys]
+    def _cancel(self, keys: Sequence[str]) -> list[Individual]:
+        cancelled = [self._in_flight.pop(key) for key in keys]
+        if cancelled and self._client.status == "running":
+            self._client.cancel([one.future for one in cancelled], force=True)
+        return [one.request.individual for one in cancelled]
 
-    def _key(self, bundle: _Bundle) -> str:
-        first = bundle[0]
-        time = first.attempt + first.put_back
-        again = f"-{time}" if time > 1 else ""
-        others = f"+{len(bundle) - 1}" if len(bundle) > 1 else ""
-        return f"evaluate-{first.task.individual.name}{others}{again}-{self._once}"
+    def _scheduler_lost(self) -> RunError:
+        return RunError(f"lost the scheduler at {self._address}")
 
-
-def _parts(tasks: Sequence[Task], size: int) -> list[Sequence[Task]]:
-    return [tasks[first : first + size] for first in range(0, len(tasks), size)]
+    @property
+    def _address(self) -> str:
+        return str(getattr(self._client.scheduler, "address", None) or "its address")
 
 
-def _parameters(evaluate: Evaluate) -> frozenset[str] | None:
-    """Return the names of what an evaluation takes; nothing where it takes anything."""
+def accepted(evaluate: Evaluate, **arguments: Any) -> dict[str, Any]:
+    """Return those of the arguments that `evaluate` takes: a user's own function need not take all of ours.
+
+    >>> def mine(individual, problem, limits, *, seed, save, save_above): ...
+    >>> accepted(mine, seed=1, bars=())
+    {'seed': 1}
+    """
     parameters = inspect.signature(evaluate).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return None
-    return frozenset(parameters)
+        return arguments
+    return {name: value for name, value in arguments.items() if name in parameters}
 
 
-def _chosen(arguments: Mapping[str, Any], names: frozenset[str] | None) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if names is None or name in names}
-
-
-def _asked_for(future: Future[Any]) -> Delivery | Result | None:
-    """Return what has come of a task of which no event has told: its failure, or nothing where Dask has lost it."""
-    if future.status == "error":
-        error = future.exception(timeout=_STATUS_S)
-        return Result.failed("worker_lost" if isinstance(error, KilledWorker) else "error", one_line(error))
+def _outcome_of(future: Future[Any]) -> Result | Declined | None:
+    """Return the outcome of an evaluation whose future has completed; None if Dask lost it."""
     try:
-        delivery: Delivery | None = opened(future.result(timeout=_STATUS_S)) if future.status == "finished" else None
-    except (Exception, CancelledError):  # whatever is wrong with the cluster, it is evaluated again
-        logger.debug("what came of %s is lost", future.key, exc_info=True)
+        if future.status == "error":
+            error = future.exception(timeout=_ANSWER_S)
+            return Result.failed("worker_lost" if isinstance(error, KilledWorker) else "error", one_line(error))
+        if future.status != "finished":
+            return None
+        outcome: Result | Declined = future.result(timeout=_ANSWER_S)
+    except (Exception, CancelledError):  # the worker that had the result may be gone, or the scheduler
+        logger.debug("the result of %s is lost", future.key, exc_info=True)
         return None
-    return delivery
-
-
-def _lost(attempts: int) -> Result:
-    return Result.failed("worker_lost", f"Dask lost the evaluation {attempts} times")
+    return outcome

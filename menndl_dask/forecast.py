@@ -11,7 +11,7 @@ _FEWEST = 5  # before which nothing is said
 _LONGER = 0.9  # share of the evaluations that took no longer
 
 
-class Forecast:
+class DurationEstimate:
     """The time that nine in ten of the latest trainings took that went to their end.
 
     One that ended earlier says nothing about how long a training may take; one that was carried on from a checkpoint
@@ -19,7 +19,7 @@ class Forecast:
 
     Examples
     --------
-    >>> forecast = Forecast(limit=3600)
+    >>> forecast = DurationEstimate(limit=3600)
     >>> for seconds in range(100, 200):
     ...     forecast.tell(Result(0.5, times={"total": seconds}))
     >>> forecast.seconds

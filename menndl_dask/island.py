@@ -32,7 +32,7 @@ def first_number(island: int) -> int:
     return island * NUMBERS
 
 
-def home_of(individual: Individual) -> int:
+def island_of(individual: Individual) -> int:
     """Return the island that an individual was bred on."""
     return individual.id // NUMBERS
 
@@ -73,7 +73,7 @@ def name_of(path: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class IslandStatus:
     """What an island tells the others: how far it is, and its best networks.
 
     Parameters

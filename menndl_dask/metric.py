@@ -57,7 +57,7 @@ class Measure:
         if name not in BUILT_IN:
             raise UserError(f"metric: expected one of {', '.join(BUILT_IN)}, got {name!r}")
         self.name = name
-        self._tally: _ClassTally | _ValueTally = (
+        self._counts: _ClassTally | _ValueTally = (
             _ValueTally(outputs) if name in _OF_VALUES else _ClassTally(outputs, ignore)
         )
 
@@ -73,11 +73,11 @@ class Measure:
         times
             How often each label counts; once by default.
         """
-        self._tally.update(np.asarray(labels), np.asarray(predictions), None if times is None else np.asarray(times))
+        self._counts.update(np.asarray(labels), np.asarray(predictions), None if times is None else np.asarray(times))
 
     def value(self) -> float:
         """Return the measure of all batches; NaN where nothing was labelled or a prediction was NaN."""
-        return float(getattr(self._tally, self.name)())
+        return float(getattr(self._counts, self.name)())
 
 
 class _ClassTally:

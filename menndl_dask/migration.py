@@ -19,9 +19,9 @@ from menndl_dask.errors import RunError, UserError
 from menndl_dask.evolution import Optimizer
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Evaluation, Individual
-from menndl_dask.island import News, first_number, folder_of, folders_of
+from menndl_dask.island import IslandStatus, first_number, folder_of, folders_of
 from menndl_dask.journal import holder, read_journal
-from menndl_dask.progress import Tally
+from menndl_dask.progress import Counts
 from menndl_dask.result import Result
 from menndl_dask.settings import FILE, Settings, freeze
 from menndl_dask.store import Recorder
@@ -35,16 +35,16 @@ logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
-class Settler(Optimizer, Protocol):
+class IslandEvolution(Optimizer, Protocol):
     """What can drive the search of an island: an `Optimizer` that takes migrants in, such as `Evolution`."""
 
     first: int
 
-    def knows(self, genome: Genome) -> bool:
+    def has_seen(self, genome: Genome) -> bool:
         """Tell whether a network was asked for or welcomed."""
         ...
 
-    def welcome(self, individual: Individual, result: Result) -> None:
+    def add_migrant(self, individual: Individual, result: Result) -> None:
         """Take in a network that was bred and evaluated on another island."""
         ...
 
@@ -53,7 +53,7 @@ class Settler(Optimizer, Protocol):
         ...
 
 
-def settler(evolution: Optimizer, island: int) -> Settler:
+def with_migrants(evolution: Optimizer, island: int) -> IslandEvolution:
     """Return what drives an island's search, if it can.
 
     Raises
@@ -61,7 +61,7 @@ def settler(evolution: Optimizer, island: int) -> Settler:
     UserError
         If it cannot take migrants in, or would give its individuals the numbers of another island.
     """
-    if not isinstance(evolution, Settler):
+    if not isinstance(evolution, IslandEvolution):
         kind = type(evolution).__name__
         raise UserError(f"island: expected an evolution with knows, welcome, emigrants and first, got {kind}")
     if evolution.first != first_number(island):
@@ -70,7 +70,7 @@ def settler(evolution: Optimizer, island: int) -> Settler:
     return evolution
 
 
-def settle(run: Path, island: int | None, settings: Settings) -> None:
+def prepare_run(run: Path, island: int | None, settings: Settings) -> None:
     """Make sure that a search belongs in a run directory: an island among islands, a single search alone.
 
     Parameters
@@ -109,7 +109,7 @@ def settle(run: Path, island: int | None, settings: Settings) -> None:
 
 @dataclass(slots=True)
 class _Heard:
-    news: News
+    news: IslandStatus
     at: float  # clock reading when it last changed
 
 
@@ -133,13 +133,20 @@ class Migration:
     """
 
     def __init__(
-        self, run: Path, island: int, evolution: Settler, recorder: Recorder, *, every: int = 10, count: int = 10
+        self,
+        run: Path,
+        island: int,
+        evolution: IslandEvolution,
+        recorder: Recorder,
+        *,
+        every: int = 10,
+        count: int = 10,
     ) -> None:
         self._run, self._island = run, island
         self._every, self._count = every, count
         self._evolution, self._recorder = evolution, recorder
         self._folder = folder_of(run, island)
-        self._said = News()
+        self._said = IslandStatus()
         self._said_at = -_BEAT_S
         self._heard: dict[int, _Heard] = {}
         self._due: int | None = None  # results at home when migrants are taken in next
@@ -149,48 +156,48 @@ class Migration:
         """Return how much of the run's budget the other islands have spent, or will have with what is in flight."""
         return sum(h.news.told + (h.news.in_flight if now - h.at < _SILENT_S else 0) for h in self._heard.values())
 
-    def welcome(self, migrant: Individual, result: Result) -> None:
+    def add_migrant(self, migrant: Individual, result: Result) -> None:
         """Take in a migrant whom the journal knows."""
-        self._evolution.welcome(migrant, result)
+        self._evolution.add_migrant(migrant, result)
 
-    def exchange(self, tally: Tally, in_flight: int, now: float) -> int:
+    def exchange(self, counts: Counts, in_flight: int, now: float) -> int:
         """Tell the others, hear from them, and take in migrants if it is time to; return how many came.
 
         Parameters
         ----------
-        tally
+        counts
             How far this island is; what the others have at home is written there.
         in_flight
             Evaluations that will come home here.
         now
             Clock reading in seconds.
         """
-        self._tell(tally, in_flight, now)
+        self._tell(counts, in_flight, now)
         self._hear(now)
-        tally.elsewhere = sum(heard.news.told for heard in self._heard.values())
+        counts.elsewhere = sum(heard.news.told for heard in self._heard.values())
         if self._due is None:  # after a new start in step with the old one
-            self._due = tally.done - tally.done % self._every + self._every
-        if tally.done < self._due:
+            self._due = counts.done - counts.done % self._every + self._every
+        if counts.done < self._due:
             return 0
-        self._due = tally.done + self._every
+        self._due = counts.done + self._every
         migrants = self._newcomers()
         if migrants:
             self._recorder.migrated(migrants)
             for individual, result in migrants:
-                self._evolution.welcome(individual, result)
+                self._evolution.add_migrant(individual, result)
         return len(migrants)
 
-    def leave(self, tally: Tally, now: float) -> None:
+    def announce_end(self, counts: Counts, now: float) -> None:
         """Tell the others that nothing is in flight here any more."""
-        tally.workers = 0
-        self._tell(tally, 0, now)
+        counts.workers = 0
+        self._tell(counts, 0, now)
 
-    def _tell(self, tally: Tally, in_flight: int, now: float) -> None:
+    def _tell(self, counts: Counts, in_flight: int, now: float) -> None:
         emigrants = tuple(self._evolution.emigrants(self._count))
         # what no worker is there for may wait for hours: others should rather do it
-        promised = in_flight if tally.workers else 0
-        news = News(
-            tally.done, promised, tally.workers or 0, dict(tally.failures), tally.best, tally.best_id, emigrants,
+        promised = in_flight if counts.workers else 0
+        news = IslandStatus(
+            counts.done, promised, counts.workers or 0, dict(counts.failures), counts.best, counts.best_id, emigrants,
             self._said.beat,
         )  # fmt: skip
         if news == self._said and now - self._said_at < _BEAT_S:
@@ -203,7 +210,7 @@ class Migration:
 
     def _hear(self, now: float) -> None:
         for number, folder in folders_of(self._run).items():
-            news = News.read(folder) if number != self._island else None
+            news = IslandStatus.read(folder) if number != self._island else None
             if news is not None and (number not in self._heard or self._heard[number].news != news):
                 self._heard[number] = _Heard(news, now)
 
@@ -212,7 +219,7 @@ class Migration:
         others = sorted(self._heard)
         for number in [n for n in others if n > self._turn] + [n for n in others if n <= self._turn]:
             emigrants = self._heard[number].news.emigrants
-            newcomers = [(one, result) for one, result in emigrants if not self._evolution.knows(one.genome)]
+            newcomers = [(one, result) for one, result in emigrants if not self._evolution.has_seen(one.genome)]
             if newcomers:
                 self._turn = number
                 return newcomers

@@ -15,7 +15,7 @@ _LEAST_S = 5.0  # between two calls
 logger = logging.getLogger(__name__)
 
 
-class Pace:
+class Throttle:
     """Calls what is to be done with a run when there is news, but spends a small share of the time on it.
 
     Parameters

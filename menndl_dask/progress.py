@@ -17,7 +17,7 @@ _STOPPED = "hopeless"  # failure of a network that was stopped at a rung
 
 
 @dataclass(slots=True)
-class Tally:
+class Counts:
     """What has come home so far; its size does not grow with the number of evaluations.
 
     Parameters
@@ -82,51 +82,51 @@ class Tally:
         return min(estimates) if estimates else None
 
 
-def progress_line(tally: Tally, now: float) -> str:
+def progress_line(counts: Counts, now: float) -> str:
     """Return one line that says how far the run is and how it goes.
 
-    >>> tally = Tally(started=0.0, asked=24)
-    >>> progress_line(tally, now=3.0)
+    >>> counts = Counts(started=0.0, asked=24)
+    >>> progress_line(counts, now=3.0)
     'menndl 0/24 evaluations · no result yet · 3.0 s'
     """
-    done = tally.done + tally.elsewhere
-    head = f"{done}/{tally.asked}" if tally.asked is not None else f"{done}"
-    here = f", {tally.done} of them here" if tally.elsewhere else ""
-    parts = [f"menndl {head} evaluations{here}", _best(tally)]
-    if tally.stopped:
-        parts.append(f"{tally.stopped} stopped early")
-    if tally.failed:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in tally.failed.most_common())
-        parts.append(f"{tally.failed.total()} failed: {kinds}")
-    if tally.workers is not None:
-        parts.append(counted(tally.workers, "worker") if tally.workers else "no workers")
-    rate, left = tally.per_hour(now), tally.seconds_left(now)
+    done = counts.done + counts.elsewhere
+    head = f"{done}/{counts.asked}" if counts.asked is not None else f"{done}"
+    here = f", {counts.done} of them here" if counts.elsewhere else ""
+    parts = [f"menndl {head} evaluations{here}", _best(counts)]
+    if counts.stopped:
+        parts.append(f"{counts.stopped} stopped early")
+    if counts.failed:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in counts.failed.most_common())
+        parts.append(f"{counts.failed.total()} failed: {kinds}")
+    if counts.workers is not None:
+        parts.append(counted(counts.workers, "worker") if counts.workers else "no workers")
+    rate, left = counts.per_hour(now), counts.seconds_left(now)
     if rate is not None:
         parts.append(f"{rate:.0f} networks/h" if rate >= 10 else f"{rate:.1f} networks/h")
-    parts.append(f"{duration(left)} left" if left is not None else duration(now - tally.started))
+    parts.append(f"{duration(left)} left" if left is not None else duration(now - counts.started))
     return " · ".join(part for part in parts if part)
 
 
-def progress_bar(tally: Tally) -> str:
+def progress_bar(counts: Counts) -> str:
     """Return the share that is done as a bar; nothing if the number of evaluations is open.
 
-    >>> progress_bar(Tally(started=0.0, asked=4, done=1))
+    >>> progress_bar(Counts(started=0.0, asked=4, done=1))
     '━━━━━╺──────────────'
     """
-    if not tally.asked:
+    if not counts.asked:
         return ""
-    filled = min(_BAR, _BAR * (tally.done + tally.elsewhere) // tally.asked)
+    filled = min(_BAR, _BAR * (counts.done + counts.elsewhere) // counts.asked)
     return "━" * filled + ("╺" + "─" * (_BAR - filled - 1) if filled < _BAR else "")
 
 
 class Progress(Protocol):
     """What shows how far a search is, such as `ProgressLine`."""
 
-    def show(self, tally: Tally, now: float) -> None:
+    def show(self, counts: Counts, now: float) -> None:
         """Show the state if it is time to."""
         ...
 
-    def close(self, tally: Tally, now: float) -> None:
+    def close(self, counts: Counts, now: float) -> None:
         """Show the last state."""
         ...
 
@@ -148,26 +148,26 @@ class ProgressLine:
         self._live = stream.isatty()
         self._last: tuple[float, str] | None = None
 
-    def show(self, tally: Tally, now: float) -> None:
+    def show(self, counts: Counts, now: float) -> None:
         """Write the line if it is time to."""
         if self._last is None or now - self._last[0] >= self._interval:
-            self._write(tally, now)
+            self._write(counts, now)
 
-    def close(self, tally: Tally, now: float) -> None:
+    def close(self, counts: Counts, now: float) -> None:
         """Write the last state and end the line."""
-        if self._last is None or self._last[1] != progress_line(tally, now):
-            self._write(tally, now)
+        if self._last is None or self._last[1] != progress_line(counts, now):
+            self._write(counts, now)
         if self._live:
             self._put("\n")
 
-    def _write(self, tally: Tally, now: float) -> None:
-        text = progress_line(tally, now)
+    def _write(self, counts: Counts, now: float) -> None:
+        text = progress_line(counts, now)
         self._last = (now, text)
         if not self._live:
             self._put(text + "\n")
             return
         width = shutil.get_terminal_size().columns - 1
-        bar = progress_bar(tally)
+        bar = progress_bar(counts)
         if bar and len(text) + len(bar) < width:
             text = f"{bar} {text}"
         # \x1b[K clears what a longer line has left; a line that wraps could not be overwritten
@@ -179,7 +179,7 @@ class ProgressLine:
         self._stream.flush()
 
 
-def _best(tally: Tally) -> str:
-    if tally.best is None:
-        return "no result yet" if not tally.done else "no network has learnt yet"
-    return f"best {tally.best:.4f} (network {tally.best_id})"
+def _best(counts: Counts) -> str:
+    if counts.best is None:
+        return "no result yet" if not counts.done else "no network has learnt yet"
+    return f"best {counts.best:.4f} (network {counts.best_id})"

@@ -17,7 +17,7 @@ from menndl_dask import atomic, page
 from menndl_dask.drawing import draw_network, summary
 from menndl_dask.figure import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
 from menndl_dask.individual import ranked
-from menndl_dask.island import home_of
+from menndl_dask.island import island_of
 from menndl_dask.result import FAILURES
 from menndl_dask.store import Run
 from menndl_dask.story import ReportContent, read_content
@@ -250,7 +250,7 @@ def _islands(content: ReportContent) -> str:
         return ""
     rows = []
     for number, migrations in content.migrations.items():
-        own = [(individual, result) for individual, result in content.evaluations if home_of(individual) == number]
+        own = [(individual, result) for individual, result in content.evaluations if island_of(individual) == number]
         best = next(iter(ranked(own, 1)), None)
         fitness = "–" if best is None else f"{fitness_text(best[1].fitness)} (network {best[0].id})"
         rows.append([f"island {number}", f"{len(own)}", fitness, f"{migrations}"])

@@ -56,10 +56,10 @@ def is_too_late_for(seconds: float) -> bool:
     left = end - time.time()
     if left >= min(seconds, _MOST * (end - start)):
         return False
-    return leave(_END_IS_NEAR)
+    return retire_now(_END_IS_NEAR)
 
 
-def leave(reason: str) -> bool:
+def retire_now(reason: str) -> bool:
     """Have the worker that this runs on take no more, and leave when it is idle; tell whether this is on a worker."""
     try:
         worker = get_worker()

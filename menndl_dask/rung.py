@@ -110,7 +110,7 @@ class _Rung:
         return sampled + [c for c in self._best if id(c) not in kept]
 
 
-class Rungs:
+class PruningRules:
     """Gathers how networks stood at the rungs, and says what the next ones must reach there.
 
     What it says depends only on the results and their order, so that a replayed journal gives the same bars; its memory
@@ -125,7 +125,7 @@ class Rungs:
 
     Examples
     --------
-    >>> rungs = Rungs(Budget(epochs=4, rungs=(0.5,), rung_pass=0.5))
+    >>> rungs = PruningRules(Budget(epochs=4, rungs=(0.5,), rung_pass=0.5))
     >>> for i in range(20):
     ...     curve = ({"share": 0.5, "fitness": i / 40}, {"share": 1.0, "fitness": i / 20})
     ...     rungs.tell(Result(i / 20, curve=curve))

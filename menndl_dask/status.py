@@ -9,9 +9,9 @@ from pathlib import Path
 from menndl_dask import stop
 from menndl_dask.detached import Detached, Drivers, queued, site_of
 from menndl_dask.errors import ProfileError, RunError
-from menndl_dask.island import News, folders_of
+from menndl_dask.island import IslandStatus, folders_of
 from menndl_dask.journal import holder
-from menndl_dask.progress import Tally
+from menndl_dask.progress import Counts
 from menndl_dask.store import Run
 from menndl_dask.words import counted, duration, fitness_text
 
@@ -41,8 +41,8 @@ def _lines(path: Path) -> Iterator[str]:
         if detached is None and not islands:
             raise
         found = None
-    tally = None if found is None else _tally(found)
-    is_done = tally is not None and tally.asked is not None and tally.done >= tally.asked
+    counts = None if found is None else _counts(found)
+    is_done = counts is not None and counts.asked is not None and counts.done >= counts.asked
     if not islands:
         yield f"driver:     {_driver(path, detached, is_done)}"
     elif (held := holder(path)) is not None:
@@ -50,10 +50,10 @@ def _lines(path: Path) -> Iterator[str]:
     for number, folder in islands.items():
         driver = _driver(folder, Detached.read(folder), is_done)
         yield f"{f'island {number}:':<11} {driver}{_news(folder, is_done)}"
-    if found is None or tally is None:
+    if found is None or counts is None:
         yield "progress:   not begun"
         return
-    yield from _progress(found, tally)
+    yield from _progress(found, counts)
     notes = found.notes[-_NOTES:]
     for number, note in enumerate(notes):
         when = time.strftime("%m-%d %H:%M", time.localtime(note["time"]))
@@ -62,11 +62,11 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _news(island: Path, is_done: bool) -> str:
     """Return what an island told last of itself, and whether it has been silent since."""
-    news = News.read(island)
+    news = IslandStatus.read(island)
     if news is None:
         return ""
     best = "" if news.best is None else f", best {fitness_text(news.best)}"
-    silence = time.time() - News.told_at(island)
+    silence = time.time() - IslandStatus.told_at(island)
     # who ends in order has no workers any more
     is_missing = not is_done and news.workers > 0 and silence > _SILENT_S
     missing = f"; NOT HEARD OF for {duration(silence)}, though it had not ended" if is_missing else ""
@@ -97,22 +97,23 @@ def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:
     return "; ".join(parts if is_driven or detached is not None else ["none", *parts])
 
 
-def _tally(run: Run) -> Tally:
-    tally = Tally(0.0, run.settings.get("evaluations"))
+def _counts(run: Run) -> Counts:
+    counts = Counts(0.0, run.settings.get("evaluations"))
     for individual, result in run.evaluations:
-        tally.add(individual, result)
-    return tally
+        counts.add(individual, result)
+    return counts
 
 
-def _progress(run: Run, tally: Tally) -> Iterator[str]:
+def _progress(run: Run, counts: Counts) -> Iterator[str]:
     hours = run.settings.get("hours")
-    budget = [f"of {tally.asked}" if tally.asked else "", f"in {hours:g} h at most" if hours else ""]
-    yield " ".join(filter(None, [f"progress:   {counted(tally.done, 'evaluation')}", *budget]))
-    yield f"best:       {'none yet' if tally.best is None else f'{fitness_text(tally.best)} (network {tally.best_id})'}"
-    if tally.stopped:
-        yield f"stopped:    {tally.stopped} early, behind the others at a rung"
-    if tally.failed:
-        yield f"failures:   {', '.join(f'{number} × {kind}' for kind, number in tally.failed.most_common())}"
+    budget = [f"of {counts.asked}" if counts.asked else "", f"in {hours:g} h at most" if hours else ""]
+    yield " ".join(filter(None, [f"progress:   {counted(counts.done, 'evaluation')}", *budget]))
+    best = "none yet" if counts.best is None else f"{fitness_text(counts.best)} (network {counts.best_id})"
+    yield f"best:       {best}"
+    if counts.stopped:
+        yield f"stopped:    {counts.stopped} early, behind the others at a rung"
+    if counts.failed:
+        yield f"failures:   {', '.join(f'{number} × {kind}' for kind, number in counts.failed.most_common())}"
     times = sorted(run.told_at.values())
     if times:
         now = time.time()

@@ -21,7 +21,7 @@ from menndl_dask.chronicle import JOURNAL as _JOURNAL
 from menndl_dask.chronicle import Chronicle, history
 from menndl_dask.errors import RunError
 from menndl_dask.individual import Evaluation, Individual
-from menndl_dask.island import folder_of, folders_of, home_of
+from menndl_dask.island import folder_of, folders_of, island_of
 from menndl_dask.journal import Event, Journal, read_journal
 from menndl_dask.problem import Problem
 from menndl_dask.result import Result
@@ -208,7 +208,7 @@ class Run:
         if best is None:
             told = ", ".join(f"{count} × {kind}" for kind, count in failures.most_common())
             raise RunError(f"{self.path}: no network has succeeded yet{f': {told}' if told else ''}")
-        home = folder_of(self.path, home_of(best[0])) if folders_of(self.path) else self.path
+        home = folder_of(self.path, island_of(best[0])) if folders_of(self.path) else self.path
         return Best(*best, (home / "networks" / best[0].name).resolve())
 
     def to_xarray(self) -> xr.Dataset:

@@ -20,7 +20,7 @@ from typing import Any
 from distributed import Client
 
 from menndl_dask import archipelago, atomic, comparison
-from menndl_dask.allotment import allotments
+from menndl_dask.allotment import island_resources
 from menndl_dask.cluster import load_cluster
 from menndl_dask.conclusion import summary, winner
 from menndl_dask.detached import detach
@@ -123,7 +123,7 @@ def _search_islands(problem: Problem, space: SearchSpace, options: Options, type
     assert options.islands is not None
     profile = read_profile(options.cluster)
     commands = {}
-    for island, given in enumerate(allotments(profile, options.workers, options.islands)):
+    for island, given in enumerate(island_resources(profile, options.workers, options.islands)):
         commands[island] = archipelago.Command(_again(typed, "--island", str(island), *given.words), given.environment)
     report = options.run / "report.html"
     outputs = folder_of(options.run, 0) / archipelago.OUTPUT
@@ -166,7 +166,7 @@ def _detach(options: Options, typed: Sequence[str]) -> int:
         numbers = [detach(own, options.cluster, _again(typed))]
     else:
         numbers = []
-        each = allotments(read_profile(options.cluster), options.workers, options.islands, is_detached=True)
+        each = island_resources(read_profile(options.cluster), options.workers, options.islands, is_detached=True)
         for island, given in enumerate(each):
             words = _again(typed, "--island", str(island), *given.words)
             numbers.append(detach(folder_of(options.run, island), options.cluster, words))

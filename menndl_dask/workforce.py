@@ -10,7 +10,7 @@ from menndl_dask.words import counted
 _QUIET_S = 10.0  # arrivals within it are one message
 
 
-class Workforce:
+class Workers:
     """Counts the workers and says in words when some have come or gone."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Workforce:
     def __len__(self) -> int:
         return len(self._there)
 
-    def outstanding(self, submitted: int) -> int:
+    def target_in_flight(self, submitted: int) -> int:
         """Return how many evaluations are to be in flight: one for each thread of the workers and a few spare ones.
 
         The spare ones bridge the way from a result to the next network. Each is bred without knowing of the results
@@ -37,10 +37,10 @@ class Workforce:
 
         Examples
         --------
-        >>> workforce = Workforce()
+        >>> workforce = Workers()
         >>> for workers in (0, 2, 8, 100):
         ...     _ = workforce.update({f"worker {n}": 1 for n in range(workers)}, 0.0)
-        ...     print(workers, workforce.outstanding(submitted=2), workforce.outstanding(submitted=1000))
+        ...     print(workers, workforce.target_in_flight(submitted=2), workforce.target_in_flight(submitted=1000))
         0 1 1
         2 2 3
         8 8 10

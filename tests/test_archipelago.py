@@ -20,7 +20,7 @@ from menndl_dask import archipelago, stop
 from menndl_dask.archipelago import Command, last_one
 from menndl_dask.cli import main
 from menndl_dask.errors import RunError
-from menndl_dask.island import News, folder_of, folders_of, home_of
+from menndl_dask.island import IslandStatus, folder_of, folders_of, island_of
 from menndl_dask.journal import holder, read_journal
 from menndl_dask.problem import Limits
 from menndl_dask.settings import frozen_settings
@@ -109,7 +109,7 @@ def test_the_islands_spend_one_budget_and_evaluate_nothing_twice(story: Story) -
     evaluations = list(Run(story.path).evaluations)
     assert ASKED <= len(evaluations) <= ASKED + 40  # three workers get ten networks a second each, for a second
     assert set(Counter(individual.id for individual, _ in evaluations).values()) == {1}
-    assert Counter(home_of(individual) for individual, _ in evaluations).keys() == set(range(ISLANDS))
+    assert Counter(island_of(individual) for individual, _ in evaluations).keys() == set(range(ISLANDS))
 
 
 def test_the_run_is_read_as_one_in_the_order_of_time(story: Story) -> None:
@@ -117,14 +117,15 @@ def test_the_run_is_read_as_one_in_the_order_of_time(story: Story) -> None:
     ids = [individual.id for individual, _ in run.evaluations]
     times = [run.told_at[number] for number in ids]
     assert times == sorted(times)
-    assert [home_of(one) for one, _ in run.evaluations] != sorted(home_of(one) for one, _ in run.evaluations)
+    assert [island_of(one) for one, _ in run.evaluations] != sorted(island_of(one) for one, _ in run.evaluations)
     assert run.settings["evaluations"] == ASKED
     assert run.settings["command"] == "test"
     dataset = run.to_xarray()
     assert dataset.id.values.tolist() == ids
     best = run.best()
     assert best.result.fitness == float(dataset.fitness.max())
-    assert best.path == (folder_of(story.path, home_of(best.individual)) / "networks" / best.individual.name).resolve()
+    folder = folder_of(story.path, island_of(best.individual))
+    assert best.path == (folder / "networks" / best.individual.name).resolve()
     assert (best.path / "genome.json").exists()
 
 
@@ -132,7 +133,9 @@ def test_lineage_leads_across_islands(story: Story) -> None:
     run = Run(story.path)
     assert run.migrations == sum(island.migrations for island in run.islands.values()) > 0
     known = {individual.id for individual, _ in run.evaluations}
-    crossed = [one for one, _ in run.evaluations if {home_of(one)} != {parent // 10_000_000 for parent in one.parents}]
+    crossed = [
+        one for one, _ in run.evaluations if {island_of(one)} != {parent // 10_000_000 for parent in one.parents}
+    ]
     assert all(set(one.parents) <= known for one, _ in run.evaluations)
     assert [one for one in crossed if one.parents]
 
@@ -170,7 +173,7 @@ def test_drivers_that_all_fail_are_told_in_their_own_words(tmp_path: Path) -> No
 
 def dying_after_one_result(run: Path) -> Command:
     """Return a driver whose first start brings a result home, and that is killed each time."""
-    News(told=1).write(run)
+    IslandStatus(told=1).write(run)
     folder = folder_of(run, 0)
     return Command(["sh", "-c", f"test -e {folder}/island.json || cp {run}/island.json {folder}; kill -9 $$"])
 
@@ -223,7 +226,7 @@ def test_an_island_that_was_started_by_itself_and_has_vanished_is_named(
     for island, workers in enumerate((4, 0, 4)):  # killed, ended in order, running
         folder = folder_of(tmp_path, island)
         folder.mkdir(parents=True)
-        News(told=7, workers=workers).write(folder)
+        IslandStatus(told=7, workers=workers).write(folder)
         if island < 2:
             os.utime(folder / "island.json", (hours_ago, hours_ago))
     assert main(["status", str(tmp_path)]) == 0
@@ -252,7 +255,7 @@ def test_a_driver_that_is_only_starting_is_asked_to_stop_later(tmp_path: Path) -
 
         recorder: Recorder | None = None
 
-        def show(self, tally: object, now: float) -> None:
+        def show(self, counts: object, now: float) -> None:
             if self.recorder is None:
                 assert main(["stop", str(tmp_path)]) == 0
                 self.recorder = Recorder(folder)
@@ -260,7 +263,7 @@ def test_a_driver_that_is_only_starting_is_asked_to_stop_later(tmp_path: Path) -
             elif stop.is_asked(folder):
                 (tmp_path / "end").touch()
 
-        def close(self, tally: object, now: float) -> None:
+        def close(self, counts: object, now: float) -> None:
             assert self.recorder is not None
             self.recorder.close()
 
@@ -272,7 +275,7 @@ def test_a_driver_that_is_only_starting_is_asked_to_stop_later(tmp_path: Path) -
 
 def test_one_looks_after_the_drivers_of_a_run_and_they_end_with_it(tmp_path: Path) -> None:
     class Interrupting:
-        def show(self, tally: object, now: float) -> None:
+        def show(self, counts: object, now: float) -> None:
             with pytest.raises(RunError, match="held by another driver"):
                 archipelago.search(tmp_path, SETTINGS, {}, evaluations=5, hours=None)
             raise KeyboardInterrupt

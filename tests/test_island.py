@@ -8,7 +8,7 @@ import pytest
 
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.island import News, first_number, folder_of, folders_of, home_of, whole_run
+from menndl_dask.island import IslandStatus, first_number, folder_of, folders_of, island_of, whole_run
 from menndl_dask.result import Result
 from tests.spaces import Edge
 
@@ -17,7 +17,7 @@ def test_an_individual_belongs_to_the_island_that_numbered_it() -> None:
     for island in (0, 1, 12, 150):
         first = Individual(first_number(island), Genome((Edge(),)))
         last = Individual(first_number(island + 1) - 1, Genome((Edge(),)))
-        assert home_of(first) == home_of(last) == island
+        assert island_of(first) == island_of(last) == island
 
 
 def test_islands_are_found_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -36,14 +36,14 @@ def test_a_run_without_islands_is_whole(tmp_path: Path) -> None:
 
 
 def test_news_is_read_as_it_was_told(tmp_path: Path) -> None:
-    assert News.read(tmp_path) is None
+    assert IslandStatus.read(tmp_path) is None
     emigrant = Individual(20000017, Genome((Edge("conv3"),) * 2), (20000003, 8), "crossover"), Result(0.5)
-    news = News(7, 2, 2, {"diverged": 1}, 0.5, 20000017, (emigrant,), 4)
+    news = IslandStatus(7, 2, 2, {"diverged": 1}, 0.5, 20000017, (emigrant,), 4)
     news.write(tmp_path)
-    assert News.read(tmp_path) == news
+    assert IslandStatus.read(tmp_path) == news
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"told": 1}', '{"emigrants": [], "unknown": 1}'])
 def test_news_that_cannot_be_read_is_no_news(tmp_path: Path, text: str) -> None:
     (tmp_path / "island.json").write_text(text)
-    assert News.read(tmp_path) is None
+    assert IslandStatus.read(tmp_path) is None

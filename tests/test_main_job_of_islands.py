@@ -18,8 +18,8 @@ from menndl_dask.archipelago import Command
 from menndl_dask.cli import main
 from menndl_dask.detached import Detached
 from menndl_dask.evolution import Evolution
-from menndl_dask.island import folder_of, home_of
-from menndl_dask.migration import settle
+from menndl_dask.island import folder_of, island_of
+from menndl_dask.migration import prepare_run
 from menndl_dask.result import Result
 from menndl_dask.search import Search
 from menndl_dask.settings import frozen_settings
@@ -43,7 +43,7 @@ def compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 
     def search(self: Search, client: object, **_: Any) -> None:
         settings = frozen_settings(self.problem, self.space, self.seed, self.limits, self.settings)
-        settle(self.whole, self.island, settings)
+        prepare_run(self.whole, self.island, settings)
         with Recorder(self.path) as recorder:
             recorder.freeze(settings)
             for individual in Evolution(self.space, first=getattr(self.evolution, "first", 0)).ask(2):
@@ -93,7 +93,7 @@ def test_drivers_are_started_with_the_same_command_and_one_comparison_is_made(
     assert [run.path for run in compared] == [Path("run")]
     assert status == 1  # nothing was trained, so nothing is kept
     run = Run("run")
-    assert {home_of(individual) for individual, _ in run.evaluations} == {0, 1, 2}
+    assert {island_of(individual) for individual, _ in run.evaluations} == {0, 1, 2}
     assert run.settings["arguments"] == ["search", "data.zarr", *OPTIONS, "--islands", "3", "--workers", "4"]
     assert (folder / "run" / "run.zarr").is_dir()
     assert "network 20000001" in capsys.readouterr().out

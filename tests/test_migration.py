@@ -11,10 +11,10 @@ import pytest
 from menndl_dask.chronicle import history
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evolution import Evolution
-from menndl_dask.island import News, first_number, folder_of, home_of
-from menndl_dask.migration import Migration, settle, settler
+from menndl_dask.island import IslandStatus, first_number, folder_of, island_of
+from menndl_dask.migration import Migration, prepare_run, with_migrants
 from menndl_dask.problem import Limits
-from menndl_dask.progress import Tally
+from menndl_dask.progress import Counts
 from menndl_dask.result import Result
 from menndl_dask.settings import Settings, frozen_settings
 from menndl_dask.store import Recorder, Run
@@ -31,7 +31,7 @@ class Island:
         self.recorder = Recorder(folder_of(run, number))
         self.recorder.freeze(settings())
         self.migration = Migration(run, number, self.evolution, self.recorder, every=25, count=3)
-        self.tally = Tally(0.0, asked=1000, workers=1)
+        self.counts = Counts(0.0, asked=1000, workers=1)
 
     def search(self, count: int) -> None:
         for _ in range(count):
@@ -40,10 +40,10 @@ class Island:
             result = toy_result(individual)
             self.recorder.told([(individual, result)])
             self.evolution.tell(individual, result)
-            self.tally.add(individual, result)
+            self.counts.add(individual, result)
 
     def exchange(self, now: float, in_flight: int = 0) -> int:
-        return self.migration.exchange(self.tally, in_flight, now)
+        return self.migration.exchange(self.counts, in_flight, now)
 
 
 def settings(seed: int = 3) -> Settings:
@@ -53,7 +53,7 @@ def settings(seed: int = 3) -> Settings:
 @pytest.fixture
 def islands(tmp_path: Path) -> Iterator[list[Island]]:
     with ExitStack() as stack:
-        settle(tmp_path, 0, settings())
+        prepare_run(tmp_path, 0, settings())
         found = [Island(tmp_path, number) for number in range(3)]
         for island in found:
             stack.enter_context(island.recorder)
@@ -66,8 +66,8 @@ def islands(tmp_path: Path) -> Iterator[list[Island]]:
 def test_a_migrant_breeds_and_is_never_asked_for() -> None:
     first, second = (Evolution(SPACE, seed=1, first=first_number(number)) for number in range(2))
     migrant = first.ask()
-    second.welcome(migrant, Result(1e6))
-    assert second.knows(migrant.genome)
+    second.add_migrant(migrant, Result(1e6))
+    assert second.has_seen(migrant.genome)
     assert second.best()[0] == migrant
     children = []
     for _ in range(60):
@@ -81,8 +81,8 @@ def test_a_migrant_breeds_and_is_never_asked_for() -> None:
 def test_a_migrant_that_comes_twice_counts_once() -> None:
     evolution = Evolution(SPACE, first=first_number(1))
     migrant = Evolution(SPACE).ask()
-    evolution.welcome(migrant, Result(0.5))
-    evolution.welcome(migrant, Result(0.9))
+    evolution.add_migrant(migrant, Result(0.5))
+    evolution.add_migrant(migrant, Result(0.9))
     assert len(evolution.population) == 1
     assert evolution.best()[1].fitness == 0.5
 
@@ -92,7 +92,7 @@ def test_only_the_best_that_were_bred_here_emigrate() -> None:
     own = evolution.ask(6)
     for rank, individual in enumerate(own):
         evolution.tell(individual, Result(rank / 10))
-    evolution.welcome(Evolution(SPACE, seed=5).ask(), Result(0.9))
+    evolution.add_migrant(Evolution(SPACE, seed=5).ask(), Result(0.9))
     assert [individual for individual, _ in evolution.emigrants(3)] == own[:2:-1]
 
 
@@ -112,7 +112,7 @@ def test_islands_take_in_the_best_of_another_after_some_results(islands: list[Is
     first.search(1)
     assert first.exchange(1.0) == 3
     best = max((r.fitness, -i.id) for i, r in second.evolution.emigrants(1) if r.fitness is not None)
-    taken = [(i, r) for i, r in history(tmp_path / "islands/00/journal.jsonl") if r is not None and home_of(i) == 1]
+    taken = [(i, r) for i, r in history(tmp_path / "islands/00/journal.jsonl") if r is not None and island_of(i) == 1]
     assert (taken[0][1].fitness, -taken[0][0].id) == best
     assert first.exchange(2.0) == 0
     first.search(25)
@@ -126,7 +126,7 @@ def test_what_is_known_is_not_taken_in(islands: list[Island]) -> None:
     second.search(25)
     second.exchange(0.0)
     for individual, result in second.evolution.emigrants(3):
-        first.evolution.welcome(individual, result)
+        first.evolution.add_migrant(individual, result)
     first.search(25)
     assert first.exchange(1.0) == 0
 
@@ -146,7 +146,7 @@ def test_a_replayed_island_proposes_the_same_children(islands: list[Island], tmp
         elif individual.id in in_flight:
             replayed.tell(individual, result)
         else:
-            replayed.welcome(individual, result)
+            replayed.add_migrant(individual, result)
             migrants += 1
     assert migrants > 3
     assert [lived.ask() for _ in range(20)] == [replayed.ask() for _ in range(20)]
@@ -157,7 +157,7 @@ def test_what_flies_elsewhere_is_claimed_until_that_island_falls_silent(islands:
     second.search(5)
     second.exchange(0.0, in_flight=4)
     first.exchange(0.0)
-    assert first.tally.elsewhere == 5
+    assert first.counts.elsewhere == 5
     assert first.migration.claimed(0.0) == 9
     second.exchange(10.0, in_flight=4)  # nothing new, but a sign of life
     first.exchange(10.0)
@@ -167,13 +167,13 @@ def test_what_flies_elsewhere_is_claimed_until_that_island_falls_silent(islands:
     second.exchange(40.0, in_flight=3)
     first.exchange(40.0)
     assert first.migration.claimed(40.0) == 8
-    second.migration.leave(second.tally, 41.0)
+    second.migration.announce_end(second.counts, 41.0)
     first.exchange(41.0)
     assert first.migration.claimed(41.0) == 5
 
 
 def test_what_no_worker_is_there_for_is_not_claimed(islands: list[Island]) -> None:
-    islands[1].tally.workers = 0
+    islands[1].counts.workers = 0
     islands[1].exchange(0.0, in_flight=4)
     islands[0].exchange(0.0)
     assert islands[0].migration.claimed(0.0) == 0
@@ -182,10 +182,10 @@ def test_what_no_worker_is_there_for_is_not_claimed(islands: list[Island]) -> No
 def test_an_island_that_cannot_tell_the_others_searches_on(
     islands: list[Island], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(news: News, island: Path) -> None:
+    def full(news: IslandStatus, island: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(News, "write", full)
+    monkeypatch.setattr(IslandStatus, "write", full)
     assert islands[0].exchange(0.0) == 0
     assert "the other islands cannot be told: No space left on device" in caplog.text
 
@@ -194,11 +194,11 @@ def test_an_island_that_cannot_tell_the_others_searches_on(
 
 
 def test_islands_of_another_search_are_refused(tmp_path: Path) -> None:
-    settle(tmp_path, 0, settings())
-    settle(tmp_path, 1, settings())
+    prepare_run(tmp_path, 0, settings())
+    prepare_run(tmp_path, 1, settings())
     assert "arguments" not in Run(tmp_path).settings  # those of one island
     with pytest.raises(RunError, match="for another search: seed: expected 3, got 4"):
-        settle(tmp_path, 2, settings(seed=4))
+        prepare_run(tmp_path, 2, settings(seed=4))
 
 
 def test_a_search_without_islands_and_islands_do_not_share_a_directory(tmp_path: Path) -> None:
@@ -206,12 +206,12 @@ def test_a_search_without_islands_and_islands_do_not_share_a_directory(tmp_path:
     with Recorder(alone) as recorder:
         recorder.freeze(settings())
         recorder.asked([Evolution(SPACE).ask()])
-    settle(alone, None, settings())
+    prepare_run(alone, None, settings())
     with pytest.raises(RunError, match="holds a search without islands; give another run directory"):
-        settle(alone, 0, settings())
+        prepare_run(alone, 0, settings())
     folder_of(tmp_path / "several", 0).mkdir(parents=True)
     with pytest.raises(RunError, match="holds 1 islands; carry on with --islands or --island"):
-        settle(tmp_path / "several", None, settings())
+        prepare_run(tmp_path / "several", None, settings())
 
 
 def test_only_an_evolution_that_takes_migrants_in_can_drive_an_island() -> None:
@@ -219,7 +219,7 @@ def test_only_an_evolution_that_takes_migrants_in_can_drive_an_island() -> None:
         def ask(self) -> None: ...
 
     with pytest.raises(UserError, match="with knows, welcome, emigrants and first, got Stubborn"):
-        settler(Stubborn(), 0)  # type: ignore[arg-type]
+        with_migrants(Stubborn(), 0)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"island 2: expected Evolution\(first=20000000\), got first=0"):
-        settler(Evolution(SPACE), 2)
-    assert settler(Evolution(SPACE, first=first_number(2)), 2).first == first_number(2)
+        with_migrants(Evolution(SPACE), 2)
+    assert with_migrants(Evolution(SPACE, first=first_number(2)), 2).first == first_number(2)

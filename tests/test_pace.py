@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from menndl_dask import pace
-from menndl_dask.pace import Pace
+from menndl_dask.pace import Throttle
 from menndl_dask.problem import Limits
 from menndl_dask.settings import frozen_settings
 from menndl_dask.store import Recorder, Run
@@ -25,7 +25,7 @@ def test_the_share_of_time_that_a_report_may_take_is_kept(tmp_path: Path, monkey
         clock[0] += 0.5
 
     monkeypatch.setattr(pace.time, "monotonic", lambda: clock[0])
-    report = Pace(slow, tmp_path)
+    report = Throttle(slow, tmp_path)
     while clock[0] < 200:
         report(clock[0])
         clock[0] += 0.1

@@ -9,7 +9,7 @@ import pytest
 
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.progress import ProgressLine, Tally, progress_bar, progress_line
+from menndl_dask.progress import Counts, ProgressLine, progress_bar, progress_line
 from menndl_dask.result import Result
 
 
@@ -35,16 +35,16 @@ def columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((100, 24)))
 
 
-def _tally(*fitness: float | None, asked: int | None = 24, started: float = 0.0) -> Tally:
-    tally = Tally(started, asked, workers=2)
+def _counts(*fitness: float | None, asked: int | None = 24, started: float = 0.0) -> Counts:
+    counts = Counts(started, asked, workers=2)
     for n, value in enumerate(fitness):
         result = Result.failed("no_learning") if value is None else Result(value)
-        tally.add(Individual(n, Genome(())), result, now=60.0 * (n + 1))
-    return tally
+        counts.add(Individual(n, Genome(())), result, now=60.0 * (n + 1))
+    return counts
 
 
 def test_the_line_says_all_that_is_asked_for() -> None:
-    line = progress_line(_tally(0.5, None, 0.75, 0.6), now=240.0)
+    line = progress_line(_counts(0.5, None, 0.75, 0.6), now=240.0)
     assert line == (
         "menndl 4/24 evaluations · best 0.7500 (network 2) · 1 failed: no_learning 1 · 2 workers · 60 networks/h · "
         "20 min left"
@@ -52,54 +52,54 @@ def test_the_line_says_all_that_is_asked_for() -> None:
 
 
 def test_networks_that_were_stopped_at_a_rung_have_not_failed() -> None:
-    tally = _tally(0.5, None)
-    tally.add(Individual(2, Genome(())), Result.failed("hopeless"), now=180.0)
-    assert "· 1 stopped early · 1 failed: no_learning 1 ·" in progress_line(tally, now=180.0)
-    tally = _tally(0.5)
-    tally.add(Individual(1, Genome(())), Result.failed("hopeless"), now=120.0)
-    assert "failed" not in progress_line(tally, now=120.0)
+    counts = _counts(0.5, None)
+    counts.add(Individual(2, Genome(())), Result.failed("hopeless"), now=180.0)
+    assert "· 1 stopped early · 1 failed: no_learning 1 ·" in progress_line(counts, now=180.0)
+    counts = _counts(0.5)
+    counts.add(Individual(1, Genome(())), Result.failed("hopeless"), now=120.0)
+    assert "failed" not in progress_line(counts, now=120.0)
 
 
 def test_without_an_end_the_time_so_far_is_shown() -> None:
-    assert progress_line(_tally(0.5, asked=None), now=90.0).endswith("40 networks/h · 1 min 30 s")
+    assert progress_line(_counts(0.5, asked=None), now=90.0).endswith("40 networks/h · 1 min 30 s")
 
 
 def test_the_time_left_is_that_of_whatever_ends_first() -> None:
-    tally = _tally(0.5, 0.5)
-    tally.deadline = 400.0
-    assert tally.seconds_left(120.0) == 280.0
-    tally.deadline = 10_000.0
-    assert tally.seconds_left(120.0) == pytest.approx(22 * 60)
-    assert Tally(0.0).seconds_left(5.0) is None
+    counts = _counts(0.5, 0.5)
+    counts.deadline = 400.0
+    assert counts.seconds_left(120.0) == 280.0
+    counts.deadline = 10_000.0
+    assert counts.seconds_left(120.0) == pytest.approx(22 * 60)
+    assert Counts(0.0).seconds_left(5.0) is None
 
 
 def test_results_of_an_earlier_process_count_but_do_not_make_it_look_fast() -> None:
-    tally = Tally(1000.0, asked=24)
+    counts = Counts(1000.0, asked=24)
     for n in range(12):
-        tally.add(Individual(n, Genome(())), Result(0.5))
-    assert tally.per_hour(1001.0) is None
-    tally.add(Individual(12, Genome(())), Result(0.6), now=1060.0)
-    assert tally.done == 13
-    assert tally.per_hour(1060.0) == pytest.approx(60)
+        counts.add(Individual(n, Genome(())), Result(0.5))
+    assert counts.per_hour(1001.0) is None
+    counts.add(Individual(12, Genome(())), Result(0.6), now=1060.0)
+    assert counts.done == 13
+    assert counts.per_hour(1060.0) == pytest.approx(60)
 
 
 def test_the_rate_follows_the_last_arrivals_and_needs_no_memory() -> None:
-    tally = Tally(0.0)
+    counts = Counts(0.0)
     for n in range(5000):
-        tally.add(Individual(n, Genome(())), Result(0.5), now=float(n) if n < 4900 else 4900 + (n - 4900) * 10.0)
-    assert tally.per_hour(4900 + 99 * 10.0) == pytest.approx(360, rel=0.05)
-    assert len(tally.arrivals) == 64
+        counts.add(Individual(n, Genome(())), Result(0.5), now=float(n) if n < 4900 else 4900 + (n - 4900) * 10.0)
+    assert counts.per_hour(4900 + 99 * 10.0) == pytest.approx(360, rel=0.05)
+    assert len(counts.arrivals) == 64
 
 
 def test_nothing_learnt_is_said() -> None:
-    assert "no network has learnt yet" in progress_line(_tally(None, None), now=120.0)
-    assert "no result yet" in progress_line(_tally(), now=1.0)
+    assert "no network has learnt yet" in progress_line(_counts(None, None), now=120.0)
+    assert "no result yet" in progress_line(_counts(), now=1.0)
 
 
 @pytest.mark.parametrize("done", [0, 1, 12, 23, 24, 30])
 def test_the_bar_is_as_wide_at_the_start_as_at_the_end(done: int) -> None:
-    assert len(progress_bar(Tally(0.0, asked=24, done=done))) == 20
-    assert progress_bar(Tally(0.0, done=done)) == ""
+    assert len(progress_bar(Counts(0.0, asked=24, done=done))) == 20
+    assert progress_bar(Counts(0.0, done=done)) == ""
 
 
 @pytest.mark.usefixtures("columns")
@@ -107,8 +107,8 @@ def test_a_terminal_has_one_line_that_is_written_again_and_again() -> None:
     stream = Terminal()
     line = ProgressLine(stream)
     for n in range(5):
-        line.show(_tally(*[0.5] * n), now=float(n))
-    line.close(_tally(*[0.5] * 5), now=5.0)
+        line.show(_counts(*[0.5] * n), now=float(n))
+    line.close(_counts(*[0.5] * 5), now=5.0)
     text = stream.getvalue()
     assert text.count("\n") == 1
     assert text.endswith("\n")
@@ -120,9 +120,9 @@ def test_a_terminal_has_one_line_that_is_written_again_and_again() -> None:
 @pytest.mark.usefixtures("columns")
 def test_a_line_that_would_wrap_is_cut() -> None:
     stream = Terminal()
-    tally = _tally(0.5)
-    tally.failures.update(dict.fromkeys(("no_learning", "timed_out", "out_of_memory", "worker_lost"), 3))
-    ProgressLine(stream).show(tally, now=60.0)
+    counts = _counts(0.5)
+    counts.failures.update(dict.fromkeys(("no_learning", "timed_out", "out_of_memory", "worker_lost"), 3))
+    ProgressLine(stream).show(counts, now=60.0)
     shown = stream.getvalue().strip("\r").removesuffix("\x1b[K")
     assert len(shown) == 99
     assert shown.endswith("…")
@@ -132,8 +132,8 @@ def test_a_log_gets_a_line_now_and_then_and_the_last_state() -> None:
     stream = io.StringIO()
     line = ProgressLine(stream, interval_s=30.0)
     for second in range(0, 100, 10):
-        line.show(_tally(0.5), now=float(second))
-    line.close(_tally(0.5, 0.9), now=100.0)
+        line.show(_counts(0.5), now=float(second))
+    line.close(_counts(0.5, 0.9), now=100.0)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 5  # at 0, 30, 60 and 90 seconds, and the end
     assert "best 0.9000" in lines[-1]
@@ -144,7 +144,7 @@ def test_a_log_gets_a_line_now_and_then_and_the_last_state() -> None:
 @pytest.mark.usefixtures("columns")
 def test_a_terminal_that_knows_ascii_only_gets_something_to_read() -> None:
     stream = OldTerminal()
-    ProgressLine(stream).show(_tally(0.5), now=60.0)
+    ProgressLine(stream).show(_counts(0.5), now=60.0)
     stream.flush()
     written = stream.buffer.getvalue()  # type: ignore[attr-defined]
     assert b"1/24 evaluations" in written

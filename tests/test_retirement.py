@@ -20,9 +20,9 @@ from menndl_dask.dask_settings import DASK_SETTINGS
 from menndl_dask.environment import JOB_END, JOB_START
 from menndl_dask.errors import RunError
 from menndl_dask.evolution import Evolution
-from menndl_dask.flight import Flight
+from menndl_dask.flight import Dispatcher
 from menndl_dask.individual import Evaluation
-from menndl_dask.parcel import Task
+from menndl_dask.parcel import EvaluationRequest
 from menndl_dask.problem import Limits
 from menndl_dask.retirement import is_too_late_for
 from tests import evaluations
@@ -32,12 +32,12 @@ from tests.processes import until
 ROOT = Path(__file__).parents[1]
 
 
-def _until(flight: Flight, count: int) -> list[Evaluation]:
+def _until(dispatcher: Dispatcher, count: int) -> list[Evaluation]:
     """Wait until so many results are home."""
     home: list[Evaluation] = []
     deadline = time.monotonic() + 60
     while len(home) < count and time.monotonic() < deadline:
-        home += flight.arrivals(0.2)
+        home += dispatcher.completed(0.2)
     return home
 
 
@@ -53,23 +53,23 @@ def test_what_cannot_be_finished_is_not_begun_and_goes_to_a_worker_that_has_the_
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        flight = Flight(client, evaluations.instant, (None, Limits()))
+        dispatcher = Dispatcher(client, evaluations.instant, (None, Limits()))
         short, long = evolution.ask(), evolution.ask()
-        flight.submit([Task(short, seconds=50)])
-        assert [individual for individual, _ in _until(flight, 1)] == [short]
-        flight.submit([Task(long, seconds=200)])
+        dispatcher.submit(EvaluationRequest(short, expected_s=50))
+        assert [individual for individual, _ in _until(dispatcher, 1)] == [short]
+        dispatcher.submit(EvaluationRequest(long, expected_s=200))
         while client.scheduler_info(n_workers=-1)["workers"]:  # it retires, since nothing better will come
-            assert flight.arrivals(0.2) == []
-        assert flight.notes == ["1 evaluation not begun on workers whose batch job ends too soon; put back"]
-        assert flight.individuals == [long]
+            assert dispatcher.completed(0.2) == []
+        assert dispatcher.notes == ["1 evaluation declined by workers whose batch job ends too soon; submitted again"]
+        assert dispatcher.individuals == [long]
         monkeypatch.setenv(JOB_END, str(now + 7200))
         cluster.scale(2)
-        assert [(individual, result.failure) for individual, result in _until(flight, 1)] == [(long, None)]
-        assert len(flight.notes) == 1  # it did not go back and forth
-        assert not flight
+        assert [(individual, result.failure) for individual, result in _until(dispatcher, 1)] == [(long, None)]
+        assert len(dispatcher.notes) == 1  # it did not go back and forth
+        assert not dispatcher
 
 
-def test_a_worker_whose_node_cannot_hold_samples_leaves_and_what_it_had_is_put_back(tmp_path: Path) -> None:
+def test_a_worker_whose_node_cannot_hold_samples_retires_and_what_it_had_is_submitted_again(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.touch()  # nobody can make a folder in it
     with (
@@ -77,20 +77,20 @@ def test_a_worker_whose_node_cannot_hold_samples_leaves_and_what_it_had_is_put_b
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        flight = Flight(client, partial(evaluations.staging, disk), (None, Limits()))
+        dispatcher = Dispatcher(client, partial(evaluations.staging, disk), (None, Limits()))
         individual = Evolution(SPACE).ask()
-        flight.submit([Task(individual)])
+        dispatcher.submit(EvaluationRequest(individual))
         while client.scheduler_info(n_workers=-1)["workers"]:
-            assert flight.arrivals(0.2) == []
-        (note,) = flight.notes
+            assert dispatcher.completed(0.2) == []
+        (note,) = dispatcher.notes
         told = rf"{socket.gethostname()}: {disk}/.*: cannot be written to: Not a directory"
-        assert re.fullmatch(f"{told}; the worker leaves, 1 evaluation put back", note)
+        assert re.fullmatch(f"{told}; the worker retires, 1 evaluation submitted again", note)
         with pytest.raises(RunError, match=f"no worker is left, and none will come: {told}"):
-            flight.threads()
+            dispatcher.worker_threads()
         disk.unlink()
         cluster.scale(2)
-        assert [(one, result.failure) for one, result in _until(flight, 1)] == [(individual, None)]
-        assert not flight
+        assert [(one, result.failure) for one, result in _until(dispatcher, 1)] == [(individual, None)]
+        assert not dispatcher
 
 
 def test_what_takes_longer_than_a_job_begins_in_the_first_half_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,9 +110,9 @@ def test_a_task_that_says_nothing_of_its_time_is_begun_everywhere(
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        flight = Flight(client, partial(evaluations.waiting, tmp_path / "go on"), (None, Limits()))
-        flight.submit([Task(Evolution(SPACE).ask())])
-        assert len(_until(flight, 1)) == 1
+        dispatcher = Dispatcher(client, partial(evaluations.waiting, tmp_path / "go on"), (None, Limits()))
+        dispatcher.submit(EvaluationRequest(Evolution(SPACE).ask()))
+        assert len(_until(dispatcher, 1)) == 1
 
 
 @pytest.mark.parametrize("moment", ["closing", "evaluating"])

@@ -1,4 +1,4 @@
-"""Rungs: who is clearly behind is stopped, who may still come out first is not."""
+"""PruningRules: who is clearly behind is stopped, who may still come out first is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from menndl_dask.objective import Objectives
 from menndl_dask.problem import Budget
 from menndl_dask.result import Result
-from menndl_dask.rung import Bar, Rungs, fitness_at
+from menndl_dask.rung import Bar, PruningRules, fitness_at
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
@@ -30,27 +30,28 @@ def trained(at_rung: float, end: float | None, **costs: float) -> Result:
     return Result(end, curve=curve, costs=costs)
 
 
-def told(rungs: Rungs, *results: Result) -> Rungs:
+def told(rungs: PruningRules, *results: Result) -> PruningRules:
     for result in results:
         rungs.tell(result)
     return rungs
 
 
 def test_nobody_is_compared_with_a_handful() -> None:
-    rungs = told(Rungs(budget()), *(trained(i / 10, i / 10) for i in range(11)))
+    rungs = told(PruningRules(budget()), *(trained(i / 10, i / 10) for i in range(11)))
     assert rungs.bars() == ()
     assert len(told(rungs, trained(0.5, 0.6)).bars()) == 1
 
 
 def test_the_given_share_of_the_networks_would_have_passed() -> None:
-    rungs = told(Rungs(budget(rung_pass=0.3, extrapolate=False)), *(trained(i / 100, i / 100) for i in range(100)))
+    rules = PruningRules(budget(rung_pass=0.3, extrapolate=False))
+    rungs = told(rules, *(trained(i / 100, i / 100) for i in range(100)))
     [bar] = rungs.bars()
     assert sum(not bar.stops(i / 100, {}) for i in range(100)) == 30
     assert bar.why == "of 100 networks before it, 30 % did better here"
 
 
 def test_networks_that_were_stopped_at_a_rung_count_there_and_others_that_failed_do_not() -> None:
-    rungs = Rungs(budget(extrapolate=False))
+    rungs = PruningRules(budget(extrapolate=False))
     told(rungs, *(trained(0.8, 0.9) for _ in range(6)), *(trained(0.2, None) for _ in range(6)))
     [bar] = rungs.bars()
     assert bar.fitness == pytest.approx(0.5)
@@ -66,7 +67,7 @@ def test_the_fitness_at_a_rung_is_that_of_the_first_look_past_it() -> None:
 
 
 def test_from_where_nobody_has_come_near_the_best_few_a_network_is_out_of_reach() -> None:
-    rungs = Rungs(budget(rung_pass=1))
+    rungs = PruningRules(budget(rung_pass=1))
     told(rungs, *(trained(i / 100, i / 100 + 0.2) for i in range(60)))
     [bar] = rungs.bars()
     # the fifth best stood at 0.55; a neighbourhood of twelve around what stood at 0.49 does not reach that far
@@ -75,7 +76,7 @@ def test_from_where_nobody_has_come_near_the_best_few_a_network_is_out_of_reach(
 
 
 def test_a_run_in_which_late_starters_have_won_stops_nobody_whom_it_could_resemble() -> None:
-    rungs = Rungs(budget(rung_pass=1))
+    rungs = PruningRules(budget(rung_pass=1))
     told(rungs, *(trained(i / 100, 0.9 if i % 10 == 0 else i / 100) for i in range(60)))
     assert rungs.bars() == ()
 
@@ -83,16 +84,16 @@ def test_a_run_in_which_late_starters_have_won_stops_nobody_whom_it_could_resemb
 def test_each_rule_can_be_turned_off() -> None:
     results = [trained(i / 100, i / 100 + 0.2) for i in range(60)]
     whys = [
-        [bar.why for bar in told(Rungs(budget(**off)), *results).bars()]
+        [bar.why for bar in told(PruningRules(budget(**off)), *results).bars()]
         for off in ({}, {"rung_pass": 1}, {"extrapolate": False}, {"rungs": ()}, {"rung_pass": 1, "extrapolate": False})
     ]
     assert [len(why) for why in whys] == [1, 1, 1, 0, 0]
     assert "none came near" in whys[0][0]  # the higher bar of the two
-    assert told(Rungs(budget().unbroken()), *results).bars() == ()
+    assert told(PruningRules(budget().unbroken()), *results).bars() == ()
 
 
 def test_with_several_objectives_what_is_the_cheapest_of_its_kind_goes_on() -> None:
-    rungs = Rungs(budget(), Objectives(("fitness", "parameters")))
+    rungs = PruningRules(budget(), Objectives(("fitness", "parameters")))
     rng = np.random.default_rng(0)
     for size in rng.permutation(80):
         rungs.tell(trained(size / 200, size / 100, parameters=float(size)))
@@ -112,7 +113,7 @@ def test_with_several_objectives_what_is_the_cheapest_of_its_kind_goes_on() -> N
 def test_a_network_on_the_front_that_stood_as_well_as_it_ended_is_not_out_of_reach(
     networks: list[tuple[float, float, int]],
 ) -> None:
-    rungs = Rungs(budget(rung_pass=1), Objectives(("fitness", "parameters")))
+    rungs = PruningRules(budget(rung_pass=1), Objectives(("fitness", "parameters")))
     for at_rung, end, size in networks:
         rungs.tell(trained(at_rung, end, parameters=float(size)))
     for at_rung, end, size in networks:
@@ -123,7 +124,7 @@ def test_a_network_on_the_front_that_stood_as_well_as_it_ended_is_not_out_of_rea
 
 def test_what_is_known_only_at_the_end_stops_nobody() -> None:
     for names in (("fitness", "train_seconds"), ("fitness", "my_metric"), ("parameters",)):
-        rungs = Rungs(budget(), Objectives(names))
+        rungs = PruningRules(budget(), Objectives(names))
         costs = {"train_seconds": 1.0, "my_metric": 2.0, "parameters": 3.0}
         assert told(rungs, *(trained(i / 100, i / 100, **costs) for i in range(60))).bars() == ()
 
@@ -131,14 +132,14 @@ def test_what_is_known_only_at_the_end_stops_nobody() -> None:
 def test_a_network_that_breaks_a_hard_constraint_is_nobodys_rival() -> None:
     results = [trained(0.9, 0.9, latency_ms=5.0) for _ in range(40)]
     results += [trained(i / 100, i / 100, latency_ms=1.0) for i in range(40)]
-    [bar] = told(Rungs(budget(), Objectives.of(("fitness",), ("latency_ms <= 2",))), *results).bars()
+    [bar] = told(PruningRules(budget(), Objectives.of(("fitness",), ("latency_ms <= 2",))), *results).bars()
     assert bar.fitness < 0.4
 
 
 def test_memory_is_bounded_and_a_replay_gives_the_same_bars() -> None:
     rng = np.random.default_rng(1)
     results = [trained(float(f), float(f) + 0.1 * float(g)) for f, g in rng.random((2500, 2))]
-    first, second = told(Rungs(budget()), *results), told(Rungs(budget()), *results)
+    first, second = told(PruningRules(budget()), *results), told(PruningRules(budget()), *results)
     assert first.bars() == second.bars()
     assert len(pickle.dumps(first.bars())) < 500
     assert len(pickle.dumps(first)) < 100_000
@@ -146,7 +147,7 @@ def test_memory_is_bounded_and_a_replay_gives_the_same_bars() -> None:
 
 
 def test_bars_travel_in_a_few_bytes_with_several_objectives_too() -> None:
-    rungs = Rungs(budget(rungs=(0.25, 0.5)), Objectives(("fitness", "parameters", "latency_ms")))
+    rungs = PruningRules(budget(rungs=(0.25, 0.5)), Objectives(("fitness", "parameters", "latency_ms")))
     rng = np.random.default_rng(2)
     told(rungs, *(trained(f, f + 0.1, parameters=1e5 * p, latency_ms=t) for f, p, t in rng.random((500, 3)).tolist()))
     assert 0 < len(rungs.bars()) <= 2 * 48

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import json
 import logging
@@ -20,16 +19,13 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
-from menndl_dask import flight, search
-from menndl_dask.bundle import BundleSize
+from menndl_dask import driver
 from menndl_dask.cluster import Cluster, load_cluster
 from menndl_dask.errors import ExitCode, RunError, UserError
 from menndl_dask.evolution import Evolution
-from menndl_dask.individual import Individual
 from menndl_dask.problem import Budget, Limits
 from menndl_dask.profile import Local
-from menndl_dask.progress import ProgressLine, Tally
-from menndl_dask.result import Result
+from menndl_dask.progress import Counts, ProgressLine
 from menndl_dask.search import Search
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Recorder, Run
@@ -60,17 +56,17 @@ class Watch:
     def __init__(self, action: Callable[[], object], after: int) -> None:
         self.after = after
         self._action: Callable[[], object] | None = action
-        self.tallies: list[tuple[int, int | None]] = []
+        self.all_counts: list[tuple[int, int | None]] = []
 
-    def show(self, tally: Tally, now: float) -> None:
-        self.tally = tally
-        self.tallies.append((tally.done, tally.workers))
-        if self._action is not None and tally.done >= self.after:
+    def show(self, counts: Counts, now: float) -> None:
+        self.counts = counts
+        self.all_counts.append((counts.done, counts.workers))
+        if self._action is not None and counts.done >= self.after:
             action, self._action = self._action, None
             action()
 
-    def close(self, tally: Tally, now: float) -> None:
-        self.show(tally, now)
+    def close(self, counts: Counts, now: float) -> None:
+        self.show(counts, now)
 
 
 def lost_and_told(run: Run) -> str:
@@ -126,36 +122,6 @@ def test_a_replayed_journal_proposes_the_same_children(client: Client, tmp_path:
                 lived.tell(individual, result)
                 replayed.tell(individual, result)
     assert [lived.ask() for _ in range(20)] == [replayed.ask() for _ in range(20)]
-
-
-def test_the_collector_passes_over_what_a_driver_has_imported(client: Client, tmp_path: Path) -> None:
-    counts: list[int] = []
-    watch = Watch(lambda: counts.append(gc.get_freeze_count()), after=2)
-    Search(None, SPACE, tmp_path, evaluate=evaluations.instant).run(client, evaluations=4, progress=watch)
-    assert counts[0] > 10_000
-    assert gc.get_freeze_count() == 0
-
-
-class Preparing(Evolution):
-    """Evolution that counts how often it was let prepare what comes."""
-
-    prepared = 0
-
-    def prepare(self) -> bool:
-        self.prepared += 1
-        return self.prepared % 3 > 0
-
-
-@pytest.mark.parametrize("number", [2, 12])
-def test_while_nothing_comes_home_evolution_prepares_what_will_still_be_asked_for(
-    number: int, client: Client, tmp_path: Path
-) -> None:
-    evolution = Preparing(SPACE)
-    run = Search(None, SPACE, tmp_path, evolution=evolution, evaluate=evaluations.brief).run(
-        client, evaluations=number
-    )
-    assert sorted(ids(run)) == list(range(number))
-    assert (evolution.prepared > 0) == (number > 2)  # two workers have one network each, and begin no other
 
 
 def test_evaluations_that_were_in_flight_are_submitted_first(client: Client, tmp_path: Path) -> None:
@@ -216,7 +182,7 @@ def test_a_space_that_is_exhausted_ends_the_search(client: Client, tmp_path: Pat
 
 
 def test_hours_end_a_search_and_what_no_worker_has_begun_is_left(client: Client, tmp_path: Path) -> None:
-    watch = Watch(lambda: setattr(watch.tally, "deadline", 0.0), after=6)
+    watch = Watch(lambda: setattr(watch.counts, "deadline", 0.0), after=6)
     run = Search(None, SPACE, tmp_path, evaluate=evaluations.brief).run(client, hours=1.0, progress=watch)
     done = len(ids(run))
     assert 6 <= done <= 10
@@ -228,13 +194,13 @@ def test_hours_end_a_search_and_what_no_worker_has_begun_is_left(client: Client,
 
 
 def test_a_search_whose_time_is_up_waits_no_longer_than_an_evaluation_may_take(client: Client, tmp_path: Path) -> None:
-    watch = Watch(lambda: setattr(watch.tally, "deadline", 0.0), after=0)
+    watch = Watch(lambda: setattr(watch.counts, "deadline", 0.0), after=0)
     evaluate = partial(evaluations.waiting, tmp_path / "go on")
     one = Search(None, SPACE, tmp_path, evaluate=evaluate, limits=Limits(seconds=0.5))
     run = one.run(client, hours=1.0, progress=watch)
     (tmp_path / "go on").touch()
     assert ids(run) == []
-    assert "2 evaluations did not come home in time: left to the next start" in lost_and_told(run)
+    assert "2 evaluations did not end in time: left to the next start" in lost_and_told(run)
 
 
 def test_a_search_without_a_budget_is_refused(client: Client, tmp_path: Path) -> None:
@@ -311,35 +277,13 @@ def test_a_network_that_kills_its_workers_again_and_again_is_given_up(client: Cl
 def test_a_worker_that_is_silent_past_every_limit_is_restarted(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "_STALL_MARGIN_S", 2.0)
+    monkeypatch.setattr(driver, "_STALL_MARGIN_S", 2.0)
     one = Search(None, SPACE, tmp_path, evaluate=evaluations.hanging, limits=Limits(seconds=0.1))
     run = one.run(client, evaluations=8)
     results = {individual.id: result for individual, result in run.evaluations}
     assert len(results) == 8
     assert results[1].failure == "timed_out"
     assert "gave up 1 evaluation and restarted their workers" in lost_and_told(run)
-    client.wait_for_workers(2, timeout=60)
-
-
-def test_nothing_of_a_bundle_is_given_up_because_one_keeps_the_worker(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(BundleSize, "among", lambda self, in_flight: 3)
-    flying = flight.Flight(client, partial(evaluations.waiting, tmp_path / "go on"), (None, Limits()))
-    evolution = Evolution(SPACE)
-    flying.submit([flight.Task(evolution.ask()) for _ in range(3)])
-    while not any(client.processing().values()):
-        assert not flying.arrivals(0.1)
-    assert flying.give_up() == []
-    assert flying.notes == ["3 evaluations shared a task; submitted again one by one"]
-    assert len(flying._futures) == 3
-    (tmp_path / "go on").touch()
-    home: list[tuple[Individual, Result]] = []
-    while flying:
-        home += flying.arrivals(1.0)
-    assert sorted(individual.id for individual, _ in home) == [0, 1, 2]
-    assert {result.failure for _, result in home} <= {None, "no_learning"}
-    flying.close()
     client.wait_for_workers(2, timeout=60)
 
 
@@ -362,25 +306,6 @@ def test_networks_clearly_behind_are_stopped_by_what_was_known_when_they_were_su
     assert not any(r.failure == "hopeless" for _, r in other.run(client, evaluations=40).evaluations)
 
 
-def test_evaluations_that_dask_loses_are_submitted_again_a_bounded_number_of_times(
-    client: Client, tmp_path: Path
-) -> None:
-    flying = flight.Flight(client, partial(evaluations.waiting, tmp_path / "go on"), (None, Limits()))
-    individual = Evolution(SPACE).ask()
-    flying.submit([flight.Task(individual)])
-    home: list[tuple[Individual, Result]] = []
-    for _ in range(flight._ATTEMPTS):
-        assert len(flying) == 1
-        client.cancel(list(flying._futures.values()), force=True)
-        while not home and not flying.notes:
-            home = flying.arrivals(1.0)
-        flying.notes.clear()
-    assert [(i.id, r.failure) for i, r in home] == [(individual.id, "worker_lost")]
-    assert not flying
-    (tmp_path / "go on").touch()
-    flying.close()
-
-
 def test_late_workers_get_work_though_no_result_arrives(tmp_path: Path) -> None:
     with (
         LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=40) as late,
@@ -391,7 +316,7 @@ def test_late_workers_get_work_though_no_result_arrives(tmp_path: Path) -> None:
         assert sorted(ids(run)) == list(range(60))
         shares = Counter(result.worker for _, result in run.evaluations)
         assert len(shares) == 3
-        assert (0, 0) in watch.tallies
+        assert (0, 0) in watch.all_counts
 
 
 def test_a_scheduler_that_goes_away_leaves_a_run_that_can_be_carried_on(client: Client, tmp_path: Path) -> None:

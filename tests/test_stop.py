@@ -10,7 +10,7 @@ import pytest
 from menndl_dask import stop
 from menndl_dask.cluster import load_cluster
 from menndl_dask.profile import Local
-from menndl_dask.progress import Tally
+from menndl_dask.progress import Counts
 from menndl_dask.search import Search
 from menndl_dask.store import Run
 from tests import evaluations
@@ -23,11 +23,11 @@ class Asking:
     def __init__(self, run: Path) -> None:
         self._run = run
 
-    def show(self, tally: Tally, now: float) -> None:
-        if tally.done >= 5 and not stop.is_asked(self._run):
+    def show(self, counts: Counts, now: float) -> None:
+        if counts.done >= 5 and not stop.is_asked(self._run):
             stop.ask(self._run, "a test")
 
-    def close(self, tally: Tally, now: float) -> None:
+    def close(self, counts: Counts, now: float) -> None:
         pass
 
 

@@ -16,7 +16,7 @@ from menndl_dask import batch
 from menndl_dask.batch import GroupCluster
 from menndl_dask.cluster import Cluster, load_cluster
 from menndl_dask.errors import RunError
-from menndl_dask.progress import Tally
+from menndl_dask.progress import Counts
 from menndl_dask.search import Search
 from menndl_dask.store import Run
 from tests.evaluations import SPACE
@@ -47,12 +47,12 @@ class Watching:
         self._actions = actions
         self.workers: list[int] = []
 
-    def show(self, tally: Tally, now: float) -> None:
-        self.workers.append(tally.workers)
-        for count in [count for count in self._actions if tally.done >= count]:
+    def show(self, counts: Counts, now: float) -> None:
+        self.workers.append(counts.workers)
+        for count in [count for count in self._actions if counts.done >= count]:
             self._actions.pop(count)()
 
-    def close(self, tally: Tally, now: float) -> None:
+    def close(self, counts: Counts, now: float) -> None:
         assert not self._actions, "the search ended before all was done to it"
 
 
