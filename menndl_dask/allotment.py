@@ -1,4 +1,4 @@
-"""The allotment: what each of several islands gets of the workers that there are. Runs on the driver."""
+"""The resources of each island: its share of the workers, and of this machine's GPUs. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from menndl_dask.site import ALLOCATION, Site
 
 @dataclass(frozen=True, slots=True)
 class IslandResources:
-    """What one of several islands gets.
+    """What one of several islands may use.
 
     Parameters
     ----------
     workers
-        Its workers; nothing: as many as the profile says.
+        Number of its workers. None for as many as the profile says.
     environment
-        Variables of its driver; those that are nothing are removed.
+        Environment variables of its driver. Those that are None are removed.
     """
 
     workers: int | None = None
@@ -30,38 +30,38 @@ class IslandResources:
 
     @property
     def words(self) -> list[str]:
-        """What is added to the command of its driver."""
+        """Arguments to add to the command of its driver."""
         return [] if self.workers is None else ["--workers", str(self.workers)]
 
 
 def island_resources(
     profile: Profile, workers: int | None, islands: int, *, is_detached: bool = False
 ) -> list[IslandResources]:
-    """Return what each island gets: of this machine, or of the workers that were asked for.
+    """Return the resources of each island.
 
     Parameters
     ----------
     profile
-        Of the cluster; on a batch system without a number of workers each island asks for all that it says.
+        The cluster profile. On a batch system, each island asks for all workers of the profile if `workers` is None.
     workers
-        For all islands together.
+        Number of workers for all islands together.
     islands
-        How many there are.
+        Number of islands.
     is_detached
         Whether each driver is a batch job of its own.
 
     Raises
     ------
     UserError
-        If there is nothing to share.
+        If the profile has workers that cannot be shared out, or fewer GPUs than islands.
     """
     is_one = isinstance(profile, Site) and profile.kind == ALLOCATION and not is_detached
     if isinstance(profile, Scheduler) or is_one:
-        told = "start each driver with --island and a scheduler or an allocation of its own, or use --detach"
-        raise UserError(f"--islands: expected a profile that starts workers for each island; {told}")
+        hint = "start each driver with --island and a scheduler or an allocation of its own, or use --detach"
+        raise UserError(f"--islands: expected a profile that starts workers for each island; {hint}")
     if isinstance(profile, Site):
-        counts = dealt(workers, islands) if workers else [None] * islands
-        return [IslandResources(count) for count in counts]
+        shares = dealt(workers, islands) if workers else [None] * islands
+        return [IslandResources(share) for share in shares]
     cores = len(os.sched_getaffinity(0))
     slots = profile.gpus * profile.trainers_per_gpu
     counts = dealt(workers or profile.workers or slots or cores, islands)
@@ -79,7 +79,7 @@ def island_resources(
 
 
 def dealt(workers: int, islands: int) -> list[int]:
-    """Return how many workers each island gets; at least one.
+    """Return the number of workers of each island; at least one.
 
     >>> dealt(8, 3), dealt(2, 3)
     ([3, 3, 2], [1, 1, 1])

@@ -1,8 +1,7 @@
-"""The archipelago: a driver for each island of a run, as processes of this machine. Runs on the driver.
+"""The supervisor of islands: a driver for each island of a run, as processes of this machine. Runs on the driver.
 
-Whoever starts them looks after them. Each is its own session and prints to ``driver.txt`` in its island's directory.
-They end with whoever started them; when one of them ends before its time the others go on, and it is started again
-unless it would only die again.
+Each driver is its own session and prints into ``driver.txt`` in its island's directory. The drivers end with the
+supervisor. A driver that ends early is started again, unless it would only end early again; the others go on meanwhile.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +20,8 @@ from pathlib import Path
 from menndl_dask import stop
 from menndl_dask.child import ended, kill_group, tie_to
 from menndl_dask.errors import FINISHED, ExitCode, RunError
-from menndl_dask.island import IslandStatus, folder_of, folders_of
+from menndl_dask.island import folder_of, folders_of
+from menndl_dask.island_status import IslandStatus
 from menndl_dask.journal import holder
 from menndl_dask.migration import prepare_run
 from menndl_dask.pace import Throttle
@@ -31,56 +31,64 @@ from menndl_dask.store import Recorder, Run
 from menndl_dask.words import stopped_by
 
 OUTPUT = "driver.txt"
-_SUPERVISOR = "MENNDL_SUPERVISOR"  # process number of whoever looks after the drivers, in their environment
+_SUPERVISOR = "MENNDL_SUPERVISOR"  # environment variable of the drivers: process number of their supervisor
 _POLL_S = 0.2
-_HELD_S = 20.0  # that an island's earlier driver may take to end when whoever looked after it has died
+_HELD_S = 20.0  # how long an island's earlier driver may take to end after its supervisor died
 _PATIENCE_S = 60.0  # for drivers that were told to end
-_BARREN = 3  # deaths of an island's driver without a result in between, after which it is left alone
-_SHORT_S = 60.0  # a driver without a result that dies sooner has been started with a mistake
+_MAX_FAILURES = 3  # in a row without a result, after which an island's driver is not started again
+_SHORT_S = 60.0  # a driver that ends sooner, without a result, was started with a mistake
 _PAUSE_S = 2.0  # before a driver is started again
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How an island's driver is started: its words, and variables that are set, or removed where they are nothing."""
+    """How to start an island's driver.
+
+    Parameters
+    ----------
+    words
+        The command line.
+    environment
+        Environment variables to set. Those that are None are removed.
+    """
 
     words: Sequence[str]
     environment: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class _Driver:
+class _IslandDriver:
     island: int
     command: Command
     output: Path
     process: subprocess.Popen[bytes]
-    started: float  # clock reading
-    told: int  # results at home when it was started
-    failures_in_a_row: int = 0  # deaths in a row without a result before it
-    is_sound: bool = False  # whether an earlier one brought a result home
+    started: float  # monotonic clock
+    told: int  # results of the island when the driver was started
+    failures_in_a_row: int = 0  # earlier drivers that ended early without a result
+    is_sound: bool = False  # whether an earlier driver got a result
 
-    def death(self, run: Path, now: float) -> _Driver:
-        """Return what is known of the island's driver now that it has died before its time."""
-        news = IslandStatus.read(folder_of(run, self.island))
-        told = 0 if news is None else news.told
-        brought = told > self.told
-        is_sound = self.is_sound or brought or now - self.started >= _SHORT_S
-        failures = 0 if brought else self.failures_in_a_row + 1
+    def after_failure(self, run: Path, now: float) -> _IslandDriver:
+        """Return the record of this driver with its early end counted."""
+        status = IslandStatus.read(folder_of(run, self.island))
+        told = 0 if status is None else status.told
+        has_result = told > self.told
+        failures = 0 if has_result else self.failures_in_a_row + 1
+        is_sound = self.is_sound or has_result or now - self.started >= _SHORT_S
         return replace(self, told=told, failures_in_a_row=failures, is_sound=is_sound)
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether another driver would only die again."""
-        return not self.is_sound or self.failures_in_a_row >= _BARREN
+    def would_fail_again(self) -> bool:
+        """Whether another driver would only end early again."""
+        return not self.is_sound or self.failures_in_a_row >= _MAX_FAILURES
 
-    def last_words(self) -> str:
-        """Return the last line that it printed."""
+    def last_line(self) -> str:
+        """Return the last line of its output."""
         lines = self.output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1] if lines else "no output"
 
 
 def is_supervised() -> bool:
-    """Return whether this process is a driver that `search` looks after; from then on it ends with that one."""
+    """Return whether this process is a driver with a supervisor; if so, it ends when its supervisor does."""
     supervisor = os.environ.get(_SUPERVISOR)
     if supervisor is None:
         return False
@@ -88,7 +96,7 @@ def is_supervised() -> bool:
     return True
 
 
-def search(
+def supervise(
     run: Path,
     settings: Settings,
     commands: Mapping[int, Command],
@@ -98,25 +106,30 @@ def search(
     progress: Progress | None = None,
     on_change: Callable[[Run], object] | None = None,
 ) -> str | None:
-    """Run a driver for each island until all have ended; return why the run stopped before its budget was spent.
+    """Run a driver for each island until all have ended.
 
     Parameters
     ----------
     run
-        The directory of the whole run.
+        The directory of the run with all islands.
     settings
-        What is searched for, as `frozen_settings` returns it.
+        The settings of the search, as `frozen_settings` returns them.
     commands
         For each island the command of its driver.
     evaluations, hours
         The budget, as the drivers know it.
     progress, on_change
-        As for `Search.run`, but with the run of all islands.
+        As for `Search.run`, but for the run with all islands.
+
+    Returns
+    -------
+    str or None
+        Why the run stopped before its budget was spent. None if it did not.
 
     Raises
     ------
     RunError
-        If another one looks after the run's islands, the run is for another search, or no driver came to its end.
+        If the run has another supervisor, holds another search, or all drivers ended early.
     """
     prepare_run(run, 0, settings)
     with Recorder(run) as recorder:
@@ -125,25 +138,110 @@ def search(
         stop.begin(run)
         typed = {key: settings[key] for key in ("command", "arguments") if key in settings}
         recorder.started(evaluations=evaluations, hours=hours, **typed)
-        drivers: list[_Driver] = []
+        supervisor = _Supervisor(run, recorder, Counts(time.monotonic(), evaluations))
         try:
             for island, command in commands.items():
-                drivers.append(_started(run, island, command))
-            _watch(run, recorder, drivers, Counts(time.monotonic(), evaluations), progress, on_change)
+                supervisor.drivers[island] = _start_driver(run, island, command)
+            supervisor.watch(progress, Throttle(on_change, run))
         except KeyboardInterrupt as end:
             recorder.note(stopped_by(end))
             raise
         finally:
-            _end([driver for driver in drivers if driver.process.poll() is None])
+            _end([driver for driver in supervisor.drivers.values() if driver.process.poll() is None])
             recorder.ended()
-    return _outcome(run, drivers, evaluations)
+    return _outcome(run, list(supervisor.drivers.values()), evaluations)
+
+
+class _Supervisor:
+    """Watches the drivers of a run's islands."""
+
+    def __init__(self, run: Path, recorder: Recorder, counts: Counts) -> None:
+        self._run = run
+        self._recorder = recorder
+        self._counts = counts
+        self._running: set[int] = set()
+        self._restart_at: dict[int, float] = {}
+        self.drivers: dict[int, _IslandDriver] = {}  # the latest of each island
+
+    def watch(self, progress: Progress | None, report: Throttle) -> None:
+        """Show the progress until all drivers have ended; start those again that end early."""
+        self._running = set(self.drivers)
+        while self._running or self._restart_at:
+            time.sleep(_POLL_S)
+            now = time.monotonic()
+            if stop.is_asked(self._run):
+                self._restart_at.clear()
+                self._ask_to_stop()
+            self._update_counts(now)
+            if progress is not None:
+                progress.show(self._counts, now)
+            for island in [i for i in self._running if self.drivers[i].process.poll() is not None]:
+                self._running.remove(island)
+                if self.drivers[island].process.returncode not in (*FINISHED, ExitCode.STOPPED):
+                    self._record_failure(island, now)
+            for island in [island for island, at in self._restart_at.items() if now >= at]:
+                del self._restart_at[island]
+                self._restart(island)
+            if self._counts.done:
+                report(now)
+        if progress is not None:
+            progress.close(self._counts, time.monotonic())
+
+    def _record_failure(self, island: int, now: float) -> None:
+        """Note that a driver has ended early, and plan its restart if that makes sense."""
+        self.drivers[island] = failed = self.drivers[island].after_failure(self._run, now)
+        kill_group(failed.process.pid)  # its workers, which would hold their GPUs for a while
+        is_over = stop.is_asked(self._run) or (
+            self._counts.asked is not None and self._counts.done >= self._counts.asked
+        )
+        follows = "the others go on" if self._running or self._restart_at else "it was the last"
+        if not (is_over or failed.would_fail_again):
+            self._restart_at[island] = now + _PAUSE_S
+            follows = "it is started again"
+        elif failed.would_fail_again and failed.is_sound:
+            count = failed.failures_in_a_row
+            follows = f"{count} in a row died without a result, so it is not started again; {follows}"
+        why = f"its driver {ended(failed.process.returncode)} ({failed.last_line()})"
+        self._recorder.note(f"island {island}: {why}; {follows}")
+
+    def _restart(self, island: int) -> None:
+        failed = self.drivers[island]
+        try:
+            started = _start_driver(self._run, island, failed.command)
+        except (RunError, OSError) as error:  # another driver holds the island, or the machine has no memory left
+            self._recorder.note(f"island {island}: its driver cannot be started again: {error}")
+            return
+        self.drivers[island] = replace(
+            started, failures_in_a_row=failed.failures_in_a_row, is_sound=failed.is_sound
+        )
+        self._running.add(island)
+
+    def _ask_to_stop(self) -> None:
+        """Ask the running drivers to stop; one that is only starting would forget it, and is asked later."""
+        for folder in (folder_of(self._run, island) for island in self._running):
+            if holder(folder) is not None and not stop.is_asked(folder):
+                stop.ask(folder, "the supervisor of the islands")
+
+    def _update_counts(self, now: float) -> None:
+        """Set the progress of the run from the status of its islands."""
+        counts = self._counts
+        islands = {island: IslandStatus.read(folder) for island, folder in folders_of(self._run).items()}
+        known = {island: status for island, status in islands.items() if status is not None}
+        done = sum(status.told for status in known.values())
+        counts.arrivals.extend([now] * (done - counts.done if counts.workers is not None else 0))
+        counts.done = done
+        counts.workers = sum(status.workers for island, status in known.items() if island in self._running)
+        counts.failures = sum((Counter(status.failures) for status in known.values()), Counter())
+        for status in known.values():
+            if status.best is not None and (counts.best is None or status.best > counts.best):
+                counts.best, counts.best_id = status.best, status.best_id
 
 
 @contextmanager
 def last_one(run: Path, island: int | None) -> Iterator[bool]:
-    """Tell whether no other island's driver is running, nor has another one found that it is the last one.
+    """Yield whether this driver is the last one of the run: no other is running or has found that it is the last.
 
-    A search without islands is the last one.
+    The driver of a search without islands is the last one.
     """
     if island is None:
         yield True
@@ -157,7 +255,7 @@ def last_one(run: Path, island: int | None) -> Iterator[bool]:
         yield not any(holder(folder) for number, folder in folders_of(run).items() if number != island)
 
 
-def _started(run: Path, island: int, command: Command) -> _Driver:
+def _start_driver(run: Path, island: int, command: Command) -> _IslandDriver:
     folder = folder_of(run, island)
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + _HELD_S
@@ -168,7 +266,7 @@ def _started(run: Path, island: int, command: Command) -> _Driver:
     output = folder / OUTPUT
     own = {_SUPERVISOR: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
     environment = {**os.environ, **command.environment, **own}
-    news = IslandStatus.read(folder)  # before it is started, or what it brings home at once would not count as its own
+    status = IslandStatus.read(folder)  # before the start, so that the driver's first results count as its own
     with output.open("ab") as file:
         process = subprocess.Popen(
             command.words,
@@ -178,94 +276,11 @@ def _started(run: Path, island: int, command: Command) -> _Driver:
             env={name: value for name, value in environment.items() if value is not None},
             start_new_session=True,  # Ctrl-C is the supervisor's to handle
         )
-    return _Driver(island, command, output, process, time.monotonic(), 0 if news is None else news.told)
+    return _IslandDriver(island, command, output, process, time.monotonic(), 0 if status is None else status.told)
 
 
-def _watch(
-    run: Path,
-    recorder: Recorder,
-    drivers: list[_Driver],
-    counts: Counts,
-    progress: Progress | None,
-    on_change: Callable[[Run], object] | None,
-) -> None:
-    """Show how far the islands are until all drivers have ended; start those again that end before their time."""
-    running = list(drivers)
-    due: dict[int, float] = {}  # when an island's driver is started again
-    report = Throttle(on_change, run)
-    while running or due:
-        time.sleep(_POLL_S)
-        now = time.monotonic()
-        if stop.is_asked(run):
-            due.clear()
-            _pass_on(run, running)
-        _count(run, {driver.island for driver in running}, counts, now)
-        if progress is not None:
-            progress.show(counts, now)
-        for driver in [driver for driver in running if driver.process.poll() is not None]:
-            running.remove(driver)
-            if driver.process.returncode not in (*FINISHED, ExitCode.STOPPED):
-                drivers[drivers.index(driver)] = dead = driver.death(run, now)
-                if _mourn(run, recorder, dead, counts, are_others=bool(running or due)):
-                    due[dead.island] = now + _PAUSE_S
-        for island in [island for island, at in due.items() if now >= at]:
-            del due[island]
-            running += _started_again(run, recorder, drivers, island)
-        if counts.done:
-            report(now)
-    if progress is not None:
-        progress.close(counts, time.monotonic())
-
-
-def _mourn(run: Path, recorder: Recorder, dead: _Driver, counts: Counts, *, are_others: bool) -> bool:
-    """Note that a driver has ended before its time; return whether it is to be started again."""
-    kill_group(dead.process.pid)  # its workers, which would hold their GPUs for a while
-    is_over = stop.is_asked(run) or (counts.asked is not None and counts.done >= counts.asked)
-    is_wanted = not (is_over or dead.is_hopeless)
-    told = f"its driver {ended(dead.process.returncode)} ({dead.last_words()})"
-    follows = "it is started again" if is_wanted else "the others go on" if are_others else "it was the last"
-    if dead.is_hopeless and dead.is_sound:
-        follows = f"{dead.failures_in_a_row} in a row died without a result, so it is not started again; {follows}"
-    recorder.note(f"island {dead.island}: {told}; {follows}")
-    return is_wanted
-
-
-def _started_again(run: Path, recorder: Recorder, drivers: list[_Driver], island: int) -> list[_Driver]:
-    """Start an island's driver again; return it, if it could be started."""
-    place = next(number for number, driver in enumerate(drivers) if driver.island == island)
-    dead = drivers[place]
-    try:
-        born = _started(run, island, dead.command)
-    except (RunError, OSError) as error:  # somebody else drives it, or the machine has no room
-        recorder.note(f"island {island}: its driver cannot be started again: {error}")
-        return []
-    drivers[place] = replace(born, failures_in_a_row=dead.failures_in_a_row, is_sound=dead.is_sound)
-    return [drivers[place]]
-
-
-def _pass_on(run: Path, drivers: Sequence[_Driver]) -> None:
-    """Ask drivers to stop that are there; one that is only starting would forget it, and is asked later."""
-    for folder in (folder_of(run, driver.island) for driver in drivers):
-        if holder(folder) is not None and not stop.is_asked(folder):
-            stop.ask(folder, "whoever looks after the islands")
-
-
-def _count(run: Path, running: Collection[int], counts: Counts, now: float) -> None:
-    """Bring the counts to what the islands tell."""
-    islands = {island: IslandStatus.read(folder) for island, folder in folders_of(run).items()}
-    told = [news for news in islands.values() if news is not None]
-    done = sum(news.told for news in told)
-    counts.arrivals.extend([now] * (done - counts.done if counts.workers is not None else 0))
-    counts.done = done
-    counts.workers = sum(news.workers for island, news in islands.items() if news is not None and island in running)
-    counts.failures = sum((Counter(news.failures) for news in told), Counter())
-    for news in told:
-        if news.best is not None and (counts.best is None or news.best > counts.best):
-            counts.best, counts.best_id = news.best, news.best_id
-
-
-def _end(drivers: Sequence[_Driver]) -> None:
-    """End drivers in order; by force when they do not follow, or whoever waits is told to hurry."""
+def _end(drivers: Sequence[_IslandDriver]) -> None:
+    """Terminate drivers, and kill those that do not end in time, or all of them at a second Ctrl-C."""
     try:
         for driver in drivers:
             driver.process.terminate()
@@ -280,13 +295,13 @@ def _end(drivers: Sequence[_Driver]) -> None:
                 driver.process.wait()
 
 
-def _outcome(run: Path, drivers: Sequence[_Driver], evaluations: int | None) -> str | None:
-    """Return why the run stopped early; nothing where its budget is spent, whoever has spent it."""
+def _outcome(run: Path, drivers: Sequence[_IslandDriver], evaluations: int | None) -> str | None:
+    """Return why the run stopped early; None if its budget is spent."""
     statuses = [driver.process.returncode for driver in drivers]
     if not any(status in (*FINISHED, ExitCode.STOPPED) for status in statuses):
         first = drivers[0]
-        told = f"the driver of island {first.island} {ended(statuses[0])}: {first.last_words()}"
-        raise RunError(f"{run}: no driver came to its end; {told}; see {first.output}")
+        why = f"the driver of island {first.island} {ended(statuses[0])}: {first.last_line()}"
+        raise RunError(f"{run}: no driver came to its end; {why}; see {first.output}")
     is_spent = evaluations is not None and _done(run) >= evaluations
     return "asked to stop" if ExitCode.STOPPED in statuses and not is_spent else None
 

@@ -1,4 +1,4 @@
-"""How long the next evaluation may take, by those that are home. Pure."""
+"""An estimate of how long the next evaluation will take. Pure."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from collections import deque
 from menndl_dask.result import Result
 
 _RECENT = 100  # evaluations that count
-_FEWEST = 5  # before which nothing is said
-_LONGER = 0.9  # share of the evaluations that took no longer
+_FEWEST = 5  # evaluations needed for an estimate
+_QUANTILE = 0.9
 
 
 class DurationEstimate:
-    """The time that nine in ten of the latest trainings took that went to their end.
+    """The 90th percentile of the durations of the latest complete trainings.
 
-    One that ended earlier says nothing about how long a training may take; one that was carried on from a checkpoint
-    counts with what it took before.
+    Trainings that were stopped early do not count. A training that was resumed from a checkpoint counts with the time
+    before the checkpoint too.
+
+    Parameters
+    ----------
+    limit
+        Time limit of an evaluation in seconds, which the estimate does not exceed.
 
     Examples
     --------
-    >>> forecast = DurationEstimate(limit=3600)
+    >>> estimate = DurationEstimate(limit=3600)
     >>> for seconds in range(100, 200):
-    ...     forecast.tell(Result(0.5, times={"total": seconds}))
-    >>> forecast.seconds
+    ...     estimate.tell(Result(0.5, times={"total": seconds}))
+    >>> estimate.seconds
     190.0
     """
 
@@ -32,7 +37,7 @@ class DurationEstimate:
         self._seconds: float | None = None
 
     def tell(self, result: Result) -> None:
-        """Take a result."""
+        """Add a result."""
         if result.succeeded and "total" in result.times:
             before = result.costs.get("train_seconds", 0.0) - result.times.get("train", 0.0)
             self._latest.append(result.times["total"] + max(0.0, before))
@@ -40,10 +45,10 @@ class DurationEstimate:
 
     @property
     def seconds(self) -> float:
-        """How long, at most an evaluation's limit; 0 while too few are home."""
+        """The estimate in seconds; 0 while too few results are known."""
         if len(self._latest) < _FEWEST:
             return 0.0
         if self._seconds is None:
             ordered = sorted(self._latest)
-            self._seconds = float(min(self._limit, ordered[int(_LONGER * len(ordered))]))
+            self._seconds = float(min(self._limit, ordered[int(_QUANTILE * len(ordered))]))
         return self._seconds

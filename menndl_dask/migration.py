@@ -1,8 +1,9 @@
-"""Migration: what an island hears from the others, and which of their networks it takes in. Runs on the driver.
+"""Migration: an island shares the run's budget with the other islands and takes in their networks. Runs on the driver.
 
-The islands share the run's budget by what each tells of itself. A migrant was trained elsewhere, for the same problem
-and with the same budget: it is not trained again, but becomes a member with the result that it has. It is in the
-island's own journal before evolution hears of it, so that a replayed journal breeds the same children.
+Each island writes its status, and reads that of the others, to know how much of the budget is left. A migrant was
+trained on another island, for the same problem and with the same budget. It joins the population with the result that
+it has, and is not trained again. It is written into the island's own journal before evolution sees it, so that a replay
+breeds the same offspring.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from menndl_dask.errors import RunError, UserError
 from menndl_dask.evolution import Optimizer
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Evaluation, Individual
-from menndl_dask.island import IslandStatus, first_number, folder_of, folders_of
+from menndl_dask.island import first_number, folder_of, folders_of
+from menndl_dask.island_status import IslandStatus
 from menndl_dask.journal import holder, read_journal
 from menndl_dask.progress import Counts
 from menndl_dask.result import Result
 from menndl_dask.settings import FILE, Settings, freeze
 from menndl_dask.store import Recorder
 
-_BEAT_S = 5.0  # an island that has no news says so as often
-_SILENT_S = 20.0  # without a sign of life until an island's evaluations in flight are given to others
+_BEAT_S = 5.0  # after which an unchanged status is written again
+_SILENT_S = 20.0  # without a new status, after which an island's evaluations in flight do not count any more
 _PATIENCE_S = 30.0  # for another driver that is writing the run's settings
 _POLL_S = 0.1
 
@@ -36,12 +38,12 @@ logger = logging.getLogger(__name__)
 
 @runtime_checkable
 class IslandEvolution(Optimizer, Protocol):
-    """What can drive the search of an island: an `Optimizer` that takes migrants in, such as `Evolution`."""
+    """An `Optimizer` that takes in migrants, such as `Evolution`; it can drive the search of an island."""
 
     first: int
 
     def has_seen(self, genome: Genome) -> bool:
-        """Tell whether a network was asked for or welcomed."""
+        """Return whether a network was asked for here or taken in."""
         ...
 
     def add_migrant(self, individual: Individual, result: Result) -> None:
@@ -54,38 +56,38 @@ class IslandEvolution(Optimizer, Protocol):
 
 
 def with_migrants(evolution: Optimizer, island: int) -> IslandEvolution:
-    """Return what drives an island's search, if it can.
+    """Return the evolution of an island, checked.
 
     Raises
     ------
     UserError
-        If it cannot take migrants in, or would give its individuals the numbers of another island.
+        If it cannot take in migrants, or would give its individuals the numbers of another island.
     """
     if not isinstance(evolution, IslandEvolution):
         kind = type(evolution).__name__
-        raise UserError(f"island: expected an evolution with knows, welcome, emigrants and first, got {kind}")
+        raise UserError(f"island: expected an evolution with has_seen, add_migrant, emigrants and first, got {kind}")
     if evolution.first != first_number(island):
-        told = f"expected Evolution(first={first_number(island)}), got first={evolution.first}"
-        raise UserError(f"island {island}: {told}; individuals of two islands must not share numbers")
+        expected = f"expected Evolution(first={first_number(island)}), got first={evolution.first}"
+        raise UserError(f"island {island}: {expected}; individuals of two islands must not share numbers")
     return evolution
 
 
 def prepare_run(run: Path, island: int | None, settings: Settings) -> None:
-    """Make sure that a search belongs in a run directory: an island among islands, a single search alone.
+    """Check that a search belongs in a run directory, and write the run's settings if it is the first island there.
 
     Parameters
     ----------
     run
-        The directory of the whole run.
+        The directory of the run with all islands.
     island
-        Number of the island; nothing for a search without others.
+        Number of the island. None for a search without islands.
     settings
-        What is searched for; written into the run by the island that is the first.
+        The settings of the search, as `frozen_settings` returns them.
 
     Raises
     ------
     RunError
-        If it does not.
+        If the directory holds islands and the search is none, or the other way round, or has other settings.
     """
     if island is None:
         if folders_of(run):
@@ -108,28 +110,28 @@ def prepare_run(run: Path, island: int | None, settings: Settings) -> None:
 
 
 @dataclass(slots=True)
-class _Heard:
-    news: IslandStatus
-    at: float  # clock reading when it last changed
+class _Other:
+    status: IslandStatus
+    at: float  # monotonic clock when the status last changed
 
 
 class Migration:
-    """An island's side of the exchange with the others.
+    """One island's side of the exchange with the others.
 
     Parameters
     ----------
     run
-        The directory of the whole run.
+        The directory of the run with all islands.
     island
-        Its number.
+        Number of this island.
     evolution
-        Takes the migrants in.
+        Evolution of this island.
     recorder
-        Of the island's own journal.
+        Writes this island's journal.
     every
-        Results at home between two times that migrants are taken in; benchmarks/README.md compares.
+        Number of results between two times that migrants are taken in. benchmarks/README.md compares values.
     count
-        Networks that an island offers: a third of a population.
+        Number of networks that this island offers to the others.
     """
 
     def __init__(
@@ -146,41 +148,49 @@ class Migration:
         self._every, self._count = every, count
         self._evolution, self._recorder = evolution, recorder
         self._folder = folder_of(run, island)
-        self._said = IslandStatus()
-        self._said_at = -_BEAT_S
-        self._heard: dict[int, _Heard] = {}
-        self._due: int | None = None  # results at home when migrants are taken in next
-        self._turn = island  # whose migrants were taken in last
+        self._written = IslandStatus()
+        self._written_at = -_BEAT_S
+        self._others: dict[int, _Other] = {}
+        self._due: int | None = None  # number of results at which migrants are taken in next
+        self._turn = island  # the island whose migrants were taken in last
 
     def claimed(self, now: float) -> int:
-        """Return how much of the run's budget the other islands have spent, or will have with what is in flight."""
-        return sum(h.news.told + (h.news.in_flight if now - h.at < _SILENT_S else 0) for h in self._heard.values())
+        """Return how much of the budget the other islands have spent, or will have with what they have in flight."""
+        return sum(
+            other.status.told + (other.status.in_flight if now - other.at < _SILENT_S else 0)
+            for other in self._others.values()
+        )
 
     def add_migrant(self, migrant: Individual, result: Result) -> None:
-        """Take in a migrant whom the journal knows."""
+        """Take in a migrant that is in the journal already."""
         self._evolution.add_migrant(migrant, result)
 
     def exchange(self, counts: Counts, in_flight: int, now: float) -> int:
-        """Tell the others, hear from them, and take in migrants if it is time to; return how many came.
+        """Write this island's status, read that of the others, and take in migrants if it is time to.
 
         Parameters
         ----------
         counts
-            How far this island is; what the others have at home is written there.
+            Progress of this island. The number of results of the others is set there.
         in_flight
-            Evaluations that will come home here.
+            Number of evaluations in flight here.
         now
-            Clock reading in seconds.
+            Monotonic clock in seconds.
+
+        Returns
+        -------
+        int
+            The number of migrants taken in.
         """
-        self._tell(counts, in_flight, now)
-        self._hear(now)
-        counts.elsewhere = sum(heard.news.told for heard in self._heard.values())
-        if self._due is None:  # after a new start in step with the old one
+        self._write_status(counts, in_flight, now)
+        self._read_others(now)
+        counts.elsewhere = sum(other.status.told for other in self._others.values())
+        if self._due is None:  # in step with the earlier driver of a run that is resumed
             self._due = counts.done - counts.done % self._every + self._every
         if counts.done < self._due:
             return 0
         self._due = counts.done + self._every
-        migrants = self._newcomers()
+        migrants = self._new_migrants()
         if migrants:
             self._recorder.migrated(migrants)
             for individual, result in migrants:
@@ -188,39 +198,44 @@ class Migration:
         return len(migrants)
 
     def announce_end(self, counts: Counts, now: float) -> None:
-        """Tell the others that nothing is in flight here any more."""
+        """Tell the other islands that nothing is in flight here any more."""
         counts.workers = 0
-        self._tell(counts, 0, now)
+        self._write_status(counts, 0, now)
 
-    def _tell(self, counts: Counts, in_flight: int, now: float) -> None:
+    def _write_status(self, counts: Counts, in_flight: int, now: float) -> None:
         emigrants = tuple(self._evolution.emigrants(self._count))
-        # what no worker is there for may wait for hours: others should rather do it
-        promised = in_flight if counts.workers else 0
-        news = IslandStatus(
-            counts.done, promised, counts.workers or 0, dict(counts.failures), counts.best, counts.best_id, emigrants,
-            self._said.beat,
-        )  # fmt: skip
-        if news == self._said and now - self._said_at < _BEAT_S:
+        status = IslandStatus(
+            told=counts.done,
+            # without workers they may wait for hours: the other islands should rather do them
+            in_flight=in_flight if counts.workers else 0,
+            workers=counts.workers or 0,
+            failures=dict(counts.failures),
+            best=counts.best,
+            best_id=counts.best_id,
+            emigrants=emigrants,
+            beat=self._written.beat,
+        )
+        if status == self._written and now - self._written_at < _BEAT_S:
             return
-        self._said, self._said_at = replace(news, beat=news.beat + 1), now
+        self._written, self._written_at = replace(status, beat=status.beat + 1), now
         try:
-            self._said.write(self._folder)
+            self._written.write(self._folder)
         except OSError as error:
-            logger.warning("%s: the other islands cannot be told: %s", self._folder, error.strerror)
+            logger.warning("%s: the status for the other islands cannot be written: %s", self._folder, error.strerror)
 
-    def _hear(self, now: float) -> None:
+    def _read_others(self, now: float) -> None:
         for number, folder in folders_of(self._run).items():
-            news = IslandStatus.read(folder) if number != self._island else None
-            if news is not None and (number not in self._heard or self._heard[number].news != news):
-                self._heard[number] = _Heard(news, now)
+            status = IslandStatus.read(folder) if number != self._island else None
+            if status is not None and (number not in self._others or self._others[number].status != status):
+                self._others[number] = _Other(status, now)
 
-    def _newcomers(self) -> Sequence[Evaluation]:
-        """Return the emigrants of the next island in turn that has some which are not known here."""
-        others = sorted(self._heard)
+    def _new_migrants(self) -> Sequence[Evaluation]:
+        """Return the emigrants of the next island in turn that offers any that are new here."""
+        others = sorted(self._others)
         for number in [n for n in others if n > self._turn] + [n for n in others if n <= self._turn]:
-            emigrants = self._heard[number].news.emigrants
-            newcomers = [(one, result) for one, result in emigrants if not self._evolution.has_seen(one.genome)]
-            if newcomers:
+            emigrants = self._others[number].status.emigrants
+            migrants = [(one, result) for one, result in emigrants if not self._evolution.has_seen(one.genome)]
+            if migrants:
                 self._turn = number
-                return newcomers
+                return migrants
         return ()

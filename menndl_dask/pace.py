@@ -1,4 +1,4 @@
-"""The pace of what is done on news, such as rewriting a report: it is to cost little. Runs on the driver."""
+"""A throttle for costly reactions to new results, such as rewriting a report. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 
 from menndl_dask.store import Run
 
-_SHARE = 0.02  # of the time that may go into it
+_SHARE = 0.02  # of the time that the action may take
 _LEAST_S = 5.0  # between two calls
 
 logger = logging.getLogger(__name__)
 
 
 class Throttle:
-    """Calls what is to be done with a run when there is news, but spends a small share of the time on it.
+    """Calls an action with a run, so seldom that it takes at most two percent of the time.
 
     Parameters
     ----------
     action
-        What is called; once it has raised an exception it is not called any more.
+        The action. After it has raised an exception it is not called again. None for no action.
     path
-        The run's directory.
+        The run directory.
     """
 
     def __init__(self, action: Callable[[Run], object] | None, path: Path) -> None:
@@ -32,14 +32,14 @@ class Throttle:
         self._next = 0.0
 
     def __call__(self, now: float) -> None:
-        """Call it if it is time to; `now` is the clock reading in seconds."""
+        """Call the action if enough time has passed; `now` is the monotonic clock in seconds."""
         if self._action is None or now < self._next:
             return
         begun = time.monotonic()
         try:
             self._action(Run(self._path))
         except Exception:
-            logger.exception("what is done on a change failed; the search goes on without it")
+            logger.exception("the action on new results failed; the search goes on without it")
             self._action = None
         ended = time.monotonic()
         self._next = ended + max(_LEAST_S, (ended - begun) / _SHARE)

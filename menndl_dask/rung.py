@@ -1,16 +1,15 @@
-"""The rungs of a search: what a network must have reached on its way, judged by those before it. Pure.
+"""Pruning rules: which fitness a network must have reached at a rung, or its training ends there. Pure.
 
-At a rung, a share of the budget, a network is compared with what others had reached there, and ends if it is clearly
-behind. It is decided in the training process by what was known when the network was submitted, so that nobody waits for
-anybody. Two rules give the bars:
+A rung is a share of the training budget. The training process decides, by what was known when the network was
+submitted, so no training waits for another. Two rules give the thresholds:
 
 * **Behind** (asynchronous successive halving; Li et al. 2020, doi:10.48550/arXiv.1810.05934): too large a share of the
   networks before it did better at the same rung.
-* **Out of reach** (learning-curve extrapolation): of the networks that stood about as low at this rung and were trained
-  to their end, none has come near the best few. How much a network may still gain is thus learnt from this run alone.
+* **Out of reach** (learning-curve extrapolation): of the networks that were about as low at this rung and were trained
+  to their end, none came near the best few. How much a network may still gain is learned from this run alone.
 
-With several objectives a network is compared with those that cost no more in any of them: what is the cheapest of its
-kind is not stopped, however unfit.
+With several objectives, a network is compared with those that cost no more in any of them. The cheapest network is not
+stopped, however unfit.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from menndl_dask.result import Result
 
 Floats = NDArray[np.float64]
 KNOWN_COSTS = ("parameters", "flops_forward", "latency_ms", "memory_bytes")  # at a rung, and the same at the end
-_ENOUGH = 12  # networks at a rung, before which nobody is compared
-_FINISHED = 24  # networks trained to their end, before which nothing is extrapolated
-_ALIKE = 12  # networks that stood about as low; none of these came near in one case of thirteen by chance
+_ENOUGH = 12  # networks at a rung that are needed to compare
+_FINISHED = 24  # networks trained to their end that are needed to extrapolate
+_ALIKE = 12  # networks that were about as low; by chance, none of them comes near in one case of thirteen
 _BEST_FEW = 5
-_REMEMBERED = 400  # networks at each rung: a fair sample of all
+_REMEMBERED = 400  # networks at each rung: a uniform sample of all
 _CORNERS = 24  # bars of one rule at one rung, with several objectives
 _EPSILON = 1e-9
 _FITNESS_ALONE = Objectives()
@@ -70,7 +69,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class _Climber:
-    """A network at a rung: its fitness there, its costs, and its fitness at the end if it got there."""
+    """A network at a rung: its fitness there, its costs, and its final fitness, or None if it was stopped."""
 
     fitness: float
     costs: tuple[float, ...]
@@ -78,7 +77,7 @@ class _Climber:
 
 
 class _Rung:
-    """Who has passed or ended at a rung: a fair sample of all, and always the best few."""
+    """The networks that reached a rung: a uniform sample of all, and always the best few."""
 
     def __init__(self, share: float) -> None:
         self.share = share
@@ -88,7 +87,7 @@ class _Rung:
         self._rng = np.random.default_rng(0)
 
     def add(self, climber: _Climber) -> None:
-        """Take a network in; when there are too many each has had the same chance to be kept."""
+        """Add a network; each network so far is kept with the same probability (reservoir sampling)."""
         self._seen += 1
         if len(self._sample) < _REMEMBERED:
             self._sample.append(climber)
@@ -99,29 +98,29 @@ class _Rung:
 
     @property
     def climbers(self) -> list[_Climber]:
-        """The fair sample."""
+        """The uniform sample."""
         return self._sample
 
     @property
     def finished(self) -> list[_Climber]:
-        """Those that were trained to their end, from the fair sample, and the best few of all."""
+        """The networks that were trained to their end: those of the sample, and the best few of all."""
         sampled = [c for c in self._sample if c.end is not None]
         kept = {id(c) for c in sampled}
         return sampled + [c for c in self._best if id(c) not in kept]
 
 
 class PruningRules:
-    """Gathers how networks stood at the rungs, and says what the next ones must reach there.
+    """Collects the fitness of networks at the rungs, and returns what the next networks must reach there.
 
-    What it says depends only on the results and their order, so that a replayed journal gives the same bars; its memory
-    is bounded.
+    The rules depend only on the results and their order, so a replayed journal gives the same thresholds. Memory is
+    bounded.
 
     Parameters
     ----------
     budget
-        Which rungs there are, and which rules.
+        Has the rungs and the settings of the rules.
     objectives
-        What the search compares; a network that breaks a hard constraint is nobody's rival.
+        The objectives of the search. A network that breaks a hard constraint is not compared with.
 
     Examples
     --------
@@ -138,13 +137,13 @@ class PruningRules:
         self._budget = budget
         self._objectives = objectives
         self._names = tuple(name for name in objectives.names if name != FITNESS)
-        # what is known only at the end cannot be held against anybody
+        # costs that are known only at the end cannot be compared at a rung
         is_possible = FITNESS in objectives.names and set(self._names) <= set(KNOWN_COSTS)
         self._rungs = [_Rung(share) for share in budget.rungs] if is_possible else []
         self._bars: tuple[Bar, ...] | None = ()
 
     def tell(self, result: Result) -> None:
-        """Take a result. One that failed otherwise than at a rung says nothing about others."""
+        """Add a result. One that failed otherwise than at a rung is ignored."""
         costs = [measured(result, name) for name in self._names]
         if result.failure not in (None, "hopeless") or None in costs or self._objectives.breaks(result):
             return
@@ -155,7 +154,7 @@ class PruningRules:
                 self._bars = None
 
     def bars(self) -> tuple[Bar, ...]:
-        """Return what a network that is submitted now must reach."""
+        """Return the thresholds for a network that is submitted now."""
         if self._bars is None:
             self._bars = tuple(bar for rung in self._rungs for bar in self._bars_of(rung))
         return self._bars
@@ -169,7 +168,7 @@ class PruningRules:
         return _lasting(bars)
 
     def _behind(self, rung: _Rung) -> list[Bar]:
-        """Return the fitness that the given share of the networks at least as cheap had at the rung, or more."""
+        """Return thresholds at the fitness that a given share of the networks as cheap exceeded at the rung."""
         climbers = rung.climbers
         if len(climbers) < _ENOUGH:
             return []
@@ -185,7 +184,7 @@ class PruningRules:
         return bars
 
     def _out_of_reach(self, rung: _Rung) -> list[Bar]:
-        """Return the fitness at the rung below which nobody has come near the best few, or the Pareto front."""
+        """Return thresholds at the fitness below which no network came near the best few, or the Pareto front."""
         finished = sorted(rung.finished, key=lambda c: c.fitness)
         if len(finished) < _FINISHED:
             return []
@@ -198,19 +197,19 @@ class PruningRules:
             costs = np.array([c.costs for c in finished])
             goals = [(float(ends[i]), costs[i]) for i in _front(ends, costs)]
             told = "a network that is no larger"
-        # the highest end of those that stood about as low, for each neighbourhood from the lowest on
+        # the highest final fitness of the networks that were about as low, for each window from the lowest on
         reach = np.lib.stride_tricks.sliding_window_view(ends, _ALIKE).max(1)
         bars = []
         for goal, corner in goals:
             near = np.flatnonzero(reach >= goal)
-            lowest = int(near[0]) + _ALIKE // 2 if near[0] else 0  # the middle of the first neighbourhood that is near
+            lowest = int(near[0]) + _ALIKE // 2 if near[0] else 0  # the middle of the first window that is near
             if lowest:
-                why = f"of the networks that stood as low here, none came near {told} ({goal:.4g})"
+                why = f"of the networks that were as low here, none came near {told} ({goal:.4g})"
                 bars.append(self._bar(rung, float(stood[lowest]), why, corner))
         return bars
 
     def _corners(self, costs: Floats) -> Iterable[Floats]:
-        """Return costs to compare at: one for all with a single objective, else those of some networks."""
+        """Return the costs to compare at: those of some networks; with a single objective there are none."""
         if not self._names:
             return [np.zeros(0)]
         order = np.lexsort(costs.T[::-1])
@@ -224,7 +223,7 @@ class PruningRules:
 
 
 def fitness_at(curve: Sequence[Mapping[str, float]], share: float) -> float | None:
-    """Return the fitness at the first look once a share of the budget was used up; nothing if it never was.
+    """Return the fitness at the first validation after a share of the budget; None if there was none.
 
     >>> curve = [{"share": 0.25, "fitness": 0.1}, {"share": 0.5, "fitness": 0.4}]
     >>> fitness_at(curve, 0.3), fitness_at(curve, 0.6)
@@ -235,7 +234,7 @@ def fitness_at(curve: Sequence[Mapping[str, float]], share: float) -> float | No
 
 
 def _front(ends: Floats, costs: Floats) -> list[int]:
-    """Return which networks no other beats in fitness and all costs, at most so many as there may be bars."""
+    """Return the indices of networks that no other network beats in fitness and all costs."""
     found: list[int] = []
     for i in np.lexsort((*costs.T[::-1], -ends)).tolist():
         if not any((costs[j] <= costs[i]).all() for j in found):
@@ -244,7 +243,7 @@ def _front(ends: Floats, costs: Floats) -> list[int]:
 
 
 def _lasting(bars: Sequence[Bar]) -> list[Bar]:
-    """Return the bars that another one does not make needless."""
+    """Return the thresholds that are not implied by another one."""
     kept: list[Bar] = []
     for bar in sorted(bars, key=lambda b: -b.fitness):
         if not any(all(bar.costs[name] >= least for name, least in other.costs.items()) for other in kept):

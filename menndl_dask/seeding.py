@@ -1,4 +1,4 @@
-"""Seeds: the networks that a search begins with, before it draws and breeds its own. Runs on the driver."""
+"""Initial networks: what a search evaluates before random networks and offspring. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _ANSWER_S = 600.0  # for importing Keras and reading a model
 
 
 def initial_networks(names: Sequence[str], problem: Problem) -> list[Genome]:
-    """Return the networks that a search is to begin with, each once.
+    """Return the networks to begin a search with, without duplicates.
 
     Parameters
     ----------
     names
-        ``standard`` for the network that everybody would try first, the directory of a run for its five best networks,
-        or the path of a ``.keras`` file; ``none`` alone for none at all.
+        ``standard`` for the standard network of the problem's task, the directory of a run for its five best networks,
+        or the path of a ``.keras`` file; ``none`` alone for no networks.
     problem
         What the networks are for.
 
@@ -50,7 +50,7 @@ def _networks(name: str, problem: Problem) -> list[Genome]:
     if name == STANDARD:
         try:
             return [standard_network(problem)[1]]
-        except UserError:  # images of a single pixel: there is nothing that everybody would try first
+        except UserError:  # images of a single pixel have no standard network
             return []
     if path.is_dir():
         return [individual.genome for individual, _ in ranked(Run(path).evaluations, _BEST)]
@@ -60,7 +60,7 @@ def _networks(name: str, problem: Problem) -> list[Genome]:
 
 
 def _encoded(path: Path) -> Genome:
-    """Return the genome of a Keras model, read in a process of its own: the driver does without Keras."""
+    """Return the genome of a Keras model, read in a child process: the driver does not import Keras."""
     child = Child("menndl_dask.predictor")
     try:
         return Genome.from_dict(child.ask(("encode", str(path.resolve())), _ANSWER_S))

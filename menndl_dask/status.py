@@ -9,7 +9,8 @@ from pathlib import Path
 from menndl_dask import stop
 from menndl_dask.detached import Detached, Drivers, queued, site_of
 from menndl_dask.errors import ProfileError, RunError
-from menndl_dask.island import IslandStatus, folders_of
+from menndl_dask.island import folders_of
+from menndl_dask.island_status import IslandStatus
 from menndl_dask.journal import holder
 from menndl_dask.progress import Counts
 from menndl_dask.store import Run
@@ -66,7 +67,7 @@ def _news(island: Path, is_done: bool) -> str:
     if news is None:
         return ""
     best = "" if news.best is None else f", best {fitness_text(news.best)}"
-    silence = time.time() - IslandStatus.told_at(island)
+    silence = time.time() - IslandStatus.written_at(island)
     # who ends in order has no workers any more
     is_missing = not is_done and news.workers > 0 and silence > _SILENT_S
     missing = f"; NOT HEARD OF for {duration(silence)}, though it had not ended" if is_missing else ""

@@ -130,7 +130,7 @@ def _search_islands(problem: Problem, space: SearchSpace, options: Options, type
     _say(f"starting {options.islands} islands; what their drivers say: {outputs}, …")
     _say(f"report: {report} (rewritten while it runs)")
     settings = frozen_settings(problem, space, options.seed, options.limits, _recorded(typed))
-    stopped = archipelago.search(
+    stopped = archipelago.supervise(
         options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
         progress=ProgressLine(sys.stderr), on_change=write_report,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The workforce: which workers are there, as they come and go. Runs on the driver."""
+"""The workers of a search: how many there are, and how many evaluations keep them busy. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -7,40 +7,46 @@ from collections.abc import Mapping
 
 from menndl_dask.words import counted
 
-_QUIET_S = 10.0  # arrivals within it are one message
+_QUIET_S = 10.0  # workers that join within this time are reported together
 
 
 class Workers:
-    """Counts the workers and says in words when some have come or gone."""
+    """Counts the workers and reports those that joined or left.
+
+    Attributes
+    ----------
+    slots
+        Number of evaluations that the workers can do at the same time: their threads.
+    """
 
     def __init__(self) -> None:
         self.slots = 0
-        self._there: frozenset[str] = frozenset()
+        self._addresses: frozenset[str] = frozenset()
         self._joined = self._left = 0
-        self._said: float | None = None
+        self._reported_at: float | None = None
 
     def __len__(self) -> int:
-        return len(self._there)
+        return len(self._addresses)
 
     def target_in_flight(self, submitted: int) -> int:
-        """Return how many evaluations are to be in flight: one for each thread of the workers and a few spare ones.
+        """Return how many evaluations should be in flight: one for each slot, and a few spare ones.
 
-        The spare ones bridge the way from a result to the next network. Each is bred without knowing of the results
-        that come home while it waits, so there are no more than that. Dask lets tasks wait on the scheduler only from
-        the time on when a group has had more than twice as many as there are threads; before, a spare one could wait
-        behind a long one while another worker is idle.
+        The spare ones keep a worker busy while the driver handles its last result. Each of them was chosen without
+        knowing the results that arrive while it waits, so there are only a few. Dask keeps tasks back on the scheduler
+        only once a group has had more than twice as many tasks as there are threads. Until then there are no spare
+        ones: they could wait on a busy worker while another worker is idle.
 
         Parameters
         ----------
         submitted
-            Evaluations that have been submitted so far.
+            Number of evaluations submitted so far.
 
         Examples
         --------
-        >>> workforce = Workers()
-        >>> for workers in (0, 2, 8, 100):
-        ...     _ = workforce.update({f"worker {n}": 1 for n in range(workers)}, 0.0)
-        ...     print(workers, workforce.target_in_flight(submitted=2), workforce.target_in_flight(submitted=1000))
+        >>> workers = Workers()
+        >>> for count in (0, 2, 8, 100):
+        ...     _ = workers.update({f"worker {n}": 1 for n in range(count)}, 0.0)
+        ...     print(count, workers.target_in_flight(submitted=2), workers.target_in_flight(submitted=1000))
         0 1 1
         2 2 3
         8 8 10
@@ -51,20 +57,27 @@ class Workers:
         return self.slots + (1 if self.slots < 4 else max(2, math.isqrt(self.slots)))
 
     def update(self, threads: Mapping[str, int], now: float) -> str | None:
-        """Take the threads of each worker's address; return what is to be told, if anything.
+        """Set the workers, and return a message about those that joined or left, or None.
 
-        Losses are told at once, arrivals together.
+        Workers that left are reported at once. Workers that joined are reported at most every ten seconds.
+
+        Parameters
+        ----------
+        threads
+            Number of threads of each worker, by its address.
+        now
+            Monotonic clock in seconds.
         """
-        there = frozenset(threads)
-        lost = len(self._there - there)
-        self._joined += len(there - self._there)
+        addresses = frozenset(threads)
+        lost = len(self._addresses - addresses)
+        self._joined += len(addresses - self._addresses)
         self._left += lost
-        self._there, self.slots = there, sum(threads.values())
-        quiet = self._said is not None and now - self._said < _QUIET_S
-        if (quiet and not lost) or not (self._joined or self._left):
+        self._addresses, self.slots = addresses, sum(threads.values())
+        is_quiet = self._reported_at is not None and now - self._reported_at < _QUIET_S
+        if (is_quiet and not lost) or not (self._joined or self._left):
             return None
         changes = [(self._joined, "joined"), (self._left, "left")]
-        told = " and ".join(f"{counted(count, 'worker')} {verb}" for count, verb in changes if count)
+        message = " and ".join(f"{counted(count, 'worker')} {verb}" for count, verb in changes if count)
         self._joined = self._left = 0
-        self._said = now
-        return f"{told}; {len(there)} in all"
+        self._reported_at = now
+        return f"{message}; {len(addresses)} in all"

@@ -41,7 +41,7 @@ def look_after(run: Path, evaluations: int) -> int:
     words = [sys.executable, "-m", "tests.islanders", str(run), str(evaluations)]
     commands = {island: archipelago.Command([*words, str(island)]) for island in range(ISLANDS)}
     settings = frozen_settings(None, SPACE, 0, Limits(), {"command": "test"})
-    stopped = archipelago.search(
+    stopped = archipelago.supervise(
         run, settings, commands, evaluations=evaluations, hours=None,
         progress=ProgressLine(sys.stderr), on_change=write_report,
     )  # fmt: skip

@@ -20,7 +20,8 @@ from menndl_dask import archipelago, stop
 from menndl_dask.archipelago import Command, last_one
 from menndl_dask.cli import main
 from menndl_dask.errors import RunError
-from menndl_dask.island import IslandStatus, folder_of, folders_of, island_of
+from menndl_dask.island import folder_of, folders_of, island_of
+from menndl_dask.island_status import IslandStatus
 from menndl_dask.journal import holder, read_journal
 from menndl_dask.problem import Limits
 from menndl_dask.settings import frozen_settings
@@ -161,14 +162,14 @@ def test_nothing_remains_of_the_drivers(story: Story) -> None:
 
 def test_the_same_command_after_the_end_starts_no_driver(story: Story) -> None:
     nobody = {0: Command(["false"])}
-    assert archipelago.search(story.path, SETTINGS, nobody, evaluations=ASKED, hours=None) is None
+    assert archipelago.supervise(story.path, SETTINGS, nobody, evaluations=ASKED, hours=None) is None
 
 
 def test_drivers_that_all_fail_are_told_in_their_own_words(tmp_path: Path) -> None:
     commands = {island: Command(["sh", "-c", "echo no such profile; exit 2"]) for island in range(2)}
     told = r"the driver of island 0 ended with status 2: no such profile; see .*islands/00/driver\.txt"
     with pytest.raises(RunError, match=told):
-        archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None)
+        archipelago.supervise(tmp_path, SETTINGS, commands, evaluations=5, hours=None)
 
 
 def dying_after_one_result(run: Path) -> Command:
@@ -182,7 +183,7 @@ def test_a_driver_that_dies_again_and_again_is_left_alone(tmp_path: Path, monkey
     monkeypatch.setattr(archipelago, "_PAUSE_S", 0.0)
     commands = {0: dying_after_one_result(tmp_path)}
     with pytest.raises(RunError, match="no driver came to its end; the driver of island 0 was ended by SIGKILL"):
-        archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None)
+        archipelago.supervise(tmp_path, SETTINGS, commands, evaluations=5, hours=None)
     notes = [str(note["message"]) for note in Run(tmp_path).notes]
     assert [note.endswith("it is started again") for note in notes] == [True, True, True, False]
     assert notes[-1].endswith("3 in a row died without a result, so it is not started again; it was the last")
@@ -191,7 +192,7 @@ def test_a_driver_that_dies_again_and_again_is_left_alone(tmp_path: Path, monkey
 def test_a_driver_is_not_started_again_when_the_budget_is_spent(tmp_path: Path) -> None:
     commands = {0: dying_after_one_result(tmp_path)}
     with pytest.raises(RunError, match="no driver came to its end"):
-        archipelago.search(tmp_path, SETTINGS, commands, evaluations=1, hours=None)
+        archipelago.supervise(tmp_path, SETTINGS, commands, evaluations=1, hours=None)
     assert [str(note["message"]).endswith("it was the last") for note in Run(tmp_path).notes] == [True]
 
 
@@ -200,19 +201,19 @@ def test_an_island_that_somebody_else_has_taken_over_is_left_to_them(
 ) -> None:
     monkeypatch.setattr(archipelago, "_HELD_S", 0.0)
     monkeypatch.setattr(archipelago, "_PAUSE_S", 0.0)
-    start, started = archipelago._started, set[int]()
+    start, started = archipelago._start_driver, set[int]()
     with ExitStack() as theirs:
 
-        def taking_over(run: Path, island: int, command: Command) -> archipelago._Driver:
+        def taking_over(run: Path, island: int, command: Command) -> archipelago._IslandDriver:
             """Take the island's lock when its driver has died, before it is started again."""
             if island in started:
                 theirs.enter_context(Recorder(folder_of(tmp_path, island)))
             started.add(island)
             return start(run, island, command)
 
-        monkeypatch.setattr(archipelago, "_started", taking_over)
+        monkeypatch.setattr(archipelago, "_start_driver", taking_over)
         commands = {0: dying_after_one_result(tmp_path), 1: Command(["sh", "-c", "exit 1"])}
-        archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None)
+        archipelago.supervise(tmp_path, SETTINGS, commands, evaluations=5, hours=None)
     assert "its driver cannot be started again" in str(Run(tmp_path).notes[-1]["message"])
     assert "held by another driver" in str(Run(tmp_path).notes[-1]["message"])
 
@@ -236,7 +237,7 @@ def test_an_island_that_was_started_by_itself_and_has_vanished_is_named(
 
 def test_a_run_whose_drivers_were_stopped_says_so(tmp_path: Path) -> None:
     commands = {0: Command(["sh", "-c", "exit 130"])}
-    assert archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None) == "asked to stop"
+    assert archipelago.supervise(tmp_path, SETTINGS, commands, evaluations=5, hours=None) == "asked to stop"
 
 
 def test_all_drivers_are_asked_to_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,7 +270,7 @@ def test_a_driver_that_is_only_starting_is_asked_to_stop_later(tmp_path: Path) -
 
     waiting = f"until test -e {tmp_path}/end; do sleep 0.1; done; exit 130"
     commands = {0: Command(["sh", "-c", waiting])}
-    stopped = archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None, progress=Stopping())
+    stopped = archipelago.supervise(tmp_path, SETTINGS, commands, evaluations=5, hours=None, progress=Stopping())
     assert stopped == "asked to stop"
 
 
@@ -277,14 +278,14 @@ def test_one_looks_after_the_drivers_of_a_run_and_they_end_with_it(tmp_path: Pat
     class Interrupting:
         def show(self, counts: object, now: float) -> None:
             with pytest.raises(RunError, match="held by another driver"):
-                archipelago.search(tmp_path, SETTINGS, {}, evaluations=5, hours=None)
+                archipelago.supervise(tmp_path, SETTINGS, {}, evaluations=5, hours=None)
             raise KeyboardInterrupt
 
         close = show
 
     commands = {island: Command(["sh", "-c", "echo $$; exec sleep 60"], {"HOME": None}) for island in range(2)}
     with pytest.raises(KeyboardInterrupt):
-        archipelago.search(tmp_path, SETTINGS, commands, evaluations=5, hours=None, progress=Interrupting())
+        archipelago.supervise(tmp_path, SETTINGS, commands, evaluations=5, hours=None, progress=Interrupting())
     printed = [(folder / archipelago.OUTPUT).read_text() for folder in folders_of(tmp_path).values()]
     assert all(gone(int(text)) for text in printed if text)
 

@@ -8,7 +8,8 @@ import pytest
 
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
-from menndl_dask.island import IslandStatus, first_number, folder_of, folders_of, island_of, whole_run
+from menndl_dask.island import first_number, folder_of, folders_of, island_of, whole_run
+from menndl_dask.island_status import IslandStatus
 from menndl_dask.result import Result
 from tests.spaces import Edge
 

@@ -66,7 +66,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def in_this_process(
     monkeypatch: pytest.MonkeyPatch, seen: list[Command]
 ) -> Callable[[Path, Mapping[str, Any], Mapping[int, Command]], str | None]:
-    """Return a stand-in for `archipelago.search` that runs one driver after the other here."""
+    """Return a stand-in for `archipelago.supervise` that runs one driver after the other here."""
 
     def search(run: Path, settings: Mapping[str, Any], commands: Mapping[int, Command], **_: Any) -> str | None:
         with Recorder(run) as recorder:
@@ -84,7 +84,7 @@ def test_drivers_are_started_with_the_same_command_and_one_comparison_is_made(
     compared: list[Run], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: list[Command] = []
-    monkeypatch.setattr(archipelago, "search", in_this_process(monkeypatch, seen))
+    monkeypatch.setattr(archipelago, "supervise", in_this_process(monkeypatch, seen))
     status = typed(monkeypatch, "search", "data.zarr", *OPTIONS, "--islands", "3", "--workers", "4")
     again = [sys.executable, "-m", "menndl_dask.cli", "search", "data.zarr", *OPTIONS, "--workers", "4"]
     assert [command.words for command in seen] == [
@@ -102,7 +102,7 @@ def test_drivers_are_started_with_the_same_command_and_one_comparison_is_made(
 def test_drivers_that_were_stopped_are_not_compared(compared: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "search", "data.zarr", *OPTIONS, "--island", "0")
     compared.clear()
-    monkeypatch.setattr(archipelago, "search", lambda *_, **__: "asked to stop")
+    monkeypatch.setattr(archipelago, "supervise", lambda *_, **__: "asked to stop")
     assert typed(monkeypatch, "search", "data.zarr", *OPTIONS, "--islands=3") == 130
     assert compared == []
 

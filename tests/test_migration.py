@@ -11,7 +11,8 @@ import pytest
 from menndl_dask.chronicle import history
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evolution import Evolution
-from menndl_dask.island import IslandStatus, first_number, folder_of, island_of
+from menndl_dask.island import first_number, folder_of, island_of
+from menndl_dask.island_status import IslandStatus
 from menndl_dask.migration import Migration, prepare_run, with_migrants
 from menndl_dask.problem import Limits
 from menndl_dask.progress import Counts
@@ -187,7 +188,7 @@ def test_an_island_that_cannot_tell_the_others_searches_on(
 
     monkeypatch.setattr(IslandStatus, "write", full)
     assert islands[0].exchange(0.0) == 0
-    assert "the other islands cannot be told: No space left on device" in caplog.text
+    assert "the status for the other islands cannot be written: No space left on device" in caplog.text
 
 
 # --- directories ----------------------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ def test_only_an_evolution_that_takes_migrants_in_can_drive_an_island() -> None:
     class Stubborn:
         def ask(self) -> None: ...
 
-    with pytest.raises(UserError, match="with knows, welcome, emigrants and first, got Stubborn"):
+    with pytest.raises(UserError, match="with has_seen, add_migrant, emigrants and first, got Stubborn"):
         with_migrants(Stubborn(), 0)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"island 2: expected Evolution\(first=20000000\), got first=0"):
         with_migrants(Evolution(SPACE), 2)
