@@ -228,7 +228,7 @@ class _Supervisor:
         islands = {island: IslandStatus.read(folder) for island, folder in folders_of(self._run).items()}
         known = {island: status for island, status in islands.items() if status is not None}
         done = sum(status.told for status in known.values())
-        counts.arrivals.extend([now] * (done - counts.done if counts.workers is not None else 0))
+        counts.completed_at.extend([now] * (done - counts.done if counts.workers is not None else 0))
         counts.done = done
         counts.workers = sum(status.workers for island, status in known.items() if island in self._running)
         counts.failures = sum((Counter(status.failures) for status in known.values()), Counter())

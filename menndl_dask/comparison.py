@@ -1,8 +1,7 @@
-"""The comparison: a run's best networks and the standard one, trained alike and tested. Runs on the driver.
+"""Comparison of a run's best networks with the standard network, trained longer and tested. Runs on the driver.
 
-Short trainings rank networks with noise, so that some finalists are trained for longer, beside the standard network
-with the same budget. The validation split chooses the winner; the test split, which nothing was chosen by, is only
-measured.
+Short trainings rank networks with noise. So a few finalists are trained for longer, and the standard network with the
+same budget. The validation split chooses the winner. The test split is only measured; nothing was chosen by it.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ _UNTRAINED = Result.failed("error", "not trained yet")
 
 
 def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> list[Compared]:
-    """Return what is to be trained for a comparison, with results that are still to come.
+    """Return the trainings of a comparison, with placeholders for their results.
 
     Parameters
     ----------
     problem
         What the networks are for, with the budget of the search.
     finalists
-        The best of the search.
+        The best networks of the search.
     factor
-        Times the budget of the search that they are trained for; 0: not at all.
+        Training budget of the finalists, as a multiple of the budget of the search. 0 for no training.
 
     Returns
     -------
     list
-        The standard network at the search's own budget, the finalists, and the standard network trained as they are.
+        The standard network at the budget of the search, the finalists, and the standard network at their budget.
     """
     standard = _standard(problem)
     planned = [Compared(name, individual, 1.0, _UNTRAINED) for name, individual in standard]
@@ -51,21 +50,21 @@ def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> li
         alike = [(f"network {individual.id}", individual) for individual, _ in finalists] + standard
         longer = "" if factor == 1 else f" (budget × {factor:g})"
         planned += [Compared(f"{name}{longer}", individual, factor, _UNTRAINED) for name, individual in alike]
-    # at the search's own budget the standard network is in both parts
+    # with a factor of 1 the standard network would be trained twice
     return list({(c.individual.id, c.factor): c for c in planned}.values())
 
 
 def finalists(evaluations: Iterable[Evaluation], problem: Problem, count: int) -> list[Evaluation]:
-    """Return the fittest networks of a search; the standard one, which a search may begin with, is no finalist.
+    """Return the fittest networks of a search without the standard network, which a search may begin with.
 
     Parameters
     ----------
     evaluations
-        Of the search.
+        Evaluations of the search.
     problem
         What the networks are for.
     count
-        How many at most.
+        Maximum number of finalists.
     """
     standard = {individual.genome.key for _, individual in _standard(problem)}
     found = ranked(evaluations, count + len(standard))
@@ -80,26 +79,26 @@ def train(
     directory: Path,
     evaluate: Evaluate = evaluate,
 ) -> Iterator[Compared]:
-    """Train networks on the workers and give each back with its result, the first finished first.
+    """Train networks on the workers and yield each with its result, in the order in which they complete.
 
-    A training that failed has a result with a failure; nothing is raised for it.
+    A training that fails yields a result with a failure; it does not raise.
 
     Parameters
     ----------
     client
-        Of the workers.
+        Client of the cluster.
     problem
         What the networks are for, with the budget of the search.
     planned
-        The networks.
+        The networks, as `plan` returns them.
     limits
-        Of a training at the budget of the search; a longer one may take longer in proportion.
+        Limits of a training at the budget of the search. The time limit of a longer training is longer in proportion.
     directory
-        Of the run; the trained networks are kept there, see `trained_path`.
+        The run directory, where the trained networks are kept, see `trained_path`.
     evaluate
-        Trains a network.
+        Trains and measures a network.
     """
-    once = uuid4().hex  # Dask would give what it has under a key that it knows from an earlier comparison
+    once = uuid4().hex  # under the key of an earlier comparison Dask would return the result of that one
     pending = {f"compare-{once}-{number:03d}": compared for number, compared in enumerate(planned)}
     futures = []
     for key, compared in pending.items():
@@ -123,28 +122,28 @@ def train(
                 **accepted(evaluate, checkpoint=checkpoint),
             )
         )
-    arrivals: Any = as_completed(futures, with_results=True, raise_errors=False)
-    for future, result in arrivals:
-        if not isinstance(result, Result):  # type, exception and traceback, or nothing where it was cancelled
+    completed: Any = as_completed(futures, with_results=True, raise_errors=False)
+    for future, result in completed:
+        if not isinstance(result, Result):  # type, exception and traceback; None if it was cancelled
             result = Result.failed("worker_lost", f"{future.status}: {result[1] if result else 'cancelled'}")
         _checkpoint_path(trained_path(directory, pending[future.key])).unlink(missing_ok=True)
         yield replace(pending[future.key], result=result)
 
 
 def trained_path(directory: Path, compared: Compared) -> Path:
-    """Return where a run keeps a network that was trained for comparison."""
+    """Return the path of a network that was trained for comparison."""
     folder = "standard" if compared.is_standard else f"networks/{compared.individual.name}"
     return directory / folder / f"trained-{compared.factor:g}.keras"
 
 
 def _checkpoint_path(path: Path) -> Path:
-    """Return where a worker writes how far the training of the network is that will stand at a path."""
+    """Return the path of the checkpoint of a network that will be saved at `path`."""
     return path.with_name(f".{path.stem}.checkpoint")
 
 
 def _standard(problem: Problem) -> list[tuple[str, Individual]]:
     try:
         title, genome = standard_network(problem)
-    except UserError:  # images of a single pixel: there is nothing that everybody would try first
+    except UserError:  # images of a single pixel have no standard network
         return []
     return [(title, Individual(STANDARD_ID, genome, (), "standard"))]

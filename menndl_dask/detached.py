@@ -1,7 +1,7 @@
-"""A driver in the queue: a batch job that is followed by another until the budget is spent. Runs on the driver.
+"""A detached driver: a chain of batch jobs that drive a search until its budget is spent. Runs on the driver.
 
-Login nodes forbid long processes, and batch jobs end. The first thing that such a job does is to submit its successor,
-which waits for its end, however it comes; the last successor is cancelled when there is nothing left to do.
+Login nodes forbid long processes, and batch jobs end. So each job begins by submitting its successor, which the batch
+system starts when the job has ended for whatever reason. The last job cancels its successor.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ logger = logging.getLogger(__name__)
 
 _FILE, _DRIVERS = "detached.json", "drivers.txt"
 _NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "OAR_JOB_ID", "JOB_ID")
-_STANDSTILLS = 3  # jobs in a row without a single result
+_STANDSTILLS = 3  # jobs in a row without a result, after which no successor is submitted
 _ANSWER_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Detached:
-    """What is written in a run's directory about its drivers in the queue.
+    """How to start the detached drivers of a run, as recorded in the run directory.
 
     Parameters
     ----------
     profile
         Path or name of the cluster profile.
     command
-        What a driver runs.
+        Command line of a driver.
     directory
-        Where it runs.
+        Working directory of a driver.
     """
 
     profile: str
@@ -59,7 +59,7 @@ class Detached:
 
     @classmethod
     def read(cls, run: Path) -> Self | None:
-        """Read it; nothing where a run was never detached."""
+        """Read the record from a run directory; None if the run was never detached."""
         try:
             values: dict[str, Any] = json.loads((run / _FILE).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -67,20 +67,20 @@ class Detached:
         return cls(**{**values, "command": tuple(values["command"])})
 
     def write(self, run: Path) -> None:
-        """Write it, in place of what was there."""
+        """Write the record into a run directory, in place of an earlier one."""
         atomic.write_text(run / _FILE, json.dumps(asdict(self), indent=1) + "\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
-    """The jobs of a run's drivers, from a file that whoever submits or is one appends to.
+    """The batch jobs of a run's drivers, as listed in a file of the run directory.
 
     Parameters
     ----------
     jobs
-        Numbers of the jobs so far; the last one may wait for the one before.
+        Numbers of the jobs so far. The last one may still wait for the one before.
     told
-        How many results there were when each driver began.
+        Number of results in the run when each driver began.
     """
 
     jobs: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ class Drivers:
 
     @classmethod
     def read(cls, run: Path) -> Self:
-        """Read them."""
+        """Read the list from a run directory."""
         path = run / _DRIVERS
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
         jobs = dict.fromkeys(words[1] for words in lines if words[0] == "job")
@@ -96,13 +96,13 @@ class Drivers:
 
     @staticmethod
     def add(run: Path, what: str, number: object) -> None:
-        """Add a ``job``, or with how many results one ``began``."""
+        """Append an entry: the number of a ``job``, or the number of results when a driver ``began``."""
         with (run / _DRIVERS).open("a", encoding="utf-8") as file:
             file.write(f"{what} {number}\n")
 
     @property
     def stand_still(self) -> bool:
-        """Whether the last drivers have not brought home anything."""
+        """Whether the last few drivers got no result."""
         return len(self.told) >= _STANDSTILLS and len(set(self.told[-_STANDSTILLS:])) == 1
 
 
@@ -112,16 +112,16 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
     Parameters
     ----------
     run
-        The run directory; made if need be.
+        The run directory. It is created if it does not exist.
     profile
-        Path or name of the cluster profile, whose batch system takes the driver too.
+        Path or name of the cluster profile. Its batch system runs the driver too.
     command
-        What the driver runs, from this directory.
+        Command line of the driver, which runs in the current directory.
 
     Raises
     ------
     ProfileError
-        If the profile is of no batch system, or the batch system refuses the job.
+        If the profile has no batch system, or the batch system refuses the job.
     RunError
         If a driver of the run is in the queue already.
     """
@@ -136,15 +136,15 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
     Detached(place, tuple(command), str(Path.cwd())).write(run)  # first: the job may begin at once
     try:
         return _submit(site, run, after=None)
-    except ProfileError:  # the status is not to tell of a driver that never was
+    except ProfileError:  # the status must not show a driver that was never submitted
         (run / _FILE).unlink() if before is None else before.write(run)
         raise
 
 
 def queued(site: Site, numbers: Sequence[str]) -> dict[str, str]:
-    """Return which of the jobs wait or run, each with what it waits for, where the batch system tells that.
+    """Return the jobs that wait or run, each with the reason for which it waits, if the batch system gives one.
 
-    If the batch system does not answer, it is all of them.
+    If the batch system does not answer, all jobs are returned.
     """
     if not numbers:
         return {}
@@ -153,7 +153,7 @@ def queued(site: Site, numbers: Sequence[str]) -> dict[str, str]:
 
 
 def cancel(site: Site, numbers: Iterable[str]) -> None:
-    """Cancel jobs; those that are gone are no trouble."""
+    """Cancel jobs; jobs that have ended are ignored."""
     from menndl_dask.batch import cluster_class
 
     command = shlex.split(cluster_class(site.system).job_cls.cancel_command)
@@ -167,7 +167,7 @@ def driver_script(site: Site, run: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Be the job of a driver: submit the successor, drive, and cancel the successor if there is nothing left to do."""
+    """Run as a driver's batch job: submit the successor, run the driver, cancel the successor if it is not needed."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s menndl_dask.detached: %(message)s")
     (word,) = sys.argv[1:] if arguments is None else arguments
     run = Path(word)
@@ -191,14 +191,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _succeed(site: Site, run: Path, results: int) -> str | None:
-    """Write down that a driver begins; submit the next one and return its number, unless that would lead nowhere."""
+    """Record that a driver begins and submit its successor.
+
+    Returns
+    -------
+    str or None
+        Number of the successor's job. None if the last drivers got no result, or if there is a successor already.
+    """
     own = _own_number(os.environ)
     if own is not None:
         Drivers.add(run, "job", own)
     Drivers.add(run, "began", results)
     drivers = Drivers.read(run)
     if drivers.stand_still:
-        logger.error("the last %d drivers brought no result home; no other is submitted", _STANDSTILLS)
+        logger.error("the last %d drivers got no result; no other is submitted", _STANDSTILLS)
         return None
     if own is None or [number for number in queued(site, drivers.jobs) if number != own]:
         return None
@@ -206,7 +212,7 @@ def _succeed(site: Site, run: Path, results: int) -> str | None:
 
 
 def _drive(detached: Detached, site: Site) -> int:
-    """Run the driver; return how it ended. What the batch system sends at the end of the job is handed on to it."""
+    """Run the driver and return its exit status; SIGTERM, which the batch system sends at the end, is passed on."""
     own = _driver_site(site)
     began = float(os.environ.get(JOB_START) or time.time())
     ends = began + (math.inf if own.walltime_s is None else own.walltime_s - own.retirement_s)
@@ -217,7 +223,7 @@ def _drive(detached: Detached, site: Site) -> int:
 
 
 def _submit(site: Site, run: Path, after: str | None) -> str:
-    """Submit a driver that begins when another job has ended, and write down its number."""
+    """Submit a driver's job, to begin when job `after` has ended, and record its number."""
     job = _job(site, run)
     if after is not None:
         options = [word.format(job=after) for word in SYSTEMS[site.system].after]
@@ -250,7 +256,7 @@ def _job_name(run: Path) -> str:
 
 
 def _driver_site(site: Site) -> Site:
-    """Return the site of the driver's job: one node without GPUs, or all nodes where the workers are in it too."""
+    """Return the site of the driver's job: one node without GPUs, or all nodes if the job holds the workers too."""
     jobqueue = {**site.jobqueue, **site.driver}
     if site.kind == ALLOCATION:
         return replace(site, kind=site.system, batch=None, jobqueue=jobqueue)
@@ -261,12 +267,12 @@ def _driver_site(site: Site) -> Site:
 
 
 def site_of(profile_name: str) -> Site:
-    """Return the site of a profile whose batch system can hold drivers.
+    """Return the site of a profile, for detached drivers.
 
     Raises
     ------
     ProfileError
-        If it is none.
+        If the profile has no batch system, or one whose jobs cannot wait for each other.
     """
     profile = read_profile(profile_name)
     if not isinstance(profile, Site):

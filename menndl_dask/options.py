@@ -1,4 +1,4 @@
-"""Options: what scripts and the command line let a user choose, with defaults and in words. Runs on the driver."""
+"""The options of workflow scripts and of the command line, with their defaults. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-# name: type, what stands for the value, the usual default, and in words
+# name: type, placeholder of the value, usual default, help
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "run": (Path, "DIR", "runs/search", "run directory; the same command again carries on"),
     "cluster": (str, "PROFILE", "local", "cluster profile: a file, or the name of one that is shipped"),
@@ -43,7 +43,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "memory_limit": (float, "GB", 4.0, "resident memory an evaluation may use"),
     "seed": (int, "N", 0, "seed of everything random"),
     "islands": (int, "N", None, "searches that share the run, each with a driver and workers, and exchange networks"),
-    "island": (int, "K", None, "be island K of the run, 0, 1, …; whoever starts each driver otherwise than --islands"),
+    "island": (int, "K", None, "be island K of the run, 0, 1, …; to start each driver yourself, without --islands"),
 }  # fmt: skip
 _TAKEN = ("cluster", "workers", "evaluations", "hours", "retrain", "finalists", "seed", "detach", "islands", "island")
 _COUNTED = ("workers", "evaluations", "hours", "time_limit", "memory_limit", "finalists", "islands")
@@ -51,7 +51,7 @@ _COUNTED = ("workers", "evaluations", "hours", "time_limit", "memory_limit", "fi
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What scripts and the command line let a user choose; see `add_options`."""
+    """The options of a workflow script or of the command line; see `add_options`."""
 
     run: Path
     cluster: str = "local"
@@ -101,15 +101,15 @@ class Options:
 
 
 def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
-    """Add the options that every workflow has, with a script's own defaults.
+    """Add the options that every workflow script has, with the script's own defaults.
 
     Parameters
     ----------
     parser
         The script's parser.
     defaults
-        Values that differ from the usual defaults, by the option's name. A budget in some unit counts where the user
-        gives none in any.
+        Defaults that differ from the usual ones, by the name of the option. The default budget counts only if the user
+        gives no budget in any unit.
     """
     group = parser.add_argument_group("search")
     for name, (kind, metavar, usual, text) in _OPTIONS.items():
@@ -132,7 +132,7 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
 
 
 def _budget(given: argparse.Namespace) -> Budget:
-    """Return the budget in the units that the user gave, else in the script's own."""
+    """Return the budget in the units that the user gave, or the script's default budget."""
     units = {name: getattr(given, name) for name in UNITS}
     if all(value is None for value in units.values()):
         units = given.usual_budget

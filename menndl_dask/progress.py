@@ -11,25 +11,25 @@ from menndl_dask.individual import Individual
 from menndl_dask.result import Result
 from menndl_dask.words import counted, duration
 
-_RECENT = 64  # arrivals that the rate is measured over
+_RECENT = 64  # results that the rate is measured over
 _BAR = 20  # characters
 _STOPPED = "hopeless"  # failure of a network that was stopped at a rung
 
 
 @dataclass(slots=True)
 class Counts:
-    """What has come home so far; its size does not grow with the number of evaluations.
+    """The progress of a run: counts of results and failures. Its size does not grow with the number of evaluations.
 
     Parameters
     ----------
     started
-        Clock reading (seconds) at the start of this process's part of the run.
+        Monotonic clock in seconds when this driver started.
     asked
-        Evaluations asked for, those of earlier processes included; nothing if only time ends the run.
+        Budget in evaluations, earlier drivers included. None if only the time is limited.
     deadline
-        Clock reading at which the run ends; nothing if only the number of evaluations ends it.
+        Monotonic clock in seconds at which the run ends. None if only the evaluations are limited.
     elsewhere
-        What has come home on the run's other islands.
+        Number of results on the run's other islands.
     """
 
     started: float
@@ -40,14 +40,14 @@ class Counts:
     best: float | None = None
     best_id: int | None = None
     failures: Counter[str] = field(default_factory=Counter)
-    arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    completed_at: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     elsewhere: int = 0
 
     def add(self, individual: Individual, result: Result, now: float | None = None) -> None:
-        """Count a result; `now` is the clock reading, nothing for a result of an earlier process."""
+        """Count a result; `now` is the monotonic clock, or None for a result of an earlier driver."""
         self.done += 1
         if now is not None:
-            self.arrivals.append(now)
+            self.completed_at.append(now)
         if result.failure is not None:
             self.failures[result.failure] += 1
         elif self.best is None or (result.fitness is not None and result.fitness > self.best):
@@ -55,25 +55,25 @@ class Counts:
 
     @property
     def stopped(self) -> int:
-        """Networks that were stopped at a rung: nothing is wrong with them but that others are better."""
+        """Number of networks that were stopped at a rung because others were better."""
         return self.failures[_STOPPED]
 
     @property
     def failed(self) -> Counter[str]:
-        """How often each other kind of failure came."""
+        """Number of failures of each other kind."""
         return Counter({kind: count for kind, count in self.failures.items() if kind != _STOPPED})
 
     def per_hour(self, now: float) -> float | None:
-        """Return networks an hour over the last arrivals, nothing before the first."""
-        if not self.arrivals:
+        """Return the networks per hour over the last results; None before the first."""
+        if not self.completed_at:
             return None
-        full = len(self.arrivals) == _RECENT
-        first = self.arrivals[0] if full else self.started
-        count = len(self.arrivals) - full
+        full = len(self.completed_at) == _RECENT
+        first = self.completed_at[0] if full else self.started
+        count = len(self.completed_at) - full
         return 3600.0 * count / max(now - first, 1e-3)
 
     def seconds_left(self, now: float) -> float | None:
-        """Return the seconds until the asked evaluations or the deadline, whichever comes first; nothing if unknown."""
+        """Return the seconds until the asked evaluations or the deadline, whichever comes first; None if unknown."""
         estimates = [] if self.deadline is None else [max(0.0, self.deadline - now)]
         rate = self.per_hour(now)
         if self.asked is not None and rate:

@@ -88,7 +88,7 @@ def test_the_rate_follows_the_last_arrivals_and_needs_no_memory() -> None:
     for n in range(5000):
         counts.add(Individual(n, Genome(())), Result(0.5), now=float(n) if n < 4900 else 4900 + (n - 4900) * 10.0)
     assert counts.per_hour(4900 + 99 * 10.0) == pytest.approx(360, rel=0.05)
-    assert len(counts.arrivals) == 64
+    assert len(counts.completed_at) == 64
 
 
 def test_nothing_learnt_is_said() -> None:
