@@ -74,7 +74,7 @@ class TimedEvolution:
         return individual
 
     def best(self) -> tuple[Individual, Result]:
-        """Return the best, as evolution does."""
+        """Return the best evaluation, as `Evolution.best` does."""
         return self._evolution.best()
 
 
@@ -137,7 +137,7 @@ def scheduler_process(workers: int) -> Iterator[tuple[str, int]]:
 
 
 def serve(workers: int) -> None:
-    """Be the scheduler until nobody is there any more."""
+    """Run a scheduler with workers until standard input is closed."""
     with load_cluster(Local(workers=workers, dashboard_port=None)) as cluster, cluster.client() as client:
         client.wait_for_workers(workers)
         sys.stdout.write(f"{client.scheduler.address}\n")
