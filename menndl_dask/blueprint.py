@@ -9,17 +9,15 @@ leave the motifs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from menndl_dask import layers as genes
 from menndl_dask.gene import Gene, is_users
-from menndl_dask.genome import Genome
+from menndl_dask.network_builder import NetworkBuilder
 from menndl_dask.network_layer import Layer
 from menndl_dask.problem import Problem
-from menndl_dask.topology import Sources
 
 Samplers = Mapping[type[Gene], Callable[[np.random.Generator], Gene]]
 _ACTIVATIONS = ("relu", "relu", "elu", "gelu", "silu", "leaky_relu", "tanh")
@@ -47,29 +45,22 @@ def random_network(
         sampler.dense(target)
     else:
         sampler.summarising(target)
-    return Genome.connect(sampler.layers, sampler.sources).layers
+    return sampler.genome().layers
 
 
-@dataclass(slots=True)
-class NetworkSampler:
+class NetworkSampler(NetworkBuilder):
     """The layers of a random network so far, and the style that they share."""
 
-    problem: Problem
-    samplers: Samplers
-    rng: np.random.Generator
-    layers: list[Layer] = field(default_factory=list)
-    sources: list[Sources] = field(default_factory=list)
-    width: int = 16
-    style: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.width = round(8 * 2 ** self.rng.uniform(0, 2.5))
+    def __init__(self, problem: Problem, samplers: Samplers, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.problem, self.samplers, self.rng = problem, samplers, rng
+        self.width = round(8 * 2 ** rng.uniform(0, 2.5))
         self.style = {
-            "activation": _ACTIVATIONS[self.rng.integers(len(_ACTIVATIONS))],
-            "normalisation": "batch" if self.rng.random() < 0.6 else "none",
+            "activation": _ACTIVATIONS[rng.integers(len(_ACTIVATIONS))],
+            "normalisation": "batch" if rng.random() < 0.6 else "none",
         }
 
-    def add(self, kind: type[Gene], *sources: int, **fields: Any) -> int:
+    def sample(self, kind: type[Gene], *sources: int, **fields: Any) -> int:
         """Add a layer that reads `sources` (the last layer by default); return its index.
 
         Fields that are not given are random.
@@ -81,9 +72,7 @@ class NetworkSampler:
         else:
             drawn = kind(**fields)
         assert isinstance(drawn, Layer)
-        self.layers.append(drawn)
-        self.sources.append(sources or (len(self.layers) - 2,))
-        return len(self.layers) - 1
+        return self.add(drawn, *sources)
 
     def convolve(self, *sources: int, **fields: Any) -> int:
         """Add a convolution at full resolution in the network's style."""
@@ -97,14 +86,14 @@ class NetworkSampler:
             given.setdefault("dilation", (1,))
         if self.rng.random() < 0.6:
             given.setdefault("kernel_size", (3,))
-        return self.add(kind, *sources, **given)
+        return self.sample(kind, *sources, **given)
 
     def residual(self) -> int:
         """Add two convolutions in a row whose output is added to their input."""
         stem = self.convolve(kernels=self.width)
         self.convolve(kernels=self.width)
         last = self.convolve(kernels=self.width, activation="linear")
-        return self.add(genes.Activation, last, stem, join="add", function=self.style["activation"])
+        return self.sample(genes.Activation, last, stem, join="add", function=self.style["activation"])
 
     def branches(self) -> int:
         """Add two or three parallel convolutions, and their concatenation."""
@@ -114,12 +103,12 @@ class NetworkSampler:
             self.convolve(tip, kernel_size=(size,), kernels=max(4, self.width // number))
             for size in (1, 3, 5)[:number]
         ]
-        return self.add(genes.Activation, *ends, function="linear")
+        return self.sample(genes.Activation, *ends, function="linear")
 
     def shrink(self) -> int:
         """Halve the image by pooling or a strided convolution, and widen."""
         if self.rng.random() < 0.7:
-            tip = self.add(genes.Pooling, size=(2,), stride=(2,), padding="same")
+            tip = self.sample(genes.Pooling, size=(2,), stride=(2,), padding="same")
         else:
             tip = self.convolve(stride=(2,), dilation=(1,))
         self.width = round(self.width * self.rng.choice([1.0, 1.5, 2.0]))
@@ -133,9 +122,9 @@ class NetworkSampler:
         elif at < 0.3 and room >= 4:
             self.branches()
         elif at < 0.36:
-            self.add(genes.Dropout)
+            self.sample(genes.Dropout)
         elif at < 0.5 and (users := [kind for kind in self.samplers if is_users(kind)]):
-            self.add(users[self.rng.integers(len(users))])
+            self.sample(users[self.rng.integers(len(users))])
         else:
             self.convolve()
 
@@ -146,12 +135,12 @@ class NetworkSampler:
         share = max(1, (target - tail) // len(views))
         ends = [self.tower(-1 - v, share, min(shape[:-1])) for v, shape in enumerate(views)]
         if len(views) > 1:
-            self.add(genes.Activation, *ends, function="linear")
+            self.sample(genes.Activation, *ends, function="linear")
         for i in range(tail):
             units = round(16 * 2 ** self.rng.uniform(0, 4))
-            self.add(genes.FullyConnected, units=units, **self.style)
+            self.sample(genes.FullyConnected, units=units, **self.style)
             if i == 0 and self.rng.random() < 0.4:
-                self.add(genes.Dropout)
+                self.sample(genes.Dropout)
 
     def tower(self, view: int, target: int, extent: int) -> int:
         """Add the layers that one view passes."""
@@ -165,7 +154,7 @@ class NetworkSampler:
             else:
                 self.block(room)
         if len(self.problem.facts.input_shapes) > 1 or self.rng.random() < 0.3:
-            return self.add(genes.GlobalPooling)
+            return self.sample(genes.GlobalPooling)
         return len(self.layers) - 1
 
     def dense(self, target: int) -> None:
@@ -190,15 +179,15 @@ class NetworkSampler:
         for _ in range(depth):
             skips.append(self.convolve() if self.rng.random() < 0.5 else len(self.layers) - 1)
             widths.append(self.width)
-            self.add(genes.Pooling, size=(2,), stride=(2,), padding="same")
+            self.sample(genes.Pooling, size=(2,), stride=(2,), padding="same")
             self.width = round(self.width * self.rng.choice([1.0, 1.5, 2.0]))
         self.convolve()
         for skip, width in zip(reversed(skips), reversed(widths), strict=True):
             self.width = width
             if self.rng.random() < 0.7:
-                up = self.add(genes.Upsampling, size=(2,))
+                up = self.sample(genes.Upsampling, size=(2,))
             else:
-                up = self.add(genes.TransposedConvolution, stride=(2,), kernels=width, **self.style)
+                up = self.sample(genes.TransposedConvolution, stride=(2,), kernels=width, **self.style)
             self.convolve(*((up, skip) if self.rng.random() < 0.85 else (up,)))
             if self.rng.random() < 0.4:
                 self.convolve()
