@@ -1,7 +1,7 @@
-"""Charts as inline SVG, drawn from plain numbers. Pure.
+"""Charts as inline SVG. Pure.
 
-Colours and fonts are classes that the page's style sheet defines, so that one drawing suits a light and a dark
-page. The ``<title>`` of a mark is its tooltip, with or without JavaScript.
+Colours and fonts are CSS classes of the page, so that a chart has a light and a dark theme. The ``<title>`` of a mark
+is its tooltip, with or without JavaScript.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from html import escape
 from menndl_dask.words import quantity
 
 _LEFT, _TOP, _BOTTOM = 58, 14, 46  # margins, pixels
-WIDE = (820, 290)  # of a figure that fills the page, pixels; larger or smaller, it scales with the page
+WIDE = (820, 290)  # of a figure of full width, pixels; it scales with the page
 _CHARACTER = 6.4  # width of a character of the charts' 12-pixel type, pixels
 _LABEL_HEIGHT = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Maps values to pixels.
+    """Map values to pixels.
 
     Parameters
     ----------
     low, high
-        The values at both ends.
+        Values at both ends.
     start, end
-        Their positions, pixels.
+        Positions of the ends, pixels.
     log
-        Whether equal ratios are equally far apart.
+        Whether the scale is logarithmic.
     whole
-        Whether values between two whole numbers make no sense.
+        Whether ticks are whole numbers.
     """
 
     low: float
@@ -44,7 +44,7 @@ class Scale:
 
     @classmethod
     def around(cls, values: Iterable[float], *, log: bool = False, margin: float = 0.06) -> Scale:
-        """Return a scale with room around all values, from 0 to 1 where there are none."""
+        """Return a scale with a margin around all values; 0 to 1 if there are none."""
         kept = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
         if not kept:
             return cls(1.0, 10.0, log=True) if log else cls(0.0, 1.0)
@@ -56,11 +56,11 @@ class Scale:
         return cls(low - room, high + room)
 
     def over(self, start: float, end: float) -> Scale:
-        """Return the scale over a stretch of pixels."""
+        """Return the scale with these positions of its ends, pixels."""
         return replace(self, start=start, end=end)
 
     def __call__(self, value: float) -> float:
-        """Return the position of a value, kept within the stretch."""
+        """Return the position of a value, clipped to the ends."""
         if self.log:
             share = math.log(max(value, 1e-300) / self.low) / math.log(self.high / self.low)
         else:
@@ -68,11 +68,11 @@ class Scale:
         return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
 
     def holds(self, value: float) -> bool:
-        """Tell whether a value lies within the ends."""
+        """Whether a value is within the ends."""
         return self.low <= value <= self.high
 
     def ticks(self, count: int = 5) -> list[float]:
-        """Return round values within the ends, about as many as asked for."""
+        """Return about `count` round values within the ends."""
         if self.log and self.high / self.low >= 8:
             return _log_ticks(self.low, self.high, count)
         step = _round_step((self.high - self.low) / max(count, 1))
@@ -90,11 +90,11 @@ class Mark:
     Parameters
     ----------
     x, y
-        Its values.
+        Values.
     tip
-        What is said about it when the reader points at it.
+        Text of the tooltip.
     style
-        Its class: ``dot``, ``front``, ``standard`` or ``faint``.
+        CSS class: ``dot``, ``front``, ``standard`` or ``faint``.
     """
 
     x: float
@@ -110,13 +110,13 @@ class Line:
     Parameters
     ----------
     points
-        Values along it.
+        Points of the line.
     style
-        Its class: ``best``, ``front``, ``train`` or ``validation``.
+        CSS class: ``best``, ``front``, ``train`` or ``validation``.
     label
-        What it is, shown in the right margin.
+        Label in the right margin.
     step
-        Whether it stays level until the next point.
+        Whether to draw steps.
     """
 
     points: Sequence[tuple[float, float]]
@@ -127,7 +127,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A horizontal line to compare with, labelled in the right margin."""
+    """A horizontal reference line, labelled in the right margin."""
 
     value: float
     style: str
@@ -141,19 +141,19 @@ class Chart:
     Parameters
     ----------
     label
-        What it shows in one sentence, for those who do not see it.
+        One sentence on what the chart shows, for screen readers.
     x, y
-        Scales; only the values at their ends matter here.
+        Scales; their positions are ignored.
     x_title, y_title
-        What is on the axes, with units.
+        Titles of the axes, with units.
     marks, lines, levels
-        What is drawn, the lines above the marks.
+        Elements to draw; lines are drawn above marks.
     ticks
         Failed evaluations: positions along x and tooltips, drawn as ticks under the axis.
     size
         Width and height, pixels.
     margin
-        Room on the right, pixels.
+        Width of the right margin, pixels.
     """
 
     label: str
@@ -222,7 +222,7 @@ class Chart:
 
 
 def element(label: str, width: float, height: float, content: str, style: str = "chart") -> str:
-    """Return an ``<svg>`` element that scales with the page and says what it shows."""
+    """Return an ``<svg>`` element that scales with the page and has an accessible label."""
     return (
         f'<svg class="{style}" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
         f' style="--w:{width:.0f}px" role="img" aria-label="{escape(label)}">{content}</svg>'
@@ -230,7 +230,7 @@ def element(label: str, width: float, height: float, content: str, style: str = 
 
 
 def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return positions as near to the wanted ones as can be, with a gap between them, below `high` where possible.
+    """Return positions near the wanted ones, with a gap between them, below `high` if possible.
 
     >>> spread_out([10, 11, 50], 5, 0, 100)
     [10, 15, 50]
@@ -249,7 +249,7 @@ def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> 
 
 
 def text_width(text: str) -> float:
-    """Return about how wide a text is in the charts' type, pixels."""
+    """Return the approximate width of a text, pixels."""
     return _CHARACTER * len(text)
 
 
@@ -260,7 +260,7 @@ def _dot(mark: Mark, x: Scale, y: Scale) -> str:
         d = f"M{at_x:.1f} {at_y - 6:.1f}l6 6l-6 6l-6 -6z"
         return f'<path class="dot standard" d="{d}">{tip}</path>'
     if not y.holds(mark.y):
-        # outside of the axis: an arrow at its edge, the true value is in the tooltip
+        # out of range: an arrow at the edge; the value is in the tooltip
         down = 1 if mark.y < y.low else -1
         d = f"M{at_x:.1f} {at_y + down:.1f}l-3.5 {-6 * down}h7z"
         return f'<path class="dot {mark.style}" d="{d}">{tip}</path>'

@@ -1,8 +1,7 @@
-"""The drawing of a network as inline SVG: one box a layer, branches and skip connections visible. Pure.
+"""Drawing of a network as inline SVG: one box per layer, with branches and skip connections. Pure.
 
-A box stands below all that it reads and is indented by how often the image was halved, so that a U-shaped network
-looks like a U that lies on its side and its skip connections run straight down. The width of the bar in a box says
-what share of the network's parameters the layer has.
+A box is below its inputs and is indented by the number of times the image was halved, so that a U-Net looks like a U on
+its side. The width of the bar in a box is the layer's share of all parameters.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from menndl_dask.problem import Problem
 from menndl_dask.topology import Sources
 from menndl_dask.words import quantity
 
-_WIDTH, _HEIGHT, _GAP, _BESIDE = 262.0, 42.0, 22.0, 32.0  # of a box, and between boxes, pixels
-_INDENT = 40.0  # for each halving of the image, pixels
-_LANE = 13.0  # between the lines that run past boxes, pixels
+_WIDTH, _HEIGHT, _GAP, _BESIDE = 262.0, 42.0, 22.0, 32.0  # size of a box and distances between boxes, pixels
+_INDENT = 40.0  # per halving of the image, pixels
+_LANE = 13.0  # between skip connections, pixels
 _PAD = 14.0
 
 _TITLES = {kind.__name__: kind.drawn_title or kind.__name__ for kind in KINDS}  # a part of the head may be one of them
-_QUIET: Mapping[str, tuple[Any, ...]] = {  # values that go without saying
+_QUIET: Mapping[str, tuple[Any, ...]] = {  # default values that are not shown
     "padding": ("same",),
     "bias": (True, False),
     "stride": ((1,),),
@@ -50,17 +49,17 @@ class Box:
     Parameters
     ----------
     title, detail
-        What it is and how it is set.
+        Name and settings of the layer.
     shape
-        Sizes of its output without the batch, the channels last; empty where unknown.
+        Output shape without the batch axis, channels last; empty if unknown.
     parameters
-        Number of its parameters; nothing where unknown.
+        Number of parameters; None if unknown.
     family
-        Its colour: ``view``, ``convolution``, ``pooling``, ``enlarging``, ``dense``, ``head`` or ``other``.
+        Colour of the box: ``view``, ``convolution``, ``pooling``, ``enlarging``, ``dense``, ``head`` or ``other``.
     sources
-        Indices of the boxes that it reads.
+        Indices of the input boxes.
     join
-        How it joins several of them.
+        How several inputs are joined.
     """
 
     title: str
@@ -73,12 +72,12 @@ class Box:
 
 
 def draw_network(genome: Genome, problem: Problem | None = None) -> str:
-    """Return the drawing of a genome's network; without a problem there are no shapes, parameters and head."""
+    """Return the drawing of a network as SVG; without a problem, shapes, parameters and the head are missing."""
     return draw(boxes(genome, problem))
 
 
 def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
-    """Return a box for each view, layer and part of the head, in an order where each follows what it reads."""
+    """Return a box for each view, layer and part of the head; each follows its inputs."""
     agreed = genome.canonical()
     views = _views(agreed, problem)
     costs = _layer_costs(agreed, problem)
@@ -93,7 +92,7 @@ def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
 
 
 def draw(nodes: Sequence[Box]) -> str:
-    """Return the drawing of some boxes as an ``<svg>`` element."""
+    """Return the boxes and their connections as an ``<svg>`` element."""
     corners = _layout(nodes)
     total = sum(node.parameters or 0 for node in nodes)
     edges, right = _edges(nodes, corners)
@@ -105,7 +104,7 @@ def draw(nodes: Sequence[Box]) -> str:
 
 
 def detail_of(gene: Any) -> str:
-    """Write the settings of a gene in a few words.
+    """Return the settings of a gene as short text.
 
     >>> from menndl_dask.layers import Convolution, Pooling
     >>> detail_of(Convolution(32, (3, 5), stride=(2,), normalisation="batch"))
@@ -120,7 +119,7 @@ def detail_of(gene: Any) -> str:
 
 
 def summary(genome: Genome, limit: int = 120) -> str:
-    """Write a genome in one line, for a table or a tooltip."""
+    """Return a genome as one line of text, for a table or a tooltip."""
     text = ", ".join(f"{type(gene).__name__}({detail_of(gene)})" for gene in genome.canonical().genes)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -156,7 +155,7 @@ def _layer_costs(genome: Genome, problem: Problem | None) -> list[tuple[str, tup
     try:
         return [(c.name, tuple(c.shape), int(c.parameters)) for c in cost_of(genome, problem).layers]
     except MenndlError:
-        return []  # a genome that does not fit is still drawn, without shapes
+        return []  # an infeasible genome is drawn without shapes
 
 
 def _layout(nodes: Sequence[Box]) -> list[tuple[float, float]]:
@@ -169,7 +168,7 @@ def _layout(nodes: Sequence[Box]) -> list[tuple[float, float]]:
     largest = max((math.prod(n.shape[:-1]) for n in nodes if n.family == "view" and n.shape), default=1)
     for row in range(max(rows, default=-1) + 1):
         members = [i for i, r in enumerate(rows) if r == row]
-        # a box stands under the leftmost that it reads, so that a branch keeps its column
+        # below the leftmost input, so that a branch keeps its column
         wanted = {i: min((columns[s] for s in nodes[i].sources), default=0) for i in members}
         indent = min(_indent(nodes[i], largest) for i in members)
         free = 0
@@ -181,14 +180,14 @@ def _layout(nodes: Sequence[Box]) -> list[tuple[float, float]]:
 
 
 def _indent(node: Box, largest: int) -> float:
-    if len(node.shape) < 2:  # a vector, or unknown
+    if len(node.shape) < 2:  # a vector, or unknown shape
         return 0.0
     halvings = math.log2(max(1.0, largest / math.prod(node.shape[:-1]))) / (len(node.shape) - 1)
     return _INDENT * min(round(halvings), 5)
 
 
 def _edges(nodes: Sequence[Box], corners: Sequence[tuple[float, float]]) -> tuple[list[str], float]:
-    """Return the connections, and how far to the right they reach."""
+    """Return the connections, and the position of the rightmost one."""
     paths: list[str] = []
     taken: list[tuple[float, float, float]] = []  # top, bottom and x of each lane in use
     for i, node in enumerate(nodes):
@@ -213,7 +212,7 @@ def _edges(nodes: Sequence[Box], corners: Sequence[tuple[float, float]]) -> tupl
 def _free_lane(
     wanted: float, top: float, bottom: float, passed: Sequence[float], taken: Sequence[tuple[float, float, float]]
 ) -> float:
-    """Return the first place from the wanted one on where a line runs down beside boxes and other lines."""
+    """Return the first free position for a vertical line beside boxes and other lines."""
     lane = wanted
     while any(x - 6 < lane < x + _WIDTH + 6 for x in passed) or any(
         abs(lane - x) < _LANE * 0.8 and top < b and t < bottom for t, b, x in taken
@@ -223,7 +222,7 @@ def _free_lane(
 
 
 def _straight(x1: float, y1: float, x2: float, y2: float) -> str:
-    """Return a way down that bends in the gap above its end."""
+    """Return a path straight down, with a bend in the gap above its end."""
     if abs(x1 - x2) < 1:
         return f"M{x1:.1f} {y1:.1f}V{y2 - 3:.1f}"
     top = y2 - _GAP

@@ -1,4 +1,4 @@
-"""The figures of the report: progress, trade-offs, learning curves, what the workers did. Pure."""
+"""Figures of the report: progress, trade-offs, learning curves and worker timeline. Pure."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from menndl_dask.table import Row
 from menndl_dask.words import duration, fitness_text, milliseconds, quantity
 
 _T = TypeVar("_T")
-_DOTS = 2500  # marks in a figure at most: the page must stay light after 100,000 evaluations
+_DOTS = 2500  # maximum of marks in a figure: keeps the page small after 100,000 evaluations
 _TICKS = 1000
 _BARS = 4000
-_ROWS = 24  # workers shown one by one
-_LABELS = 150  # room for labels in the right margin, pixels
+_ROWS = 24  # maximum of workers in the timeline
+_LABELS = 150  # width of the right margin with labels, pixels
 
 _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("parameters", "parameters", quantity),
-    ("flops_forward", "FLOPs of one sample, forward", quantity),
-    ("latency_ms", "latency of one sample, ms", milliseconds),
+    ("flops_forward", "FLOPs per sample, forward", quantity),
+    ("latency_ms", "latency per sample, ms", milliseconds),
 )
 
 
 def progress_figure(
     evaluations: Sequence[Evaluation], metric: str, constant: float | None = None, standard: Row | None = None
 ) -> str:
-    """Return every evaluation in the order told, the best so far, and what failed or was stopped as ticks below."""
+    """Return the fitness of every evaluation, the best so far, and failed or pruned networks as ticks."""
     scored = [(n, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is not None]
     failed = [(n, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is None]
     levels = _levels(constant, standard)
@@ -41,9 +41,9 @@ def progress_figure(
         for n, i, r in _thinned(failed, _TICKS)
     ]
     label = f"best {fitness_text(best[-1][1])}" if best else ""
-    told = f"{label or 'none has learnt'}; {len(failed)} failed or stopped early"
+    state = f"{label or 'none has succeeded'}; {len(failed)} failed or pruned"
     chart = Chart(
-        f"Fitness of {len(scored)} networks as they came home; {told}",
+        f"Fitness of {len(scored)} networks in order of completion; {state}",
         Scale(0.5, max(len(evaluations), 2) + 0.5, whole=True),
         _fitness_scale([_fitness(r) for _, _, r in scored], [level.value for level in levels]),
         "evaluation",
@@ -58,7 +58,7 @@ def progress_figure(
 
 
 def tradeoff_figures(evaluations: Sequence[Evaluation], metric: str, standard: Row | None = None) -> list[str]:
-    """Return fitness against each cost that is known, with the front of what no other network beats in both."""
+    """Return a figure of fitness versus each known cost, with the Pareto front."""
     scored = [(i, r) for i, r in evaluations if r.fitness is not None]
     figures = []
     for key, title, show in _COSTS:
@@ -80,7 +80,7 @@ def tradeoff_figures(evaluations: Sequence[Evaluation], metric: str, standard: R
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points (cost, fitness) that no other beats in both, cheapest first.
+    """Return the indices of the Pareto-optimal points (cost, fitness), cheapest first.
 
     >>> pareto_front([(1, 0.5), (2, 0.4), (3, 0.9), (3, 0.8)])
     [0, 2]
@@ -93,7 +93,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def curve_figures(result: Result, metric: str) -> list[str]:
-    """Return the learning curves of one training: its fitness, and its losses."""
+    """Return the learning curves of one training: fitness and losses by epoch."""
     fitness = _series(result, "fitness")
     losses = [Line(_series(result, key), style, label) for key, style, label in (
         ("loss", "train", "training"), ("val_loss", "validation", "validation")
@@ -101,21 +101,21 @@ def curve_figures(result: Result, metric: str) -> list[str]:
     losses = [line for line in losses if line.points]
     figures = []
     if fitness:
-        figures.append(_curves([Line(fitness, "best")], metric, "fitness on the way"))
+        figures.append(_curves([Line(fitness, "best")], metric, "fitness"))
     if losses:
-        figures.append(_curves(losses, "loss", "training and validation loss on the way"))
+        figures.append(_curves(losses, "loss", "training and validation loss"))
     return figures
 
 
 def timeline_figure(evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]) -> str:
-    """Return what each worker did when; nothing where the times are not known.
+    """Return a timeline with a bar for each evaluation and a row for each worker; empty if times are unknown.
 
     Parameters
     ----------
     evaluations
         Individuals and results.
     completed_at
-        For each individual's number the time (seconds since the epoch) at which its result came home.
+        Time of completion by number of the individual, seconds since the epoch.
     """
     spans = _spans(evaluations, completed_at)
     if not spans:
@@ -146,12 +146,12 @@ def timeline_figure(evaluations: Sequence[Evaluation], completed_at: Mapping[int
         parts.append(f'<text class="tick" x="{at:.1f}" y="{height - 22:.0f}" text-anchor="middle">{value:g}</text>')
     middle = f'x="{(left + right) / 2:.0f}" y="{height - 4:.0f}" text-anchor="middle"'
     parts.append(f'<text class="title" {middle}>{unit} since the start</text>')
-    label = f"What {len(workers)} workers did: one bar for each evaluation"
+    label = f"Timeline of {len(workers)} workers: one bar for each evaluation"
     return element(label, WIDE[0], height, "".join(parts), "chart wide")
 
 
 def utilisation(evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]) -> float | None:
-    """Return the share of the workers' time, from the first start to the last result, that went into evaluations."""
+    """Return the share of worker time spent on evaluations, from the first start to the last result."""
     spans = _spans(evaluations, completed_at)
     if not spans:
         return None
@@ -196,7 +196,7 @@ def _tradeoff(
             )
         ]
     return Chart(
-        f"Fitness against {title}: {len(marks)} networks, {len(front)} of them on the front",
+        f"Fitness versus {title}: {len(marks)} networks, {len(front)} on the Pareto front",
         Scale.around((m.x for m in [*marks, *beside]), log=True),
         _fitness_scale([m.y for m in marks], [m.y for m in beside]),
         title,
@@ -250,7 +250,7 @@ def _best_so_far(scored: Sequence[tuple[int, float]], last: int) -> list[tuple[f
 
 
 def _fitness_scale(values: Sequence[float], levels: Sequence[float]) -> Scale:
-    """Return a scale that a few very bad networks do not flatten: what lies below is drawn at its lower edge."""
+    """Return a scale that ignores a few very bad networks; they are drawn at its lower edge."""
     if not values:
         return Scale.around(levels)
     ordered = sorted(values)

@@ -1,4 +1,4 @@
-"""The frame of the report's page: style sheet, script and skeleton, all inline. Pure."""
+"""HTML of the report page, with style sheet and script inline. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from importlib.resources import files
 
 
 def whole(title: str, sections: Sequence[str], footer: str) -> str:
-    """Return the page as one HTML document that asks for nothing from outside.
+    """Return the page as one HTML document that loads no other files.
 
     Parameters
     ----------
     title
-        Its title, as plain text.
+        Title, as plain text.
     sections
-        Its parts, as HTML.
+        Sections, as HTML.
     footer
-        Its last line, as HTML.
+        Last line, as HTML.
     """
     style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     return (
@@ -32,25 +32,25 @@ def whole(title: str, sections: Sequence[str], footer: str) -> str:
 
 
 def section(heading: str, *content: str, name: str = "") -> str:
-    """Return a part of the page under a heading; nothing where there is no content."""
+    """Return a section with a heading; empty if there is no content."""
     kept = [text for text in content if text]
     marker = f' id="{escape(name)}"' if name else ""
     return f"<section{marker}><h2>{escape(heading)}</h2>{''.join(kept)}</section>" if kept else ""
 
 
 def side_by_side(figures: Sequence[str], style: str = "") -> str:
-    """Return some figures in a row that wraps on a narrow page."""
+    """Return figures in a row that wraps on a narrow page."""
     each = "".join(f"<div>{figure}</div>" for figure in figures)
     return f'<div class="{f"row {style}".strip()}">{each}</div>' if figures else ""
 
 
 def scrolling(figure: str) -> str:
-    """Return a figure that is scrolled sideways where the page is too narrow for it; nothing where there is none."""
+    """Return a figure that scrolls sideways on a narrow page; empty if there is no figure."""
     return f'<div class="scroll">{figure}</div>' if figure else ""
 
 
 def tiles(values: Sequence[tuple[str, str, str]]) -> str:
-    """Return the numbers that matter most: for each a name, the number, and what it is to be compared with."""
+    """Return tiles with key figures: name, value and note."""
     each = (
         f'<div class="tile"><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(beside)}</small></dd></div>'
         for name, value, beside in values
@@ -59,7 +59,7 @@ def tiles(values: Sequence[tuple[str, str, str]]) -> str:
 
 
 def html_table(head: Sequence[str], body: Sequence[Sequence[str]], *, marked: int | None = None) -> str:
-    """Return a table; the first column is text, the others are numbers; the row `marked` stands out."""
+    """Return a table: text in the first column, numbers in the others; the row `marked` is highlighted."""
 
     def cell(tag: str, column: int, text: str) -> str:
         return f"<{tag}{' class=n' if column else ''}>{escape(text)}</{tag}>"
@@ -73,12 +73,12 @@ def html_table(head: Sequence[str], body: Sequence[Sequence[str]], *, marked: in
 
 
 def raw_table(head: Sequence[str], rows: Sequence[str]) -> str:
-    """Return a table of rows that are HTML already; a heading that starts with ``#`` stands over numbers."""
+    """Return a table of rows of HTML; headings of number columns start with ``#``."""
     heads = "".join(f"<th class=n>{escape(t[1:])}</th>" if t.startswith("#") else f"<th>{escape(t)}</th>" for t in head)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def key_entry(colour: str, text: str, style: str = "") -> str:
-    """Return an entry of a figure's key: a patch of one of the page's colours and what it stands for."""
+    """Return a legend entry: a colour of the page and its meaning."""
     return f'<span class="key {style}" style="--c:var(--{colour})"></span>{escape(text)}'

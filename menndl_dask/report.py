@@ -1,7 +1,7 @@
-"""The report: one self-contained page that tells what a run has found and how. Runs on the driver.
+"""The report of a run: one self-contained HTML page. Runs on the driver.
 
-The page asks for nothing from outside, is readable without JavaScript, suits a light and a dark screen, and is
-rewritten during the run. Everything on it comes from the store, so a running, a finished and a crashed run look alike.
+The page loads no other files, is readable without JavaScript and has a light and a dark theme. It is rewritten during
+the run. All content is read from the run directory, so it works for running, finished and crashed runs.
 """
 
 from __future__ import annotations
@@ -24,44 +24,43 @@ from menndl_dask.story import ReportContent, read_content
 from menndl_dask.table import best_rows, cells
 from menndl_dask.words import counted, duration, fitness_text, quantity
 
-_DOMINATES = 0.7  # share of the evaluations from which on one kind of failure is the news
-_FEW = 8  # evaluations below which no share means anything
-_NOTES = 200  # the last of them on the page
+_DOMINATES = 0.7  # share of evaluations from which on advice for a kind of failure is shown
+_FEW = 8  # evaluations below which no advice is shown
+_NOTES = 200  # latest notes on the page
 
 _ADVICE: Mapping[str, str] = {
-    "infeasible": """Look at the limits and ranges of the search space: most of what it proposes cannot be built.""",
-    "no_learning": """Look at the data before the networks: run “menndl check” on it. Are images and labels in the same
-        order? Are the values on a sensible scale? Is one class nearly everything? If the data is sound, give each
-        network a longer budget or a larger learning rate.""",
-    "hopeless": """Most networks are far behind the best at a part of the budget, and were stopped there: the search
-        saves their time. If you would rather see them trained to the end, use --no-early-stop.""",
-    "diverged": """Try a smaller learning rate, and look for very large or missing values in the images
+    "infeasible": """Check the limits and ranges of the search space: most of its networks cannot be built.""",
+    "no_learning": """Check the data first: run “menndl check”. Are images and labels in the same order? Do the values
+        have a suitable scale? Is one class much larger than the others? If the data is sound, use a longer budget or a
+        larger learning rate.""",
+    "hopeless": """Most networks were clearly worse than others at a rung, so their training was stopped to save time.
+        To train all networks with the full budget, use --no-early-stop.""",
+    "diverged": """Try a smaller learning rate, and check the images for very large or missing values
         (“menndl check”).""",
     "out_of_memory": """Allow each evaluation more memory, use a smaller batch, or limit the parameters and FLOPs of
         the search space.""",
     "timed_out": """Allow each evaluation more time, use a smaller budget or fewer samples, or limit the FLOPs of the
         search space.""",
-    "killed": """Look at the messages below: a kill by signal 9 is most often the operating system that ran out of
-        memory.""",
-    "worker_lost": """Look at the cluster's logs: wall time, preemption or a node that fails. The search space is not
-        to blame.""",
-    "error": """Look at the messages below: most often the user's own loss, metric or gene kind raises an exception.""",
+    "killed": """See the messages below: signal 9 usually means that the operating system ran out of memory.""",
+    "worker_lost": """See the logs of the cluster: wall time, preemption or a failing node. The search space is not the
+        cause.""",
+    "error": """See the messages below: usually an exception in the user's loss, metric or gene kind.""",
 }
 
 
 def write_report(run: Run) -> Path:
-    """Write ``report.html`` into a run's directory and return its path; what stood there is replaced at once."""
+    """Write ``report.html`` into the run directory, replacing it atomically, and return its path."""
     return write_page(run.path / "report.html", read_content(run))
 
 
 def write_page(path: Path, content: ReportContent) -> Path:
-    """Write the page; a reader sees the old one or the new one, never a part."""
+    """Write the page atomically and return its path."""
     atomic.write_text(path, render(content))
     return path
 
 
 def render(content: ReportContent) -> str:
-    """Return the whole page as HTML."""
+    """Return the page as HTML."""
     written = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(content.written)) if content.written else ""
     sections = [
         _heading(content),
@@ -72,9 +71,9 @@ def render(content: ReportContent) -> str:
         _tradeoffs(content),
         _failures(content),
         _islands(content),
-        _happenings(content),
+        _events(content),
         _workers(content),
-        _again(content),
+        _reproduce(content),
     ]
     return page.whole(
         f"{content.title} – menndl", sections, f"written {escape(written)} by menndl_dask" if written else "menndl_dask"
@@ -89,8 +88,8 @@ def _heading(content: ReportContent) -> str:
         classes = f", {facts.outputs} classes" if content.problem.task != "regression" else f", {facts.outputs} outputs"
         train, validation, test = facts.samples
         what = (
-            f"{content.problem.task.capitalize()} of {shapes} images{classes}; {train:,} samples to train on, "
-            f"{validation:,} to validate, {test:,} to test. Data: {content.problem.data}"
+            f"{content.problem.task.capitalize()} of {shapes} images{classes}; {train:,} training, "
+            f"{validation:,} validation and {test:,} test samples. Data: {content.problem.data}"
         )
     heading = f"{content.title}: {_headline(content)}"
     return f"<header><h1>{escape(heading)}</h1><p class=sub>{escape(what)}</p></header>"
@@ -99,9 +98,9 @@ def _heading(content: ReportContent) -> str:
 def _headline(content: ReportContent) -> str:
     total = len(content.evaluations)
     if not total:
-        return "no network has come home yet"
+        return "no results yet"
     if content.best is None:
-        return f"none of {counted(total, 'network')} has learnt so far"
+        return f"none of {counted(total, 'network')} has succeeded so far"
     plural = f"the best of {total} networks" if total > 1 else "the first network"
     return f"{plural} reaches {content.metric} {fitness_text(content.best[1].fitness)}"
 
@@ -110,15 +109,12 @@ def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
     total = len(content.evaluations)
     stopped = sum(r.failure == "hopeless" for _, r in content.evaluations)
     failed = sum(not r.succeeded for _, r in content.evaluations) - stopped
-    wanted = f"of {content.asked} asked" if content.asked else ""
+    wanted = f"of {content.asked}" if content.asked else ""
     values = [("networks evaluated", f"{total}", wanted)]
     if content.best is not None:
+        best, result = content.best
         values.append(
-            (
-                f"best {content.metric}",
-                fitness_text(content.best[1].fitness),
-                f"network {content.best[0].id}, validation split",
-            )
+            (f"best {content.metric}", fitness_text(result.fitness), f"network {best.id}, validation split")
         )
     if content.constant is not None:
         values.append(("constant predictor", fitness_text(content.constant), "ignores the image"))
@@ -126,19 +122,19 @@ def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
         values.append(("standard network", fitness_text(content.standard.fitness), content.standard.name))
     if total:
         if stopped:
-            values.append(("stopped early", f"{stopped}", f"{stopped / total:.0%} of all: behind the others at a rung"))
+            values.append(("pruned", f"{stopped}", f"{stopped / total:.0%} of all, clearly worse at a rung"))
         values.append(("failed", f"{failed}", f"{failed / total:.0%} of all"))
     if content.per_hour is not None:
-        values.append(("networks an hour", f"{content.per_hour:.0f}", ""))
+        values.append(("networks per hour", f"{content.per_hour:.0f}", ""))
     return values
 
 
 def _progress(content: ReportContent) -> str:
     if not content.evaluations:
-        text = "The first results appear here as soon as they are home; the page is rewritten during the run."
+        text = "Results appear here when the first network is trained. Reload the page: it is rewritten during the run."
         return page.section("Progress", f"<p>{text}</p>", name="progress")
     figure = progress_figure(content.evaluations, content.metric, content.constant, content.standard)
-    entries = [("dot", "each network", ""), ("green", "best so far", ""), ("red", "failed, or stopped early", "tick")]
+    entries = [("dot", "each network", ""), ("green", "best so far", ""), ("red", "failed or pruned", "tick")]
     return page.section("Progress", _key(entries), page.scrolling(figure), name="progress")
 
 
@@ -150,7 +146,7 @@ def _networks(content: ReportContent) -> str:
     parts = []
     if content.compared:
         head, body = cells(content.compared, content.metric)
-        parts.append("<p>The best networks and the standard one, trained alike for longer:</p>")
+        parts.append("<p>Retrained for the comparison, all with the same longer budget:</p>")
         parts.append(page.html_table(head, body))
         parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
     rows = best_rows(content.evaluations, 8)
@@ -158,7 +154,7 @@ def _networks(content: ReportContent) -> str:
         shown = [*rows, content.standard] if content.standard is not None else rows
         head, body = cells(shown, content.metric)
         if content.compared:
-            parts.append("<p>The best of the search, at the search's budget:</p>")
+            parts.append("<p>The best networks of the search, trained with its budget:</p>")
         parts.append(page.html_table(head, body, marked=len(rows) if content.standard is not None else None))
     return page.section("Best networks", *parts, name="networks")
 
@@ -173,12 +169,12 @@ def _best_network(content: ReportContent) -> str:
     text = f"Network {individual.id}{weights}, {_origin(individual.origin)}{parents}."
     drawing = draw_network(individual.genome, content.problem)
     text += (
-        " Each box: the layer, the shape of its output, its settings and parameters; the bar under it is its share"
-        " of all parameters. Boxes are indented by how often the image was halved; violet lines skip layers."
+        " Each box shows a layer, its output shape, settings and parameters; the bar is its share of all parameters."
+        " Boxes are indented by the number of times the image was halved. Violet lines are skip connections."
     )
     curves = page.side_by_side(curve_figures(result, content.metric), "curves")
-    heading = '<h2 style="margin-top:18px">Its learning curve</h2>' if curves else ""
-    words = f"<details><summary>In words</summary><pre>{escape(summary(individual.genome, 5000))}</pre></details>"
+    heading = '<h2 style="margin-top:18px">Learning curve</h2>' if curves else ""
+    words = f"<details><summary>As text</summary><pre>{escape(summary(individual.genome, 5000))}</pre></details>"
     return page.section(
         "The best network",
         f"<p>{escape(text)}</p>",
@@ -191,17 +187,17 @@ def _best_network(content: ReportContent) -> str:
 
 def _origin(operator: str) -> str:
     words = {"random": "drawn at random", "seeded": "given at the start"}
-    return words.get(operator, f"made by {operator.replace('_', ' ')}")
+    return words.get(operator, f"created by {operator.replace('_', ' ')}")
 
 
 def _tradeoffs(content: ReportContent) -> str:
     figures = tradeoff_figures(content.evaluations, content.metric, content.standard)
     if not figures:
         return ""
-    entries = [("green", "front: no other network is both cheaper and fitter", ""), ("dot", "the others", "")]
+    entries = [("green", "Pareto front: no other network is both cheaper and fitter", ""), ("dot", "other networks", "")]
     if content.standard is not None:
         entries.append(("amber", "standard network", ""))
-    return page.section("Fitness against cost", _key(entries), page.side_by_side(figures), name="tradeoffs")
+    return page.section("Fitness versus cost", _key(entries), page.side_by_side(figures), name="tradeoffs")
 
 
 def _failures(content: ReportContent) -> str:
@@ -210,7 +206,7 @@ def _failures(content: ReportContent) -> str:
         return page.section("Failures", "<p>None.</p>", name="failures") if content.evaluations else ""
     total = len(content.evaluations)
     rows = [_failure_row(kind, count, total) for kind, count in counts.most_common()]
-    shown = page.raw_table(["kind", "#networks", "#share", "", "what it means"], rows)
+    shown = page.raw_table(["kind", "#networks", "#share", "", "meaning"], rows)
     return page.section("Failures", *_advice(counts, total), shown, _messages(content), name="failures")
 
 
@@ -242,7 +238,7 @@ def _messages(content: ReportContent) -> str:
     lines = "\n".join(
         f"{len(ids)} × {kind} (network {ids[0]}{', …' if len(ids) > 1 else ''}): {text}" for (kind, text), ids in common
     )
-    return f"<details><summary>Their messages</summary><pre>{escape(lines)}</pre></details>"
+    return f"<details><summary>Messages</summary><pre>{escape(lines)}</pre></details>"
 
 
 def _islands(content: ReportContent) -> str:
@@ -254,19 +250,19 @@ def _islands(content: ReportContent) -> str:
         best = next(iter(ranked(own, 1)), None)
         fitness = "–" if best is None else f"{fitness_text(best[1].fitness)} (network {best[0].id})"
         rows.append([f"island {number}", f"{len(own)}", fitness, f"{migrations}"])
-    text = "Searches with a driver and workers of their own; now and then each takes in the best of another."
-    table = page.html_table(["", "networks evaluated", f"best {content.metric}", "taken in"], rows)
+    text = "Searches with separate drivers and workers; now and then each receives the best network of another."
+    table = page.html_table(["", "networks evaluated", f"best {content.metric}", "migrants received"], rows)
     return page.section("Islands", f"<p>{text}</p>", table, name="islands")
 
 
-def _happenings(content: ReportContent) -> str:
+def _events(content: ReportContent) -> str:
     if not content.notes:
         return ""
     dropped = len(content.notes) - _NOTES
     notes = [_note(note) for note in content.notes[-_NOTES:]]
     rows = [f"<td class=t>{escape(when)}</td><td>{escape(text)}</td>" for when, text in notes]
-    before = f"<p class=note>The last {_NOTES} of {len(content.notes)}.</p>" if dropped > 0 else ""
-    return page.section("What happened", before, page.raw_table(["when", "what"], rows), name="happenings")
+    before = f"<p class=note>The latest {_NOTES} of {len(content.notes)}.</p>" if dropped > 0 else ""
+    return page.section("Events", before, page.raw_table(["time", "event"], rows), name="events")
 
 
 def _note(note: Mapping[str, Any] | str) -> tuple[str, str]:
@@ -283,7 +279,7 @@ def _note(note: Mapping[str, Any] | str) -> tuple[str, str]:
 def _workers(content: ReportContent) -> str:
     figure = timeline_figure(content.evaluations, content.completed_at)
     share = utilisation(content.evaluations, content.completed_at)
-    text = f"<p>The workers were busy with evaluations for {share:.0%} of the time.</p>" if share is not None else ""
+    text = f"<p>Workers spent {share:.0%} of the time on evaluations.</p>" if share is not None else ""
     return page.section("Workers", text, page.scrolling(figure), _phases(content), name="workers")
 
 
@@ -294,13 +290,13 @@ def _phases(content: ReportContent) -> str:
     seconds = sum(total.values())
     if not seconds:
         return ""
-    told = ", ".join(
+    phases = ", ".join(
         f"{name} {duration(value)} ({value / seconds:.0%})" for name, value in total.most_common() if value > 0
     )
-    return f'<p class="note">Where the time of the evaluations went: {escape(told)}.</p>'
+    return f'<p class="note">Time of the evaluations by phase: {escape(phases)}.</p>'
 
 
-def _again(content: ReportContent) -> str:
+def _reproduce(content: ReportContent) -> str:
     parts = []
     if content.command:
         parts.append(f"<pre>{escape(content.command)}</pre>")
@@ -310,6 +306,6 @@ def _again(content: ReportContent) -> str:
             parts.append(f" Data fingerprint <code>{escape(content.problem.facts.fingerprint)}</code>.")
         parts.append("</p>")
     if content.versions:
-        told = ", ".join(f"{name} {number}" for name, number in content.versions.items())
-        parts.append(f'<p class="note">{escape(told)}</p>')
-    return page.section("How to do it again", *parts, name="again")
+        versions = ", ".join(f"{name} {number}" for name, number in content.versions.items())
+        parts.append(f'<p class="note">{escape(versions)}</p>')
+    return page.section("How to reproduce", *parts, name="reproduce")

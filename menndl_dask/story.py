@@ -1,4 +1,4 @@
-"""The content of a run: what a report tells, read from the store. Runs on the driver."""
+"""The content of a report, read from a run. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from menndl_dask.words import metric_title
 
 @dataclass(frozen=True, slots=True)
 class ReportContent:
-    """What a report tells.
+    """Content of a report.
 
     Parameters
     ----------
     evaluations
-        Individuals and results in the order in which the results came home.
+        Individuals and results, in order of completion.
     problem
-        What the networks are for; without it there are no shapes, and no constant predictor to compare with.
+        The problem; None for a search with a user's `evaluate`, whose report has no shapes and no constant predictor.
     title
-        Heading, such as the run's name.
+        Heading, such as the name of the run.
     compared
-        Networks trained alike, beside which the best is judged: the best one retrained, the standard one.
+        Networks retrained with equal budgets: the best ones and the standard one.
     conclusion
-        How the best of them compares with the standard one, in words.
+        How the best of them compares with the standard one.
     standard
-        The standard network at the search's own budget, or nothing.
+        The standard network, trained with the budget of the search; None if there is none.
     notes
-        What happened: texts, or mappings with ``message`` (or ``kind``) and ``time``, seconds since the epoch.
+        Events: texts, or mappings with ``message`` (or ``kind``) and ``time``, seconds since the epoch.
     completed_at
-        For each individual's number when its result came home, seconds since the epoch.
+        Time of completion by number of the individual, seconds since the epoch.
     asked
-        Evaluations asked for.
+        Number of evaluations that the user asked for; None if only a time was given.
     command, seed, versions
-        How to do it again.
+        How to reproduce the run.
     written
-        When the page is written, seconds since the epoch.
+        Time at which the page is written, seconds since the epoch.
     migrations
-        For each island how many individuals it has taken in; empty for a search without islands.
+        Number of migrants that each island received; empty for a search without islands.
     """
 
     evaluations: Sequence[Evaluation]
@@ -66,22 +66,22 @@ class ReportContent:
 
     @property
     def metric(self) -> str:
-        """What the fitness is, as people write it."""
+        """Name of the fitness metric."""
         return metric_title(self.problem.metric_name) if self.problem is not None else "fitness"
 
     @property
     def constant(self) -> float | None:
-        """Fitness of the best predictor that ignores the image."""
+        """Fitness of the best constant predictor; None if unknown."""
         return self.problem.facts.constant_fitness if self.problem is not None else None
 
     @property
     def best(self) -> Evaluation | None:
-        """The fittest individual and its result."""
+        """The fittest individual and its result; None if no evaluation has succeeded."""
         return next(iter(ranked(self.evaluations, 1)), None)
 
     @property
     def per_hour(self) -> float | None:
-        """Evaluations an hour from the first start to the last result; nothing where times are not known."""
+        """Evaluations per hour from the first start to the last result; None if times are unknown."""
         timed = [(self.completed_at[i.id], r) for i, r in self.evaluations if i.id in self.completed_at]
         ends = [end for end, _ in timed]
         starts = [end - result.times.get("total", 0.0) for end, result in timed]
@@ -90,7 +90,7 @@ class ReportContent:
 
 
 def read_content(run: Run) -> ReportContent:
-    """Read from a run what its report tells."""
+    """Return the content of the report of a run."""
     settings, problem, alike, standard = run.settings, run.problem, run.alike, run.standard
     return ReportContent(
         evaluations=list(run.evaluations),

@@ -1,7 +1,7 @@
-"""A script's or the command line's way in: options, and the main job from data to proof. Runs on the driver.
+"""The main job of scripts and of the command line: search, compare and report. Runs on the driver.
 
-The main job: start a cluster, search, train the best network and the standard network at a longer, equal budget,
-measure both on the held-out test split, write the table and the report.
+It starts a cluster, searches, retrains the best networks and the standard network with a longer, equal budget,
+measures them on the test split, and writes a table and the report.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ from menndl_dask.words import fitness_text, metric_title
 __all__ = ["Options", "add_options", "compare", "guarded", "main_job"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_FEWEST_DRAWN = 6  # networks at random, before children are bred
+_FEWEST_DRAWN = 6  # random networks at the start of a short search
 
 
 def main_job(problem: Problem, space: SearchSpace, options: Options, *, arguments: Sequence[str] | None = None) -> int:
-    """Search, train the best networks and the standard one for longer, compare them, write table and report.
+    """Search, retrain the best networks and the standard one, compare them, and write a table and the report.
 
     Parameters
     ----------
     problem
-        What the networks are for.
+        The problem.
     space
-        Which networks there are.
+        The search space.
     options
-        What the user chose.
+        Options of the user.
     arguments
-        What was typed, for the record; by default this process's own arguments.
+        Command line to record in the run; by default that of this process.
 
     Returns
     -------

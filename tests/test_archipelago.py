@@ -151,7 +151,7 @@ def test_progress_status_and_report_show_one_run(story: Story, capsys: pytest.Ca
     assert "The best networks of the search, at its budget:" in capsys.readouterr().out
     page = (story.path / "report.html").read_text()
     assert "<td>island 2</td>" in page
-    assert "taken in" in page
+    assert "migrants received" in page
 
 
 def test_nothing_remains_of_the_drivers(story: Story) -> None:

@@ -97,7 +97,7 @@ def test_a_learning_curve_leaves_out_what_is_no_number() -> None:
 def test_the_timeline_has_a_bar_for_each_evaluation_and_a_row_for_each_worker() -> None:
     svg = timeline_figure(STORY.evaluations, STORY.completed_at)
     assert svg.count("<rect") == 60
-    assert "What 2 workers did" in svg
+    assert "Timeline of 2 workers" in svg
     share = utilisation(STORY.evaluations, STORY.completed_at)
     assert share is not None
     assert 0.9 < share <= 1

@@ -122,7 +122,7 @@ def test_the_user_sees_progress_the_dashboard_and_the_table(story: Story) -> Non
 
 def test_the_report_tells_what_happened_and_how_the_networks_compare(story: Story) -> None:
     page = (story.path / "report.html").read_text()
-    assert "What happened" in page
+    assert "Events" in page
     assert "On the test split" in page
     assert "menndl search data.zarr" in page or "cli.py search data.zarr" in page
     kinds = Counter(r.failure for _, r in Run(story.path).evaluations)

@@ -25,7 +25,7 @@ def test_the_page_tells_what_a_search_has_found() -> None:
     best = max(result.fitness for _, result in stories.story().evaluations if result.fitness is not None)
     assert f"stem: the best of 60 networks reaches mean IoU {best:.4f}" in text
     assert "Segmentation of 64×64×1 images, 4 classes" in text
-    for part in ("Progress", "Best networks", "The best network", "Fitness against cost", "Failures", "Workers"):
+    for part in ("Progress", "Best networks", "The best network", "Fitness versus cost", "Failures", "Workers"):
         assert part in text
     assert "constant predictor" in text
     assert "menndl search stem.zarr" in text
@@ -33,7 +33,7 @@ def test_the_page_tells_what_a_search_has_found() -> None:
     assert "carried on after 31 evaluations" in text
 
 
-def test_a_comparison_comes_with_its_verdict() -> None:
+def test_a_comparison_comes_with_its_conclusion() -> None:
     text = _words(render(stories.compared()))
     assert "U-Net, retrained 0.8430" in text
     assert "ahead by 0.009" in text
@@ -41,7 +41,7 @@ def test_a_comparison_comes_with_its_verdict() -> None:
 
 def test_a_search_that_has_just_begun_has_a_page() -> None:
     text = _words(render(stories.empty()))
-    assert "no network has come home yet" in text
+    assert "no results yet" in text
     assert "The best network" not in text
     assert "Failures" not in text
 
@@ -55,11 +55,11 @@ def test_the_first_network_has_a_page() -> None:
 
 def test_a_search_in_which_all_failed_says_what_to_do() -> None:
     text = _words(render(stories.all_failed()))
-    assert "none of 20 networks has learnt so far" in text
-    assert "100% of the networks: no learning. Look at the data before the networks" in text
+    assert "none of 20 networks has succeeded so far" in text
+    assert "100% of the networks: no learning. Check the data first" in text
     assert "20 × no_learning (network 0, …): no better than chance" in text
     one = replace(stories.all_failed(), evaluations=stories.all_failed().evaluations[:1])
-    assert "none of 1 network has learnt" in _words(render(one))
+    assert "none of 1 network has succeeded" in _words(render(one))
     assert "100% of the networks" not in _words(render(one))  # one failure is no rule
 
 
@@ -90,7 +90,7 @@ def test_five_thousand_evaluations_make_a_light_page_quickly(tmp_path: Path) -> 
 def test_notes_are_shown_with_their_time_the_last_ones_of_many() -> None:
     notes: list[object] = [{"time": stories.START + n, "message": f"note {n}"} for n in range(250)]
     text = _words(render(replace(stories.story(1), notes=[*notes, "bare words"])))  # type: ignore[list-item]
-    assert "The last 200 of 251." in text
+    assert "The latest 200 of 251." in text
     assert "note 51" in text
     assert "note 50 " not in text
     assert "bare words" in text
