@@ -194,7 +194,7 @@ def _tradeoffs(content: ReportContent) -> str:
     figures = tradeoff_figures(content.evaluations, content.metric, content.standard)
     if not figures:
         return ""
-    entries = [("green", "Pareto front: no other network is both cheaper and fitter", ""), ("dot", "other networks", "")]
+    entries = [("green", "Pareto front: no other network is both cheaper and fitter", ""), ("dot", "others", "")]
     if content.standard is not None:
         entries.append(("amber", "standard network", ""))
     return page.section("Fitness versus cost", _key(entries), page.side_by_side(figures), name="tradeoffs")
