@@ -12,7 +12,7 @@ from typing import Any
 from menndl_dask import __version__, workflow
 from menndl_dask.cluster import load_cluster
 from menndl_dask.cluster_commands import add_commands
-from menndl_dask.conclusion import summary
+from menndl_dask.conclusion import findings
 from menndl_dask.data import open_problem
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.island import whole_run
@@ -20,6 +20,7 @@ from menndl_dask.problem import TASKS, Limits, Problem
 from menndl_dask.report import write_report
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Run
+from menndl_dask.terminal import say
 from menndl_dask.validation import read
 
 _DESCRIPTION = "Evolve a neural network made for your labelled images, on whatever machines you have."
@@ -87,7 +88,7 @@ def _convert(given: argparse.Namespace) -> int:
 
     names = ("images", "label", "dims", "classes", "fill", "chunk")
     path = convert(given.source, given.target, **{name: getattr(given, name) for name in names})
-    print(f"written: {path}; next: menndl check {path}")
+    say(f"written: {path}; next: menndl check {path}")
     return 0
 
 
@@ -131,7 +132,7 @@ def _add_check(commands: Any) -> None:
 def _check(given: argparse.Namespace) -> int:
     from menndl_dask.data_check import check_data
 
-    print(check_data(_problem(given, seed=given.seed)).text())
+    say(*check_data(_problem(given, seed=given.seed)).parts())
     return 0
 
 
@@ -193,8 +194,8 @@ def _add_report(commands: Any) -> None:
 
 def _report(given: argparse.Namespace) -> int:
     run = Run(given.run)
-    print(summary(run))
-    print(f"report: {write_report(run)}")
+    say(*findings(run))
+    say(f"report: {write_report(run)}")
     return 0
 
 
@@ -215,8 +216,8 @@ def _retrain(given: argparse.Namespace) -> int:
     with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
         limits = read(Limits, run.settings["limits"], "limits")
         workflow.compare(run, client, factor=given.retrain, finalists=given.finalists, limits=limits)
-    print(summary(run))
-    print(f"report: {write_report(run)}")
+    say(*findings(run))
+    say(f"report: {write_report(run)}")
     return 0
 
 
@@ -247,7 +248,7 @@ def _predict(given: argparse.Namespace) -> int:
             client=client,
             probabilities=given.probabilities,
         )
-    print(f"written: {path}")
+    say(f"written: {path}")
     return 0
 
 

@@ -20,6 +20,7 @@ from menndl_dask.journal import holder
 from menndl_dask.profile import Local, Profile, Scheduler, profile_schema, read_profile
 from menndl_dask.site import Site
 from menndl_dask.status import status
+from menndl_dask.terminal import say
 from menndl_dask.words import counted
 
 _Command = Callable[[argparse.Namespace], int]
@@ -58,11 +59,11 @@ def _check(given: argparse.Namespace) -> int:
     is_filled_in = _show(profile)
     if not given.is_tried:
         what = "starts one job and looks at its workers" if isinstance(profile, Site) else "looks at them"
-        _say(f"nothing was started; --try {what}")
+        say(f"nothing was started; --try {what}")
         return 0 if is_filled_in else 1
-    _say(f"starting the workers of {given.profile} …")
+    say(f"starting the workers of {given.profile} …")
     text, is_good = report(profile, examine(profile, given.wait))
-    _say(text)
+    say(text)
     return 0 if is_good else 1
 
 
@@ -71,17 +72,17 @@ def _show(profile: Profile) -> bool:
     if isinstance(profile, Local):
         count = profile.workers or profile.gpus * profile.trainers_per_gpu or len(os.sched_getaffinity(0))
         own = f", with one of {profile.gpus} GPUs each" if profile.gpus else ""
-        _say(f"{counted(count, 'worker')} on this machine{own}")
+        say(f"{counted(count, 'worker')} on this machine{own}")
         return True
     if isinstance(profile, Scheduler):
-        _say(f"the workers of the scheduler at {profile.address or profile.scheduler_file}")
+        say(f"the workers of the scheduler at {profile.address or profile.scheduler_file}")
         return True
     from menndl_dask.site_cluster import left_open
 
-    _say(_job_script(profile))
+    say(_job_script(profile))
     left = left_open(profile)
     for key, text in left:
-        _say(f"to be filled in, in a copy of the profile: {key}: {text}")
+        say(f"to be filled in, in a copy of the profile: {key}: {text}")
     return not left
 
 
@@ -89,12 +90,12 @@ def _script(given: argparse.Namespace) -> int:
     profile = read_profile(given.profile)
     if not isinstance(profile, Site):
         raise ProfileError(f"{given.profile}: expected the profile of a batch system, since only that has a job script")
-    _say(_job_script(profile))
+    say(_job_script(profile))
     return 0
 
 
 def _schema(given: argparse.Namespace) -> int:
-    _say(json.dumps(profile_schema(), indent=1, ensure_ascii=False))
+    sys.stdout.write(json.dumps(profile_schema(), indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
@@ -105,7 +106,7 @@ def _job_script(site: Site) -> str:
 
 
 def _status(given: argparse.Namespace) -> int:
-    _say(status(given.run))
+    say(status(given.run))
     return 0
 
 
@@ -126,14 +127,9 @@ def _ask_to_stop(run: Path) -> bool:
         return False
     stop.ask(run, f"{getpass.getuser()} on {socket.gethostname()}")
     if held is not None:
-        _say(f"{run}: asked its driver ({held}) to stop once what is being evaluated is home")
+        say(f"{run}: asked its driver ({held}) to stop once what is being evaluated is home")
     elif detached is not None:
         waiting = queued(site_of(detached.profile), Drivers.read(run).jobs)
         cancel(site_of(detached.profile), waiting)
-        _say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'nothing: none is in the queue'}")
+        say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'nothing: none is in the queue'}")
     return True
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

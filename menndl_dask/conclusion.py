@@ -7,30 +7,31 @@ from collections.abc import Sequence
 
 from menndl_dask.problem import Problem
 from menndl_dask.store import Compared, Run
-from menndl_dask.table import Row, best_rows, table
+from menndl_dask.table import Row, best_rows, network_table
 from menndl_dask.verdict import SIGNIFICANT
-from menndl_dask.words import error_name, fitness_text, metric_title, quantity, with_error
+from menndl_dask.words import TextTable, error_name, fitness_text, metric_title, quantity, with_error
 
 _SHOWN = 5  # networks of the search in the table
 
 
-def summary(run: Run) -> str:
+def findings(run: Run) -> list[str | TextTable]:
     """Return what a run has found: tables of networks, and how the best compares with the standard network."""
     problem = run.problem
     metric = metric_title(problem.metric_name) if problem is not None else "fitness"
     rows = best_rows(run.evaluations, _SHOWN)
     if not rows:
-        return "No network has succeeded yet. " + " ".join(str(note["message"]) for note in run.notes[-1:])
+        return ["No network has succeeded yet. " + " ".join(str(note["message"]) for note in run.notes[-1:])]
     standard, alike = run.standard, run.alike
     if standard is not None:
         rows.append(Row.of(standard.name, standard.result))
     if problem is not None and problem.facts.constant_fitness is not None:
         rows.append(Row("constant predictor", problem.facts.constant_fitness))
-    parts = ["The best networks of the search, trained with its budget:", table(rows, metric)]
+    parts: list[str | TextTable] = ["The best networks of the search, trained with its budget:"]
+    parts.append(network_table(rows, metric))
     if alike and problem is not None:
-        compared = table([Row.of(c.name, c.result) for c in alike], metric)
+        compared = network_table([Row.of(c.name, c.result) for c in alike], metric)
         parts += ["Retrained for the comparison, all with the same budget:", compared, conclude(alike, problem)]
-    return "\n\n".join(parts)
+    return parts
 
 
 def winner(compared: Sequence[Compared]) -> Compared | None:

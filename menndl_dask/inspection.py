@@ -9,7 +9,7 @@ from menndl_dask.metric import BUILT_IN
 from menndl_dask.probe import Score
 from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.survey import Duplicates
-from menndl_dask.words import aligned, counted
+from menndl_dask.words import TextTable, counted
 
 _MOST_ROWS = 16
 _WIDTH = 100
@@ -103,10 +103,13 @@ class DataReport:
     scores: tuple[Score, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    def parts(self) -> list[str | TextTable]:
+        """Return the texts and tables of the report."""
+        return [_head(self), *map(_view_table, self.views), _labels_table(self), _scores_table(self), _warnings(self)]
+
     def text(self) -> str:
-        """Return the report as plain text for a terminal."""
-        views = map(_view_text, self.views)
-        return "\n\n".join([_head(self), *views, _labels_text(self), _scores_text(self), _warnings_text(self)])
+        """Return the report as plain text."""
+        return "\n\n".join(map(str, self.parts()))
 
 
 def _head(report: DataReport) -> str:
@@ -126,20 +129,21 @@ def _head(report: DataReport) -> str:
     return "\n".join(lines)
 
 
-def _view_text(view: ViewReport) -> str:
+def _view_table(view: ViewReport) -> TextTable:
     sizes = " × ".join(f"{size} {dim}" for size, dim in zip(view.shape, view.dims, strict=True))
     title = f"images {view.name!r}: {view.samples} samples of {sizes}, {view.dtype}, {view.chunk} per chunk"
     rows = [
         [c.name, *map(_short, (c.mean, c.std, c.minimum, c.maximum)), str(c.missing or "–")] for c in view.channels
     ]
-    return title + "\n" + _table(["channel", "mean", "std", "min", "max", "NaN"], rows)
+    return TextTable(["channel", "mean", "std", "min", "max", "NaN"], rows, title=title, most=_MOST_ROWS)
 
 
-def _labels_text(report: DataReport) -> str:
+def _labels_table(report: DataReport) -> TextTable:
     problem = report.problem
     if problem.task == "regression":
         rows = [[v.name, *map(_short, (v.mean, v.std, v.minimum, v.maximum))] for v in report.values]
-        return f"labels {problem.label!r}: regression targets\n" + _table(["value", "mean", "std", "min", "max"], rows)
+        title = f"labels {problem.label!r}: regression targets"
+        return TextTable(["value", "mean", "std", "min", "max"], rows, title=title, most=_MOST_ROWS)
     pixels = problem.task == "segmentation"
     totals = [max(1, sum(c.counts[s] for c in report.classes)) for s in range(len(SPLITS))]
     rows = []
@@ -150,28 +154,22 @@ def _labels_text(report: DataReport) -> str:
     unit = "share of pixels (samples with the class)" if pixels else "share of samples (samples)"
     ignored = f"; {report.ignored} {'pixels' if pixels else 'samples'} ignored (label {problem.ignore})"
     title = f"labels {problem.label!r}: {unit}{ignored if report.ignored else ''}"
-    return title + "\n" + _table(["class", *SPLITS], rows)
+    return TextTable(["class", *SPLITS], rows, title=title, most=_MOST_ROWS)
 
 
-def _scores_text(report: DataReport) -> str:
+def _scores_table(report: DataReport) -> TextTable:
     name = report.problem.metric_name
     better = ", smaller is better" if BUILT_IN.get(name) == "min" else ""
     rows = [[s.name, "unknown" if s.value is None else f"{s.value:.4f}", s.about] for s in report.scores]
     title = f"simple predictors on the validation split: {name}{better}; a network should beat them"
-    return title + "\n" + _table(["predictor", name, "model"], rows, left=(0, 2))
+    return TextTable(["predictor", name, "model"], rows, (0, 2), title, _MOST_ROWS)
 
 
-def _warnings_text(report: DataReport) -> str:
+def _warnings(report: DataReport) -> str:
     if not report.warnings:
         return "no warnings"
     wrapped = [textwrap.fill(text, _WIDTH, initial_indent="  ! ", subsequent_indent="    ") for text in report.warnings]
     return "\n".join([counted(len(wrapped), "warning"), *wrapped])
-
-
-def _table(head: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,)) -> str:
-    """Return an indented table; of many rows only the first."""
-    more = [f"… and {len(rows) - _MOST_ROWS} more"] if len(rows) > _MOST_ROWS else []
-    return textwrap.indent("\n".join([aligned(head, rows[:_MOST_ROWS], left), *more]), "  ")
 
 
 def _short(number: float) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
 from menndl_dask.individual import Individual
 from menndl_dask.result import Result
+from menndl_dask.terminal import styled
 from menndl_dask.words import counted, duration
 
 _RECENT = 64  # results that the rate is measured over
 _BAR = 20  # characters
+_STYLES = ((r"best [^ ]+", "green"), (r"\d+ failed[^·]*|no workers", "red"))
 _STOPPED = "hopeless"  # failure of a network that was stopped at a rung
 
 
@@ -166,12 +167,8 @@ class ProgressLine:
         if not self._live:
             self._put(text + "\n")
             return
-        width = shutil.get_terminal_size().columns - 1
-        bar = progress_bar(counts)
-        if bar and len(text) + len(bar) < width:
-            text = f"{bar} {text}"
         # \x1b[K clears what a longer line has left; a line that wraps could not be overwritten
-        self._put("\r" + (text if len(text) <= width else text[: width - 1] + "…") + "\x1b[K")
+        self._put("\r" + styled(self._stream, text, progress_bar(counts), _STYLES) + "\x1b[K")
 
     def _put(self, text: str) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"

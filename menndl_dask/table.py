@@ -11,7 +11,7 @@ from menndl_dask.individual import Evaluation, Individual, ranked
 from menndl_dask.result import Result
 from menndl_dask.words import (
     MISSING,
-    aligned,
+    TextTable,
     duration,
     error_name,
     fitness_text,
@@ -71,7 +71,12 @@ def table(rows: Sequence[Row], metric: str = "fitness") -> str:
     network 7    0.8731      12.3 k
     U-Net        0.8500           –
     """
-    return aligned(*cells(rows, metric))
+    return str(network_table(rows, metric))
+
+
+def network_table(rows: Sequence[Row], metric: str = "fitness") -> TextTable:
+    """Return the networks as a table; see `table`."""
+    return TextTable(*cells(rows, metric))
 
 
 def cells(rows: Sequence[Row], metric: str = "fitness") -> tuple[list[str], list[list[str]]]:

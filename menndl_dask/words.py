@@ -4,10 +4,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import indent
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BINARY = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 MISSING = "–"  # in place of a value that is not known
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table of text; `str` returns it as aligned plain text.
+
+    Parameters
+    ----------
+    head
+        Heading of each column.
+    rows
+        Cells of each row.
+    left
+        Numbers of the columns that are aligned to the left; the others are aligned to the right.
+    title
+        Line above the table, which is then indented.
+    most
+        Maximum number of rows to show; by default all.
+
+    Examples
+    --------
+    >>> print(TextTable(["class", "pixels"], [["wall", "7"], ["background", "12,345"]]))
+    class       pixels
+    wall             7
+    background  12,345
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: Collection[int] = (0,)
+    title: str = ""
+    most: int | None = None
+
+    @property
+    def shown(self) -> Sequence[Sequence[str]]:
+        """The rows that are shown."""
+        return self.rows[: self.most]
+
+    @property
+    def more(self) -> str:
+        """How many more rows there are, in words; empty if all are shown."""
+        left_out = len(self.rows) - len(self.shown)
+        return f"… and {left_out} more" if left_out else ""
+
+    def __str__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.head, *self.shown, strict=True)]
+        sides = ["<" if column in self.left else ">" for column in range(len(self.head))]
+        rows = (zip(row, sides, widths, strict=True) for row in (self.head, *self.shown))
+        lines = ["  ".join(f"{cell:{side}{width}}" for cell, side, width in row).rstrip() for row in rows]
+        text = "\n".join([*lines, self.more] if self.more else lines)
+        return f"{self.title}\n{indent(text, '  ')}" if self.title else text
 
 
 def counted(number: int, noun: str) -> str:
@@ -118,31 +171,6 @@ def milliseconds(value: float) -> str:
     '0.123 ms'
     """
     return f"{value:.3g} ms"
-
-
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
-    """Return a table as plain text.
-
-    Parameters
-    ----------
-    head
-        Heading of each column.
-    rows
-        Cells of each row.
-    left
-        Numbers of the columns that are aligned to the left; the others are aligned to the right.
-
-    Examples
-    --------
-    >>> print(aligned(["class", "pixels"], [["wall", "7"], ["background", "12,345"]]))
-    class       pixels
-    wall             7
-    background  12,345
-    """
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    sides = ["<" if column in left else ">" for column in range(len(head))]
-    lines = (zip(row, sides, widths, strict=True) for row in (head, *rows))
-    return "\n".join("  ".join(f"{cell:{side}{width}}" for cell, side, width in line).rstrip() for line in lines)
 
 
 def _three_digits(value: float) -> str:

@@ -22,7 +22,7 @@ from distributed import Client
 from menndl_dask import archipelago, atomic, comparison
 from menndl_dask.allotment import island_resources
 from menndl_dask.cluster import load_cluster
-from menndl_dask.conclusion import summary, winner
+from menndl_dask.conclusion import findings, winner
 from menndl_dask.detached import detach
 from menndl_dask.errors import ExitCode, MenndlError, RunError
 from menndl_dask.evolution import DRAWN
@@ -38,6 +38,7 @@ from menndl_dask.seeding import initial_networks
 from menndl_dask.settings import FILE, freeze, frozen_settings
 from menndl_dask.space import SearchSpace
 from menndl_dask.store import Run
+from menndl_dask.terminal import say
 from menndl_dask.words import fitness_text, metric_title
 
 __all__ = ["Options", "add_options", "compare", "guarded", "main_job"]
@@ -66,7 +67,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         0, 1 if no network learnt anything, or 130 if it was stopped before its budget was spent.
     """
     typed = list(sys.argv if arguments is None else arguments)
-    _say(_told(problem))
+    say(_told(problem))
     _check_run(problem, space, options)
     if options.detach:
         return _detach(options, typed)
@@ -84,10 +85,10 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         settings=_recorded(typed),
         island=options.island,
     )
-    _say(f"starting the workers of {options.cluster} …")
+    say(f"starting the workers of {options.cluster} …")
     with load_cluster(options.cluster, workers=options.workers) as cluster, cluster.client() as client:
         report = search.path / "report.html"
-        _say(f"dashboard: {cluster.dashboard or 'none'}   report: {report} (rewritten while it runs)")
+        say(f"dashboard: {cluster.dashboard or 'none'}   report: {report} (rewritten while it runs)")
         line = ProgressLine(sys.stderr)
         search.run(client, evaluations=options.evaluations, hours=options.hours, progress=line, on_change=write_report)
         if is_supervised:
@@ -97,7 +98,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
             if search.stopped is None and is_last:
                 _compare(run, client, options)
     if not is_last:
-        _say(f"{search.path}: done here; the last island to end compares what all have found")
+        say(f"{search.path}: done here; the last island to end compares what all have found")
         return ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
     return _concluded(run, search.stopped)
 
@@ -127,8 +128,8 @@ def _search_islands(problem: Problem, space: SearchSpace, options: Options, type
         commands[island] = archipelago.Command(_again(typed, "--island", str(island), *given.words), given.environment)
     report = options.run / "report.html"
     outputs = folder_of(options.run, 0) / archipelago.OUTPUT
-    _say(f"starting {options.islands} islands; what their drivers say: {outputs}, …")
-    _say(f"report: {report} (rewritten while it runs)")
+    say(f"starting {options.islands} islands; what their drivers say: {outputs}, …")
+    say(f"report: {report} (rewritten while it runs)")
     settings = frozen_settings(problem, space, options.seed, options.limits, _recorded(typed))
     stopped = archipelago.supervise(
         options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
@@ -151,10 +152,11 @@ def _concluded(run: Run, stopped: str | None) -> int:
     if run.islands:
         run.write_snapshot()  # each search has written its own
     report = write_report(run)
-    _say("\n" + summary(run))
-    _say(f"report: {report}")
+    say("")
+    say(*findings(run))
+    say(f"report: {report}")
     if stopped is not None:
-        _say(f"{stopped}; the same command carries on")
+        say(f"{stopped}; the same command carries on")
         return ExitCode.STOPPED
     return ExitCode.SUCCESS if (run.path / "best.keras").exists() else ExitCode.NO_NETWORK
 
@@ -171,7 +173,7 @@ def _detach(options: Options, typed: Sequence[str]) -> int:
             words = _again(typed, "--island", str(island), *given.words)
             numbers.append(detach(folder_of(options.run, island), options.cluster, words))
     who = f"job {numbers[0]} searches" if len(numbers) == 1 else f"jobs {', '.join(numbers)} search"
-    _say(f"{who} on; menndl status {options.run} says how far it is, menndl stop {options.run} ends it")
+    say(f"{who} on; menndl status {options.run} says how far it is, menndl stop {options.run} ends it")
     return 0
 
 
@@ -217,11 +219,11 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
     done = {(c.individual.id, c.factor): c for c in run.comparisons if c.result.succeeded}
     missing = [c for c in planned if (c.individual.id, c.factor) not in done]
     if missing:
-        _say(f"training for comparison: {', '.join(c.name for c in missing)}")
+        say(f"training for comparison: {', '.join(c.name for c in missing)}")
     for compared in comparison.train(client, problem, missing, limits, directory):
         run.compare(compared)
         told = compared.result.failure or f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
-        _say(f"  {compared.name}: {told}")
+        say(f"  {compared.name}: {told}")
     first = winner([c for c in run.alike if c.factor == factor])
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
     if source.exists():
@@ -251,16 +253,17 @@ def guarded(main: Callable[[], int], told: str = "stopped; the same command carr
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.CUT_SHORT
     except MenndlError as error:
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: {error}\n")
+        say(f"{Path(sys.argv[0]).name}: {error}", stream=sys.stderr, style="red")
         return ExitCode.USER_ERROR
     except OSError as error:
         if error.errno not in _FULL:
             raise
         file = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: {file}{error.strerror}; make room, then the same command again\n")
+        told = f"{file}{error.strerror}; make room, then the same command again"
+        say(f"{Path(sys.argv[0]).name}: {told}", stream=sys.stderr, style="red")
         return ExitCode.USER_ERROR
     except KeyboardInterrupt:
-        sys.stderr.write(f"\n{told}\n")
+        say(f"\n{told}", stream=sys.stderr)
         return ExitCode.STOPPED
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -272,11 +275,6 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 def _recorded(typed: Sequence[str]) -> dict[str, Any]:
     return {"command": _command(typed), "arguments": list(typed[1:])}
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def _command(typed: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 
 import pytest
 
@@ -41,6 +42,11 @@ def _counts(*fitness: float | None, asked: int | None = 24, started: float = 0.0
         result = Result.failed("no_learning") if value is None else Result(value)
         counts.add(Individual(n, Genome(())), result, now=60.0 * (n + 1))
     return counts
+
+
+def _plain(text: str) -> str:
+    """Return text without colours."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
 def test_the_line_says_all_that_is_asked_for() -> None:
@@ -112,9 +118,22 @@ def test_a_terminal_has_one_line_that_is_written_again_and_again() -> None:
     text = stream.getvalue()
     assert text.count("\n") == 1
     assert text.endswith("\n")
-    frames = text[:-1].split("\r")[1:]
+    frames = _plain(text[:-1]).split("\r")[1:]
     assert len(frames) == 6
     assert all(frame.endswith("\x1b[K") and len(frame.removesuffix("\x1b[K")) <= 99 for frame in frames)
+
+
+@pytest.mark.usefixtures("columns")
+@pytest.mark.parametrize(("variable", "is_coloured"), [("TERM", True), ("NO_COLOR", False)])
+def test_the_best_fitness_is_green_unless_colours_are_unwanted(
+    monkeypatch: pytest.MonkeyPatch, variable: str, is_coloured: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv(variable, "xterm")
+    stream = Terminal()
+    ProgressLine(stream).show(_counts(0.5), now=60.0)
+    assert ("\x1b[32mbest 0.5000" in stream.getvalue()) == is_coloured
 
 
 @pytest.mark.usefixtures("columns")
@@ -123,7 +142,7 @@ def test_a_line_that_would_wrap_is_cut() -> None:
     counts = _counts(0.5)
     counts.failures.update(dict.fromkeys(("no_learning", "timed_out", "out_of_memory", "worker_lost"), 3))
     ProgressLine(stream).show(counts, now=60.0)
-    shown = stream.getvalue().strip("\r").removesuffix("\x1b[K")
+    shown = _plain(stream.getvalue()).strip("\r").removesuffix("\x1b[K")
     assert len(shown) == 99
     assert shown.endswith("…")
 

@@ -1,0 +1,102 @@
+"""What a command prints: plain lines in pipes and logs; tables and colour on a terminal. Runs on the driver."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from menndl_dask.words import TextTable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+# label of a line, such as "report:"; what is wrong; what to look at
+_HIGHLIGHTS = (
+    (r"(?m)^ *[a-z][\w. ]{0,20}:(?= )", "bold"),
+    (r"(?m)^WRONG:|NOT HEARD OF", "bold red"),
+    (r"(?m)^  ! ", "yellow"),
+)
+
+
+def say(*pieces: str | TextTable, stream: TextIO | None = None, style: str = "") -> None:
+    """Print texts and tables with an empty line between them.
+
+    Parameters
+    ----------
+    pieces
+        What to print.
+    stream
+        Where; by default the standard output.
+    style
+        Of texts on a terminal, such as ``red``; see `rich.style`.
+    """
+    stream = sys.stdout if stream is None else stream
+    if not stream.isatty():
+        stream.write("\n\n".join(map(str, pieces)) + "\n")
+    else:
+        from rich.text import Text
+
+        console = terminal(stream)
+        for number, piece in enumerate(pieces):
+            console.print("\n" * (number > 0), end="")
+            if isinstance(piece, TextTable):
+                if piece.title:
+                    console.print(Text(piece.title, "bold"), soft_wrap=True)
+                console.print(_table(piece))
+                console.print(piece.more, end="\n" * bool(piece.more))
+                continue
+            text = Text(piece, style)
+            for pattern, marked in _HIGHLIGHTS:
+                text.highlight_regex(pattern, marked)
+            console.print(text, soft_wrap=True)
+    stream.flush()
+
+
+def styled(stream: TextIO, line: str, bar: str, styles: Sequence[tuple[str, str]]) -> str:
+    """Return a line for a terminal, cut to its width and with a bar in front of it if there is room.
+
+    Parameters
+    ----------
+    stream
+        The terminal.
+    line, bar
+        The two parts.
+    styles
+        Regular expressions and the styles of what they match in the line.
+    """
+    from rich.text import Text
+
+    console = terminal(stream)
+    width = shutil.get_terminal_size().columns - 1
+    text = Text(line)
+    for pattern, style in styles:
+        text.highlight_regex(pattern, style)
+    if bar and len(line) + len(bar) < width:
+        text = Text.assemble((bar, "cyan"), " ", text)
+    text.truncate(width, overflow="ellipsis")
+    with console.capture() as captured:
+        console.print(text, end="", soft_wrap=True)
+    return captured.get()
+
+
+def terminal(stream: TextIO) -> Console:
+    """Return rich's console for a stream; it obeys ``NO_COLOR`` and ``TERM``."""
+    from rich.console import Console  # only where there is a terminal: its import takes a tenth of a second
+
+    return Console(file=stream, highlight=False, emoji=False, markup=False)
+
+
+def _table(piece: TextTable) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    for column, heading in enumerate(piece.head):
+        table.add_column(Text(heading), justify="left" if column in piece.left else "right", overflow="fold")
+    for row in piece.shown:
+        table.add_row(*map(Text, row))
+    return table
