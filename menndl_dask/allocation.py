@@ -1,7 +1,7 @@
-"""Workers on the nodes of the batch job that this process runs in, started by the site's launcher. Runs on the driver.
+"""A cluster on the nodes of the batch job in which this process runs. Runs on the driver.
 
-For sites that allow few jobs, or whose compute nodes cannot reach the login nodes: driver, scheduler and workers share
-one allocation, and a "job" is a step of it.
+For sites that allow few jobs, or where compute nodes cannot connect to login nodes. Driver, scheduler and workers share
+one allocation. A "job" of the cluster is a step of the allocation, which the launcher of the site starts.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any
 
 from distributed.core import Status
 
-from menndl_dask.batch import GroupCluster, GroupJob
+from menndl_dask.batch import MultiNodeCluster, MultiNodeJob
 from menndl_dask.errors import ProfileError
 from menndl_dask.jobqueue import Job, JobQueueCluster, LocalJob
 from menndl_dask.site import Site
 
-_PATIENCE_S = 20.0  # for a launcher to end its tasks
+_END_S = 20.0  # seconds for a launcher to end its tasks
 
 
-class Step(GroupJob, LocalJob):  # type: ignore[misc]  # dask-jobqueue has no types
-    """A step of the allocation: the launcher with its workers, a child of this process."""
+class Step(MultiNodeJob, LocalJob):  # type: ignore[misc]  # dask-jobqueue has no types
+    """A step of the allocation: the launcher and its workers, as a child process."""
 
     _process: asyncio.subprocess.Process | None = None
 
@@ -42,11 +42,11 @@ class Step(GroupJob, LocalJob):  # type: ignore[misc]  # dask-jobqueue has no ty
         self.status = Status.running
 
     async def close(self) -> None:
-        """End the launcher, and with it its tasks."""
+        """End the launcher, which ends its tasks."""
         if self.is_alive and self._process is not None:
             os.killpg(self._process.pid, signal.SIGTERM)
             try:
-                await asyncio.wait_for(self._process.wait(), _PATIENCE_S)
+                await asyncio.wait_for(self._process.wait(), _END_S)
             except TimeoutError:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 await self._process.wait()
@@ -54,36 +54,36 @@ class Step(GroupJob, LocalJob):  # type: ignore[misc]  # dask-jobqueue has no ty
 
     @property
     def is_alive(self) -> bool:
-        """Whether the launcher runs."""
+        """Whether the launcher is running."""
         return self._process is not None and self._process.returncode is None
 
 
-class AllocationCluster(GroupCluster):
-    """Workers on the nodes of this batch job."""
+class AllocationCluster(MultiNodeCluster):
+    """A Dask cluster on the nodes of this batch job."""
 
     job_cls = Step
 
     def __init__(self, *arguments: Any, site: Site, **keywords: Any) -> None:
-        # what is meant for the batch system has been said to it already
+        # keywords for the batch system were used when this job was submitted
         known = {name for cls in (Job, JobQueueCluster) for name in inspect.signature(cls.__init__).parameters}
-        accepted = {name: value for name, value in keywords.items() if name in known | {"shape"}}
-        accepted["shape"] = site.shape(allocated_nodes(site.system, os.environ))
+        accepted = {name: value for name, value in keywords.items() if name in known | {"layout"}}
+        accepted["layout"] = site.layout(allocated_nodes(site.system, os.environ))
         super().__init__(*arguments, site=site, **accepted)
 
     def _pause_s(self) -> float:
-        return 0.0  # nobody has to be asked
+        return 0.0  # no request to the batch system is needed
 
     async def _queued(self, own: Set[str]) -> Set[str]:
         return {str(job.job_id) for job in self.workers.values() if job.is_alive}
 
 
 def allocated_nodes(system: str, environment: Mapping[str, str]) -> int:
-    """Return how many nodes the batch job has that this process runs in.
+    """Return the number of nodes of the batch job in which this process runs.
 
     Raises
     ------
     ProfileError
-        If it does not run in a job of that batch system.
+        If this process does not run in a job of that batch system.
 
     >>> allocated_nodes("slurm", {"SLURM_JOB_NUM_NODES": "3"})
     3
@@ -96,7 +96,7 @@ def allocated_nodes(system: str, environment: Mapping[str, str]) -> int:
         return len(set(Path(environment["PBS_NODEFILE"]).read_text().split()))
     if system == "lsf" and "LSB_MCPU_HOSTS" in environment:
         hosts = environment["LSB_MCPU_HOSTS"].split()[::2]
-        # where there is jsrun, the driver has a node of its own
+        # with jsrun, the driver runs on a batch or login node
         working = [host for host in hosts if not re.match(r"batch|login", host)]
         return len(set(working or hosts))
     if system in ("sge", "oar", "htcondor"):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from menndl_dask.device import pinned, visible
+from menndl_dask.device import gpu_visibility_variables, visible
 from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import UserError
 from menndl_dask.profile import Profile, Scheduler
@@ -74,7 +74,7 @@ def island_resources(
     own = [devices[number::islands] for number in range(islands)]
     if not (workers or profile.workers):
         counts = [len(each) * profile.trainers_per_gpu for each in own]
-    pins = [pinned(profile.gpu_vendor, each) for each in own]
+    pins = [gpu_visibility_variables(profile.gpu_vendor, each) for each in own]
     return [IslandResources(count, {**threads, **pin}) for count, pin in zip(counts, pins, strict=True)]
 
 

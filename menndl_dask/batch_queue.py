@@ -1,4 +1,4 @@
-"""The queue: which jobs of the user wait or run, in the batch system's own words. Runs on the driver."""
+"""The queue: the jobs of the user that wait or run. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from menndl_dask.batch_system import SYSTEMS
 logger = logging.getLogger(__name__)
 
 _ANSWER_S = 60.0
-_SAID = 300  # characters of a message of the batch system
+_MESSAGE_LENGTH = 300  # characters that are logged of a message of the batch system
 
 
 async def listed(system: str) -> dict[str, str] | None:
-    """Return the user's jobs, each with what it waits for where that is told; nothing if there is no answer.
+    """Return the reason why each job of the user waits, by job number; None if the batch system does not answer.
+
+    The reason is empty for jobs that run, and where the batch system gives none.
 
     Parameters
     ----------
     system
         The batch system, a key of `SYSTEMS`.
     """
-    asked = SYSTEMS[system]
-    command = [word.format(user=getpass.getuser()) for word in asked.queued]
+    batch_system = SYSTEMS[system]
+    command = [word.format(user=getpass.getuser()) for word in batch_system.queued]
     try:
         process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
         try:
-            printed, said = await asyncio.wait_for(process.communicate(), _ANSWER_S)
+            output, errors = await asyncio.wait_for(process.communicate(), _ANSWER_S)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
     except (OSError, TimeoutError) as error:
         logger.info("the batch system does not answer: %s", error)
         return None
-    text, trouble = printed.decode(errors="replace"), said.decode(errors="replace")
-    if process.returncode and asked.empty not in trouble:
-        logger.info("the batch system does not answer: %s", " ".join(trouble.split())[:_SAID])
+    text, message = output.decode(errors="replace"), errors.decode(errors="replace")
+    if process.returncode and batch_system.empty not in message:
+        logger.info("the batch system does not answer: %s", " ".join(message.split())[:_MESSAGE_LENGTH])
         return None
-    reasons = asked.reasons(text)
-    return {number: reasons.get(number, "") for number in asked.numbers(text)}
+    reasons = batch_system.reasons(text)
+    return {number: reasons.get(number, "") for number in batch_system.numbers(text)}

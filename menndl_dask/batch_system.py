@@ -1,7 +1,7 @@
-"""The batch systems that dask-jobqueue knows: how each says a job of several nodes, and what is still queued. Pure.
+"""The batch systems that dask-jobqueue supports: headers of jobs with several nodes, and commands for the queue. Pure.
 
-dask-jobqueue writes the header of a job of one node. For more nodes and for GPUs its lines about sizes are rewritten
-here, in place; whatever a profile adds or skips stays as it is.
+dask-jobqueue writes the header of a job with one node. This module rewrites the lines about sizes for several nodes and
+for GPUs. Lines that the profile adds or skips stay as they are. A batch system is one row of `SYSTEMS`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from menndl_dask.errors import ProfileError
-from menndl_dask.launcher import Shape
+from menndl_dask.launcher import JobLayout
 
 Lines = list[str]
 
 FOR_EVER = "for ever, since "
-# the reasons of Slurm that do not pass by themselves, where one can say what to change
+# reasons of Slurm for which a job never starts, and what to change
 _FOR_EVER = {
     "PartitionTimeLimit": "the queue does not allow such a walltime",
     "PartitionNodeLimit": "the queue does not allow so many nodes",
@@ -27,29 +27,29 @@ _FOR_EVER = {
 
 @dataclass(frozen=True, slots=True)
 class BatchSystem:
-    """What differs between batch systems.
+    """The differences between batch systems.
 
     Parameters
     ----------
     cluster
-        Name of its class in dask-jobqueue.
+        Name of its cluster class in dask-jobqueue.
     resize
-        Rewrites the lines of a job's header for a shape.
+        Function that rewrites the lines of a job's header for a job layout.
     queued
-        Command that prints a line for each job of the user, beginning with the job's number; of Slurm with its state
-        and the reason of it.
+        Command that prints one line for each job of the user, beginning with the job's number. For Slurm, the state and
+        its reason follow.
     after
-        Option of the submit command that lets a job wait for the end of another, with its number in place of ``{job}``.
+        Options of the submit command for a job that starts after another one has ended; ``{job}`` is its number.
     launcher
-        What starts the tasks of a job where the profile names nothing; nothing: the tasks of one node start each other.
+        Default launcher of the tasks of a job. Empty if `menndl_dask.rank` starts them, on one node only.
     many_nodes
-        Whether a job may have several nodes.
+        Whether a job can have several nodes.
     empty
-        What `queued` says when it fails because there is no job.
+        Error message of `queued` when there are no jobs.
     """
 
     cluster: str
-    resize: Callable[[Lines, Shape], Lines]
+    resize: Callable[[Lines, JobLayout], Lines]
     queued: tuple[str, ...]
     after: tuple[str, ...] = ()
     launcher: str = ""
@@ -57,7 +57,7 @@ class BatchSystem:
     empty: str = "\0"
 
     def numbers(self, printed: str) -> set[str]:
-        r"""Return the jobs' numbers in what `queued` has printed.
+        r"""Return the job numbers in the output of `queued`.
 
         >>> sorted(SYSTEMS["pbs"].numbers("123.server\n124[].server\n"))
         ['123', '124']
@@ -66,7 +66,7 @@ class BatchSystem:
         return {found.group() for line in printed.splitlines() if (found := re.match(pattern, line.strip()))}
 
     def reasons(self, printed: str) -> dict[str, str]:
-        r"""Return why jobs wait, by their numbers, as far as `queued` has printed it.
+        r"""Return the reasons why jobs wait, by job number, from the output of `queued`.
 
         >>> SYSTEMS["slurm"].reasons("12 RUNNING None\n13 PENDING PartitionTimeLimit\n14 PENDING None\n")
         {'13': 'PartitionTimeLimit: for ever, since the queue does not allow such a walltime'}
@@ -75,8 +75,8 @@ class BatchSystem:
         return {number: f"{why}: {FOR_EVER}{_FOR_EVER[why]}" if why in _FOR_EVER else why for number, why in found}
 
 
-def _slurm(lines: Lines, shape: Shape) -> Lines:
-    cores = shape.cores_per_node
+def _slurm(lines: Lines, layout: JobLayout) -> Lines:
+    cores = layout.cores_per_node
     kept: Lines = []
     for line in lines:
         if line.startswith("#SBATCH --cpus-per-task="):
@@ -84,41 +84,41 @@ def _slurm(lines: Lines, shape: Shape) -> Lines:
         elif line != "#SBATCH -n 1":
             kept.append(line)
     sizes = [
-        f"#SBATCH --nodes={shape.nodes}",
-        f"#SBATCH --ntasks-per-node={shape.tasks_per_node}",
-        f"#SBATCH --cpus-per-task={max(1, cores // shape.tasks_per_node)}",
+        f"#SBATCH --nodes={layout.nodes}",
+        f"#SBATCH --ntasks-per-node={layout.tasks_per_node}",
+        f"#SBATCH --cpus-per-task={max(1, cores // layout.tasks_per_node)}",
     ]
-    if shape.gpus_per_node:
-        sizes.append(f"#SBATCH --gpus-per-node={shape.gpus_per_node}")
+    if layout.gpus_per_node:
+        sizes.append(f"#SBATCH --gpus-per-node={layout.gpus_per_node}")
     return [*kept, *sizes]
 
 
-def _pbs(lines: Lines, shape: Shape) -> Lines:
+def _pbs(lines: Lines, layout: JobLayout) -> Lines:
     def resized(line: str) -> str:
-        many = re.sub(r"^(#PBS -l (?:select|nodes)=)\d+", rf"\g<1>{shape.nodes}", line)
-        own = re.fullmatch(r"#PBS -l select=\d+:ncpus=\d+:mem=\d+\w+", many)  # what dask-jobqueue writes by itself
-        return f"{many}:ngpus={shape.gpus_per_node}" if own and shape.gpus_per_node else many
+        many = re.sub(r"^(#PBS -l (?:select|nodes)=)\d+", rf"\g<1>{layout.nodes}", line)
+        own = re.fullmatch(r"#PBS -l select=\d+:ncpus=\d+:mem=\d+\w+", many)  # not of the profile
+        return f"{many}:ngpus={layout.gpus_per_node}" if own and layout.gpus_per_node else many
 
     return [resized(line) for line in lines]
 
 
-def _lsf(lines: Lines, shape: Shape) -> Lines:
-    if shape.whole_nodes:
+def _lsf(lines: Lines, layout: JobLayout) -> Lines:
+    if layout.whole_nodes:
         sizes = ("#BSUB -n ", '#BSUB -R "span[', "#BSUB -M ")
-        return [*(line for line in lines if not line.startswith(sizes)), f"#BSUB -nnodes {shape.nodes}"]
+        return [*(line for line in lines if not line.startswith(sizes)), f"#BSUB -nnodes {layout.nodes}"]
 
     def resized(line: str) -> str:
         if cores := re.fullmatch(r"#BSUB -n (\d+)", line):
-            return f"#BSUB -n {int(cores.group(1)) * shape.nodes}"
-        if "span[hosts=1]" in line and shape.nodes > 1:
-            return f'#BSUB -R "span[ptile={shape.cores_per_node}]"'
+            return f"#BSUB -n {int(cores.group(1)) * layout.nodes}"
+        if "span[hosts=1]" in line and layout.nodes > 1:
+            return f'#BSUB -R "span[ptile={layout.cores_per_node}]"'
         return line
 
-    gpus = [f'#BSUB -gpu "num={shape.gpus_per_node}"'] if shape.gpus_per_node else []
+    gpus = [f'#BSUB -gpu "num={layout.gpus_per_node}"'] if layout.gpus_per_node else []
     return [*(resized(line) for line in lines), *gpus]
 
 
-def _as_it_is(lines: Lines, shape: Shape) -> Lines:
+def _unchanged(lines: Lines, layout: JobLayout) -> Lines:
     return lines
 
 
@@ -134,51 +134,53 @@ SYSTEMS: Mapping[str, BatchSystem] = {
         "LSFCluster", _lsf, ("bjobs", "-noheader", "-o", "jobid"), ("-w", "ended({job})"), many_nodes=True,
         empty="No unfinished job found",
     ),
-    "sge": BatchSystem("SGECluster", _as_it_is, ("qstat", "-u", "{user}"), ("-hold_jid", "{job}")),
-    "oar": BatchSystem("OARCluster", _as_it_is, ("oarstat", "-u", "{user}"), ("-a", "{job}")),
+    "sge": BatchSystem("SGECluster", _unchanged, ("qstat", "-u", "{user}"), ("-hold_jid", "{job}")),
+    "oar": BatchSystem("OARCluster", _unchanged, ("oarstat", "-u", "{user}"), ("-a", "{job}")),
     "moab": BatchSystem(
         "MoabCluster", _pbs, ("qselect", "-u", "{user}"), ("-l", "depend=afterany:{job}"), many_nodes=True,
     ),
     "htcondor": BatchSystem(
-        "HTCondorCluster", _as_it_is, ("condor_q", "-format", "%d.", "ClusterId", "-format", "%d\\n", "ProcId"),
+        "HTCondorCluster", _unchanged, ("condor_q", "-format", "%d.", "ClusterId", "-format", "%d\\n", "ProcId"),
     ),
 }  # fmt: skip
 
 
-def resized_header(kind: str, header: str, shape: Shape, skip: Iterable[str] = (), extra: Iterable[str] = ()) -> str:
-    """Return a job's header for jobs of this shape.
+def resized_header(
+    kind: str, header: str, layout: JobLayout, skip: Iterable[str] = (), extra: Iterable[str] = ()
+) -> str:
+    """Return the header of a job script with the sizes of a job layout.
 
     Parameters
     ----------
     kind
         Batch system, a key of `SYSTEMS`.
     header
-        What dask-jobqueue has written.
-    shape
-        Of the job.
+        Header for one node, as dask-jobqueue writes it.
+    layout
+        Layout of the job.
     skip
-        Texts; lines that contain one are left out (``job_directives_skip``).
+        Lines that contain one of these texts are left out (``job_directives_skip``).
     extra
-        Lines at the end of the header that are the profile's own and stay as they are (``job_extra_directives``).
+        Lines of the profile at the end of the header, which stay as they are (``job_extra_directives``).
 
     Raises
     ------
     ProfileError
-        If jobs of this kind cannot have several nodes.
+        If jobs of this batch system cannot have several nodes.
     """
     system = SYSTEMS[kind]
-    if shape.nodes > 1 and not system.many_nodes:
+    if layout.nodes > 1 and not system.many_nodes:
         many = ", ".join(name for name, known in SYSTEMS.items() if known.many_nodes)
-        raise ProfileError(f"nodes_per_job: expected 1 for kind {kind}, got {shape.nodes}; several nodes: {many}")
+        raise ProfileError(f"nodes_per_job: expected 1 for kind {kind}, got {layout.nodes}; several nodes: {many}")
     lines = header.splitlines()
     own = list(extra)
     count = len(lines) - len(own)
-    sized = [line for line in system.resize(lines[:count], shape) if not any(text in line for text in skip)]
+    sized = [line for line in system.resize(lines[:count], layout) if not any(text in line for text in skip)]
     return "\n".join([*sized, *lines[count:]])
 
 
 def walltime_s(kind: str, walltime: str) -> float:
-    """Return a batch system's time limit in seconds.
+    """Return the time limit of a batch system in seconds.
 
     >>> walltime_s("slurm", "1-02:30:00"), walltime_s("lsf", "02:30"), walltime_s("slurm", "30")
     (95400.0, 9000.0, 1800.0)
@@ -186,7 +188,7 @@ def walltime_s(kind: str, walltime: str) -> float:
     Raises
     ------
     ProfileError
-        If it cannot be read.
+        If the time limit cannot be read.
     """
     example = "hours:minutes in quotes, such as '02:00'"
     if kind != "lsf":

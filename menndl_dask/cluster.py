@@ -1,4 +1,4 @@
-"""Clusters: where the worker processes are, from a profile. Runs on the driver."""
+"""Clusters: start the workers of a profile, and connect to them. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.utils import format_dashboard_link
 
 from menndl_dask.dask_settings import DASK_SETTINGS
-from menndl_dask.device import CORES_TO_PREPARE, grants, pinned, visible
+from menndl_dask.device import CORES_TO_PREPARE, gpu_share_variables, gpu_visibility_variables, visible
 from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import ProfileError
 from menndl_dask.port import LOOPBACK, free_port
@@ -37,12 +37,12 @@ _ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Cluster:
-    """Workers that are there, or come and go. Made by `load_cluster`.
+    """The workers of a profile. Made by `load_cluster`.
 
     Parameters
     ----------
     profile
-        Where the workers are.
+        Profile of the cluster.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -53,7 +53,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            # for this process and the workers it starts; the user's files stay as they are
+            # for this process and the workers that it starts; the user's files are not changed
             stack.enter_context(dask.config.set(DASK_SETTINGS))
             if isinstance(self.profile, Local):
                 self._started = stack.enter_context(_local_cluster(self.profile))
@@ -63,19 +63,19 @@ class Cluster:
                 with _interrupts_held():
                     self._started = stack.enter_context(site_cluster(self.profile))
             if self._started is not None and not isinstance(self.profile, Scheduler) and _has_dashboard(self.profile):
-                # Dask's own link names the host of the scheduler, where nothing but the loopback address listens
+                # Dask's own link has the host of the scheduler, but the dashboard listens on the loopback address only
                 services = self._started.scheduler_info["services"]
                 self._dashboard = format_dashboard_link(LOOPBACK, services["dashboard"])
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
-        with _undisturbed():
+        with _signals_delayed():
             self._stack.close()
 
     @property
     def dashboard(self) -> str | None:
-        """Address of the Dask dashboard, if there is one; of a scheduler that was already there, once a client is."""
+        """Address of the Dask dashboard. None without one, and for a running scheduler before a client is connected."""
         return self._dashboard
 
     @contextmanager
@@ -93,7 +93,7 @@ class Cluster:
 
 
 def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None = None) -> Cluster:
-    """Return the cluster of a profile; its workers start with its ``with`` statement and end with it.
+    """Return the cluster of a profile. Its workers run during its ``with`` statement.
 
     ::
 
@@ -103,9 +103,9 @@ def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None
     Parameters
     ----------
     profile
-        A YAML file, the name of a profile that is shipped, or a profile.
+        A YAML file, the name of a shipped profile, or a profile.
     workers
-        Number of workers in place of the profile's, where it starts them.
+        Number of workers, in place of the number in the profile.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None
 def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
     port = free_port([profile.dashboard_port or 0], LOOPBACK)
     with _interrupts_held(), warnings.catch_warnings():
-        # somebody else may take the port in between; Dask then takes another one, and we say which
+        # another process may take the port in between; Dask then takes a free one
         warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use")
         cluster = LocalCluster(
             n_workers=0,
@@ -136,10 +136,10 @@ def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
             processes=True,
             memory_limit=0,
             host=LOOPBACK,
-            # the scheduler's own pages (metrics, health) are served there too, dashboard or not
+            # the scheduler's own pages (metrics, health) are served there also without a dashboard
             dashboard_address=f"{LOOPBACK}:{port}",
             scheduler_kwargs={"dashboard": _has_dashboard(profile)},
-            # a lost worker is told as a note of the run, not by Dask's own warnings
+            # the run reports a lost worker
             silence_logs=logging.ERROR,
         )
     try:
@@ -148,25 +148,26 @@ def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
             cluster.sync(cluster._correct_state)  # noqa: SLF001 - scale would give all workers the same environment
         yield cluster
     finally:
-        cluster.close(timeout=60)  # takes a second or two, but where others use the machine
+        cluster.close(timeout=60)  # takes a second or two, longer on a busy machine
 
 
 def _workers(profile: Local, alike: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return each worker of this machine, with its share of the cores, and its own GPU where there are some."""
+    """Return the specification of each worker: its share of the cores, and its own GPU if there are GPUs."""
     slots = profile.gpus * profile.trainers_per_gpu
     count = profile.workers or slots or len(os.sched_getaffinity(0))
-    # a nanny gives each worker one thread; the cores that workers leave idle are for their trainings
+    # a nanny would give each worker one thread; trainings use the other cores
     threads = {TRAINING_THREADS: os.environ.get(TRAINING_THREADS) or str(max(1, len(os.sched_getaffinity(0)) // count))}
     is_free = slots > 0 and int(threads[TRAINING_THREADS]) >= CORES_TO_PREPARE
     is_ahead = is_free if profile.prepare_ahead is None else profile.prepare_ahead
-    environment = threads | grants(profile.trainers_per_gpu, int(is_ahead))
+    environment = threads | gpu_share_variables(profile.trainers_per_gpu, int(is_ahead))
     options = {**alike["options"], "nthreads": 1 + is_ahead, "env": environment}
     workers = {number: {**alike, "options": dict(options)} for number in range(count)}
     if profile.gpu_vendor is not None:
         devices = visible(os.environ, profile.gpu_vendor, profile.gpus)
         for number, worker in workers.items():
             device = devices[number // profile.trainers_per_gpu % len(devices)]
-            changes = {name: value for name, value in pinned(profile.gpu_vendor, [device]).items() if value is not None}
+            variables = gpu_visibility_variables(profile.gpu_vendor, [device])
+            changes = {name: value for name, value in variables.items() if value is not None}
             worker["options"]["env"] = environment | changes
     return workers
 
@@ -178,32 +179,32 @@ def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
         arguments = {"address": where.address, "scheduler_file": where.scheduler_file, "timeout": where.timeout_s}
         _await_file(where)
     try:
-        # not the default one before it is connected: Dask closes a client that cannot connect for some errors only, and
-        # whatever this process computed with Dask would wait for it, which never ends
+        # not the default client before it is connected: Dask closes a client that cannot connect for some errors only,
+        # and other computations with Dask in this process would wait for it for ever
         client = Client(**arguments, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # the last where there are no certificates for tls://
-        told = getattr(where, "address", None) or getattr(where, "scheduler_file", None)
-        raise ProfileError(f"{told}: expected a Dask scheduler, got no answer: {error}") from error
+    except (OSError, ValueError, TypeError) as error:  # TypeError without certificates for tls://
+        name = getattr(where, "address", None) or getattr(where, "scheduler_file", None)
+        raise ProfileError(f"{name}: expected a Dask scheduler, got no answer: {error}") from error
     try:
         with dask.config.set(scheduler="dask.distributed"):
             ensure_default_client(client)
             yield client
     finally:
-        with _undisturbed():
+        with _signals_delayed():
             client.close(timeout=5)
 
 
 def _await_file(profile: Scheduler) -> None:
-    """Wait for a scheduler that is only starting, as Dask would, but not for ever."""
+    """Wait for the file of a scheduler that is starting, up to the timeout of the profile."""
     deadline = time.monotonic() + profile.timeout_s
-    while profile.scheduler_file is not None and (lacking := _lacking(Path(profile.scheduler_file))):
+    while profile.scheduler_file is not None and (defect := _file_defect(Path(profile.scheduler_file))):
         if time.monotonic() >= deadline:
-            raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got {lacking}")
+            raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got {defect}")
         time.sleep(_POLL_S)
 
 
-def _lacking(file: Path) -> str:
-    """Return what is wrong with a scheduler file, which may be half written; nothing if it names an address."""
+def _file_defect(file: Path) -> str:
+    """Return what is wrong with a scheduler file, which may be half written; empty if it has an address."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -219,12 +220,12 @@ def _has_dashboard(profile: Local | Site) -> bool:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Let threads and processes that are started here never see Ctrl-C, which is the driver's to handle.
+    """Block Ctrl-C in threads and processes that are started here: only the driver handles it.
 
-    A terminal sends it to all processes of its group; a worker that gets it dies with a traceback. Threads inherit the
-    mask, and so do the processes that they start, also the workers that take a dead one's place.
+    A terminal sends it to all processes of its group, and a worker that receives it ends with a traceback. Threads
+    inherit the mask, and so do the processes that they start, also workers that replace a lost one.
     """
-    # it unblocks signals when it starts, which must not be later (https://github.com/python/cpython/issues/127586)
+    # it unblocks signals when it starts, so start it before (https://github.com/python/cpython/issues/127586)
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -234,17 +235,17 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Put off a second Ctrl-C, or request to end, until all is closed: or the impatient leave jobs and credentials."""
+def _signals_delayed() -> Iterator[None]:
+    """Delay a second Ctrl-C or SIGTERM until all is closed: else batch jobs and credentials would stay."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    before = {number: signal.signal(number, lambda *told: came.append(told[0])) for number in _ENDS}
+    received: list[int] = []
+    before = {number: signal.signal(number, lambda *arguments: received.append(arguments[0])) for number in _ENDS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-    for again in dict.fromkeys(came):
+    for again in dict.fromkeys(received):
         signal.raise_signal(again)

@@ -28,19 +28,19 @@ _Command = Callable[[argparse.Namespace], int]
 
 def add_commands(commands: Any) -> None:
     """Add the commands to a parser's subparsers."""
-    cluster = _command(commands, "cluster", None, "look at a cluster profile before a search relies on it")
+    cluster = _command(commands, "cluster", None, "check a cluster profile before a search uses it")
     actions = cluster.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    check = _command(actions, "check", _check, "show the job script of a profile, and with --try what its workers find")
+    check = _command(actions, "check", _check, "show the job script of a profile, and with --try inspect its workers")
     check.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
-    check.add_argument("--try", action="store_true", dest="is_tried", help="start one job and look at its workers")
+    check.add_argument("--try", action="store_true", dest="is_tried", help="start one job and inspect its workers")
     told = "seconds to wait for a worker (default: 600)"
     check.add_argument("--wait", type=float, default=600.0, metavar="S", help=told)
     script = _command(actions, "script", _script, "print the job script of a profile, and nothing else")
     script.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
     _command(actions, "schema", _schema, "print the JSON schema of profiles, for editors")
     for name, function, text in (
-        ("status", _status, "say how far a run is, who drives it, and what happened last"),
-        ("stop", _stop, "let a run end as soon as what is being evaluated is home; the same command carries on"),
+        ("status", _status, "show the progress of a run, its driver, and the last events"),
+        ("stop", _stop, "stop a run once its running evaluations are finished; the command of the search continues it"),
     ):
         _command(commands, name, function, text).add_argument("run", type=Path, help="run directory")
 
@@ -53,22 +53,22 @@ def _command(commands: Any, name: str, function: _Command | None, text: str) -> 
 
 
 def _check(given: argparse.Namespace) -> int:
-    from menndl_dask.site_check import examine, report
+    from menndl_dask.site_check import check_profile, describe
 
     profile = read_profile(given.profile)
     is_filled_in = _show(profile)
     if not given.is_tried:
-        what = "starts one job and looks at its workers" if isinstance(profile, Site) else "looks at them"
+        what = "starts one job and inspects its workers" if isinstance(profile, Site) else "inspects them"
         say(f"nothing was started; --try {what}")
         return 0 if is_filled_in else 1
     say(f"starting the workers of {given.profile} …")
-    text, is_good = report(profile, examine(profile, given.wait))
+    text, is_good = describe(profile, check_profile(profile, given.wait))
     say(text)
     return 0 if is_good else 1
 
 
 def _show(profile: Profile) -> bool:
-    """Say what a profile starts; return whether it can."""
+    """Print what a profile starts; return whether it is complete."""
     if isinstance(profile, Local):
         count = profile.workers or profile.gpus * profile.trainers_per_gpu or len(os.sched_getaffinity(0))
         own = f", with one of {profile.gpus} GPUs each" if profile.gpus else ""
@@ -77,10 +77,10 @@ def _show(profile: Profile) -> bool:
     if isinstance(profile, Scheduler):
         say(f"the workers of the scheduler at {profile.address or profile.scheduler_file}")
         return True
-    from menndl_dask.site_cluster import left_open
+    from menndl_dask.site_cluster import unfilled_keys
 
     say(_job_script(profile))
-    left = left_open(profile)
+    left = unfilled_keys(profile)
     for key, text in left:
         say(f"to be filled in, in a copy of the profile: {key}: {text}")
     return not left
@@ -112,7 +112,7 @@ def _status(given: argparse.Namespace) -> int:
 
 def _stop(given: argparse.Namespace) -> int:
     run: Path = given.run
-    # whoever looks after islands holds the whole run, and asks those whose drivers are only starting
+    # the supervisor of islands holds the whole run, and stops islands whose drivers are only starting
     asked = [_ask_to_stop(folder) for folder in (*folders_of(run).values(), run)]
     if not any(asked):
         raise RunError(f"{run}: expected a run with a driver, got none")
@@ -120,16 +120,16 @@ def _stop(given: argparse.Namespace) -> int:
 
 
 def _ask_to_stop(run: Path) -> bool:
-    """Ask the driver of a run to stop, or cancel those that wait in the queue; tell whether there is one."""
+    """Ask the driver of a run to stop, or cancel its jobs in the queue; return whether there is a driver."""
     detached = Detached.read(run)
     held = holder(run)
     if held is None and detached is None:
         return False
     stop.ask(run, f"{getpass.getuser()} on {socket.gethostname()}")
     if held is not None:
-        say(f"{run}: asked its driver ({held}) to stop once what is being evaluated is home")
+        say(f"{run}: asked its driver ({held}) to stop once its running evaluations are finished")
     elif detached is not None:
         waiting = queued(site_of(detached.profile), Drivers.read(run).jobs)
         cancel(site_of(detached.profile), waiting)
-        say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'nothing: none is in the queue'}")
+        say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'none: no job is in the queue'}")
     return True

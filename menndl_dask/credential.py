@@ -1,7 +1,8 @@
-"""Credentials for one cluster: made when it starts, gone when it ends. Runs on the driver.
+"""Credentials of one cluster: made when it starts, removed when it ends. Runs on the driver.
 
-Whoever reaches a Dask scheduler can run programs in its user's name (https://github.com/dask/distributed/issues/304).
-On a shared machine that is everybody, unless both sides of each connection have to show a certificate.
+A process that can connect to a Dask scheduler can run programs as its user
+(https://github.com/dask/distributed/issues/304). On a shared machine, each user can connect, unless both sides of a
+connection must show a certificate.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ _ROLES = ("client", "scheduler", "worker")
 
 @contextmanager
 def temporary_credentials(directory: Path) -> Iterator[Security]:
-    """Make a certificate and its key in a folder that only the user can open, for the time of a ``with`` statement.
+    """Make a certificate and its key in a private folder, for the time of a ``with`` statement.
 
     Parameters
     ----------
     directory
-        On a file system that all nodes see. What drivers on this machine left there when they were killed is removed.
+        Folder on a file system that all nodes share. Credentials of drivers on this machine that were killed are
+        removed from it.
     """
-    _sweep(directory)
+    _remove_stale(directory)
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{socket.gethostname()}-{os.getpid()}-", dir=directory))
     try:
         made = Security.temporary()
@@ -49,7 +51,7 @@ def temporary_credentials(directory: Path) -> Iterator[Security]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(directory: Path) -> None:
+def _remove_stale(directory: Path) -> None:
     for folder in directory.glob(f"{_PREFIX}-{socket.gethostname()}-*-*"):
         number = folder.name.split("-")[-2]
         if number.isdecimal() and not psutil.pid_exists(int(number)):

@@ -1,6 +1,6 @@
-"""Settings of Dask for evaluations that take minutes and bring home a few numbers. Runs on the driver and on workers.
+"""Settings of Dask for evaluations of minutes that return a few numbers. Runs on the driver and on workers.
 
-They are applied while a cluster runs, to this process and to the workers; the user's files stay as they are.
+They apply to this process and to the workers while a cluster runs. The user's configuration files are not changed.
 """
 
 from __future__ import annotations
@@ -8,33 +8,33 @@ from __future__ import annotations
 from typing import Any
 
 DASK_SETTINGS: dict[str, Any] = {
-    # one evaluation on a worker, the spare ones on the scheduler: none waits behind a long one
+    # one evaluation on a worker, further ones on the scheduler, so that none waits for a long one
     "distributed.scheduler.worker-saturation": 1.0,
-    # there is one task on a worker and none depends on another: nothing to steal
+    # a worker has one task, and no task depends on another: there is no work to steal
     "distributed.scheduler.work-stealing": False,
-    # every task on a worker that dies is blamed, also for a batch job's end; only a network that kills again and again
-    # is to be given up (https://github.com/dask/distributed/issues/5234)
+    # Dask counts a failure for each task on a worker that dies, also at the end of a batch job; only a network that
+    # ends many workers is to fail (https://github.com/dask/distributed/issues/5234)
     "distributed.scheduler.allowed-failures": 10,
     # a worker on a busy node may be silent for long; at the default of 5 minutes it is restarted
     "distributed.scheduler.worker-ttl": "15 minutes",
-    # each connection keeps its last messages, at the default of 1000 that is 0.1 MB and more a worker
+    # each connection keeps its last messages: 0.1 MB and more for each worker at the default of 1000
     "distributed.admin.low-level-log-length": 100,
-    # for how long a batch job that has vanished is waited for before it is replaced
+    # seconds after which a batch job without workers is replaced
     "distributed.deploy.lost-worker-timeout": "30s",
-    # many workers that start at once get through in the end
+    # many workers that start at once all connect in the end
     # (https://github.com/dask/distributed/issues/3691)
     "distributed.comm.timeouts.connect": "120s",
     "distributed.comm.timeouts.tcp": "300s",
-    # results are a few numbers; the memory of a training is its trainer's, which has a limit of its own
+    # results are a few numbers; trainings use the memory of the trainer, which has its own limit
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
-    # whether an event loop is slow shows from a look twice a second too; at the default of 20 ms the looking takes
-    # 1.2 % of a core on an idle worker
+    # twice a second is enough to see a slow event loop; at the default of 20 ms the check takes 1.2 % of a core on an
+    # idle worker
     "distributed.admin.tick.interval": "500ms",
-    # memory and load of the processes, which nobody watches by the half second
+    # memory and load of the processes
     "distributed.admin.system-monitor.interval": "5s",
-    # a profile of a thread that waits for its trainer says nothing
+    # the thread of an evaluation only waits for its trainer
     "distributed.worker.profile.enabled": False,
 }

@@ -245,8 +245,8 @@ def _job(site: Site, run: Path) -> Any:
     make_directory(own)
     cls = cluster_class(own.system).job_cls
     keywords = job_keywords(own, cls) | {"job_name": _job_name(run)}
-    job = cls("none", name="driver", site=own, shape=own.shape(), **keywords)
-    job._command_template = shlex.join([sys.executable, "-m", "menndl_dask.detached", str(run.resolve())])
+    job = cls("none", name="driver", site=own, layout=own.layout(), **keywords)
+    job._command_template = shlex.join([sys.executable, "-m", __spec__.name, str(run.resolve())])
     return job
 
 

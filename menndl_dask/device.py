@@ -1,7 +1,7 @@
-"""Which GPU a process may see, for each vendor. Pure.
+"""Environment variables that decide which GPUs a process sees, for each vendor. Pure.
 
-What a process sees is decided by one variable in its environment, before anything that knows GPUs is loaded. Launchers
-set some of them, for one task or for all tasks of a node; here they are narrowed to a task's own share.
+They must be set before a library that uses GPUs is loaded. Launchers set some of them, for one task or for all tasks of
+a node. This module restricts them to the GPUs of one task.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from menndl_dask.errors import ProfileError
 
 CORES_TO_PREPARE = 3  # beside a GPU: one feeds it, one reads ahead, one prepares the next network
 
-# Slurm without detection of GPUs sets the variables of all vendors. On AMD the lists of CUDA and HIP number what ROCR
-# has left: with 3 in both of them no device is seen at all.
+# Slurm without detection of GPUs sets the variables of all vendors. On AMD, the indices in the lists of CUDA and HIP
+# count the devices that ROCR leaves visible: with 3 in both, no device is visible.
 _ALL = (*GPU_VARIABLES.values(), "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 
 
 def visible(environment: Mapping[str, str], vendor: str, gpus: int) -> list[str]:
-    """Return the GPUs of this node that the launcher has left visible, by the names that it has given them.
+    """Return the names of the GPUs that are visible on this node.
 
     Parameters
     ----------
     environment
-        Of the process.
+        Environment variables of the process.
     vendor
         ``nvidia``, ``amd`` or ``intel``.
     gpus
-        How many the node has, where the launcher says nothing.
+        Number of GPUs of the node, used if the launcher has set no variable.
 
     >>> visible({"CUDA_VISIBLE_DEVICES": "2,3"}, "nvidia", 4), visible({}, "nvidia", 2)
     (['2', '3'], ['0', '1'])
@@ -37,24 +37,24 @@ def visible(environment: Mapping[str, str], vendor: str, gpus: int) -> list[str]
     return [name.strip() for name in listed.split(",")] if listed else [str(number) for number in range(gpus)]
 
 
-def share(devices: list[str], rank: int, tasks_per_gpu: int = 1) -> str:
-    """Return the GPU of a task among those that are visible to it.
+def assigned_gpu(devices: list[str], rank: int, tasks_per_gpu: int = 1) -> str:
+    """Return the GPU of one task.
 
     Parameters
     ----------
     devices
-        What `visible` returns; where it is a single one, the launcher has made the choice.
+        Names of the visible GPUs, from `visible`. A single one was chosen by the launcher.
     rank
         Number of the task on its node.
     tasks_per_gpu
-        How many tasks share a GPU.
+        Number of tasks that share one GPU.
 
     Raises
     ------
     ProfileError
         If there are more tasks than GPUs.
 
-    >>> share(["0", "1", "2", "3"], 2), share(["0", "1"], 3, tasks_per_gpu=2), share(["3"], 1)
+    >>> assigned_gpu(["0", "1", "2", "3"], 2), assigned_gpu(["0", "1"], 3, tasks_per_gpu=2), assigned_gpu(["3"], 1)
     ('2', '1', '3')
     """
     if len(devices) == 1:
@@ -68,17 +68,17 @@ def share(devices: list[str], rank: int, tasks_per_gpu: int = 1) -> str:
     return devices[place]
 
 
-def grants(trainers_per_gpu: int, ahead: int) -> dict[str, str]:
-    """Return what to set in the environment of a worker for its trainings to be several on a GPU.
+def gpu_share_variables(trainers_per_gpu: int, ahead: int) -> dict[str, str]:
+    """Return the environment variables of a worker whose GPU is shared by several trainings.
 
     Parameters
     ----------
     trainers_per_gpu
-        How many train at the same time; each may take as large a part of the GPU's memory.
+        Number of trainings on one GPU at the same time. Each may use the same fraction of its memory.
     ahead
-        How many more are prepared meanwhile.
+        Number of trainings that are prepared meanwhile.
 
-    >>> grants(4, 1), grants(1, 0)
+    >>> gpu_share_variables(4, 1), gpu_share_variables(1, 0)
     ({'MENNDL_GPU_SHARE': '0.25', 'MENNDL_AHEAD': '1'}, {})
     """
     if trainers_per_gpu == 1 and not ahead:
@@ -86,10 +86,10 @@ def grants(trainers_per_gpu: int, ahead: int) -> dict[str, str]:
     return {GPU_SHARE: f"{1 / trainers_per_gpu:g}", **({AHEAD: str(ahead)} if ahead else {})}
 
 
-def pinned(vendor: str, devices: list[str]) -> dict[str, str | None]:
-    """Return what to set in the environment so that just these GPUs are seen; nothing for variables to be removed.
+def gpu_visibility_variables(vendor: str, devices: list[str]) -> dict[str, str | None]:
+    """Return the environment variables that make only these GPUs visible. None for a variable to be removed.
 
-    >>> pinned("nvidia", ["2"])["CUDA_VISIBLE_DEVICES"]
+    >>> gpu_visibility_variables("nvidia", ["2"])["CUDA_VISIBLE_DEVICES"]
     '2'
     """
     changes: dict[str, str | None] = dict.fromkeys(_ALL)

@@ -1,8 +1,7 @@
-"""Which batch jobs have gone, and whether to ask for others in their place. Pure.
+"""Detection of lost batch jobs, and of jobs that all fail. Pure.
 
-Dask sees workers, the batch system sees jobs, and neither tells when a job is lost: a group of workers whose job was
-cancelled is never replaced (https://github.com/dask/distributed/issues/9102), and a job that was cancelled while it
-waited never had a worker at all.
+Neither Dask nor the batch system reports that a job is lost. Dask does not replace the workers of a cancelled job
+(https://github.com/dask/distributed/issues/9102), and a job that was cancelled in the queue never had a worker.
 """
 
 from __future__ import annotations
@@ -10,83 +9,83 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-_LOOKS = 2  # at the queue without the job, before it is believed to be gone: a new job may not be listed yet
-_SHORT_JOBS = 3  # in a row, after which something must be wrong with all of them
+_QUERIES = 2  # times in a row that a lost job is missing in the queue; a new job may not be listed yet
+_SHORT_JOBS = 3  # number of short jobs in a row that is a crash loop
 
 
 @dataclass(slots=True)
-class _Life:
-    seen: float | None = None  # its first worker
-    empty: float | None = None  # since when it has no worker, once it had some
-    unlisted: int = 0  # looks at the queue in a row without it
+class _JobState:
+    first_worker: float | None = None  # time of its first worker
+    empty_since: float | None = None  # time when it lost its last worker; None if it has some or never had one
+    unlisted: int = 0  # times in a row that it was missing in the queue
 
 
 class JobWatch:
-    """Follows jobs by the workers that they have and by the queue.
+    """Follows batch jobs by their number of workers and by the queue.
 
     Parameters
     ----------
     patience_s
-        For how long a job that has lost its workers is waited for: they may be starting again.
+        Seconds after which a job without its workers is lost. Before, they may be starting again.
     shortest_s
-        Jobs that have worked for less are short: three of them in a row are a crash loop.
+        Jobs that have had workers for fewer seconds are short. Three in a row are a crash loop.
     """
 
     def __init__(self, patience_s: float = 30.0, shortest_s: float = 60.0) -> None:
         self._patience_s = patience_s
         self._shortest_s = shortest_s
-        self._lives: dict[str, _Life] = {}
+        self._jobs: dict[str, _JobState] = {}
         self._short = 0
 
     @property
     def in_crash_loop(self) -> bool:
-        """Whether jobs end so early, one after another, that others in their place would too."""
+        """Whether so many short jobs ended in a row that a new one is expected to fail too."""
         return self._short >= _SHORT_JOBS
 
     @property
-    def doubts(self) -> bool:
-        """Whether a job has lost its workers, so that a look at the queue would help."""
-        return any(life.empty is not None for life in self._lives.values())
+    def has_suspects(self) -> bool:
+        """Whether a job has lost its workers, so that the queue should be checked soon."""
+        return any(job.empty_since is not None for job in self._jobs.values())
 
-    def look(
+    def update(
         self, now: float, workers: Mapping[str, int], numbers: Mapping[str, str], queued: Collection[str] | None
     ) -> list[str]:
-        """Return the names of the jobs that are lost, which are then forgotten.
+        """Return the names of lost jobs, and follow them no longer.
 
         Parameters
         ----------
         now
-            Seconds of a clock that never goes back.
+            Time in seconds of a monotonic clock.
         workers
-            Number of workers of each job that has any, by its name.
+            Number of workers by job name. Jobs without workers may be missing.
         numbers
-            Number of each job in the batch system, by its name.
+            Number in the batch system by job name.
         queued
-            Numbers of the jobs that wait or run; nothing if the batch system was not asked.
+            Numbers of the jobs that wait or run. None if the queue was not read.
         """
-        self._lives = {name: self._lives.get(name, _Life()) for name in numbers}
+        self._jobs = {name: self._jobs.get(name, _JobState()) for name in numbers}
         lost = []
-        for name, life in self._lives.items():
+        for name, job in self._jobs.items():
             if workers.get(name):
-                life.seen = now if life.seen is None else life.seen
-                life.empty = None
-                life.unlisted = 0
+                job.first_worker = now if job.first_worker is None else job.first_worker
+                job.empty_since = None
+                job.unlisted = 0
                 continue
-            if life.seen is not None and life.empty is None:
-                life.empty = now
+            if job.first_worker is not None and job.empty_since is None:
+                job.empty_since = now
             if queued is not None:
-                life.unlisted = 0 if numbers[name] in queued else life.unlisted + 1
-            is_lost = life.empty is not None and now - life.empty >= self._patience_s
-            if is_lost or life.unlisted >= _LOOKS:
+                job.unlisted = 0 if numbers[name] in queued else job.unlisted + 1
+            is_lost = job.empty_since is not None and now - job.empty_since >= self._patience_s
+            if is_lost or job.unlisted >= _QUERIES:
                 lost.append(name)
         for name in lost:
-            self._bury(self._lives.pop(name))
+            self._record_end(self._jobs.pop(name))
         return lost
 
-    def failed(self) -> None:
-        """Count a job that could not even be submitted."""
+    def record_refusal(self) -> None:
+        """Count a job that the batch system refused."""
         self._short += 1
 
-    def _bury(self, life: _Life) -> None:
-        worked = 0.0 if life.seen is None or life.empty is None else life.empty - life.seen
+    def _record_end(self, job: _JobState) -> None:
+        worked = 0.0 if job.first_worker is None or job.empty_since is None else job.empty_since - job.first_worker
         self._short = self._short + 1 if worked < self._shortest_s else 0

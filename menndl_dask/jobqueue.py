@@ -1,8 +1,7 @@
-"""dask-jobqueue, imported without what it does to the process that imports it. Runs on the driver.
+"""The import of dask-jobqueue, without its change of signal handlers. Runs on the driver.
 
-Its module of runners takes Ctrl-C away from the process (`signal.signal` with `sys.exit`): a driver would end in
-silence instead of leaving its run in order. Importing it still writes a commented file into the user's Dask
-configuration.
+Its module of runners replaces the handler of Ctrl-C by `sys.exit`, so that a driver would end without closing its run.
+Importing it still writes a commented file into the user's Dask configuration.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import dask_jobqueue  # noqa: E402
 from dask_jobqueue.core import Job, JobQueueCluster  # noqa: E402
 from dask_jobqueue.local import LocalJob  # noqa: E402
 
-if _ON_CTRL_C is not None:  # nothing where it was not set from Python
+if _ON_CTRL_C is not None:  # None if it was not set from Python
     signal.signal(signal.SIGINT, _ON_CTRL_C)
 
 __all__ = ["Job", "JobQueueCluster", "LocalJob", "dask_jobqueue"]

@@ -1,4 +1,4 @@
-"""What a worker finds on its node: host, GPUs, Keras, disk. Runs on a worker, and in a child process that has Keras."""
+"""Diagnostics of a node: host, GPUs, Keras and disk. Runs on a worker, and in a child process that imports Keras."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ _ANSWER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What one worker has found.
+class NodeReport:
+    """What one worker has found on its node.
 
     Parameters
     ----------
     worker, host
-        Its name and its node.
+        Name of the worker, and of its node.
     versions
-        Of Python and of what must agree with the driver.
+        Versions of Python and of the packages that must agree with those of the driver.
     visible
-        The variables that say which GPUs it sees.
+        Environment variables that decide which GPUs the worker sees.
     gpus
-        What the vendor's own program says, one line for each GPU of the node; empty where there is no such program.
+        Output of the vendor's program, one line for each GPU of the node. Empty if there is no such program.
     backend, device
-        Keras' backend, and where it has computed; in the case of `trouble` empty.
+        Backend of Keras, and the device on which it has computed. Empty if `error` is set.
     keras_s
         Seconds until Keras had computed for the first time.
     directory, free_gb, file_system
-        Where the worker writes, how much room there is, and of which kind it is.
-    trouble
-        Why Keras has not computed, or nothing.
+        Folder to which the worker writes, with its free space and the kind of its file system.
+    error
+        Why Keras could not compute; empty if it could.
     """
 
     worker: str
@@ -64,7 +64,7 @@ class Finding:
     directory: str
     free_gb: float
     file_system: str
-    trouble: str = ""
+    error: str = ""
 
     @property
     def is_on_gpu(self) -> bool:
@@ -72,24 +72,24 @@ class Finding:
         return any(word in self.device.lower() for word in ("gpu", "cuda", "rocm", "xpu"))
 
     @property
-    def writes_far_away(self) -> bool:
-        """Whether the worker writes to a file system that it shares with others."""
+    def writes_to_shared_disk(self) -> bool:
+        """Whether the worker writes to a network file system."""
         return self.file_system in _SHARED
 
 
 def own_versions() -> dict[str, str]:
-    """Return the versions of what must agree between the driver and its workers."""
+    """Return the versions that must agree between the driver and its workers."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     return {"Python": python, **{name: version(name) for name in ("dask", "distributed", "menndl-dask")}}
 
 
-def look() -> Finding:
-    """Look at the node of the Dask worker that this runs on."""
+def inspect_node() -> NodeReport:
+    """Return a report of the node of the Dask worker on which this runs."""
     worker = get_worker()
     directory = str(worker.local_directory)
     began = time.monotonic()
-    backend, device, trouble = _keras()
-    return Finding(
+    backend, device, error = _keras()
+    return NodeReport(
         worker=str(worker.name),
         host=socket.gethostname(),
         versions=own_versions(),
@@ -101,15 +101,15 @@ def look() -> Finding:
         directory=directory,
         free_gb=shutil.disk_usage(directory).free / 1e9,
         file_system=_file_system(Path(directory)),
-        trouble=trouble,
+        error=error,
     )
 
 
 def _keras() -> tuple[str, str, str]:
-    """Have Keras compute something, in a process of its own as trainings do."""
+    """Compute with Keras in a process of its own, as trainings do; return backend, device and error."""
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "menndl_dask.node"], capture_output=True, text=True, timeout=_KERAS_S, check=False
+            [sys.executable, "-m", __name__], capture_output=True, text=True, timeout=_KERAS_S, check=False
         )
     except subprocess.TimeoutExpired:
         return "", "", f"Keras did not compute anything in {_KERAS_S:g} s"
@@ -143,7 +143,7 @@ def _gpus() -> tuple[str, ...]:
 
 
 def _file_system(path: Path) -> str:
-    """Return the kind of the file system that a path is on; nothing where this cannot be found out."""
+    """Return the kind of the file system of a path; empty if it is not known."""
     try:
         mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:

@@ -1,4 +1,4 @@
-"""Ports and open files of the process that holds the scheduler. Runs on the driver."""
+"""Ports and open files of the process of the scheduler. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port(candidates: Iterable[int], host: str = "") -> int:
-    """Return the first of the ports that nobody listens on; 0, which is any, where there is none.
+    """Return the first free port; 0 (any port) if none is free.
 
-    Dask would take any port too where one is in use, but with a warning.
+    Dask would also use any port if one is in use, but with a warning.
     """
     for port in candidates:
         with socket.socket() as probe:
@@ -26,7 +26,7 @@ def free_port(candidates: Iterable[int], host: str = "") -> int:
 
 
 def raise_file_limit() -> None:
-    """Allow this process as many open files as it may have: each worker needs some, and the usual limit is 1024."""
+    """Raise the limit of open files to its maximum: each worker needs some, and the usual limit is 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,11 +1,11 @@
-"""One task of a batch job becomes one Dask worker that sees its own GPU. Runs on a worker.
+"""The start of one Dask worker, which sees its own GPU, for each task of a batch job. Runs on a worker.
 
-What the site's launcher (srun, jsrun, mpiexec) starts for each task::
+The launcher of the site (srun, jsrun, mpiexec) starts this for each task::
 
     srun … python -m menndl_dask.rank tls://10.0.0.1:8786 --name menndl-0 --gpus 4 --vendor amd …
 
-It reads from the launcher's environment which task it is, narrows the visible GPUs before anything that knows GPUs is
-loaded, gives the worker a name of its own within its job, and becomes ``dask worker``. On sites without a launcher
+It reads the number of the task from the environment, restricts the visible GPUs before a library that uses GPUs is
+loaded, gives the worker a unique name within its job, and becomes ``dask worker``. On sites without a launcher,
 ``--tasks`` starts that many tasks on this node.
 """
 
@@ -23,11 +23,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from menndl_dask.device import grants, pinned, share, visible
+from menndl_dask.device import assigned_gpu, gpu_share_variables, gpu_visibility_variables, visible
 from menndl_dask.environment import DEVICES, GPU_VENDORS, JOB_END, JOB_START, RETIRE_AT
 from menndl_dask.errors import ExitCode, MenndlError, NodeError
 
 _LOG = logging.getLogger(__name__)
+
+_MODULE = __spec__.name  # also where this is `__main__`
 
 _OWN = "MENNDL_RANK"
 _RANKS = (
@@ -38,13 +40,13 @@ _LOCAL_RANKS = (
     _OWN, "SLURM_LOCALID", "JSM_NAMESPACE_LOCAL_RANK", "PALS_LOCAL_RANKID", "OMPI_COMM_WORLD_LOCAL_RANK",
     "MPI_LOCALRANKID", "FLUX_TASK_LOCAL_ID",
 )  # fmt: skip
-# thousands of workers that connect at the same moment are not all heard (https://github.com/dask/distributed/issues/2820)
+# the scheduler does not accept thousands of connections at the same moment (https://github.com/dask/distributed/issues/2820)
 _STARTS_PER_S = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Become a worker, or start several tasks and wait for them."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s menndl_dask.rank: %(message)s")
+    """Become a Dask worker, or start several tasks and wait for them."""
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {_MODULE}: %(message)s")
     words = list(sys.argv[1:] if arguments is None else arguments)
     given, rest = _parser().parse_known_args(words)
     if given.tasks > 1 and _OWN not in os.environ:
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _LOG.error("%s", error)
         return ExitCode.USER_ERROR
     rank = _number(os.environ, _RANKS)
-    _LOG.info("task %d of %s, GPUs %s", rank, given.name, _seen(given.vendor))
+    _LOG.info("task %d of %s, GPUs %s", rank, given.name, _visible_gpus(given.vendor))
     time.sleep(rank / _STARTS_PER_S)
     directory = ["--local-directory", given.local_directory] if given.local_directory else []
     _become_worker([*rest, *directory, "--name", f"{given.name}-{rank}"])
@@ -65,12 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def task_environment(environment: Mapping[str, str], given: argparse.Namespace) -> dict[str, str | None]:
-    """Return what is to be changed in a task's environment; nothing for variables to be removed.
+    """Return the changes of a task's environment variables. The value is None for a variable to be removed.
 
     Raises
     ------
     ProfileError
-        If there is no GPU for it.
+        If there is no GPU for the task.
     """
     changes: dict[str, str | None] = {}
     if given.vendor is not None:
@@ -78,11 +80,11 @@ def task_environment(environment: Mapping[str, str], given: argparse.Namespace) 
         if given.per_node:
             changes[DEVICES] = f"{given.vendor}:{','.join(devices * given.tasks_per_gpu)}"
         else:
-            devices = [share(devices, _number(environment, _LOCAL_RANKS), given.tasks_per_gpu)]
-        changes |= pinned(given.vendor, devices)
-    changes |= grants(given.tasks_per_gpu, given.ahead)
+            devices = [assigned_gpu(devices, _number(environment, _LOCAL_RANKS), given.tasks_per_gpu)]
+        changes |= gpu_visibility_variables(given.vendor, devices)
+    changes |= gpu_share_variables(given.tasks_per_gpu, given.ahead)
     if given.local_directory is not None:
-        changes["TMPDIR"] = given.local_directory  # where images are staged too
+        changes["TMPDIR"] = given.local_directory  # images are staged there too
     if given.walltime is not None:
         start = float(environment.get(JOB_START) or time.time())
         changes |= {
@@ -90,13 +92,13 @@ def task_environment(environment: Mapping[str, str], given: argparse.Namespace) 
             RETIRE_AT: str(start + given.walltime - given.retire),
         }  # fmt: skip
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        # or the nanny would set them to 1, and with them a training's own numerics
+        # the nanny would set them to 1, also for the trainings
         changes.setdefault(name, environment.get(name, str(given.cores)))
     return changes
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("menndl_dask.rank", allow_abbrev=False, add_help=False)
+    parser = argparse.ArgumentParser(_MODULE, allow_abbrev=False, add_help=False)
     parser.add_argument("--name", required=True)
     parser.add_argument("--tasks", type=int, default=1)
     parser.add_argument("--cores", type=int, default=1)
@@ -112,8 +114,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _start_tasks(count: int, arguments: list[str]) -> int:
-    """Do a launcher's work on one node: start the tasks, hand them the signal to end, and wait for them."""
-    command = [sys.executable, "-m", "menndl_dask.rank", *arguments]
+    """Start the tasks of one node without a launcher, pass on the signal to end, and wait for them."""
+    command = [sys.executable, "-m", _MODULE, *arguments]
     tasks = [subprocess.Popen(command, env={**os.environ, _OWN: str(number)}) for number in range(count)]
 
     def end(signal_number: int, frame: object) -> None:
@@ -131,7 +133,7 @@ def _become_worker(arguments: list[str]) -> None:
 
     from menndl_dask.dask_settings import DASK_SETTINGS
 
-    dask.config.set(DASK_SETTINGS)  # the nanny hands them on to its worker
+    dask.config.set(DASK_SETTINGS)  # the nanny passes them to its worker
     worker.main(args=arguments, prog_name="dask worker")
 
 
@@ -144,22 +146,22 @@ def _apply(changes: Mapping[str, str | None]) -> None:
 
 
 def _number(environment: Mapping[str, str], names: Sequence[str]) -> int:
-    """Return the first of the variables that is set, as a number; 0 where none is: there is a single task."""
+    """Return the value of the first variable that is set; 0 if none is set, since there is then a single task."""
     return int(next((environment[name] for name in names if environment.get(name)), "0"))
 
 
 def _check_directory(directory: Path) -> None:
-    """Make a directory, if need be, and check that it can be written to."""
+    """Make a directory if it does not exist, and check that it is writable."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=directory) as file:
             file.write(b"0")
     except OSError as error:
-        told = f"expected a folder that can be written to, got {directory}: {error.strerror}"
-        raise NodeError(f"error: local_directory: {told} on {socket.gethostname()}") from error
+        expected = f"expected a folder that can be written to, got {directory}: {error.strerror}"
+        raise NodeError(f"error: local_directory: {expected} on {socket.gethostname()}") from error
 
 
-def _seen(vendor: str | None) -> str:
+def _visible_gpus(vendor: str | None) -> str:
     return "none" if vendor is None else ",".join(visible(os.environ, vendor, 0))
 
 

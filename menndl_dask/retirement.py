@@ -1,8 +1,8 @@
-"""The retirement of a worker before its batch job ends, or when that ends it: it takes no more. Runs on a worker.
+"""The retirement of a worker before its batch job ends: it accepts no further evaluations. Runs on a worker.
 
-Loaded by ``dask worker --preload``. Dask's own ``--lifetime`` throws away what is being evaluated, and with the last
-worker what was evaluated but not collected. A worker retires at the time that its environment says, or as soon as an
-evaluation could not be finished there, or not even begun.
+Loaded by ``dask worker --preload``. Dask's own ``--lifetime`` discards evaluations that are running, and with the last
+worker also results that were not collected. A worker retires at the time in its environment (`RETIRE_AT`), or as soon
+as an evaluation cannot be finished or started there.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from menndl_dask.environment import JOB_END, JOB_START, RETIRE_AT
 
 logger = logging.getLogger(__name__)
 
-_LOOK_S = 0.5
-_MOST = 0.5  # of a job: what takes longer begins in the first half of any job, and is carried on in another
-_CLOSE_S = 10  # of the thirty seconds that a batch system usually leaves between the signal to end and the end
+_POLL_S = 0.5
+_MAXIMUM_SHARE = 0.5  # of a job: a longer evaluation starts in the first half of a job, and continues in another one
+_CLOSE_S = 10  # batch systems usually kill a job thirty seconds after the signal to end
 _END_IS_NEAR = "the end of the batch job is near"
 _running: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references
 
 
 async def dask_setup(worker: Worker) -> None:
-    """Let the worker retire at the time that its environment says; `distributed` calls this when the worker starts."""
+    """Retire the worker at the time in its environment. `distributed` calls this when the worker starts."""
     if worker.nanny is None and threading.current_thread() is threading.main_thread():
         _close_at_a_signal(worker)
     at = os.environ.get(RETIRE_AT)
@@ -43,18 +43,18 @@ async def dask_setup(worker: Worker) -> None:
 
 
 def is_too_late_for(seconds: float) -> bool:
-    """Tell whether the batch job of this worker ends before an evaluation of so many seconds would; if so, retire.
+    """Return whether the batch job of this worker ends before an evaluation of this duration; if so, retire.
 
     Parameters
     ----------
     seconds
-        What the evaluation is expected to take. One that would take more than half of a job is begun in its first half,
-        since a new job could not do better.
+        Expected duration of the evaluation. One of more than half of a job starts in the first half of the job,
+        since a new job would not be better.
     """
     end = float(os.environ.get(JOB_END) or math.inf)
     start = float(os.environ.get(JOB_START) or -math.inf)
     left = end - time.time()
-    if left >= min(seconds, _MOST * (end - start)):
+    if left >= min(seconds, _MAXIMUM_SHARE * (end - start)):
         return False
     return retire_now(_END_IS_NEAR)
 
@@ -83,10 +83,10 @@ def _keep(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 def _close_at_a_signal(worker: Worker) -> None:
-    """Let a worker close before Dask ends its event loop at SIGTERM, as a nanny does for its own.
+    """Close a worker at SIGTERM before Dask ends its event loop, as a nanny does for its worker.
 
-    Dask cancels all that runs there. Where the scheduler has just asked the worker to close, what closes it is
-    cancelled too, and the rest waits for the end of that until the batch system kills the process.
+    Dask cancels all tasks of the event loop. If the scheduler has just asked the worker to close, this also cancels the
+    closing task, for which the others then wait until the batch system kills the process.
     """
     loop = asyncio.get_running_loop()
     dasks = signal.getsignal(signal.SIGTERM)
@@ -95,13 +95,13 @@ def _close_at_a_signal(worker: Worker) -> None:
     async def close(number: int) -> None:
         try:
             with suppress(TimeoutError):
-                # not waiting for an evaluation: it is lost, and the trainer is ended when this process is
+                # do not wait for an evaluation: it is lost, and its trainer ends with this process
                 await asyncio.wait_for(worker.close(executor_wait=False, reason=f"signal-{number}"), _CLOSE_S)
-        finally:  # whatever went wrong in closing
+        finally:  # also if closing fails
             dasks(number, None)
 
     def begin(number: int, _: FrameType | None) -> None:
-        signal.signal(number, dasks)  # who asks again has no patience
+        signal.signal(number, dasks)  # a second signal ends it at once
         loop.call_soon_threadsafe(_keep, close(number))
 
     signal.signal(signal.SIGTERM, begin)
@@ -110,10 +110,10 @@ def _close_at_a_signal(worker: Worker) -> None:
 async def _retire(worker: Worker, at: float, reason: str) -> None:
     await asyncio.sleep(max(0.0, at - time.time()))
     if worker.status not in (Status.running, Status.paused):
-        return  # it is leaving already
-    logger.info("%s: no further evaluation is taken", reason)
+        return  # it is closing already
+    logger.info("%s: this worker accepts no further evaluation", reason)
     worker.status = Status.paused
     while worker.state.executing or worker.state.long_running:
-        await asyncio.sleep(_LOOK_S)
-    # what is finished may still be on its way to the driver
+        await asyncio.sleep(_POLL_S)
+    # results may still be on their way to the driver
     await worker.close_gracefully(restart=False, reason=reason)

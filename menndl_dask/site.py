@@ -1,4 +1,4 @@
-"""A site: what a profile says of a batch system, its nodes and their GPUs. Pure.
+"""A site: the profile of a batch system, its nodes and their GPUs. Pure.
 
 The keywords of dask-jobqueue stay as they are, under ``jobqueue``; ``cores`` and ``memory`` are those of one node, as
 in dask-jobqueue, whose jobs have one.
@@ -18,7 +18,7 @@ from menndl_dask.batch_system import SYSTEMS, walltime_s
 from menndl_dask.device import CORES_TO_PREPARE
 from menndl_dask.environment import GPU_VENDORS
 from menndl_dask.errors import ProfileError
-from menndl_dask.launcher import LAUNCHERS, Shape, launcher_name
+from menndl_dask.launcher import LAUNCHERS, JobLayout, launcher_name
 from menndl_dask.validation import (
     FLAG,
     Check,
@@ -107,44 +107,44 @@ class Site:
     Parameters
     ----------
     kind
-        ``slurm``, ``pbs``, …: jobs are submitted from here; ``allocation``: this process runs in a batch job, and the
-        workers start on the nodes of that job.
+        ``slurm``, ``pbs``, …: this process submits batch jobs; ``allocation``: this process runs in a batch job, and
+        the workers start on the nodes of that job.
     batch
-        The batch system, where the kind is ``allocation``.
+        Batch system of the allocation, for kind ``allocation`` only.
     jobs
-        How many jobs; or two numbers, between which there are as many as can be used.
+        Number of jobs; or two numbers, between which the number adapts to the evaluations.
     nodes_per_job
-        Nodes of one job.
+        Number of nodes of one job.
     gpus_per_node, gpu_vendor
-        Of a node.
+        Number of GPUs of one node, and their vendor.
     workers
         ``per_gpu``; or ``per_node``: one worker on each node, which keeps a trainer on each GPU over one connection.
     workers_per_node
-        On nodes without GPUs.
+        Number of workers on each node, for nodes without GPUs.
     trainers_per_gpu
-        Networks that are trained on one GPU at the same time, where one alone leaves it idle.
+        Number of networks that are trained on one GPU at the same time, if one does not use it fully.
     prepare_ahead
         Whether each of them has the next network prepared meanwhile; by default where it has three cores or more.
     launcher
-        What starts the workers on all nodes: ``srun``, ``jsrun``, ``mpiexec`` or ``mpirun``, maybe with the site's
-        options; an empty text: none is needed.
+        Command that starts the workers on all nodes: ``srun``, ``jsrun``, ``mpiexec`` or ``mpirun``, maybe with
+        options of the site. Empty if none is needed.
     retire_s
-        Seconds before the end of a job from which on its workers take no further evaluation; by default a tenth of the
+        Seconds before the end of a job at which its workers stop accepting evaluations; by default a tenth of the
         walltime, at most ten minutes.
     tls
-        Whether connections are encrypted and both sides prove who they are, with credentials made for this cluster.
+        Whether connections are encrypted and authenticated on both sides, with credentials made for this cluster.
     dashboard_port
-        Port of the Dask dashboard on the loopback address; nothing: no dashboard.
+        Port of the Dask dashboard on the loopback address; None for no dashboard.
     ports
-        The first and the last port that the site lets through; by default any.
+        First and last port that the site allows; by default any port.
     shared_directory
-        On a file system that all nodes see; for the credentials and what the jobs print.
+        Folder on a file system that all nodes share, for the credentials and the output of jobs.
     jobqueue
         Keywords of dask-jobqueue, unchanged.
     driver
-        Keywords of dask-jobqueue for the job of a detached driver, in place of those in ``jobqueue``.
+        Keywords of dask-jobqueue for the job of a detached driver; they override those in ``jobqueue``.
     file
-        The profile's name, for messages.
+        Name of the profile, for messages.
     """
 
     kind: str
@@ -169,7 +169,7 @@ class Site:
 
     @property
     def system(self) -> str:
-        """The batch system, also from inside one of its jobs."""
+        """The batch system, also for an allocation."""
         return self.batch or self.kind
 
     @property
@@ -179,7 +179,7 @@ class Site:
 
     @property
     def walltime_s(self) -> float | None:
-        """Time limit of a job in seconds, where there is one."""
+        """Time limit of a job in seconds; None without one."""
         walltime = self.jobqueue.get("walltime")
         return None if walltime is None else walltime_s(self.system, walltime)
 
@@ -192,7 +192,7 @@ class Site:
 
     @property
     def launch(self) -> str:
-        """The launcher with its options; empty where there is none."""
+        """The launcher with its options; empty without one."""
         return SYSTEMS[self.system].launcher if self.launcher is None else self.launcher
 
     @property
@@ -202,7 +202,7 @@ class Site:
 
     @property
     def least_jobs(self) -> int:
-        """How many jobs there are at least."""
+        """Smallest number of jobs."""
         return self.jobs if isinstance(self.jobs, int) else self.jobs[0]
 
     @property
@@ -213,17 +213,17 @@ class Site:
         slots = self.gpus_per_node * self.trainers_per_gpu
         return slots > 0 and self.cores >= CORES_TO_PREPARE * slots
 
-    def shape(self, nodes: int | None = None) -> Shape:
-        """Return how a job is divided.
+    def layout(self, nodes: int | None = None) -> JobLayout:
+        """Return the nodes of a job and their division into workers.
 
         Parameters
         ----------
         nodes
-            Of the job; by default `nodes_per_job`.
+            Number of nodes of the job; by default `nodes_per_job`.
         """
         slots = self.gpus_per_node * self.trainers_per_gpu
         per_node = self.workers == PER_NODE and slots > 0
-        return Shape(
+        return JobLayout(
             nodes=nodes or self.nodes_per_job,
             tasks_per_node=1 if per_node else slots or self.workers_per_node,
             cores_per_node=self.cores,
@@ -234,8 +234,8 @@ class Site:
         )
 
     def jobs_for(self, workers: int) -> int:
-        """Return how many jobs hold so many workers."""
-        return math.ceil(workers / self.shape().tasks)
+        """Return the number of jobs that are needed for a number of workers."""
+        return math.ceil(workers / self.layout().tasks)
 
 
 # made from the other keys, or of no use in a file
@@ -255,7 +255,7 @@ def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
     Parameters
     ----------
     file
-        The profile's name, for messages.
+        Name of the profile, for messages.
     kind
         One of `KINDS`.
     values

@@ -1,4 +1,4 @@
-"""The check of a cluster profile: one job, what its workers find, and what is wrong. Runs on the driver."""
+"""The check of a cluster profile: start one job, inspect its workers, and report problems. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -12,131 +12,131 @@ from distributed import Client
 from menndl_dask.batch_system import FOR_EVER
 from menndl_dask.cluster import load_cluster
 from menndl_dask.detached import queued
-from menndl_dask.node import Finding, look, own_versions
+from menndl_dask.node import NodeReport, inspect_node, own_versions
 from menndl_dask.profile import Local, Profile
 from menndl_dask.site import Site
 from menndl_dask.words import counted, duration
 
 _POLL_S = 0.5
-_REST_S = 60.0  # in which the other workers of a job follow the first one
-_LOOK_S = 900.0
-_ROOM_GB = 5.0
-_SHOWN = 8  # workers of which each is told
+_REST_S = 60.0  # seconds to wait for the other workers after the first one
+_INSPECTION_S = 900.0
+_FREE_GB = 5.0  # least free space for staged images
+_SHOWN = 8  # largest number of workers that are listed
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
-    """What came of starting one job.
+class ProfileCheck:
+    """The workers of one job that was started for a check.
 
     Parameters
     ----------
-    findings
-        Of each worker.
+    reports
+        Report of each worker.
     expected
-        How many workers there should be.
+        Expected number of workers.
     start_s
-        Seconds until the first worker was there.
-    silence
-        Why there is none, in words.
+        Seconds until the first worker was connected.
+    no_worker_reason
+        Why there is no worker; empty if there is one.
     """
 
-    findings: tuple[Finding, ...]
+    reports: tuple[NodeReport, ...]
     expected: int
     start_s: float
-    silence: str = ""
+    no_worker_reason: str = ""
 
 
-def examine(profile: Profile, wait_s: float) -> Examination:
-    """Start one job of a profile and look at its workers.
+def check_profile(profile: Profile, wait_s: float) -> ProfileCheck:
+    """Start one job of a profile, and inspect its workers.
 
     Parameters
     ----------
     profile
-        Which.
+        Profile of the cluster.
     wait_s
         Seconds to wait for the first worker.
     """
     one = replace(profile, jobs=1) if isinstance(profile, Site) else profile
-    expected = one.shape().tasks if isinstance(one, Site) else 1
+    expected = one.layout().tasks if isinstance(one, Site) else 1
     began = time.monotonic()
     with load_cluster(one) as cluster, cluster.client() as client:
-        silence = _await_workers(client, 1, wait_s)
+        no_worker_reason = _await_workers(client, 1, wait_s)
         started = time.monotonic() - began
-        if silence:
-            return Examination((), expected, started, _why(one, client, silence))
+        if no_worker_reason:
+            return ProfileCheck((), expected, started, _why(one, client, no_worker_reason))
         if isinstance(one, Local):
             expected = len(client.nthreads())
         _await_workers(client, expected, _REST_S)
-        futures = [client.submit(look, workers=[address], pure=False) for address in client.nthreads()]
-        findings = client.gather(futures, direct=False) if not _late(futures) else []
-    return Examination(tuple(sorted(findings, key=lambda finding: finding.worker)), expected, started)
+        futures = [client.submit(inspect_node, workers=[address], pure=False) for address in client.nthreads()]
+        reports = client.gather(futures, direct=False) if not _late(futures) else []
+    return ProfileCheck(tuple(sorted(reports, key=lambda report: report.worker)), expected, started)
 
 
-def report(profile: Profile, examination: Examination) -> tuple[str, bool]:
-    """Return what is to be told about a job's workers, and whether all is well."""
-    lines = list(_found(examination))
-    wrong = list(_wrong(profile, examination))
+def describe(profile: Profile, check: ProfileCheck) -> tuple[str, bool]:
+    """Return the text of a check, and whether it has found no problem."""
+    lines = list(_found(check))
+    wrong = list(_wrong(profile, check))
     lines += ["", *(f"WRONG: {text}" for text in wrong)] if wrong else ["", "All is well."]
     return "\n".join(lines), not wrong
 
 
-def _found(examination: Examination) -> Iterator[str]:
-    findings = examination.findings
-    if not findings:
+def _found(check: ProfileCheck) -> Iterator[str]:
+    reports = check.reports
+    if not reports:
         return
-    hosts = Counter(finding.host for finding in findings)
-    there = f"{len(findings)} of {examination.expected} workers on {counted(len(hosts), 'node')}"
-    yield f"{there}, the first after {duration(examination.start_s)}"
-    for finding in findings[:_SHOWN]:
-        seen = ", ".join(f"{name}={value}" for name, value in finding.visible.items()) or "no variable of GPUs"
-        keras = finding.trouble or f"Keras on {finding.backend} computes on {finding.device or 'an unknown device'}"
-        yield f"  {finding.worker} on {finding.host}: {seen}"
-        yield f"    {keras} (after {duration(finding.keras_s)})"
-        yield f"    writes to {finding.directory} ({finding.file_system}, {finding.free_gb:.0f} GB free)"
-    if len(findings) > _SHOWN:
-        yield f"  and {len(findings) - _SHOWN} more"
+    hosts = Counter(report.host for report in reports)
+    there = f"{len(reports)} of {check.expected} workers on {counted(len(hosts), 'node')}"
+    yield f"{there}, the first after {duration(check.start_s)}"
+    for report in reports[:_SHOWN]:
+        seen = ", ".join(f"{name}={value}" for name, value in report.visible.items()) or "no variable of GPUs"
+        keras = report.error or f"Keras on {report.backend} computes on {report.device or 'an unknown device'}"
+        yield f"  {report.worker} on {report.host}: {seen}"
+        yield f"    {keras} (after {duration(report.keras_s)})"
+        yield f"    writes to {report.directory} ({report.file_system}, {report.free_gb:.0f} GB free)"
+    if len(reports) > _SHOWN:
+        yield f"  and {len(reports) - _SHOWN} more"
     for host in hosts:
-        gpus = next(finding.gpus for finding in findings if finding.host == host)
+        gpus = next(report.gpus for report in reports if report.host == host)
         yield f"  {host}: {'; '.join(gpus) if gpus else 'no program of a GPU driver answers'}"
 
 
-def _wrong(profile: Profile, examination: Examination) -> Iterator[str]:
-    findings = examination.findings
-    if examination.silence or not findings:
-        yield examination.silence or "no worker has answered"
+def _wrong(profile: Profile, check: ProfileCheck) -> Iterator[str]:
+    reports = check.reports
+    if check.no_worker_reason or not reports:
+        yield check.no_worker_reason or "no worker has answered"
         return
-    if len(findings) < examination.expected:
+    if len(reports) < check.expected:
         yield (
-            f"expected {examination.expected} workers, got {len(findings)}: do the numbers of nodes and GPUs agree "
+            f"expected {check.expected} workers, got {len(reports)}: do the numbers of nodes and GPUs agree "
             "with the site, and does the launcher start a task for each?"
         )
-    yield from (f"{found.worker}: Keras does not work there: {found.trouble}" for found in findings if found.trouble)
+    yield from (f"{found.worker}: Keras does not work there: {found.error}" for found in reports if found.error)
     has_gpus = profile.gpus_per_node if isinstance(profile, Site) else profile.gpus if isinstance(profile, Local) else 0
     if has_gpus:
-        yield from _wrong_with_gpus(profile, findings)
-    if any(finding.writes_far_away for finding in findings):
-        far = next(finding for finding in findings if finding.writes_far_away)
+        yield from _wrong_with_gpus(profile, reports)
+    if any(report.writes_to_shared_disk for report in reports):
+        far = next(report for report in reports if report.writes_to_shared_disk)
         yield f"workers write to {far.directory}, a shared file system: set local_directory to a disk of the node"
-    tight = [finding for finding in findings if finding.free_gb < _ROOM_GB]
+    tight = [report for report in reports if report.free_gb < _FREE_GB]
     if tight:
         yield f"{tight[0].host}: only {tight[0].free_gb:.1f} GB free in {tight[0].directory}; images are staged there"
     ours = own_versions()
-    theirs = {pair for finding in findings for pair in finding.versions.items()}
+    theirs = {pair for report in reports for pair in report.versions.items()}
     for name, number in sorted(theirs - set(ours.items())):
         yield f"workers have {name} {number}, the driver has {ours.get(name)}: activate the same environment in the job"
 
 
-def _wrong_with_gpus(profile: Profile, findings: Sequence[Finding]) -> Iterator[str]:
-    working = [finding for finding in findings if not finding.trouble]
-    slow = [finding.worker for finding in working if not finding.is_on_gpu]
+def _wrong_with_gpus(profile: Profile, reports: Sequence[NodeReport]) -> Iterator[str]:
+    working = [report for report in reports if not report.error]
+    slow = [report.worker for report in working if not report.is_on_gpu]
     if slow:
         yield (
             f"Keras computes on the CPU in {', '.join(slow[:3])}{' and others' if len(slow) > 3 else ''}: "
             "is its backend installed with GPU support, and does the job load what that needs?"
         )
-    if isinstance(profile, Site) and profile.shape().threads > 1:
+    if isinstance(profile, Site) and profile.layout().threads > 1:
         return
-    shared = Counter((finding.host, *sorted(finding.visible.items())) for finding in findings)
+    shared = Counter((report.host, *sorted(report.visible.items())) for report in reports)
     for (host, *variables), count in shared.items():
         if count > getattr(profile, "trainers_per_gpu", 1):
             seen = ", ".join("=".join(pair) for pair in variables) or "all GPUs"
@@ -144,7 +144,7 @@ def _wrong_with_gpus(profile: Profile, findings: Sequence[Finding]) -> Iterator[
 
 
 def _await_workers(client: Client, count: int, wait_s: float) -> str:
-    """Wait for workers; return why there are fewer, in words, or nothing."""
+    """Wait for workers; return why there are fewer, or an empty text."""
     began = time.monotonic()
     deadline = began + wait_s
     while len(client.nthreads()) < count:
@@ -158,30 +158,30 @@ def _await_workers(client: Client, count: int, wait_s: float) -> str:
     return ""
 
 
-def _why(profile: Profile, client: Client, silence: str) -> str:
-    """Return what is known about a job that has brought no worker."""
+def _why(profile: Profile, client: Client, reason: str) -> str:
+    """Return what is known about a job without workers."""
     if not isinstance(profile, Site) or getattr(client.cluster, "trouble", None):
-        return silence
+        return reason
     from menndl_dask.batch import printed  # loads dask-jobqueue
 
     jobs = list(getattr(client.cluster, "workers", {}).values())
     alive = queued(profile, [str(job.job_id) for job in jobs])
-    waiting = [f"job {number} waits in the queue: {reason}" for number, reason in alive.items() if reason]
+    waiting = [f"job {number} waits in the queue: {why}" for number, why in alive.items() if why]
     if waiting:
         if FOR_EVER in " ".join(waiting):
-            return f"{silence}; {', '.join(waiting)}"
-        return f"{silence}; {', '.join(waiting)}. That is the batch system's own word for why; wait longer (--wait)?"
+            return f"{reason}; {', '.join(waiting)}"
+        return f"{reason}; {', '.join(waiting)}. That is the batch system's own word for why; wait longer (--wait)?"
     if alive:
         address = getattr(client.scheduler, "address", "the scheduler")
         return (
-            f"{silence}; job {', '.join(alive)} is in the queue. If it still waits, wait longer (--wait). "
+            f"{reason}; job {', '.join(alive)} is in the queue. If it still waits, wait longer (--wait). "
             f"If it runs, its workers do not reach {address}: set interface under jobqueue, or use kind allocation"
         )
-    return f"{silence}; its job has left the queue{''.join(map(printed, jobs))}"
+    return f"{reason}; its job has left the queue{''.join(map(printed, jobs))}"
 
 
 def _late(futures: Sequence[object]) -> bool:
     from distributed import wait
 
-    done, _ = wait(list(futures), timeout=_LOOK_S)
+    done, _ = wait(list(futures), timeout=_INSPECTION_S)
     return len(done) < len(futures)

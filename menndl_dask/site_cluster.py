@@ -1,4 +1,4 @@
-"""The cluster of a site: from its profile to a scheduler here and jobs with workers. Runs on the driver."""
+"""The cluster of a site: a scheduler in this process, and batch jobs with workers. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from distributed.security import Security
 
 from menndl_dask.allocation import AllocationCluster
-from menndl_dask.batch import GroupCluster, cluster_class
+from menndl_dask.batch import MultiNodeCluster, cluster_class
 from menndl_dask.batch_system import SYSTEMS
 from menndl_dask.credential import temporary_credentials
 from menndl_dask.errors import ProfileError, nearest
@@ -22,22 +22,22 @@ from menndl_dask.jobqueue import Job, JobQueueCluster, dask_jobqueue
 from menndl_dask.port import LOOPBACK, free_port, raise_file_limit
 from menndl_dask.site import ALLOCATION, Site
 
-_ROOM = 2**15  # bytes, for the credentials and what a job prints
+_TRIAL_BYTES = 2**15  # as many as credentials and the output of a job need
 
 
 @contextmanager
-def site_cluster(site: Site) -> Iterator[GroupCluster]:
-    """Start a scheduler here and ask for a site's jobs, for the time of a ``with`` statement.
+def site_cluster(site: Site) -> Iterator[MultiNodeCluster]:
+    """Start a scheduler and submit the jobs of a site, for the time of a ``with`` statement.
 
     Parameters
     ----------
     site
-        Where.
+        Profile of the site.
 
     Raises
     ------
     ProfileError
-        If a keyword is unknown, or the batch system refuses the jobs.
+        If a keyword is unknown, or the batch system refuses a job.
     """
     check_keywords(site)
     check_filled_in(site)
@@ -57,7 +57,7 @@ def site_cluster(site: Site) -> Iterator[GroupCluster]:
 
 
 def job_script(site: Site) -> str:
-    """Return the job script of a site, with words in angle brackets for what is known once the cluster runs.
+    """Return the job script of a site, with placeholders in angle brackets for values of a running cluster.
 
     Raises
     ------
@@ -73,12 +73,12 @@ def job_script(site: Site) -> str:
     protocol = "tls://" if site.tls else None
     address = f"{protocol or 'tcp://'}<scheduler>"
     keywords = job_keywords(site, job)
-    with TemporaryDirectory() as aside:  # dask-jobqueue makes the folder, and who looks at a script wants no traces
+    with TemporaryDirectory() as aside:  # dask-jobqueue makes the folder of the output
         made = job(
             address,
             name="<job>",
             site=site,
-            shape=site.shape(),
+            layout=site.layout(),
             security=security,
             protocol=protocol,
             **keywords | {"log_directory": aside},
@@ -87,35 +87,35 @@ def job_script(site: Site) -> str:
 
 
 def make_directory(site: Site) -> None:
-    """Make a site's shared directory, with the folder of what jobs print, which dask-jobqueue would make too.
+    """Make the shared directory of a site, and the folder for the output of its jobs.
 
     Raises
     ------
     ProfileError
-        If it cannot be made or written to.
+        If a folder cannot be made or written to.
     """
     for folder in (site.directory, Path(_keywords(site)["log_directory"]).expanduser()):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder) as file:
-                file.write(bytes(_ROOM))
+                file.write(bytes(_TRIAL_BYTES))
         except OSError as error:
-            told = f"expected a folder that can be written to, got {folder}: {error.strerror}"
-            raise ProfileError(f"{site.file}: shared_directory: {told}") from None
+            expected = f"expected a folder that can be written to, got {folder}: {error.strerror}"
+            raise ProfileError(f"{site.file}: shared_directory: {expected}") from None
 
 
-def _started(site: Site, security: Security | None) -> GroupCluster:
+def _started(site: Site, security: Security | None) -> MultiNodeCluster:
     try:
         return make_cluster(site, security)
     except RuntimeError as error:
-        told = f"the scheduler does not start on this machine: {error}"
+        message = f"the scheduler does not start on this machine: {error}"
         if "network interface" in str(error):
-            told += "; where only the nodes of jobs have it, name this machine's: scheduler_options: {interface: …}"
-        raise ProfileError(f"{site.file}: jobqueue: {told}") from error
+            message += "; where only the nodes of jobs have it, name this machine's: scheduler_options: {interface: …}"
+        raise ProfileError(f"{site.file}: jobqueue: {message}") from error
 
 
-def make_cluster(site: Site, security: Security | None = None) -> GroupCluster:
-    """Return a cluster with a scheduler and without jobs."""
+def make_cluster(site: Site, security: Security | None = None) -> MultiNodeCluster:
+    """Return a cluster with a running scheduler and no jobs yet."""
     port = None if site.dashboard_port is None else free_port([site.dashboard_port], LOOPBACK)
     options: dict[str, Any] = {"dashboard": port is not None, "dashboard_address": f"{LOOPBACK}:{port or 0}"}
     if site.ports is not None:
@@ -124,11 +124,11 @@ def make_cluster(site: Site, security: Security | None = None) -> GroupCluster:
     keywords["scheduler_options"] = {**options, **keywords.get("scheduler_options", {})}
     if site.kind == ALLOCATION:
         return AllocationCluster(site=site, security=security, **keywords)
-    return cluster_class(site.system)(site=site, shape=site.shape(), security=security, **keywords)
+    return cluster_class(site.system)(site=site, layout=site.layout(), security=security, **keywords)
 
 
 def check_keywords(site: Site) -> None:
-    """Check the names of a site's keywords against dask-jobqueue.
+    """Check the names of the keywords of a site against those of dask-jobqueue.
 
     Raises
     ------
@@ -152,19 +152,19 @@ def check_keywords(site: Site) -> None:
 
 
 def check_filled_in(site: Site) -> None:
-    """Check that a user has put own words in place of those in angle brackets.
+    """Check that a profile has no placeholders in angle brackets.
 
     Raises
     ------
     ProfileError
-        If there are some left.
+        If it has one.
     """
-    for key, text in left_open(site):
+    for key, text in unfilled_keys(site):
         raise ProfileError(f"{site.file}: {key}: copy the profile and fill it in: expected yours in place of {text}")
 
 
-def left_open(site: Site) -> list[tuple[str, str]]:
-    """Return the keys of a profile with words in angle brackets, and these."""
+def unfilled_keys(site: Site) -> list[tuple[str, str]]:
+    """Return the keys of a profile whose values have placeholders in angle brackets, each with its placeholder."""
     keywords = [("jobqueue", name, value) for name, value in site.jobqueue.items()]
     keywords += [("driver", name, value) for name, value in site.driver.items()]
     found = [("shared_directory", re.findall(r"<[^<>]+>", site.shared_directory))]
@@ -173,7 +173,7 @@ def left_open(site: Site) -> list[tuple[str, str]]:
 
 
 def job_keywords(site: Site, job: Any) -> dict[str, Any]:
-    """Return a site's keywords for a class of jobs, without those for the whole cluster."""
+    """Return the keywords of a site that a job class accepts, without those for the cluster."""
     accepted = {name for cls in job.__mro__ for name in inspect.signature(cls.__init__).parameters}
     return {name: value for name, value in _keywords(site).items() if name in accepted}
 

@@ -13,7 +13,7 @@ _FILE = "stop"
 
 
 def ask(run: Path, who: str) -> None:
-    """Ask the driver of a run to stop once what is being evaluated is home."""
+    """Ask the driver of a run to stop once its running evaluations are finished."""
     atomic.write_text(run / _FILE, f"{who}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
 
 

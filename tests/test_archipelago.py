@@ -244,7 +244,7 @@ def test_all_drivers_are_asked_to_stop(tmp_path: Path, capsys: pytest.CaptureFix
     with Recorder(folder_of(tmp_path, 0)), Recorder(folder_of(tmp_path, 2)):
         folder_of(tmp_path, 1).mkdir()
         assert main(["stop", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.count("to stop once what is being evaluated is home") == 2
+    assert capsys.readouterr().out.count("to stop once its running evaluations are finished") == 2
     assert [stop.is_asked(folder) for folder in folders_of(tmp_path).values()] == [True, False, True]
 
 

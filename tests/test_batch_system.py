@@ -6,14 +6,14 @@ import pytest
 
 from menndl_dask.batch_system import SYSTEMS, resized_header, walltime_s
 from menndl_dask.errors import ProfileError
-from menndl_dask.launcher import Shape
+from menndl_dask.launcher import JobLayout
 
-SHAPE = Shape(nodes=3, tasks_per_node=4, cores_per_node=64, gpus_per_node=4)
+LAYOUT = JobLayout(nodes=3, tasks_per_node=4, cores_per_node=64, gpus_per_node=4)
 SLURM = "#SBATCH -J menndl\n#SBATCH -n 1\n#SBATCH --cpus-per-task=64\n#SBATCH --mem=240G\n#SBATCH -C gpu"
 
 
 def test_a_slurm_job_has_nodes_tasks_and_gpus_and_keeps_its_memory_of_a_node() -> None:
-    assert resized_header("slurm", SLURM, SHAPE, extra=["-C gpu"]).splitlines() == [
+    assert resized_header("slurm", SLURM, LAYOUT, extra=["-C gpu"]).splitlines() == [
         "#SBATCH -J menndl",
         "#SBATCH --mem=240G",
         "#SBATCH --nodes=3",
@@ -25,13 +25,13 @@ def test_a_slurm_job_has_nodes_tasks_and_gpus_and_keeps_its_memory_of_a_node() -
 
 
 def test_what_a_profile_skips_is_skipped_among_the_rewritten_lines_too() -> None:
-    lines = resized_header("slurm", SLURM, SHAPE, skip=["--gpus-per-node", "--mem"], extra=["-C gpu"]).splitlines()
+    lines = resized_header("slurm", SLURM, LAYOUT, skip=["--gpus-per-node", "--mem"], extra=["-C gpu"]).splitlines()
     assert not any("gpus" in line or "mem" in line for line in lines)
 
 
 def test_what_a_profile_adds_is_not_rewritten() -> None:
     header = "#PBS -N menndl\n#PBS -l select=1:ncpus=8:mem=30GB\n#PBS -l select=1:system=special"
-    assert resized_header("pbs", header, SHAPE, extra=["-l select=1:system=special"]).splitlines() == [
+    assert resized_header("pbs", header, LAYOUT, extra=["-l select=1:system=special"]).splitlines() == [
         "#PBS -N menndl",
         "#PBS -l select=3:ncpus=8:mem=30GB:ngpus=4",
         "#PBS -l select=1:system=special",
@@ -39,27 +39,27 @@ def test_what_a_profile_adds_is_not_rewritten() -> None:
 
 
 def test_a_resource_of_the_site_gets_the_number_of_nodes_only() -> None:
-    assert resized_header("pbs", "#PBS -l select=1:system=polaris", SHAPE) == "#PBS -l select=3:system=polaris"
-    assert resized_header("moab", "#PBS -l nodes=1:ppn=8", SHAPE) == "#PBS -l nodes=3:ppn=8"
+    assert resized_header("pbs", "#PBS -l select=1:system=polaris", LAYOUT) == "#PBS -l select=3:system=polaris"
+    assert resized_header("moab", "#PBS -l nodes=1:ppn=8", LAYOUT) == "#PBS -l nodes=3:ppn=8"
 
 
 def test_lsf_spreads_cores_over_nodes_or_asks_for_whole_ones() -> None:
     header = '#BSUB -J menndl\n#BSUB -n 64\n#BSUB -R "span[hosts=1]"\n#BSUB -M 240000'
-    assert resized_header("lsf", header, SHAPE).splitlines() == [
+    assert resized_header("lsf", header, LAYOUT).splitlines() == [
         "#BSUB -J menndl",
         "#BSUB -n 192",
         '#BSUB -R "span[ptile=64]"',
         "#BSUB -M 240000",
         '#BSUB -gpu "num=4"',
     ]
-    whole = Shape(nodes=3, tasks_per_node=6, cores_per_node=42, gpus_per_node=6, whole_nodes=True)
+    whole = JobLayout(nodes=3, tasks_per_node=6, cores_per_node=42, gpus_per_node=6, whole_nodes=True)
     assert resized_header("lsf", header, whole).splitlines() == ["#BSUB -J menndl", "#BSUB -nnodes 3"]
 
 
 @pytest.mark.parametrize("kind", [kind for kind, system in SYSTEMS.items() if not system.many_nodes])
 def test_a_system_without_jobs_of_many_nodes_says_which_have_them(kind: str) -> None:
     with pytest.raises(ProfileError, match=f"expected 1 for kind {kind}, got 3; several nodes: slurm, pbs"):
-        resized_header(kind, "", SHAPE)
+        resized_header(kind, "", LAYOUT)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_the_job_script_is_printed_and_nothing_is_started(profile: str, capsys: 
     assert "#SBATCH -p batch\n" in script
     assert main(["cluster", "check", profile]) == 0
     checked = capsys.readouterr().out
-    assert checked == script + "nothing was started; --try starts one job and looks at its workers\n"
+    assert checked == script + "nothing was started; --try starts one job and inspects its workers\n"
 
 
 def test_a_shipped_profile_can_be_looked_at_before_it_is_filled_in(
@@ -60,7 +60,7 @@ def test_a_check_says_where_the_workers_of_a_profile_without_jobs_are(
         assert main(["cluster", "check", str(tmp_path / "mine.yaml")]) == 0
         said = capsys.readouterr().out
         assert said.startswith(told)
-        assert said.endswith("nothing was started; --try looks at them\n")
+        assert said.endswith("nothing was started; --try inspects them\n")
 
 
 def test_a_profile_without_jobs_has_no_script(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from menndl_dask import evaluation
 from menndl_dask.data import open_problem
-from menndl_dask.device import pinned, share, visible
+from menndl_dask.device import assigned_gpu, gpu_visibility_variables, visible
 from menndl_dask.environment import DEVICES
 from menndl_dask.errors import ProfileError
 from menndl_dask.genome import Genome
@@ -27,12 +27,12 @@ def test_names_that_are_no_numbers_are_kept() -> None:
 
 def test_more_tasks_than_gpus_are_a_mistake_in_words() -> None:
     with pytest.raises(ProfileError, match="does gpus_per_node in the profile agree with the site"):
-        share(["0", "1"], 2)
+        assigned_gpu(["0", "1"], 2)
 
 
 @pytest.mark.parametrize("vendor", ["nvidia", "amd", "intel"])
 def test_just_one_variable_says_what_is_seen(vendor: str) -> None:
-    changes = pinned(vendor, ["3"])
+    changes = gpu_visibility_variables(vendor, ["3"])
     said = {name: value for name, value in changes.items() if value is not None}
     assert said.pop("ZE_FLAT_DEVICE_HIERARCHY", "FLAT") == "FLAT"
     assert list(said.values()) == ["3"]

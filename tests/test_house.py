@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import re
 import subprocess
@@ -167,6 +168,19 @@ def test_modules_that_say_they_are_pure_are_held_to_it() -> None:
 def _says_pure(path: Path) -> bool:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return "Pure." in docstring.partition("\n\n")[0]
+
+
+def test_names_of_modules_in_texts_are_modules() -> None:
+    """They start processes and load modules late, so a module that moves would leave them behind."""
+    texts = {
+        node.value
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    named = {text for text in texts if re.fullmatch(r"menndl_dask(\.\w+)+", text)}
+    assert named
+    assert {name for name in named if importlib.util.find_spec(name) is None} == set()
 
 
 # --- README ---------------------------------------------------------------------------------------------------------

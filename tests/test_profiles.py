@@ -12,7 +12,7 @@ import pytest
 from menndl_dask.errors import ProfileError
 from menndl_dask.profile import read_profile, shipped_profiles
 from menndl_dask.site import Site
-from menndl_dask.site_cluster import check_filled_in, job_script, left_open, make_directory, site_cluster
+from menndl_dask.site_cluster import check_filled_in, job_script, make_directory, site_cluster, unfilled_keys
 from tests.sites import site
 
 FOLDER = Path(__file__).parents[1] / "clusters"
@@ -147,7 +147,7 @@ def test_where_homes_cannot_be_written_to_in_a_job_the_shared_directory_is_elsew
     profile = read_profile(name)
     assert isinstance(profile, Site)
     assert re.match(r"/(lustre/orion|gpfs/alpine2)/<project>/scratch/\$USER/menndl$", profile.shared_directory)
-    assert ("shared_directory", "<project>") in left_open(profile)
+    assert ("shared_directory", "<project>") in unfilled_keys(profile)
 
 
 def test_an_interface_that_this_machine_does_not_have_is_one_line(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from menndl_dask import site_check
-from menndl_dask.node import Finding, own_versions
+from menndl_dask.node import NodeReport, own_versions
 from menndl_dask.site import Site
-from menndl_dask.site_check import Examination, report
+from menndl_dask.site_check import ProfileCheck, describe
 from tests.sites import site
 
-GOOD = Finding(
+GOOD = NodeReport(
     worker="menndl-1-0", host="node1", versions=own_versions(), visible={"CUDA_VISIBLE_DEVICES": "0"},
     gpus=("NVIDIA A100, 550.54",), backend="tensorflow", device="/job:localhost/device:GPU:0", keras_s=8.0,
     directory="/tmp/dask", free_gb=400.0, file_system="ext4",
@@ -28,8 +28,8 @@ def gpu_site(**keys: Any) -> Site:
     return site("slurm", gpus_per_node=2, gpu_vendor="nvidia", **keys)
 
 
-def said(*findings: Finding, expected: int = 2, silence: str = "", **keys: Any) -> tuple[str, bool]:
-    return report(gpu_site(**keys), Examination(findings, expected, 12.0, silence))
+def said(*reports: NodeReport, expected: int = 2, no_worker_reason: str = "", **keys: Any) -> tuple[str, bool]:
+    return describe(gpu_site(**keys), ProfileCheck(reports, expected, 12.0, no_worker_reason))
 
 
 def test_two_workers_with_a_gpu_each_are_well() -> None:
@@ -45,7 +45,7 @@ MISTAKES = {
     "expected 2 workers, got 1: do the numbers": [GOOD],
     "2 workers on node1 see the same: CUDA_VISIBLE_DEVICES=0": [GOOD, replace(OTHER, visible=GOOD.visible)],
     "Keras computes on the CPU in menndl-1-1: is its backend": [GOOD, replace(OTHER, device="/device:CPU:0")],
-    "menndl-1-1: Keras does not work there: No module": [GOOD, replace(OTHER, device="", trouble="No module")],
+    "menndl-1-1: Keras does not work there: No module": [GOOD, replace(OTHER, device="", error="No module")],
     "a shared file system: set local_directory": [GOOD, replace(OTHER, file_system="lustre")],
     "only 1.5 GB free in /tmp/dask": [GOOD, replace(OTHER, free_gb=1.5)],
     "workers have Python 3.7, the driver has": [GOOD, replace(OTHER, versions={**GOOD.versions, "Python": "3.7"})],
@@ -90,7 +90,7 @@ def test_without_workers_the_queue_is_asked_why(
 
 
 def test_without_workers_the_reason_is_all_there_is() -> None:
-    assert said(silence="no worker after 600 s") == ("\nWRONG: no worker after 600 s", False)
+    assert said(no_worker_reason="no worker after 600 s") == ("\nWRONG: no worker after 600 s", False)
 
 
 def test_nobody_waits_for_a_job_that_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from distributed import Client
 
 from menndl_dask import batch
-from menndl_dask.batch import GroupCluster
+from menndl_dask.batch import MultiNodeCluster
 from menndl_dask.cluster import Cluster, load_cluster
 from menndl_dask.errors import RunError
 from menndl_dask.progress import Counts
@@ -66,9 +66,9 @@ def search(run: Path, client: Client, evaluations: int, actions: dict[int, Calla
     return found
 
 
-def started(cluster: Cluster) -> GroupCluster:
+def started(cluster: Cluster) -> MultiNodeCluster:
     """Return what Dask calls the cluster."""
-    assert isinstance(cluster._started, GroupCluster)
+    assert isinstance(cluster._started, MultiNodeCluster)
     return cluster._started
 
 
