@@ -64,10 +64,10 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
     Returns
     -------
     int
-        0, 1 if no network learnt anything, or 130 if it was stopped before its budget was spent.
+        Exit code: 0, 1 if no network has succeeded, or 130 if the search was stopped before its budget was spent.
     """
     typed = list(sys.argv if arguments is None else arguments)
-    say(_told(problem))
+    say(_describe(problem))
     _check_run(problem, space, options)
     if options.detach:
         return _detach(options, typed)
@@ -79,10 +79,10 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         space,
         options.run,
         initial=initial_networks(options.initial, problem),
-        random=_drawn(options),
+        random=_random_networks(options),
         seed=options.seed,
         limits=options.limits,
-        settings=_recorded(typed),
+        settings=_settings(typed),
         island=options.island,
     )
     say(f"starting the workers of {options.cluster} …")
@@ -98,13 +98,13 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
             if search.stopped is None and is_last:
                 _compare(run, client, options)
     if not is_last:
-        say(f"{search.path}: done here; the last island to end compares what all have found")
+        say(f"{search.path}: done; the last island to end compares the networks of all")
         return ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
-    return _concluded(run, search.stopped)
+    return _conclude(run, search.stopped)
 
 
 def _check_run(problem: Problem, space: SearchSpace, options: Options) -> None:
-    """Find out that a run is not to be carried on like this before batch jobs are asked for its sake."""
+    """Check that the run can be resumed with these settings, before batch jobs are submitted."""
     own = options.run if options.island is None else folder_of(options.run, options.island)
     if (own / FILE).exists():
         freeze(own / FILE, frozen_settings(problem, space, options.seed, options.limits, {}))
@@ -112,15 +112,15 @@ def _check_run(problem: Problem, space: SearchSpace, options: Options) -> None:
         check_free(own)
 
 
-def _drawn(options: Options) -> int:
-    """Return how many networks are drawn at random before children are bred: fewer where few are asked for."""
+def _random_networks(options: Options) -> int:
+    """Return the number of random networks at the start; fewer in a short search."""
     if options.evaluations is None:
         return DRAWN
     return min(DRAWN, max(_FEWEST_DRAWN, options.evaluations // 3))
 
 
 def _search_islands(problem: Problem, space: SearchSpace, options: Options, typed: Sequence[str]) -> int:
-    """Have a driver search on each island, and compare what they have found."""
+    """Search with a driver on each island, then compare the best networks of all."""
     assert options.islands is not None
     profile = read_profile(options.cluster)
     commands = {}
@@ -128,9 +128,9 @@ def _search_islands(problem: Problem, space: SearchSpace, options: Options, type
         commands[island] = archipelago.Command(_again(typed, "--island", str(island), *given.words), given.environment)
     report = options.run / "report.html"
     outputs = folder_of(options.run, 0) / archipelago.OUTPUT
-    say(f"starting {options.islands} islands; what their drivers say: {outputs}, …")
+    say(f"starting {options.islands} islands; output of their drivers: {outputs}, …")
     say(f"report: {report} (rewritten while it runs)")
-    settings = frozen_settings(problem, space, options.seed, options.limits, _recorded(typed))
+    settings = frozen_settings(problem, space, options.seed, options.limits, _settings(typed))
     stopped = archipelago.supervise(
         options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
         progress=ProgressLine(sys.stderr), on_change=write_report,
@@ -139,7 +139,7 @@ def _search_islands(problem: Problem, space: SearchSpace, options: Options, type
     if stopped is None:
         with load_cluster(profile, workers=options.workers) as cluster, cluster.client() as client:
             _compare(run, client, options)
-    return _concluded(run, stopped)
+    return _conclude(run, stopped)
 
 
 def _compare(run: Run, client: Client, options: Options) -> None:
@@ -147,8 +147,8 @@ def _compare(run: Run, client: Client, options: Options) -> None:
         compare(run, client, factor=options.retrain, finalists=options.finalists, limits=options.limits)
 
 
-def _concluded(run: Run, stopped: str | None) -> int:
-    """Write the report and say what was found."""
+def _conclude(run: Run, stopped: str | None) -> int:
+    """Write the report, print the summary and return the exit code."""
     if run.islands:
         run.write_snapshot()  # each search has written its own
     report = write_report(run)
@@ -162,7 +162,7 @@ def _concluded(run: Run, stopped: str | None) -> int:
 
 
 def _detach(options: Options, typed: Sequence[str]) -> int:
-    """Submit the same command, without the wish to, as a batch job; for several islands one for each."""
+    """Submit the same command, without ``--detach``, as a batch job; with islands, one job for each."""
     if options.islands is None:
         own = options.run if options.island is None else folder_of(options.run, options.island)
         numbers = [detach(own, options.cluster, _again(typed))]
@@ -173,12 +173,12 @@ def _detach(options: Options, typed: Sequence[str]) -> int:
             words = _again(typed, "--island", str(island), *given.words)
             numbers.append(detach(folder_of(options.run, island), options.cluster, words))
     who = f"job {numbers[0]} searches" if len(numbers) == 1 else f"jobs {', '.join(numbers)} search"
-    say(f"{who} on; menndl status {options.run} says how far it is, menndl stop {options.run} ends it")
+    say(f"{who} on; progress: menndl status {options.run}; to end: menndl stop {options.run}")
     return 0
 
 
 def _again(typed: Sequence[str], *more: str) -> list[str]:
-    """Return the command that a driver runs: what was typed, without what was the wish of this process."""
+    """Return the command line for a driver: as typed, without ``--detach`` and ``--islands``."""
     program = [str(Path(typed[0]).resolve())]
     if Path(typed[0]).name in ("menndl", "cli.py"):
         program = ["-m", "menndl_dask.cli"]
@@ -190,22 +190,22 @@ def _again(typed: Sequence[str], *more: str) -> list[str]:
 
 
 def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: Limits) -> None:
-    """Train a run's best networks and the standard one alike, for the record, and keep the best as ``best.keras``.
+    """Retrain the best networks of a run and the standard one, record the results, and save ``best.keras``.
 
-    What the run has compared before is not trained again.
+    Networks that the run has already compared are not trained again.
 
     Parameters
     ----------
     run
         A run in which a network has succeeded.
     client
-        Of the workers that train.
+        Dask client of the workers.
     factor
-        Times the budget of the search; with 0 the best network stays as the search trained it.
+        Budget of the retraining, in multiples of the search's budget; 0 keeps the best network as trained.
     finalists
-        How many of the best.
+        Number of networks to retrain.
     limits
-        Of a training of the search; a longer one may take longer in proportion.
+        Limits of a training in the search; the time limit is multiplied by `factor` if that is larger than 1.
 
     Raises
     ------
@@ -214,16 +214,16 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
     """
     best, problem, directory = run.best(), run.problem, run.path.resolve()
     if problem is None:
-        raise RunError(f"{run.path}: expected a run on a data set, got one with an evaluation of its own")
+        raise RunError(f"{run.path}: expected a run on a data set, got one with an `evaluate` of its own")
     planned = comparison.plan(problem, comparison.finalists(run.evaluations, problem, finalists), factor)
     done = {(c.individual.id, c.factor): c for c in run.comparisons if c.result.succeeded}
     missing = [c for c in planned if (c.individual.id, c.factor) not in done]
     if missing:
-        say(f"training for comparison: {', '.join(c.name for c in missing)}")
+        say(f"retraining for comparison: {', '.join(c.name for c in missing)}")
     for compared in comparison.train(client, problem, missing, limits, directory):
         run.compare(compared)
-        told = compared.result.failure or f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
-        say(f"  {compared.name}: {told}")
+        score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
+        say(f"  {compared.name}: {compared.result.failure or score}")
     first = winner([c for c in run.alike if c.factor == factor])
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
     if source.exists():
@@ -232,16 +232,16 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
 
 
 def guarded(main: Callable[[], int], told: str = "stopped; the same command carries on") -> int:
-    """Run a script's main function; an error of ours, or a full disk, is one line on the terminal, not a traceback.
+    """Run the main function of a script; a `MenndlError` or a full disk is one line, not a traceback.
 
-    A batch system's request to end (SIGTERM) is handled like Ctrl-C: the run is left in order, and can be carried on.
+    SIGTERM, which batch systems send, is handled like Ctrl-C: the run stays consistent and can be resumed.
 
     Parameters
     ----------
     main
-        The script; returns what its process ends with.
+        Main function; returns an exit code.
     told
-        What is said when it is interrupted.
+        Message on interruption.
     """
     before = signal.signal(signal.SIGTERM, _interrupted)
     try:
@@ -249,7 +249,7 @@ def guarded(main: Callable[[], int], told: str = "stopped; the same command carr
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # whoever reads has seen enough, as with menndl check DATA | head; what Python flushes at its end goes nowhere
+        # the reader has closed the pipe, as with menndl check DATA | head; /dev/null takes what Python flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.CUT_SHORT
     except MenndlError as error:
@@ -273,7 +273,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
-def _recorded(typed: Sequence[str]) -> dict[str, Any]:
+def _settings(typed: Sequence[str]) -> dict[str, Any]:
     return {"command": _command(typed), "arguments": list(typed[1:])}
 
 
@@ -282,7 +282,7 @@ def _command(typed: Sequence[str]) -> str:
     return shlex.join([*(["menndl"] if name == "menndl" else ["python", typed[0]]), *typed[1:]]) if typed else ""
 
 
-def _told(problem: Problem) -> str:
+def _describe(problem: Problem) -> str:
     facts = problem.facts
     shapes = " and ".join("×".join(map(str, shape)) for shape in facts.input_shapes)
     what = f"{facts.outputs} values" if problem.task == "regression" else f"{facts.outputs} classes"

@@ -142,7 +142,7 @@ def test_a_finished_run_is_not_trained_again(story: Story) -> None:
     before = (story.path / "journal.jsonl").read_text()
     again = menndl(story.folder, "search", "data.zarr", *OPTIONS)
     assert again.returncode == 0, again.stderr
-    assert "training for comparison" not in again.stdout
+    assert "retraining for comparison" not in again.stdout
     after = (story.path / "journal.jsonl").read_text()
     assert after.count('"event":"compared"') == before.count('"event":"compared"')
     assert after.count('"event":"told"') == ASKED

@@ -113,7 +113,7 @@ def test_of_drivers_that_are_started_one_by_one_the_last_compares_all(
     with Recorder(folder_of(folder / "run", 1)):
         assert typed(monkeypatch, "search", "data.zarr", *OPTIONS, "--island", "0") == 0
     assert compared == []
-    assert "done here; the last island to end compares what all have found" in capsys.readouterr().out
+    assert "done; the last island to end compares the networks of all" in capsys.readouterr().out
     assert typed(monkeypatch, "search", "data.zarr", *OPTIONS, "--island", "1") == 1
     assert [run.path for run in compared] == [Path("run")]
     assert len(list(compared[0].evaluations)) == 4
@@ -150,7 +150,7 @@ def test_each_island_gets_a_driver_in_the_queue_and_all_are_stopped(
     Path("pbs.yaml").write_text(yaml.safe_dump(profile))
     words = ("--cluster", "pbs.yaml", "--islands", "2", "--detach")
     assert typed(monkeypatch, "search", "data.zarr", *OPTIONS, *words) == 0
-    assert "jobs 101, 102 search on; menndl status run" in capsys.readouterr().out
+    assert "jobs 101, 102 search on; progress: menndl status run" in capsys.readouterr().out
     for island in range(2):
         detached = Detached.read(folder_of(folder / "run", island))
         assert detached is not None

@@ -10,8 +10,7 @@ public domain) in one .npz file:
     label  (patch, y, x)        0 clear, 1 thick cloud, 2 shadow, 3 thin cloud
     split  (patch,)             train, val or test
 
-Patches are cut into chips; a patch stays in its split, so that no scene is in two. Each pixel is cloud (thick or
-thin) or clear.
+Patches are cut into chips. All chips of a patch are in one split. Each pixel is cloud (thick or thin) or clear.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _ARRAYS = ("image", "label", "scale", "split")
 
 
 def write_chips(source: Path, target: Path, chip: int) -> Path:
-    """Cut the patches into chips and write them as a labelled data set in Zarr, unless it is there.
+    """Cut the patches into chips and write them as a labelled data set in Zarr, unless it exists.
 
     Parameters
     ----------
@@ -41,12 +40,12 @@ def write_chips(source: Path, target: Path, chip: int) -> Path:
     target
         The Zarr store.
     chip
-        Pixels a side.
+        Side of a chip, pixels.
 
     Raises
     ------
     UserError
-        If the file is not there or is not laid out like this.
+        If the file does not exist or has another layout.
     """
     if target.exists():
         return target
@@ -64,15 +63,15 @@ def write_chips(source: Path, target: Path, chip: int) -> Path:
         },
         coords={"split": ("sample", splits), "patch": ("sample", np.repeat(np.arange(len(arrays["image"])), number))},
     )
-    aside = target.with_name(target.name + ".partial")
-    dataset.chunk(sample=number).to_zarr(aside, mode="w", zarr_format=3, consolidated=False)
-    aside.rename(target)
+    partial = target.with_name(target.name + ".partial")
+    dataset.chunk(sample=number).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+    partial.rename(target)
     return target
 
 
 def _read(source: Path, chip: int) -> dict[str, np.ndarray]:
     if not source.is_file():
-        raise UserError(f"{source}: expected the .npz file with the patches, found no such file")
+        raise UserError(f"{source}: expected an .npz file with patches, found no such file")
     with np.load(source) as file:
         missing = [name for name in _ARRAYS if name not in file]
         if missing:
@@ -84,7 +83,7 @@ def _read(source: Path, chip: int) -> dict[str, np.ndarray]:
 
 
 def _cut(patches: np.ndarray, chip: int) -> np.ndarray:
-    """Cut (patch, y, x, …) into (patch × chips, chip, chip, …), the chips of a patch one after the other."""
+    """Cut (patch, y, x, …) into (patch × chips, chip, chip, …), chips of a patch are consecutive."""
     patch, height, width, *rest = patches.shape
     rows, columns = height // chip, width // chip
     split = patches.reshape(patch, rows, chip, columns, chip, *rest)

@@ -1,4 +1,4 @@
-"""Evolve a network for the handwritten digits that come with scikit-learn: the fast workflow, a minute or two.
+"""Evolve a network for the handwritten digits of scikit-learn: the fast workflow, a minute or two.
 
     python workflows/digits.py
     python workflows/digits.py --evaluations 200 --workers 4 --run runs/digits-200
@@ -20,15 +20,15 @@ from menndl_dask import SearchSpace, open_problem, workflow
 
 
 def write_digits(path: Path) -> Path:
-    """Write the digits as a labelled data set in Zarr, unless it is there."""
+    """Write the digits as a labelled data set in Zarr, unless it exists."""
     if not path.exists():
         digits = load_digits()
         images = (digits.images / 16.0).astype("float32")[..., np.newaxis]
         labels = xr.Variable(("sample",), digits.target.astype("uint8"), {"classes": [str(n) for n in range(10)]})
         dataset = xr.Dataset({"image": (("sample", "y", "x", "channel"), images), "label": labels})
-        aside = path.with_name(path.name + ".partial")
-        dataset.chunk(sample=256).to_zarr(aside, mode="w", zarr_format=3, consolidated=False)
-        aside.rename(path)
+        partial = path.with_name(path.name + ".partial")
+        dataset.chunk(sample=256).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+        partial.rename(path)
     return path
 
 

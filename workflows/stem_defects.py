@@ -3,9 +3,9 @@
     python workflows/stem_defects.py
     python workflows/stem_defects.py --material ws2 --images 4000 --size 128 --epochs 12 --evaluations 500
 
-The images are simulated, so that every label is exact: scanning transmission electron micrographs of graphene with
-silicon dopants and vacancies, or of tungsten disulfide with sulfur vacancies and molybdenum on tungsten sites, as
-noisy, distorted and dirty as real ones. See docs/stem.md.
+The images are simulated, so that every label is exact: noisy and distorted scanning transmission electron micrographs
+of graphene with silicon dopants and vacancies, or of tungsten disulfide with sulfur vacancies and molybdenum on
+tungsten sites. See docs/stem.md.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from stem_simulation import write_images
 
 from menndl_dask import SearchSpace, UserError, open_problem, workflow
 
-_LEARNING_RATE = 3e-3  # the trainings are short: at the usual 1e-3 every network, the standard one too, is left halfway
+_LEARNING_RATE = 3e-3  # trainings are short: 1e-3 would be too small for all networks
 
 
 def simulated(material: str, images: int, size: int, seed: int, directory: Path) -> Path:
-    """Simulate the images of these options in a directory, unless they are there."""
+    """Simulate images in a directory, unless they exist."""
     if images < 10:
-        raise UserError(f"--images: expected at least 10, so that each split has some, got {images}")
+        raise UserError(f"--images: expected at least 10, for samples in each split, got {images}")
     if size < 16:
         raise UserError(f"--size: expected at least 16 pixels, got {size}")
     path = directory / f"{material}-{images}x{size}-seed{seed}.zarr"
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         data, task="segmentation", budget=options.budget, augmentation=options.augmentation,
         seed=options.seed,
     )  # fmt: skip
-    # room for the small U-Net, which the search begins with; its FLOPs grow with the image
+    # large enough for the small U-Net, which the search starts with; its FLOPs grow with the image
     space = SearchSpace.image(problem, maximum=20, max_parameters=500_000, max_flops=85e3 * given.size**2)
     return workflow.main_job(problem, space, options)
 

@@ -1,4 +1,4 @@
-"""Monolayers with random defects: where their atoms are, how bright, and of which class. Runs on a worker.
+"""Monolayers with random defects: positions, intensities and classes of atoms. Runs on a worker.
 
 Lengths are in Å; positions are ``(x, y)``.
 """
@@ -36,7 +36,7 @@ class Material(Protocol):
     host: ClassVar[int]
 
     def atoms(self, radius: float, rng: np.random.Generator) -> Atoms:
-        """Grow a flake of a radius about the origin."""
+        """Return the atoms of a flake of a radius around the origin, in Å."""
         ...
 
 
@@ -57,7 +57,7 @@ class Graphene:
     vacancies: float = 0.02
 
     def atoms(self, radius: float, rng: np.random.Generator) -> Atoms:
-        """Grow a flake; the neighbours of a dopant move away by 0.28 Å, those of a vacancy 0.10 Å closer."""
+        """Return the atoms; the neighbours of a dopant move away by 0.28 Å, those of a vacancy 0.10 Å closer."""
         positions, _ = _honeycomb(2.46, radius)
         drawn = rng.random(len(positions))
         silicon = drawn < self.dopants
@@ -87,7 +87,7 @@ class TungstenDisulfide:
     double: float = 0.01
 
     def atoms(self, radius: float, rng: np.random.Generator) -> Atoms:
-        """Grow a flake."""
+        """Return the atoms of a flake."""
         positions, sublattice = _honeycomb(3.18, radius)
         drawn = rng.random(len(positions))
         metal = sublattice == 0
@@ -111,7 +111,7 @@ def intensity(number: int) -> float:
 
 
 def _honeycomb(constant: float, radius: float) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return the sites of a honeycomb lattice in a disc about the origin, and to which sublattice each belongs."""
+    """Return the sites of a honeycomb lattice in a disc around the origin, and the sublattice of each."""
     row = constant * math.sqrt(3) / 2
     reach = math.ceil(radius / row) + 2
     i, j = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)

@@ -27,37 +27,37 @@ from stem_material import EXPONENT, Atoms, Floats, Material, intensity
 Range = tuple[float, float]
 
 LABEL_RADIUS = 0.55  # pixels nearer to an atom than this have its label
-_CORE_SIGMA = 0.82 / 2.355  # of the spot that diffraction alone leaves; 0.82 Å is its full width at half maximum
-_TILE = 16  # pixels a side that are computed at once: bounds the memory for any size of image
+_CORE_SIGMA = 0.82 / 2.355  # of the diffraction-limited spot; 0.82 Å is its full width at half maximum
+_TILE = 16  # side of the tiles that are computed at once, pixels: limits the memory
 _CHUNK = 32  # images in a chunk of the store, whatever the number of workers
 
 
 @dataclass(frozen=True, slots=True)
 class Microscope:
-    """How images are taken: ranges from which each image draws its own conditions.
+    """Imaging conditions: ranges from which the conditions of each image are drawn.
 
     Parameters
     ----------
     pixel_size
         Distance of two pixels.
     dose
-        Electrons counted at the peak of a host atom, drawn on a logarithmic scale; infinite: no noise at all.
+        Electrons counted at the peak of a host atom, drawn on a logarithmic scale; infinite for no noise.
     source_size
-        Standard deviation of the electron source's image, which widens the spots.
+        Standard deviation of the image of the electron source, which widens the spots.
     astigmatism
         Relative difference of the squared widths of a spot along its two axes.
     tail, tail_width
-        Height and standard deviation of a broad halo about each spot.
+        Height and standard deviation of a broad halo around each spot.
     drift, jitter
-        Standard deviation of the slow drift, in pixels a pixel, and of the displacement of scan lines.
+        Standard deviation of the slow drift, in pixels per pixel, and of the displacement of scan lines.
     strain, displacement
         Standard deviation of the lattice's strain and of each atom's displacement.
     haze
         Mean intensity of the thin contamination under the specimen.
     dirt
-        Share of the images with a thick amorphous patch, under which nothing is labelled.
+        Share of images with a thick amorphous patch; pixels under it are labelled background.
     read_noise, line_noise
-        Of the detector, in counts, and of a whole scan line, relative to the square root of the dose.
+        Noise of the detector, in counts, and of scan lines, relative to the square root of the dose.
     """
 
     pixel_size: Range = (0.10, 0.18)
@@ -86,7 +86,7 @@ class Microscope:
 
 
 class Micrograph(NamedTuple):
-    """A simulated image ``(y, x)``, its labels, where the atoms and the pixels really are, and its conditions."""
+    """A simulated image ``(y, x)``, its labels, true positions of atoms and pixels, and imaging conditions."""
 
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.uint8]
@@ -97,7 +97,7 @@ class Micrograph(NamedTuple):
 
 
 class _Probe(NamedTuple):
-    """What an atom's spot looks like: a core, wider along one axis, and a halo."""
+    """Shape of the spot of an atom: an elliptical core and a halo."""
 
     variance: float
     astigmatism: float
@@ -127,7 +127,7 @@ class _Probe(NamedTuple):
 
 
 def simulate(material: Material, size: int, seed: int, microscope: Microscope = Microscope()) -> Micrograph:
-    """Simulate an image of ``size × size`` pixels; the same seed gives the same image, whichever process asks.
+    """Simulate an image of ``size × size`` pixels; equal seeds give equal images in all processes.
 
     The image is scaled to about 0 to 1; without noise (infinite dose) it is in units of the host atom's peak.
     """
@@ -138,8 +138,8 @@ def simulate(material: Material, size: int, seed: int, microscope: Microscope = 
     probe = _probe(microscope, rng)
     scan = _scan(size, pixel_size, microscope, rng)
     radius = float(np.hypot(scan[..., 0], scan[..., 1]).max()) + probe.reach
-    atoms = _mounted(material, radius, microscope, rng)
-    image, label = _imaged(atoms, probe, scan)
+    atoms = _place_flake(material, radius, microscope, rng)
+    image, label = _render(atoms, probe, scan)
     image /= intensity(material.host)
     if math.isinf(dose):
         return Micrograph(image.astype(np.float32), label, atoms, scan, pixel_size, dose)
@@ -148,7 +148,7 @@ def simulate(material: Material, size: int, seed: int, microscope: Microscope = 
         patch, covered = _dirt(size, pixel_size, rng)
         image += patch
         label[covered] = 0
-    counts = _counted(image, dose, microscope, rng)
+    counts = _detect(image, dose, microscope, rng)
     darkest, brightest = counts.min(), np.percentile(counts, 99.8)
     scaled = np.clip((counts - darkest) / (brightest - darkest), 0.0, 1.5)
     return Micrograph(scaled.astype(np.float32), label, atoms, scan, pixel_size, dose)
@@ -162,25 +162,24 @@ def image_seed(seed: int, index: int) -> int:
 def write_images(
     path: Path, material: Material, *, images: int, size: int, seed: int, microscope: Microscope = Microscope()
 ) -> Path:
-    """Simulate a labelled data set straight into a Zarr store, a chunk of images a task, unless it is there.
+    """Simulate a labelled data set and write it to a Zarr store, unless it exists; one task per chunk of images.
 
-    Tasks go to the Dask client that is active, else to threads of this process. What they write depends
-    only on the arguments.
+    Tasks run on the active Dask client, else in threads of this process. The result depends only on the arguments.
     """
     if path.exists():
         return path
-    aside = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + ".partial")
     _template(material, images, size, seed, microscope).to_zarr(
-        aside, mode="w", compute=False, consolidated=False, zarr_format=3
+        partial, mode="w", compute=False, consolidated=False, zarr_format=3
     )
     write = dask.delayed(_write_chunk, pure=False)
     dask.compute(
         *[
-            write(aside, material, range(start, min(start + _CHUNK, images)), size, seed, microscope)
+            write(partial, material, range(start, min(start + _CHUNK, images)), size, seed, microscope)
             for start in range(0, images, _CHUNK)
         ]
     )
-    aside.rename(path)
+    partial.rename(path)
     return path
 
 
@@ -234,8 +233,8 @@ def _write_chunk(
     chunk.to_zarr(store, region={"sample": slice(indices.start, indices.stop)}, consolidated=False)
 
 
-def _mounted(material: Material, radius: float, microscope: Microscope, rng: np.random.Generator) -> Atoms:
-    """Put a flake under the beam: strained, turned and shifted at random, its atoms displaced."""
+def _place_flake(material: Material, radius: float, microscope: Microscope, rng: np.random.Generator) -> Atoms:
+    """Return a flake with random strain, rotation, shift and displacements of its atoms."""
     margin = 4.0 + radius * 4 * microscope.strain
     atoms = material.atoms(radius + margin, rng)
     angle = rng.uniform(0.0, 2 * math.pi)
@@ -252,7 +251,7 @@ def _probe(microscope: Microscope, rng: np.random.Generator) -> _Probe:
 
 
 def _scan(size: int, pixel_size: float, microscope: Microscope, rng: np.random.Generator) -> Floats:
-    """Return where the beam really was ``(y, x, 2)``: drift shears the scan, and its lines are displaced."""
+    """Return the true beam positions ``(y, x, 2)``: drift shears the scan, jitter displaces its lines."""
     axis = (np.arange(size) - (size - 1) / 2) * pixel_size
     shear, stretch = rng.normal(0.0, microscope.drift, 2)
     kicks = rng.normal(0.0, rng.uniform(*microscope.jitter), size)
@@ -262,7 +261,7 @@ def _scan(size: int, pixel_size: float, microscope: Microscope, rng: np.random.G
     return np.stack([x, y], axis=-1)
 
 
-def _imaged(atoms: Atoms, probe: _Probe, scan: Floats) -> tuple[Floats, npt.NDArray[np.uint8]]:
+def _render(atoms: Atoms, probe: _Probe, scan: Floats) -> tuple[Floats, npt.NDArray[np.uint8]]:
     """Return the noiseless image in units of Z = 1, and each pixel's label: the nearest atom's class."""
     image = np.zeros(scan.shape[:2])
     label = np.zeros(scan.shape[:2], np.uint8)
@@ -317,9 +316,9 @@ def _dirt(size: int, pixel_size: float, rng: np.random.Generator) -> tuple[Float
     return 4.0 * thickness * grain, thickness > 0
 
 
-def _counted(image: Floats, dose: float, microscope: Microscope, rng: np.random.Generator) -> Floats:
+def _detect(image: Floats, dose: float, microscope: Microscope, rng: np.random.Generator) -> Floats:
     """Return electron counts: shot noise, noise of the detector, and an offset of each scan line."""
     size = image.shape[0]
-    expected = np.round(image * dose, 6)  # the last bit of a sum depends on the machine; it must not change a draw
+    expected = np.round(image * dose, 6)  # the last bit of a sum differs between machines; it must not change a draw
     counts = rng.poisson(expected) + rng.normal(0.0, microscope.read_noise, image.shape)
     return counts + rng.normal(0.0, microscope.line_noise * math.sqrt(dose), (size, 1))

@@ -110,7 +110,7 @@ def test_the_main_job_trains_real_networks_as_a_batch_job(slurm: Slurm, tmp_path
     profile(tmp_path, workers_per_node=2, jobqueue={"walltime": "00:10:00"})
     options = ["--epochs", "1", "--max-parameters", "5e3", "--max-layers", "4", "--evaluations", "3", "--retrain", "0"]
     said = menndl(tmp_path, "search", "data.zarr", "--run", "run", "--cluster", "slurm.yaml", *options, "--detach")
-    assert "searches on; menndl status run says how far it is" in said
+    assert "searches on; progress: menndl status run" in said
     until(slurm.is_empty, 200, lambda: printed(tmp_path))
     found = Run(tmp_path / "run")
     assert len(list(found.evaluations)) == 3
