@@ -30,7 +30,7 @@ from menndl_dask.progress import Counts
 from menndl_dask.store import Recorder
 
 IN_FLIGHT = 24  # evaluations on all islands together
-_NEWS = 5  # results of an island between two times that it tells and hears
+_EXCHANGE_EVERY = 5  # results of an island between two exchanges with the others
 
 
 class _NoJournal:
@@ -53,31 +53,31 @@ def best_value(
     Parameters
     ----------
     landscape
-        What is searched.
+        The landscape to search.
     evaluations
-        Of all islands together, which take turns.
+        Budget of all islands together, which take turns.
     every
-        Results of an island between two times that it takes migrants in; more than there are: never.
+        Number of results of an island between two times that it takes in migrants.
     count
-        Networks that an island offers.
+        Number of networks that an island offers to the others.
     screen
-        Whether children are screened.
+        Whether offspring are screened by the surrogate.
     """
     rng = np.random.default_rng([seed, 1])
     best, value = -np.inf, landscape.floor
-    flying: deque[tuple[_Island, Any, Any]] = deque()
+    pending: deque[tuple[_Island, Any, Any]] = deque()
     with TemporaryDirectory() as folder:
         each = [_island(Path(folder), number, landscape, seed, every, count, screen) for number in range(islands)]
         for number in range(evaluations):
             island = each[number % islands]
             individual = island.evolution.ask()
-            flying.append((island, individual, landscape.evaluate(individual.genome, rng)))
-            if len(flying) < min(IN_FLIGHT, evaluations // 2):
+            pending.append((island, individual, landscape.evaluate(individual.genome, rng)))
+            if len(pending) < min(IN_FLIGHT, evaluations // 2):
                 continue
-            island, individual, outcome = flying.popleft()
+            island, individual, outcome = pending.popleft()
             island.evolution.tell(individual, outcome.result)
             island.counts.add(individual, outcome.result)
-            if islands > 1 and island.counts.done % _NEWS == 0:
+            if islands > 1 and island.counts.done % _EXCHANGE_EVERY == 0:
                 island.migration.exchange(island.counts, 0, float(number))
             if outcome.result.fitness is not None and outcome.result.fitness > best:
                 best, value = outcome.result.fitness, outcome.truth

@@ -50,7 +50,7 @@ def _lines(path: Path) -> Iterator[str]:
         yield f"drivers:    looked after by {held}"
     for number, folder in islands.items():
         driver = _driver(folder, Detached.read(folder), is_done)
-        yield f"{f'island {number}:':<11} {driver}{_news(folder, is_done)}"
+        yield f"{f'island {number}:':<11} {driver}{_island_status(folder, is_done)}"
     if found is None or counts is None:
         yield "progress:   not begun"
         return
@@ -61,17 +61,17 @@ def _lines(path: Path) -> Iterator[str]:
         yield f"{'notes:' if number == 0 else '':<12}{when} {note['message']}"
 
 
-def _news(island: Path, is_done: bool) -> str:
-    """Return what an island told last of itself, and whether it has been silent since."""
-    news = IslandStatus.read(island)
-    if news is None:
+def _island_status(island: Path, is_done: bool) -> str:
+    """Return the last known status of an island, and whether its driver has been silent since."""
+    found = IslandStatus.read(island)
+    if found is None:
         return ""
-    best = "" if news.best is None else f", best {fitness_text(news.best)}"
+    best = "" if found.best is None else f", best {fitness_text(found.best)}"
     silence = time.time() - IslandStatus.written_at(island)
     # who ends in order has no workers any more
-    is_missing = not is_done and news.workers > 0 and silence > _SILENT_S
+    is_missing = not is_done and found.workers > 0 and silence > _SILENT_S
     missing = f"; NOT HEARD OF for {duration(silence)}, though it had not ended" if is_missing else ""
-    return f"; {counted(news.told, 'evaluation')}{best}{missing}"
+    return f"; {counted(found.told, 'evaluation')}{best}{missing}"
 
 
 def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:
