@@ -1,4 +1,4 @@
-"""Islands of a run: their directories, their individuals' numbers, and the news that they give each other."""
+"""Islands of a run: their directories, their individuals' numbers, and the status that they give each other."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def test_a_run_without_islands_is_whole(tmp_path: Path) -> None:
     assert whole_run(tmp_path / "islands" / "mine") == tmp_path / "islands" / "mine"
 
 
-def test_news_is_read_as_it_was_told(tmp_path: Path) -> None:
+def test_the_status_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert IslandStatus.read(tmp_path) is None
     emigrant = Individual(20000017, Genome((Edge("conv3"),) * 2), (20000003, 8), "crossover"), Result(0.5)
-    news = IslandStatus(7, 2, 2, {"diverged": 1}, 0.5, 20000017, (emigrant,), 4)
-    news.write(tmp_path)
-    assert IslandStatus.read(tmp_path) == news
+    status = IslandStatus(7, 2, 2, {"diverged": 1}, 0.5, 20000017, (emigrant,), 4)
+    status.write(tmp_path)
+    assert IslandStatus.read(tmp_path) == status
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"told": 1}', '{"emigrants": [], "unknown": 1}'])
-def test_news_that_cannot_be_read_is_no_news(tmp_path: Path, text: str) -> None:
+def test_a_status_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "island.json").write_text(text)
     assert IslandStatus.read(tmp_path) is None

@@ -183,7 +183,7 @@ def test_what_no_worker_is_there_for_is_not_claimed(islands: list[Island]) -> No
 def test_an_island_that_cannot_tell_the_others_searches_on(
     islands: list[Island], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(news: IslandStatus, island: Path) -> None:
+    def full(status: IslandStatus, island: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(IslandStatus, "write", full)
