@@ -148,7 +148,7 @@ def test_progress_status_and_report_show_one_run(story: Story, capsys: pytest.Ca
     assert re.search(r"(?m)^island 2: +none; its budget is spent; \d+ evaluations, best", said)
     assert f"evaluations of {ASKED}" in said
     assert main(["report", str(story.path)]) == 0
-    assert "The best networks of the search, at its budget:" in capsys.readouterr().out
+    assert "The best networks of the search, trained with its budget:" in capsys.readouterr().out
     page = (story.path / "report.html").read_text()
     assert "<td>island 2</td>" in page
     assert "migrants received" in page
