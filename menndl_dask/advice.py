@@ -115,12 +115,12 @@ def _values(report: DataReport) -> Iterator[str]:
         constant = [c for c in view.channels if c.std == 0]
         if constant:
             yield f"{view.name}: {_channels(constant)} {_has(constant)} the same value everywhere and can be removed."
-        far = [c for c in view.channels if c.outliers]
-        if far:
-            extremes = f"{far[0].minimum:.4g} to {far[0].maximum:.4g} with a mean of {far[0].mean:.4g}"
+        outliers = [c for c in view.channels if c.outliers]
+        if outliers:
+            extremes = f"{outliers[0].minimum:.4g} to {outliers[0].maximum:.4g} with a mean of {outliers[0].mean:.4g}"
             yield (
-                f"{view.name}: {_channels(far)} {_has(far)} values far outside the usual range ({extremes}). Networks "
-                "normalise by mean and standard deviation, which outliers spoil: clip the values, or "
+                f"{view.name}: {_channels(outliers)} {_has(outliers)} values far outside the usual range ({extremes}). "
+                "Networks normalise by mean and standard deviation, which outliers spoil: clip the values, or "
                 "take their logarithm."
             )
     for value in report.values:
@@ -138,8 +138,8 @@ def _classes(report: DataReport) -> Iterator[str]:
         return
     problem = report.problem
     pixels = problem.task == "segmentation"
-    for place, split in enumerate(SPLITS):
-        absent = [c.name for c in report.classes if not c.samples[place]]
+    for index, split in enumerate(SPLITS):
+        absent = [c.name for c in report.classes if not c.samples[index]]
         if absent:
             yield (
                 f"No sample of the {split} split has {_examples(absent)}: {_ABSENT[split]} Label more samples, split "

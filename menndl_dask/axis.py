@@ -73,14 +73,14 @@ def image_axes(dims: Sequence[str], sample: str | None = None, pixels: Sequence[
     Axes(sample=0, spatial=(2, 3), channel=1)
     """
     first = sample_axis(dims, sample)
-    rest = [place for place in range(len(dims)) if place != first]
-    channel = _channel([dims[place] for place in rest], pixels)
-    place = None if channel is None else rest[channel]
-    spatial = tuple(p for p in rest if p != place)
+    rest = [axis for axis in range(len(dims)) if axis != first]
+    channel = _channel([dims[axis] for axis in rest], pixels)
+    axis = None if channel is None else rest[channel]
+    spatial = tuple(p for p in rest if p != axis)
     if len(spatial) not in _RANKS:
         expected = "a sample dimension, one to three spatial ones and optionally channels"
         raise DataError(f"expected {expected}, got {format_dims(dims)}")
-    return Axes(first, spatial, place)
+    return Axes(first, spatial, axis)
 
 
 def _channel(dims: Sequence[str], pixels: Sequence[str]) -> int | None:

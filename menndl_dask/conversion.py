@@ -129,11 +129,11 @@ def convert(
     UserError
         If the target exists, a library is missing, or source or options are not as expected.
     """
-    place, store = Path(source), Path(target)
+    path, store = Path(source), Path(target)
     if store.exists():
         raise UserError(f"{store}: expected a new name, found an existing store; remove it or choose another name")
     with ExitStack() as opened:
-        content = opened.enter_context(_opener(place)(place))
+        content = opened.enter_context(_opener(path)(path))
         labels = content
         if label is not None and label not in content.arrays and Path(label).suffix.lower() in _LABEL_FILES:
             labels = _label_file(opened, Path(label))
@@ -142,8 +142,8 @@ def convert(
             plan = _plan(content, labels, images, label, dims, classes, fill)
             _write(plan, store, chunk)
         except DataError as error:
-            raise error if str(error).startswith(str(place)) else DataError(f"{place}: {error}") from None
-    logger.info("%s: %d samples of %s", store, plan.variables[0].shape[0], place)
+            raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from None
+    logger.info("%s: %d samples of %s", store, plan.variables[0].shape[0], path)
     return store
 
 
@@ -222,8 +222,8 @@ def _view(name: str, source: SourceArray, label: SourceArray, dims: Sequence[str
         found = image_dims(source, label, dims)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
-    place = sample_axis(found)
-    return _Variable(name, source.array, ("sample", *found[:place], *found[place + 1 :]), {}, place)
+    axis = sample_axis(found)
+    return _Variable(name, source.array, ("sample", *found[:axis], *found[axis + 1 :]), {}, axis)
 
 
 def _label(source: SourceArray, view: _Variable, classes: tuple[str, ...], fill: int | None) -> _Variable:
@@ -236,8 +236,8 @@ def _label(source: SourceArray, view: _Variable, classes: tuple[str, ...], fill:
         attributes["fill"] = int(fill_value)
     if classes:
         attributes["classes"] = list(classes)
-    place = sample_axis(source.dims) if source.dims else 0
-    whole = _Variable("label", array, (), attributes, place)
+    axis = sample_axis(source.dims) if source.dims else 0
+    whole = _Variable("label", array, (), attributes, axis)
     dims, translate = _label_dims(whole.shape, view), None
     if len(whole.shape) == 2 and len(dims) == 1:
         translate = _first_column

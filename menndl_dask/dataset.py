@@ -54,12 +54,12 @@ class Variable:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample; without a channel axis if the data has none."""
-        return tuple(self.array.shape[place] for place in self.axes.order[1:])
+        return tuple(self.array.shape[axis] for axis in self.axes.order[1:])
 
     @property
     def dims(self) -> tuple[str, ...]:
         """Names of the dimensions of one sample."""
-        return tuple(str(self.array.dims[place]) for place in self.axes.order[1:])
+        return tuple(str(self.array.dims[axis]) for axis in self.axes.order[1:])
 
     @property
     def sample_bytes(self) -> int:
@@ -211,13 +211,13 @@ def open_store(path: str, raw: Sequence[str] = ()) -> xr.Dataset:
 
 
 def _check_directory(path: str) -> None:
-    place = Path(path)
-    if place.is_file():
+    directory = Path(path)
+    if directory.is_file():
         raise DataError(f"{path}: expected a Zarr store, got a file; convert it with `menndl convert`")
-    if not place.is_dir():
-        beside = [p.name for p in place.parent.iterdir()] if place.parent.is_dir() else []
-        raise DataError(f"{path}: expected a Zarr store, found no such directory{nearest(place.name, beside)}")
-    if not any((place / marker).is_file() for marker in _MARKERS):
+    if not directory.is_dir():
+        beside = [p.name for p in directory.parent.iterdir()] if directory.parent.is_dir() else []
+        raise DataError(f"{path}: expected a Zarr store, found no such directory{nearest(directory.name, beside)}")
+    if not any((directory / marker).is_file() for marker in _MARKERS):
         raise DataError(f"{path}: expected a Zarr store, got a directory without {' or '.join(_MARKERS[:2])}")
 
 
@@ -250,9 +250,9 @@ def _variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
 
 
 def _labels(path: str, name: str, array: xr.DataArray, sample: str) -> Variable:
-    place = array.dims.index(sample)
-    rest = tuple(p for p in range(array.ndim) if p != place)
-    return Variable(path, name, array, Axes(place, rest))
+    axis = array.dims.index(sample)
+    rest = tuple(p for p in range(array.ndim) if p != axis)
+    return Variable(path, name, array, Axes(axis, rest))
 
 
 def _view(path: str, name: str, array: xr.DataArray, sample: str, labels: Variable) -> Variable:
@@ -264,7 +264,7 @@ def _view(path: str, name: str, array: xr.DataArray, sample: str, labels: Variab
     except DataError as error:
         raise DataError(f"{path}: {name}: {error}") from None
     if pixels and len(axes.spatial) == len(pixels):
-        named = {str(array.dims[place]): place for place in axes.spatial}
+        named = {str(array.dims[axis]): axis for axis in axes.spatial}
         if set(named) == set(pixels):  # in the order of the labels
             axes = Axes(axes.sample, tuple(named[dim] for dim in pixels), axes.channel)
     return Variable(path, name, array, axes)

@@ -114,8 +114,8 @@ def detail_of(gene: Any) -> str:
     """
     names = [f.name for f in fields(gene)]
     names.sort(key=lambda name: _LAST.index(name) if name in _LAST else -1)
-    said = ((name, getattr(gene, name)) for name in names if name != "inputs")
-    return " · ".join(_setting(name, value) for name, value in said if value not in _QUIET.get(name, ()))
+    values = ((name, getattr(gene, name)) for name in names if name != "inputs")
+    return " · ".join(_setting(name, value) for name, value in values if value not in _QUIET.get(name, ()))
 
 
 def summary(genome: Genome, limit: int = 120) -> str:

@@ -235,7 +235,7 @@ def _series(result: Result, key: str) -> list[tuple[float, float]]:
 def _levels(constant: float | None, standard: Row | None) -> list[Level]:
     levels = []
     if standard is not None and standard.fitness is not None:
-        levels.append(Level(standard.fitness, "standard", f"{standard.name[:12]} {fitness_text(standard.fitness)}"))
+        levels.append(Level(standard.fitness, "standard", f"{standard.name[:14]} {fitness_text(standard.fitness)}"))
     if constant is not None:
         levels.append(Level(constant, "constant", f"constant {fitness_text(constant)}"))
     return levels

@@ -193,9 +193,9 @@ def _values(label: Variable) -> NDArray[np.float64]:
     for start, stop in blocks(label):
         values = label.read(start, stop).reshape(stop - start, -1).astype(np.float64)
         if not np.isfinite(values).all():
-            place = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-            wrong = values[place][~np.isfinite(values[place])][0]
-            raise label.error(f"sample {start + place}: expected a number, got {_number(wrong)}")
+            index = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+            wrong = values[index][~np.isfinite(values[index])][0]
+            raise label.error(f"sample {start + index}: expected a number, got {_number(wrong)}")
         pieces.append(values)
     return np.concatenate(pieces)
 
@@ -230,12 +230,12 @@ def _pixels_of_classes(values: NDArray[Any], classes: int, ignore: int | None) -
 
 
 def _outside(values: NDArray[Any], wrong: NDArray[np.bool_], start: int, names: tuple[str, ...]) -> str:
-    place = tuple(int(p) for p in np.argwhere(wrong)[0])
-    where = f"sample {start + place[0]}" + (f", pixel {place[1:]}" if len(place) > 1 else "")
-    got = _number(values[place])
+    index = tuple(int(p) for p in np.argwhere(wrong)[0])
+    where = f"sample {start + index[0]}" + (f", pixel {index[1:]}" if len(index) > 1 else "")
+    got = _number(values[index])
     if names:
         return f"{where}: expected a class number from 0 to {len(names) - 1} ({', '.join(names)}), got {got}"
-    hint = "; if labels are values to predict, the task is regression" if values[place] >= MOST_CLASSES else ""
+    hint = "; if labels are values to predict, the task is regression" if values[index] >= MOST_CLASSES else ""
     return f"{where}: expected a class number from 0 on, got {got}{hint}"
 
 

@@ -95,11 +95,11 @@ class QuickPredictors:
     ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Yield features and labels of a window of each image: the one with most classes of four random ones."""
         size = _WINDOW[labels.ndim - 1]
-        for place, truth in enumerate(labels):
+        for index, truth in enumerate(labels):
             tries = [tuple(self._slice(length, size) for length in truth.shape) for _ in range(4)]
             window = max(tries, key=lambda drawn: len(np.unique(truth[drawn])))
-            alike = [values[place][window] for values in images if values.shape[1:-1] == truth.shape]
-            yield neighbourhood(np.concatenate(alike, axis=-1)), truth[window]
+            views = [values[index][window] for values in images if values.shape[1:-1] == truth.shape]
+            yield neighbourhood(np.concatenate(views, axis=-1)), truth[window]
 
     def _slice(self, length: int, size: int) -> slice:
         first = int(self._rng.integers(0, max(1, length - size + 1)))

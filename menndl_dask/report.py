@@ -146,7 +146,7 @@ def _networks(content: ReportContent) -> str:
     parts = []
     if content.compared:
         head, body = cells(content.compared, content.metric)
-        parts.append("<p>Retrained for the comparison, all with the same longer budget:</p>")
+        parts.append("<p>Retrained for the comparison, all with the same budget:</p>")
         parts.append(page.html_table(head, body))
         parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
     rows = best_rows(content.evaluations, 8)

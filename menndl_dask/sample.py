@@ -52,8 +52,8 @@ def open_staged(directory: str | Path, split: str) -> Samples:
     DataError
         If the samples are missing or damaged.
     """
-    place = Path(directory)
-    images, labels = staged_files(place, split, len(list(place.glob(f"{split}-view*.npy"))))
+    folder = Path(directory)
+    images, labels = staged_files(folder, split, len(list(folder.glob(f"{split}-view*.npy"))))
     return Samples(tuple(_mapped(images)), _mapped([labels])[0])
 
 

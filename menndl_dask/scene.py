@@ -55,7 +55,7 @@ class ImageSource:
     @property
     def size(self) -> tuple[int, ...]:
         """Pixels along each spatial axis."""
-        return tuple(self.shape[place] for place in self.axes.spatial)
+        return tuple(self.shape[axis] for axis in self.axes.spatial)
 
     @property
     def samples(self) -> int:
@@ -66,7 +66,7 @@ class ImageSource:
     def kept_dims(self) -> tuple[str, ...]:
         """Names of the sample and the spatial dimensions."""
         sample = () if self.axes.sample is None else (self.dims[self.axes.sample],)
-        return (*sample, *(self.dims[place] for place in self.axes.spatial))
+        return (*sample, *(self.dims[axis] for axis in self.axes.spatial))
 
     def read(self, samples: slice, pixels: Sequence[slice]) -> NDArray[Any]:
         """Return a part of the images, ``(sample, spatial…, channel)``.
@@ -83,12 +83,12 @@ class ImageSource:
             order.insert(0, self.axes.sample)
         if self.axes.channel is not None:
             order.append(self.axes.channel)
-        index = tuple(wanted.get(place, slice(None)) for place in range(len(self.shape)))
+        index = tuple(wanted.get(axis, slice(None)) for axis in range(len(self.shape)))
         try:
             values = np.asarray(self._values(index)).transpose(order)
         except DataError:
             raise
-        except Exception as error:  # storage and codecs raise whatever they like
+        except Exception as error:  # storage and codecs raise any exception
             raise DataError(f"{self.label}: {self._part(index)} cannot be read: {one_line(error)}") from error
         values = values if self.axes.sample is not None else values[np.newaxis]
         return values if self.axes.channel is not None else values[..., np.newaxis]
@@ -207,10 +207,10 @@ def _ends_in_channels(
 
 
 def _is_array(path: str) -> bool:
-    place = Path(path)
-    if (place / ".zarray").is_file():
+    folder = Path(path)
+    if (folder / ".zarray").is_file():
         return True
-    metadata = place / "zarr.json"
+    metadata = folder / "zarr.json"
     try:
         return bool(json.loads(metadata.read_text()).get("node_type") == "array")
     except (OSError, ValueError):

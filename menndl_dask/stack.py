@@ -128,13 +128,13 @@ def image_dims(source: SourceArray, label: SourceArray | None, given: Sequence[s
     if names:
         first = sample_axis(names)
         return tuple("sample" if p == first else "channel" if n in CHANNEL else n for p, n in enumerate(names))
-    place = _channel_axis(shape[1:], () if label is None else label.shape[1:])
-    rank = len(shape) - 1 - (place is not None)
+    axis = _channel_axis(shape[1:], () if label is None else label.shape[1:])
+    rank = len(shape) - 1 - (axis is not None)
     if rank not in _SPACE:
         raise DataError(f"expected images (sample, one to three spatial axes, channel), got shape {shape}")
     space = list(_SPACE[rank])
-    if place is not None:
-        space.insert(place, "channel")
+    if axis is not None:
+        space.insert(axis, "channel")
     return ("sample", *space)
 
 
@@ -143,12 +143,12 @@ def _channel_axis(shape: tuple[int, ...], pixels: tuple[int, ...]) -> int | None
     if pixels and shape == pixels:
         return None
     if len(pixels) > 1 and len(shape) == len(pixels) + 1:
-        for place in (len(shape) - 1, 0):
-            if shape[:place] + shape[place + 1 :] == pixels:
-                return place
+        for axis in (len(shape) - 1, 0):
+            if shape[:axis] + shape[axis + 1 :] == pixels:
+                return axis
     if len(shape) < 3:
         return 1 if len(shape) == 2 and shape[1] == 1 else None
-    short = [place for place in (len(shape) - 1, 0) if shape[place] <= _MOST_CHANNELS]
+    short = [axis for axis in (len(shape) - 1, 0) if shape[axis] <= _MOST_CHANNELS]
     if short:
         return short[0]
     return None if len(shape) == 3 else len(shape) - 1
@@ -171,8 +171,8 @@ def numbered(names: Iterable[object], classes: Sequence[str] = ()) -> tuple[NDAr
     """
     words = [str(name) for name in names]
     known = tuple(classes) or tuple(sorted(set(words)))
-    place = {word: number for number, word in enumerate(known)}
+    number_of = {word: number for number, word in enumerate(known)}
     for position, word in enumerate(words):
-        if word not in place:
+        if word not in number_of:
             raise DataError(f"label: sample {position}: expected one of {', '.join(known)}, got {word!r}")
-    return np.array([place[word] for word in words], dtype=np.int64), known
+    return np.array([number_of[word] for word in words], dtype=np.int64), known

@@ -67,9 +67,9 @@ class DatasetScan:
             self.moments[view].update(values)
             flat = values.reshape(-1, values.shape[-1])
             self._values[view].append(flat[:: max(1, len(flat) // self._share)].astype(np.float32))
-        for place in range(len(labels)):
-            self._images[start + place] = _hash(*(values[place] for values in images))
-            self._labels[start + place] = _hash(labels[place])
+        for index in range(len(labels)):
+            self._images[start + index] = _hash(*(values[index] for values in images))
+            self._labels[start + index] = _hash(labels[index])
 
     def outliers(self, view: int) -> list[int]:
         """Return the channels of a view with values far outside of the usual range."""
@@ -78,16 +78,16 @@ class DatasetScan:
             low, high = np.nanquantile(values, [0.005, 0.995], axis=0)
         reach = _OUTLIER_RANGES * (high - low)
         moments = self.moments[view]
-        far = (moments.maximum > high + reach) | (moments.minimum < low - reach)
-        return np.flatnonzero(far & (reach > 0)).tolist()
+        outside = (moments.maximum > high + reach) | (moments.minimum < low - reach)
+        return np.flatnonzero(outside & (reach > 0)).tolist()
 
     def duplicates(self, parts: Mapping[str, Positions]) -> Duplicates:
         """Return the duplicates among the samples of these splits."""
         split = {int(position): name for name, positions in parts.items() for position in positions}
-        alike: dict[int, list[int]] = defaultdict(list)
+        equal: dict[int, list[int]] = defaultdict(list)
         for position in sorted(split):
-            alike[int(self._images[position])].append(position)
-        several = [positions for positions in alike.values() if len(positions) > 1]
+            equal[int(self._images[position])].append(position)
+        several = [positions for positions in equal.values() if len(positions) > 1]
         across, conflicting = [], []
         for first, *rest in several:
             across += [(first, other) for other in rest if split[other] != split[first]][:1]

@@ -100,8 +100,8 @@ def split_tiles(image: NDArray[Any], spans: Sequence[BlockSpan], tilings: Sequen
     """
     pads = [(span.before, span.after) for span in spans]
     whole = np.pad(image, [*pads, (0, 0)], mode="reflect")
-    for place in _positions(spans):
-        yield whole[tuple(slice(p * t.core, p * t.core + t.tile) for p, t in zip(place, tilings, strict=True))]
+    for index in _positions(spans):
+        yield whole[tuple(slice(p * t.core, p * t.core + t.tile) for p, t in zip(index, tilings, strict=True))]
 
 
 def stitch(predicted: NDArray[Any], spans: Sequence[BlockSpan], tilings: Sequence[Tiling]) -> NDArray[Any]:
@@ -122,8 +122,8 @@ def stitch(predicted: NDArray[Any], spans: Sequence[BlockSpan], tilings: Sequenc
     shape = [span.tiles * tiling.core for span, tiling in zip(spans, tilings, strict=True)]
     whole = np.empty((*shape, predicted.shape[-1]), predicted.dtype)
     kept = tuple(slice(tiling.margin, tiling.margin + tiling.core) for tiling in tilings)
-    for place, values in zip(_positions(spans), predicted, strict=True):
-        whole[tuple(slice(p * t.core, (p + 1) * t.core) for p, t in zip(place, tilings, strict=True))] = values[kept]
+    for index, values in zip(_positions(spans), predicted, strict=True):
+        whole[tuple(slice(p * t.core, (p + 1) * t.core) for p, t in zip(index, tilings, strict=True))] = values[kept]
     return whole[tuple(slice(0, span.stop - span.start) for span in spans)]
 
 

@@ -14,12 +14,12 @@ _ANSWER_S = 120
 # looks names up as the training process does; lists the names of the Keras documentation
 _QUESTION = """
 import json, sys, keras
-place = getattr(keras, sys.argv[1])
+module = getattr(keras, sys.argv[1])
 try:
-    place.get(sys.argv[2])
+    module.get(sys.argv[2])
     answer = None
 except (ValueError, TypeError) as error:
-    names = [name for name in dir(place) if name[0] != "_" and name not in ("get", "serialize", "deserialize")]
+    names = [name for name in dir(module) if name[0] != "_" and name not in ("get", "serialize", "deserialize")]
     answer = [str(error), names]
 print(json.dumps(answer))
 """
