@@ -27,7 +27,7 @@ from menndl_dask.evolution import Evolution
 from menndl_dask.island import first_number, folder_of
 from menndl_dask.migration import Migration
 from menndl_dask.progress import Counts
-from menndl_dask.store import Recorder
+from menndl_dask.recorder import Recorder
 
 IN_FLIGHT = 24  # evaluations on all islands together
 _EXCHANGE_EVERY = 5  # results of an island between two exchanges with the others

@@ -26,8 +26,9 @@ from menndl_dask.journal import holder
 from menndl_dask.migration import prepare_run
 from menndl_dask.pace import Throttle
 from menndl_dask.progress import Counts, Progress
+from menndl_dask.recorder import Recorder
 from menndl_dask.settings import Settings
-from menndl_dask.store import Recorder, Run
+from menndl_dask.store import Run
 from menndl_dask.words import stopped_by
 
 OUTPUT = "driver.txt"

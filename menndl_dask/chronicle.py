@@ -1,6 +1,6 @@
-"""The chronicle of a run: its journal, and those of its islands, read as one in the order of time. Runs on the driver.
+"""The history of a run: the journals of the run and of its islands, merged by time. Runs on the driver.
 
-Read anew each time and one event in memory at a time, so that a run of any length takes no memory.
+Each pass reads the journals again, one event at a time, so that memory does not grow with the length of a run.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class _Entry(NamedTuple):
     result: Result | None
 
 
-class Chronicle:
-    """What happened in a run, of one search or of several islands.
+class History:
+    """What happened in a run of one search or of several islands.
 
     Parameters
     ----------
@@ -39,21 +39,21 @@ class Chronicle:
         self._run = run
 
     def __iter__(self) -> Iterator[Evaluation]:
-        """Yield individuals with their results, in the order in which the results came home."""
+        """Yield individuals with their results, in the order in which the results arrived."""
         told = [_told(folder / JOURNAL) for folder in (self._run, *folders_of(self._run).values())]
         return (evaluation for _, evaluation in merge(*told, key=itemgetter(0)))
 
     def events(self, *kinds: str) -> Iterator[tuple[int | None, Event]]:
-        """Yield the events of these kinds, each with the number of its island, nothing for those of the whole run."""
+        """Yield the events of these kinds, each with the number of its island; None for events of the whole run."""
         own = _events(None, self._run / JOURNAL, kinds)
         each = [_events(island, folder / JOURNAL, kinds) for island, folder in folders_of(self._run).items()]
         return merge(own, *each, key=lambda pair: pair[1]["time"])
 
 
-def history(path: Path) -> Iterator[tuple[Individual, Result | None]]:
-    """Yield from a journal what was asked (without a result), told and taken in (with it), in order.
+def replay(path: Path) -> Iterator[tuple[Individual, Result | None]]:
+    """Yield the individuals of a journal in order: asked (result None), told and migrated (with their results).
 
-    What was taken in from another island was not asked before.
+    A migrant, which came from another island, was not asked before.
     """
     return ((entry.individual, entry.result) for entry in _entries(path, "asked", "told", "migrated"))
 
@@ -65,7 +65,7 @@ def _told(path: Path) -> Iterator[_Timed]:
 
 
 def _entries(path: Path, *kinds: str) -> Iterator[_Entry]:
-    """Yield the events of these kinds, each with whom it is about."""
+    """Yield the events of these kinds with their individuals."""
     in_flight: dict[int, Individual] = {}
     for event in read_journal(path, *kinds) if path.exists() else ():
         result = Result.from_dict(event["result"]) if "result" in event else None

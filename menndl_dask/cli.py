@@ -98,7 +98,7 @@ def _add_problem_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--task", choices=TASKS, help="default: what the labels look like")
     group.add_argument("--inputs", nargs="+", metavar="NAME", help="variables with the images; several: several views")
     group.add_argument("--label", default="label", metavar="NAME", help="variable with the labels (default: label)")
-    group.add_argument("--ignore", type=int, metavar="VALUE", help="label of pixels or samples that count for nothing")
+    group.add_argument("--ignore", type=int, metavar="VALUE", help="label of pixels or samples to ignore")
     group.add_argument("--group", metavar="NAME", help="coordinate whose samples stay together in one split")
     group.add_argument("--metric", metavar="NAME", help="what the fitness is: a name, or module:function of your own")
     group.add_argument("--metric-mode", choices=("max", "min"), default="max", help="is more or less of it better")

@@ -20,8 +20,8 @@ from menndl_dask.evaluation import evaluate
 from menndl_dask.flight import accepted
 from menndl_dask.individual import Evaluation, Individual, ranked
 from menndl_dask.problem import Limits, Problem
+from menndl_dask.recorder import STANDARD_ID, Compared
 from menndl_dask.result import Result
-from menndl_dask.store import STANDARD_ID, Compared
 
 Evaluate = Callable[..., Result]
 _UNTRAINED = Result.failed("error", "not trained yet")

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from menndl_dask.problem import Problem
-from menndl_dask.store import Compared, Run
+from menndl_dask.recorder import Compared
+from menndl_dask.store import Run
 from menndl_dask.table import Row, best_rows, network_table
 from menndl_dask.verdict import SIGNIFICANT
 from menndl_dask.words import TextTable, error_name, fitness_text, metric_title, quantity, with_error

@@ -22,14 +22,15 @@ from menndl_dask.flight import Dispatcher, accepted
 from menndl_dask.forecast import DurationEstimate
 from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.migration import Migration, with_migrants
-from menndl_dask.network import Networks
+from menndl_dask.network import KeptModels
 from menndl_dask.objective import objectives_of
 from menndl_dask.pace import Throttle
 from menndl_dask.parcel import EvaluationRequest
 from menndl_dask.progress import Counts, Progress
+from menndl_dask.recorder import Recorder
 from menndl_dask.result import Result
 from menndl_dask.rung import PruningRules
-from menndl_dask.store import Recorder, Run
+from menndl_dask.store import Run
 from menndl_dask.words import counted, duration, stopped_by
 from menndl_dask.workforce import Workers
 
@@ -71,7 +72,7 @@ class Driver:
         self._search = search
         self._evolution = search.evolution
         self._recorder = recorder
-        self._networks = Networks((search.path / "networks").resolve())
+        self._networks = KeptModels((search.path / "networks").resolve())
         self._workers = Workers()
         self._dispatcher = Dispatcher(client, search.evaluate, (search.problem, search.limits))
         self._duration = DurationEstimate(search.limits.seconds)

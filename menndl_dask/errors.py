@@ -27,11 +27,11 @@ _LONGEST = 300  # characters of an exception in a message
 
 
 class MenndlError(Exception):
-    """Whatever this package raises on purpose."""
+    """Base class of the errors of this package."""
 
 
 class UserError(MenndlError):
-    """Something that the user wrote or named is not as expected."""
+    """A file, an option or a value from the user is not as expected."""
 
 
 class ProfileError(UserError):
@@ -55,7 +55,7 @@ class InfeasibleError(GenomeError):
 
 
 class NodeError(MenndlError):
-    """The node of a worker lacks what every evaluation there needs."""
+    """The node of a worker lacks something that every evaluation there needs."""
 
 
 class TrainerError(MenndlError):
@@ -63,7 +63,7 @@ class TrainerError(MenndlError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the nearest known word, or nothing.
+    """Return "; did you mean 'x'?" for the nearest known word, else an empty text.
 
     >>> nearest("acount", ["account", "queue"])
     "; did you mean 'account'?"

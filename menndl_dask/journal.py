@@ -1,8 +1,8 @@
 """The journal of a run: one checksummed JSON line an event, only ever appended to. Runs on the driver.
 
 A line is a JSON object that begins with its kind, ``event``, and ends with ``crc``, the CRC-32 of the object without
-it, so that a JSON reader can read the journal and damage shows. Whoever writes holds a lock, which ends with its
-process however that ends.
+it, so that any JSON reader can read the journal and damage is detected. The writer holds a lock, which ends with its
+process in any case.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zlib import crc32
 from menndl_dask.errors import RunError
 
 Event = dict[str, Any]
-_ATTEMPTS, _LOOK_S = 5, 0.02  # to lock a journal at which somebody looks
+_ATTEMPTS, _LOOK_S = 5, 0.02  # to lock a journal that another process looks at
 _TAIL = len(',"crc":"00000000"}')
 
 
@@ -37,7 +37,7 @@ def line_of(event: Mapping[str, Any]) -> bytes:
 
 
 def is_whole(line: bytes) -> bool:
-    """Tell whether a line ends where it should and its checksum is right."""
+    """Return whether a line is complete and its checksum is right."""
     if not line.endswith(b'"}\n') or len(line) <= _TAIL + 1:
         return False
     body, tail = line[: -_TAIL - 1] + b"}", line[-_TAIL - 1 : -1]
@@ -45,7 +45,7 @@ def is_whole(line: bytes) -> bool:
 
 
 def read_journal(path: Path, *kinds: str) -> Iterator[Event]:
-    """Yield the events of a journal in order, one line in memory at a time; what is torn at its end is passed over.
+    """Yield the events of a journal in order, one line in memory at a time; a torn line at its end is ignored.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def read_journal(path: Path, *kinds: str) -> Iterator[Event]:
     Raises
     ------
     RunError
-        If a line is damaged that whole ones follow.
+        If a damaged line is followed by whole ones.
     """
     starts = tuple(f'{{"event":"{kind}"'.encode() for kind in kinds)
     try:
@@ -84,12 +84,12 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 
 
 class Journal:
-    """The journal while a driver writes it; one driver at a time.
+    """Writes a journal; one driver at a time.
 
     Parameters
     ----------
     path
-        The file. ``.lock`` beside it says who writes.
+        The file. ``.lock`` beside it names the writer.
 
     Attributes
     ----------
@@ -126,13 +126,13 @@ class Journal:
         events
             In their order; all are written at once.
         flush
-            Wait until they are on the disk; without it they still survive the end of the process, and are flushed with
-            whatever is appended next.
+            Whether to wait until they are on the disk. Otherwise they survive the end of the process, and are flushed
+            with the next events.
 
         Raises
         ------
         RunError
-            If they cannot be written; then nothing of them is in the journal.
+            If they cannot be written; the journal then contains none of them.
         """
         data = b"".join(map(line_of, events))
         try:
@@ -145,7 +145,7 @@ class Journal:
         self._size += len(data)
 
     def close(self) -> None:
-        """Flush, and let other drivers in."""
+        """Flush, and release the journal for other drivers."""
         if self._file >= 0:
             os.fsync(self._file)
             os.close(self._file)
@@ -160,7 +160,7 @@ class Journal:
 
 
 def holder(run: Path) -> str | None:
-    """Return who drives a run, from what is written in its lock; nothing where it is free."""
+    """Return which process drives a run, as written in its lock; None if no process does."""
     lock = run / ".lock"
     try:
         with lock.open("rb") as file:
@@ -173,12 +173,12 @@ def holder(run: Path) -> str | None:
 
 
 def check_free(run: Path) -> None:
-    """Check that nobody drives a run, before workers are asked for whom it would not need.
+    """Check that no driver runs a search in a directory, before workers are started for it.
 
     Raises
     ------
     RunError
-        If another driver holds it, or it cannot be a directory.
+        If another driver does, or a file is in its place.
     """
     if any(path.is_file() for path in (run, *run.parents)):
         raise RunError(f"{run}: expected a run directory, got a file of that name or on the way to it")

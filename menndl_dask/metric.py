@@ -1,4 +1,4 @@
-"""The measures of fitness that need no framework, and what a predictor that ignores the image scores. Pure."""
+"""Metrics without a framework, and the scores of predictors that ignore the image. Pure."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ BUILT_IN: Mapping[str, str] = {
     "mean_squared_error": "min",
     "mean_absolute_error": "min",
 }
-"""The measures and whether a larger (``max``) or a smaller (``min``) value is better."""
+"""The built-in metrics, and whether a larger (``max``) or a smaller (``min``) value is better."""
 
 _OF_VALUES = ("r2", "mean_squared_error", "mean_absolute_error")
 
 
 class Measure:
-    """A measure of predictions, gathered batch by batch in constant memory.
+    """A metric of predictions, updated batch by batch in constant memory.
 
     ``accuracy`` is the share of right samples or pixels; ``balanced_accuracy`` the mean recall of the classes that
     occur in the labels; ``mean_iou`` (intersection over union, Jaccard) and ``mean_dice`` are means over the classes
@@ -43,7 +43,7 @@ class Measure:
     outputs
         Number of classes, or of values to predict.
     ignore
-        Class label that counts for nothing.
+        Class label that is ignored.
 
     Examples
     --------
@@ -57,8 +57,8 @@ class Measure:
         if name not in BUILT_IN:
             raise UserError(f"metric: expected one of {', '.join(BUILT_IN)}, got {name!r}")
         self.name = name
-        self._counts: _ClassTally | _ValueTally = (
-            _ValueTally(outputs) if name in _OF_VALUES else _ClassTally(outputs, ignore)
+        self._counts: _ClassCounts | _TargetErrors = (
+            _TargetErrors(outputs) if name in _OF_VALUES else _ClassCounts(outputs, ignore)
         )
 
     def update(self, labels: ArrayLike, predictions: ArrayLike, times: ArrayLike | None = None) -> None:
@@ -76,12 +76,12 @@ class Measure:
         self._counts.update(np.asarray(labels), np.asarray(predictions), None if times is None else np.asarray(times))
 
     def value(self) -> float:
-        """Return the measure of all batches; NaN where nothing was labelled or a prediction was NaN."""
+        """Return the metric of all batches; NaN if there were no labels or a prediction was NaN."""
         return float(getattr(self._counts, self.name)())
 
 
-class _ClassTally:
-    """Hits, labels and predictions of each class: all that the measures of classes need."""
+class _ClassCounts:
+    """Hits, labels and predictions of each class, from which all metrics of classes follow."""
 
     def __init__(self, outputs: int, ignore: int | None) -> None:
         self.ignore = ignore
@@ -125,8 +125,8 @@ class _ClassTally:
         return self._mean(2 * self.hits, self.labels + self.predicted)
 
 
-class _ValueTally:
-    """Errors of each value to predict, and the spread of its labels."""
+class _TargetErrors:
+    """Errors of each regression target, and the variance of its labels."""
 
     def __init__(self, outputs: int) -> None:
         self.spread = Moments(outputs)
@@ -162,7 +162,7 @@ class _ValueTally:
 
 
 def suits(metric: str, task: str) -> bool:
-    """Return whether a measure of ours can judge a task; a metric that is not ours always may.
+    """Return whether a metric suits a task; True for a metric that is not built in.
 
     >>> suits("r2", "regression"), suits("accuracy", "regression"), suits("my_module:score", "regression")
     (True, False, True)

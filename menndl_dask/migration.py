@@ -24,9 +24,9 @@ from menndl_dask.island import first_number, folder_of, folders_of
 from menndl_dask.island_status import IslandStatus
 from menndl_dask.journal import holder, read_journal
 from menndl_dask.progress import Counts
+from menndl_dask.recorder import Recorder
 from menndl_dask.result import Result
 from menndl_dask.settings import FILE, Settings, freeze
-from menndl_dask.store import Recorder
 
 _BEAT_S = 5.0  # after which an unchanged status is written again
 _SILENT_S = 20.0  # without a new status, after which an island's evaluations in flight do not count any more

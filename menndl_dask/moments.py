@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 
 
 class Moments:
-    """Mean and variance of each channel, gathered block by block; NaN counts as missing and for nothing else.
+    """Mean and variance of each channel, updated block by block; NaN counts as missing.
 
     Blocks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which stays exact where the mean is large
     and the variance small.
@@ -63,5 +63,5 @@ class Moments:
 
     @property
     def variance(self) -> Floats:
-        """Variance of each channel; 0 where there is no value."""
+        """Variance of each channel; 0 without values."""
         return self.squares / np.maximum(self.count, 1)

@@ -1,7 +1,7 @@
-"""The networks that a run keeps on disk: the fittest few. Runs on the driver.
+"""The trained models that a run keeps on disk: those of the fittest few individuals. Runs on the driver.
 
-A worker saves a network when it is fitter than those that were kept when it was submitted; the driver removes it
-again when fitter ones have come home.
+A worker saves its model if it is fitter than the models that were kept when it was submitted. The driver removes it
+when fitter ones have arrived.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from menndl_dask.result import Result
 _CHECKPOINT = ".checkpoint"
 
 
-class Networks:
-    """The folder ``networks``: one folder for each kept network, with ``genome.json`` and ``network.keras``.
+class KeptModels:
+    """The folder ``networks``: one folder for each kept model, with ``genome.json`` and ``network.keras``.
 
     Parameters
     ----------
     folder
-        Where; absolute, since workers write there too.
+        Absolute path, since workers write there too.
     keep
-        How many networks are kept.
+        Number of models to keep.
     """
 
     def __init__(self, folder: Path, keep: int = 3) -> None:
         self.folder = folder
         self._keep = keep
-        self._kept: list[tuple[float, Individual]] = []  # the fittest first, of equals the one that was first home
+        self._kept: list[tuple[float, Individual]] = []  # the fittest first, of equals the one that arrived first
 
     def path(self, individual: Individual) -> Path:
-        """Return where a worker is to save the network of an individual."""
+        """Return where a worker saves the model of an individual."""
         return self.folder / individual.name / "network.keras"
 
     def checkpoint(self, individual: Individual) -> Path:
-        """Return where a worker is to write how far the training of an individual is."""
+        """Return where a worker writes the checkpoint of a training."""
         return self.folder / individual.name / _CHECKPOINT
 
     @property
     def threshold(self) -> float | None:
-        """Fitness above which a network is worth saving; nothing while fewer are kept than may be."""
+        """Fitness above which a model is saved; None while fewer than `keep` are kept."""
         return self._kept[-1][0] if len(self._kept) == self._keep else None
 
     def recall(self, individual: Individual, result: Result) -> Individual | None:
-        """Take note of a result; return the individual that is no longer kept for it, itself maybe."""
+        """Count a result; return the individual whose model is not kept because of it, maybe its own, or None."""
         if result.fitness is None or (self.threshold is not None and result.fitness <= self.threshold):
             return individual
         self._kept.append((result.fitness, individual))
@@ -55,7 +55,7 @@ class Networks:
         return self._kept.pop()[1] if len(self._kept) > self._keep else None
 
     def tell(self, individual: Individual, result: Result) -> None:
-        """Take a result: keep its network if it is among the fittest, and remove what is not any more."""
+        """Count a result: keep its model if it is among the fittest, and remove one that no longer is."""
         leaver = self.recall(individual, result)
         if leaver is not individual:
             self._write_genome(individual)
@@ -64,7 +64,7 @@ class Networks:
             _remove(self.folder / leaver.name)
 
     def sweep(self, in_flight: Collection[Individual] = ()) -> None:
-        """Remove what is neither kept nor in flight, such as what a killed driver has left; complete what is kept."""
+        """Remove models that are neither kept nor in flight, such as a killed driver's; complete kept ones."""
         for _, individual in self._kept:
             self._write_genome(individual)
             _remove_checkpoint(self.folder / individual.name)
@@ -81,13 +81,13 @@ class Networks:
 
 
 def _remove_checkpoint(folder: Path) -> None:
-    """Remove the checkpoint of a training whose result is home, and what was left of one that was being written."""
+    """Remove the checkpoint of a completed training, also a partly written one."""
     for file in folder.glob(f"{_CHECKPOINT}*"):
         file.unlink(missing_ok=True)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a network; where others have put something beside it, such as a longer training, only its weights."""
+    """Remove a model; if its folder holds other files, such as those of a longer training, only its weights."""
     ours = {"network.keras", "genome.json"}
     if folder.is_dir() and any(file.name not in ours and not file.name.startswith(".") for file in folder.iterdir()):
         (folder / "network.keras").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Objectives and hard constraints: what a search compares. Pure.
+"""Objectives and hard constraints of a search. Pure.
 
 ``fitness`` is maximised. Every other objective names a cost or a metric of the result and is minimised.
 """
@@ -32,7 +32,7 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a constraint such as ``latency_ms <= 2``; raises `UserError` where it cannot be read."""
+        """Read a constraint such as ``latency_ms <= 2``; raises `UserError` if it is malformed."""
         match = _LIMIT.fullmatch(text)
         try:
             name, sign, bound = match.groups() if match else ("", "", "nothing")
@@ -41,7 +41,7 @@ class Limit:
             raise UserError(f"constraint: expected NAME <= NUMBER or NAME >= NUMBER, got {text!r}") from None
 
     def violation(self, result: Result) -> float:
-        """Return by what share of the bound it is broken: 0 if it is kept, 1 if the value is missing."""
+        """Return the violation as a share of the bound: 0 if the constraint holds, 1 if the value is missing."""
         value = measured(result, self.name)
         if value is None:
             return 1.0
@@ -51,7 +51,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Objectives:
-    """What a search compares.
+    """The objectives and hard constraints of a search.
 
     Parameters
     ----------
@@ -74,18 +74,18 @@ class Objectives:
         return cls(tuple(names), tuple(Limit.parse(text) for text in constraints))
 
     def values(self, result: Result) -> tuple[float, ...] | None:
-        """Return one number for each objective, larger is better; nothing where the result lacks one or failed."""
+        """Return a number for each objective, larger is better; None if the evaluation failed or lacks one."""
         found = [measured(result, name) for name in self.names]
         if not result.succeeded or any(v is None for v in found):
             return None
         return tuple(v if n == FITNESS else -v for n, v in zip(self.names, found, strict=True) if v is not None)
 
     def breaks(self, result: Result) -> bool:
-        """Tell whether what was measured breaks a constraint, also where not everything was measured."""
+        """Return whether the measured values break a constraint; missing values break none."""
         return any(limit.violation(result) > 0 for limit in self.limits if measured(result, limit.name) is not None)
 
     def violation(self, result: Result) -> float:
-        """Return by how much the constraints are broken, all together; 0 if they are kept."""
+        """Return the sum of the violations; 0 if all constraints hold."""
         return sum(limit.violation(result) for limit in self.limits)
 
 

@@ -123,7 +123,7 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     group.add_argument("--initial", nargs="+", default=[STANDARD], metavar="NAME", help=f"{told} (default: {STANDARD})")
     told = "train so that the same seed gives the same bits on the same kind of machine; slower"
     group.add_argument("--deterministic", action="store_true", help=told)
-    told = "train every network to its end, also those that have learnt nothing or are clearly behind"
+    told = "train every network to its end, also those that do not learn or are clearly worse"
     group.add_argument("--no-early-stop", action="store_true", help=told)
     # of version 0.1.0: commands that a run or a script has recorded still work
     group.add_argument("--inherit", action="store_true", help=argparse.SUPPRESS)

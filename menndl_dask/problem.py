@@ -1,4 +1,4 @@
-"""The problem: which data, what is to be learnt from it, and how much training each network gets. Pure."""
+"""The problem: the data, the task, and the training that each network gets. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _IMBALANCED = 3.0  # from this ratio of the largest to the smallest class on, pl
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much training one evaluation gets: whichever unit is used up first, and how it is spent.
+    """The training that one evaluation gets: its length, in the unit that is used up first, and its settings.
 
     Parameters
     ----------
@@ -39,18 +39,18 @@ class Budget:
     batch_size, optimizer, learning_rate, weight_decay
         Keras's own meaning; a `Training` gene in the genome takes precedence.
     early_verdict
-        End a training that has learnt nothing after `verdict_share` of the budget.
+        Whether to end a training that has not learnt after `verdict_share` of the budget.
     verdict_share
         Share of the budget (0 to 1) after which a network must beat the constant predictor.
     rungs
-        Shares of the budget at which a search compares a network with those before it, and ends it if it is clearly
-        behind; none: every network that learns is trained to its end.
+        Shares of the budget at which a search compares a network with the earlier ones, and ends its training if it is
+        clearly worse. If empty, every network that learns is trained to its end.
     rung_pass
-        Share of the networks at a rung that one must be among to go on; 1: this rule is off.
+        Quantile of the networks at a rung that a network must reach to go on; with 1 this rule is off.
     extrapolate
-        End a network at a rung from where nobody has come near the best few so far.
+        Whether to end a training at a rung from which no network has come near the best few so far.
     schedule
-        How the learning rate goes: ``cosine``, down to nearly zero at the end of the budget, or ``constant``.
+        Of the learning rate: ``cosine``, which falls to nearly zero at the end of the budget, or ``constant``.
     precision
         Numbers that layers compute with: ``float32``, or ``bfloat16`` or ``float16`` with weights, normalisation,
         head and loss in float32. A network that diverges in these is trained again in float32.
@@ -89,7 +89,7 @@ class Budget:
             raise UserError("budget: deterministic: expected epochs, steps or flops, got seconds, which never repeat")
 
     def times(self, factor: float) -> Budget:
-        """Return a budget that is longer by a factor, for the retraining of the best network."""
+        """Return a budget that is longer by a factor, to retrain the best network."""
         return replace(
             self,
             epochs=None if self.epochs is None else self.epochs * factor,
@@ -129,17 +129,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one evaluation may use at most; past a limit its process is ended.
+    """Limits of one evaluation; its process is ended when it exceeds one.
 
     Parameters
     ----------
     seconds
-        Wall time of the whole evaluation, start-up and compilation included.
+        Wall time of the evaluation, start-up and compilation included.
     memory_bytes
         Resident memory of the evaluation's process.
     checkpoint_s
-        Seconds of training after which a checkpoint is written, from which an evaluation that is cut off goes on
-        elsewhere; nothing: none is written. This one is no limit, and a shorter training writes none.
+        Seconds of training between checkpoints, from which an interrupted evaluation continues elsewhere; None: no
+        checkpoints. This is not a limit, and a shorter training writes no checkpoint.
     """
 
     seconds: float = 3600.0
@@ -149,7 +149,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the data itself says, read once and frozen into the run.
+    """Properties of the data, read once and frozen into the run.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ class Facts:
     label_mean, label_variance
         For regression: of each value to predict, over the training split.
     constant_fitness
-        Fitness on the validation split of the best predictor that ignores the image; nothing where the metric is
+        Fitness on the validation split of the best predictor that ignores the image; None if the metric is
         not one of ours, so that it is unknown before Keras runs.
     fingerprint
         Hash of the data's metadata and of a sample of its values.
@@ -189,7 +189,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is to be learnt from which images. Made by `open_problem`, which reads the facts from the data.
+    """What to learn from which images. Made by `open_problem`, which reads the facts from the data.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class Problem:
         ``classification`` (a label for each sample), ``regression`` (numbers for each sample) or
         ``segmentation`` (a label for each pixel).
     facts
-        What the data says.
+        Properties of the data.
     inputs
         Names of the variables with the images; several are several views of the same sample.
     label
@@ -210,7 +210,7 @@ class Problem:
     metric_mode
         Whether a larger (``max``) or a smaller (``min``) metric is better.
     ignore
-        Label value of pixels or samples that count for nothing.
+        Label value of pixels or samples that are ignored.
     class_weight
         ``auto`` (``sqrt`` for segmentation and for imbalanced classes), ``balanced`` (inverse frequency), ``sqrt`` (its
         root), ``none``, or a weight for each class.
@@ -219,7 +219,7 @@ class Problem:
     objectives
         What selection compares: ``fitness`` (larger is better) and costs (smaller is better).
     augmentation
-        How training images are changed at random, nothing by default: ``flip`` (along each spatial axis; ``flip=x``:
+        Random changes of training images, none by default: ``flip`` (along each spatial axis; ``flip=x``:
         along that one), ``rotate`` (by multiples of 90° in the y–x plane), ``shift`` (by up to an eighth of the size;
         ``shift=0.25``: a quarter), ``noise`` (with a tenth of the channel's standard deviation; ``noise=0.05``), or
         ``module:Class``, a Keras layer of the user's own. The labels of pixels move with them.
@@ -259,7 +259,7 @@ class Problem:
         self.changes()
 
     def changes(self) -> tuple[Change, ...]:
-        """Return what the augmentation says; raises `UserError` where it says nothing that suits the images.
+        """Return the augmentation as values; raises `UserError` if it does not suit the images.
 
         >>> facts = Facts(input_shapes=((8, 8, 1),), outputs=2)
         >>> Problem("data.zarr", "classification", facts, augmentation=("flip", "shift=0.25")).changes()
@@ -320,7 +320,7 @@ class Problem:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read a problem back; raises `UserError` for an unknown key."""
+        """Return the problem of `to_dict`; raises `UserError` for an unknown key."""
         values = dict(data)
         values["facts"] = read(Facts, values["facts"], "facts")
         values["budget"] = Budget.from_dict(values["budget"])

@@ -35,7 +35,7 @@ class Local:
         Whether each worker has its next network prepared while it trains another one; by default where there are GPUs
         and a worker has three cores or more.
     dashboard_port
-        Port of the Dask dashboard on the loopback address; nothing: no dashboard.
+        Port of the Dask dashboard on the loopback address; None: no dashboard.
     """
 
     workers: int | None = checked(_COUNT, None)

@@ -109,7 +109,7 @@ def progress_line(counts: Counts, now: float) -> str:
 
 
 def progress_bar(counts: Counts) -> str:
-    """Return the share that is done as a bar; nothing if the number of evaluations is open.
+    """Return the completed share as a bar; empty if the number of evaluations is not limited.
 
     >>> progress_bar(Counts(started=0.0, asked=4, done=1))
     '━━━━━╺──────────────'

@@ -22,7 +22,7 @@ FAILURES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of evaluating an individual.
+    """The outcome of an evaluation.
 
     A result has either a fitness or a failure; one without a fitness can never win a comparison.
 
@@ -31,23 +31,23 @@ class Result:
     fitness
         The problem's metric on the validation split, larger is better.
     failure
-        A key of `FAILURES`, or nothing.
+        A key of `FAILURES`; None if the evaluation succeeded.
     message
-        The failure in words; of a success, what was out of the ordinary.
+        The failure in words; of a success, remarks.
     costs
         ``parameters``, ``flops_forward`` (a sample), ``flops_training`` (all steps), ``latency_ms`` (a sample),
         ``memory_bytes`` (peak), ``train_seconds``, …
     metrics
-        Further measures on the validation split, such as ``loss``; also the partial fitness of an ended training.
+        Further metrics on the validation split, such as ``loss``; of an unfinished training also its ``fitness``.
     curve
-        One record for each look at the validation split: ``epoch``, ``share`` (of the budget), ``seconds``, ``loss``,
+        One record for each validation during the training: ``epoch``, ``share`` (of the budget), ``seconds``, ``loss``,
         ``val_loss``, ``fitness``.
     times
         Seconds of each phase: ``start``, ``data``, ``build``, ``train``, ``measure``, ``total``.
     worker
-        Where it was evaluated: host and process.
+        Host and process of the evaluation.
     seed
-        The seed of the training.
+        Random seed of the training.
     """
 
     fitness: float | None = None
@@ -77,15 +77,15 @@ class Result:
 
     @property
     def succeeded(self) -> bool:
-        """Whether there is a fitness."""
+        """Whether the evaluation has a fitness."""
         return self.failure is None
 
     def as_if_finished(self) -> Result:
-        """Return what a network that was stopped at a rung would be, had it gained nothing any more."""
+        """Return the result of a training that was stopped at a rung with its last fitness as the final one."""
         return replace(self, failure=None, fitness=self.metrics.get("fitness"))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as a plain dict that JSON can hold, without what is empty."""
+        """Return the result as a plain dict for JSON, without empty values."""
         record = {name: getattr(self, name) for name in _FIELDS}
         record["curve"] = [dict(point) for point in self.curve]
         plain = {name: dict(v) if isinstance(v, Mapping) else v for name, v in record.items()}

@@ -22,9 +22,10 @@ from menndl_dask.migration import prepare_run
 from menndl_dask.parcel import Evaluate
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.progress import Progress
+from menndl_dask.recorder import Recorder
 from menndl_dask.settings import frozen_settings
 from menndl_dask.space import SearchSpace
-from menndl_dask.store import Recorder, Run
+from menndl_dask.store import Run
 
 
 class Search:

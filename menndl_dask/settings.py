@@ -1,4 +1,4 @@
-"""The frozen settings of a run, ``run.yaml``: what it searches for, how, with which versions. Runs on the driver."""
+"""The settings of a run, frozen in ``run.yaml``: problem, search space, seed, limits, versions. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Settings = dict[str, Any]
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that matter, without importing them."""
+    """Return the versions of Python and of the main packages, without importing them."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -42,14 +42,14 @@ def installed_versions() -> dict[str, str]:
 def frozen_settings(
     problem: Problem | None, space: SearchSpace, seed: int, limits: Limits, extra: Mapping[str, Any]
 ) -> Settings:
-    """Return what is frozen into a run when it begins.
+    """Return the settings to freeze when a run begins.
 
     Parameters
     ----------
     problem, space, seed, limits
         Of the search.
     extra
-        What else is worth recording, such as the ``command``.
+        Further settings to record, such as the ``command``.
     """
     settings: Settings = {
         "format": _FORMAT,
@@ -71,7 +71,7 @@ def read_settings(path: Path) -> Settings:
     Raises
     ------
     RunError
-        If there is none, or it is not what this version writes.
+        If it does not exist, cannot be read, or is of another version.
     """
     if not path.exists():
         raise RunError(f"{path.parent}: expected a run directory, got none: there is no {path.name}")
@@ -83,12 +83,12 @@ def read_settings(path: Path) -> Settings:
 
 
 def freeze(path: Path, settings: Settings) -> list[str]:
-    """Write ``run.yaml``, or compare with the one that is there; return in words what differs but may.
+    """Write ``run.yaml``, or compare with the one that exists; return the allowed differences in words.
 
     Raises
     ------
     RunError
-        If the run there is for another problem or space, or has another seed.
+        If the existing run is for another problem or space, or has another seed.
     """
     if not path.exists():
         atomic.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120))
@@ -113,7 +113,7 @@ def freeze(path: Path, settings: Settings) -> list[str]:
 
 
 def _completed(settings: Settings) -> Settings:
-    """Return settings as this version writes them: what an earlier one did not know has its default."""
+    """Return settings as this version writes them: what an earlier version lacks gets its default."""
     problem = settings.get("problem")
     return {**settings, "problem": Problem.from_dict(problem).to_dict()} if problem else settings
 
@@ -124,7 +124,7 @@ def _same_data(first: Settings, second: Settings) -> bool:
 
 
 def _differences(name: str, expected: Any, got: Any) -> Iterator[str]:
-    """Yield one text for each value that differs, with the keys that lead to it."""
+    """Yield a text for each value that differs, with its path of keys."""
     if isinstance(expected, Mapping) and isinstance(got, Mapping):
         for key in dict.fromkeys((*expected, *got)):
             yield from _differences(f"{name}.{key}", expected.get(key), got.get(key))

@@ -1,6 +1,6 @@
 """A run as an xarray Dataset and as Zarr: every evaluation with what it cost and how it learnt. Runs on the driver.
 
-Dimensions are ``evaluation`` (in the order in which results came home), ``objective``, ``cost``, ``metric``,
+Dimensions are ``evaluation`` (in the order in which results arrived), ``objective``, ``cost``, ``metric``,
 ``phase`` (of time), ``epoch``, ``measure`` (of a learning curve) and ``parent``. What an evaluation lacks is NaN, -1 (a
 parent) or empty text.
 """
@@ -37,7 +37,7 @@ class _Layout:
 
     @classmethod
     def of(cls, evaluations: Iterable[Evaluation], objectives: Sequence[str]) -> Self:
-        """Look through all evaluations for what there is; names in the order in which they are first met."""
+        """Collect the names from all evaluations, in order of first appearance."""
         costs: dict[str, None] = {}
         metrics: dict[str, None] = {}
         phases: dict[str, None] = {}
@@ -53,7 +53,7 @@ class _Layout:
         return cls(tuple(objectives), tuple(costs), tuple(metrics), tuple(phases), tuple(measures), epochs)
 
     def coordinates(self) -> dict[str, Any]:
-        """Return the names as coordinates; numbers stand for themselves."""
+        """Return the names as coordinates."""
         named = {
             "objective": self.objectives,
             "cost": self.costs,
@@ -76,13 +76,13 @@ def dataset(
     Parameters
     ----------
     evaluations
-        Individuals and results in the order in which they came home; gone through twice.
+        Individuals and results in the order of arrival; iterated twice.
     told_at
-        For each individual's number when its result came home, seconds since the epoch.
+        Time at which each individual's result arrived, by its id, in seconds since the epoch.
     objectives
-        What the search compares.
+        Names of the objectives.
     attributes
-        Of the Dataset.
+        Attributes of the Dataset.
     """
     layout = _Layout.of(evaluations, objectives)
     return _block(list(evaluations), told_at, layout).assign_attrs(attributes or {})
@@ -95,7 +95,7 @@ def write_dataset(
     objectives: Sequence[str] = ("fitness",),
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write what `dataset` returns as a Zarr store, block by block; what stood there is replaced in the end."""
+    """Write what `dataset` returns as a Zarr store, block by block; an earlier store is replaced at the end."""
     layout = _Layout.of(evaluations, objectives)
     atomic.sweep(path.parent, path.name)
     with atomic.replacing(path) as partial:

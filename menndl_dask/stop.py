@@ -1,4 +1,4 @@
-"""The wish that a run stop: a file in its directory, from anywhere on the shared file system. Runs anywhere."""
+"""Stop requests for a run: a file in its directory, on a file system that all nodes see. Runs anywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from menndl_dask import atomic
 
-DRIVER_ENDS = "MENNDL_DRIVER_ENDS"  # in the environment of a detached driver: when it is to stop, seconds since 1970
+DRIVER_ENDS = "MENNDL_DRIVER_ENDS"  # environment variable of a detached driver: when it stops, seconds since 1970
 _FILE = "stop"
 
 
@@ -18,13 +18,13 @@ def ask(run: Path, who: str) -> None:
 
 
 def begin(run: Path) -> None:
-    """Forget an old wish when a driver begins; one in the queue obeys what was asked while it waited."""
+    """Remove an old request when a driver begins; a driver from the queue obeys requests made while it waited."""
     if DRIVER_ENDS not in os.environ:
         withdraw(run)
 
 
 def withdraw(run: Path) -> None:
-    """Forget that a run was asked to stop."""
+    """Remove the stop request of a run."""
     (run / _FILE).unlink(missing_ok=True)
 
 
@@ -34,10 +34,7 @@ def is_asked(run: Path) -> bool:
 
 
 def reason(run: Path) -> str | None:
-    """Return in words why a driver is to stop, or nothing.
-
-    It is if a user has asked for it, or if its batch job ends soon and another driver will carry on.
-    """
+    """Return in words why a driver must stop: a request, or the end of its batch job; None if it need not."""
     if is_asked(run):
         return "asked to stop"
     ends = os.environ.get(DRIVER_ENDS)

@@ -73,7 +73,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def stopped_by(end: KeyboardInterrupt) -> str:
-    """Return who has stopped a program: a signal that is named in the interrupt, else the user.
+    """Return in words what has stopped a program: a signal that is named in the interrupt, else Ctrl-C.
 
     >>> stopped_by(KeyboardInterrupt("SIGTERM")), stopped_by(KeyboardInterrupt())
     ('stopped by SIGTERM', 'stopped by Ctrl-C')
@@ -82,7 +82,7 @@ def stopped_by(end: KeyboardInterrupt) -> str:
 
 
 def error_name(metric: str) -> str:
-    """Return the name under which a metric's standard error stands beside it.
+    """Return the name of a metric's standard error.
 
     >>> error_name("test_r2")
     'test_r2_error'
@@ -91,7 +91,7 @@ def error_name(metric: str) -> str:
 
 
 def metric_title(name: str) -> str:
-    """Return a metric's name as people write it.
+    """Return a metric's name for people.
 
     >>> metric_title("mean_iou"), metric_title("balanced_accuracy")
     ('mean IoU', 'balanced accuracy')
@@ -101,7 +101,7 @@ def metric_title(name: str) -> str:
 
 
 def fitness_text(value: float | None) -> str:
-    """Write a fitness with four decimals, so that columns align; a dash where there is none.
+    """Write a fitness with four decimals, so that columns align; a dash for None.
 
     >>> fitness_text(0.5), fitness_text(None), fitness_text(-12345.678)
     ('0.5000', '–', '-1.235e+04')
@@ -112,7 +112,7 @@ def fitness_text(value: float | None) -> str:
 
 
 def with_error(metrics: Mapping[str, float], name: str) -> str:
-    """Write a metric, with its standard error where that is known.
+    """Write a metric, with its standard error if that is known.
 
     >>> with_error({"test_r2": 0.5, "test_r2_error": 0.0123}, "test_r2"), with_error({"test_r2": 0.5}, "test_r2")
     ('0.5000 ± 0.012', '0.5000')

@@ -7,10 +7,11 @@ from typing import Any
 
 from menndl_dask.individual import Evaluation, Individual
 from menndl_dask.problem import Limits, Problem
+from menndl_dask.recorder import Recorder
 from menndl_dask.result import Result
 from menndl_dask.settings import frozen_settings
 from menndl_dask.space import SearchSpace
-from menndl_dask.store import Recorder, Run
+from menndl_dask.store import Run
 from tests import stories
 from tests.problems import problem
 

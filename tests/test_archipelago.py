@@ -24,8 +24,9 @@ from menndl_dask.island import folder_of, folders_of, island_of
 from menndl_dask.island_status import IslandStatus
 from menndl_dask.journal import holder, read_journal
 from menndl_dask.problem import Limits
+from menndl_dask.recorder import Recorder
 from menndl_dask.settings import frozen_settings
-from menndl_dask.store import Recorder, Run
+from menndl_dask.store import Run
 from tests.islanders import HURRY, ISLANDS, SPACE
 from tests.processes import gone, until
 

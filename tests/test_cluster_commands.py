@@ -10,8 +10,9 @@ import yaml
 from menndl_dask import cluster_commands, stop, workflow
 from menndl_dask.cli import main
 from menndl_dask.errors import ExitCode
+from menndl_dask.recorder import Recorder
 from menndl_dask.search import Search
-from menndl_dask.store import Recorder, Run
+from menndl_dask.store import Run
 from tests import stores
 from tests.evaluations import SPACE
 

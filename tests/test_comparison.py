@@ -12,8 +12,8 @@ from menndl_dask import comparison
 from menndl_dask.baseline import standard_network
 from menndl_dask.individual import Individual, ranked
 from menndl_dask.problem import Budget, Limits, Problem
+from menndl_dask.recorder import STANDARD_ID
 from menndl_dask.result import Result
-from menndl_dask.store import STANDARD_ID
 from tests.problems import problem
 from tests.runs import made_up
 

@@ -8,8 +8,8 @@ import pytest
 
 from menndl_dask.conclusion import conclude, winner
 from menndl_dask.individual import Individual
+from menndl_dask.recorder import STANDARD_ID, Compared
 from menndl_dask.result import Result
-from menndl_dask.store import STANDARD_ID, Compared
 from tests.problems import problem
 from tests.runs import made_up
 

@@ -20,10 +20,11 @@ from menndl_dask.detached import Detached
 from menndl_dask.evolution import Evolution
 from menndl_dask.island import folder_of, island_of
 from menndl_dask.migration import prepare_run
+from menndl_dask.recorder import Recorder
 from menndl_dask.result import Result
 from menndl_dask.search import Search
 from menndl_dask.settings import frozen_settings
-from menndl_dask.store import Recorder, Run
+from menndl_dask.store import Run
 from tests import stores
 from tests.queues import Queue
 

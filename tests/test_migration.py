@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from menndl_dask.chronicle import history
+from menndl_dask.chronicle import replay
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evolution import Evolution
 from menndl_dask.island import first_number, folder_of, island_of
@@ -16,9 +16,10 @@ from menndl_dask.island_status import IslandStatus
 from menndl_dask.migration import Migration, prepare_run, with_migrants
 from menndl_dask.problem import Limits
 from menndl_dask.progress import Counts
+from menndl_dask.recorder import Recorder
 from menndl_dask.result import Result
 from menndl_dask.settings import Settings, frozen_settings
-from menndl_dask.store import Recorder, Run
+from menndl_dask.store import Run
 from tests.spaces import SPACES, toy_result
 
 SPACE = SPACES["a sequence"]
@@ -113,7 +114,7 @@ def test_islands_take_in_the_best_of_another_after_some_results(islands: list[Is
     first.search(1)
     assert first.exchange(1.0) == 3
     best = max((r.fitness, -i.id) for i, r in second.evolution.emigrants(1) if r.fitness is not None)
-    taken = [(i, r) for i, r in history(tmp_path / "islands/00/journal.jsonl") if r is not None and island_of(i) == 1]
+    taken = [(i, r) for i, r in replay(tmp_path / "islands/00/journal.jsonl") if r is not None and island_of(i) == 1]
     assert (taken[0][1].fitness, -taken[0][0].id) == best
     assert first.exchange(2.0) == 0
     first.search(25)

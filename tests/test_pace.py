@@ -10,8 +10,9 @@ import pytest
 from menndl_dask import pace
 from menndl_dask.pace import Throttle
 from menndl_dask.problem import Limits
+from menndl_dask.recorder import Recorder
 from menndl_dask.settings import frozen_settings
-from menndl_dask.store import Recorder, Run
+from menndl_dask.store import Run
 from tests.evaluations import SPACE
 
 

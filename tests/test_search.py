@@ -26,9 +26,10 @@ from menndl_dask.evolution import Evolution
 from menndl_dask.problem import Budget, Limits
 from menndl_dask.profile import Local
 from menndl_dask.progress import Counts, ProgressLine
+from menndl_dask.recorder import Recorder
 from menndl_dask.search import Search
 from menndl_dask.space import SearchSpace
-from menndl_dask.store import Recorder, Run
+from menndl_dask.store import Run
 from menndl_dask.workflow import guarded
 from tests import evaluations
 from tests.evaluations import SPACE

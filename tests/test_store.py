@@ -11,9 +11,10 @@ import pytest
 
 from menndl_dask.errors import RunError
 from menndl_dask.individual import Individual
+from menndl_dask.recorder import STANDARD_ID, Compared, Recorder
 from menndl_dask.report import write_report
 from menndl_dask.result import Result
-from menndl_dask.store import STANDARD_ID, Compared, Recorder, Run
+from menndl_dask.store import Run
 from tests.problems import problem
 from tests.runs import finished, made_up, recorder, result_of
 
@@ -143,7 +144,7 @@ def test_the_split_is_kept_and_another_one_refused(tmp_path: Path) -> None:
 
 def test_time_spent_is_that_of_all_starts_also_of_killed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 10.0, 100.0, 130.0, 200.0, 205.0, 300.0, 301.0])
-    monkeypatch.setattr("menndl_dask.store._now", lambda: next(clock))
+    monkeypatch.setattr("menndl_dask.recorder._now", lambda: next(clock))
     with recorder(tmp_path) as opened:
         opened.started()  # at 0
         opened.ended()  # at 10
