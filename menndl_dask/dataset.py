@@ -177,11 +177,12 @@ def open_dataset(path: str, inputs: Sequence[str], label: str, group: str | None
     """
     source = open_store(path, (label,))
     truth = _variable(source, path, label)
-    sample = str(truth.dims[sample_axis([str(d) for d in truth.dims])]) if truth.dims else None
-    if sample is None:
+    if not truth.dims:
         raise DataError(f"{path}: {label}: expected a label for each sample, got a single value")
-    labels = _labels(path, label, truth, sample)
-    views = tuple(_view(path, name, _variable(source, path, name), sample, labels) for name in inputs)
+    dims = [str(dim) for dim in truth.dims]
+    axis = sample_axis(dims)
+    labels = Variable(path, label, truth, Axes(axis, tuple(other for other in range(truth.ndim) if other != axis)))
+    views = tuple(_view(path, name, _variable(source, path, name), dims[axis], labels) for name in inputs)
     _check_sizes(views, labels)
     return Dataset(
         path,
@@ -247,12 +248,6 @@ def _variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
         hint = nearest(name, known) or f"; found {', '.join(known) or 'no variables'}"
         raise DataError(f"{path}: expected a variable {name!r}, found none of that name{hint}")
     return source[name]
-
-
-def _labels(path: str, name: str, array: xr.DataArray, sample: str) -> Variable:
-    axis = array.dims.index(sample)
-    rest = tuple(p for p in range(array.ndim) if p != axis)
-    return Variable(path, name, array, Axes(axis, rest))
 
 
 def _view(path: str, name: str, array: xr.DataArray, sample: str, labels: Variable) -> Variable:

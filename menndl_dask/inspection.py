@@ -148,7 +148,7 @@ def _labels_table(report: DataReport) -> TextTable:
     totals = [max(1, sum(c.counts[s] for c in report.classes)) for s in range(len(SPLITS))]
     rows = []
     for item in report.classes:
-        shares = [f"{_percent(n / t)}" for n, t in zip(item.counts, totals, strict=True)]
+        shares = [_percent(n / t) for n, t in zip(item.counts, totals, strict=True)]
         several = [f"{shown} ({number})" for shown, number in zip(shares, item.samples, strict=True)]
         rows.append([item.name, *several])
     unit = "share of pixels (samples with the class)" if pixels else "share of samples (samples)"

@@ -52,9 +52,8 @@ def open_netcdf(path: Path) -> Iterator[Content]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as NetCDF: {one_line(error)}") from None
     with decoded, stored:
-        yield Content({str(name): _source_array(decoded[name], stored[name]) for name in decoded.variables})
-
-
-def _source_array(decoded: xr.DataArray, stored: xr.DataArray) -> SourceArray:
-    dims = tuple(str(dim) for dim in decoded.dims)
-    return SourceArray(decoded.variable, dims, stored.attrs, stored.variable)
+        arrays = {}
+        for name, array in decoded.variables.items():
+            raw = stored[name]
+            arrays[str(name)] = SourceArray(array, tuple(map(str, array.dims)), raw.attrs, raw.variable)
+        yield Content(arrays)
