@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from menndl_dask import __version__, workflow
+from menndl_dask.cli_parser import add_cluster_options, add_command
 from menndl_dask.cluster import load_cluster
 from menndl_dask.cluster_commands import add_commands
 from menndl_dask.conclusion import findings
@@ -53,25 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
-    description = text[0].upper() + text[1:] + "."
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
-    parser.set_defaults(function=function)
-    return parser
-
-
-def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cluster", default="local", metavar="PROFILE", help="cluster profile (default: local)")
-    parser.add_argument("--workers", type=int, metavar="N", help="worker processes of a local cluster")
-
-
 # --- data -----------------------------------------------------------------------------------------------------------
 
 
 def _add_convert(commands: Any) -> None:
-    parser = _command(commands, "convert", _convert, "write labelled images of another format to Zarr")
+    parser = add_command(commands, "convert", _convert, "write labelled images of another format to Zarr")
     parser.add_argument("source", type=Path, help=".npz, HDF5 or NetCDF file, TIFF stack, or folder of images")
     parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
     text = "array with the images, where it has no usual name; several: several views"
@@ -123,8 +110,8 @@ def _problem(given: argparse.Namespace, **settings: Any) -> Problem:
 
 
 def _add_check(commands: Any) -> None:
-    text = "say what is in a data set, what may be wrong with it, and what is easy to reach"
-    parser = _command(commands, "check", _check, text)
+    text = "describe a data set, warn of mistakes in it, and score simple predictors"
+    parser = add_command(commands, "check", _check, text)
     _add_problem_options(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the split (default: 0)")
 
@@ -140,7 +127,7 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _add_search(commands: Any) -> None:
-    parser = _command(commands, "search", _search, "evolve a network for a data set; the same command again carries on")
+    parser = add_command(commands, "search", _search, "evolve a network for a data set; the same command resumes")
     _add_problem_options(parser)
     group = parser.add_argument_group("search space")
     group.add_argument("--max-parameters", type=float, default=20e6, metavar="N", help="weights (default: 20e6)")
@@ -164,7 +151,7 @@ def _search(given: argparse.Namespace) -> int:
 
 
 def _add_resume(commands: Any) -> None:
-    parser = _command(commands, "resume", _resume, "carry on a run of menndl search with the options it began with")
+    parser = add_command(commands, "resume", _resume, "resume a run of menndl search with its options")
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("--evaluations", metavar="N", help="networks to evaluate, those done included")
     parser.add_argument("--hours", metavar="H", help="other hours to search")
@@ -188,7 +175,7 @@ def _resume(given: argparse.Namespace) -> int:
 
 
 def _add_report(commands: Any) -> None:
-    parser = _command(commands, "report", _report, "write the report of a run anew and show its table, running or not")
+    parser = add_command(commands, "report", _report, "write the report of a run, running or not, and show its table")
     parser.add_argument("run", type=Path, help="run directory")
 
 
@@ -201,11 +188,11 @@ def _report(given: argparse.Namespace) -> int:
 
 def _add_retrain(commands: Any) -> None:
     text = "train the best networks of a run and the standard one for longer, and compare them"
-    parser = _command(commands, "retrain", _retrain, text)
+    parser = add_command(commands, "retrain", _retrain, text)
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("--retrain", type=float, default=4.0, metavar="X", help="times the budget (default: 4)")
     parser.add_argument("--finalists", type=int, default=2, metavar="N", help="how many networks (default: 2)")
-    _add_cluster_options(parser)
+    add_cluster_options(parser)
 
 
 def _retrain(given: argparse.Namespace) -> int:
@@ -222,7 +209,7 @@ def _retrain(given: argparse.Namespace) -> int:
 
 
 def _add_predict(commands: Any) -> None:
-    parser = _command(commands, "predict", _predict, "apply a trained network to images of any size in Zarr")
+    parser = add_command(commands, "predict", _predict, "apply a trained network to images of any size in Zarr")
     parser.add_argument("model", type=Path, help="trained network, such as runs/mine/best.keras")
     parser.add_argument("source", type=Path, help="Zarr store with the images")
     parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
@@ -231,7 +218,7 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("--tile", type=int, metavar="PIXELS", help="side of the tiles of a large image")
     parser.add_argument("--overlap", type=int, metavar="PIXELS", help="pixels that tiles share with their neighbours")
     parser.add_argument("--probabilities", action="store_true", help="write the probability of each class")
-    _add_cluster_options(parser)
+    add_cluster_options(parser)
 
 
 def _predict(given: argparse.Namespace) -> int:

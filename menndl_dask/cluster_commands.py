@@ -8,11 +8,11 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from menndl_dask import stop
+from menndl_dask.cli_parser import add_command
 from menndl_dask.detached import Detached, Drivers, cancel, queued, site_of
 from menndl_dask.errors import ProfileError, RunError
 from menndl_dask.island import folders_of
@@ -23,33 +23,24 @@ from menndl_dask.status import status
 from menndl_dask.terminal import say
 from menndl_dask.words import counted
 
-_Command = Callable[[argparse.Namespace], int]
-
 
 def add_commands(commands: Any) -> None:
     """Add the commands to a parser's subparsers."""
-    cluster = _command(commands, "cluster", None, "check a cluster profile before a search uses it")
+    cluster = add_command(commands, "cluster", None, "check a cluster profile before a search uses it")
     actions = cluster.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    check = _command(actions, "check", _check, "show the job script of a profile, and with --try inspect its workers")
+    check = add_command(actions, "check", _check, "show the job script of a profile; --try inspects its workers")
     check.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
     check.add_argument("--try", action="store_true", dest="is_tried", help="start one job and inspect its workers")
     told = "seconds to wait for a worker (default: 600)"
     check.add_argument("--wait", type=float, default=600.0, metavar="S", help=told)
-    script = _command(actions, "script", _script, "print the job script of a profile, and nothing else")
+    script = add_command(actions, "script", _script, "print the job script of a profile, and nothing else")
     script.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
-    _command(actions, "schema", _schema, "print the JSON schema of profiles, for editors")
+    add_command(actions, "schema", _schema, "print the JSON schema of profiles, for editors")
     for name, function, text in (
         ("status", _status, "show the progress of a run, its driver, and the last events"),
         ("stop", _stop, "stop a run once its running evaluations are finished; the command of the search continues it"),
     ):
-        _command(commands, name, function, text).add_argument("run", type=Path, help="run directory")
-
-
-def _command(commands: Any, name: str, function: _Command | None, text: str) -> argparse.ArgumentParser:
-    description = text[0].upper() + text[1:] + "."
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
-    parser.set_defaults(function=function)
-    return parser
+        add_command(commands, name, function, text).add_argument("run", type=Path, help="run directory")
 
 
 def _check(given: argparse.Namespace) -> int:
