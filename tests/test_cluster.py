@@ -103,7 +103,7 @@ def test_the_impatient_end_when_all_is_closed() -> None:
     closed = []
 
     def close() -> None:
-        with clusters._undisturbed():
+        with clusters._signals_delayed():
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
             closed.append("jobs")

@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask Slurm every second what is queued."""
-    monkeypatch.setattr(batch, "_ASK_S", 1.0)
-    monkeypatch.setattr(batch, "_ASK_SOON_S", 1.0)
+    monkeypatch.setattr(batch, "_QUEUE_S", 1.0)
+    monkeypatch.setattr(batch, "_SUSPECT_QUEUE_S", 1.0)
 
 
 def where(directory: Path, **keys: Any) -> Cluster:
