@@ -169,6 +169,6 @@ def test_jobs_that_all_end_at_once_end_the_search_in_words(
         pytest.raises(RunError, match=told),
     ):
         search(tmp_path / "run", client, 10)
-    first, *_ = (record.getMessage() for record in caplog.records if "is asked for" in record.getMessage())
+    first, *_ = (record.getMessage() for record in caplog.records if "is submitted" in record.getMessage())
     assert first.endswith(" says: no such module")  # not only once it is too late
     until(slurm.is_empty, 30)
