@@ -14,10 +14,9 @@ def simplify(layers: Sequence[Layer], sources: list[Sources]) -> tuple[list[Laye
 
     The output is negative (``-1 - v``) if no layer is left and the network hands on the view ``v``.
     """
-    kept = list(layers)
+    kept = [with_inputs(layer, (1,)).simplified() for layer in layers]
     output = len(kept) - 1
     while True:
-        kept = [with_inputs(layer, (1,)).simplified() for layer in kept]
         sources = [tuple(dict.fromkeys(node)) for node in sources]
         kept = [
             n if len(s) > 1 or n.join == JOINS[0] else replace(n, join=JOINS[0])
@@ -31,7 +30,7 @@ def simplify(layers: Sequence[Layer], sources: list[Sources]) -> tuple[list[Laye
             return kept, sources, output
         node, changed = dropped
         for reader, (layer, read) in changed.items():
-            kept[reader], sources[reader] = layer, read
+            kept[reader], sources[reader] = layer.simplified(), read
         if not changed:
             source = sources[node][0]
             sources = [tuple(source if s == node else s for s in each) for each in sources]

@@ -111,10 +111,8 @@ class Layer(Gene):
 
     def simplified(self) -> Layer:
         """Return the layer with fields that make no difference set to one agreed value."""
-        domains = self.domains()
-        changes: dict[str, Any] = {
-            name: compact(getattr(self, name)) for name, domain in domains.items() if isinstance(domain, PerAxis)
-        }
+        given = {name: getattr(self, name) for name, domain in self.domains().items() if isinstance(domain, PerAxis)}
+        changes: dict[str, Any] = {name: short for name, value in given.items() if (short := compact(value)) != value}
         return replace(self, **changes) if changes else self
 
     def at_end(self) -> Layer:
