@@ -6,15 +6,14 @@ A turn is of several networks and ends when the last of them is home, so that th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from distributed import Client, wait
 
 from menndl_dask import Individual, Limits, Problem, Result, evaluate, load_cluster
-from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.profile import Local
 from menndl_dask.rung import PruningRules
 
@@ -36,17 +35,11 @@ class Crew:
     ----------
     problem, networks, limits
         What they evaluate.
-    profile
-        Where they are.
-    threads
-        Of a training; by default what the profile gives it.
     """
 
     problem: Problem
     networks: Sequence[Individual]
     limits: Limits
-    profile: Local
-    threads: int | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _client: Client | None = None
     _rungs: PruningRules = field(init=False)
@@ -75,28 +68,12 @@ class Crew:
         self._stack.close()
 
     def _started(self) -> Client:
-        with _set({} if self.threads is None else {TRAINING_THREADS: str(self.threads)}):
-            cluster = self._stack.enter_context(load_cluster(self.profile))
-            client = self._stack.enter_context(cluster.client())
-            client.wait_for_workers(self.profile.workers or len(os.sched_getaffinity(0)))
+        cluster = self._stack.enter_context(load_cluster(Local(dashboard_port=None)))
+        client = self._stack.enter_context(cluster.client())
+        client.wait_for_workers(len(os.sched_getaffinity(0)))
         return client
 
     def _submitted(self, client: Client, number: int) -> Any:
         bars = self._rungs.bars() if self.problem.budget.early_verdict else ()
         given = self.networks[number], self.problem, self.limits
         return client.submit(evaluate, *given, bars=bars, pure=False, key=f"{id(self)}-{number}")
-
-
-@contextmanager
-def _set(changes: Mapping[str, str]) -> Iterator[None]:
-    """Have variables in the environment, which processes that are started meanwhile inherit."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -3,7 +3,7 @@
     python benchmarks/evaluation.py
     python benchmarks/evaluation.py digits stem --networks 12 --epochs 4
     python benchmarks/evaluation.py digits --networks 32 --only ours verdicts one
-    python benchmarks/evaluation.py digits --machine --networks 32 --only local verdicts ahead one single
+    python benchmarks/evaluation.py digits --machine --networks 32 --only local verdicts one single
     python benchmarks/evaluation.py --memory 300
 
 The same random networks, samples, batches and epochs, in one run, in turns. By default on one core, everybody with one
@@ -20,7 +20,6 @@ that workers rest at its end:
 
 local       our evaluation on the workers that a search has by default: one for each core, a thread each
 verdicts    the same with early verdicts
-ahead       our evaluation on one worker, which prepares the next network on one core while another trains on the rest
 fresh, one, tuner    as above, with as many threads as TensorFlow takes by itself
 single      as `one`, with one thread; ratios are to the faster of the two
 
@@ -63,7 +62,6 @@ from stem_simulation import write_images  # noqa: E402
 from menndl_dask import Budget, Individual, Limits, Problem, SearchSpace, evaluate, open_problem  # noqa: E402
 from menndl_dask import evaluation as ours  # noqa: E402
 from menndl_dask.environment import TRAINING_THREADS  # noqa: E402
-from menndl_dask.profile import Local  # noqa: E402
 from menndl_dask.rung import PruningRules  # noqa: E402
 from menndl_dask.staging import stage  # noqa: E402
 
@@ -137,7 +135,7 @@ _DATA: dict[str, tuple[Callable[[Path, Budget], Problem], Budget]] = {
     "stem": (stem, Budget(epochs=5, batch_size=8, learning_rate=3e-3, schedule="constant")),
     "clouds": (clouds, Budget(epochs=3, batch_size=16, schedule="constant")),
 }
-_NAMES = ("ours", "local", "verdicts", "ahead", "one", "single", "fresh", "tuner")
+_NAMES = ("ours", "local", "verdicts", "one", "single", "fresh", "tuner")
 _FLOPS = {"classification": 3e6, "segmentation": 60e6}  # forward, at most: networks that suit each on one core
 
 
@@ -303,17 +301,14 @@ def on_machine(problem: Problem, networks: list[Individual], stack: ExitStack) -
     """Return ours where all cores are free to use; a stack ends their workers."""
     cores = len(os.sched_getaffinity(0))
 
-    def crew(profile: Local, threads: int | None = None, *, verdicts: bool) -> Callable[[Sequence[int]], list[Outcome]]:
-        made = Crew(with_verdicts(problem, verdicts=verdicts), networks, _LIMITS, profile, threads)
+    def crew(*, verdicts: bool) -> Callable[[Sequence[int]], list[Outcome]]:
+        made = Crew(with_verdicts(problem, verdicts=verdicts), networks, _LIMITS)
         stack.callback(made.close)
         return made.train
 
-    usual, one = Local(dashboard_port=None), Local(workers=1, prepare_ahead=True, dashboard_port=None)
-    spared = max(1, cores - 1)
     return {
-        "local": Contestant(f"**ours**, {cores} workers", crew(usual, verdicts=False), cores),
-        "verdicts": Contestant(f"**ours**, {cores} workers, early verdicts", crew(usual, verdicts=True), cores),
-        "ahead": Contestant("**ours**, one worker that prepares ahead", crew(one, spared, verdicts=False)),
+        "local": Contestant(f"**ours**, {cores} workers", crew(verdicts=False), cores),
+        "verdicts": Contestant(f"**ours**, {cores} workers, early verdicts", crew(verdicts=True), cores),
     }
 
 

@@ -11,7 +11,7 @@ import keras
 
 from menndl_dask.environment import GPU_SHARE, TRAINING_THREADS
 
-_USABLE = 0.9  # of a share; the rest is for contexts, which no framework counts, and for networks that are prepared
+_USABLE = 0.9  # of a share; the rest is for contexts, which no framework counts
 # the total memory of the first visible GPU, from the drivers' own libraries: without a context, which takes memory
 _DRIVERS = (
     ("libcuda.so.1", "cuInit", "cuDeviceTotalMem_v2"),

@@ -81,7 +81,7 @@ class MultiNodeJob(Job):  # type: ignore[misc]  # dask-jobqueue has no types
     @property
     def worker_process_threads(self) -> int:
         """Number of evaluations that one worker runs at the same time, whatever its number of cores."""
-        return self.layout.threads * (1 + self.layout.ahead)
+        return self.layout.threads
 
     @property
     def worker_process_memory(self) -> str:
@@ -305,7 +305,6 @@ def _worker_options(site: Site, layout: JobLayout, nanny: bool) -> list[str]:
         options += ["--gpus", str(site.gpus_per_node), "--vendor", site.gpu_vendor]
         options += ["--per-node"] if site.workers == PER_NODE else []
         options += ["--tasks-per-gpu", str(site.trainers_per_gpu)] if site.trainers_per_gpu > 1 else []
-    options += ["--ahead", str(layout.ahead)] if layout.ahead else []
     if site.walltime_s is not None and site.kind != ALLOCATION:  # the workers of an allocation end with the driver
         options += ["--walltime", f"{site.walltime_s:g}", "--retire", f"{site.retirement_s:g}"]
     if site.ports is not None:

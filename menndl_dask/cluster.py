@@ -24,7 +24,7 @@ from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.utils import format_dashboard_link
 
 from menndl_dask.dask_settings import DASK_SETTINGS
-from menndl_dask.device import CORES_TO_PREPARE, gpu_share_variables, gpu_visibility_variables, visible
+from menndl_dask.device import gpu_share_variables, gpu_visibility_variables, visible
 from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import ProfileError
 from menndl_dask.port import LOOPBACK, free_port
@@ -157,10 +157,8 @@ def _workers(profile: Local, alike: Mapping[str, Any]) -> dict[int, dict[str, An
     count = profile.workers or slots or len(os.sched_getaffinity(0))
     # a nanny would give each worker one thread; trainings use the other cores
     threads = {TRAINING_THREADS: os.environ.get(TRAINING_THREADS) or str(max(1, len(os.sched_getaffinity(0)) // count))}
-    is_free = slots > 0 and int(threads[TRAINING_THREADS]) >= CORES_TO_PREPARE
-    is_ahead = is_free if profile.prepare_ahead is None else profile.prepare_ahead
-    environment = threads | gpu_share_variables(profile.trainers_per_gpu, int(is_ahead))
-    options = {**alike["options"], "nthreads": 1 + is_ahead, "env": environment}
+    environment = threads | gpu_share_variables(profile.trainers_per_gpu)
+    options = {**alike["options"], "env": environment}
     workers = {number: {**alike, "options": dict(options)} for number in range(count)}
     if profile.gpu_vendor is not None:
         devices = visible(os.environ, profile.gpu_vendor, profile.gpus)

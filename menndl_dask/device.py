@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from menndl_dask.environment import AHEAD, GPU_SHARE, GPU_VARIABLES
+from menndl_dask.environment import GPU_SHARE, GPU_VARIABLES
 from menndl_dask.errors import ProfileError
-
-CORES_TO_PREPARE = 3  # beside a GPU: one feeds it, one reads ahead, one prepares the next network
 
 # Slurm without detection of GPUs sets the variables of all vendors. On AMD, the indices in the lists of CUDA and HIP
 # count the devices that ROCR leaves visible: with 3 in both, no device is visible.
@@ -68,22 +66,18 @@ def assigned_gpu(devices: list[str], rank: int, tasks_per_gpu: int = 1) -> str:
     return devices[place]
 
 
-def gpu_share_variables(trainers_per_gpu: int, ahead: int) -> dict[str, str]:
+def gpu_share_variables(trainers_per_gpu: int) -> dict[str, str]:
     """Return the environment variables of a worker whose GPU is shared by several trainings.
 
     Parameters
     ----------
     trainers_per_gpu
         Number of trainings on one GPU at the same time. Each may use the same fraction of its memory.
-    ahead
-        Number of trainings that are prepared meanwhile.
 
-    >>> gpu_share_variables(4, 1), gpu_share_variables(1, 0)
-    ({'MENNDL_GPU_SHARE': '0.25', 'MENNDL_AHEAD': '1'}, {})
+    >>> gpu_share_variables(4), gpu_share_variables(1)
+    ({'MENNDL_GPU_SHARE': '0.25'}, {})
     """
-    if trainers_per_gpu == 1 and not ahead:
-        return {}
-    return {GPU_SHARE: f"{1 / trainers_per_gpu:g}", **({AHEAD: str(ahead)} if ahead else {})}
+    return {GPU_SHARE: f"{1 / trainers_per_gpu:g}"} if trainers_per_gpu > 1 else {}
 
 
 def gpu_visibility_variables(vendor: str, devices: list[str]) -> dict[str, str | None]:

@@ -9,7 +9,6 @@ JOB_END = "MENNDL_JOB_END"
 
 DEVICES = "MENNDL_DEVICES"  # vendor and GPUs of a worker that trains on several: "amd:0,1,2,3"
 GPU_SHARE = "MENNDL_GPU_SHARE"  # the fraction of a GPU's memory that one training may use
-AHEAD = "MENNDL_AHEAD"  # number of evaluations that are prepared while another one trains
 TRAINING_THREADS = "TF_NUM_INTRAOP_THREADS"  # number of CPU threads of one training
 
 # which GPUs a process sees, by vendor

@@ -1,9 +1,8 @@
 """The evaluation of an individual: its network trained within a budget and measured. Runs on a worker, without Keras.
 
 Each process that evaluates keeps one trainer, a child process, which is started when it is first needed and again
-whenever it has died. A worker that has several GPUs keeps one for each. Where evaluations are prepared ahead, each of
-these has a second trainer, whose training is built and then waits until the first one's has ended. Evaluations in more
-threads of one process wait for each other.
+whenever it has died. A worker that has several GPUs keeps one for each. Evaluations in more threads of one process wait
+for each other.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -25,7 +23,7 @@ from pathlib import Path
 
 from menndl_dask.child import Child, last_line
 from menndl_dask.cost import cost_of
-from menndl_dask.environment import AHEAD, DEVICES, GPU_VARIABLES
+from menndl_dask.environment import DEVICES, GPU_VARIABLES
 from menndl_dask.errors import DataError, InfeasibleError, MenndlError, NodeError, TrainerError
 from menndl_dask.individual import Individual
 from menndl_dask.problem import BACKENDS, Limits, Problem
@@ -34,7 +32,7 @@ from menndl_dask.rung import Bar
 from menndl_dask.scratch import Scratch
 from menndl_dask.staging import stage
 from menndl_dask.task import Task
-from menndl_dask.trainer import GO, PREPARED, READY
+from menndl_dask.trainer import READY
 
 _LOG = logging.getLogger(__name__)
 _START_S = 600.0  # for importing Keras, from a parallel file system that thousands of nodes read at once
@@ -143,13 +141,10 @@ class _Home:
         Number of the process.
     environment
         Of the trainer, beside that of the process.
-    turn
-        Held while a training has the device, where another one is prepared meanwhile.
     """
 
-    def __init__(self, owner: int, environment: Mapping[str, str], turn: threading.Lock | None = None) -> None:
+    def __init__(self, owner: int, environment: Mapping[str, str]) -> None:
         self._owner = owner
-        self.turn = turn
         # numpy must start no threads there, which would make forking unsafe
         self._environment = {"OPENBLAS_NUM_THREADS": "1", **environment}
         self._trainer: Child | None = None
@@ -167,14 +162,9 @@ class _Home:
         staged = time.monotonic()
         trainer = self._ready(trainer)
         ready = time.monotonic()
-        task = replace(task, scratch=str(scratch.path), data=str(data), waits=self.turn is not None)
-        seconds = task.limits.seconds + _GRACE_S
-        answer = trainer.ask(task, seconds)
-        if answer == PREPARED and self.turn is not None:
-            with self.turn:
-                answer = trainer.ask(GO, seconds)
+        task = replace(task, scratch=str(scratch.path), data=str(data))
         result: Result
-        result, trace = answer
+        result, trace = trainer.ask(task, task.limits.seconds + _GRACE_S)
         if trace:
             _LOG.info("the training failed:\n%s", trace)
         before = {"start": ready - staged, "data": staged - began}
@@ -230,7 +220,7 @@ class _Home:
 
 
 class _Homes:
-    """All that a process keeps: a home for each training that it may do at once, and for each that is prepared.
+    """All that a process keeps: a home for each training that it may do at once.
 
     Parameters
     ----------
@@ -241,22 +231,15 @@ class _Homes:
     def __init__(self, process: int) -> None:
         vendor, _, devices = os.environ.get(DEVICES, "").partition(":")
         environments = [{GPU_VARIABLES[vendor]: device} for device in devices.split(",")] if devices else [{}]
-        ahead = int(os.environ.get(AHEAD) or 0)
-        self._free: list[_Home] = []
-        for environment in environments:
-            turn = threading.Lock() if ahead else None
-            self._free += [_Home(process, environment, turn) for _ in range(1 + ahead)]
+        self._free = [_Home(process, environment) for environment in environments]
         self._count = len(self._free)
         self._change = threading.Condition()
 
     def take(self) -> _Home:
-        """Take a home where the fewest evaluate, of these the one that was used last, which is the warmest; or wait."""
+        """Take the home that was used last, or wait for one."""
         with self._change:
             self._change.wait_for(lambda: self._free)
-            beside = Counter(id(home.turn) for home in self._free)
-            home = max(reversed(self._free), key=lambda free: beside[id(free.turn)])
-            self._free.remove(home)
-            return home
+            return self._free.pop()
 
     def put(self, home: _Home) -> None:
         """Give a home back."""

@@ -175,9 +175,10 @@ def _spans(
 
 
 def _own_seconds(result: Result) -> float | None:
-    """Return for how long an evaluation had its worker: from its turn on, where it was prepared before."""
+    """Return the seconds for which an evaluation had its worker."""
     if "total" not in result.times:
         return None
+    # version 0.1.0 could prepare an evaluation while its worker trained another network; it then waited
     prepared = ("start", "data", "build", "wait") if "wait" in result.times else ()
     return result.times["total"] - sum(result.times.get(phase, 0.0) for phase in prepared)
 

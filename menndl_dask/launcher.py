@@ -21,8 +21,6 @@ class JobLayout:
         Cores and GPUs of one node, to be divided among its tasks.
     threads
         Number of trainings at the same time in one worker.
-    ahead
-        Evaluations that are prepared for each of them meanwhile.
     whole_nodes
         Whether the batch system accepts sizes in whole nodes only (LSF with ``jsrun``).
     """
@@ -32,7 +30,6 @@ class JobLayout:
     cores_per_node: int = 1
     gpus_per_node: int = 0
     threads: int = 1
-    ahead: int = 0
     whole_nodes: bool = False
 
     @property

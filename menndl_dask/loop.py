@@ -33,9 +33,6 @@ _OPTIMIZERS = {
 class Loop(Protocol):
     """What trains a model on given samples."""
 
-    def load(self) -> None:
-        """Bring the samples to where steps take them from, once the device is this training's."""
-
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples.
 
@@ -134,7 +131,6 @@ class GraphLoop:
         optimizer.build(model.trainable_variables)
         fuse(model)
         self._images, self._labels, self._chunk = images, labels, chunk
-        self._held: list[Any] | None = None
         order, deadline = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float64)
         views = [tf.TensorSpec([None, *view.shape[1:]], tf.as_dtype(view.dtype)) for view in images]
         truth = tf.TensorSpec([None, *labels.shape[1:]], tf.as_dtype(labels.dtype))
@@ -144,15 +140,10 @@ class GraphLoop:
         self._forward: Callable[..., Any] = tf.function(self._look, autograph=False).get_concrete_function(views, truth)
         # TensorFlow optimises a graph when it first runs: no part of a budget of seconds
         self._run(np.zeros(0), 0.0, self._tensors([view[:1] for view in images], labels[:1]))
-
-    def load(self) -> None:
-        """Bring the samples that fit into memory to the device; see `Loop.load`."""
-        if self._chunk is None and self._held is None:
-            self._held = self._tensors(self._images, self._labels)
+        self._held = self._tensors(images, labels) if chunk is None else None
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""
-        self.load()
         if self._held is not None:
             return self._run(order, deadline, self._held)
         losses: list[Array] = []
@@ -235,9 +226,6 @@ class BatchLoop:
         self._model = keras.Model(_given(model.inputs), model.outputs[0])
         self._model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
         self._augmented = None if augmentation is None else _compiled(augmentation, model, labels)
-
-    def load(self) -> None:
-        """Leave the samples where they are: batches are read one by one."""
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""

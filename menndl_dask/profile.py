@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -14,7 +15,7 @@ from menndl_dask.environment import GPU_VENDORS
 from menndl_dask.errors import ProfileError, nearest
 from menndl_dask.site import KINDS as SITE_KINDS
 from menndl_dask.site import Site, check_site
-from menndl_dask.validation import FLAG, checked, integer, number, one_of, or_none, read, read_yaml, schema, text
+from menndl_dask.validation import checked, integer, number, one_of, or_none, read, read_yaml, schema, text
 
 _COUNT = integer(1)
 
@@ -31,9 +32,6 @@ class Local:
         GPUs of this machine, where each worker is to see one of them and no other; then they say how many workers.
     trainers_per_gpu
         Networks that are trained on one GPU at the same time, where one alone leaves it idle.
-    prepare_ahead
-        Whether each worker has its next network prepared while it trains another one; by default where there are GPUs
-        and a worker has three cores or more.
     dashboard_port
         Port of the Dask dashboard on the loopback address; None: no dashboard.
     """
@@ -42,7 +40,6 @@ class Local:
     gpus: int = checked(_COUNT, 0)
     gpu_vendor: str | None = checked(one_of(GPU_VENDORS), None)
     trainers_per_gpu: int = checked(_COUNT, 1)
-    prepare_ahead: bool | None = checked(FLAG, None)
     dashboard_port: int | None = checked(or_none(integer(0, 65535, "a port, 0 to 65535,")), 8787)
 
 
@@ -66,6 +63,8 @@ class Scheduler:
 
 
 Profile = Local | Scheduler | Site
+
+logger = logging.getLogger(__name__)
 
 _KINDS: Mapping[str, type[Local | Scheduler]] = {"local": Local, "scheduler": Scheduler}
 _ALL_KINDS = (*_KINDS, *SITE_KINDS)
@@ -135,6 +134,8 @@ def _folder() -> Traversable:
 def _checked(file: str, values: dict[str, Any]) -> Profile:
     kind = values.pop("kind", None)
     one_of(_ALL_KINDS).demand(f"{file}: kind", kind, ProfileError)
+    if values.pop("prepare_ahead", None) is not None:  # a key of version 0.1.0
+        logger.warning("%s: prepare_ahead was removed and has no effect", file)
     if kind in SITE_KINDS:
         return check_site(file, kind, values)
     known = ", ".join(each.name for each in fields(_KINDS[kind]))

@@ -82,7 +82,7 @@ def task_environment(environment: Mapping[str, str], given: argparse.Namespace) 
         else:
             devices = [assigned_gpu(devices, _number(environment, _LOCAL_RANKS), given.tasks_per_gpu)]
         changes |= gpu_visibility_variables(given.vendor, devices)
-    changes |= gpu_share_variables(given.tasks_per_gpu, given.ahead)
+    changes |= gpu_share_variables(given.tasks_per_gpu)
     if given.local_directory is not None:
         changes["TMPDIR"] = given.local_directory  # images are staged there too
     if given.walltime is not None:
@@ -106,7 +106,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vendor", choices=GPU_VENDORS)
     parser.add_argument("--per-node", action="store_true")
     parser.add_argument("--tasks-per-gpu", type=int, default=1)
-    parser.add_argument("--ahead", type=int, default=0)
     parser.add_argument("--local-directory")
     parser.add_argument("--walltime", type=float)
     parser.add_argument("--retire", type=float, default=0.0)

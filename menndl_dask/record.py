@@ -8,8 +8,6 @@ from typing import Any
 
 from menndl_dask.result import Result
 
-WAITING = "wait"  # the phase between the preparation of a training and its turn
-
 
 class Record:
     """An evaluation as its messages tell it; times are seconds on the machine's monotonic clock.
@@ -38,15 +36,9 @@ class Record:
         self._before = 0.0  # seconds of training in another process
         self._remarks: list[str] = []
 
-    @property
-    def waits(self) -> bool:
-        """Whether the training is prepared and waits for its turn."""
-        return self.phase == WAITING and not self.is_complete
-
     def seconds(self, now: float) -> float:
-        """Return what the evaluation has taken, less what it has waited for its turn."""
-        open_phase = 0.0 if self.phase == WAITING else now - self._since
-        return sum(taken for phase, taken in self._times.items() if phase != WAITING) + open_phase
+        """Return what the evaluation has taken."""
+        return sum(self._times.values()) + now - self._since
 
     @property
     def is_complete(self) -> bool:

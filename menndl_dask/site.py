@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from menndl_dask.batch_system import SYSTEMS, walltime_s
-from menndl_dask.device import CORES_TO_PREPARE
 from menndl_dask.environment import GPU_VENDORS
 from menndl_dask.errors import ProfileError
 from menndl_dask.launcher import LAUNCHERS, JobLayout, launcher_name
@@ -123,8 +122,6 @@ class Site:
         Number of workers on each node, for nodes without GPUs.
     trainers_per_gpu
         Number of networks that are trained on one GPU at the same time, if one does not use it fully.
-    prepare_ahead
-        Whether each of them has the next network prepared meanwhile; by default where it has three cores or more.
     launcher
         Command that starts the workers on all nodes: ``srun``, ``jsrun``, ``mpiexec`` or ``mpirun``, maybe with
         options of the site. Empty if none is needed.
@@ -157,7 +154,6 @@ class Site:
     workers: str = checked(one_of((PER_GPU, PER_NODE)), PER_GPU)
     workers_per_node: int = checked(_COUNT, 1)
     trainers_per_gpu: int = checked(_COUNT, 1)
-    prepare_ahead: bool | None = checked(FLAG, None)
     launcher: str | None = checked(_LAUNCHER, None)
     retire_s: float | None = checked(number(least=0), None)
     tls: bool = checked(FLAG, True)
@@ -205,14 +201,6 @@ class Site:
         """Smallest number of jobs."""
         return self.jobs if isinstance(self.jobs, int) else self.jobs[0]
 
-    @property
-    def is_ahead(self) -> bool:
-        """Whether the next network is prepared while another one trains."""
-        if self.prepare_ahead is not None:
-            return self.prepare_ahead
-        slots = self.gpus_per_node * self.trainers_per_gpu
-        return slots > 0 and self.cores >= CORES_TO_PREPARE * slots
-
     def layout(self, nodes: int | None = None) -> JobLayout:
         """Return the nodes of a job and their division into workers.
 
@@ -229,7 +217,6 @@ class Site:
             cores_per_node=self.cores,
             gpus_per_node=self.gpus_per_node,
             threads=slots if per_node else 1,
-            ahead=int(self.is_ahead),
             whole_nodes=launcher_name(self.launch) == "jsrun",
         )
 

@@ -42,8 +42,6 @@ class Watched(Protocol):
 def watch(process: Watched, record: Record, limits: Limits, parent: Channel) -> None:
     """Follow a training to its end and write the outcome into its record; nothing of the process remains.
 
-    One that waits for its turn is left there; it is to be watched again when its turn has come.
-
     Parameters
     ----------
     process
@@ -62,7 +60,7 @@ def watch(process: Watched, record: Record, limits: Limits, parent: Channel) -> 
     """
     looked = time.monotonic()
     try:
-        while not (record.is_complete or record.waits):
+        while not record.is_complete:
             readable = _readable(process.channel, parent)
             if parent in readable:
                 raise Orphaned
@@ -75,19 +73,13 @@ def watch(process: Watched, record: Record, limits: Limits, parent: Channel) -> 
             if time.monotonic() - looked >= _INTERVAL:  # not after each message: short epochs send many
                 looked = time.monotonic()
                 _check_limits(process.pid, record, limits, record.seconds(looked))
-        if not (record.is_complete or record.waits):
+        if not record.is_complete:
             has_begun = record.phase != "start"  # else what failed is the import of a framework, not a network
             record.fail("killed" if has_begun else "error", _how_it_ended(process))
     finally:
-        if not record.waits:
-            end(process)
-
-
-def end(process: Watched) -> None:
-    """End a training, of which nothing remains."""
-    kill_group(process.pid)
-    process.channel.close()
-    process.reap()
+        kill_group(process.pid)
+        process.channel.close()
+        process.reap()
 
 
 def resident_bytes(pid: int) -> int:

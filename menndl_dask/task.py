@@ -35,8 +35,6 @@ class Task:
         Whether the test split is measured too.
     bars
         What the network must have reached at rungs on the way.
-    waits
-        Whether the training waits for its turn once it is prepared.
     checkpoint
         File from which the training goes on if another process had begun it, or nothing.
     path
@@ -54,7 +52,6 @@ class Task:
     save_above: float | None = None
     test: bool = False
     bars: tuple[Bar, ...] = ()
-    waits: bool = False
     checkpoint: str | None = None
     path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 

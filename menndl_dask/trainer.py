@@ -12,9 +12,7 @@ import gc
 import os
 import signal
 import sys
-import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,12 +20,12 @@ from menndl_dask.child import Channel, Child, connect_to_parent, serve, tie_to
 from menndl_dask.frugal import import_frugally
 from menndl_dask.record import Record
 from menndl_dask.scratch import Scratch
-from menndl_dask.supervision import Watched, end, watch
+from menndl_dask.supervision import Watched, watch
 
 if TYPE_CHECKING:
     from menndl_dask.task import Task
 
-READY, PREPARED, GO = "ready", "prepared", "go"
+READY = "ready"
 FRESH = "MENNDL_FRESH_INTERPRETER"  # 1: each evaluation gets a fresh interpreter
 _TRAINING = "menndl_dask.training"
 _FORKABLE = ("tensorflow",)  # importing JAX or PyTorch may start threads, which a forked process would lack
@@ -36,7 +34,7 @@ _PATIENCE, _LONGER = 2.0, 10.0
 
 
 class Trainer:
-    """Evaluates tasks, one after the other; a training may have to wait for its turn on the device.
+    """Evaluates tasks, one after the other.
 
     Parameters
     ----------
@@ -47,7 +45,6 @@ class Trainer:
     def __init__(self, parent: Channel) -> None:
         self._parent = parent
         self._scratch: dict[str, Scratch] = {}
-        self._training: _Training | None = None  # the one that is watched, or waits for its turn
         self.forks = _may_fork()
         if self.forks:
             import_frugally(_TRAINING)
@@ -62,88 +59,56 @@ class Trainer:
         ----------
         frame
             `READY`, which is answered by how trainings are started; or a task, which is answered by its result and the
-            traceback of its failure, or by `PREPARED` where the training is to wait for its turn; then `GO` has it
-            train, and is answered by the result.
+            traceback of its failure.
         """
         if frame == READY:
             return "forked process" if self.forks else "fresh interpreter"
-        if frame == GO and self._training is not None:
-            self._training.go()
-            return self._followed()
         task: Task = frame
         if task.scratch not in self._scratch:
             # a worker that is killed cannot remove it
             self._scratch[task.scratch] = Scratch(Path(task.scratch))
         process: Watched = _Forked(task, self._parent) if self.forks else _Fresh(task)
-        self._training = _Training(task, Record(task.seed), process)
-        return self._followed()
-
-    def _followed(self) -> Any:
-        """Follow the training to its end or, when it is prepared, until it waits for its turn."""
-        training = self._training
-        assert training is not None, "nobody waits for a turn"
-        watch(training.process, training.record, training.task.limits, self._parent)
-        if training.record.waits:
-            return PREPARED
-        self._training = None
-        training.tidy_up()
-        return training.record.result(), training.record.trace
+        record = Record(task.seed)
+        try:
+            watch(process, record, task.limits, self._parent)
+        finally:
+            _remove_partial_files(task, process.pid)
+        return record.result(), record.trace
 
     def close(self, patience: float) -> None:
-        """End what waits and give up the scratch space; the last process of a node removes it.
+        """Give up the scratch space; the last process of a node removes it.
 
         Parameters
         ----------
         patience
             Seconds to wait for the worker to give it up too.
         """
-        if self._training is not None:
-            if self._training.record.waits:
-                end(self._training.process)
-            self._training.tidy_up()
         for scratch in self._scratch.values():
             scratch.release(patience)
 
 
-@dataclass(slots=True)
-class _Training:
-    """A task, what is known of it so far, and the process that does it."""
-
-    task: Task
-    record: Record
-    process: Watched
-
-    def go(self) -> None:
-        """Tell it that its turn has come."""
-        self.record.update({"phase": "build", "at": time.monotonic()})
-        with contextlib.suppress(BrokenPipeError):  # it died while it waited, which the watch will tell
-            self.process.channel.send(GO)
-
-    def tidy_up(self) -> None:
-        """Remove what the process, which has ended, may have left half-written."""
-        task, pid = self.task, self.process.pid
-        for aside in (task.aside(pid), task.checkpoint_aside(pid)):
-            if aside is not None:
-                with contextlib.suppress(OSError):  # such as where its folder could not be made
-                    aside.unlink()
+def _remove_partial_files(task: Task, pid: int) -> None:
+    """Remove what a process, which has ended, may have left half-written."""
+    for aside in (task.aside(pid), task.checkpoint_aside(pid)):
+        if aside is not None:
+            with contextlib.suppress(OSError):  # such as where its folder could not be made
+                aside.unlink()
 
 
 class _Forked:
     """A training in a process forked from this one."""
 
     def __init__(self, task: Task, parent: Channel) -> None:
-        (reading, writing), (heard, told) = os.pipe(), os.pipe()
+        reading, writing = os.pipe()
         trainer = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reading)
-            os.close(told)
-            _train(task, trainer, Channel(heard, writing), parent)
+            _train(task, trainer, Channel(writing=writing), parent)
         os.close(writing)
-        os.close(heard)
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpgid(self.pid, self.pid)  # here and in the child, so that it is done whoever comes first
-        self.channel = Channel(reading, told)
+        self.channel = Channel(reading)
 
     def exit_status(self) -> int | None:
         """Return the exit status if it has ended, or the negative number of its signal.

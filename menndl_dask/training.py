@@ -33,7 +33,6 @@ from menndl_dask.loop import make_loop, make_optimizer
 from menndl_dask.loss import Loss
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import Budget, Problem
-from menndl_dask.record import WAITING
 from menndl_dask.sample import open_staged
 from menndl_dask.task import Task
 from menndl_dask.training_gene import Training
@@ -41,8 +40,6 @@ from menndl_dask.verdict import shows_learning
 from menndl_dask.words import error_name
 
 _RESIDENT_SHARE = 0.25  # of the memory that there is, for the training split
-# bytes on a device: of a weight with its gradient and two moments, and of a network that waits for its turn
-_HELD_FOR_WEIGHT, _HELD_WHILE_PREPARED = 16, 256e6
 _OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
 _OUT_OF_MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "OOM when allocating")
 
@@ -98,9 +95,6 @@ class _Evaluation:
         self._phase("build")
         backend.configure(self._task.seed, self._budget.deterministic)
         self._cost = cost_of(self._genome, self._problem)
-        self._has_turn = not self._task.waits
-        if self._cost.parameters * _HELD_FOR_WEIGHT > _HELD_WHILE_PREPARED:
-            self._await_turn()
         self._tell(costs={"parameters": self._cost.parameters, "flops_forward": self._cost.flops_forward})
         model, fitness = self._trained()
         if self._task.test:
@@ -142,18 +136,8 @@ class _Evaluation:
         self._order: NDArray[Any] | None = None
         if found is not None and restore(self._variables, found[1]):
             self._go_on(course, found[0])
-        self._await_turn()
-        self._loop.load()
         self._checkpoint.begin()
         return model, self._train(course)
-
-    def _await_turn(self) -> None:
-        """Wait until the device is this training's, where another one may have it."""
-        if not self._has_turn:
-            self._phase(WAITING)
-            self._channel.receive()
-            self._has_turn = True
-            self._phase("build")
 
     def _go_on(self, course: Course, state: State) -> None:
         """Put the training to where another process had come."""

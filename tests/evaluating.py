@@ -1,6 +1,6 @@
 """Programs that evaluate, for tests of what a process loads and what it leaves behind: ``python -m tests.evaluating``.
 
-The arguments are ``cluster``, ``late``, ``nanny`` or ``twice``, a data set and a directory for scratch.
+The arguments are ``cluster``, ``endless``, ``late`` or ``nanny``, a data set and a directory for scratch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from distributed import Client, LocalCluster, wait
@@ -49,19 +48,12 @@ def endlessly(individual: Individual, data: Path, scratch: Path) -> None:
     evaluate(individual, open_problem(data, budget=Budget(epochs=1e9, early_verdict=False)), scratch=scratch)
 
 
-def twice(individual: Individual, data: Path, scratch: Path) -> None:
-    """Evaluate until killed, with another evaluation that waits for its turn."""
-    with ThreadPoolExecutor(2) as threads:
-        for _ in range(2):
-            threads.submit(endlessly, individual, data, scratch)
-
-
 def under_a_nanny(individual: Individual, data: Path, scratch: Path) -> None:
-    """Evaluate until killed, which kills the nanny of the worker, with another evaluation that waits for its turn."""
-    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster, Client(cluster) as client:
-        wait([client.submit(endlessly, individual, data, scratch, pure=False) for _ in range(2)])
+    """Evaluate until killed, which kills the nanny of the worker."""
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        wait(client.submit(endlessly, individual, data, scratch))
 
 
 if __name__ == "__main__":
-    MODES = {"cluster": on_a_cluster, "late": late, "nanny": under_a_nanny, "twice": twice}
+    MODES = {"cluster": on_a_cluster, "endless": endlessly, "late": late, "nanny": under_a_nanny}
     MODES[sys.argv[1]](Individual(0, Genome((Convolution(4),))), Path(sys.argv[2]), Path(sys.argv[3]))

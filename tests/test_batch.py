@@ -88,16 +88,6 @@ def test_several_trainers_share_each_gpu(tmp_path: Path) -> None:
     assert "--gpus 4 --vendor nvidia --tasks-per-gpu 2" in lines[-1]
 
 
-def test_where_a_core_is_free_the_next_network_is_prepared_beside_a_gpu(tmp_path: Path) -> None:
-    free = {"gpus_per_node": 2, "gpu_vendor": "nvidia"}
-    assert script("slurm", tmp_path, **free)[-1].endswith(
-        worker(threads=2, memory="3.73GiB", cores=4, more="--gpus 2 --vendor nvidia --ahead 1 ")
-    )
-    assert "--ahead" not in script("slurm", tmp_path, prepare_ahead=False, **free)[-1]
-    assert "--ahead 1" in script("slurm", tmp_path, prepare_ahead=True, **GPUS)[-1]
-    assert "--ahead 1" in script("slurm", tmp_path, prepare_ahead=True)[-1]
-
-
 def test_a_pbs_job_of_two_nodes(tmp_path: Path) -> None:
     assert script("pbs", tmp_path, nodes_per_job=2, launcher="mpiexec --cpu-bind depth", **GPUS) == [
         "#PBS -N menndl",

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import dask
 import psutil
@@ -20,7 +19,7 @@ from distributed import default_client
 from menndl_dask import cluster as clusters
 from menndl_dask.cluster import load_cluster
 from menndl_dask.dask_settings import DASK_SETTINGS
-from menndl_dask.environment import AHEAD, GPU_SHARE, TRAINING_THREADS
+from menndl_dask.environment import GPU_SHARE
 from menndl_dask.errors import ProfileError
 from menndl_dask.profile import Local, Scheduler
 
@@ -52,26 +51,6 @@ def test_a_local_cluster_works_and_ends_without_a_trace(caplog: pytest.LogCaptur
     assert offspring() == before
     assert dask.config.get("distributed.scheduler.worker-saturation") == saturation
     assert not caplog.records
-
-
-def test_a_worker_that_prepares_ahead_has_a_second_thread_for_it() -> None:
-    profile = Local(workers=1, prepare_ahead=True, dashboard_port=None)
-    with load_cluster(profile) as cluster, cluster.client() as client:
-        assert list(client.nthreads().values()) == [2]
-        assert list(client.run(os.getenv, AHEAD).values()) == ["1"]
-
-
-@pytest.mark.parametrize(
-    ("threads", "asked", "found"),
-    [("2", None, [1, None]), ("3", None, [2, "1"]), ("3", False, [1, None]), ("1", True, [2, "1"])],
-)
-def test_networks_are_prepared_ahead_beside_a_gpu_where_a_core_is_free(
-    monkeypatch: pytest.MonkeyPatch, threads: str, asked: bool | None, found: list[Any]
-) -> None:
-    monkeypatch.setenv(TRAINING_THREADS, threads)
-    profile = Local(gpus=1, gpu_vendor="nvidia", prepare_ahead=asked)
-    (worker,) = clusters._workers(profile, {"cls": None, "options": {"nthreads": 1}}).values()
-    assert [worker["options"]["nthreads"], worker["options"]["env"].get(AHEAD)] == found
 
 
 def test_trainers_that_share_a_gpu_are_told_their_share() -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,8 @@ import numpy as np
 import psutil
 import pytest
 
-from menndl_dask import evaluation
 from menndl_dask.baseline import standard_network
 from menndl_dask.data import open_problem, open_staged, stage
-from menndl_dask.environment import AHEAD
 from menndl_dask.errors import NodeError
 from menndl_dask.evaluation import close, evaluate
 from menndl_dask.gene import Gene
@@ -85,20 +83,15 @@ class Background:
 
 def _training(of: psutil.Process | None = None) -> psutil.Process:
     """Wait for the training that a process (by default this one) has its trainer fork, and return it."""
-    return _trainings(1, of)[0]
-
-
-def _trainings(count: int, of: psutil.Process | None = None) -> list[psutil.Process]:
-    """Wait for so many trainings of a process (by default this one), and return them, the oldest first."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         below = (of or psutil.Process()).children(recursive=True)
         trainers = [c for c in below if "menndl_dask.trainer" in _command(c)]
         found = [c for trainer in trainers for c in _children(trainer) if _leads(c)]
-        if len(found) >= count:
-            return sorted(found, key=psutil.Process.create_time)
+        if found:
+            return found[0]
         time.sleep(0.02)
-    raise AssertionError(f"{count} trainings were not started")
+    raise AssertionError("no training was started")
 
 
 def _command(process: psutil.Process) -> list[str]:
@@ -457,58 +450,20 @@ def test_nothing_is_left_of_a_process_that_is_killed_while_it_takes_its_time_to_
     assert _emptied(tmp_path)
 
 
-@pytest.mark.parametrize("killed", ["twice", "nanny"])
-def test_nothing_remains_of_a_process_or_nanny_that_is_killed_in_an_evaluation_while_another_one_waits(
-    problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str
+@pytest.mark.parametrize("killed", ["endless", "nanny"])
+def test_nothing_remains_of_a_process_or_nanny_that_is_killed_in_an_evaluation(
+    problem: Problem, tmp_path: Path, killed: str
 ) -> None:
-    monkeypatch.setenv(AHEAD, "1")
     with _program(killed, problem, tmp_path) as program:
         try:
-            trainings = _trainings(2, psutil.Process(program.pid))
+            training = _training(psutil.Process(program.pid))
             below = psutil.Process(program.pid).children(recursive=True)  # the worker and the trainers too
         finally:
             program.kill()
-    assert set(trainings) <= set(below)
+    assert training in below
     for process in below:
         assert gone(process.pid)
     assert _emptied(tmp_path)
-
-
-@pytest.fixture
-def ahead(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the next evaluation of this process prepared while another one trains."""
-    close()
-    evaluation._homes_of.cache_clear()
-    monkeypatch.setenv(AHEAD, "1")
-    yield
-    close()
-    evaluation._homes_of.cache_clear()
-
-
-@pytest.mark.usefixtures("ahead")
-def test_a_network_is_prepared_while_another_one_trains_and_trains_when_that_ends(problem: Problem) -> None:
-    short = replace(problem, budget=Budget(steps=40, deterministic=True))
-    training, first = _endless(problem)
-    second = _in_background(lambda: _evaluate(short, limits=Limits(60)))
-    waiting = _trainings(2)[1]
-    _wait_for_rest(waiting)
-    assert not second.results
-    training.kill()
-    assert first.result().failure == "killed"
-    result = second.result()
-    assert result.succeeded, result.message
-    assert list(result.times)[:4] == ["start", "data", "build", "wait"]
-    alone = _evaluate(short)
-    assert [{**point, "seconds": 0} for point in alone.curve] == [{**point, "seconds": 0} for point in result.curve]
-
-    training, first = _endless(problem)
-    second = _in_background(lambda: _evaluate(short))
-    waiting = _trainings(2)[1]
-    _wait_for_rest(waiting)
-    waiting.kill()  # which is told when its turn comes
-    training.kill()
-    assert [first.result().failure, second.result().failure] == ["killed", "killed"]
-    assert _evaluate(short).succeeded
 
 
 def _endless(problem: Problem) -> tuple[psutil.Process, Background]:
@@ -536,7 +491,6 @@ def _wait_for_rest(training: psutil.Process) -> None:
         time.sleep(0.5)
 
 
-@pytest.mark.usefixtures("ahead")
 def test_where_forking_is_not_safe_each_evaluation_has_a_fresh_interpreter(
     problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

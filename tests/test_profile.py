@@ -38,6 +38,19 @@ def test_every_shipped_profile_is_valid(name: str) -> None:
     assert isinstance(read_profile(name), (Local, Scheduler, Site))
 
 
+@pytest.mark.parametrize("kind", ["kind: local", "kind: slurm\njobqueue: {cores: 4, memory: 8GB}"])
+def test_a_key_that_was_removed_is_read_with_a_note(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(kind)
+    expected = read_profile(file)
+    assert not caplog.records
+    file.write_text(f"{kind}\nprepare_ahead: true\n")
+    assert read_profile(file) == expected
+    assert caplog.messages == [f"{file}: prepare_ahead was removed and has no effect"]
+
+
 def test_a_profile_says_where_the_workers_are(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("kind: local\nworkers: 3\ndashboard_port: null\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from menndl_dask.environment import AHEAD, DEVICES, GPU_SHARE, JOB_END, JOB_START, RETIRE_AT
+from menndl_dask.environment import DEVICES, GPU_SHARE, JOB_END, JOB_START, RETIRE_AT
 from menndl_dask.errors import ProfileError
 from menndl_dask.rank import _parser, task_environment
 
@@ -58,13 +58,10 @@ def test_several_trainers_share_a_gpu() -> None:
     assert seen == ["0", "0", "1", "1"]
 
 
-def test_trainers_that_share_a_gpu_or_prepare_ahead_are_told_their_share() -> None:
+def test_trainers_that_share_a_gpu_are_told_their_share() -> None:
     options = ("--gpus", "2", "--vendor", "nvidia")
     assert GPU_SHARE not in changes({}, *options)
-    shared = changes({}, *options, "--tasks-per-gpu", "2")
-    assert (shared[GPU_SHARE], AHEAD in shared) == ("0.5", False)
-    ahead = changes({}, *options, "--ahead", "1")
-    assert (ahead[GPU_SHARE], ahead[AHEAD]) == ("1", "1")
+    assert changes({}, *options, "--tasks-per-gpu", "2")[GPU_SHARE] == "0.5"
 
 
 def test_the_only_worker_of_a_node_sees_all_gpus_and_hands_them_out() -> None:
