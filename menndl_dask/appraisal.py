@@ -89,7 +89,7 @@ class Appraisal:
         constant = metric.prior_prediction(self._problem).astype("float32")
         losses, counts = [], []
         for images, labels in self._batches(samples):
-            predictions, loss = self._loop.judge(images, labels)
+            predictions, loss = self._loop.predict(images, labels)
             whole.update(labels, predictions)
             losses.append(loss)
             counts.append(len(labels))
@@ -113,7 +113,7 @@ class Appraisal:
         whole, *judges = (judge_of(self._problem) for _ in range(1 + (PARTS if len(samples) >= PARTS else 0)))
         start = 0
         for images, labels in self._batches(samples):
-            predictions, _ = self._loop.judge(images, labels)
+            predictions, _ = self._loop.predict(images, labels)
             whole.update(labels, predictions)
             block = blocks[start : start + len(labels)]
             start += len(labels)
@@ -156,11 +156,11 @@ class Appraisal:
     def latency_ms(self, samples: Samples) -> float:
         """Return the median time of a prediction for one sample, in milliseconds, after one that is not counted."""
         one = [np.asarray(view[:1]) for view in samples.images], np.asarray(samples.labels[:1])
-        self._loop.judge(*one)
+        self._loop.predict(*one)
         taken: list[float] = []
         while len(taken) < _LATENCY_REPEATS and sum(taken) < _LATENCY_SECONDS:
             started = time.perf_counter()
-            self._loop.judge(*one)
+            self._loop.predict(*one)
             taken.append(time.perf_counter() - started)
         return 1000.0 * float(np.median(taken))
 

@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache, partial
@@ -128,6 +128,8 @@ class Child:
         The module, which calls `serve`, or `connect_to_parent`, when it runs as a program.
     environment
         Variables set in the child beside those of this process.
+    arguments
+        Arguments of the module.
 
     Attributes
     ----------
@@ -135,8 +137,10 @@ class Child:
         The way to the child, for a conversation that is not question and answer.
     """
 
-    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
-        self.module = module
+    def __init__(
+        self, module: str, environment: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+    ) -> None:
+        self.module, self._arguments = module, arguments
         self._owner = os.getpid()
         self._stderr = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - lives as long as the child
         self._process = _starter(self._owner).start(partial(self._start, dict(environment or {})))
@@ -212,7 +216,7 @@ class Child:
         paths = [path or str(Path.cwd()) for path in sys.path]
         inherited = {**_QUIET, **os.environ, **environment}
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", self.module],
+            [sys.executable, "-P", "-m", self.module, *self._arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

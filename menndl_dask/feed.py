@@ -1,6 +1,6 @@
-"""The feed: training samples in chunks, each read while the one before is trained on. Runs in the training process.
+"""Training samples in chunks, each read from disk while the one before is trained on. Runs in the training process.
 
-The samples are memory-mapped files on a disk of the node, see `staging`; they need not fit into memory.
+The samples are memory-mapped files on a disk of the node (see `menndl_dask.staging`); they need not fit into memory.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-_HELD = 4  # chunks in memory at once: trained on, being read, and a copy of each on its way to a device
+_IN_MEMORY = 4  # chunks at once: trained on, being read, and a copy of each on its way to a device
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some samples in memory.
+    """Samples in memory.
 
     Parameters
     ----------
     images, labels
         Each view, and the labels.
     order
-        In which order they are wanted, as places in these arrays.
+        Order of the samples, as positions in these arrays.
     """
 
     images: list[Array]
@@ -34,14 +34,19 @@ class Chunk:
     order: Array
 
 
+def as_model_input(views: Sequence[Any]) -> Any:
+    """Return views as a decoded model takes them: a list, or a single view by itself."""
+    return views if len(views) > 1 else views[0]
+
+
 def chunk_size(images: Sequence[Array], labels: Array, batch_size: int, memory_bytes: float) -> int:
-    """Return how many samples a chunk may have: whole batches, at least one.
+    """Return the number of samples in a chunk: whole batches, at least one.
 
     >>> chunk_size([np.zeros((100, 4, 4, 1), "float32")], np.zeros(100, "uint8"), 8, 4 * 65 * 20)
     16
     """
     bytes_each = sum(array[:1].nbytes for array in (*images, labels))
-    return max(1, int(memory_bytes / (_HELD * bytes_each)) // batch_size) * batch_size
+    return max(1, int(memory_bytes / (_IN_MEMORY * bytes_each)) // batch_size) * batch_size
 
 
 def chunks(images: Sequence[Array], labels: Array, order: Array, size: int) -> Iterator[Chunk]:
@@ -52,21 +57,22 @@ def chunks(images: Sequence[Array], labels: Array, order: Array, size: int) -> I
     images, labels
         All samples: memory-mapped arrays.
     order
-        Positions of those that are wanted.
+        Positions of the samples to yield.
     size
-        Samples in a chunk; the last one may have fewer.
+        Number of samples in a chunk; the last one may have fewer.
     """
 
     def read(wanted: Array) -> Chunk:
-        places = np.sort(wanted)  # a disk is read forwards
-        return Chunk([np.asarray(v[places]) for v in images], np.asarray(labels[places]), places.searchsorted(wanted))
+        positions = np.sort(wanted)  # a disk is faster when it is read forwards
+        views = [np.asarray(view[positions]) for view in images]
+        return Chunk(views, np.asarray(labels[positions]), positions.searchsorted(wanted))
 
     parts = [order[start : start + size] for start in range(0, len(order), size)]
-    with ThreadPoolExecutor(1, "menndl-feed") as reader:
-        ahead: list[Future[Chunk]] = []
+    with ThreadPoolExecutor(1, "menndl-reader") as reader:
+        pending: list[Future[Chunk]] = []
         for part in parts:
-            ahead.append(reader.submit(read, part))
-            if len(ahead) == 2:
-                yield ahead.pop(0).result()
-        for last in ahead:
+            pending.append(reader.submit(read, part))
+            if len(pending) == 2:
+                yield pending.pop(0).result()
+        for last in pending:
             yield last.result()

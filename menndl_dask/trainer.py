@@ -1,8 +1,8 @@
-"""The trainer: has imported Keras and forks a fresh process for each evaluation. Runs as a child of a worker.
+"""The trainer: imports Keras once and forks a process for each evaluation. Runs as a child of a worker.
 
-A worker starts it as ``python -m menndl_dask.trainer``. It touches no device and starts no thread itself, so that
-forking it is safe and takes milliseconds where importing Keras takes seconds; whatever a framework keeps, its
-memory included, goes with the forked process. Where forking is not safe each evaluation gets a fresh interpreter.
+A worker starts it as ``python -m menndl_dask.trainer``. It touches no device and starts no thread, so that it can be
+forked safely: a fork takes milliseconds, an import of Keras seconds. Everything that a framework keeps, such as its
+memory, ends with the forked process. If forking is not safe, each evaluation gets a new interpreter.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from menndl_dask.task import Task
 
 READY = "ready"
-FRESH = "MENNDL_FRESH_INTERPRETER"  # 1: each evaluation gets a fresh interpreter
-_TRAINING = "menndl_dask.training"
+FRESH = "MENNDL_FRESH_INTERPRETER"  # 1: each evaluation gets a new interpreter
+_MODULE, _TRAINING = "menndl_dask.trainer", "menndl_dask.training"
+_ONCE = "--once"  # argument of a new interpreter: run one training
 _FORKABLE = ("tensorflow",)  # importing JAX or PyTorch may start threads, which a forked process would lack
-# seconds for the worker to let go of what it held, when it has closed its pipe, and when it dies thread by thread
-_PATIENCE, _LONGER = 2.0, 10.0
+# seconds for the worker to release the scratch space: after it closed its pipe, and if it dies thread by thread
+_PATIENCE, _LONG_PATIENCE = 2.0, 10.0
 
 
 class Trainer:
@@ -39,7 +40,7 @@ class Trainer:
     Parameters
     ----------
     parent
-        The way to the worker.
+        Channel to the worker.
     """
 
     def __init__(self, parent: Channel) -> None:
@@ -50,7 +51,7 @@ class Trainer:
             import_frugally(_TRAINING)
             self.forks = _is_single_threaded()
             gc.collect()
-            gc.freeze()  # so that the collector does not write on pages that the forked processes share
+            gc.freeze()  # so that the collector does not write to pages that are shared with the forked processes
 
     def answer(self, frame: Any) -> Any:
         """Answer a worker.
@@ -59,7 +60,7 @@ class Trainer:
         ----------
         frame
             `READY`, which is answered by how trainings are started; or a task, which is answered by its result and the
-            traceback of its failure.
+            traceback of its failure, if any.
         """
         if frame == READY:
             return "forked process" if self.forks else "fresh interpreter"
@@ -72,27 +73,22 @@ class Trainer:
         try:
             watch(process, record, task.limits, self._parent)
         finally:
-            _remove_partial_files(task, process.pid)
+            for partial in (task.aside(process.pid), task.checkpoint_aside(process.pid)):
+                if partial is not None:
+                    with contextlib.suppress(OSError):  # such as where its folder could not be made
+                        partial.unlink()
         return record.result(), record.trace
 
     def close(self, patience: float) -> None:
-        """Give up the scratch space; the last process of a node removes it.
+        """Release the scratch space; the last process of a node removes it.
 
         Parameters
         ----------
         patience
-            Seconds to wait for the worker to give it up too.
+            Seconds to wait for the worker to release it too.
         """
         for scratch in self._scratch.values():
             scratch.release(patience)
-
-
-def _remove_partial_files(task: Task, pid: int) -> None:
-    """Remove what a process, which has ended, may have left half-written."""
-    for aside in (task.aside(pid), task.checkpoint_aside(pid)):
-        if aside is not None:
-            with contextlib.suppress(OSError):  # such as where its folder could not be made
-                aside.unlink()
 
 
 class _Forked:
@@ -107,13 +103,13 @@ class _Forked:
             _train(task, trainer, Channel(writing=writing), parent)
         os.close(writing)
         with contextlib.suppress(PermissionError, ProcessLookupError):
-            os.setpgid(self.pid, self.pid)  # here and in the child, so that it is done whoever comes first
+            os.setpgid(self.pid, self.pid)  # here and in the child, so that it is done whichever comes first
         self.channel = Channel(reading)
 
     def exit_status(self) -> int | None:
-        """Return the exit status if it has ended, or the negative number of its signal.
+        """Return the exit status, the negative number of its signal, or None while it runs.
 
-        It is not reaped: its number stays taken, so that its process group can still be killed.
+        The process is not reaped: its number stays taken, so that its process group can still be killed.
         """
         found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if found is None:
@@ -121,7 +117,7 @@ class _Forked:
         return -found.si_status if found.si_code in (os.CLD_KILLED, os.CLD_DUMPED) else found.si_status
 
     def last_words(self) -> str:
-        """Return nothing: what it has to say comes as a message."""
+        """Return an empty string: its errors come as messages."""
         return ""
 
     def reap(self) -> None:
@@ -130,20 +126,20 @@ class _Forked:
 
 
 class _Fresh:
-    """A training in a fresh interpreter."""
+    """A training in a new interpreter."""
 
     def __init__(self, task: Task) -> None:
-        self._child = Child("menndl_dask.fresh")
+        self._child = Child(_MODULE, arguments=[_ONCE])
         self.pid, self.channel = self._child.pid, self._child.channel
-        with contextlib.suppress(BrokenPipeError):  # it died at once, which the watch will tell
+        with contextlib.suppress(BrokenPipeError):  # it ended at once, which `watch` reports
             self.channel.send(task)
 
     def exit_status(self) -> int | None:
-        """Return the exit status if it has ended, or the negative number of its signal."""
+        """Return the exit status, the negative number of its signal, or None while it runs."""
         return self._child.exit_status
 
     def last_words(self) -> str:
-        """Return the last line that it wrote to its standard error, where an import that failed is told."""
+        """Return the last line of its standard error, such as that of a failed import."""
         return self._child.last_words()
 
     def reap(self) -> None:
@@ -152,7 +148,7 @@ class _Fresh:
 
 
 def _train(task: Task, trainer: int, channel: Channel, parent: Channel) -> NoReturn:
-    """Run the training in the forked process, and end it without any tidying up."""
+    """Run a training in the forked process, and end the process without any clean-up."""
     status = 1
     try:
         os.setpgid(0, 0)
@@ -167,32 +163,39 @@ def _train(task: Task, trainer: int, channel: Channel, parent: Channel) -> NoRet
         os._exit(status)
 
 
+def _train_once() -> NoReturn:
+    """Run one training, which the parent sends, in a new interpreter."""
+    channel = connect_to_parent()
+    import_frugally(_TRAINING).run(channel.receive(), channel)
+    os._exit(0)  # TensorFlow's own clean-up takes seconds
+
+
 def _may_fork() -> bool:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     return sys.platform == "linux" and backend in _FORKABLE and os.environ.get(FRESH, "0") in ("", "0")
 
 
 def _is_single_threaded() -> bool:
-    """Return whether no library has started a thread while it was imported: a forked process would lack it."""
+    """Return whether no import has started a thread: a forked process would lack it."""
     return len(list(Path("/proc/self/task").iterdir())) == 1
 
 
 def main() -> None:
-    """Answer the worker until it goes away."""
+    """Answer the worker until it ends."""
     channel = connect_to_parent()
     signal.signal(signal.SIGTERM, _leave)  # sent when the worker has died
     trainer = Trainer(channel)
-    patience = _LONGER
+    patience = _LONG_PATIENCE
     try:
         try:
             serve(channel, trainer.answer)
             patience = _PATIENCE
         finally:
-            # its death closes the pipe first: the signal may come while we tidy up, or while we turn to that
+            # when a worker dies, its pipe is closed first: the signal may arrive during the clean-up
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
     finally:
         trainer.close(patience)
-        os._exit(0)  # TensorFlow takes seconds to tidy up what ends anyway, and a nanny has little patience
+        os._exit(0)  # TensorFlow's own clean-up takes seconds, and a nanny does not wait long
 
 
 def _leave(*_: object) -> NoReturn:
@@ -201,4 +204,4 @@ def _leave(*_: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    _train_once() if sys.argv[1:] == [_ONCE] else main()

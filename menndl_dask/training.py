@@ -20,6 +20,7 @@ import psutil
 from numpy.typing import NDArray
 
 from menndl_dask import backend
+from menndl_dask.adam import make_optimizer
 from menndl_dask.appraisal import Appraisal, Look
 from menndl_dask.augmentation import Augmentation
 from menndl_dask.checkpoint import Checkpoint, State, restore
@@ -29,7 +30,7 @@ from menndl_dask.course import Course
 from menndl_dask.decoder import decode
 from menndl_dask.errors import InfeasibleError, MenndlError
 from menndl_dask.genome import Genome
-from menndl_dask.loop import make_loop, make_optimizer
+from menndl_dask.loop import make_loop
 from menndl_dask.loss import Loss
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import Budget, Problem

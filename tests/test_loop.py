@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from menndl_dask.adam import make_optimizer
 from menndl_dask.augmentation import Augmentation
 from menndl_dask.decoder import decode
 from menndl_dask.errors import UserError
 from menndl_dask.genome import Genome
 from menndl_dask.layers import Convolution, Dropout, FullyConnected
-from menndl_dask.loop import BatchLoop, GraphLoop, Loop, make_loop, make_optimizer
+from menndl_dask.loop import BatchLoop, Loop, make_loop
 from menndl_dask.loss import Loss
+from menndl_dask.tensorflow_loop import GraphLoop
 from tests.problems import PROBLEMS, problem
 
 GENOME = Genome((Convolution(4, normalisation="batch"), FullyConnected(8)))
@@ -46,7 +48,7 @@ def test_both_loops_take_the_same_steps() -> None:
     for kind in LOOPS:
         loop, model = _loop(kind, of, two)
         losses.append(np.concatenate([loop.run(order, math.inf) for order in orders]))
-        judged.append(loop.judge(images, labels))
+        judged.append(loop.predict(images, labels))
         assert not model.compiled  # so that it is saved without our loss
     assert len(losses[0]) == 6  # two epochs of 8, 8 and 6 samples
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
@@ -60,7 +62,7 @@ def test_graphs_are_called_with_arguments_as_they_were_traced(monkeypatch: pytes
     monkeypatch.delattr(type(graph), "_call_with_flat_signature")  # which takes them in any structure, but slowly
     images, labels = _samples(PROBLEMS["two views"])
     assert len(loop.run(np.arange(22), math.inf)) == 3
-    assert len(loop.judge(images, labels)[0]) == 22
+    assert len(loop.predict(images, labels)[0]) == 22
 
 
 def _losses(kind: Any, of: Any, *, precision: str = "float32", seed: int | None = None) -> np.ndarray:
@@ -71,7 +73,7 @@ def _losses(kind: Any, of: Any, *, precision: str = "float32", seed: int | None 
     optimizer = make_optimizer("sgd", 1e-1, 0.0, precision)
     loop = kind(model, Loss(of), optimizer, images, labels, 8, None if seed is None else Augmentation(of, seed))
     losses = np.concatenate([loop.run(np.arange(22), math.inf) for _ in range(3)])
-    predictions, _ = loop.judge(images, labels)
+    predictions, _ = loop.predict(images, labels)
     assert predictions.dtype == np.float32
     np.testing.assert_allclose(predictions.sum(axis=-1), 1.0, rtol=1e-5)
     return losses
