@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 _CHECK_S = 1.0  # seconds between counts of the workers of each job
 _QUEUE_S = 30.0  # seconds between requests for the queue,
 _SUSPECT_QUEUE_S = 5.0  # and while a job has lost its workers
-# last lines of launchers and Dask that say nothing of the cause
+# last lines of launchers and Dask without the cause
 _ECHO = re.compile(r"exit(ed)? (with )?(exit )?(code|status)|failed to start", re.IGNORECASE)
 _MESSAGE_LENGTH = 300  # characters that are shown of a message of the batch system
 
@@ -126,7 +126,7 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
         self.site, self.layout = site, layout
         self.trouble: str | None = None
         patience = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
-        self.watch = JobWatch(patience_s=patience, shortest_s=_shortest(site))
+        self.watch = JobWatch(patience_s=patience, shortest_s=min(60.0, (site.walltime_s or 600.0) / 10))
         self._seen: set[str] = set()  # names of jobs that have had workers
         self._asked = 0.0
         self._began = time.monotonic()
@@ -312,10 +312,6 @@ def _worker_options(site: Site, layout: JobLayout, nanny: bool) -> list[str]:
         middle = (first + last) // 2
         options += ["--worker-port", f"{first}:{middle}", "--nanny-port", f"{middle + 1}:{last}"]
     return options
-
-
-def _shortest(site: Site) -> float:
-    return min(60.0, (site.walltime_s or 600.0) / 10)
 
 
 def _submission_error(error: BaseException) -> str:

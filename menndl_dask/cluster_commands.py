@@ -31,8 +31,8 @@ def add_commands(commands: Any) -> None:
     check = add_command(actions, "check", _check, "show the job script of a profile; --try inspects its workers")
     check.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
     check.add_argument("--try", action="store_true", dest="is_tried", help="start one job and inspect its workers")
-    told = "seconds to wait for a worker (default: 600)"
-    check.add_argument("--wait", type=float, default=600.0, metavar="S", help=told)
+    wait_help = "seconds to wait for a worker (default: 600)"
+    check.add_argument("--wait", type=float, default=600.0, metavar="S", help=wait_help)
     script = add_command(actions, "script", _script, "print the job script of a profile, and nothing else")
     script.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
     add_command(actions, "schema", _schema, "print the JSON schema of profiles, for editors")

@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _LOG.error("%s", error)
         return ExitCode.USER_ERROR
     rank = _number(os.environ, _RANKS)
-    _LOG.info("task %d of %s, GPUs %s", rank, given.name, _visible_gpus(given.vendor))
+    gpus = ",".join(visible(os.environ, given.vendor, 0)) if given.vendor is not None else "none"
+    _LOG.info("task %d of %s, GPUs %s", rank, given.name, gpus)
     time.sleep(rank / _STARTS_PER_S)
     directory = ["--local-directory", given.local_directory] if given.local_directory else []
     _become_worker([*rest, *directory, "--name", f"{given.name}-{rank}"])
@@ -158,10 +159,6 @@ def _check_directory(directory: Path) -> None:
     except OSError as error:
         expected = f"expected a folder that can be written to, got {directory}: {error.strerror}"
         raise NodeError(f"error: local_directory: {expected} on {socket.gethostname()}") from error
-
-
-def _visible_gpus(vendor: str | None) -> str:
-    return "none" if vendor is None else ",".join(visible(os.environ, vendor, 0))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def retire_now(reason: str) -> bool:
         worker = get_worker()
     except ValueError:
         return False
-    # in the order of the event loop it takes nothing any more before it is known that this evaluation was not begun
+    # the event loop pauses the worker before it reports that this evaluation was not started
     worker.loop.add_callback(_start, worker, 0.0, reason)
     return True
 

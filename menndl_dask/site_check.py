@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from distributed import Client
+from distributed import Client, wait
 
 from menndl_dask.batch_system import FOR_EVER
 from menndl_dask.cluster import load_cluster
@@ -68,7 +69,10 @@ def check_profile(profile: Profile, wait_s: float) -> ProfileCheck:
             expected = len(client.nthreads())
         _await_workers(client, expected, _REST_S)
         futures = [client.submit(inspect_node, workers=[address], pure=False) for address in client.nthreads()]
-        reports = client.gather(futures, direct=False) if not _late(futures) else []
+        reports: list[NodeReport] = []
+        with suppress(TimeoutError):
+            wait(futures, timeout=_INSPECTION_S)
+            reports = client.gather(futures, direct=False)
     return ProfileCheck(tuple(sorted(reports, key=lambda report: report.worker)), expected, started)
 
 
@@ -178,10 +182,3 @@ def _why(profile: Profile, client: Client, reason: str) -> str:
             f"If it runs, its workers do not reach {address}: set interface under jobqueue, or use kind allocation"
         )
     return f"{reason}; its job has left the queue{''.join(map(printed, jobs))}"
-
-
-def _late(futures: Sequence[object]) -> bool:
-    from distributed import wait
-
-    done, _ = wait(list(futures), timeout=_INSPECTION_S)
-    return len(done) < len(futures)

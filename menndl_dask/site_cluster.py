@@ -147,8 +147,8 @@ def check_keywords(site: Site) -> None:
             if name not in known:
                 is_ours = name in {entry.name for entry in fields(Site)}
                 near = "; it belongs beside jobqueue, not in it" if is_ours else nearest(name, known)
-                told = f"unknown keyword {name!r} for dask-jobqueue's {own.__name__}{near}"
-                raise ProfileError(f"{site.file}: {where}: {told}")
+                message = f"unknown keyword {name!r} for dask-jobqueue's {own.__name__}{near}"
+                raise ProfileError(f"{site.file}: {where}: {message}")
 
 
 def check_filled_in(site: Site) -> None:

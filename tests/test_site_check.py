@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 
 from menndl_dask import site_check
 from menndl_dask.node import NodeReport, own_versions
+from menndl_dask.profile import Local
 from menndl_dask.site import Site
-from menndl_dask.site_check import ProfileCheck, describe
+from menndl_dask.site_check import ProfileCheck, check_profile, describe
 from tests.sites import site
 
 GOOD = NodeReport(
@@ -87,6 +90,13 @@ def test_without_workers_the_queue_is_asked_why(
         scheduler=None,
     )
     assert re.match(told, site_check._why(gpu_site(), client, "no worker"))
+
+
+def test_workers_that_do_not_answer_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site_check, "_INSPECTION_S", 0.1)
+    monkeypatch.setattr(site_check, "inspect_node", partial(time.sleep, 3))
+    found = check_profile(Local(workers=1, dashboard_port=None), 60)
+    assert describe(Local(), found) == ("\nWRONG: no worker has answered", False)
 
 
 def test_without_workers_the_reason_is_all_there_is() -> None:
