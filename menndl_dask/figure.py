@@ -18,7 +18,7 @@ _DOTS = 2500  # maximum of marks in a figure: keeps the page small after 100,000
 _TICKS = 1000
 _BARS = 4000
 _ROWS = 24  # maximum of workers in the timeline
-_LABELS = 150  # width of the right margin with labels, pixels
+_LABELS = 164  # width of the right margin with labels, pixels
 
 _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("parameters", "parameters", quantity),
