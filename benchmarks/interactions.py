@@ -79,30 +79,31 @@ class Interactions:
         self._spread = math.sqrt(self._worth.var(1).sum() + sum(table.var() for *_, table in self._pairs))
         self.best = max(self._climbed(rng.integers(count, size=slots)) for _ in range(_CLIMBS))
         drawn = rng.integers(count, size=(4000, slots))
-        values = [self._value(codes) for codes in drawn]
+        values = self._values(drawn)
         self.good = float(np.quantile(values, 0.999))
         self._fails_below = _FAILS_BELOW if viable is None else float(np.quantile(values, 1.0 - viable))
 
     def evaluate(self, genome: Genome, rng: np.random.Generator) -> Outcome:
         """Return the value with noise; what is worth little learns nothing."""
         codes = np.array([_NAMES.index(gene.operation) for gene in genome.genes])  # type: ignore[attr-defined]
-        truth = self._value(codes)
+        truth = float(self._values(codes[None])[0])
         seconds = 20 * math.exp(0.3 * rng.standard_normal()) * (1 + float((codes == 0).mean()))
         if truth < self._fails_below:
             return Outcome(Result.failed("no_learning"), self.floor, 0.3 * seconds)
         return Outcome(Result(truth + self._noise * rng.standard_normal()), truth, seconds)
 
-    def _value(self, codes: NDArray[np.int64]) -> float:
-        total = float(self._worth[np.arange(len(codes)), codes].sum())
-        total += sum(float(table[codes[i], codes[j]]) for i, j, table in self._pairs)
-        return 1 / (1 + math.exp(-total / self._spread))
+    def _values(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the values of networks, one a row."""
+        total = self._worth[np.arange(codes.shape[1]), codes].sum(1)
+        total += sum(table[codes[:, i], codes[:, j]] for i, j, table in self._pairs)
+        return 1 / (1 + np.exp(-total / self._spread))
 
     def _climbed(self, codes: NDArray[np.int64]) -> float:
         """Return the value of the hilltop above a network."""
-        value = self._value(codes)
+        value = -math.inf
         while True:
             near = [np.where(np.arange(len(codes)) == i, o, codes) for i, o in np.ndindex(*self._worth.shape)]
-            values = [self._value(other) for other in near]
-            if max(values) <= value:
+            values = self._values(np.array(near))
+            if values.max() <= value:
                 return value
-            value, codes = max(values), near[int(np.argmax(values))]
+            value, codes = float(values.max()), near[int(np.argmax(values))]

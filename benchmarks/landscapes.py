@@ -319,5 +319,6 @@ MADE_UP: dict[str, Callable[..., Any]] = {
     "cell": Cell,
     "few slots": partial(Interactions, "few slots", Eight, 5),
     "many slots": partial(Interactions, "many slots", Four, 14),
+    "long": partial(Interactions, "long", Four, 28),
     "few viable": partial(Interactions, "few viable", Four, 14, viable=0.03),
 }

@@ -1,4 +1,4 @@
-"""The population: who is alive, and how its members compare. Pure.
+"""The population: its members, and how they compare. Pure.
 
 Members compare by what the search optimises: one value (the fitness), or several by Pareto rank and crowding
 distance. A network that breaks a hard constraint stands behind all that keep it. Failed evaluations are never members.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ class Member:
     Parameters
     ----------
     individual, result
-        Who, and what came of its evaluation.
+        The individual and the result of its evaluation.
     values
         One number for each objective; larger is better.
     violation
@@ -38,7 +39,7 @@ class Member:
     violation: float = 0.0
 
 
-Survival = Callable[[Sequence[Member], int], list[Member]]  # members and capacity to those that live on
+Survival = Callable[[Sequence[Member], int], list[Member]]  # members and capacity to the survivors
 
 
 class Population:
@@ -47,7 +48,7 @@ class Population:
     Parameters
     ----------
     survival
-        Chooses who lives on when there are too many.
+        Chooses which members live on when there are too many.
     capacity
         Largest number of members; may be changed at any time.
     """
@@ -56,29 +57,20 @@ class Population:
         self.survival = survival
         self.capacity = capacity
         self.members: list[Member] = []
-        self._standing: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.members)
 
     def add(self, member: Member) -> None:
-        """Let a member in, and whoever does not survive out."""
+        """Add a member, and remove the one that does not survive."""
         self.members.append(member)
         if len(self.members) > self.capacity:
             self.members = self.survival(self.members, self.capacity)
-        self._standing = None
-
-    @property
-    def standing(self) -> list[int]:
-        """Place of each member, 0 the best; places differ between any two."""
-        if self._standing is None:
-            self._standing = standing(self.members)
-        return self._standing
 
     def ranked(self) -> list[Member]:
         """Return the members, the best first."""
-        places = self.standing
-        return [self.members[i] for i in sorted(range(len(places)), key=places.__getitem__)]
+        placed = zip(standing(self.members), self.members, strict=True)
+        return [member for _, member in sorted(placed, key=itemgetter(0))]
 
 
 def standing(members: Sequence[Member]) -> list[int]:
@@ -134,7 +126,9 @@ def pareto_ranks(values: Floats) -> NDArray[np.int64]:
 
 
 def crowding(values: Floats, ranks: NDArray[np.int64]) -> Floats:
-    """Return how lonely each row is within its rank (Deb et al. 2002, doi:10.1109/4235.996017); infinite at the ends.
+    """Return each row's crowding distance within its rank (Deb et al. 2002, doi:10.1109/4235.996017).
+
+    It is infinite at the ends.
 
     Parameters
     ----------

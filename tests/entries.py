@@ -1,25 +1,25 @@
-"""Evaluated networks of a space of slots, for tests of what is learnt from them."""
+"""Evaluated networks of a space of slots, for tests of what is learned from them."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from menndl_dask.acquisition import Observation
 from menndl_dask.genome import Genome
-from menndl_dask.outlook import Entry
 from menndl_dask.space import SearchSpace
 from tests.spaces import Edge
 
 SPACE = SearchSpace.slots([Edge] * 8)
 
 
-def entries(number: int, *, failing: int = 0) -> list[Entry]:
+def observations(number: int, *, failing: int = 0) -> list[Observation]:
     """Return random networks and how good they are; every so many one fails."""
     rng = np.random.default_rng(0)
     found = []
     for i in range(number):
         genome = SPACE.sample(rng)
         failed = failing and i % failing == 0
-        found.append(Entry(genome, None if failed else (score(genome),)))
+        found.append(Observation(genome, None if failed else (score(genome),)))
     return found
 
 

@@ -5,25 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Container, Iterable, Iterator
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from menndl_dask.contest import Contest, Terms
+from menndl_dask.acquisition import Floats, Prediction, SurrogateModel
 from menndl_dask.errors import UserError
 from menndl_dask.evolution import Evolution, SpaceExhausted
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.layers import Convolution, FullyConnected
-from menndl_dask.litter import Child
-from menndl_dask.outlook import Outlook
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.space import SearchSpace
-from menndl_dask.surrogate import Expected, Posterior
 from menndl_dask.training_gene import Training
 from tests.examples import examples
 from tests.spaces import SPACES, Edge, Step, toy_result
@@ -81,23 +78,23 @@ def test_a_network_that_was_stopped_at_a_rung_is_no_parent_and_counts_as_viable_
         evolution.tell(individual, result)
         assert not stopped & set(individual.parents)
     assert evolution.best()[0].id not in stopped
-    assert evolution.screening is not None
-    low = [entry.values for entry in evolution.screening._archive.entries if entry.values and entry.values[0] < -50]
+    assert evolution.training_set is not None
+    low = [o.values for o in evolution.training_set.observations if o.values and o.values[0] < -50]
     assert len(low) == len(stopped) > 10
     evolution = Evolution(SPACES["a sequence"], objectives=("fitness", "latency_ms"))
     evolution.tell(evolution.ask(), Result.failed("hopeless", metrics={"fitness": 0.1}))  # nothing is known of its cost
-    assert evolution.screening is not None
-    assert not evolution.screening._archive.entries
+    assert evolution.training_set is not None
+    assert not evolution.training_set.observations
 
 
 @pytest.mark.parametrize("name", ["slots", "a sequence after a prefix", "classes of images"])
-def test_the_same_seed_and_order_of_results_give_the_same_children(name: str) -> None:
+def test_the_same_seed_and_order_of_results_give_the_same_offspring(name: str) -> None:
     runs = [fingerprint(driven(Evolution(SPACES[name], seed=3), 70, 4)) for _ in range(2)]
     assert runs[0] == runs[1]
     assert runs[0] != fingerprint(driven(Evolution(SPACES[name], seed=4), 70, 4))
 
 
-def test_another_process_with_another_hash_seed_breeds_the_same_children() -> None:
+def test_another_process_with_another_hash_seed_breeds_the_same_offspring() -> None:
     here = fingerprint(driven(Evolution(SPACES["a sequence"], seed=5), 60, 4))
     script = (
         "from tests.test_evolution import *\nprint(fingerprint(driven(Evolution(SPACES['a sequence'], seed=5), 60, 4)))"
@@ -110,19 +107,19 @@ def test_another_process_with_another_hash_seed_breeds_the_same_children() -> No
 
 
 @pytest.mark.parametrize("name", ["slots", "a sequence", "pixels of images"])
-@pytest.mark.parametrize("stop", [0, 1, 17, 45])
-def test_a_replayed_journal_carries_on_with_the_same_children(name: str, stop: int) -> None:
+@pytest.mark.parametrize("stop", [0, 1, 9, 25])
+def test_a_replayed_journal_carries_on_with_the_same_offspring(name: str, stop: int) -> None:
     space = SPACES[name]
-    first, journal = Evolution(space, seed=2), []
+    first, journal = Evolution(space, seed=2, random=10), []
     rng = np.random.default_rng(0)
     flying: list[Individual] = []
     after: list[Individual] = []
-    for turn in range(70):
+    for turn in range(35):
         while len(flying) < 5:
             flying.append(first.ask())
             journal.append(("asked", flying[-1], None))
         if turn == stop:
-            second, recalled = Evolution(space, seed=2), list(journal)
+            second, recalled = Evolution(space, seed=2, random=10), list(journal)
         home = flying.pop(int(rng.integers(5)))
         first.tell(home, toy_result(home))
         journal.append(("told", home, toy_result(home)))
@@ -158,21 +155,14 @@ def test_a_journal_that_ends_among_networks_that_were_asked_for_together_carries
     assert fingerprint(second.ask(12 - stop)) == fingerprint(burst[stop:])
 
 
-@pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("name", ["slots", "classes of images"])
-def test_a_run_is_carried_on_from_wherever_it_stopped_as_it_would_have_gone_on(
-    name: str, full: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("menndl_dask.evolution._BELIEVED", 25)
-    monkeypatch.setattr(Outlook, "full", property(lambda self: full and self.known > 12))
-    # whoever goes on has only asked again: rounds that it has not held are held then, with what was known to each
+def test_a_run_is_resumed_from_wherever_it_stopped_as_it_would_have_gone_on(name: str) -> None:
     first = Evolution(SPACES[name], seed=5, random=8)
     others = [Evolution(SPACES[name], seed=5, random=8) for _ in range(12)]
     rng = np.random.default_rng(0)
     flying: list[Individual] = []
     for step in range(40):
         individual = first.ask()
-        assert set(individual.parents) <= first.breeders()
         if 24 <= step < 36:
             assert fingerprint([others[step - 24].ask()]) == fingerprint([individual])
         for evolution in others[max(0, step - 23) :]:
@@ -182,147 +172,46 @@ def test_a_run_is_carried_on_from_wherever_it_stopped_as_it_would_have_gone_on(
             home = flying.pop(int(rng.integers(len(flying))))
             for evolution in (first, *others[max(0, step - 23) :]):
                 evolution.tell(home, toy_result(home))
-            for _ in range(int(rng.integers(4))):
-                first.prepare()
-    assert first.screening is not None and first.screening.outlook is not None
 
 
-def test_the_surrogate_is_not_asked_for_each_fourth_network_once_a_hundred_results_are_known(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    evolution = Evolution(SPACES["slots"], seed=0, random=20)
-    screened: list[int] = []
+def test_a_replay_computes_nothing_before_the_next_network_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[int] = []
+    evolution, rng = Evolution(SPACES["slots"], seed=0), np.random.default_rng(0)
 
-    def counted(self: Contest, known: Container[str]) -> tuple[Child, Genome] | None:
-        screened.append(self.terms.seed[1])
-        return winner(self, known)
+    def counted(self: SurrogateModel, succeeded: Sequence[object], *others: object) -> None:
+        fitted.append(len(succeeded))
+        fit(self, succeeded, *others)  # type: ignore[arg-type]
 
-    winner = Contest.winner
-    monkeypatch.setattr(Contest, "winner", counted)
-    for _ in range(140):
-        individual = evolution.ask()
-        evolution.tell(individual, toy_result(individual))
-    assert [number for number in range(20, 140) if number not in screened] == list(range(100, 140, 4))
-
-
-def test_networks_in_a_row_share_a_contest_and_each_result_brings_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    evolution = Evolution(SPACES["slots"], seed=0, random=20)
-    for individual in evolution.ask(20):
-        evolution.tell(individual, toy_result(individual))
-    begun: list[tuple[int, int]] = []
-    evolved: list[int] = []
-
-    def recorded(self: Contest, terms: Terms) -> None:
-        begun.append((id(self), terms.seed[1]))
-        begin(self, terms)
-
-    def counted(self: Contest) -> Iterator[int]:
-        evolved.append(self.terms.seed[1])
-        return evolve(self)
-
-    begin, evolve = Contest.begin, Contest.evolve
-    monkeypatch.setattr(Contest, "begin", recorded)
-    monkeypatch.setattr(Contest, "evolve", counted)
-    asked = evolution.ask(18)
-    assert [number for _, number in begun] == list(range(20, 38))
-    assert evolved == [20, 36]
-    evolution.tell(asked[0], toy_result(asked[0]))
-    evolution.ask(2)
-    assert evolved == [20, 36, 38]
-    contests = [
-        {contest for contest, number in begun if number in numbers} for numbers in (range(20, 36), range(36, 40))
-    ]
-    assert [len(each) for each in contests] == [1, 1]
-
-
-def experienced(results: int = 330, seed: int = 0) -> Evolution:
-    """Return an evolution that was told so many random networks, more than its surrogate uses, and then asks."""
-    evolution, rng = Evolution(SPACES["slots"], seed=seed), np.random.default_rng(seed)
-    for number in range(results):
+    fit = SurrogateModel.__init__
+    monkeypatch.setattr(SurrogateModel, "__init__", counted)
+    for number in range(400):
         individual = Individual(number, SPACES["slots"].sample(rng))
         evolution.recall(individual)
         evolution.tell(individual, toy_result(individual))
-    return evolution
+    assert not fitted
+    evolution.ask()
+    assert fitted == [320]
 
 
-@pytest.mark.parametrize(("workers", "together"), [(1, 2), (40, 4)])
-def test_with_all_that_the_surrogate_can_hold_networks_share_litters_and_rounds(
-    workers: int, together: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evolution = experienced(400)
-    flying = evolution.ask(workers - 1)
-    evolved: list[int] = []
+def test_linear_algebra_is_kept_to_one_thread_during_an_ask_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    evolution = Evolution(SPACES["slots"])
+    for individual in evolution.ask(20):
+        evolution.tell(individual, toy_result(individual))
+    during: list[set[int]] = []
 
-    def counted(self: Contest) -> Iterator[int]:
-        evolved.append(self.terms.seed[1])
-        return evolve(self)
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in ThreadpoolController().info()}
 
-    evolve = Contest.evolve
-    monkeypatch.setattr(Contest, "evolve", counted)
-    litters = []
-    for _ in range(36):
-        flying.append(evolution.ask())
-        home = flying.pop(0)
-        evolution.tell(home, toy_result(home))
-        litters.append(id(evolution._litters[-1]))
-    assert abs(len(set(litters)) - 36 // together) <= 1
-    between = np.diff([number for number in evolved if number > 400 + workers])
-    assert np.median(between) == together and between.max() <= together
+    def watched(self: SurrogateModel, points: Floats) -> Prediction:
+        during.append(threads())
+        return predict(self, points)
 
-
-@pytest.mark.parametrize("workers", [1, 8])
-def test_what_is_prepared_changes_nothing_but_when_it_is_computed(
-    workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    computed: list[str] = []
-
-    def watched(kind: type[Any], name: str) -> None:
-        method = getattr(kind, name)
-
-        def noted(self: Any, *args: Any) -> Any:
-            computed.append(name)
-            return method(self, *args)
-
-        monkeypatch.setattr(kind, name, noted)
-
-    watched(Posterior, "__init__")
-    watched(Contest, "evolve")
-    plain, prepared = experienced(), experienced()
-    assert not computed  # what is told is not looked at before somebody asks
-    rng = np.random.default_rng(1)
-    flying = [(plain.ask(), prepared.ask()) for _ in range(workers)]
-    asked = list(flying)
-    in_asks = []
-    for _ in range(40):
-        while prepared.prepare():
-            pass
-        home = flying.pop(int(rng.integers(len(flying))))
-        for evolution, individual in zip((plain, prepared), home, strict=True):
-            evolution.tell(individual, toy_result(individual))
-        first = plain.ask()
-        computed.clear()
-        second = prepared.ask()
-        in_asks += computed
-        flying.append((first, second))
-        asked.append((first, second))
-    assert fingerprint([first for first, _ in asked]) == fingerprint([second for _, second in asked])
-    assert plain.screening is not None and plain.screening.outlook is not None
-    assert plain.screening.outlook.known > 360  # it was renewed
-    assert not in_asks
-
-
-def test_many_that_are_asked_for_at_once_come_from_fewer_litters_with_screening_only() -> None:
-    screened, plain = Evolution(SPACES["slots"], seed=0), Evolution(SPACES["slots"], seed=0, screen=False)
-    litters: list[int] = []
-    for evolution in (screened, plain):
-        before = None
-        put_down = 0
-        for _ in range(16):
-            evolution.ask()
-            put_down += evolution._litters[-1] is not before
-            before = evolution._litters[-1]
-        litters.append(put_down)
-    assert litters == [4, 16]
+    predict = SurrogateModel.predict
+    monkeypatch.setattr(SurrogateModel, "predict", watched)
+    with threadpool_limits(limits=2):
+        evolution.ask()
+        assert threads() == {2}
+    assert during and all(each == {1} for each in during)
 
 
 @pytest.mark.parametrize("screen", [True, False])
@@ -335,14 +224,14 @@ def test_where_nearly_all_fail_the_only_success_breeds_at_once(screen: bool) -> 
     assert evolution.ask().parents == (4,)
 
 
-def test_failures_are_learnt_from_as_soon_as_there_are_two_successes() -> None:
+def test_failures_are_learned_from_as_soon_as_there_are_two_successes() -> None:
     evolution = Evolution(SPACES["slots"], seed=0, random=8)
     for individual in evolution.ask(8):
-        assert evolution.screening is not None
-        assert evolution.screening.outlook is None
+        assert evolution.training_set is not None
+        assert evolution.training_set.model() is None
         evolution.tell(individual, Result(0.1) if individual.id < 2 else Result.failed("no_learning"))
-    assert evolution.screening is not None
-    assert evolution.screening.outlook is not None
+    assert evolution.training_set is not None
+    assert evolution.training_set.model() is not None
     assert set(evolution.ask().parents) <= {0, 1}
 
 
@@ -527,41 +416,37 @@ def test_a_search_without_screening_breeds_too() -> None:
     assert len({i.genome.key for i in asked}) == 60
 
 
-@pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("screen", [True, False])
-def test_every_parent_was_among_those_who_might_become_one_and_they_are_not_many(
-    screen: bool, full: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Outlook, "full", property(lambda self: full and self.known > 12))
+def test_every_parent_is_a_member_of_the_population(screen: bool) -> None:
     evolution = Evolution(SPACES["classes of images"], seed=1, random=6, capacity=8, screen=screen)
     flying: list[Individual] = []
     rng = np.random.default_rng(1)
-    for _ in range(80):
-        before = evolution.breeders()
+    for _ in range(60):
+        members = {member.individual.id for member in evolution.population.members}
         flying.append(evolution.ask())
-        assert before.issuperset(flying[-1].parents)
+        assert members.issuperset(flying[-1].parents)
         if len(flying) > 3:
             home = flying.pop(int(rng.integers(len(flying))))
             evolution.tell(home, toy_result(home))
     assert flying[-1].parents
-    assert len(evolution.breeders()) <= 8 + 8  # members, and those who have died since the oldest litter
 
 
 def test_a_choice_keeps_away_from_the_latest_in_flight_and_not_from_hundreds(monkeypatch: pytest.MonkeyPatch) -> None:
     evolution = Evolution(SPACES["slots"], seed=0, random=20)
     for individual in evolution.ask(20):
         evolution.tell(individual, toy_result(individual))
-    assert evolution.screening is not None and evolution.screening.outlook is not None
-    expecting, looked_at = evolution.screening.outlook.expecting, []
+    training_set, avoided = evolution.training_set, []
+    assert training_set is not None
 
-    def recorded(pending: Iterable[Genome]) -> Expected | None:
-        looked_at.append([genome.key for genome in pending])
-        return expecting(())
+    def recorded(pending: Sequence[Genome] = ()) -> SurrogateModel | None:
+        avoided.append([genome.key for genome in pending])
+        return model()
 
-    monkeypatch.setattr(evolution.screening.outlook, "expecting", recorded)
+    model = training_set.model
+    monkeypatch.setattr(training_set, "model", recorded)
     asked = evolution.ask(100)
-    assert [len(keys) for keys in looked_at] == [min(i, 64) for i in range(100)]
-    assert looked_at[-1] == [individual.genome.key for individual in asked[-2:-66:-1]]
+    assert [len(keys) for keys in avoided] == [min(i, 64) for i in range(100)]
+    assert avoided[-1] == [individual.genome.key for individual in asked[-2:-66:-1]]
 
 
 def test_the_population_grows_with_hundreds_of_workers_only() -> None:

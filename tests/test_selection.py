@@ -1,16 +1,15 @@
-"""Selection: who becomes a parent, and who lives on."""
+"""Selection: which members live on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menndl_dask.operators.selection import ageing, cautious_ageing, elitist, tournament
-from menndl_dask.population import Member, Population
+from menndl_dask.operators.selection import ageing, cautious_ageing, elitist
+from menndl_dask.population import Member
 from tests.test_population import member
 
 SURVIVALS = [elitist, ageing, cautious_ageing]
@@ -45,23 +44,3 @@ def test_cautious_ageing_keeps_the_best_quarter_and_the_young() -> None:
 def test_with_several_objectives_the_front_lives_on() -> None:
     members = [member(0, 0.0, 2.0), member(1, 0.0, 0.0), member(2, 2.0, 0.0), member(3, 1.0, 1.0)]
     assert [m.individual.id for m in elitist(members, 3)] == [0, 2, 3]
-
-
-def test_a_tournament_of_many_is_won_by_the_best() -> None:
-    population = Population(elitist, 10)
-    for number in range(10):
-        population.add(member(number, float(number)))
-    assert tournament(population, np.random.default_rng(0), 200).values == (9.0,)
-
-
-def test_a_larger_tournament_presses_harder() -> None:
-    population, rng = Population(elitist, 20), np.random.default_rng(0)
-    for number in range(20):
-        population.add(member(number, float(number)))
-    mean = {size: np.mean([tournament(population, rng, size).values[0] for _ in range(300)]) for size in (1, 3, 9)}
-    assert mean[1] < mean[3] < mean[9]
-
-
-def test_a_tournament_among_nobody_is_an_error_in_words() -> None:
-    with pytest.raises(ValueError, match="expected a population with members"):
-        tournament(Population(elitist, 3), np.random.default_rng(0))

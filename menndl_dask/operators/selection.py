@@ -1,30 +1,13 @@
-"""Selection: who becomes a parent, and who lives on. Pure.
+"""Survival selection: which members of a population live on. Pure.
 
-Survival is a selection too: `elitist`, `ageing` and `pareto` take members and a capacity, and are interchangeable.
+`elitist`, `ageing` and `cautious_ageing` take members and a capacity, and are interchangeable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from menndl_dask.population import Member, Population, standing
-
-
-def tournament(population: Population, rng: np.random.Generator, size: int = 3) -> Member:
-    """Return the best of `size` members drawn at random, with replacement.
-
-    Raises
-    ------
-    ValueError
-        If nobody is alive.
-    """
-    if not population.members:
-        raise ValueError("tournament: expected a population with members, got an empty one")
-    drawn = rng.integers(len(population.members), size=size)
-    places = population.standing
-    return population.members[min((int(i) for i in drawn), key=places.__getitem__)]
+from menndl_dask.population import Member, standing
 
 
 def elitist(members: Sequence[Member], capacity: int) -> list[Member]:

@@ -1,0 +1,97 @@
+"""Offspring: networks bred by crossover and mutation from the better of their parents. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from menndl_dask.genome import Genome
+from menndl_dask.individual import Individual
+from menndl_dask.operators.crossover import crossovers
+from menndl_dask.operators.mutation import mutations
+from menndl_dask.space import SearchSpace
+
+_MUTATED = 0.5  # share of the crossed offspring that are mutated too
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offspring:
+    """A network that may be evaluated, or may become a parent.
+
+    Parameters
+    ----------
+    genome
+        As the operators left it: it may break the space's rules until it is repaired.
+    parents
+        The evaluated individuals that it descends from, one or two.
+    origin
+        Name of the operator that made it.
+    """
+
+    genome: Genome
+    parents: tuple[Individual, ...]
+    origin: str = ""
+
+
+class Variation:
+    """The crossovers and mutations that make sense in a space.
+
+    Parameters
+    ----------
+    space
+        Search space of the genomes.
+
+    Attributes
+    ----------
+    priors
+        Weight of each operator before anything is known.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        crossed, mutated = crossovers(space), mutations(space)
+        self._crossovers = {name: operator for name, (operator, _) in crossed.items()}
+        self._mutations = {name: operator for name, (operator, _) in mutated.items()}
+        self.priors = {name: weight for name, (_, weight) in (*crossed.items(), *mutated.items())}
+
+    def breed(
+        self,
+        parents: Sequence[Offspring],
+        rates: Mapping[str, float],
+        tournament: int,
+        number: int,
+        rng: np.random.Generator,
+    ) -> Iterator[Offspring]:
+        """Yield offspring of winners of tournaments.
+
+        Parameters
+        ----------
+        parents
+            Who may become a parent, the best first.
+        rates
+            Probability of each operator; they sum to 1.
+        tournament
+            Parents drawn for each tournament.
+        number
+            How many offspring.
+        rng
+            Source of all randomness.
+        """
+        winners = rng.integers(len(parents), size=(number, 2, tournament)).min(2)
+        names, shares = list(rates), np.fromiter(rates.values(), float)
+        of_mutations = shares * [name in self._mutations for name in names]
+        drawn = rng.choice(len(names), number, p=shares)
+        further = rng.choice(len(names), number, p=of_mutations / of_mutations.sum())
+        mutated = rng.random(number) < _MUTATED
+        for i in range(number):
+            first, second = (parents[winner] for winner in winners[i])
+            name = names[drawn[i]]
+            if name in self._mutations:
+                yield Offspring(self._mutations[name](first.genome, self._space, rng), first.parents, name)
+                continue
+            genome = self._crossovers[name](first.genome, second.genome, self._space, rng)
+            if mutated[i]:
+                genome = self._mutations[names[further[i]]](genome, self._space, rng)
+            yield Offspring(genome, (first.parents[0], second.parents[0]), name)
