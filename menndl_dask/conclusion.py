@@ -60,8 +60,8 @@ def conclude(compared: Sequence[Compared], problem: Problem) -> str:
         return f"No evolved network could be retrained: {'; '.join(failed)}"
     if standard is None or not standard.result.succeeded:
         beside = "" if standard is None else f" {standard.name} could not be trained: {_failure(standard)}"
-        return f"On the test split {_score(best, problem)}.{beside}"
-    scores = f"On the test split {_score(best, problem)}; {_score(standard, problem)}."
+        return f"On the test split: {_score(best, problem)}.{beside}"
+    scores = f"On the test split: {_score(best, problem)}; {_score(standard, problem)}."
     return " ".join([scores, *_significance(best, standard, problem)])
 
 
