@@ -18,11 +18,11 @@ from menndl_dask.profile import Local
 from menndl_dask.rung import PruningRules
 
 Outcome = tuple[float, float]  # fitness, seconds of training
-_AS_ASKED = (None, "no_learning", "hopeless")
+_AS_ASKED = (None, "no_learning", "pruned")
 
 
 def outcome(result: Result) -> Outcome:
-    """Return what came of an evaluation; one that an early verdict has ended has the last fitness that was seen."""
+    """Return what came of an evaluation; one that was stopped early has its last fitness."""
     assert result.failure in _AS_ASKED, result.message
     return result.metrics["fitness"] if result.fitness is None else result.fitness, result.times["train"]
 
@@ -53,7 +53,7 @@ class Crew:
         waiting, home, flying = list(numbers), {}, {}
         free = sum(client.nthreads().values())
         while waiting or flying:
-            # bars ride with each, from what is known by then
+            # thresholds ride with each, from what is known by then
             while waiting and len(flying) < free:
                 number = waiting.pop(0)
                 flying[self._submitted(client, number)] = number
@@ -74,6 +74,6 @@ class Crew:
         return client
 
     def _submitted(self, client: Client, number: int) -> Any:
-        bars = self._rungs.bars() if self.problem.budget.early_verdict else ()
+        thresholds = self._rungs.thresholds() if self.problem.budget.early_stopping else ()
         given = self.networks[number], self.problem, self.limits
-        return client.submit(evaluate, *given, bars=bars, pure=False, key=f"{id(self)}-{number}")
+        return client.submit(evaluate, *given, thresholds=thresholds, pure=False, key=f"{id(self)}-{number}")

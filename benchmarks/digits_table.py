@@ -42,7 +42,7 @@ from digits import write_digits
 
 STEPS = 4
 _TRAIN, _VALIDATION = 800, 977  # of 1,797; many to validate on, so that accuracy is fine-grained
-_BUDGET = Budget(epochs=6, batch_size=32, learning_rate=0.01).unbroken()
+_BUDGET = Budget(epochs=6, batch_size=32, learning_rate=0.01).without_early_stopping()
 
 
 def network(kernels: int, steps: str) -> Genome:

@@ -2,15 +2,15 @@
 
     python benchmarks/evaluation.py
     python benchmarks/evaluation.py digits stem --networks 12 --epochs 4
-    python benchmarks/evaluation.py digits --networks 32 --only ours verdicts one
-    python benchmarks/evaluation.py digits --machine --networks 32 --only local verdicts one single
+    python benchmarks/evaluation.py digits --networks 32 --only ours stopping one
+    python benchmarks/evaluation.py digits --machine --networks 32 --only local stopping one single
     python benchmarks/evaluation.py --memory 300
 
 The same random networks, samples, batches and epochs, in one run, in turns. By default on one core, everybody with one
 thread, network by network:
 
-ours        `menndl_dask.evaluate`, without early verdicts
-verdicts    the same with them, as a search does by default; the rungs compare once 12 networks have come by
+ours        `menndl_dask.evaluate`, without early stopping
+stopping    the same with it, as a search does by default; the rungs compare once 12 networks have come by
 fresh       a new Python for each network, then Keras's `fit`
 one         `fit` again and again in one process, with `clear_session` in between
 tuner       KerasTuner's random search over the same networks, where it is installed
@@ -19,7 +19,7 @@ With `--machine` everybody has the whole machine, and a turn is of several netwo
 that workers rest at its end:
 
 local       our evaluation on the workers that a search has by default: one for each core, a thread each
-verdicts    the same with early verdicts
+stopping    the same with early stopping
 fresh, one, tuner    as above, with as many threads as TensorFlow takes by itself
 single      as `one`, with one thread; ratios are to the faster of the two
 
@@ -59,8 +59,16 @@ from crew import Crew, Outcome, outcome  # noqa: E402
 from stem_material import Graphene  # noqa: E402
 from stem_simulation import write_images  # noqa: E402
 
-from menndl_dask import Budget, Individual, Limits, Problem, SearchSpace, evaluate, open_problem  # noqa: E402
-from menndl_dask import evaluation as ours  # noqa: E402
+from menndl_dask import (  # noqa: E402
+    Budget,
+    Individual,
+    Limits,
+    Problem,
+    SearchSpace,
+    evaluate,
+    open_problem,
+    trainer_pool,
+)
 from menndl_dask.environment import TRAINING_THREADS  # noqa: E402
 from menndl_dask.rung import PruningRules  # noqa: E402
 from menndl_dask.staging import stage  # noqa: E402
@@ -135,7 +143,7 @@ _DATA: dict[str, tuple[Callable[[Path, Budget], Problem], Budget]] = {
     "stem": (stem, Budget(epochs=5, batch_size=8, learning_rate=3e-3, schedule="constant")),
     "clouds": (clouds, Budget(epochs=3, batch_size=16, schedule="constant")),
 }
-_NAMES = ("ours", "local", "verdicts", "one", "single", "fresh", "tuner")
+_NAMES = ("ours", "local", "stopping", "one", "single", "fresh", "tuner")
 _FLOPS = {"classification": 3e6, "segmentation": 60e6}  # forward, at most: networks that suit each on one core
 
 
@@ -150,20 +158,20 @@ def drawn(problem: Problem, number: int) -> list[Individual]:
     return [Individual(i, space.sample(rng), (), "random") for i in range(number)]
 
 
-def with_verdicts(problem: Problem, *, verdicts: bool) -> Problem:
-    """Return a problem with early verdicts, or without."""
-    return replace(problem, budget=replace(problem.budget, early_verdict=verdicts))
+def with_early_stopping(problem: Problem, *, early_stopping: bool) -> Problem:
+    """Return a problem with early stopping, or without."""
+    return replace(problem, budget=replace(problem.budget, early_stopping=early_stopping))
 
 
 def of_ours(
-    problem: Problem, networks: list[Individual], *, verdicts: bool
+    problem: Problem, networks: list[Individual], *, early_stopping: bool
 ) -> Callable[[Sequence[int]], list[Outcome]]:
     """Return what evaluates with this package, in this process and its trainer."""
-    of = with_verdicts(problem, verdicts=verdicts)
+    of = with_early_stopping(problem, early_stopping=early_stopping)
     rungs = PruningRules(of.budget)
 
     def trained(number: int) -> Outcome:
-        result = evaluate(networks[number], of, _LIMITS, bars=rungs.bars() if verdicts else ())
+        result = evaluate(networks[number], of, _LIMITS, thresholds=rungs.thresholds() if early_stopping else ())
         rungs.tell(result)
         return outcome(result)
 
@@ -269,7 +277,7 @@ def contest(
     genomes = [individual.genome.to_dict() for individual in networks]
     asked = Asked(folder / "networks.json", stage(problem, folder / "staged"))
     asked.networks.write_text(json.dumps({"problem": problem.to_dict(), "networks": genomes}))
-    ours.close()
+    trainer_pool.close()
     with ExitStack() as stack:
         fits = on_machine_fits(asked, stack) if machine else {"one": kept("one process, `fit`", asked, 1, stack)}
         own = on_machine(problem, networks, stack) if machine else on_a_core(problem, networks)
@@ -292,8 +300,8 @@ def contest(
 def on_a_core(problem: Problem, networks: list[Individual]) -> dict[str, Contestant]:
     """Return ours where one network is trained at a time, with one thread."""
     return {
-        "ours": Contestant("**ours**, no verdicts", of_ours(problem, networks, verdicts=False)),
-        "verdicts": Contestant("**ours**, early verdicts", of_ours(problem, networks, verdicts=True)),
+        "ours": Contestant("**ours**, no early stopping", of_ours(problem, networks, early_stopping=False)),
+        "stopping": Contestant("**ours**, early stopping", of_ours(problem, networks, early_stopping=True)),
     }
 
 
@@ -301,14 +309,14 @@ def on_machine(problem: Problem, networks: list[Individual], stack: ExitStack) -
     """Return ours where all cores are free to use; a stack ends their workers."""
     cores = len(os.sched_getaffinity(0))
 
-    def crew(*, verdicts: bool) -> Callable[[Sequence[int]], list[Outcome]]:
-        made = Crew(with_verdicts(problem, verdicts=verdicts), networks, _LIMITS)
+    def crew(*, early_stopping: bool) -> Callable[[Sequence[int]], list[Outcome]]:
+        made = Crew(with_early_stopping(problem, early_stopping=early_stopping), networks, _LIMITS)
         stack.callback(made.close)
         return made.train
 
     return {
-        "local": Contestant(f"**ours**, {cores} workers", crew(verdicts=False), cores),
-        "verdicts": Contestant(f"**ours**, {cores} workers, early verdicts", crew(verdicts=True), cores),
+        "local": Contestant(f"**ours**, {cores} workers", crew(early_stopping=False), cores),
+        "stopping": Contestant(f"**ours**, {cores} workers, early stopping", crew(early_stopping=True), cores),
     }
 
 
@@ -353,7 +361,7 @@ def tuned(number: int, asked: Asked, threads: int | None) -> Contestant:
 
 def memory(number: int, folder: Path) -> Iterator[list[str]]:
     """Yield what worker and trainer hold after so many different networks."""
-    problem = digits(folder, Budget(steps=30, batch_size=32, early_verdict=False))
+    problem = digits(folder, Budget(steps=30, batch_size=32, early_stopping=False))
     marks = sorted({1, number // 10, number // 2, number})
     this = psutil.Process()
     for done, individual in enumerate(drawn(problem, number), 1):
@@ -403,7 +411,7 @@ def main() -> None:
             head = ["", "networks/h", "ratio", "training", "best fitness", "mean fitness"]
             rows = contest(problem, given.networks, place, given.only, given.together if given.machine else None)
             show(f"{title}, {given.networks} networks", head, rows)
-    ours.close()
+    trainer_pool.close()
     load = os.getloadavg()[2]
     who = "all" if given.machine else "one thread"
     sys.stdout.write(f"\nPython {platform.python_version()}, {who} on {os.cpu_count()} cores, load {load:.1f}\n")

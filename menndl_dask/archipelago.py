@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from menndl_dask import stop
-from menndl_dask.child import ended, kill_group, tie_to
+from menndl_dask.child import die_with_parent, ended, kill_group
 from menndl_dask.errors import FINISHED, ExitCode, RunError
 from menndl_dask.island import folder_of, folders_of
 from menndl_dask.island_status import IslandStatus
@@ -93,7 +93,7 @@ def is_supervised() -> bool:
     supervisor = os.environ.get(_SUPERVISOR)
     if supervisor is None:
         return False
-    tie_to(int(supervisor), signal.SIGTERM)
+    die_with_parent(int(supervisor), signal.SIGTERM)
     return True
 
 

@@ -1,8 +1,7 @@
-"""The checkpoint of a training: from where it goes on when its process is gone. Runs in the training process.
+"""Checkpoints: a training that was interrupted continues on another worker. Runs in the training process.
 
-A worker may be lost in the middle of a training: its batch job ends, its node fails, somebody needs the machine. What
-the network has learnt by then lies beside the run, and whoever evaluates it next goes on from there, as if nothing had
-happened: with the same weights, moments of the optimiser, order of the samples and chances of dropout.
+A worker may be lost in the middle of a training: its batch job ends, its node fails. The training is then resumed with
+the same weights, optimiser state, order of the samples and random numbers.
 """
 
 from __future__ import annotations
@@ -22,117 +21,121 @@ import keras
 import numpy as np
 
 from menndl_dask.environment import JOB_END
-from menndl_dask.task import Task
+from menndl_dask.task import TrainingRequest
 
 _LOG = logging.getLogger(__name__)
-_MARGIN_S = 30.0  # before the end of a batch job, for the last one
-_SPARING = 50.0  # a checkpoint is not written more often than so many times the time that it takes
+_MARGIN_S = 30.0  # before the end of a batch job, for the last checkpoint
+_SPARING = 50.0  # the time between two checkpoints is at least so many times the time to write one
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a training stands, beside the values of its variables.
+    """The state of a training, without the values of its variables.
 
     Parameters
     ----------
-    course
-        How far it is, as `Course.state` tells.
+    schedule
+        Its progress, from `TrainingSchedule.state`.
     losses
-        Of the steps since the last look at the validation split.
+        Of the steps since the last validation.
     curve, metrics
-        What was measured so far.
-    again
-        Why the training had begun anew, or nothing.
+        Measured so far.
+    restarted
+        Why the training was started again; empty if it was not.
     flops_before
-        Of the training before that.
+        FLOPs of the training before that.
     """
 
-    course: Mapping[str, float]
+    schedule: Mapping[str, float]
     losses: Sequence[float]
     curve: Sequence[Mapping[str, float]]
     metrics: Mapping[str, float]
-    again: str = ""
+    restarted: str = ""
     flops_before: float = 0.0
 
 
 class Checkpoint:
-    """The checkpoint file of a task, and when it is to be written.
+    """The checkpoint file of a training.
 
     Parameters
     ----------
-    task
-        Which says where, how often, and what training it is of: that of another network, problem or seed is passed
-        over.
+    request
+        Defines the path, the interval and the training. A checkpoint of another network, problem or seed is ignored.
+
+    Attributes
+    ----------
+    due
+        When the next checkpoint is to be written, in seconds since 1970.
     """
 
-    def __init__(self, task: Task) -> None:
-        self._path = Path(task.checkpoint) if task.checkpoint is not None else None
-        self._aside = task.checkpoint_aside(os.getpid())
-        wanted = task.limits.checkpoint_s if self._path is not None else None
-        self._every = math.inf if wanted is None else wanted
-        training = [task.genome, task.problem, task.seed, keras.backend.backend()]
+    def __init__(self, request: TrainingRequest) -> None:
+        self._path = Path(request.checkpoint) if request.checkpoint is not None else None
+        self._partial = request.partial_checkpoint(os.getpid())
+        interval = request.limits.checkpoint_s if self._path is not None else None
+        self._interval = math.inf if interval is None else interval
+        training = [request.genome, request.problem, request.seed, keras.backend.backend()]
         self._key = hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()
-        job_end = float(os.environ.get(JOB_END) or math.inf) if wanted is not None else math.inf
+        job_end = float(os.environ.get(JOB_END) or math.inf) if interval is not None else math.inf
         self._last_moment = job_end - _MARGIN_S
         self.due = math.inf
 
     def begin(self) -> None:
-        """Note that the training begins now."""
-        self._wait(self._every)
+        """Start counting the interval: the training begins now."""
+        self._schedule_next(self._interval)
 
     @property
     def is_due(self) -> bool:
-        """Whether it is to be written now; `due` is when, in seconds since 1970."""
+        """Whether a checkpoint is to be written now."""
         return time.time() >= self.due
 
     def write(self, state: State, variables: Sequence[keras.Variable]) -> None:
-        """Write where the training stands; whoever reads sees the last one or this one, whole."""
-        if self._path is None or self._aside is None:
+        """Write a checkpoint; a reader sees either the last one or this one, complete."""
+        if self._path is None or self._partial is None:
             return
         started = time.time()
-        values = {f"value{i}": _plain(variable) for i, variable in enumerate(variables)}
+        values = {f"value{i}": _as_array(variable) for i, variable in enumerate(variables)}
         told = json.dumps({"key": self._key, **asdict(state)})
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._aside.open("wb") as file:
+            with self._partial.open("wb") as file:
                 np.savez(file, told=np.array(told), **values)
                 file.flush()
                 os.fsync(file.fileno())
-            self._aside.replace(self._path)
-        except OSError as error:  # a full disk is no network's fault
+            self._partial.replace(self._path)
+        except OSError as error:  # a full disk must not fail the network
             _LOG.warning("%s: no checkpoint could be written: %s", self._path, error.strerror)
-        self._wait(max(self._every, _SPARING * (time.time() - started)))
+        self._schedule_next(max(self._interval, _SPARING * (time.time() - started)))
 
     def read(self) -> tuple[State, list[Any]] | None:
-        """Return where the training stood, and the values of its variables; nothing where there is no checkpoint."""
+        """Return the state of the training and the values of its variables, or None if there is no checkpoint."""
         if self._path is None or not self._path.exists():
             return None
         try:
             with self._path.open("rb") as opened, np.load(opened) as file:
                 told = json.loads(str(file["told"]))
                 values = [file[f"value{i}"] for i in range(len(file.files) - 1)]
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the training can begin anew
-            _LOG.warning("%s: the checkpoint cannot be read, the training begins anew", self._path, exc_info=True)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the training can start again
+            _LOG.warning("%s: the checkpoint cannot be read, the training starts again", self._path, exc_info=True)
             return None
         if told.pop("key", None) != self._key:
             _LOG.info("%s: the checkpoint is of another training", self._path)
             return None
         return State(**told), values
 
-    def _wait(self, seconds: float) -> None:
+    def _schedule_next(self, seconds: float) -> None:
         now = time.time()
         self.due = now + seconds
         if now < self._last_moment < self.due:
             self.due = self._last_moment
 
 
-def _plain(variable: keras.Variable) -> Any:
+def _as_array(variable: keras.Variable) -> Any:
     value = np.asarray(variable.numpy())
     return value.astype("float32") if value.dtype.kind == "V" else value  # numpy's files know no bfloat16
 
 
 def restore(variables: Sequence[keras.Variable], values: Sequence[Any]) -> bool:
-    """Give variables the values of a checkpoint; return whether they fit, else none is changed."""
+    """Set variables to the values of a checkpoint; return False, and change none, if the shapes do not fit."""
     if [tuple(v.shape) for v in variables] != [np.shape(value) for value in values]:
         return False
     for variable, value in zip(variables, values, strict=True):

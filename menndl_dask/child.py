@@ -1,8 +1,8 @@
-"""A child process that is spoken to in frames over pipes. Runs on a worker, and in the child itself.
+"""A child process that exchanges frames with its parent over pipes. Runs on a worker, and in the child itself.
 
-`multiprocessing` refuses to start processes inside a Dask worker under a nanny; `subprocess` does not. A child is its
-own session, so that an interrupt on the terminal or the end of its neighbours does not reach it, and it dies with
-its parent: on Linux by a signal, everywhere by the end of its pipe. A frame is whatever `pickle` can carry.
+`multiprocessing` refuses to start processes inside a Dask worker under a nanny; `subprocess` does not. A child has its
+own session, so that an interrupt on the terminal does not reach it. It dies with its parent: on Linux by a signal,
+on every system by the end of its pipe. A frame is any object that `pickle` can serialise.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from menndl_dask.errors import TrainerError
+from menndl_dask.errors import TrainerError, one_line
 
 _LOG = logging.getLogger(__name__)
 _HEADER = struct.Struct("!Q")
 _PARENT = "MENNDL_PARENT"  # process number of the parent, in the child's environment
 _PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
-_STDERR_BYTES = 1 << 20  # what a child has written there is dropped beyond this size
+_STDERR_BYTES = 1 << 20  # more than this is dropped
 _CHUNK = 1 << 20
 _Process = subprocess.Popen[bytes]
 _Start = Callable[[], _Process]
@@ -48,7 +48,7 @@ class Channel:
     Parameters
     ----------
     reading, writing
-        Descriptors of the two pipes; -1 for a direction that is not used.
+        Descriptors of the two pipes; -1 for an unused direction.
     """
 
     def __init__(self, reading: int = -1, writing: int = -1) -> None:
@@ -57,7 +57,7 @@ class Channel:
             os.set_blocking(writing, False)
 
     def fileno(self) -> int:
-        """Return the descriptor that frames are read from, for `select`."""
+        """Return the descriptor to read from, for `select`."""
         return self._reading
 
     def send(self, frame: Any, timeout: float | None = None) -> None:
@@ -66,9 +66,9 @@ class Channel:
         Raises
         ------
         TimeoutError
-            If the other side does not read it in time.
+            If it is not read in time.
         BrokenPipeError
-            If there is no other side.
+            If the other side is closed.
         """
         body = pickle.dumps(frame, protocol=pickle.HIGHEST_PROTOCOL)
         deadline = _deadline(timeout)
@@ -85,7 +85,7 @@ class Channel:
         Raises
         ------
         TimeoutError
-            If none comes in time.
+            If none arrives in time.
         EOFError
             If the other side has closed the pipe or died.
         """
@@ -94,7 +94,7 @@ class Channel:
         return pickle.loads(self._exactly(length, deadline))
 
     def close(self) -> None:
-        """Close both directions; the other side reads the end."""
+        """Close both directions."""
         for descriptor in (self._reading, self._writing):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -113,28 +113,28 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class _Raised:
-    """An exception in the child, in the words of `last_line`."""
+    """An exception in the child: its message and its traceback."""
 
     message: str
     trace: str
 
 
-class Child:
+class ChildProcess:
     """A child process that runs a module of this package and answers frames with frames.
 
     Parameters
     ----------
     module
-        The module, which calls `serve`, or `connect_to_parent`, when it runs as a program.
+        A module that calls `connect_to_parent` when it runs as a program.
     environment
-        Variables set in the child beside those of this process.
+        Variables set in the child in addition to those of this process.
     arguments
         Arguments of the module.
 
     Attributes
     ----------
     channel
-        The way to the child, for a conversation that is not question and answer.
+        The channel to the child, for an exchange other than question and answer.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Child:
     ) -> None:
         self.module, self._arguments = module, arguments
         self._owner = os.getpid()
-        self._stderr = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - lives as long as the child
+        self._stderr = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - open as long as the child runs
         self._process = _starter(self._owner).start(partial(self._start, dict(environment or {})))
         assert self._process.stdin is not None and self._process.stdout is not None
         self.channel = Channel(os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno()))
@@ -156,12 +156,12 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs, as a child of this very process (not of the one that this was forked from)."""
+        """Whether it runs as a child of this process, not of one that this process was forked from."""
         return self._owner == os.getpid() and self._process.poll() is None
 
     @property
     def exit_status(self) -> int | None:
-        """Its exit status if it has ended, or the negative number of its signal."""
+        """Its exit status, the negative number of its signal, or None while it runs."""
         return self._process.poll()
 
     def ask(self, frame: Any, timeout: float | None = None) -> Any:
@@ -182,14 +182,14 @@ class Child:
             self.kill()
             raise TrainerError(f"{self.module}: no answer in {timeout:g} s; it was killed") from error
         except (OSError, EOFError, ValueError) as error:
-            raise TrainerError(self._obituary()) from EOFError(str(error))
+            raise TrainerError(self._describe_exit()) from EOFError(str(error))
         if isinstance(answer, _Raised):
             _LOG.info("exception in %s:\n%s", self.module, answer.trace)
             raise TrainerError(f"{self.module}: {answer.message}")
         return answer
 
-    def last_words(self) -> str:
-        """Return the last line that the child wrote to its standard error."""
+    def last_stderr_line(self) -> str:
+        """Return the last line of the child's standard error, or an empty string."""
         if self._stderr.closed:
             return ""
         self._stderr.seek(0)
@@ -197,7 +197,7 @@ class Child:
         return lines[-1] if lines else ""
 
     def close(self, patience: float = 5.0) -> None:
-        """End the child: by closing its pipe, and by force when it does not follow."""
+        """Close the child's pipe, and kill it if it does not end in time (seconds)."""
         if self._owner != os.getpid():
             return
         self.channel.close()
@@ -208,7 +208,7 @@ class Child:
         self._stderr.close()
 
     def kill(self) -> None:
-        """End the child and its process group by force."""
+        """Kill the child and its process group."""
         kill_group(self.pid)
         self._process.wait()
 
@@ -228,23 +228,22 @@ class Child:
         if not self._stderr.closed and os.fstat(self._stderr.fileno()).st_size > _STDERR_BYTES:
             self._stderr.truncate(0)
 
-    def _obituary(self) -> str:
-        """Return how the child ended, and its last words."""
+    def _describe_exit(self) -> str:
         try:
             status = self._process.wait(5.0)
         except subprocess.TimeoutExpired:
             self.kill()
             return f"{self.module}: it closed its pipe and hung; it was killed"
-        said = self.last_words() if status > 0 else ""
-        return f"{self.module}: the process {ended(status)}" + (f"; its last words: {said}" if said else "")
+        line = self.last_stderr_line() if status > 0 else ""
+        return f"{self.module}: the process {ended(status)}" + (f"; last line of its errors: {line}" if line else "")
 
 
 def connect_to_parent() -> Channel:
-    """Return the way to the parent, in a module that was started by `Child`; to be called before anything else.
+    """Return the channel to the parent, in a module started by `ChildProcess`; to be called before anything else.
 
-    What the child prints goes to its standard error from here on, and cannot disturb the frames.
+    From then on the child prints to its standard error, so that prints do not disturb the frames.
     """
-    tie_to(int(os.environ[_PARENT]), signal.SIGTERM)
+    die_with_parent(int(os.environ[_PARENT]), signal.SIGTERM)
     reading, writing = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -254,9 +253,9 @@ def connect_to_parent() -> Channel:
 
 
 def serve(channel: Channel, handle: Callable[[Any], Any]) -> None:
-    """Answer each frame with what `handle` returns, until the parent closes the pipe or dies.
+    """Answer each frame with the return value of `handle`, until the parent closes the pipe or dies.
 
-    An exception of `handle` is answered too: `Child.ask` raises it there as a `TrainerError`.
+    If `handle` raises an exception, `ChildProcess.ask` raises it in the parent as a `TrainerError`.
     """
     while True:
         try:
@@ -265,16 +264,16 @@ def serve(channel: Channel, handle: Callable[[Any], Any]) -> None:
             return
         try:
             answer = handle(frame)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent hears of it
-            answer = _Raised(last_line(error), traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - the parent is told of any exception
+            answer = _Raised(one_line_with_place(error), traceback.format_exc())
         try:
             channel.send(answer)
         except BrokenPipeError:
             return
 
 
-def tie_to(parent: int, sign: signal.Signals) -> None:
-    """Have a signal sent to this process when its parent dies (Linux only), and end it if that has happened already."""
+def die_with_parent(parent: int, sign: signal.Signals) -> None:
+    """Receive a signal when the parent dies (Linux only); exit if it is dead already."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
         if os.getppid() != parent:
@@ -282,13 +281,13 @@ def tie_to(parent: int, sign: signal.Signals) -> None:
 
 
 def kill_group(leader: int) -> None:
-    """Kill a process group; nothing happens where there is none."""
+    """Kill a process group, if it exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
 def ended(status: int) -> str:
-    """Return in words how a process ended, from its exit status or the negative number of its signal.
+    """Describe how a process ended, from its exit status or the negative number of its signal.
 
     >>> ended(3)
     'ended with status 3'
@@ -303,20 +302,18 @@ def ended(status: int) -> str:
         return f"was ended by signal {-status}"
 
 
-def last_line(error: BaseException) -> str:
-    """Return the last line of a traceback and where it happened: what a record has room for."""
-    told = traceback.TracebackException.from_exception(error)
-    told.__notes__ = None  # which come last: JAX writes about its tracebacks there
-    text = list(told.format_exception_only())[-1].strip().splitlines()[0]
+def one_line_with_place(error: BaseException) -> str:
+    """Return an exception in one line, with the file and the line in which it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return one_line(error) + place
 
 
 class _Starter:
-    """The thread that starts the children of a process, and lives as long as the process.
+    """The thread that starts the children of a process, and runs as long as the process.
 
-    The system takes the end of the thread that started a child for the death of its parent. A worker's threads come
-    and go, and those of an executor end before `atexit` has its turn; a daemon that waits ends with the process.
+    For Linux the parent of a child is the thread that started it. A worker's threads end earlier than the worker, and
+    those of an executor end before `atexit` functions are called; a daemon thread ends with the process.
     """
 
     def __init__(self) -> None:
@@ -324,7 +321,7 @@ class _Starter:
         threading.Thread(target=self._work, name="menndl-starter", daemon=True).start()
 
     def start(self, start: _Start) -> _Process:
-        """Have a child started by the thread, and return what it is or raise what went wrong."""
+        """Start a child in the thread; return it or raise the exception."""
         future: Future[_Process] = Future()
         self._orders.put((start, future))
         return future.result()
@@ -334,14 +331,14 @@ class _Starter:
             start, future = self._orders.get()
             try:
                 future.set_result(start())
-            except BaseException as error:  # noqa: BLE001 - raised where the child was wanted
+            except BaseException as error:  # noqa: BLE001 - raised in the calling thread
                 future.set_exception(error)
-            del start, future  # which hold on to the child until the next one is wanted
+            del start, future  # else they keep the child alive until the next one is started
 
 
 @cache
 def _starter(_owner: int) -> _Starter:
-    """Return the one of a process; in a process forked from it the thread is missing."""
+    """Return the starter of a process; a process forked from it lacks the thread."""
     return _Starter()
 
 
@@ -350,7 +347,7 @@ def _deadline(timeout: float | None) -> float | None:
 
 
 def _wait(descriptor: int, deadline: float | None, *, writing: bool = False) -> None:
-    """Wait until a descriptor can be read or written, or has no other side; raises `TimeoutError`."""
+    """Wait until a descriptor can be read or written, or is closed; raises `TimeoutError`."""
     poll = select.poll()  # not `select.select`: a busy worker may have more than 1024 open files
     poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
     if not poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000):

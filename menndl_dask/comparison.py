@@ -104,7 +104,7 @@ def train(
     for key, compared in pending.items():
         longer = max(1.0, compared.factor)
         # a finalist has learnt something already, and the standard network is wanted whatever it learns
-        budget = problem.budget.times(compared.factor).unbroken()
+        budget = problem.budget.times(compared.factor).without_early_stopping()
         path = trained_path(directory, compared)
         checkpoint = str(_checkpoint_path(path))
         path.parent.mkdir(parents=True, exist_ok=True)

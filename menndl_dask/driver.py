@@ -179,8 +179,9 @@ class Driver:
         seed = int(np.random.SeedSequence([self._search.seed, individual.id]).generate_state(1)[0]) % _SEEDS
         networks = self._networks
         arguments = {"seed": seed, "save": str(networks.path(individual)), "save_above": networks.threshold}
-        bars = self._rules.bars() if self._rules is not None else ()
-        arguments |= accepted(self._search.evaluate, bars=bars, checkpoint=str(networks.checkpoint(individual)))
+        thresholds = self._rules.thresholds() if self._rules is not None else ()
+        checkpoint = str(networks.checkpoint(individual))
+        arguments |= accepted(self._search.evaluate, thresholds=thresholds, checkpoint=checkpoint)
         return EvaluationRequest(individual, arguments, self._duration.seconds)
 
     def _lacking(self) -> int:

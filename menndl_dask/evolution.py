@@ -311,7 +311,7 @@ class Evolution:
         """Add a result to the training set and, if it succeeded, to the population; return whether it did."""
         self._told.add(individual.id)
         values, violation = self.objectives.values(result), self.objectives.violation(result)
-        if self.training_set is not None and result.failure == "hopeless":
+        if self.training_set is not None and result.failure == "pruned":
             # feasible and low: what it had reached at the rung is about the least that it would have come to
             reached = result.as_if_finished()
             low = self.objectives.values(reached)

@@ -251,7 +251,7 @@ def accepted(evaluate: Evaluate, **arguments: Any) -> dict[str, Any]:
     """Return those of the arguments that `evaluate` takes: a user's own function need not take all of ours.
 
     >>> def mine(individual, problem, limits, *, seed, save, save_above): ...
-    >>> accepted(mine, seed=1, bars=())
+    >>> accepted(mine, seed=1, thresholds=())
     {'seed': 1}
     """
     parameters = inspect.signature(evaluate).parameters

@@ -1,4 +1,4 @@
-"""The judges of predictions: our measures, Keras's metrics and the user's own. Runs in the training process."""
+"""Scorers of predictions: our metrics, Keras's and the user's own. Runs in the training process."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from menndl_dask.reference import is_reference, resolve
 Array = NDArray[Any]
 
 
-class Judge(Protocol):
-    """What gathers labels and predictions batch by batch and says how good they were."""
+class Scorer(Protocol):
+    """Computes a metric batch by batch."""
 
     def update(self, labels: Array, predictions: Array) -> None:
         """Add a batch: class numbers or values, and class probabilities or values."""
@@ -27,8 +27,8 @@ class Judge(Protocol):
         """Return the metric of all batches."""
 
 
-def judge_of(problem: Problem) -> Judge:
-    """Return a new judge for a problem's metric.
+def make_scorer(problem: Problem) -> Scorer:
+    """Return a new scorer for a problem's metric.
 
     Raises
     ------
@@ -42,14 +42,14 @@ def judge_of(problem: Problem) -> Judge:
     if isinstance(found, type):
         found = found()
     if isinstance(found, keras.metrics.Metric):
-        return _KerasJudge(found, problem)
+        return _KerasScorer(found, problem)
     if is_reference(name):
-        return _WholeJudge(found)
-    return _KerasJudge(keras.metrics.MeanMetricWrapper(found, name=name), problem)
+        return _FunctionScorer(found)
+    return _KerasScorer(keras.metrics.MeanMetricWrapper(found, name=name), problem)
 
 
-class _KerasJudge:
-    """A metric of Keras; class numbers are written as one-hot vectors for those that do not read them."""
+class _KerasScorer:
+    """A metric of Keras; class numbers become one-hot vectors for metrics that need them."""
 
     def __init__(self, metric: keras.metrics.Metric, problem: Problem) -> None:
         self._metric = metric
@@ -70,7 +70,7 @@ class _KerasJudge:
         return float(self._metric.result())
 
 
-class _WholeJudge:
+class _FunctionScorer:
     """A function of the user's own, ``(labels, predictions) -> number``, of the whole split at once, in numpy."""
 
     def __init__(self, function: Callable[[Array, Array], float]) -> None:

@@ -138,4 +138,4 @@ def _budget(given: argparse.Namespace) -> Budget:
         units = given.usual_budget
     same = ("batch_size", "learning_rate", "schedule", "precision", "deterministic", "backend")
     budget = Budget(**units, **{name: getattr(given, name) for name in same})
-    return budget.unbroken() if given.no_early_stop else budget
+    return budget.without_early_stopping() if given.no_early_stop else budget

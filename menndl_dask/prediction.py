@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from menndl_dask.child import Child
+from menndl_dask.child import ChildProcess
 from menndl_dask.errors import TrainerError, UserError
 from menndl_dask.scene import ImageSource
 from menndl_dask.tiling import BlockSpan, Tiling, split_tiles, stitch
@@ -168,7 +168,7 @@ class Network:
 
     def __init__(self, spec: ModelSpec) -> None:
         self._lock = threading.Lock()
-        self._child = Child("menndl_dask.predictor")
+        self._child = ChildProcess("menndl_dask.predictor")
         try:
             self.adapt(spec)
         except TrainerError:

@@ -20,7 +20,9 @@ BACKENDS = ("tensorflow", "jax", "torch")
 AUGMENTATIONS = ("flip", "rotate", "shift", "noise")
 _AMOUNTS = {"shift": 0.125, "noise": 0.1}  # unless said otherwise
 _AXES = "zyx"  # names of the spatial axes, the last ones of an image with fewer
-_REMOVED = ("inherit",)  # fields of budgets of version 0.1.0 without a meaning now
+# fields of budgets in runs of version 0.1.0
+_FORMER = {"early_verdict": "early_stopping", "verdict_share": "early_stopping_share", "rung_pass": "rung_quantile"}
+_REMOVED = ("inherit",)
 _POSITIVE, _SHARE = number(above=0), number(above=0, most=1)
 _IMBALANCED = 3.0  # from this ratio of the largest to the smallest class on, plain accuracy misleads
 
@@ -38,17 +40,17 @@ class Budget:
         least one of the four is needed.
     batch_size, optimizer, learning_rate, weight_decay
         Keras's own meaning; a `Training` gene in the genome takes precedence.
-    early_verdict
-        Whether to end a training that has not learnt after `verdict_share` of the budget.
-    verdict_share
-        Share of the budget (0 to 1) after which a network must beat the constant predictor.
+    early_stopping
+        Whether a training that has learnt nothing after `early_stopping_share` of the budget is ended.
+    early_stopping_share
+        Share of the budget (0 to 1) after which a network must be better than the constant predictor.
     rungs
-        Shares of the budget at which a search compares a network with the earlier ones, and ends its training if it is
-        clearly worse. If empty, every network that learns is trained to its end.
-    rung_pass
-        Quantile of the networks at a rung that a network must reach to go on; with 1 this rule is off.
+        Shares of the budget at which a search compares a network with those before it, and ends it if it is clearly
+        worse; empty to train every network that learns to its end.
+    rung_quantile
+        Share of the networks at a rung that are good enough to go on, the best ones; 1 turns this rule off.
     extrapolate
-        Whether to end a training at a rung from which no network has come near the best few so far.
+        Whether a network is ended at a rung from which no network has come near the best few so far.
     schedule
         Of the learning rate: ``cosine``, which falls to nearly zero at the end of the budget, or ``constant``.
     precision
@@ -69,10 +71,10 @@ class Budget:
     optimizer: str = "adam"
     learning_rate: float = checked(_POSITIVE, 1e-3)
     weight_decay: float = 0.0
-    early_verdict: bool = True
-    verdict_share: float = checked(_SHARE, 0.34)
+    early_stopping: bool = True
+    early_stopping_share: float = checked(_SHARE, 0.34)
     rungs: tuple[float, ...] = (0.33, 0.66)
-    rung_pass: float = checked(_SHARE, 0.5)
+    rung_quantile: float = checked(_SHARE, 0.5)
     extrapolate: bool = True
     schedule: str = checked(one_of(SCHEDULES), "cosine")
     precision: str = checked(one_of(PRECISIONS), "float32")
@@ -98,14 +100,15 @@ class Budget:
             flops=None if self.flops is None else self.flops * factor,
         )
 
-    def unbroken(self) -> Budget:
-        """Return the budget without early verdicts: every network is trained to its end, unless it diverges."""
-        return replace(self, early_verdict=False, rungs=())
+    def without_early_stopping(self) -> Budget:
+        """Return the budget with which every network is trained to its end, unless it diverges."""
+        return replace(self, early_stopping=False, rungs=())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read a budget back, also one that an earlier version wrote; raises `UserError` for an unknown key."""
-        return read(cls, {key: value for key, value in data.items() if key not in _REMOVED}, "budget")
+        values = {_FORMER.get(key, key): value for key, value in data.items() if key not in _REMOVED}
+        return read(cls, values, "budget")
 
 
 @dataclass(frozen=True, slots=True)

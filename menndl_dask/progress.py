@@ -14,7 +14,7 @@ from menndl_dask.words import counted, duration
 _RECENT = 64  # results that the rate is measured over
 _BAR = 20  # characters
 _STYLES = ((r"best [^ ]+", "green"), (r"\d+ failed[^·]*|no workers", "red"))
-_STOPPED = "hopeless"  # failure of a network that was stopped at a rung
+_STOPPED = "pruned"  # failure of a network that was stopped at a rung
 
 
 @dataclass(slots=True)

@@ -1,4 +1,7 @@
-"""What is known of an evaluation so far, so that one that is cut off still tells. Runs in the trainer."""
+"""The result builder: collects the messages of a training, so that a killed one has a result too.
+
+Runs in the trainer.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,27 @@ from typing import Any
 from menndl_dask.result import Result
 
 
-class Record:
-    """An evaluation as its messages tell it; times are seconds on the machine's monotonic clock.
+class ResultBuilder:
+    """Builds the result of an evaluation from its messages; times are seconds on the machine's monotonic clock.
 
-    A message is a dict of some of: ``phase`` and ``at`` (the phase that begins, and when), ``costs``, ``metrics``,
-    ``point`` (of the learning curve), ``again`` (why the training begins anew, whereupon curve and metrics do too),
-    ``resumed`` (from where the training goes on, with the ``curve`` up to there and the ``seconds`` that it had taken),
-    ``remark`` (what else is to be said of it), and at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
+    A message is a dict with some of these keys: ``phase`` and ``at`` (the phase that begins, and when), ``costs``,
+    ``metrics``, ``point`` (of the learning curve), ``restarted`` (why the training starts again, which clears curve and
+    metrics), ``resumed`` (from where the training continues, with the ``curve`` up to there and the ``seconds`` it had
+    taken), ``remark`` (anything else), and at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
 
     Parameters
     ----------
     seed
-        The seed of the training.
+        Seed of the training.
+
+    Attributes
+    ----------
+    phase
+        The current phase.
+    outcome
+        Fitness, or failure and message; empty until it is known.
+    trace
+        Traceback of the failure, if any.
     """
 
     def __init__(self, seed: int) -> None:
@@ -33,11 +45,11 @@ class Record:
         self._metrics: dict[str, float] = {}
         self._curve: list[Mapping[str, float]] = []
         self._times: dict[str, float] = {}
-        self._before = 0.0  # seconds of training in another process
+        self._earlier_seconds = 0.0  # of training in another process
         self._remarks: list[str] = []
 
     def seconds(self, now: float) -> float:
-        """Return what the evaluation has taken."""
+        """Return the seconds that the evaluation has taken."""
         return sum(self._times.values()) + now - self._since
 
     @property
@@ -46,19 +58,16 @@ class Record:
         return bool(self.outcome)
 
     def update(self, message: Mapping[str, Any]) -> None:
-        """Take in a message."""
+        """Add a message."""
         if "phase" in message:
             self._close_phase(message["at"])
             self.phase = message["phase"]
-        if "again" in message:
-            self._remarks.append(message["again"])
+        if "restarted" in message:
             self._metrics.clear()
             self._curve.clear()
-        if "remark" in message:
-            self._remarks.append(message["remark"])
         if "resumed" in message:
-            self._remarks.append(message["resumed"])
-            self._curve, self._before = list(message["curve"]), message["seconds"]
+            self._curve, self._earlier_seconds = list(message["curve"]), message["seconds"]
+        self._remarks += [message[key] for key in ("restarted", "remark", "resumed") if key in message]
         self._costs.update(message.get("costs", {}))
         self._metrics.update(message.get("metrics", {}))
         if "point" in message:
@@ -67,19 +76,19 @@ class Record:
         self.outcome.update({k: message[k] for k in ("fitness", "failure", "message") if k in message})
 
     def fail(self, failure: str, message: str) -> None:
-        """Set the outcome to a failure, unless there is an outcome."""
+        """Set the outcome to a failure, unless the outcome is known."""
         if not self.is_complete:
             self.outcome = {"failure": failure, "message": message}
 
     def result(self) -> Result:
-        """Return the result; one that failed keeps its costs, its curve and its last fitness as a metric."""
+        """Return the result; a failed one keeps its costs, its curve and its last fitness as a metric."""
         self._close_phase(time.monotonic())
         metrics = dict(self._metrics)
         if self.outcome.get("failure") and self._curve:
             metrics["fitness"] = self._curve[-1]["fitness"]
         costs = dict(self._costs)
         if "train" in self._times:
-            costs["train_seconds"] = self._before + self._times["train"]
+            costs["train_seconds"] = self._earlier_seconds + self._times["train"]
         outcome = dict(self.outcome)
         if self._remarks:
             outcome["message"] = "; ".join(filter(None, (outcome.get("message"), *self._remarks)))

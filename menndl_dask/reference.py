@@ -9,7 +9,7 @@ from menndl_dask.errors import UserError, nearest
 
 
 def is_reference(name: str) -> bool:
-    """Return whether a name is one of the user's own, ``module:function``.
+    """Return whether a name is a reference ``module:function``.
 
     >>> is_reference("my_losses:focal"), is_reference("accuracy")
     (True, False)
@@ -18,30 +18,31 @@ def is_reference(name: str) -> bool:
 
 
 def resolve(name: str, what: str) -> Any:
-    """Import what a reference names.
+    """Import the object of a reference.
 
     Parameters
     ----------
     name
-        ``module:function``; the module must be importable where the trainings run.
+        ``module:function``; the module must be importable by the training process.
     what
-        What it is for, as the error calls it.
+        Its purpose, for error messages.
 
     Raises
     ------
     UserError
-        If the module cannot be imported or does not have it.
+        If the module cannot be imported or does not have the function.
 
     Examples
     --------
     >>> resolve("math:sqrt", "loss")(9.0)
     3.0
     """
-    module, _, attribute = name.partition(":")
+    module_name, _, attribute = name.partition(":")
     try:
-        home = import_module(module)
+        module = import_module(module_name)
     except ImportError as error:
-        raise UserError(f"{what}: {name!r}: module {module!r} cannot be imported on the worker ({error})") from error
-    if not hasattr(home, attribute):
-        raise UserError(f"{what}: module {module!r} has no {attribute!r}{nearest(attribute, dir(home))}")
-    return getattr(home, attribute)
+        told = f"module {module_name!r} cannot be imported on the worker ({error})"
+        raise UserError(f"{what}: {name!r}: {told}") from error
+    if not hasattr(module, attribute):
+        raise UserError(f"{what}: module {module_name!r} has no {attribute!r}{nearest(attribute, dir(module))}")
+    return getattr(module, attribute)

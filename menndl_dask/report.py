@@ -33,7 +33,7 @@ _ADVICE: Mapping[str, str] = {
     "no_learning": """Check the data first: run “menndl check”. Are images and labels in the same order? Do the values
         have a suitable scale? Is one class much larger than the others? If the data is sound, use a longer budget or a
         larger learning rate.""",
-    "hopeless": """Most networks were clearly worse than others at a rung, so their training was stopped to save time.
+    "pruned": """Most networks were clearly worse than others at a rung, so their training was stopped to save time.
         To train all networks with the full budget, use --no-early-stop.""",
     "diverged": """Try a smaller learning rate, and check the images for very large or missing values
         (“menndl check”).""",
@@ -107,7 +107,7 @@ def _headline(content: ReportContent) -> str:
 
 def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
     total = len(content.evaluations)
-    stopped = sum(r.failure == "hopeless" for _, r in content.evaluations)
+    stopped = sum(r.failure == "pruned" for _, r in content.evaluations)
     failed = sum(not r.succeeded for _, r in content.evaluations) - stopped
     wanted = f"of {content.asked}" if content.asked else ""
     values = [("networks evaluated", f"{total}", wanted)]

@@ -10,7 +10,7 @@ from typing import Any, Self
 FAILURES: dict[str, str] = {
     "infeasible": "no network can be built from the genome, or it exceeds a limit of the search space",
     "no_learning": "after a part of the budget it was no better than the constant predictor",
-    "hopeless": "at a rung it was clearly behind the networks before it, and was stopped",
+    "pruned": "at a rung it was clearly behind the networks before it, and was stopped",
     "diverged": "the loss became NaN or infinite",
     "out_of_memory": "the training needed more memory than it may have",
     "timed_out": "the evaluation took longer than it may take",
@@ -18,6 +18,7 @@ FAILURES: dict[str, str] = {
     "worker_lost": "workers were lost again and again while they evaluated it",
     "error": "an exception, of the user's own loss, metric or gene kind or of the framework",
 }
+_FORMER_FAILURES = {"hopeless": "pruned"}  # names of version 0.1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ class Result:
         """Read a result back; unknown keys, such as those of other versions, are ignored."""
         values = {k: v for k, v in data.items() if k in _FIELDS}
         values["curve"] = tuple(values.get("curve", ()))
+        if values.get("failure") in _FORMER_FAILURES:
+            values["failure"] = _FORMER_FAILURES[values["failure"]]
         return cls(**values)
 
 

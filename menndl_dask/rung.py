@@ -31,13 +31,13 @@ _FINISHED = 24  # networks trained to their end that are needed to extrapolate
 _ALIKE = 12  # networks that were about as low; by chance, none of them comes near in one case of thirteen
 _BEST_FEW = 5
 _REMEMBERED = 400  # networks at each rung: a uniform sample of all
-_CORNERS = 24  # bars of one rule at one rung, with several objectives
+_CORNERS = 24  # thresholds of one rule at one rung, with several objectives
 _EPSILON = 1e-9
 _FITNESS_ALONE = Objectives()
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Threshold:
     """What a network must have reached at a rung, as it travels with a task.
 
     Parameters
@@ -60,8 +60,8 @@ class Bar:
     def stops(self, fitness: float, costs: Mapping[str, float]) -> bool:
         """Tell whether a network ends here; one whose costs are not known goes on.
 
-        >>> bar = Bar(0.5, 0.8, "why", {"parameters": 1e4})
-        >>> [bar.stops(fitness, {"parameters": size}) for fitness, size in ((0.7, 2e4), (0.9, 2e4), (0.7, 9e3))]
+        >>> threshold = Threshold(0.5, 0.8, "why", {"parameters": 1e4})
+        >>> [threshold.stops(fitness, {"parameters": size}) for fitness, size in ((0.7, 2e4), (0.9, 2e4), (0.7, 9e3))]
         [True, False, False]
         """
         return fitness < self.fitness and all(costs.get(name, -np.inf) >= least for name, least in self.costs.items())
@@ -124,12 +124,12 @@ class PruningRules:
 
     Examples
     --------
-    >>> rungs = PruningRules(Budget(epochs=4, rungs=(0.5,), rung_pass=0.5))
+    >>> rungs = PruningRules(Budget(epochs=4, rungs=(0.5,), rung_quantile=0.5))
     >>> for i in range(20):
     ...     curve = ({"share": 0.5, "fitness": i / 40}, {"share": 1.0, "fitness": i / 20})
     ...     rungs.tell(Result(i / 20, curve=curve))
-    >>> [bar] = rungs.bars()
-    >>> bar.share, bar.fitness, bar.why
+    >>> [threshold] = rungs.thresholds()
+    >>> threshold.share, threshold.fitness, threshold.why
     (0.5, 0.2375, 'of 20 networks before it, 50 % did better here')
     """
 
@@ -140,50 +140,50 @@ class PruningRules:
         # costs that are known only at the end cannot be compared at a rung
         is_possible = FITNESS in objectives.names and set(self._names) <= set(KNOWN_COSTS)
         self._rungs = [_Rung(share) for share in budget.rungs] if is_possible else []
-        self._bars: tuple[Bar, ...] | None = ()
+        self._thresholds: tuple[Threshold, ...] | None = ()
 
     def tell(self, result: Result) -> None:
         """Add a result. One that failed otherwise than at a rung is ignored."""
         costs = [measured(result, name) for name in self._names]
-        if result.failure not in (None, "hopeless") or None in costs or self._objectives.breaks(result):
+        if result.failure not in (None, "pruned") or None in costs or self._objectives.breaks(result):
             return
         for rung in self._rungs:
             reached = fitness_at(result.curve, rung.share)
             if reached is not None:
                 rung.add(_Climber(reached, tuple(c for c in costs if c is not None), result.fitness))
-                self._bars = None
+                self._thresholds = None
 
-    def bars(self) -> tuple[Bar, ...]:
+    def thresholds(self) -> tuple[Threshold, ...]:
         """Return the thresholds for a network that is submitted now."""
-        if self._bars is None:
-            self._bars = tuple(bar for rung in self._rungs for bar in self._bars_of(rung))
-        return self._bars
+        if self._thresholds is None:
+            self._thresholds = tuple(threshold for rung in self._rungs for threshold in self._thresholds_of(rung))
+        return self._thresholds
 
-    def _bars_of(self, rung: _Rung) -> list[Bar]:
-        bars: list[Bar] = []
-        if self._budget.rung_pass < 1:
-            bars += self._behind(rung)
+    def _thresholds_of(self, rung: _Rung) -> list[Threshold]:
+        thresholds: list[Threshold] = []
+        if self._budget.rung_quantile < 1:
+            thresholds += self._behind(rung)
         if self._budget.extrapolate:
-            bars += self._out_of_reach(rung)
-        return _lasting(bars)
+            thresholds += self._out_of_reach(rung)
+        return _lasting(thresholds)
 
-    def _behind(self, rung: _Rung) -> list[Bar]:
+    def _behind(self, rung: _Rung) -> list[Threshold]:
         """Return thresholds at the fitness that a given share of the networks as cheap exceeded at the rung."""
         climbers = rung.climbers
         if len(climbers) < _ENOUGH:
             return []
         fitness = np.array([c.fitness for c in climbers])
         costs = np.array([c.costs for c in climbers]).reshape(len(climbers), len(self._names))
-        bars = []
+        thresholds = []
         for corner in self._corners(costs):
             rivals = fitness[(costs <= corner).all(1)]
             if len(rivals) >= _ENOUGH:
-                least = float(np.quantile(rivals, 1.0 - self._budget.rung_pass))
-                told = f"of {len(rivals)} networks before it{self._as_cheap()}, {self._budget.rung_pass:.0%}"
-                bars.append(self._bar(rung, least, f"{told} did better here".replace("%", " %"), corner))
-        return bars
+                least = float(np.quantile(rivals, 1.0 - self._budget.rung_quantile))
+                told = f"of {len(rivals)} networks before it{self._as_cheap()}, {self._budget.rung_quantile:.0%}"
+                thresholds.append(self._threshold(rung, least, f"{told} did better here".replace("%", " %"), corner))
+        return thresholds
 
-    def _out_of_reach(self, rung: _Rung) -> list[Bar]:
+    def _out_of_reach(self, rung: _Rung) -> list[Threshold]:
         """Return thresholds at the fitness below which no network came near the best few, or the Pareto front."""
         finished = sorted(rung.finished, key=lambda c: c.fitness)
         if len(finished) < _FINISHED:
@@ -199,14 +199,14 @@ class PruningRules:
             told = "a network that is no larger"
         # the highest final fitness of the networks that were about as low, for each window from the lowest on
         reach = np.lib.stride_tricks.sliding_window_view(ends, _ALIKE).max(1)
-        bars = []
+        thresholds = []
         for goal, corner in goals:
             near = np.flatnonzero(reach >= goal)
             lowest = int(near[0]) + _ALIKE // 2 if near[0] else 0  # the middle of the first window that is near
             if lowest:
                 why = f"of the networks that were as low here, none came near {told} ({goal:.4g})"
-                bars.append(self._bar(rung, float(stood[lowest]), why, corner))
-        return bars
+                thresholds.append(self._threshold(rung, float(stood[lowest]), why, corner))
+        return thresholds
 
     def _corners(self, costs: Floats) -> Iterable[Floats]:
         """Return the costs to compare at: those of some networks; with a single objective there are none."""
@@ -215,8 +215,8 @@ class PruningRules:
         order = np.lexsort(costs.T[::-1])
         return list(costs[order[np.unique(np.linspace(0, len(order) - 1, _CORNERS).astype(int))]])
 
-    def _bar(self, rung: _Rung, fitness: float, why: str, corner: Floats) -> Bar:
-        return Bar(rung.share, fitness, why, dict(zip(self._names, corner.tolist(), strict=True)))
+    def _threshold(self, rung: _Rung, fitness: float, why: str, corner: Floats) -> Threshold:
+        return Threshold(rung.share, fitness, why, dict(zip(self._names, corner.tolist(), strict=True)))
 
     def _as_cheap(self) -> str:
         return " that cost no more" if self._names else ""
@@ -242,10 +242,10 @@ def _front(ends: Floats, costs: Floats) -> list[int]:
     return found[:_CORNERS]
 
 
-def _lasting(bars: Sequence[Bar]) -> list[Bar]:
+def _lasting(thresholds: Sequence[Threshold]) -> list[Threshold]:
     """Return the thresholds that are not implied by another one."""
-    kept: list[Bar] = []
-    for bar in sorted(bars, key=lambda b: -b.fitness):
-        if not any(all(bar.costs[name] >= least for name, least in other.costs.items()) for other in kept):
-            kept.append(bar)
+    kept: list[Threshold] = []
+    for threshold in sorted(thresholds, key=lambda b: -b.fitness):
+        if not any(all(threshold.costs[name] >= least for name, least in other.costs.items()) for other in kept):
+            kept.append(threshold)
     return kept

@@ -1,8 +1,8 @@
-"""Scratch space on a node, shared by its processes, removed with the last. Runs on a worker and in the trainer.
+"""Scratch space on a node, shared by processes and removed with the last one. Runs on a worker and in the trainer.
 
-Each process that uses a directory holds a shared lock on a file beside it; the system lets go of it however the
-process ends. Who can have the lock alone is the last, and removes the directory; whoever comes later removes what was
-left behind.
+Each process that uses a directory holds a shared lock on a file beside it; the system releases the lock however the
+process ends. A process that gets an exclusive lock is the last one, and removes the directory. What a killed process
+left behind is removed by the next one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Scratch:
     Parameters
     ----------
     path
-        The directory; it is made when it is not there.
+        The directory; it is created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,33 +38,34 @@ class Scratch:
 
     @classmethod
     def shared(cls, name: str, base: Path | None = None) -> Self:
-        """Use the directory of that name that all processes of this user on this node share.
+        """Use the directory that all processes of this user on this node share under a name.
 
         Parameters
         ----------
         name
-            What the processes have in common, such as a fingerprint of the data.
+            Common to the processes, such as a fingerprint of the data.
         base
-            On a disk of the node; by default the system's directory for temporary files.
+            Directory on a disk of the node; by default the system's directory for temporary files.
 
         Raises
         ------
         NodeError
-            If nothing can be written there, or somebody else has made the place where it would lie.
+            If the directory cannot be written, or belongs to another user.
         ValueError
-            If the name is not that of one directory: the place of all of them would be removed with it.
+            If the name is not that of one directory: the parent of all of them would be removed with it.
         """
         if name in ("", "..") or Path(name).name != name:
             raise ValueError(f"expected the name of a directory, got {name!r}")
-        home = (base or Path(tempfile.gettempdir())) / f"menndl-{os.getuid()}"
+        parent = (base or Path(tempfile.gettempdir())) / f"menndl-{os.getuid()}"
         try:
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if home.stat().st_uid != os.getuid():
-                raise NodeError(f"{home}: expected a directory of this user, it belongs to user {home.stat().st_uid}")
-            remove_unused(home)
-            return cls(home / name)
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owner = parent.stat().st_uid
+            if owner != os.getuid():
+                raise NodeError(f"{parent}: expected a directory of this user, it belongs to user {owner}")
+            remove_unused(parent)
+            return cls(parent / name)
         except OSError as error:
-            raise NodeError(f"{home}: cannot be written to: {error.strerror}") from error
+            raise NodeError(f"{parent}: cannot be written to: {error.strerror}") from error
 
     def release(self, patience: float = 0.0) -> bool:
         """Stop using the directory, and remove it if no other process uses it; return whether it was removed.
@@ -72,7 +73,7 @@ class Scratch:
         Parameters
         ----------
         patience
-            Seconds to wait for others that are just ending.
+            Seconds to wait for other processes that are just ending.
         """
         deadline = time.monotonic() + patience
         with self._file:
@@ -84,20 +85,20 @@ class Scratch:
         return True
 
 
-def remove_unused(home: Path) -> None:
-    """Remove the directories in a place that no process uses any more, such as those of processes that were killed."""
-    for mark in home.glob(f"*{_SUFFIX}"):
-        with contextlib.suppress(OSError), mark.open("r+") as file:
+def remove_unused(parent: Path) -> None:
+    """Remove the directories that no process uses any more, such as those of processes that were killed."""
+    for lock_file in parent.glob(f"*{_SUFFIX}"):
+        with contextlib.suppress(OSError), lock_file.open("r+") as file:
             if _lock(file, fcntl.LOCK_EX):
-                _remove(mark.with_name(mark.name.removesuffix(_SUFFIX)), file)
+                _remove(lock_file.with_name(lock_file.name.removesuffix(_SUFFIX)), file)
 
 
-def _locked(mark: Path) -> IO[str]:
-    """Return the mark, open and locked together with others; one that was removed meanwhile is made again."""
+def _locked(path: Path) -> IO[str]:
+    """Return the lock file, open and with a shared lock; if it was removed meanwhile it is created again."""
     while True:
-        file = mark.open("a+")
+        file = path.open("a+")
         fcntl.flock(file, fcntl.LOCK_SH)
-        if _is_current(mark, file):
+        if _is_current(path, file):
             return file
         file.close()
 
@@ -110,18 +111,18 @@ def _lock(file: IO[str], kind: int) -> bool:
     return True
 
 
-def _is_current(mark: Path, file: IO[str]) -> bool:
+def _is_current(path: Path, file: IO[str]) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(mark.stat(), os.fstat(file.fileno()))
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     return False
 
 
 def _remove(path: Path, file: IO[str]) -> None:
-    """Remove a directory and its mark, which is locked; the mark goes last.
+    """Remove a directory and then its lock file, which is locked.
 
-    Where whoever waited too was first, others may have come since: theirs is another mark.
+    If another process was first, a third one may use the directory by now, with a new lock file.
     """
-    mark = Path(file.name)
-    if _is_current(mark, file):
+    lock_file = Path(file.name)
+    if _is_current(lock_file, file):
         shutil.rmtree(path, ignore_errors=True)
-        mark.unlink(missing_ok=True)
+        lock_file.unlink(missing_ok=True)

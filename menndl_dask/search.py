@@ -49,9 +49,9 @@ class Search:
     limits
         Limits of one evaluation.
     evaluate
-        Called on a worker as ``evaluate(individual, problem, limits, seed=…, save=…, save_above=…)``, and with ``bars``
-        and ``checkpoint`` if it takes them; returns a `Result`. By default `menndl_dask.evaluate`, which trains the
-        network. Workers and the scheduler must be able to import it.
+        Called on a worker as ``evaluate(individual, problem, limits, seed=…, save=…, save_above=…)``, and with
+        ``thresholds`` and ``checkpoint`` if it takes them; returns a `Result`. By default `menndl_dask.evaluate`, which
+        trains the network. Workers and the scheduler must be able to import it.
     settings
         Further settings to record in ``run.yaml``, such as the ``command``.
     island

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menndl_dask.baseline import standard_network
-from menndl_dask.child import Child
+from menndl_dask.child import ChildProcess
 from menndl_dask.errors import TrainerError, UserError
 from menndl_dask.genome import Genome
 from menndl_dask.individual import ranked
@@ -61,7 +61,7 @@ def _networks(name: str, problem: Problem) -> list[Genome]:
 
 def _encoded(path: Path) -> Genome:
     """Return the genome of a Keras model, read in a child process: the driver does not import Keras."""
-    child = Child("menndl_dask.predictor")
+    child = ChildProcess("menndl_dask.predictor")
     try:
         return Genome.from_dict(child.ask(("encode", str(path.resolve())), _ANSWER_S))
     except TrainerError as error:

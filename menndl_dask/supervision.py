@@ -1,4 +1,4 @@
-"""The watch over a training: its messages, its limits, its end. Runs in the trainer."""
+"""The supervision of a training: its messages, its limits, its end. Runs in the trainer."""
 
 from __future__ import annotations
 
@@ -12,70 +12,70 @@ import psutil
 
 from menndl_dask.child import Channel, ended, kill_group
 from menndl_dask.problem import Limits
-from menndl_dask.record import Record
+from menndl_dask.record import ResultBuilder
 
-_INTERVAL = 0.05  # seconds between two looks at the memory
+_INTERVAL = 0.05  # seconds between two checks of the limits
 _PROC = Path("/proc")
-_PATIENCE = 2.0  # seconds for the process to end after its last message
+_PATIENCE = 2.0  # seconds for the process to end after it has closed its pipe
 
 
 class Orphaned(Exception):  # noqa: N818 - not an error of the trainer's
-    """The parent of the trainer has closed its pipe or died: nobody waits for the result."""
+    """The worker, which waited for the result, has closed its pipe or died."""
 
 
-class Watched(Protocol):
-    """A training process, leader of its own process group and child of this process."""
+class TrainingProcess(Protocol):
+    """A training process: leader of its own process group and child of this process."""
 
     pid: int
     channel: Channel
 
     def exit_status(self) -> int | None:
-        """Return the exit status if it has ended, or the negative number of its signal."""
+        """Return the exit status, the negative number of its signal, or None while it runs."""
 
-    def last_words(self) -> str:
-        """Return what it said last of its own death, or nothing."""
+    def last_stderr_line(self) -> str:
+        """Return the last line of its standard error, or an empty string."""
 
     def reap(self) -> None:
-        """Wait for the process, which has ended, and let the system forget it."""
+        """Wait for the process, which has ended, so that the system frees its number."""
 
 
-def watch(process: Watched, record: Record, limits: Limits, parent: Channel) -> None:
-    """Follow a training to its end and write the outcome into its record; nothing of the process remains.
+def supervise(process: TrainingProcess, builder: ResultBuilder, limits: Limits, parent: Channel) -> None:
+    """Follow a training to its end, and end its whole process group.
 
     Parameters
     ----------
     process
         The training.
-    record
-        What its messages are written into.
+    builder
+        Is given its messages, and the failure if there is one.
     limits
-        Past which it is killed.
+        Beyond which it is killed.
     parent
-        Whoever waits for the result; it speaks while the training runs only by going away.
+        Channel to the worker, which sends nothing while the training runs: if it can be read, the worker is gone.
 
     Raises
     ------
     Orphaned
-        If the parent went away.
+        If the worker is gone.
     """
-    looked = time.monotonic()
+    checked = time.monotonic()
     try:
-        while not record.is_complete:
+        while not builder.is_complete:
             readable = _readable(process.channel, parent)
             if parent in readable:
                 raise Orphaned
             if process.channel in readable:
                 now = time.monotonic()
-                if not _take_message(process, record, now + limits.seconds - record.seconds(now)):
+                if not _receive(process, builder, now + limits.seconds - builder.seconds(now)):
                     break
             elif process.exit_status() is not None:
-                break  # although a process that it started still holds its pipe
-            if time.monotonic() - looked >= _INTERVAL:  # not after each message: short epochs send many
-                looked = time.monotonic()
-                _check_limits(process.pid, record, limits, record.seconds(looked))
-        if not record.is_complete:
-            has_begun = record.phase != "start"  # else what failed is the import of a framework, not a network
-            record.fail("killed" if has_begun else "error", _how_it_ended(process))
+                break  # although a process that it started still has its pipe open
+            if time.monotonic() - checked >= _INTERVAL:  # not after each message: short epochs send many
+                checked = time.monotonic()
+                _check_limits(process.pid, builder, limits, builder.seconds(checked))
+        if not builder.is_complete:
+            has_begun = builder.phase != "start"  # else the import of a framework failed, not a network
+            builder.fail("killed" if has_begun else "error", _how_it_ended(process))
     finally:
         kill_group(process.pid)
         process.channel.close()
@@ -83,9 +83,9 @@ def watch(process: Watched, record: Record, limits: Limits, parent: Channel) -> 
 
 
 def resident_bytes(pid: int) -> int:
-    """Return the memory that a process holds by itself, in bytes; 0 when it has ended.
+    """Return the memory of a process in bytes; 0 if it has ended.
 
-    Pages of mapped files are not counted (Linux): the system may drop them, and the staged samples are such files.
+    On Linux pages of mapped files are not counted: the system may drop them, and the staged samples are such files.
     """
     try:
         if not _PROC.exists():
@@ -104,10 +104,10 @@ def _readable(*channels: Channel) -> list[Channel]:
     return [channel for channel in channels if channel.fileno() in found]
 
 
-def _take_message(process: Watched, record: Record, deadline: float) -> bool:
-    """Take in a message; return whether there was one. A process that is stopped in mid-message is overdue in time."""
+def _receive(process: TrainingProcess, builder: ResultBuilder, deadline: float) -> bool:
+    """Receive a message; return False if the pipe is closed. A message that stops midway is left to the time limit."""
     try:
-        record.update(process.channel.receive(max(0.0, deadline - time.monotonic())))
+        builder.update(process.channel.receive(max(0.0, deadline - time.monotonic())))
     except TimeoutError:
         return True
     except (EOFError, OSError):
@@ -115,28 +115,24 @@ def _take_message(process: Watched, record: Record, deadline: float) -> bool:
     return True
 
 
-def _check_limits(pid: int, record: Record, limits: Limits, seconds: float) -> None:
-    phase = record.phase
+def _check_limits(pid: int, builder: ResultBuilder, limits: Limits, seconds: float) -> None:
+    phase = builder.phase
     if seconds > limits.seconds:
-        record.fail("timed_out", f"it took longer than {limits.seconds:g} s; it was killed in phase {phase!r}")
+        builder.fail("timed_out", f"it took longer than {limits.seconds:g} s; it was killed in phase {phase!r}")
     used = resident_bytes(pid)
     if limits.memory_bytes is not None and used > limits.memory_bytes:
         sizes = f"{used / 1e6:.0f} MB where {limits.memory_bytes / 1e6:.0f} MB are allowed"
-        record.fail("out_of_memory", f"it held {sizes}; it was killed in phase {phase!r}")
+        builder.fail("out_of_memory", f"it held {sizes}; it was killed in phase {phase!r}")
 
 
-def _how_it_ended(process: Watched) -> str:
-    """Wait for the end of a process that has closed its pipe, and return it in words."""
+def _how_it_ended(process: TrainingProcess) -> str:
+    """Wait for the end of a process that has closed its pipe, and describe it."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         status = process.exit_status()
         if status is not None:
-            said = process.last_words() if status > 0 else ""
-            return f"{_words(status)}; its last words: {said}" if said else _words(status)
+            line = process.last_stderr_line() if status > 0 else ""
+            cause = ", as by a system that runs out of memory" if status == -signal.SIGKILL else ""
+            return f"the process {ended(status)}{cause}" + (f"; last line of its errors: {line}" if line else "")
         time.sleep(0.005)
     return "the process closed its pipe and did not end"
-
-
-def _words(status: int) -> str:
-    text = f"the process {ended(status)}"
-    return f"{text}, as by a system whose memory runs out" if status == -signal.SIGKILL else text

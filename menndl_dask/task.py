@@ -1,4 +1,4 @@
-"""A task: one evaluation as it travels from the worker through the trainer to the training process. Pure."""
+"""The training request: one evaluation as it travels from the worker to the training process. Pure."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from pathlib import Path
 from typing import Any
 
 from menndl_dask.problem import Limits
-from menndl_dask.rung import Bar
+from menndl_dask.rung import Threshold
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class TrainingRequest:
     """One evaluation, in plain values.
 
     Parameters
     ----------
     genome, problem
-        As dicts: a user's own gene kinds are looked up in the training process alone.
+        As dicts: a user's own gene kinds are looked up in the training process only.
     limits
-        What the evaluation may use.
+        Time and memory that the evaluation may use.
     seed
-        Of weights, dropout and the order of the samples.
+        Seed of weights, dropout and the order of the samples.
     scratch
-        Directory shared by the processes of the node; set when the samples are staged.
+        Directory shared by the processes of the node; set once the samples are staged.
     data
         Directory in it with the staged splits.
     save
-        Where the network is written, or nothing.
+        Path of the ``.keras`` file to write, if any.
     save_above
-        Fitness that must be exceeded for that.
+        Fitness above which it is written; None for any.
     test
-        Whether the test split is measured too.
-    bars
-        What the network must have reached at rungs on the way.
+        Whether the test split is scored too.
+    thresholds
+        What the network must have reached at the rungs.
     checkpoint
-        File from which the training goes on if another process had begun it, or nothing.
+        Path of the checkpoint from which the training is resumed, and to which it is written; None for none.
     path
-        Where the user's modules are imported from: the worker's path when the task is made, because modules may have
-        been uploaded to it since the trainer was started.
+        Import path of the user's modules: that of the worker when the request is made, because modules may have been
+        uploaded to it since the trainer was started.
     """
 
     genome: dict[str, Any]
@@ -51,17 +51,17 @@ class Task:
     save: str | None = None
     save_above: float | None = None
     test: bool = False
-    bars: tuple[Bar, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
     checkpoint: str | None = None
     path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 
-    def aside(self, process: int) -> Path | None:
-        """Return where a process writes the network before it gets its name."""
+    def partial_path(self, process: int) -> Path | None:
+        """Return the path to which a process writes the network before it is complete."""
         if self.save is None:
             return None
         target = Path(self.save)
         return target.with_name(f".{target.stem}.{process}.partial.keras")
 
-    def checkpoint_aside(self, process: int) -> Path | None:
-        """Return where a process writes a checkpoint before it gets its name."""
+    def partial_checkpoint(self, process: int) -> Path | None:
+        """Return the path to which a process writes a checkpoint before it is complete."""
         return None if self.checkpoint is None else Path(f"{self.checkpoint}.{process}.partial")

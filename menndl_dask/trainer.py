@@ -16,14 +16,14 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from menndl_dask.child import Channel, Child, connect_to_parent, serve, tie_to
+from menndl_dask.child import Channel, ChildProcess, connect_to_parent, die_with_parent, serve
 from menndl_dask.frugal import import_frugally
-from menndl_dask.record import Record
+from menndl_dask.record import ResultBuilder
 from menndl_dask.scratch import Scratch
-from menndl_dask.supervision import Watched, watch
+from menndl_dask.supervision import TrainingProcess, supervise
 
 if TYPE_CHECKING:
-    from menndl_dask.task import Task
+    from menndl_dask.task import TrainingRequest
 
 READY = "ready"
 FRESH = "MENNDL_FRESH_INTERPRETER"  # 1: each evaluation gets a new interpreter
@@ -35,7 +35,7 @@ _PATIENCE, _LONG_PATIENCE = 2.0, 10.0
 
 
 class Trainer:
-    """Evaluates tasks, one after the other.
+    """Runs training requests, one after the other.
 
     Parameters
     ----------
@@ -59,25 +59,25 @@ class Trainer:
         Parameters
         ----------
         frame
-            `READY`, which is answered by how trainings are started; or a task, which is answered by its result and the
-            traceback of its failure, if any.
+            `READY`, which is answered by how trainings are started; or a `TrainingRequest`, which is answered by its
+            result and the traceback of its failure, if any.
         """
         if frame == READY:
             return "forked process" if self.forks else "fresh interpreter"
-        task: Task = frame
-        if task.scratch not in self._scratch:
+        request: TrainingRequest = frame
+        if request.scratch not in self._scratch:
             # a worker that is killed cannot remove it
-            self._scratch[task.scratch] = Scratch(Path(task.scratch))
-        process: Watched = _Forked(task, self._parent) if self.forks else _Fresh(task)
-        record = Record(task.seed)
+            self._scratch[request.scratch] = Scratch(Path(request.scratch))
+        process: TrainingProcess = _Forked(request, self._parent) if self.forks else _Fresh(request)
+        builder = ResultBuilder(request.seed)
         try:
-            watch(process, record, task.limits, self._parent)
+            supervise(process, builder, request.limits, self._parent)
         finally:
-            for partial in (task.aside(process.pid), task.checkpoint_aside(process.pid)):
+            for partial in (request.partial_path(process.pid), request.partial_checkpoint(process.pid)):
                 if partial is not None:
                     with contextlib.suppress(OSError):  # such as where its folder could not be made
                         partial.unlink()
-        return record.result(), record.trace
+        return builder.result(), builder.trace
 
     def close(self, patience: float) -> None:
         """Release the scratch space; the last process of a node removes it.
@@ -94,13 +94,13 @@ class Trainer:
 class _Forked:
     """A training in a process forked from this one."""
 
-    def __init__(self, task: Task, parent: Channel) -> None:
+    def __init__(self, request: TrainingRequest, parent: Channel) -> None:
         reading, writing = os.pipe()
         trainer = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reading)
-            _train(task, trainer, Channel(writing=writing), parent)
+            _train(request, trainer, Channel(writing=writing), parent)
         os.close(writing)
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpgid(self.pid, self.pid)  # here and in the child, so that it is done whichever comes first
@@ -116,7 +116,7 @@ class _Forked:
             return None
         return -found.si_status if found.si_code in (os.CLD_KILLED, os.CLD_DUMPED) else found.si_status
 
-    def last_words(self) -> str:
+    def last_stderr_line(self) -> str:
         """Return an empty string: its errors come as messages."""
         return ""
 
@@ -128,34 +128,34 @@ class _Forked:
 class _Fresh:
     """A training in a new interpreter."""
 
-    def __init__(self, task: Task) -> None:
-        self._child = Child(_MODULE, arguments=[_ONCE])
+    def __init__(self, request: TrainingRequest) -> None:
+        self._child = ChildProcess(_MODULE, arguments=[_ONCE])
         self.pid, self.channel = self._child.pid, self._child.channel
-        with contextlib.suppress(BrokenPipeError):  # it ended at once, which `watch` reports
-            self.channel.send(task)
+        with contextlib.suppress(BrokenPipeError):  # it ended at once, which `supervise` reports
+            self.channel.send(request)
 
     def exit_status(self) -> int | None:
         """Return the exit status, the negative number of its signal, or None while it runs."""
         return self._child.exit_status
 
-    def last_words(self) -> str:
+    def last_stderr_line(self) -> str:
         """Return the last line of its standard error, such as that of a failed import."""
-        return self._child.last_words()
+        return self._child.last_stderr_line()
 
     def reap(self) -> None:
         """Wait for the process, which has ended."""
         self._child.close()
 
 
-def _train(task: Task, trainer: int, channel: Channel, parent: Channel) -> NoReturn:
+def _train(request: TrainingRequest, trainer: int, channel: Channel, parent: Channel) -> NoReturn:
     """Run a training in the forked process, and end the process without any clean-up."""
     status = 1
     try:
         os.setpgid(0, 0)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        tie_to(trainer, signal.SIGKILL)
+        die_with_parent(trainer, signal.SIGKILL)
         parent.close()
-        import_frugally(_TRAINING).run(task, channel)
+        import_frugally(_TRAINING).run(request, channel)
         status = 0
     except BaseException:  # noqa: BLE001 - it must not return into the trainer's code
         traceback.print_exc()

@@ -45,7 +45,7 @@ def late(individual: Individual, data: Path, scratch: Path) -> None:
 
 def endlessly(individual: Individual, data: Path, scratch: Path) -> None:
     """Evaluate for ever."""
-    evaluate(individual, open_problem(data, budget=Budget(epochs=1e9, early_verdict=False)), scratch=scratch)
+    evaluate(individual, open_problem(data, budget=Budget(epochs=1e9, early_stopping=False)), scratch=scratch)
 
 
 def under_a_nanny(individual: Individual, data: Path, scratch: Path) -> None:

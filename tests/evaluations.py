@@ -13,7 +13,7 @@ from distributed import get_worker
 from menndl_dask.individual import Individual
 from menndl_dask.problem import Limits
 from menndl_dask.result import Result
-from menndl_dask.rung import Bar
+from menndl_dask.rung import Threshold
 from menndl_dask.scratch import Scratch
 from menndl_dask.space import SearchSpace
 from tests.spaces import Edge, toy_result
@@ -51,15 +51,18 @@ def saving(
     return Result.from_dict(result.to_dict() | {"seed": seed})
 
 
-def climbing(individual: Individual, problem: Any, limits: Limits, *, bars: Sequence[Bar], **_: Any) -> Result:
-    """Return the toy's result, half of which it had at half of its budget, unless that is below a bar."""
+def climbing(
+    individual: Individual, problem: Any, limits: Limits, *, thresholds: Sequence[Threshold], **_: Any
+) -> Result:
+    """Return the toy's result, half of which it had at half of its budget, unless that is below a threshold."""
     result = toy_result(individual)
     if result.fitness is None:
         return result
     curve = ({"share": 0.5, "fitness": result.fitness / 2}, {"share": 1.0, "fitness": result.fitness})
-    if any(bar.stops(result.fitness / 2, {}) for bar in bars):
-        return Result.failed("hopeless", curve=curve[:1], metrics={"fitness": result.fitness / 2, "bars": len(bars)})
-    return Result(result.fitness, curve=curve, metrics={"bars": len(bars)})
+    if any(threshold.stops(result.fitness / 2, {}) for threshold in thresholds):
+        metrics = {"fitness": result.fitness / 2, "thresholds": len(thresholds)}
+        return Result.failed("pruned", curve=curve[:1], metrics=metrics)
+    return Result(result.fitness, curve=curve, metrics={"thresholds": len(thresholds)})
 
 
 def failing(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:

@@ -15,12 +15,13 @@ import pytest
 
 from menndl_dask.baseline import standard_network
 from menndl_dask.data import open_problem, open_staged, stage
-from menndl_dask.evaluation import close, evaluate
+from menndl_dask.evaluation import evaluate
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.layers import Convolution, Dropout, FullyConnected, Pooling
 from menndl_dask.problem import BACKENDS, Budget, Limits, Problem
 from menndl_dask.result import Result
+from menndl_dask.trainer_pool import close
 from tests import stores
 
 GENOME = Genome((Convolution(8, normalisation="batch"), Pooling(), FullyConnected(16)))
@@ -85,7 +86,7 @@ def test_a_deterministic_training_is_the_same_to_the_bit_in_another_trainer(
 
 
 def test_what_diverges_with_16_bits_is_trained_again(backend: str, data: Path) -> None:
-    of = _problem(data, backend, precision="float16", early_verdict=False)
+    of = _problem(data, backend, precision="float16", early_stopping=False)
     assert _evaluate(of).message == ""
     still = replace(of.budget, learning_rate=1e-9)
     blinding = replace(of, augmentation=("tests.own_functions:Blinding",), budget=still)

@@ -20,13 +20,13 @@ from menndl_dask.individual import Individual
 from menndl_dask.layers import Convolution, Dropout, FullyConnected
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
-from menndl_dask.task import Task
+from menndl_dask.task import TrainingRequest
 from tests import stores
 
 NETWORK = Individual(5, Genome((Convolution(8, normalisation="batch"), Dropout(0.2), FullyConnected(16))))
 LIMITS = Limits(120, checkpoint_s=0.1)
-COURSE = {"steps": 7, "seconds": 1.5, "rungs": 1, "verdict": False}
-STATE = State(COURSE, [0.5, 0.4], [{"epoch": 1.0, "fitness": 0.3}], {})
+SCHEDULE = {"steps": 7, "seconds": 1.5, "rungs": 1, "learning_check": False}
+STATE = State(SCHEDULE, [0.5, 0.4], [{"epoch": 1.0, "fitness": 0.3}], {})
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
     return open_problem(path, budget=budget, augmentation=("flip", "noise"))
 
 
-def task(path: Path | None, every: float | None = 60.0, seed: int = 1) -> Task:
+def request(path: Path | None, every: float | None = 60.0, seed: int = 1) -> TrainingRequest:
     checkpoint = None if path is None else str(path)
-    return Task({}, {}, Limits(checkpoint_s=every), seed, checkpoint=checkpoint)
+    return TrainingRequest({}, {}, Limits(checkpoint_s=every), seed, checkpoint=checkpoint)
 
 
 def variables(value: float) -> list[keras.Variable]:
@@ -52,8 +52,8 @@ def variables(value: float) -> list[keras.Variable]:
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "networks" / "7" / ".checkpoint"
-    Checkpoint(task(path)).write(STATE, variables(0.25))
-    found = Checkpoint(task(path)).read()
+    Checkpoint(request(path)).write(STATE, variables(0.25))
+    found = Checkpoint(request(path)).read()
     assert found is not None
     assert found[0] == STATE
     fresh = variables(0.0)
@@ -65,11 +65,11 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_another_training_begins_anew_and_so_does_one_whose_checkpoint_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "one"
-    assert Checkpoint(task(path)).read() is None
-    Checkpoint(task(path)).write(STATE, variables(0.25))
-    assert Checkpoint(task(path, seed=2)).read() is None
+    assert Checkpoint(request(path)).read() is None
+    Checkpoint(request(path)).write(STATE, variables(0.25))
+    assert Checkpoint(request(path, seed=2)).read() is None
     path.write_bytes(path.read_bytes()[:100])
-    assert Checkpoint(task(path)).read() is None
+    assert Checkpoint(request(path)).read() is None
 
 
 def test_values_that_do_not_fit_change_nothing() -> None:
@@ -81,7 +81,7 @@ def test_values_that_do_not_fit_change_nothing() -> None:
 
 def test_a_disk_that_takes_nothing_is_no_failure_of_the_network(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    checkpoint = Checkpoint(task(tmp_path / "file" / "one"))
+    checkpoint = Checkpoint(request(tmp_path / "file" / "one"))
     checkpoint.write(STATE, variables(0.25))
     assert not checkpoint.is_due
 
@@ -90,7 +90,7 @@ def test_it_is_due_at_intervals_and_half_a_minute_before_the_job_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def due(path: Path | None, every: float | None) -> float:
-        checkpoint = Checkpoint(task(path, every))
+        checkpoint = Checkpoint(request(path, every))
         checkpoint.begin()
         return checkpoint.due - time.time()
 
@@ -121,7 +121,7 @@ def test_the_retry_of_a_killed_worker_goes_on_from_its_checkpoint_to_the_same_en
         rest: Result = future.result(timeout=200)
         whole: Result = client.submit(evaluate, NETWORK, problem, LIMITS).result(timeout=200)
     assert rest.succeeded, rest.message
-    assert rest.message.startswith("went on from a checkpoint after ")
+    assert rest.message.startswith("resumed from a checkpoint after ")
     assert float(rest.message.split()[-2]) >= 1
     assert rest.curve[-1]["epoch"] == 40
     for fact in ("epoch", "loss", "val_loss", "fitness"):

@@ -1,4 +1,4 @@
-"""Child processes: frames there and back, and nothing left behind."""
+"""ChildProcess processes: frames there and back, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ import numpy as np
 import psutil
 import pytest
 
-from menndl_dask.child import Channel, Child
+from menndl_dask.child import Channel, ChildProcess
 from menndl_dask.errors import TrainerError
 from tests.processes import gone
 
 
 @pytest.fixture
-def child() -> Iterator[Child]:
-    child = Child("tests.answering")
+def child() -> Iterator[ChildProcess]:
+    child = ChildProcess("tests.answering")
     yield child
     child.close()
 
 
-def test_a_frame_comes_back_as_it_was_sent(child: Child) -> None:
+def test_a_frame_comes_back_as_it_was_sent(child: ChildProcess) -> None:
     assert child.ask({"a": [1, 2.5, None]}, 30) == {"a": [1, 2.5, None]}
     large = np.arange(3_000_000, dtype="float32")  # larger than any pipe
     assert np.array_equal(child.ask(large, 30), large)
 
 
-def test_what_the_child_prints_does_not_disturb_the_frames(child: Child) -> None:
+def test_what_the_child_prints_does_not_disturb_the_frames(child: ChildProcess) -> None:
     assert child.ask("print", 30) == "print"
 
 
-def test_an_exception_in_the_child_is_raised_in_its_words_and_the_child_lives_on(child: Child) -> None:
+def test_an_exception_in_the_child_is_raised_in_its_words_and_the_child_lives_on(child: ChildProcess) -> None:
     with pytest.raises(TrainerError, match=r"ValueError: expected something else \(answering.py, line \d+\)"):
         child.ask("raise", 30)
     assert child.ask(1, 30) == 1
 
 
-def test_a_child_that_dies_is_reported_with_its_last_words(child: Child) -> None:
-    with pytest.raises(TrainerError, match="ended with status 3; its last words: I was told to die") as caught:
+def test_a_child_that_dies_is_reported_with_its_last_words(child: ChildProcess) -> None:
+    with pytest.raises(TrainerError, match="ended with status 3; last line of its errors: I was told to die") as caught:
         child.ask("die", 30)
     assert isinstance(caught.value.__cause__, EOFError)
     assert not child.is_alive
@@ -51,13 +51,13 @@ def test_a_child_that_dies_is_reported_with_its_last_words(child: Child) -> None
         child.ask(1, 30)
 
 
-def test_a_killed_child_is_reported_with_its_signal(child: Child) -> None:
+def test_a_killed_child_is_reported_with_its_signal(child: ChildProcess) -> None:
     os.kill(child.ask("pid", 30), signal.SIGKILL)
     with pytest.raises(TrainerError, match="was ended by SIGKILL"):
         child.ask(1, 30)
 
 
-def test_a_child_that_hangs_is_killed_at_its_time(child: Child) -> None:
+def test_a_child_that_hangs_is_killed_at_its_time(child: ChildProcess) -> None:
     child.ask("pid", 30)
     started = time.monotonic()
     with pytest.raises(TrainerError, match=r"no answer in 0\.2 s; it was killed") as caught:
@@ -68,13 +68,13 @@ def test_a_child_that_hangs_is_killed_at_its_time(child: Child) -> None:
 
 
 def test_a_module_that_cannot_be_imported_is_reported() -> None:
-    child = Child("tests.no_such_module")
+    child = ChildProcess("tests.no_such_module")
     with pytest.raises(TrainerError, match=r"No module named tests\.no_such_module"):
         child.ask(1, 30)
     child.close()
 
 
-def test_closing_ends_the_child(child: Child) -> None:
+def test_closing_ends_the_child(child: ChildProcess) -> None:
     pid = child.ask("pid", 30)
     child.close()
     assert gone(pid)
@@ -82,8 +82,8 @@ def test_closing_ends_the_child(child: Child) -> None:
 
 def test_the_child_outlives_the_thread_that_started_it() -> None:
     # on Linux the signal on a parent's death is in truth one on the death of a thread
-    started: list[Child] = []
-    thread = threading.Thread(target=lambda: started.append(Child("tests.answering")))
+    started: list[ChildProcess] = []
+    thread = threading.Thread(target=lambda: started.append(ChildProcess("tests.answering")))
     thread.start()
     thread.join()
     assert started[0].ask(1, 30) == 1
@@ -93,8 +93,8 @@ def test_the_child_outlives_the_thread_that_started_it() -> None:
 
 def test_the_child_dies_with_its_parent_even_in_the_middle_of_an_answer() -> None:
     script = (
-        "from menndl_dask.child import Child\n"
-        "child = Child('tests.answering')\n"
+        "from menndl_dask.child import ChildProcess\n"
+        "child = ChildProcess('tests.answering')\n"
         "print(child.ask('pid', 30), flush=True)\n"
         "child.ask('hang')\n"
     )

@@ -83,7 +83,7 @@ def test_all_are_trained_with_the_longer_budget_and_failures_are_results(client:
 def begun(individual: Individual, of: Problem, limits: Limits, *, checkpoint: str, **given: Any) -> Result:
     """Leave a checkpoint behind."""
     Path(checkpoint).write_text("how far it is")
-    return Result(0.5, metrics={"verdicts": float(of.budget.early_verdict or len(of.budget.rungs))})
+    return Result(0.5, metrics={"early_stopping": float(of.budget.early_stopping or len(of.budget.rungs))})
 
 
 def test_what_is_compared_is_trained_to_its_end_and_its_checkpoint_goes_when_the_result_is_home(
@@ -92,7 +92,7 @@ def test_what_is_compared_is_trained_to_its_end_and_its_checkpoint_goes_when_the
     planned = comparison.plan(problem(), FINALISTS, 2)
     trained = list(comparison.train(client, problem(), planned, Limits(), tmp_path, begun))
     assert [c.result.message for c in trained if not c.result.succeeded] == []
-    assert [c.result.metrics["verdicts"] for c in trained] == [0.0] * len(planned)
+    assert [c.result.metrics["early_stopping"] for c in trained] == [0.0] * len(planned)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from menndl_dask import evaluation
+from menndl_dask import trainer_pool
 from menndl_dask.data import open_problem
 from menndl_dask.device import assigned_gpu, gpu_visibility_variables, visible
 from menndl_dask.environment import DEVICES
 from menndl_dask.errors import ProfileError
+from menndl_dask.evaluation import evaluate
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
 from menndl_dask.layers import FullyConnected
@@ -44,18 +45,18 @@ def test_a_worker_with_two_gpus_trains_on_both_at_the_same_time(
     path = stores.write(stores.classification(), tmp_path / "data.zarr")
     problem = open_problem(path, budget=Budget(epochs=1))
     monkeypatch.setenv(DEVICES, "nvidia:4,6")
-    evaluation.close()
-    evaluation._homes_of.cache_clear()
+    trainer_pool.close()
+    trainer_pool.pool_of.cache_clear()
     try:
         with ThreadPoolExecutor(2) as threads:
             individuals = [Individual(number, Genome((FullyConnected(4 + number),))) for number in range(2)]
-            results = list(threads.map(lambda one: evaluation.evaluate(one, problem, Limits(120)), individuals))
+            results = list(threads.map(lambda one: evaluate(one, problem, Limits(120)), individuals))
         assert [result.message for result in results] == ["", ""]
         trainers = [
             process for process in psutil.Process().children() if "menndl_dask.trainer" in process.cmdline()
         ]
         assert sorted(trainer.environ()["CUDA_VISIBLE_DEVICES"] for trainer in trainers) == ["4", "6"]
     finally:
-        evaluation.close()
-        evaluation._homes_of.cache_clear()
+        trainer_pool.close()
+        trainer_pool.pool_of.cache_clear()
     assert os.environ.get("CUDA_VISIBLE_DEVICES") not in ("4", "6")

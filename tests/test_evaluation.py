@@ -23,7 +23,7 @@ import pytest
 from menndl_dask.baseline import standard_network
 from menndl_dask.data import open_problem, open_staged, stage
 from menndl_dask.errors import NodeError
-from menndl_dask.evaluation import close, evaluate
+from menndl_dask.evaluation import evaluate
 from menndl_dask.gene import Gene
 from menndl_dask.genome import Genome
 from menndl_dask.individual import Individual
@@ -31,6 +31,7 @@ from menndl_dask.layers import Convolution, Dropout, FullyConnected, Pooling
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.trainer import FRESH
+from menndl_dask.trainer_pool import close
 from menndl_dask.training_gene import Training
 from tests import stores
 from tests.problems import problem as imaginary
@@ -157,7 +158,7 @@ def test_the_same_seed_gives_the_same_network_and_each_individual_has_its_own(pr
 
 
 def test_the_training_gene_goes_before_the_budget(problem: Problem) -> None:
-    short = replace(problem, budget=Budget(steps=2, batch_size=16, learning_rate=1e-1, early_verdict=False))
+    short = replace(problem, budget=Budget(steps=2, batch_size=16, learning_rate=1e-1, early_stopping=False))
     by_budget = _evaluate(short)
     by_gene = _evaluate(short, Training("sgd", 1e-5, 64), *SMALL)
     assert by_gene.costs["flops_training"] == 4 * by_budget.costs["flops_training"]
@@ -169,7 +170,7 @@ def test_the_training_gene_goes_before_the_budget(problem: Problem) -> None:
     [(Budget(epochs=0.5, batch_size=16), 0.5), (Budget(steps=5, batch_size=16), 80 / 168)],
 )
 def test_a_budget_may_be_a_part_of_an_epoch(problem: Problem, budget: Budget, epochs: float) -> None:
-    result = _evaluate(replace(problem, budget=replace(budget, early_verdict=False)))
+    result = _evaluate(replace(problem, budget=replace(budget, early_stopping=False)))
     assert [point["epoch"] for point in result.curve] == pytest.approx([epochs], abs=0.1)
 
 
@@ -261,7 +262,7 @@ def test_random_labels_end_early(tmp_path: Path) -> None:
     assert result.fitness is None
     assert result.curve[-1]["epoch"] == 2
     assert result.metrics["fitness"] == result.curve[-1]["fitness"]
-    patient = _evaluate(replace(of, budget=replace(of.budget, early_verdict=False)), FullyConnected(4))
+    patient = _evaluate(replace(of, budget=replace(of.budget, early_stopping=False)), FullyConnected(4))
     assert patient.succeeded
     assert patient.curve[-1]["epoch"] == 6
 
@@ -315,7 +316,7 @@ def test_a_training_that_is_killed_keeps_what_it_had_told(problem: Problem) -> N
     training.kill()
     result = running.result()
     assert result.failure == "killed"
-    assert result.message == "the process was ended by SIGKILL, as by a system whose memory runs out"
+    assert result.message == "the process was ended by SIGKILL, as by a system that runs out of memory"
     assert result.metrics["fitness"] == result.curve[-1]["fitness"]
     assert _evaluate(problem).succeeded
 
@@ -345,7 +346,7 @@ def test_a_trainer_that_is_killed_while_it_starts_is_nobodys_fault(problem: Prob
 
 
 def test_a_trainer_that_hangs_is_killed(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("menndl_dask.evaluation._GRACE_S", 0.5)
+    monkeypatch.setattr("menndl_dask.trainer_pool._GRACE_S", 0.5)
     running = _in_background(lambda: _evaluate(replace(problem, budget=Budget(epochs=1e6)), limits=Limits(0.5)))
     training = _training()
     trainer = _trainer()
@@ -372,7 +373,7 @@ def test_a_mistake_of_the_users_is_told_in_a_line(problem: Problem, loss: str, f
 
 
 def test_the_whole_traceback_of_a_mistake_is_logged(problem: Problem, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", "menndl_dask.evaluation"):
+    with caplog.at_level("INFO", "menndl_dask.trainer_pool"):
         _evaluate(replace(problem, loss="tests.own_functions:raising"))
     assert 'raise ZeroDivisionError("one over nothing")' in caplog.text
 
@@ -401,7 +402,7 @@ def test_a_framework_that_cannot_be_imported_is_told_in_a_line(
     monkeypatch.setenv("KERAS_BACKEND", "abacus")
     result = _evaluate(problem)
     assert result.failure == "error"
-    assert "its last words: ValueError: Unable to import backend" in result.message
+    assert "last line of its errors: ValueError: Unable to import backend" in result.message
     close()
 
 
@@ -468,7 +469,7 @@ def test_nothing_remains_of_a_process_or_nanny_that_is_killed_in_an_evaluation(
 
 def _endless(problem: Problem) -> tuple[psutil.Process, Background]:
     """Return a training that has begun and does not end."""
-    endless = replace(problem, budget=Budget(epochs=1e6, early_verdict=False))
+    endless = replace(problem, budget=Budget(epochs=1e6, early_stopping=False))
     running = _in_background(lambda: _evaluate(endless))
     training = _training()
     _wait_for_work(training, 3.0)

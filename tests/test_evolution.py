@@ -74,7 +74,7 @@ def test_a_network_that_was_stopped_at_a_rung_is_no_parent_and_counts_as_viable_
         result = toy_result(individual)
         if number % 2 and result.succeeded:
             stopped.add(individual.id)
-            result = Result.failed("hopeless", metrics={"fitness": (result.fitness or 0.0) - 100})
+            result = Result.failed("pruned", metrics={"fitness": (result.fitness or 0.0) - 100})
         evolution.tell(individual, result)
         assert not stopped & set(individual.parents)
     assert evolution.best()[0].id not in stopped
@@ -82,7 +82,7 @@ def test_a_network_that_was_stopped_at_a_rung_is_no_parent_and_counts_as_viable_
     low = [o.values for o in evolution.training_set.observations if o.values and o.values[0] < -50]
     assert len(low) == len(stopped) > 10
     evolution = Evolution(SPACES["a sequence"], objectives=("fitness", "latency_ms"))
-    evolution.tell(evolution.ask(), Result.failed("hopeless", metrics={"fitness": 0.1}))  # nothing is known of its cost
+    evolution.tell(evolution.ask(), Result.failed("pruned", metrics={"fitness": 0.1}))  # nothing is known of its cost
     assert evolution.training_set is not None
     assert not evolution.training_set.observations
 

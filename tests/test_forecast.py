@@ -19,7 +19,7 @@ def test_what_ended_early_or_has_no_times_does_not_count_and_nothing_exceeds_the
     forecast = DurationEstimate(100)
     for _ in range(10):
         forecast.tell(Result(0.5, times={"total": 30.0}))
-        forecast.tell(Result.failed("hopeless", times={"total": 3.0}))
+        forecast.tell(Result.failed("pruned", times={"total": 3.0}))
         forecast.tell(Result(0.5))
     assert forecast.seconds == 30
     for _ in range(10):

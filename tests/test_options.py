@@ -32,10 +32,10 @@ def test_how_a_budget_is_spent_is_an_option() -> None:
     assert _read().augmentation == ()
 
 
-def test_early_verdicts_can_be_turned_off() -> None:
+def test_early_stopping_can_be_turned_off() -> None:
     budget = _read("--no-early-stop").budget
-    assert budget == Budget(epochs=8).unbroken()
-    assert (budget.early_verdict, budget.rungs) == (False, ())
+    assert budget == Budget(epochs=8).without_early_stopping()
+    assert (budget.early_stopping, budget.rungs) == (False, ())
 
 
 def test_the_help_says_the_scripts_own_defaults() -> None:

@@ -16,6 +16,12 @@ def test_a_problem_survives_being_written_and_read(name: str) -> None:
     assert Problem.from_dict(PROBLEMS[name].to_dict()) == PROBLEMS[name]
 
 
+def test_a_budget_of_an_old_run_is_read_by_its_new_names() -> None:
+    old = {"epochs": 2, "early_verdict": False, "verdict_share": 0.5, "rung_pass": 0.4, "inherit": False}
+    new = Budget(epochs=2, early_stopping=False, early_stopping_share=0.5, rung_quantile=0.4)
+    assert Budget.from_dict(old) == new
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(UserError, match="unknown key 'metrc'; did you mean 'metric'"):
         Problem.from_dict({**problem().to_dict(), "metrc": "accuracy"})
@@ -55,7 +61,7 @@ def test_a_class_without_samples_has_no_weight() -> None:
         ({"seconds": 1, "deterministic": True}, "deterministic: expected epochs, steps or flops, got seconds"),
         ({"epochs": 0}, "epochs: expected a number > 0, got 0"),
         ({"seconds": "long"}, "seconds: expected a number > 0, got 'long'"),
-        ({"epochs": 1, "verdict_share": 2}, r"verdict_share: expected a number in \(0, 1\], got 2"),
+        ({"epochs": 1, "early_stopping_share": 2}, r"early_stopping_share: expected a number in \(0, 1\], got 2"),
     ],
 )
 def test_a_wrong_budget_is_refused(arguments: dict[str, object], message: str) -> None:

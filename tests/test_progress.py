@@ -59,10 +59,10 @@ def test_the_line_says_all_that_is_asked_for() -> None:
 
 def test_networks_that_were_stopped_at_a_rung_have_not_failed() -> None:
     counts = _counts(0.5, None)
-    counts.add(Individual(2, Genome(())), Result.failed("hopeless"), now=180.0)
+    counts.add(Individual(2, Genome(())), Result.failed("pruned"), now=180.0)
     assert "· 1 stopped early · 1 failed: no_learning 1 ·" in progress_line(counts, now=180.0)
     counts = _counts(0.5)
-    counts.add(Individual(1, Genome(())), Result.failed("hopeless"), now=120.0)
+    counts.add(Individual(1, Genome(())), Result.failed("pruned"), now=120.0)
     assert "failed" not in progress_line(counts, now=120.0)
 
 

@@ -40,6 +40,7 @@ def test_a_result_survives_json() -> None:
 
 def test_a_result_of_an_old_journal_is_read() -> None:
     assert Result.from_dict({"fitness": 0.5, "inherited": {"3": 80}}) == Result(0.5)
+    assert Result.from_dict({"failure": "hopeless"}) == Result.failed("pruned")
 
 
 def test_an_individual_survives_json() -> None:

@@ -291,20 +291,21 @@ def test_a_worker_that_is_silent_past_every_limit_is_restarted(
 def test_networks_clearly_behind_are_stopped_by_what_was_known_when_they_were_submitted(
     client: Client, tmp_path: Path
 ) -> None:
-    of = problem(budget=Budget(epochs=2, rungs=(0.5,), rung_pass=0.5))
+    of = problem(budget=Budget(epochs=2, rungs=(0.5,), rung_quantile=0.5))
     one = Search(of, SPACE, tmp_path, evaluate=evaluations.climbing)
     run = one.run(client, evaluations=60)
     results = [result for _, result in run.evaluations]
-    stopped = [n for n, result in enumerate(results) if result.failure == "hopeless"]
+    stopped = [n for n, result in enumerate(results) if result.failure == "pruned"]
     assert 0 < len(stopped) < 40
     assert min(stopped) >= 12  # so many must be known
-    assert {result.metrics["bars"] for result in results if result.metrics} == {0.0, 1.0}
+    assert {result.metrics["thresholds"] for result in results if result.metrics} == {0.0, 1.0}
     best = max(result.fitness or 0.0 for result in results)
     assert run.best().result.fitness == best
     again = Search(of, SPACE, tmp_path, evaluate=evaluations.climbing).run(client, evaluations=70)
-    assert [result.metrics["bars"] for _, result in again.evaluations if result.metrics][-5:] == [1.0] * 5
-    other = Search(replace(of, budget=of.budget.unbroken()), SPACE, tmp_path / "other", evaluate=evaluations.climbing)
-    assert not any(r.failure == "hopeless" for _, r in other.run(client, evaluations=40).evaluations)
+    assert [result.metrics["thresholds"] for _, result in again.evaluations if result.metrics][-5:] == [1.0] * 5
+    unpruned = replace(of, budget=of.budget.without_early_stopping())
+    other = Search(unpruned, SPACE, tmp_path / "other", evaluate=evaluations.climbing)
+    assert not any(r.failure == "pruned" for _, r in other.run(client, evaluations=40).evaluations)
 
 
 def test_late_workers_get_work_though_no_result_arrives(tmp_path: Path) -> None:

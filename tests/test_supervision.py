@@ -1,4 +1,4 @@
-"""The watch over a training: whatever its process does, it has an end, and nothing of it remains."""
+"""The supervise over a training: whatever its process does, it has an end, and nothing of it remains."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from menndl_dask import supervision
 from menndl_dask.child import Channel
 from menndl_dask.problem import Limits
-from menndl_dask.record import Record
-from menndl_dask.supervision import Orphaned, resident_bytes, watch
+from menndl_dask.record import ResultBuilder
+from menndl_dask.supervision import Orphaned, resident_bytes, supervise
 
 
 class Program:
@@ -30,7 +30,7 @@ class Program:
     def exit_status(self) -> int | None:
         return self._process.poll()
 
-    def last_words(self) -> str:
+    def last_stderr_line(self) -> str:
         return "so long"
 
     def reap(self) -> None:
@@ -53,29 +53,29 @@ def parent() -> Iterator[tuple[Channel, Channel]]:
         end.close()
 
 
-def _watched(program: Program, parent: Channel, limits: Limits = Limits(60)) -> Record:
-    record = Record(0)
-    record.update({"phase": "train", "at": time.monotonic()})
+def _watched(program: Program, parent: Channel, limits: Limits = Limits(60)) -> ResultBuilder:
+    builder = ResultBuilder(0)
+    builder.update({"phase": "train", "at": time.monotonic()})
     try:
-        watch(program, record, limits, parent)
+        supervise(program, builder, limits, parent)
     finally:
         program.let_go()
     assert program.exit_status() is not None
-    return record
+    return builder
 
 
-def test_a_process_that_leaves_is_told_with_its_last_words(parent: tuple[Channel, Channel]) -> None:
-    record = _watched(Program("exit 3"), parent[0])
-    assert record.outcome == {
+def test_a_process_that_leaves_is_told_with_the_last_line_of_its_errors(parent: tuple[Channel, Channel]) -> None:
+    builder = _watched(Program("exit 3"), parent[0])
+    assert builder.outcome == {
         "failure": "killed",
-        "message": "the process ended with status 3; its last words: so long",
+        "message": "the process ended with status 3; last line of its errors: so long",
     }
 
 
 def test_a_process_that_leaves_others_behind_has_ended(parent: tuple[Channel, Channel]) -> None:
     started = time.monotonic()
-    record = _watched(Program("sleep 600 & exit 0"), parent[0])  # which holds the pipe
-    assert record.outcome["message"] == "the process ended with status 0"
+    builder = _watched(Program("sleep 600 & exit 0"), parent[0])  # which holds the pipe
+    assert builder.outcome["message"] == "the process ended with status 0"
     assert time.monotonic() - started < 10
 
 
@@ -94,9 +94,9 @@ def test_a_process_that_closes_its_pipe_and_stays_is_killed(
 def test_a_process_that_stops_in_the_middle_of_a_message_is_overdue_in_time(parent: tuple[Channel, Channel]) -> None:
     program = Program("exec sleep 600")
     os.write(program.writing, b"\0\0\0")  # the beginning of a length
-    record = _watched(program, parent[0], Limits(0.3))
-    assert record.outcome["failure"] == "timed_out"
-    assert record.outcome["message"] == "it took longer than 0.3 s; it was killed in phase 'train'"
+    builder = _watched(program, parent[0], Limits(0.3))
+    assert builder.outcome["failure"] == "timed_out"
+    assert builder.outcome["message"] == "it took longer than 0.3 s; it was killed in phase 'train'"
 
 
 def test_a_training_whose_worker_goes_away_is_ended(parent: tuple[Channel, Channel]) -> None:

@@ -18,7 +18,7 @@ from menndl_dask.individual import Individual
 from menndl_dask.layers import Convolution, Dropout, FullyConnected, Pooling
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
-from menndl_dask.rung import Bar
+from menndl_dask.rung import Threshold
 from tests import stores
 
 GENOME = Genome((Convolution(8, normalisation="batch"), Pooling(), Dropout(0.1), FullyConnected(16)))
@@ -38,7 +38,7 @@ def _evaluate(problem: Problem, *, genome: Genome = GENOME, save: Path | None = 
 
 
 def test_a_network_gets_the_flops_of_its_budget(problem: Problem) -> None:
-    result = _evaluate(problem, epochs=None, flops=1e8, early_verdict=False)
+    result = _evaluate(problem, epochs=None, flops=1e8, early_stopping=False)
     step = 16 * cost_of(GENOME, problem).flops_training
     assert result.costs["flops_training"] == pytest.approx(1e8, abs=step)
 
@@ -60,7 +60,7 @@ def test_a_network_trained_with_16_bits_is_saved_as_one_of_float32(
 
 def test_what_diverges_with_16_bits_is_trained_again_with_32(problem: Problem, tmp_path: Path) -> None:
     of = replace(problem, augmentation=("tests.own_functions:Blinding",))
-    genome, patient = Genome((Convolution(4),)), {"early_verdict": False, "learning_rate": 1e-9}
+    genome, patient = Genome((Convolution(4),)), {"early_stopping": False, "learning_rate": 1e-9}
     coarse = _evaluate(of, genome=genome, save=tmp_path / "network.keras", precision="float16", **patient)
     exact = _evaluate(of, genome=genome, **patient)
     assert coarse.failure is None
@@ -80,7 +80,7 @@ def test_what_diverges_with_32_bits_too_has_diverged(problem: Problem) -> None:
 
 def test_augmentation_changes_the_training_and_leaves_validation_as_it_is(problem: Problem, tmp_path: Path) -> None:
     of = replace(problem, augmentation=("tests.own_functions:Brighter", "noise=0.3"))
-    genome, still = Genome((FullyConnected(4),)), {"learning_rate": 1e-12, "early_verdict": False}
+    genome, still = Genome((FullyConnected(4),)), {"learning_rate": 1e-12, "early_stopping": False}
     changed = _evaluate(of, genome=genome, save=tmp_path / "network.keras", **still)
     unchanged = _evaluate(problem, genome=genome, **still)
     assert changed.curve[-1]["val_loss"] == pytest.approx(unchanged.curve[-1]["val_loss"], rel=1e-4)
@@ -91,14 +91,14 @@ def test_augmentation_changes_the_training_and_leaves_validation_as_it_is(proble
 
 def test_a_network_below_a_bar_ends_at_its_rung_and_keeps_what_it_had_reached(problem: Problem) -> None:
     of = replace(problem, budget=replace(BUDGET, epochs=4, rungs=(0.5,)))
-    bars = [
-        Bar(0.5, 2.0, "too few layers for its size", {"parameters": 1e9}),
-        Bar(0.4, 2.0, "a rung that there is not"),
-        Bar(0.5, 2.0, "others did better", {"latency_ms": 0.0}),
+    thresholds = [
+        Threshold(0.5, 2.0, "too few layers for its size", {"parameters": 1e9}),
+        Threshold(0.4, 2.0, "a rung that there is not"),
+        Threshold(0.5, 2.0, "others did better", {"latency_ms": 0.0}),
     ]
-    assert evaluate(Individual(1, GENOME), of, Limits(120), bars=bars[:2]).succeeded
-    result = evaluate(Individual(1, GENOME), of, Limits(120), bars=bars)
-    assert result.failure == "hopeless"
+    assert evaluate(Individual(1, GENOME), of, Limits(120), thresholds=thresholds[:2]).succeeded
+    result = evaluate(Individual(1, GENOME), of, Limits(120), thresholds=thresholds)
+    assert result.failure == "pruned"
     assert result.message.startswith("after 2 epochs its fitness was ")
     assert result.message.endswith("below 2: others did better")
     assert [(point["epoch"], point["share"]) for point in result.curve] == [(2, 0.5)]

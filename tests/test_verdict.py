@@ -1,4 +1,4 @@
-"""The early verdict: noise is seldom taken for learning, and a sign of learning never for noise."""
+"""Learning: noise is seldom taken for it, and evidence of it never for noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_gain_of_a_few_standard_errors_passes() -> None:
     assert np.mean(passed) > 0.99
 
 
-def test_one_sign_of_learning_is_enough() -> None:
+def test_one_kind_of_evidence_is_enough() -> None:
     nothing, something = np.zeros(4), np.array([0.2, 0.3, 0.25, 0.22])
     assert not shows_learning([nothing, -something, nothing])
     assert shows_learning([something, nothing, nothing])
@@ -27,10 +27,10 @@ def test_one_sign_of_learning_is_enough() -> None:
     assert shows_learning([nothing, nothing, something])
 
 
-def test_no_sign_is_asked_for_after_one_of_learning() -> None:
-    signs = iter([np.zeros(4), np.ones(4), np.zeros(4)])
-    assert shows_learning(signs)
-    assert len(list(signs)) == 1
+def test_no_more_evidence_is_computed_than_needed() -> None:
+    evidence = iter([np.zeros(4), np.ones(4), np.zeros(4)])
+    assert shows_learning(evidence)
+    assert len(list(evidence)) == 1
 
 
 def test_what_is_not_a_number_says_nothing() -> None:

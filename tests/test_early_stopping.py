@@ -1,4 +1,4 @@
-"""The benchmark of early verdicts: replayed trainings end where a bar says so, and nowhere else."""
+"""The benchmark of early stopping: replayed trainings end where a threshold says so, and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.early_verdicts import Rule, main, replayed
+from benchmarks.early_stopping import Rule, main, replayed
 from menndl_dask.result import Result
 
 

@@ -1,15 +1,16 @@
-"""What early verdicts save and what they lose: real trainings to the end, replayed with verdicts on.
+"""What early stopping saves and loses: real trainings to the end, replayed with early stopping.
 
-    python benchmarks/early_verdicts.py
-    python benchmarks/early_verdicts.py --networks 90 --random 60 --epochs 9 --keep curves.jsonl
-    python benchmarks/early_verdicts.py --epochs 4 --looks 6
+    python benchmarks/early_stopping.py
+    python benchmarks/early_stopping.py --networks 90 --random 60 --epochs 9 --keep curves.jsonl
+    python benchmarks/early_stopping.py --epochs 4 --looks 6
 
-Networks for the handwritten digits are trained to the end once, without early verdicts: random ones, then children of
-an evolution that knows all results. Their learning curves are then replayed in many orders by simulated workers:
-whoever is below a bar that was known when it was submitted ends at that rung. Printed for each rule are the share of
+Networks for the handwritten digits are trained to the end once, without early stopping: random ones, then children of
+an evolution that knows all results. Their learning curves are then replayed in many orders by simulated workers: a
+network below a threshold that was known when it was submitted ends at that rung. Printed for each rule are the share of
 the training time that it saves, how many of the five best networks (of equals those of smallest loss) it stops, the
 mean fitness of the five best that are left, the best one's, and the best fitness by the time in which half of the
-networks are trained without verdicts. With `--keep` the curves are written to a file, and read from there next time.
+networks are trained without early stopping. With `--keep` the curves are written to a file, and read from there next
+time.
 
 The rule that a network must have learnt something needs more than a curve; it is replayed by the fitness alone, which
 stops a few networks more than the real one.
@@ -36,7 +37,7 @@ sys.path.insert(0, str(_HERE.parent / "workflows"))
 from digits import write_digits  # noqa: E402
 
 from menndl_dask import Budget, Evolution, Limits, Problem, Result, SearchSpace, evaluate, open_problem  # noqa: E402
-from menndl_dask.rung import Bar, PruningRules, fitness_at  # noqa: E402
+from menndl_dask.rung import PruningRules, Threshold, fitness_at  # noqa: E402
 
 _BEST = 5
 _THIRDS = (0.33, 0.66)
@@ -45,13 +46,13 @@ _QUARTERS = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A way to give early verdicts.
+    """A rule of early stopping.
 
     Parameters
     ----------
     name
         In the table.
-    rungs, rung_pass, extrapolate
+    rungs, rung_quantile, extrapolate
         As in `Budget`.
     constant
         Fitness that a network must exceed at the first rung, or nothing.
@@ -59,7 +60,7 @@ class Rule:
 
     name: str
     rungs: tuple[float, ...] = ()
-    rung_pass: float = 1.0
+    rung_quantile: float = 1.0
     extrapolate: bool = False
     constant: float | None = None
 
@@ -86,14 +87,15 @@ def rules(constant: float, epochs: float) -> list[Rule]:
         Rule("out of reach", _THIRDS, extrapolate=True),
         *(Rule(f"both, {share:.0%} pass", _THIRDS, share, True) for share in (0.34, 0.5, 0.67, 0.8)),
         Rule("both, 50% pass, three rungs", _QUARTERS, 0.5, True),
-        Rule("the default, at the next end of an epoch", ends, usual.rung_pass, usual.extrapolate, constant),
-        Rule("**the default**", usual.rungs, usual.rung_pass, usual.extrapolate, constant),
+        Rule("the default, at the next end of an epoch", ends, usual.rung_quantile, usual.extrapolate, constant),
+        Rule("**the default**", usual.rungs, usual.rung_quantile, usual.extrapolate, constant),
     ]
 
 
 def replayed(results: Sequence[Result], rule: Rule, workers: int) -> Outcome:
     """Replay trainings in the order given, as so many workers would have done them."""
-    rungs = PruningRules(Budget(epochs=1, rungs=rule.rungs, rung_pass=rule.rung_pass, extrapolate=rule.extrapolate))
+    budget = Budget(epochs=1, rungs=rule.rungs, rung_quantile=rule.rung_quantile, extrapolate=rule.extrapolate)
+    rungs = PruningRules(budget)
     best = {id(r) for r in sorted(results, key=_merit)[:_BEST]}
     whole = sum(_seconds(r) for r in results)
     spent, lost, found, ends = 0.0, 0, [(0.0, 0.0)], []
@@ -102,7 +104,7 @@ def replayed(results: Sequence[Result], rule: Rule, workers: int) -> Outcome:
     now = 0.0
     while True:
         for number, result in itertools.islice(waiting, workers - len(flying)):
-            ended = stopped(result, rungs.bars(), rule)
+            ended = stopped(result, rungs.thresholds(), rule)
             lost += ended.fitness is None and id(result) in best
             heapq.heappush(flying, (now + _seconds(ended), number, ended))
         if not flying:
@@ -116,16 +118,17 @@ def replayed(results: Sequence[Result], rule: Rule, workers: int) -> Outcome:
     return Outcome(1 - spent / whole, lost, float(np.mean(sorted(ends)[-_BEST:])), found[-1][1], in_half)
 
 
-def stopped(result: Result, bars: Sequence[Bar], rule: Rule) -> Result:
-    """Return what becomes of a training that must reach these bars."""
+def stopped(result: Result, thresholds: Sequence[Threshold], rule: Rule) -> Result:
+    """Return what becomes of a training that must reach these thresholds."""
     for share in rule.rungs:
         reached = fitness_at(result.curve, share)
         if reached is None or share >= 1:
             continue
         learnt_nothing = rule.constant is not None and share == rule.rungs[0] and reached <= rule.constant
-        if learnt_nothing or any(bar.stops(reached, result.costs) for bar in bars if bar.share == share):
+        here = [threshold for threshold in thresholds if threshold.share == share]
+        if learnt_nothing or any(threshold.stops(reached, result.costs) for threshold in here):
             until = next(i for i, p in enumerate(result.curve, 1) if p["share"] >= share - 1e-9)
-            kind = "no_learning" if learnt_nothing else "hopeless"
+            kind = "no_learning" if learnt_nothing else "pruned"
             if until < len(result.curve):
                 return replace(result, fitness=None, failure=kind, curve=result.curve[:until])
     return result
@@ -198,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         data = write_digits(Path(folder) / "digits.zarr")
         looks = np.arange(1, given.epochs * given.looks) / (given.epochs * given.looks)
-        budget = Budget(epochs=given.epochs, schedule=given.schedule).unbroken()
+        budget = Budget(epochs=given.epochs, schedule=given.schedule).without_early_stopping()
         budget = replace(budget, rungs=tuple(looks.tolist()))
         problem = open_problem(data, task="classification", budget=budget)
         constant = problem.facts.constant_fitness or 0.0
