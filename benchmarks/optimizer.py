@@ -28,10 +28,10 @@ from stem_defects import simulated  # noqa: E402
 
 from menndl_dask import Budget, Evolution, Genome, Problem, SearchSpace, decode, open_problem  # noqa: E402
 from menndl_dask.adam import FusedAdam  # noqa: E402
-from menndl_dask.baseline import standard_network  # noqa: E402
 from menndl_dask.data import open_staged, stage  # noqa: E402
 from menndl_dask.loop import make_loop  # noqa: E402
 from menndl_dask.loss import Loss  # noqa: E402
+from menndl_dask.seeding import STANDARD, initial_networks  # noqa: E402
 
 _KINDS = {"Keras's": keras.optimizers.Adam, "fused": FusedAdam}
 
@@ -73,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, problem, space in problems(Path(folder)):
             data = stage(problem, Path(folder) / "staged" / name.partition(",")[0])
-            evolution = Evolution(space, seed=1, initial=[standard_network(problem)])
+            evolution = Evolution(space, seed=1, initial=initial_networks((STANDARD,), problem))
             seconds: dict[str, list[np.ndarray]] = {kind: [] for kind in _KINDS}
             for number in range(given.networks):
                 genome = evolution.ask().genome

@@ -1,8 +1,8 @@
 """Augmentation: training images changed at random, the labels of their pixels alike. Runs in the training process.
 
-Written with Keras's operations alone, so that it is part of the graph on every backend. Whatever moves pixels
-(flips, rotations, shifts) is one map of positions for each sample, by which every view and the labels are gathered:
-they cannot come apart, and three operations cost as much as one.
+It uses only Keras's operations, so that it is part of the graph on every backend. Flips, rotations and shifts are
+combined into one map of positions for each sample, by which every view and the labels are gathered. So views and
+labels stay aligned, and three operations cost as much as one.
 """
 
 from __future__ import annotations

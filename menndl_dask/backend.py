@@ -21,17 +21,17 @@ Load = Callable[[str], Any]
 
 
 def configure(seed: int, deterministic: bool) -> None:
-    """Seed what is random in a user's own layers, and take as many threads and GPU memory as the environment grants.
+    """Seed the backend, and limit its threads and its GPU memory to what the environment says.
 
-    Threads are ``TF_NUM_INTRAOP_THREADS``, else ``OMP_NUM_THREADS`` (which a Dask nanny sets to 1), else one for each
-    core.
+    The number of threads is ``TF_NUM_INTRAOP_THREADS``, else ``OMP_NUM_THREADS`` (which a Dask nanny sets to 1), else
+    the number of cores.
 
     Parameters
     ----------
     seed
-        Of the training.
+        Seed of random numbers in a user's own layers.
     deterministic
-        Whether only operations are used that give the same bits each time.
+        Whether to use only operations that give the same bits each time.
     """
     keras.utils.set_random_seed(seed)
     if deterministic:
@@ -56,26 +56,26 @@ def configure(seed: int, deterministic: bool) -> None:
 
 
 def share_with_tensorflow(config: Any, usable: float | None, load: Load = ctypes.CDLL) -> None:
-    """Have TensorFlow take memory on a GPU as it needs it, and no more than its share.
+    """Let TensorFlow allocate GPU memory as it needs it, up to its share.
 
     Parameters
     ----------
     config
         ``tensorflow.config``.
     usable
-        Share of the GPU's memory; nothing: all of it.
+        Share of the GPU's memory; None for all of it.
     load
-        Opens a library of the driver.
+        Opens a library of the GPU driver.
     """
     devices = config.list_physical_devices("GPU")
     if not devices:
-        # it rewrites graphs for other layouts and devices: brings nothing here, and takes half a second a graph
+        # it rewrites graphs for other layouts and devices: no gain here, and it takes half a second a graph
         config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         return
     memory = total_memory(load) if usable is not None else None
     for device in devices:
         if memory is None or usable is None:
-            config.experimental.set_memory_growth(device, True)  # leave room for the neighbours on the GPU
+            config.experimental.set_memory_growth(device, True)  # leave memory for other processes on the GPU
         else:
             # with a limit, growth can be asked for by this variable alone
             os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
@@ -84,18 +84,18 @@ def share_with_tensorflow(config: Any, usable: float | None, load: Load = ctypes
 
 
 def share_with_torch(cuda: Any, usable: float | None) -> None:
-    """Have PyTorch take no more than a share of a GPU's memory; `cuda` is ``torch.cuda``."""
+    """Limit PyTorch to a share of a GPU's memory; `cuda` is ``torch.cuda``."""
     if usable is not None and cuda.is_available():
         cuda.set_per_process_memory_fraction(usable)
 
 
 def share_with_jax(usable: float) -> Mapping[str, str]:
-    """Return the variables that have JAX take memory on a GPU as it needs it, up to a share."""
+    """Return the variables with which JAX allocates GPU memory as it needs it, up to a share."""
     return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{usable:.3f}"}
 
 
 def total_memory(load: Load = ctypes.CDLL) -> int | None:
-    """Return the memory of the first GPU that this process sees, in bytes; nothing where its driver does not say."""
+    """Return the memory of the first GPU that this process sees, in bytes, or None if its driver does not tell."""
     for library, begin, ask in _DRIVERS:
         try:
             driver = load(library)
@@ -108,7 +108,7 @@ def total_memory(load: Load = ctypes.CDLL) -> int | None:
 
 
 def _make_deterministic() -> None:
-    """Have the backend use only operations that give the same bits each time; it has not touched a device yet."""
+    """Use only operations that give the same bits each time; to be called before the backend touches a device."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

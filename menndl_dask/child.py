@@ -245,9 +245,9 @@ def connect_to_parent() -> Channel:
     """
     die_with_parent(int(os.environ[_PARENT]), signal.SIGTERM)
     reading, writing = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    devnull = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(devnull, 0)
+    os.close(devnull)
     os.dup2(2, 1)
     return Channel(reading, writing)
 

@@ -23,9 +23,9 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
 
     For classes a loss that gives a number for each label is averaged over the labels that are not ignored, each
     weighted by its class (`Problem.class_weights`); one that gives a number for the batch is taken as it is. For
-    numbers to predict, Keras's losses see labels and predictions in units of the labels' standard deviation, so
-    that one learning rate suits every unit. A function of the user's own sees what the data and the model say: class
-    numbers with the ignored ones among them and class probabilities, or values in the user's unit.
+    regression, Keras's losses are given labels and predictions in units of the labels' standard deviation, so that
+    one learning rate suits every unit. A function of the user's own is given the labels of the data, ignored ones
+    included, and the predictions of the model: class probabilities, or values in the user's unit.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
         truth = labels if self._is_own else known if self._is_sparse else ops.one_hot(known, self._outputs)
         values = self._function(truth, predictions)
         if len(values.shape) != len(labels.shape):
-            if not self._is_own and not self._is_sparse:  # such as Dice: what is ignored is shown to it as nothing
+            if not self._is_own and not self._is_sparse:  # such as Dice: ignored labels are set to zero
                 shown = ops.expand_dims(mask, -1)
                 values = self._function(truth * shown, predictions * shown)
             return ops.mean(ops.cast(values, predictions.dtype))

@@ -65,7 +65,7 @@ class Result:
         if self.failure is not None and self.failure not in FAILURES:
             raise ValueError(f"failure: expected one of {', '.join(FAILURES)}, got {self.failure!r}")
         if self.failure is None and (self.fitness is None or not math.isfinite(self.fitness)):
-            # nothing compares NaN: a fitness that is no number is a failure
+            # a NaN cannot be compared: a fitness that is not a number is a failure
             object.__setattr__(self, "message", self.message or f"fitness: expected a number, got {self.fitness}")
             object.__setattr__(self, "failure", "diverged")
         if self.failure is not None:
