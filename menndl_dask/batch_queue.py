@@ -7,6 +7,7 @@ import contextlib
 import getpass
 import logging
 from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Sequence
 
 from menndl_dask.batch_system import SYSTEMS
 
@@ -44,3 +45,14 @@ async def listed(system: str) -> dict[str, str] | None:
         return None
     reasons = batch_system.reasons(text)
     return {number: reasons.get(number, "") for number in batch_system.numbers(text)}
+
+
+def queued(system: str, numbers: Sequence[str]) -> dict[str, str]:
+    """Return the jobs that wait or run, each with the reason for which it waits, if the batch system gives one.
+
+    If the batch system does not answer, all jobs are returned.
+    """
+    if not numbers:
+        return {}
+    alive = asyncio.run(listed(system))
+    return {n: "" if alive is None else alive[n] for n in numbers if alive is None or n in alive}

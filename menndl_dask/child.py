@@ -29,7 +29,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from menndl_dask.errors import TrainerError, one_line
+from menndl_dask.errors import TrainerError, one_line_with_place
 
 _LOG = logging.getLogger(__name__)
 _HEADER = struct.Struct("!Q")
@@ -300,13 +300,6 @@ def ended(status: int) -> str:
         return f"was ended by {signal.Signals(-status).name}"
     except ValueError:
         return f"was ended by signal {-status}"
-
-
-def one_line_with_place(error: BaseException) -> str:
-    """Return an exception in one line, with the file and the line in which it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return one_line(error) + place
 
 
 class _Starter:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from menndl_dask import stop
+from menndl_dask.batch_queue import queued
 from menndl_dask.cli_parser import add_command
-from menndl_dask.detached import Detached, Drivers, cancel, queued, site_of
+from menndl_dask.detached import Detached, Drivers, cancel, site_of
 from menndl_dask.errors import ProfileError, RunError
 from menndl_dask.island import folders_of
 from menndl_dask.journal import holder
@@ -120,7 +121,7 @@ def _ask_to_stop(run: Path) -> bool:
     if held is not None:
         say(f"{run}: asked its driver ({held}) to stop once its running evaluations are finished")
     elif detached is not None:
-        waiting = queued(site_of(detached.profile), Drivers.read(run).jobs)
+        waiting = queued(site_of(detached.profile).system, Drivers.read(run).jobs)
         cancel(site_of(detached.profile), waiting)
         say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'none: no job is in the queue'}")
     return True

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from menndl_dask import atomic, stop
-from menndl_dask.batch_queue import listed
+from menndl_dask.batch_queue import queued
 from menndl_dask.batch_system import SYSTEMS
 from menndl_dask.environment import JOB_START
 from menndl_dask.errors import FINISHED, ExitCode, ProfileError, RunError
@@ -126,7 +126,7 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
         If a driver of the run is in the queue already.
     """
     site = site_of(profile)
-    if alive := queued(site, Drivers.read(run).jobs):
+    if alive := queued(site.system, Drivers.read(run).jobs):
         raise RunError(f"{run}: has a driver in the queue already: job {', '.join(alive)}; menndl stop {run}")
     run.mkdir(parents=True, exist_ok=True)
     stop.withdraw(run)
@@ -139,17 +139,6 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
     except ProfileError:  # the status must not show a driver that was never submitted
         (run / _FILE).unlink() if before is None else before.write(run)
         raise
-
-
-def queued(site: Site, numbers: Sequence[str]) -> dict[str, str]:
-    """Return the jobs that wait or run, each with the reason for which it waits, if the batch system gives one.
-
-    If the batch system does not answer, all jobs are returned.
-    """
-    if not numbers:
-        return {}
-    alive = asyncio.run(listed(site.system))
-    return {n: "" if alive is None else alive[n] for n in numbers if alive is None or n in alive}
 
 
 def cancel(site: Site, numbers: Iterable[str]) -> None:
@@ -206,7 +195,7 @@ def _succeed(site: Site, run: Path, results: int) -> str | None:
     if drivers.stand_still:
         logger.error("the last %d drivers got no result; no other is submitted", _STANDSTILLS)
         return None
-    if own is None or [number for number in queued(site, drivers.jobs) if number != own]:
+    if own is None or [number for number in queued(site.system, drivers.jobs) if number != own]:
         return None
     return _submit(site, run, after=own)
 

@@ -19,9 +19,11 @@ A message says what was expected and what came, with the file and the key. The c
 from __future__ import annotations
 
 import signal
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import IntEnum
+from pathlib import Path
 
 _LONGEST = 300  # characters of an exception in a message
 
@@ -82,6 +84,13 @@ def one_line(error: BaseException) -> str:
     """
     text = " ".join(str(error).split())
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_LONGEST]
+
+
+def one_line_with_place(error: BaseException) -> str:
+    """Return an exception in one line, with the file and the line in which it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return one_line(error) + place
 
 
 class ExitCode(IntEnum):

@@ -16,14 +16,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from menndl_dask.child import one_line_with_place
 from menndl_dask.cost import cost_of
-from menndl_dask.errors import DataError, InfeasibleError, MenndlError, NodeError, TrainerError
+from menndl_dask.errors import DataError, InfeasibleError, MenndlError, NodeError, TrainerError, one_line_with_place
 from menndl_dask.individual import Individual
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.result import Result
-from menndl_dask.rung import Threshold
-from menndl_dask.task import TrainingRequest
+from menndl_dask.task import Threshold, TrainingRequest
 from menndl_dask.trainer_pool import pool_of
 
 _LOG = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ stopped, however unfit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from menndl_dask.objective import FITNESS, Objectives, measured
 from menndl_dask.problem import Budget
 from menndl_dask.result import Result
+from menndl_dask.task import Threshold
 
 Floats = NDArray[np.float64]
 KNOWN_COSTS = ("parameters", "flops_forward", "latency_ms", "memory_bytes")  # at a rung, and the same at the end
@@ -34,37 +35,6 @@ _REMEMBERED = 400  # networks at each rung: a uniform sample of all
 _CORNERS = 24  # thresholds of one rule at one rung, with several objectives
 _EPSILON = 1e-9
 _FITNESS_ALONE = Objectives()
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """What a network must have reached at a rung, as it travels with a task.
-
-    Parameters
-    ----------
-    share
-        The rung: of the budget.
-    fitness
-        Below it a network ends.
-    why
-        In words.
-    costs
-        With several objectives: only networks that cost as much in all of them, or more, are stopped.
-    """
-
-    share: float
-    fitness: float
-    why: str
-    costs: Mapping[str, float] = field(default_factory=dict)
-
-    def stops(self, fitness: float, costs: Mapping[str, float]) -> bool:
-        """Tell whether a network ends here; one whose costs are not known goes on.
-
-        >>> threshold = Threshold(0.5, 0.8, "why", {"parameters": 1e4})
-        >>> [threshold.stops(fitness, {"parameters": size}) for fitness, size in ((0.7, 2e4), (0.9, 2e4), (0.7, 9e3))]
-        [True, False, False]
-        """
-        return fitness < self.fitness and all(costs.get(name, -np.inf) >= least for name, least in self.costs.items())
 
 
 @dataclass(frozen=True, slots=True)

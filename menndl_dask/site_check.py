@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from distributed import Client, wait
 
+from menndl_dask.batch_queue import queued
 from menndl_dask.batch_system import FOR_EVER
 from menndl_dask.cluster import load_cluster
-from menndl_dask.detached import queued
 from menndl_dask.node import NodeReport, inspect_node, own_versions
 from menndl_dask.profile import Local, Profile
 from menndl_dask.site import Site
@@ -169,7 +169,7 @@ def _why(profile: Profile, client: Client, reason: str) -> str:
     from menndl_dask.batch import printed  # loads dask-jobqueue
 
     jobs = list(getattr(client.cluster, "workers", {}).values())
-    alive = queued(profile, [str(job.job_id) for job in jobs])
+    alive = queued(profile.system, [str(job.job_id) for job in jobs])
     waiting = [f"job {number} waits in the queue: {why}" for number, why in alive.items() if why]
     if waiting:
         if FOR_EVER in " ".join(waiting):

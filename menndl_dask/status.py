@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from menndl_dask import stop
-from menndl_dask.detached import Detached, Drivers, queued, site_of
+from menndl_dask.batch_queue import queued
+from menndl_dask.detached import Detached, Drivers, site_of
 from menndl_dask.errors import ProfileError, RunError
 from menndl_dask.island import folders_of
 from menndl_dask.island_status import IslandStatus
@@ -83,7 +84,7 @@ def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:
         parts.append(f"running ({held})")
     if detached is not None:
         try:
-            alive = queued(site_of(detached.profile), Drivers.read(path).jobs)
+            alive = queued(site_of(detached.profile).system, Drivers.read(path).jobs)
         except ProfileError as error:
             is_driven = True  # for all that is known
             parts.append(str(error))

@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from menndl_dask.problem import Limits
-from menndl_dask.rung import Threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What a network must have reached at a rung, as it travels with a request.
+
+    Parameters
+    ----------
+    share
+        The rung: of the budget.
+    fitness
+        Below it a network ends.
+    why
+        In words.
+    costs
+        With several objectives: only networks that cost as much in all of them, or more, are stopped.
+    """
+
+    share: float
+    fitness: float
+    why: str
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+    def stops(self, fitness: float, costs: Mapping[str, float]) -> bool:
+        """Tell whether a network ends here; one whose costs are not known goes on.
+
+        >>> threshold = Threshold(0.5, 0.8, "why", {"parameters": 1e4})
+        >>> [threshold.stops(fitness, {"parameters": size}) for fitness, size in ((0.7, 2e4), (0.9, 2e4), (0.7, 9e3))]
+        [True, False, False]
+        """
+        return fitness < self.fitness and all(costs.get(name, -np.inf) >= least for name, least in self.costs.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -24,11 +24,10 @@ from menndl_dask.adam import make_optimizer
 from menndl_dask.appraisal import ValidationScores, Validator
 from menndl_dask.augmentation import Augmentation
 from menndl_dask.checkpoint import Checkpoint, State, restore
-from menndl_dask.child import Channel, one_line_with_place
 from menndl_dask.cost import cost_of
 from menndl_dask.course import TrainingSchedule
 from menndl_dask.decoder import decode
-from menndl_dask.errors import InfeasibleError, MenndlError
+from menndl_dask.errors import InfeasibleError, MenndlError, one_line_with_place
 from menndl_dask.genome import Genome
 from menndl_dask.loop import make_loop
 from menndl_dask.loss import Loss
@@ -39,6 +38,9 @@ from menndl_dask.task import TrainingRequest
 from menndl_dask.training_gene import Training
 from menndl_dask.verdict import shows_learning
 from menndl_dask.words import error_name
+
+if TYPE_CHECKING:
+    from menndl_dask.child import Channel
 
 _RESIDENT_SHARE = 0.25  # of the memory, for the training split
 _OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")

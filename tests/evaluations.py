@@ -13,9 +13,9 @@ from distributed import get_worker
 from menndl_dask.individual import Individual
 from menndl_dask.problem import Limits
 from menndl_dask.result import Result
-from menndl_dask.rung import Threshold
 from menndl_dask.scratch import Scratch
 from menndl_dask.space import SearchSpace
+from menndl_dask.task import Threshold
 from tests.spaces import Edge, toy_result
 
 SPACE = SearchSpace.slots([Edge] * 6)

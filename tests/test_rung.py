@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from menndl_dask.objective import Objectives
 from menndl_dask.problem import Budget
 from menndl_dask.result import Result
-from menndl_dask.rung import PruningRules, Threshold, fitness_at
+from menndl_dask.rung import PruningRules, fitness_at
+from menndl_dask.task import Threshold
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 

@@ -18,7 +18,7 @@ from menndl_dask.individual import Individual
 from menndl_dask.layers import Convolution, Dropout, FullyConnected, Pooling
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
-from menndl_dask.rung import Threshold
+from menndl_dask.task import Threshold
 from tests import stores
 
 GENOME = Genome((Convolution(8, normalisation="batch"), Pooling(), Dropout(0.1), FullyConnected(16)))
