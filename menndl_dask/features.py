@@ -65,6 +65,7 @@ class Features:
         self._domains = {kind: tuple(space.domains(kind).items()) for kind in (*space.fixed, *space.kinds)}
         self._widths = {kind: sum(_width(d) for _, d in fields) for kind, fields in self._domains.items()}
         self._has_costs = isinstance(space.rules, ImageRules)
+        self._genes: dict[Gene, Floats] = {}
         self._rows: dict[Gene, Floats] = {}
         self._cache: dict[str, Floats] = {}
         sizes = self._fixed_groups()
@@ -213,8 +214,13 @@ class Features:
 
     def _values(self, gene: Gene) -> Floats:
         """Return the values of a gene, field by field."""
-        fields = [_embedded(domain, getattr(gene, name)) for name, domain in self._domains[type(gene)]]
-        return np.concatenate(fields) if fields else np.zeros(0)
+        found = self._genes.get(gene)
+        if found is None:
+            fields = [_embedded(domain, getattr(gene, name)) for name, domain in self._domains[type(gene)]]
+            if len(self._genes) > _CACHED:
+                self._genes.clear()
+            found = self._genes[gene] = np.concatenate(fields) if fields else np.zeros(0)
+        return found
 
 
 def _inputs(gene: Gene) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from menndl_dask.operators.crossover import crossovers
 from menndl_dask.operators.mutation import mutations
 from menndl_dask.space import SearchSpace
 
-_MUTATED = 0.5  # share of the crossed offspring that are mutated too
+_MUTATED_AGAIN = 0.5  # share of offspring that are mutated once more, and of these again, so that some differ much
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,17 +82,18 @@ class Variation:
         """
         winners = rng.integers(len(parents), size=(number, 2, tournament)).min(2)
         names, shares = list(rates), np.fromiter(rates.values(), float)
-        of_mutations = shares * [name in self._mutations for name in names]
         drawn = rng.choice(len(names), number, p=shares)
-        further = rng.choice(len(names), number, p=of_mutations / of_mutations.sum())
-        mutated = rng.random(number) < _MUTATED
+        counts = rng.geometric(1.0 - _MUTATED_AGAIN, number) - 1
+        of_mutations = shares * [name in self._mutations for name in names]
+        further = iter(rng.choice(len(names), counts.sum(), p=of_mutations / of_mutations.sum()).tolist())
         for i in range(number):
             first, second = (parents[winner] for winner in winners[i])
             name = names[drawn[i]]
             if name in self._mutations:
-                yield Offspring(self._mutations[name](first.genome, self._space, rng), first.parents, name)
-                continue
-            genome = self._crossovers[name](first.genome, second.genome, self._space, rng)
-            if mutated[i]:
-                genome = self._mutations[names[further[i]]](genome, self._space, rng)
-            yield Offspring(genome, (first.parents[0], second.parents[0]), name)
+                genome, ancestors = self._mutations[name](first.genome, self._space, rng), first.parents
+            else:
+                genome = self._crossovers[name](first.genome, second.genome, self._space, rng)
+                ancestors = (first.parents[0], second.parents[0])
+            for place in islice(further, counts[i]):
+                genome = self._mutations[names[place]](genome, self._space, rng)
+            yield Offspring(genome, ancestors, name)
