@@ -19,6 +19,7 @@ from menndl_dask.objective import Objectives
 
 Floats = NDArray[np.float64]
 _FAILED = -2.0  # score of a failed network, beside scores of about ±2
+_FEASIBLE = 200  # successes beside which failures teach what is feasible
 
 
 @dataclass(slots=True, eq=False)
@@ -95,8 +96,9 @@ class SurrogateModel:
         self._fitness = GaussianProcess(kernel, points, np.hstack([scores, broken]), waiting)
         self._feasibility: GaussianProcess | None = None
         if failed:
-            both = np.concatenate([points, features.cached([o.genome for o in failed])])
-            outcome = np.repeat([0.0, -1.0], [len(succeeded), len(failed)])
+            some = points[:: 1 + len(points) // _FEASIBLE]
+            both = np.concatenate([some, features.cached([o.genome for o in failed])])
+            outcome = np.repeat([0.0, -1.0], [len(some), len(failed)])
             self._feasibility = GaussianProcess(kernel, both, outcome[:, None])
 
     def predict(self, points: Floats) -> Prediction:

@@ -33,7 +33,7 @@ from menndl_dask.training_set import TrainingSet
 
 DRAWN = 20  # random networks before offspring are bred
 _MEMBERS = 30  # of a population, with few workers
-_OFFSPRING = 40  # bred from the population for each network that is asked for
+_OFFSPRING = 60  # bred from the population for each network that is asked for
 _GENERATIONS = 5  # of offspring of offspring, at most
 _GENERATION, _BREEDERS, _PAIR = 8, 4, 2  # offspring a generation, of so many candidates, in tournaments of so many
 _EXPLORATION = 1.0  # mean number of standard deviations by which a network may be better than predicted
