@@ -1,6 +1,6 @@
-"""The optimiser of a training: Keras's, or with TensorFlow an Adam with the same results in fewer operations.
+"""The optimiser of a training: Keras's, or an Adam in fewer operations. Runs in the training process.
 
-Runs in the training process. Keras writes an update of Adam as about twelve operations for each array of weights. On
+Keras writes an update of Adam as about twelve operations for each array of weights. On
 small networks they take as long to trace as the network itself, and a good part of each step
 (benchmarks/optimizer.py).
 """

@@ -1,4 +1,4 @@
-"""Validation: the scores of a network on a split, its evidence of learning and its latency. In the training process."""
+"""Validation: the scores of a network on a split, its evidence of learning, its latency. Runs in training."""
 
 from __future__ import annotations
 

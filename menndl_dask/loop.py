@@ -1,6 +1,6 @@
-"""The training loop: takes optimiser steps and predicts, in the way that is fastest for the backend.
+"""The training loop: optimiser steps and predictions, in the backend's fastest way. Runs in the training process.
 
-Runs in the training process. With TensorFlow whole epochs are one graph (`menndl_dask.tensorflow_loop`). With JAX and
+With TensorFlow whole epochs are one graph (`menndl_dask.tensorflow_loop`). With JAX and
 PyTorch Keras's own compiled step is nearly as fast as anything else.
 """
 

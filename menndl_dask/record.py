@@ -1,6 +1,4 @@
-"""The result builder: collects the messages of a training, so that a killed one has a result too.
-
-Runs in the trainer.
+"""The result builder: the messages of a training, so that a killed one has a result. Runs in the trainer.
 """
 
 from __future__ import annotations
