@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks.landscapes import MADE_UP
 from benchmarks.simulation import Landscape
-from menndl_dask.evolution import Evolution
-from menndl_dask.individual import Individual
+from menndl_dask.evolution.evolution import Evolution
+from menndl_dask.genome.individual import Individual
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,8 +14,8 @@ from typing import Any
 from distributed import Client, wait
 
 from menndl_dask import Individual, Limits, Problem, Result, evaluate, load_cluster
-from menndl_dask.profile import Local
-from menndl_dask.rung import PruningRules
+from menndl_dask.cluster.profile import Local
+from menndl_dask.search.rungs import PruningRules
 
 Outcome = tuple[float, float]  # fitness, seconds of training
 _AS_ASKED = (None, "no_learning", "pruned")

@@ -31,10 +31,10 @@ import xarray as xr
 
 from benchmarks.landscapes import DIGITS, Step, Width, read_digits
 from menndl_dask import Budget, Limits, Problem, evaluate, open_problem
-from menndl_dask.genome import Genome
-from menndl_dask.individual import Individual
-from menndl_dask.layers import Activation, Convolution, Pooling, SeparableConvolution
-from menndl_dask.network_layer import Layer
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
+from menndl_dask.genome.layer import Layer
+from menndl_dask.genome.layers import Activation, Convolution, Pooling, SeparableConvolution
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflows"))
 

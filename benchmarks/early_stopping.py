@@ -37,8 +37,8 @@ sys.path.insert(0, str(_HERE.parent / "workflows"))
 from digits import write_digits  # noqa: E402
 
 from menndl_dask import Budget, Evolution, Limits, Problem, Result, SearchSpace, evaluate, open_problem  # noqa: E402
-from menndl_dask.rung import PruningRules, fitness_at  # noqa: E402
-from menndl_dask.task import Threshold  # noqa: E402
+from menndl_dask.search.rungs import PruningRules, fitness_at  # noqa: E402
+from menndl_dask.training.request import Threshold  # noqa: E402
 
 _BEST = 5
 _THIRDS = (0.33, 0.66)

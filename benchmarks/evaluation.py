@@ -69,9 +69,9 @@ from menndl_dask import (  # noqa: E402
     open_problem,
     trainer_pool,
 )
+from menndl_dask.data.staging import stage  # noqa: E402
 from menndl_dask.environment import TRAINING_THREADS  # noqa: E402
-from menndl_dask.rung import PruningRules  # noqa: E402
-from menndl_dask.staging import stage  # noqa: E402
+from menndl_dask.search.rungs import PruningRules  # noqa: E402
 
 _MIB = 2**20
 _LIMITS = Limits(seconds=600.0, memory_bytes=6_000_000_000)

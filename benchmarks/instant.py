@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from menndl_dask.individual import Individual
+from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits
 from menndl_dask.result import Result
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.simulation import Outcome
-from menndl_dask.domain import choice
-from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome
+from menndl_dask.genome.domain import choice
+from menndl_dask.genome.gene import Gene
+from menndl_dask.genome.genome import Genome
 from menndl_dask.result import Result
-from menndl_dask.space import SearchSpace
+from menndl_dask.space.space import SearchSpace
 
 _CLIMBS = 60  # hill climbs that look for the best network
 _FAILS_BELOW = 0.1  # value below which a network learns nothing, where nothing else is said

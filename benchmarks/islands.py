@@ -23,11 +23,11 @@ import numpy as np
 
 from benchmarks.landscapes import Layered
 from benchmarks.simulation import Floats, Landscape
-from menndl_dask.evolution import Evolution
-from menndl_dask.island import first_number, folder_of
-from menndl_dask.migration import Migration
-from menndl_dask.progress import Counts
-from menndl_dask.recorder import Recorder
+from menndl_dask.evolution.evolution import Evolution
+from menndl_dask.run.layout import first_number, folder_of
+from menndl_dask.run.progress import Counts
+from menndl_dask.run.recorder import Recorder
+from menndl_dask.search.islands.migration import Migration
 
 IN_FLIGHT = 24  # evaluations on all islands together
 _EXCHANGE_EVERY = 5  # results of an island between two exchanges with the others

@@ -21,15 +21,15 @@ import numpy as np
 
 from benchmarks.interactions import Eight, Four, Interactions
 from benchmarks.simulation import Outcome
-from menndl_dask import layers as genes
-from menndl_dask.cost import cost_of
-from menndl_dask.domain import choice
 from menndl_dask.errors import UserError
-from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome
+from menndl_dask.genome import layers as genes
+from menndl_dask.genome.cost import cost_of
+from menndl_dask.genome.domain import choice
+from menndl_dask.genome.gene import Gene
+from menndl_dask.genome.genome import Genome
 from menndl_dask.problem import Budget, Facts, Problem
 from menndl_dask.result import Result
-from menndl_dask.space import SearchSpace
+from menndl_dask.space.space import SearchSpace
 
 MACRO = Path(__file__).resolve().parents[2] / "shared" / "data" / "nas_macro" / "macro.npz"
 DIGITS = Path(__file__).with_name("digits_table.csv")

@@ -1,4 +1,4 @@
-"""What the fused Adam of `menndl_dask.adam` gains over Keras's own, in whole trainings with TensorFlow.
+"""What the fused Adam of `menndl_dask.training.optimizer` gains over Keras's own, in whole trainings with TensorFlow.
 
     python benchmarks/optimizer.py --networks 8 --turns 2
 
@@ -27,11 +27,11 @@ from digits import write_digits  # noqa: E402
 from stem_defects import simulated  # noqa: E402
 
 from menndl_dask import Budget, Evolution, Genome, Problem, SearchSpace, decode, open_problem  # noqa: E402
-from menndl_dask.adam import FusedAdam  # noqa: E402
-from menndl_dask.data import open_staged, stage  # noqa: E402
-from menndl_dask.loop import make_loop  # noqa: E402
-from menndl_dask.loss import Loss  # noqa: E402
-from menndl_dask.seeding import STANDARD, initial_networks  # noqa: E402
+from menndl_dask.data.data import open_staged, stage  # noqa: E402
+from menndl_dask.search.initial_networks import STANDARD, initial_networks  # noqa: E402
+from menndl_dask.training.loop import make_loop  # noqa: E402
+from menndl_dask.training.loss import Loss  # noqa: E402
+from menndl_dask.training.optimizer import FusedAdam  # noqa: E402
 
 _KINDS = {"Keras's": keras.optimizers.Adam, "fused": FusedAdam}
 

@@ -14,14 +14,14 @@ from typing import Any, cast
 import numpy as np
 import optuna
 
-from menndl_dask.domain import Choice, Domain, Integer, PerAxis, Real, compact
 from menndl_dask.errors import UserError
-from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome
-from menndl_dask.individual import Individual
-from menndl_dask.network_layer import Layer
+from menndl_dask.genome.domain import Choice, Domain, Integer, PerAxis, Real, compact
+from menndl_dask.genome.gene import Gene
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
+from menndl_dask.genome.layer import Layer
 from menndl_dask.result import Result
-from menndl_dask.space import SearchSpace
+from menndl_dask.space.space import SearchSpace
 
 
 class OptunaSearch:

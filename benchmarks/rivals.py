@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask.errors import UserError
-from menndl_dask.genome import Genome
-from menndl_dask.individual import Individual
-from menndl_dask.operators.crossover import crossovers
-from menndl_dask.operators.mutation import mutations
+from menndl_dask.evolution.crossover import crossovers
+from menndl_dask.evolution.mutation import mutations
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
 from menndl_dask.result import Result
-from menndl_dask.space import SearchSpace
+from menndl_dask.space.space import SearchSpace
 
 Floats = NDArray[np.float64]
 _TRIES = 40  # children bred in vain before a network that was asked for before is asked for again

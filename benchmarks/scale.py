@@ -32,14 +32,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a fil
 from benchmarks import search_overhead
 from benchmarks.search_overhead import cpu_s
 from benchmarks.sleeping import BEGAN, ENDED, Sleeping
-from menndl_dask.cluster import load_cluster
-from menndl_dask.dask_settings import DASK_SETTINGS
-from menndl_dask.port import LOOPBACK, raise_file_limit
-from menndl_dask.profile import Scheduler as Profile
-from menndl_dask.progress import Counts
-from menndl_dask.search import Search
-from menndl_dask.space import SearchSpace
-from menndl_dask.store import Run
+from menndl_dask.cluster.cluster import load_cluster
+from menndl_dask.cluster.dask_config import DASK_SETTINGS
+from menndl_dask.cluster.ports import LOOPBACK, raise_file_limit
+from menndl_dask.cluster.profile import Scheduler as Profile
+from menndl_dask.run.progress import Counts
+from menndl_dask.run.run import Run
+from menndl_dask.search.search import Search
+from menndl_dask.space.space import SearchSpace
 
 _WORKERS_A_PROCESS = 32
 _WARM_UP = 0.2  # share of the evaluations that are left out

@@ -28,15 +28,15 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a file too
 from benchmarks import instant
-from menndl_dask.cluster import load_cluster
-from menndl_dask.evolution import Evolution
-from menndl_dask.individual import Individual
+from menndl_dask.cluster.cluster import load_cluster
+from menndl_dask.cluster.profile import Local, Scheduler
+from menndl_dask.evolution.evolution import Evolution
+from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Budget, Facts, Problem
-from menndl_dask.profile import Local, Scheduler
-from menndl_dask.progress import Counts
 from menndl_dask.result import Result
-from menndl_dask.search import Search
-from menndl_dask.space import SearchSpace
+from menndl_dask.run.progress import Counts
+from menndl_dask.search.search import Search
+from menndl_dask.space.space import SearchSpace
 
 _PARTS = 4
 _MIB = 2**20

@@ -15,11 +15,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from menndl_dask.evolution import Optimizer, SpaceExhausted
-from menndl_dask.genome import Genome
-from menndl_dask.individual import Individual
+from menndl_dask.evolution.evolution import Optimizer, SpaceExhausted
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
 from menndl_dask.result import Result
-from menndl_dask.space import SearchSpace
+from menndl_dask.space.space import SearchSpace
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from distributed import get_worker
 
-from menndl_dask.individual import Individual
+from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits
 from menndl_dask.result import Result
 

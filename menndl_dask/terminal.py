@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from menndl_dask.words import TextTable
+from menndl_dask.text import TextTable
 
 if TYPE_CHECKING:
     from rich.console import Console

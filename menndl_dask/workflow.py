@@ -19,27 +19,29 @@ from typing import Any
 
 from distributed import Client
 
-from menndl_dask import archipelago, atomic, comparison
-from menndl_dask.allotment import island_resources
-from menndl_dask.cluster import load_cluster
-from menndl_dask.conclusion import findings, winner
-from menndl_dask.detached import detach
+from menndl_dask import files
+from menndl_dask.cluster.cluster import load_cluster
+from menndl_dask.cluster.profile import read_profile
 from menndl_dask.errors import ExitCode, MenndlError, RunError
-from menndl_dask.evolution import DRAWN
-from menndl_dask.island import folder_of
-from menndl_dask.journal import check_free
-from menndl_dask.options import Options, add_options
+from menndl_dask.evolution.evolution import DRAWN
 from menndl_dask.problem import Limits, Problem
-from menndl_dask.profile import read_profile
-from menndl_dask.progress import ProgressLine
-from menndl_dask.report import write_report
-from menndl_dask.search import Search
-from menndl_dask.seeding import initial_networks
-from menndl_dask.settings import FILE, freeze, frozen_settings
-from menndl_dask.space import SearchSpace
-from menndl_dask.store import Run
+from menndl_dask.report.conclusion import findings, winner
+from menndl_dask.report.report import write_report
+from menndl_dask.run.journal import check_free
+from menndl_dask.run.layout import folder_of
+from menndl_dask.run.progress import ProgressLine
+from menndl_dask.run.run import Run
+from menndl_dask.run.settings import FILE, freeze, frozen_settings
+from menndl_dask.search import comparison
+from menndl_dask.search.detached_driver import detach
+from menndl_dask.search.initial_networks import initial_networks
+from menndl_dask.search.islands import supervisor
+from menndl_dask.search.islands.resources import island_resources
+from menndl_dask.search.options import Options, add_options
+from menndl_dask.search.search import Search
+from menndl_dask.space.space import SearchSpace
 from menndl_dask.terminal import say
-from menndl_dask.words import fitness_text, metric_title
+from menndl_dask.text import fitness_text, metric_title
 
 __all__ = ["Options", "add_options", "compare", "guarded", "main_job"]
 
@@ -73,7 +75,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         return _detach(options, typed)
     if options.islands is not None:
         return _search_islands(problem, space, options, typed)
-    is_supervised = options.island is not None and archipelago.is_supervised()
+    is_supervised = options.island is not None and supervisor.is_supervised()
     search = Search(
         problem,
         space,
@@ -94,7 +96,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         if is_supervised:
             return ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
         run = Run(options.run)
-        with archipelago.last_one(options.run, options.island) as is_last:
+        with supervisor.last_one(options.run, options.island) as is_last:
             if search.stopped is None and is_last:
                 _compare(run, client, options)
     if not is_last:
@@ -125,13 +127,13 @@ def _search_islands(problem: Problem, space: SearchSpace, options: Options, type
     profile = read_profile(options.cluster)
     commands = {}
     for island, given in enumerate(island_resources(profile, options.workers, options.islands)):
-        commands[island] = archipelago.Command(_again(typed, "--island", str(island), *given.words), given.environment)
+        commands[island] = supervisor.Command(_again(typed, "--island", str(island), *given.words), given.environment)
     report = options.run / "report.html"
-    outputs = folder_of(options.run, 0) / archipelago.OUTPUT
+    outputs = folder_of(options.run, 0) / supervisor.OUTPUT
     say(f"starting {options.islands} islands; output of their drivers: {outputs}, …")
     say(f"report: {report} (rewritten while it runs)")
     settings = frozen_settings(problem, space, options.seed, options.limits, _settings(typed))
-    stopped = archipelago.supervise(
+    stopped = supervisor.supervise(
         options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
         progress=ProgressLine(sys.stderr), on_change=write_report,
     )  # fmt: skip
@@ -181,7 +183,7 @@ def _again(typed: Sequence[str], *more: str) -> list[str]:
     """Return the command line for a driver: as typed, without ``--detach`` and ``--islands``."""
     program = [str(Path(typed[0]).resolve())]
     if Path(typed[0]).name in ("menndl", "cli.py"):
-        program = ["-m", "menndl_dask.cli"]
+        program = ["-m", "menndl_dask.cli.cli"]
     words = [word for word in typed[1:] if word != "--detach" and not word.startswith("--islands=")]
     if "--islands" in words:
         place = words.index("--islands")
@@ -227,7 +229,7 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
     first = winner([c for c in run.alike if c.factor == factor])
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
     if source.exists():
-        with atomic.replacing(directory / "best.keras") as partial:
+        with files.replacing(directory / "best.keras") as partial:
             shutil.copyfile(source, partial)
 
 

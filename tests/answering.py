@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from menndl_dask.child import connect_to_parent, serve
+from menndl_dask.evaluation.child_process import connect_to_parent, serve
 
 
 def answer(frame: Any) -> Any:

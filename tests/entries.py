@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from menndl_dask.acquisition import Observation
-from menndl_dask.genome import Genome
-from menndl_dask.space import SearchSpace
+from menndl_dask.evolution.surrogate.acquisition import Observation
+from menndl_dask.genome.genome import Genome
+from menndl_dask.space.space import SearchSpace
 from tests.spaces import Edge
 
 SPACE = SearchSpace.slots([Edge] * 8)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from distributed import Client, LocalCluster, wait
 
-from menndl_dask.data import open_problem
-from menndl_dask.evaluation import evaluate
-from menndl_dask.genome import Genome
-from menndl_dask.individual import Individual
-from menndl_dask.layers import Convolution
+from menndl_dask.data.data import open_problem
+from menndl_dask.evaluation.evaluation import evaluate
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
+from menndl_dask.genome.layers import Convolution
 from menndl_dask.problem import Budget
 
 

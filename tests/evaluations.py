@@ -10,12 +10,12 @@ from typing import Any
 
 from distributed import get_worker
 
-from menndl_dask.individual import Individual
+from menndl_dask.evaluation.scratch import Scratch
+from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits
 from menndl_dask.result import Result
-from menndl_dask.scratch import Scratch
-from menndl_dask.space import SearchSpace
-from menndl_dask.task import Threshold
+from menndl_dask.space.space import SearchSpace
+from menndl_dask.training.request import Threshold
 from tests.spaces import Edge, toy_result
 
 SPACE = SearchSpace.slots([Edge] * 6)

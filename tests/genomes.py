@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from menndl_dask.genome import Genome
-from menndl_dask.layers import (
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.layer import Layer
+from menndl_dask.genome.layers import (
     Activation,
     Convolution,
     DepthwiseConvolution,
@@ -23,8 +24,7 @@ from menndl_dask.layers import (
     Upsampling,
     Weighted,
 )
-from menndl_dask.network_layer import Layer
-from menndl_dask.topology import Sources
+from menndl_dask.genome.topology import Sources
 
 _LAYERS: tuple[Layer, ...] = (
     Convolution(2, (3,)),

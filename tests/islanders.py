@@ -9,15 +9,15 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from menndl_dask import archipelago
-from menndl_dask.cluster import load_cluster
+from menndl_dask.cluster.cluster import load_cluster
+from menndl_dask.cluster.profile import Local
 from menndl_dask.errors import ExitCode
 from menndl_dask.problem import Limits
-from menndl_dask.profile import Local
-from menndl_dask.progress import ProgressLine
-from menndl_dask.report import write_report
-from menndl_dask.search import Search
-from menndl_dask.settings import frozen_settings
+from menndl_dask.report.report import write_report
+from menndl_dask.run.progress import ProgressLine
+from menndl_dask.run.settings import frozen_settings
+from menndl_dask.search.islands import supervisor
+from menndl_dask.search.search import Search
 from menndl_dask.workflow import guarded
 from tests.evaluations import unhurried
 from tests.spaces import SPACES
@@ -29,7 +29,7 @@ HURRY = "hurry"  # file that the test writes in the run's directory
 
 def drive(run: Path, evaluations: int, island: int) -> int:
     """Search on an island."""
-    archipelago.is_supervised()
+    supervisor.is_supervised()
     search = Search(None, SPACE, run, evaluate=partial(unhurried, run / HURRY), island=island)
     with load_cluster(Local(workers=1, dashboard_port=None)) as cluster, cluster.client() as client:
         search.run(client, evaluations=evaluations)
@@ -39,9 +39,9 @@ def drive(run: Path, evaluations: int, island: int) -> int:
 def look_after(run: Path, evaluations: int) -> int:
     """Start the drivers of all islands, and wait for them."""
     words = [sys.executable, "-m", "tests.islanders", str(run), str(evaluations)]
-    commands = {island: archipelago.Command([*words, str(island)]) for island in range(ISLANDS)}
+    commands = {island: supervisor.Command([*words, str(island)]) for island in range(ISLANDS)}
     settings = frozen_settings(None, SPACE, 0, Limits(), {"command": "test"})
-    stopped = archipelago.supervise(
+    stopped = supervisor.supervise(
         run, settings, commands, evaluations=evaluations, hours=None,
         progress=ProgressLine(sys.stderr), on_change=write_report,
     )  # fmt: skip

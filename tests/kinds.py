@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from menndl_dask.domain import choice, per_axis, real
 from menndl_dask.errors import InfeasibleError
-from menndl_dask.network_layer import Layer
+from menndl_dask.genome.domain import choice, per_axis, real
+from menndl_dask.genome.layer import Layer
 
 Shape = tuple[int, ...]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from menndl_dask.individual import Evaluation, Individual
+from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.problem import Limits, Problem
-from menndl_dask.recorder import Recorder
 from menndl_dask.result import Result
-from menndl_dask.settings import frozen_settings
-from menndl_dask.space import SearchSpace
-from menndl_dask.store import Run
+from menndl_dask.run.recorder import Recorder
+from menndl_dask.run.run import Run
+from menndl_dask.run.settings import frozen_settings
+from menndl_dask.space.space import SearchSpace
 from tests import stories
 from tests.problems import problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from menndl_dask.site import Site, check_site
+from menndl_dask.cluster.batch.site import Site, check_site
 
 
 def site(kind: str = "slurm", directory: Path | str = "shared", **keys: Any) -> Site:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from menndl_dask.domain import choice, integer, real
-from menndl_dask.gene import Gene
-from menndl_dask.genome import Genome
-from menndl_dask.individual import Individual
+from menndl_dask.genome.domain import choice, integer, real
+from menndl_dask.genome.gene import Gene
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
+from menndl_dask.genome.training_gene import Training
 from menndl_dask.result import Result
-from menndl_dask.space import SearchSpace
-from menndl_dask.training_gene import Training
+from menndl_dask.space.space import SearchSpace
 from tests.problems import PROBLEMS
 
 

@@ -9,13 +9,13 @@ from itertools import cycle
 
 import numpy as np
 
-from menndl_dask.cost import cost_of
-from menndl_dask.individual import Evaluation, Individual
+from menndl_dask.genome.cost import cost_of
+from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.problem import Problem
+from menndl_dask.report.content import ReportContent
+from menndl_dask.report.table import Row
 from menndl_dask.result import Result
-from menndl_dask.space import SearchSpace
-from menndl_dask.story import ReportContent
-from menndl_dask.table import Row
+from menndl_dask.space.space import SearchSpace
 from tests.problems import problem
 
 START = 1_750_000_000.0  # seconds since the epoch

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from menndl_dask.cost import cost_of
-from menndl_dask.data import open_problem
-from menndl_dask.evaluation import evaluate
-from menndl_dask.genome import Genome
-from menndl_dask.individual import Individual
-from menndl_dask.layers import Convolution
+from menndl_dask.data.data import open_problem
+from menndl_dask.evaluation.evaluation import evaluate
+from menndl_dask.evaluation.trainer_pool import close
+from menndl_dask.genome.cost import cost_of
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
+from menndl_dask.genome.layers import Convolution
 from menndl_dask.problem import Budget, Limits
-from menndl_dask.report import render
+from menndl_dask.report.report import render
 from menndl_dask.result import FAILURES
-from menndl_dask.trainer_pool import close
 from tests import stores, stories
 from tests.kinds import GroupNormalisation, Noise
 from tests.runs import finished, made_up

@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from menndl_dask.journal import read_journal
-from menndl_dask.store import Run
+from menndl_dask.run.journal import read_journal
+from menndl_dask.run.run import Run
 from tests import stores
 from tests.processes import until
 
 ASKED = 6
-COMMAND = [sys.executable, "-m", "menndl_dask.cli"]
+COMMAND = [sys.executable, "-m", "menndl_dask.cli.cli"]
 OPTIONS = [
     "--run", "runs/mine", "--workers", "2", "--evaluations", str(ASKED), "--epochs", "3", "--batch-size", "8",
     "--retrain", "2", "--finalists", "1", "--max-parameters", "5e3", "--max-layers", "4",
@@ -70,7 +70,7 @@ def trainers(driver: int) -> list[psutil.Process]:
     found = []
     for process in psutil.Process(driver).children(recursive=True):
         try:
-            if "menndl_dask.trainer" in process.cmdline():
+            if "menndl_dask.evaluation.trainer" in process.cmdline():
                 found.append(process)
         except psutil.Error:
             continue

@@ -13,18 +13,19 @@ from typing import Any
 import pytest
 import yaml
 
-from menndl_dask import archipelago, workflow
-from menndl_dask.archipelago import Command
-from menndl_dask.cli import main
-from menndl_dask.detached import Detached
-from menndl_dask.evolution import Evolution
-from menndl_dask.island import folder_of, island_of
-from menndl_dask.migration import prepare_run
-from menndl_dask.recorder import Recorder
+from menndl_dask import workflow
+from menndl_dask.cli.cli import main
+from menndl_dask.evolution.evolution import Evolution
 from menndl_dask.result import Result
-from menndl_dask.search import Search
-from menndl_dask.settings import frozen_settings
-from menndl_dask.store import Run
+from menndl_dask.run.layout import folder_of, island_of
+from menndl_dask.run.recorder import Recorder
+from menndl_dask.run.run import Run
+from menndl_dask.run.settings import frozen_settings
+from menndl_dask.search.detached_driver import Detached
+from menndl_dask.search.islands import supervisor
+from menndl_dask.search.islands.migration import prepare_run
+from menndl_dask.search.islands.supervisor import Command
+from menndl_dask.search.search import Search
 from tests import stores
 from tests.queues import Queue
 
@@ -72,7 +73,7 @@ def in_this_process(
     def search(run: Path, settings: Mapping[str, Any], commands: Mapping[int, Command], **_: Any) -> str | None:
         with Recorder(run) as recorder:
             recorder.freeze(settings)
-        monkeypatch.setattr(archipelago, "is_supervised", lambda: True)
+        monkeypatch.setattr(supervisor, "is_supervised", lambda: True)
         for command in commands.values():
             seen.append(command)
             assert typed(monkeypatch, *command.words[3:]) == 0
@@ -85,9 +86,9 @@ def test_drivers_are_started_with_the_same_command_and_one_comparison_is_made(
     compared: list[Run], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: list[Command] = []
-    monkeypatch.setattr(archipelago, "supervise", in_this_process(monkeypatch, seen))
+    monkeypatch.setattr(supervisor, "supervise", in_this_process(monkeypatch, seen))
     status = typed(monkeypatch, "search", "data.zarr", *OPTIONS, "--islands", "3", "--workers", "4")
-    again = [sys.executable, "-m", "menndl_dask.cli", "search", "data.zarr", *OPTIONS, "--workers", "4"]
+    again = [sys.executable, "-m", "menndl_dask.cli.cli", "search", "data.zarr", *OPTIONS, "--workers", "4"]
     assert [command.words for command in seen] == [
         [*again, "--island", str(island), "--workers", str(workers)] for island, workers in enumerate((2, 1, 1))
     ]
@@ -103,7 +104,7 @@ def test_drivers_are_started_with_the_same_command_and_one_comparison_is_made(
 def test_drivers_that_were_stopped_are_not_compared(compared: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "search", "data.zarr", *OPTIONS, "--island", "0")
     compared.clear()
-    monkeypatch.setattr(archipelago, "supervise", lambda *_, **__: "asked to stop")
+    monkeypatch.setattr(supervisor, "supervise", lambda *_, **__: "asked to stop")
     assert typed(monkeypatch, "search", "data.zarr", *OPTIONS, "--islands=3") == 130
     assert compared == []
 

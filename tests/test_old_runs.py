@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from menndl_dask.store import Run
+from menndl_dask.run.run import Run
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "run_0_1_0.tar.xz"
 OPTIONS = ["--run", "runs/old", "--epochs", "6", "--workers", "1", "--max-parameters", "6000", "--retrain", "0"]
@@ -32,9 +32,8 @@ def folder(tmp_path: Path) -> Path:
 
 def menndl(folder: Path, *words: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200"}
-    done = subprocess.run(
-        [sys.executable, "-m", "menndl_dask.cli", *words], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "menndl_dask.cli.cli", *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from menndl_dask.genome import Genome
-from menndl_dask.individual import Individual
-from menndl_dask.layers import Convolution
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
+from menndl_dask.genome.layers import Convolution
 from menndl_dask.result import FAILURES, Result
 
 

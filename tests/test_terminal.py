@@ -7,7 +7,7 @@ import io
 import pytest
 
 from menndl_dask.terminal import say
-from menndl_dask.words import TextTable
+from menndl_dask.text import TextTable
 
 TABLE = TextTable(["network", "r2"], [["network [7]", "0.5"], ["U-Net", "0.25"]], title="Trained alike:")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from menndl_dask.store import Run
+from menndl_dask.run.run import Run
 
 ROOT = Path(__file__).parents[1]
 CLOUDS = Path(os.environ.get("MENNDL_CLOUDS_DATA", ROOT / "../shared/data/cloud_l8biome_patches/l8biome_patches.npz"))

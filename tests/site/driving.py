@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from menndl_dask.cluster import load_cluster
+from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.errors import ExitCode
-from menndl_dask.search import Search
+from menndl_dask.search.search import Search
 from menndl_dask.workflow import guarded
 from tests.evaluations import SPACE
 from tests.site.evaluating import located

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from menndl_dask.individual import Individual
+from menndl_dask.genome.individual import Individual
 from menndl_dask.result import Result
 from tests.spaces import toy_result
 

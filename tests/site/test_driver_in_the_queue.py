@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from menndl_dask.detached import Drivers, detach
-from menndl_dask.status import status
-from menndl_dask.store import Run
+from menndl_dask.cli.status import status
+from menndl_dask.run.run import Run
+from menndl_dask.search.detached_driver import Drivers, detach
 from tests import stores
 from tests.site.evaluating import done
 from tests.slurm import Slurm, run, until
@@ -22,7 +22,7 @@ from tests.slurm import Slurm, run, until
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 
 HERE = Path(__file__).parents[2]
-MENNDL = [sys.executable, "-m", "menndl_dask.cli"]
+MENNDL = [sys.executable, "-m", "menndl_dask.cli.cli"]
 
 
 def profile(folder: Path, kind: str = "slurm", jobqueue: dict[str, Any] | None = None, **keys: Any) -> str:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from menndl_dask import batch
-from menndl_dask.batch import MultiNodeCluster
-from menndl_dask.cluster import Cluster, load_cluster
+from menndl_dask.cluster.batch import group_cluster
+from menndl_dask.cluster.batch.group_cluster import MultiNodeCluster
+from menndl_dask.cluster.cluster import Cluster, load_cluster
 from menndl_dask.errors import RunError
-from menndl_dask.progress import Counts
-from menndl_dask.search import Search
-from menndl_dask.store import Run
+from menndl_dask.run.progress import Counts
+from menndl_dask.run.run import Run
+from menndl_dask.search.search import Search
 from tests.evaluations import SPACE
 from tests.site.evaluating import done, finished, located
 from tests.sites import site
@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask Slurm every second what is queued."""
-    monkeypatch.setattr(batch, "_QUEUE_S", 1.0)
-    monkeypatch.setattr(batch, "_SUSPECT_QUEUE_S", 1.0)
+    monkeypatch.setattr(group_cluster, "_QUEUE_S", 1.0)
+    monkeypatch.setattr(group_cluster, "_SUSPECT_QUEUE_S", 1.0)
 
 
 def where(directory: Path, **keys: Any) -> Cluster:

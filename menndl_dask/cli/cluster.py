@@ -1,0 +1,127 @@
+"""The commands ``menndl cluster check | script | schema``, ``status`` and ``stop``. Runs on the driver."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from menndl_dask.cli.parser import add_command
+from menndl_dask.cli.status import status
+from menndl_dask.cluster.batch.queue import queued
+from menndl_dask.cluster.batch.site import Site
+from menndl_dask.cluster.profile import Local, Profile, Scheduler, profile_schema, read_profile
+from menndl_dask.errors import ProfileError, RunError
+from menndl_dask.run import stop_request
+from menndl_dask.run.journal import holder
+from menndl_dask.run.layout import folders_of
+from menndl_dask.search.detached_driver import Detached, Drivers, cancel, site_of
+from menndl_dask.terminal import say
+from menndl_dask.text import counted
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to a parser's subparsers."""
+    cluster = add_command(commands, "cluster", None, "check a cluster profile before a search uses it")
+    actions = cluster.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    check = add_command(actions, "check", _check, "show the job script of a profile; --try inspects its workers")
+    check.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
+    check.add_argument("--try", action="store_true", dest="is_tried", help="start one job and inspect its workers")
+    wait_help = "seconds to wait for a worker (default: 600)"
+    check.add_argument("--wait", type=float, default=600.0, metavar="S", help=wait_help)
+    script = add_command(actions, "script", _script, "print the job script of a profile, and nothing else")
+    script.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
+    add_command(actions, "schema", _schema, "print the JSON schema of profiles, for editors")
+    for name, function, text in (
+        ("status", _status, "show the progress of a run, its driver, and the last events"),
+        ("stop", _stop, "stop a run once its running evaluations are finished; the command of the search continues it"),
+    ):
+        add_command(commands, name, function, text).add_argument("run", type=Path, help="run directory")
+
+
+def _check(given: argparse.Namespace) -> int:
+    from menndl_dask.cluster.check import check_profile, describe
+
+    profile = read_profile(given.profile)
+    is_filled_in = _show(profile)
+    if not given.is_tried:
+        what = "starts one job and inspects its workers" if isinstance(profile, Site) else "inspects them"
+        say(f"nothing was started; --try {what}")
+        return 0 if is_filled_in else 1
+    say(f"starting the workers of {given.profile} …")
+    text, is_good = describe(profile, check_profile(profile, given.wait))
+    say(text)
+    return 0 if is_good else 1
+
+
+def _show(profile: Profile) -> bool:
+    """Print what a profile starts; return whether it is complete."""
+    if isinstance(profile, Local):
+        count = profile.workers or profile.gpus * profile.trainers_per_gpu or len(os.sched_getaffinity(0))
+        own = f", with one of {profile.gpus} GPUs each" if profile.gpus else ""
+        say(f"{counted(count, 'worker')} on this machine{own}")
+        return True
+    if isinstance(profile, Scheduler):
+        say(f"the workers of the scheduler at {profile.address or profile.scheduler_file}")
+        return True
+    from menndl_dask.cluster.batch.site_cluster import unfilled_keys
+
+    say(_job_script(profile))
+    left = unfilled_keys(profile)
+    for key, text in left:
+        say(f"to be filled in, in a copy of the profile: {key}: {text}")
+    return not left
+
+
+def _script(given: argparse.Namespace) -> int:
+    profile = read_profile(given.profile)
+    if not isinstance(profile, Site):
+        raise ProfileError(f"{given.profile}: expected the profile of a batch system, since only that has a job script")
+    say(_job_script(profile))
+    return 0
+
+
+def _schema(given: argparse.Namespace) -> int:
+    sys.stdout.write(json.dumps(profile_schema(), indent=1, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _job_script(site: Site) -> str:
+    from menndl_dask.cluster.batch.site_cluster import job_script
+
+    return job_script(site)
+
+
+def _status(given: argparse.Namespace) -> int:
+    say(status(given.run))
+    return 0
+
+
+def _stop(given: argparse.Namespace) -> int:
+    run: Path = given.run
+    # the supervisor of islands holds the whole run, and stops islands whose drivers are only starting
+    asked = [_ask_to_stop(folder) for folder in (*folders_of(run).values(), run)]
+    if not any(asked):
+        raise RunError(f"{run}: expected a run with a driver, got none")
+    return 0
+
+
+def _ask_to_stop(run: Path) -> bool:
+    """Ask the driver of a run to stop, or cancel its jobs in the queue; return whether there is a driver."""
+    detached = Detached.read(run)
+    held = holder(run)
+    if held is None and detached is None:
+        return False
+    stop_request.ask(run, f"{getpass.getuser()} on {socket.gethostname()}")
+    if held is not None:
+        say(f"{run}: asked its driver ({held}) to stop once its running evaluations are finished")
+    elif detached is not None:
+        waiting = queued(site_of(detached.profile).system, Drivers.read(run).jobs)
+        cancel(site_of(detached.profile), waiting)
+        say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'none: no job is in the queue'}")
+    return True

@@ -1,0 +1,208 @@
+"""The batch systems that dask-jobqueue supports: headers of jobs with several nodes, and commands for the queue. Pure.
+
+dask-jobqueue writes the header of a job with one node. This module rewrites the lines about sizes for several nodes and
+for GPUs. Lines that the profile adds or skips stay as they are. A batch system is one row of `SYSTEMS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from menndl_dask.cluster.batch.launcher import JobLayout
+from menndl_dask.errors import ProfileError
+
+Lines = list[str]
+
+FOR_EVER = "for ever, since "
+# reasons of Slurm for which a job never starts, and what to change
+_FOR_EVER = {
+    "PartitionTimeLimit": "the queue does not allow such a walltime",
+    "PartitionNodeLimit": "the queue does not allow so many nodes",
+    "PartitionConfig": "no node of the queue has so many cores or GPUs, or so much memory",
+    "BadConstraints": "there are no such nodes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSystem:
+    """The differences between batch systems.
+
+    Parameters
+    ----------
+    cluster
+        Name of its cluster class in dask-jobqueue.
+    resize
+        Function that rewrites the lines of a job's header for a job layout.
+    queued
+        Command that prints one line for each job of the user, beginning with the job's number. For Slurm, the state and
+        its reason follow.
+    after
+        Options of the submit command for a job that starts after another one has ended; ``{job}`` is its number.
+    launcher
+        Default launcher of the tasks of a job. Empty if `menndl_dask.cluster.node.worker_start` starts them, on one
+        node only.
+    many_nodes
+        Whether a job can have several nodes.
+    empty
+        Error message of `queued` when there are no jobs.
+    """
+
+    cluster: str
+    resize: Callable[[Lines, JobLayout], Lines]
+    queued: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    launcher: str = ""
+    many_nodes: bool = False
+    empty: str = "\0"
+
+    def numbers(self, printed: str) -> set[str]:
+        r"""Return the job numbers in the output of `queued`.
+
+        >>> sorted(SYSTEMS["pbs"].numbers("123.server\n124[].server\n"))
+        ['123', '124']
+        """
+        pattern = r"\d+\.\d+" if self.cluster == "HTCondorCluster" else r"\d+"
+        return {found.group() for line in printed.splitlines() if (found := re.match(pattern, line.strip()))}
+
+    def reasons(self, printed: str) -> dict[str, str]:
+        r"""Return the reasons why jobs wait, by job number, from the output of `queued`.
+
+        >>> SYSTEMS["slurm"].reasons("12 RUNNING None\n13 PENDING PartitionTimeLimit\n14 PENDING None\n")
+        {'13': 'PartitionTimeLimit: for ever, since the queue does not allow such a walltime'}
+        """
+        found = re.findall(r"^\s*(\d+) PENDING (?!None$)(.+?)\s*$", printed, re.MULTILINE)
+        return {number: f"{why}: {FOR_EVER}{_FOR_EVER[why]}" if why in _FOR_EVER else why for number, why in found}
+
+
+def _slurm(lines: Lines, layout: JobLayout) -> Lines:
+    cores = layout.cores_per_node
+    kept: Lines = []
+    for line in lines:
+        if line.startswith("#SBATCH --cpus-per-task="):
+            cores = int(line.partition("=")[2])
+        elif line != "#SBATCH -n 1":
+            kept.append(line)
+    sizes = [
+        f"#SBATCH --nodes={layout.nodes}",
+        f"#SBATCH --ntasks-per-node={layout.tasks_per_node}",
+        f"#SBATCH --cpus-per-task={max(1, cores // layout.tasks_per_node)}",
+    ]
+    if layout.gpus_per_node:
+        sizes.append(f"#SBATCH --gpus-per-node={layout.gpus_per_node}")
+    return [*kept, *sizes]
+
+
+def _pbs(lines: Lines, layout: JobLayout) -> Lines:
+    def resized(line: str) -> str:
+        many = re.sub(r"^(#PBS -l (?:select|nodes)=)\d+", rf"\g<1>{layout.nodes}", line)
+        own = re.fullmatch(r"#PBS -l select=\d+:ncpus=\d+:mem=\d+\w+", many)  # not of the profile
+        return f"{many}:ngpus={layout.gpus_per_node}" if own and layout.gpus_per_node else many
+
+    return [resized(line) for line in lines]
+
+
+def _lsf(lines: Lines, layout: JobLayout) -> Lines:
+    if layout.whole_nodes:
+        sizes = ("#BSUB -n ", '#BSUB -R "span[', "#BSUB -M ")
+        return [*(line for line in lines if not line.startswith(sizes)), f"#BSUB -nnodes {layout.nodes}"]
+
+    def resized(line: str) -> str:
+        if cores := re.fullmatch(r"#BSUB -n (\d+)", line):
+            return f"#BSUB -n {int(cores.group(1)) * layout.nodes}"
+        if "span[hosts=1]" in line and layout.nodes > 1:
+            return f'#BSUB -R "span[ptile={layout.cores_per_node}]"'
+        return line
+
+    gpus = [f'#BSUB -gpu "num={layout.gpus_per_node}"'] if layout.gpus_per_node else []
+    return [*(resized(line) for line in lines), *gpus]
+
+
+def _unchanged(lines: Lines, layout: JobLayout) -> Lines:
+    return lines
+
+
+SYSTEMS: Mapping[str, BatchSystem] = {
+    "slurm": BatchSystem(
+        "SLURMCluster", _slurm, ("squeue", "--noheader", "--user={user}", "--format=%A %T %r"),
+        ("--dependency=afterany:{job}",), launcher="srun", many_nodes=True,
+    ),
+    "pbs": BatchSystem(
+        "PBSCluster", _pbs, ("qselect", "-u", "{user}"), ("-W", "depend=afterany:{job}"), many_nodes=True,
+    ),
+    "lsf": BatchSystem(
+        "LSFCluster", _lsf, ("bjobs", "-noheader", "-o", "jobid"), ("-w", "ended({job})"), many_nodes=True,
+        empty="No unfinished job found",
+    ),
+    "sge": BatchSystem("SGECluster", _unchanged, ("qstat", "-u", "{user}"), ("-hold_jid", "{job}")),
+    "oar": BatchSystem("OARCluster", _unchanged, ("oarstat", "-u", "{user}"), ("-a", "{job}")),
+    "moab": BatchSystem(
+        "MoabCluster", _pbs, ("qselect", "-u", "{user}"), ("-l", "depend=afterany:{job}"), many_nodes=True,
+    ),
+    "htcondor": BatchSystem(
+        "HTCondorCluster", _unchanged, ("condor_q", "-format", "%d.", "ClusterId", "-format", "%d\\n", "ProcId"),
+    ),
+}  # fmt: skip
+
+
+def resized_header(
+    kind: str, header: str, layout: JobLayout, skip: Iterable[str] = (), extra: Iterable[str] = ()
+) -> str:
+    """Return the header of a job script with the sizes of a job layout.
+
+    Parameters
+    ----------
+    kind
+        Batch system, a key of `SYSTEMS`.
+    header
+        Header for one node, as dask-jobqueue writes it.
+    layout
+        Layout of the job.
+    skip
+        Lines that contain one of these texts are left out (``job_directives_skip``).
+    extra
+        Lines of the profile at the end of the header, which stay as they are (``job_extra_directives``).
+
+    Raises
+    ------
+    ProfileError
+        If jobs of this batch system cannot have several nodes.
+    """
+    system = SYSTEMS[kind]
+    if layout.nodes > 1 and not system.many_nodes:
+        many = ", ".join(name for name, known in SYSTEMS.items() if known.many_nodes)
+        raise ProfileError(f"nodes_per_job: expected 1 for kind {kind}, got {layout.nodes}; several nodes: {many}")
+    lines = header.splitlines()
+    own = list(extra)
+    count = len(lines) - len(own)
+    sized = [line for line in system.resize(lines[:count], layout) if not any(text in line for text in skip)]
+    return "\n".join([*sized, *lines[count:]])
+
+
+def walltime_s(kind: str, walltime: str) -> float:
+    """Return the time limit of a batch system in seconds.
+
+    >>> walltime_s("slurm", "1-02:30:00"), walltime_s("lsf", "02:30"), walltime_s("slurm", "30")
+    (95400.0, 9000.0, 1800.0)
+
+    Raises
+    ------
+    ProfileError
+        If the time limit cannot be read.
+    """
+    example = "hours:minutes in quotes, such as '02:00'"
+    if kind != "lsf":
+        example = "hours:minutes:seconds in quotes, such as '02:00:00'"
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", walltime.strip())
+    if found is None or (kind == "lsf" and walltime.count(":") > 1):
+        raise ProfileError(f"jobqueue: walltime: expected {example}, got {walltime!r}")
+    days, *parts = (None if part is None else int(part) for part in found.groups())
+    numbers = [part for part in parts if part is not None]
+    if days is not None or len(numbers) == 3:
+        units = (3600, 60, 1)
+    elif len(numbers) == 2:
+        units = (60, 1, 0) if kind == "slurm" else (3600, 60, 0)
+    else:
+        units = (60, 0, 0) if kind in ("slurm", "lsf") else (1, 0, 0)
+    return float((days or 0) * 86400 + sum(n * unit for n, unit in zip(numbers, units, strict=False)))

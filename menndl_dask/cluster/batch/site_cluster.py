@@ -1,0 +1,182 @@
+"""The cluster of a site: a scheduler in this process, and batch jobs with workers. Runs on the driver."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any
+
+from distributed.security import Security
+
+from menndl_dask.cluster.batch.allocation import AllocationCluster
+from menndl_dask.cluster.batch.batch_system import SYSTEMS
+from menndl_dask.cluster.batch.dask_jobqueue import Job, JobQueueCluster, dask_jobqueue
+from menndl_dask.cluster.batch.group_cluster import MultiNodeCluster, cluster_class
+from menndl_dask.cluster.batch.site import ALLOCATION, Site
+from menndl_dask.cluster.credentials import temporary_credentials
+from menndl_dask.cluster.ports import LOOPBACK, free_port, raise_file_limit
+from menndl_dask.errors import ProfileError, nearest
+
+_TRIAL_BYTES = 2**15  # as many as credentials and the output of a job need
+
+
+@contextmanager
+def site_cluster(site: Site) -> Iterator[MultiNodeCluster]:
+    """Start a scheduler and submit the jobs of a site, for the time of a ``with`` statement.
+
+    Parameters
+    ----------
+    site
+        Profile of the site.
+
+    Raises
+    ------
+    ProfileError
+        If a keyword is unknown, or the batch system refuses a job.
+    """
+    check_keywords(site)
+    check_filled_in(site)
+    raise_file_limit()
+    make_directory(site)
+    with ExitStack() as stack:
+        security = stack.enter_context(temporary_credentials(site.directory)) if site.tls else None
+        cluster = _started(site, security)
+        stack.callback(cluster.close, timeout=60)
+        refused = cluster.sync(cluster.ask_for, site.least_jobs)
+        if refused is not None:
+            raise ProfileError(f"{site.file}: the batch system refused a job: {refused}")
+        if not isinstance(site.jobs, int):
+            least, most = site.jobs
+            cluster.adapt(minimum_jobs=least, maximum_jobs=most, interval="5s", wait_count=12)
+        yield cluster
+
+
+def job_script(site: Site) -> str:
+    """Return the job script of a site, with placeholders in angle brackets for values of a running cluster.
+
+    Raises
+    ------
+    ProfileError
+        If a keyword is unknown.
+    """
+    check_keywords(site)
+    security = None
+    if site.tls:
+        files = {"tls_ca_file": "<ca>", "tls_worker_cert": "<certificate>", "tls_worker_key": "<key>"}
+        security = Security(require_encryption=True, **files)
+    job: Any = cluster_class(site.system).job_cls
+    protocol = "tls://" if site.tls else None
+    address = f"{protocol or 'tcp://'}<scheduler>"
+    keywords = job_keywords(site, job)
+    with TemporaryDirectory() as aside:  # dask-jobqueue makes the folder of the output
+        made = job(
+            address,
+            name="<job>",
+            site=site,
+            layout=site.layout(),
+            security=security,
+            protocol=protocol,
+            **keywords | {"log_directory": aside},
+        )
+        return str(made.job_script()).replace(aside, keywords["log_directory"])
+
+
+def make_directory(site: Site) -> None:
+    """Make the shared directory of a site, and the folder for the output of its jobs.
+
+    Raises
+    ------
+    ProfileError
+        If a folder cannot be made or written to.
+    """
+    for folder in (site.directory, Path(_keywords(site)["log_directory"]).expanduser()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder) as file:
+                file.write(bytes(_TRIAL_BYTES))
+        except OSError as error:
+            expected = f"expected a folder that can be written to, got {folder}: {error.strerror}"
+            raise ProfileError(f"{site.file}: shared_directory: {expected}") from None
+
+
+def _started(site: Site, security: Security | None) -> MultiNodeCluster:
+    try:
+        return make_cluster(site, security)
+    except RuntimeError as error:
+        message = f"the scheduler does not start on this machine: {error}"
+        if "network interface" in str(error):
+            message += "; where only the nodes of jobs have it, name this machine's: scheduler_options: {interface: …}"
+        raise ProfileError(f"{site.file}: jobqueue: {message}") from error
+
+
+def make_cluster(site: Site, security: Security | None = None) -> MultiNodeCluster:
+    """Return a cluster with a running scheduler and no jobs yet."""
+    port = None if site.dashboard_port is None else free_port([site.dashboard_port], LOOPBACK)
+    options: dict[str, Any] = {"dashboard": port is not None, "dashboard_address": f"{LOOPBACK}:{port or 0}"}
+    if site.ports is not None:
+        options["port"] = free_port(range(site.ports[0], site.ports[1] + 1))
+    keywords = _keywords(site)
+    keywords["scheduler_options"] = {**options, **keywords.get("scheduler_options", {})}
+    if site.kind == ALLOCATION:
+        return AllocationCluster(site=site, security=security, **keywords)
+    return cluster_class(site.system)(site=site, layout=site.layout(), security=security, **keywords)
+
+
+def check_keywords(site: Site) -> None:
+    """Check the names of the keywords of a site against those of dask-jobqueue.
+
+    Raises
+    ------
+    ProfileError
+        If one is unknown.
+    """
+    own: Any = getattr(dask_jobqueue, SYSTEMS[site.system].cluster)
+    known = {
+        name
+        for cls in (own.job_cls, Job, JobQueueCluster)
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    for where, keywords in (("jobqueue", site.jobqueue), ("driver", site.driver)):
+        for name in keywords:
+            if name not in known:
+                is_ours = name in {entry.name for entry in fields(Site)}
+                near = "; it belongs beside jobqueue, not in it" if is_ours else nearest(name, known)
+                message = f"unknown keyword {name!r} for dask-jobqueue's {own.__name__}{near}"
+                raise ProfileError(f"{site.file}: {where}: {message}")
+
+
+def check_filled_in(site: Site) -> None:
+    """Check that a profile has no placeholders in angle brackets.
+
+    Raises
+    ------
+    ProfileError
+        If it has one.
+    """
+    for key, text in unfilled_keys(site):
+        raise ProfileError(f"{site.file}: {key}: copy the profile and fill it in: expected yours in place of {text}")
+
+
+def unfilled_keys(site: Site) -> list[tuple[str, str]]:
+    """Return the keys of a profile whose values have placeholders in angle brackets, each with its placeholder."""
+    keywords = [("jobqueue", name, value) for name, value in site.jobqueue.items()]
+    keywords += [("driver", name, value) for name, value in site.driver.items()]
+    found = [("shared_directory", re.findall(r"<[^<>]+>", site.shared_directory))]
+    found += [(f"{where}: {name}", re.findall(r"<[^<>]+>", str(value))) for where, name, value in keywords]
+    return [(key, text) for key, texts in found for text in texts]
+
+
+def job_keywords(site: Site, job: Any) -> dict[str, Any]:
+    """Return the keywords of a site that a job class accepts, without those for the cluster."""
+    accepted = {name for cls in job.__mro__ for name in inspect.signature(cls.__init__).parameters}
+    return {name: value for name, value in _keywords(site).items() if name in accepted}
+
+
+def _keywords(site: Site) -> dict[str, Any]:
+    return {"log_directory": str(site.directory / "jobs"), "job_name": "menndl", **site.jobqueue}

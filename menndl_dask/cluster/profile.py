@@ -1,0 +1,151 @@
+"""Cluster profiles: one YAML file a site that says where the workers are. Runs on the driver."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import menndl_dask
+from menndl_dask.cluster.batch.site import KINDS as SITE_KINDS
+from menndl_dask.cluster.batch.site import Site, check_site
+from menndl_dask.environment import GPU_VENDORS
+from menndl_dask.errors import ProfileError, nearest
+from menndl_dask.validation import checked, integer, number, one_of, or_none, read, read_yaml, schema, text
+
+_COUNT = integer(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """Worker processes on this machine.
+
+    Parameters
+    ----------
+    workers
+        How many; by default one for each core.
+    gpus, gpu_vendor
+        GPUs of this machine, where each worker is to see one of them and no other; then they say how many workers.
+    trainers_per_gpu
+        Networks that are trained on one GPU at the same time, where one alone leaves it idle.
+    dashboard_port
+        Port of the Dask dashboard on the loopback address; None: no dashboard.
+    """
+
+    workers: int | None = checked(_COUNT, None)
+    gpus: int = checked(_COUNT, 0)
+    gpu_vendor: str | None = checked(one_of(GPU_VENDORS), None)
+    trainers_per_gpu: int = checked(_COUNT, 1)
+    dashboard_port: int | None = checked(or_none(integer(0, 65535, "a port, 0 to 65535,")), 8787)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduler:
+    """A Dask scheduler that is already running, with its own workers.
+
+    Parameters
+    ----------
+    address
+        Such as ``tcp://10.0.0.1:8786``.
+    scheduler_file
+        The file that ``dask scheduler --scheduler-file`` writes; one of the two is needed.
+    timeout_s
+        Seconds to wait for an answer, at the start and when the connection is lost.
+    """
+
+    address: str | None = checked(text(), None)
+    scheduler_file: str | None = checked(text(), None)
+    timeout_s: float = checked(number(above=0), 60.0)
+
+
+Profile = Local | Scheduler | Site
+
+logger = logging.getLogger(__name__)
+
+_KINDS: Mapping[str, type[Local | Scheduler]] = {"local": Local, "scheduler": Scheduler}
+_ALL_KINDS = (*_KINDS, *SITE_KINDS)
+
+
+def read_profile(profile: str | Path) -> Profile:
+    """Read a profile.
+
+    Parameters
+    ----------
+    profile
+        The path of a YAML file, or the name of a profile that is shipped, such as ``local``.
+
+    Raises
+    ------
+    ProfileError
+        If there is none, or a key or a value is not as expected; the message names the file and the key.
+    """
+    file = _find(profile)
+    return _checked(str(file), read_yaml(file, ProfileError))
+
+
+def profile_schema() -> dict[str, Any]:
+    """Return the JSON schema of profiles, with which editors complete keys and mark mistakes."""
+    kinds: dict[tuple[str, ...], dict[str, Any]] = {SITE_KINDS: schema(Site)}
+    kinds |= {(name,): schema(kind) for name, kind in _KINDS.items()}
+    for each in kinds.values():
+        each["properties"]["kind"] = True  # said below
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Cluster profile of menndl_dask",
+        "type": "object",
+        "required": ["kind"],
+        "properties": {"kind": {"enum": [*_ALL_KINDS]}},
+        "allOf": [
+            {"if": {"required": ["kind"], "properties": {"kind": {"enum": [*names]}}}, "then": each}
+            for names, each in kinds.items()
+        ],
+    }
+
+
+def shipped_profiles() -> list[str]:
+    """Return the names of the profiles that are shipped."""
+    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+
+
+def _find(profile: str | Path) -> Path | Traversable:
+    path = Path(profile)
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        if not path.is_file():
+            raise ProfileError(f"{path}: expected a cluster profile, got no such file")
+        return path
+    names = shipped_profiles()
+    if str(profile) not in names:
+        raise ProfileError(
+            f"cluster {str(profile)!r}: expected a YAML file or one of {', '.join(names)}{nearest(str(profile), names)}"
+        )
+    return _folder() / f"{profile}.yaml"
+
+
+def _folder() -> Traversable:
+    """Return the folder of the shipped profiles: beside the package in a checkout, in it where it is installed."""
+    beside = Path(menndl_dask.__file__).parents[1] / "clusters"
+    return beside if (beside / "local.yaml").is_file() else resources.files("menndl_dask.clusters")
+
+
+def _checked(file: str, values: dict[str, Any]) -> Profile:
+    kind = values.pop("kind", None)
+    one_of(_ALL_KINDS).demand(f"{file}: kind", kind, ProfileError)
+    if values.pop("prepare_ahead", None) is not None:  # a key of version 0.1.0
+        logger.warning("%s: prepare_ahead was removed and has no effect", file)
+    if kind in SITE_KINDS:
+        return check_site(file, kind, values)
+    known = ", ".join(each.name for each in fields(_KINDS[kind]))
+    profile = read(_KINDS[kind], values, file, ProfileError, f" for kind {kind}; known are {known}")
+    if isinstance(profile, Local) and (profile.gpus > 0) != (profile.gpu_vendor is not None):
+        got = f"{profile.gpus} and {profile.gpu_vendor}"
+        raise ProfileError(f"{file}: expected gpus and gpu_vendor together, got {got}")
+    if isinstance(profile, Local) and profile.gpus == 0 and profile.trainers_per_gpu > 1:
+        raise ProfileError(f"{file}: trainers_per_gpu: expected nothing without gpus, got {profile.trainers_per_gpu}")
+    if isinstance(profile, Scheduler) and (profile.address is None) == (profile.scheduler_file is None):
+        got = "neither" if profile.address is None else "both"
+        raise ProfileError(f"{file}: expected either address or scheduler_file, got {got}")
+    return profile

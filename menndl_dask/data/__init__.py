@@ -1,0 +1,1 @@
+"""Labelled images become a problem and samples."""

@@ -1,0 +1,1 @@
+"""What `menndl check` finds out about a data set."""

@@ -1,0 +1,244 @@
+"""Quick scikit-learn predictors on a part of the samples: a baseline for networks. Runs on the driver.
+
+A linear model and a random forest learn from coarse images (for sample labels) or from each pixel with its
+neighbourhood (for pixel labels). The number of samples is limited, so that fitting takes seconds.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.data.labels import LabelTable
+from menndl_dask.data.splits import Positions, within
+from menndl_dask.metric import BUILT_IN, Measure
+from menndl_dask.problem import Problem
+
+_MOST_SAMPLES = {"train": 2000, "validation": 1000}
+_MOST_WINDOWS = {"train": 48, "validation": 16}
+_MOST_PIXELS = 20_000  # of all classes together, for training
+_WINDOW = {1: 4096, 2: 128, 3: 32}  # pixels a side, by rank
+_GRID = {1: 64, 2: 16, 3: 8}  # cells a side of the coarse images, by rank
+_MOST_CHANNELS = 8
+_TREES = 50
+_TREES_AT_ONCE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Score of a quick predictor on the validation split.
+
+    Parameters
+    ----------
+    name
+        ``constant``, ``linear`` or ``forest``.
+    value
+        Value of the problem's metric; None if it could not be computed.
+    about
+        Description of the predictor.
+    """
+
+    name: str
+    value: float | None
+    about: str
+
+
+class QuickPredictors:
+    """Collects features and labels of a part of the samples in one pass, then fits the predictors.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    labels
+        All labels.
+    parts
+        Positions of the samples of each split.
+    """
+
+    def __init__(self, problem: Problem, labels: LabelTable, parts: Mapping[str, Positions]) -> None:
+        self._problem = problem
+        self._rng = np.random.default_rng(problem.seed)
+        most = _MOST_WINDOWS if problem.task == "segmentation" else _MOST_SAMPLES
+        self._wanted = {split: self._choose(parts[split], most[split], labels.strata()) for split in most}
+        self._gathered: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {split: [] for split in most}
+
+    def _choose(self, positions: Positions, most: int, strata: NDArray[np.int64]) -> Positions:
+        """Draw samples; for segmentation, half of them from the images with the rarest classes."""
+        shuffled = self._rng.permutation(positions)
+        if self._problem.task == "segmentation":
+            rare = shuffled[np.argsort(-strata[shuffled], kind="stable")][: most // 2]
+            shuffled = np.concatenate([rare, shuffled[~np.isin(shuffled, rare)]])
+        return np.sort(shuffled[:most])
+
+    def update(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
+        """Collect features and labels from a block of samples."""
+        for split, wanted in self._wanted.items():
+            inside = within(wanted, start, start + len(labels))
+            if not len(inside):
+                continue
+            means = self._problem.facts.mean
+            chosen = [_fill_missing(values[inside], mean) for values, mean in zip(images, means, strict=True)]
+            if self._problem.task == "segmentation":
+                self._gathered[split] += self._windows(chosen, labels[inside])
+            else:
+                self._gathered[split].append((coarse(chosen), labels[inside]))
+
+    def _windows(
+        self, images: Sequence[NDArray[Any]], labels: NDArray[Any]
+    ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Yield features and labels of a window of each image: the one with most classes of four random ones."""
+        size = _WINDOW[labels.ndim - 1]
+        for index, truth in enumerate(labels):
+            tries = [tuple(self._slice(length, size) for length in truth.shape) for _ in range(4)]
+            window = max(tries, key=lambda drawn: len(np.unique(truth[drawn])))
+            views = [values[index][window] for values in images if values.shape[1:-1] == truth.shape]
+            yield neighbourhood(np.concatenate(views, axis=-1)), truth[window]
+
+    def _slice(self, length: int, size: int) -> slice:
+        first = int(self._rng.integers(0, max(1, length - size + 1)))
+        return slice(first, first + size)
+
+    def scores(self, seconds: float = 5.0) -> list[Score]:
+        """Fit the predictors, each within about `seconds`, and return their scores."""
+        task = self._problem.task
+        features, truth, weight = self._training_data()
+        seen = "each pixel and its neighbourhood" if task == "segmentation" else "coarse images"
+        linear, forest = _models(task, self._problem.seed)
+        fitted = {"linear": _fit_linear(linear, features, truth, weight)}
+        fitted["forest"] = _fit_forest(forest, features, truth, weight, seconds)
+        about = {"linear": f"a linear model of {seen}", "forest": f"a random forest of {seen}"}
+        return [Score(name, self._score(model), about[name]) for name, model in fitted.items()]
+
+    def _training_data(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+        features, truth = self._flat("train")
+        if self._problem.task == "regression":
+            return features, truth.squeeze(-1) if truth.shape[-1] == 1 else truth, None
+        share = max(1, _MOST_PIXELS // self._problem.facts.outputs)
+        order = self._rng.permutation(len(truth))
+        drawn = [order[truth[order] == c][:share] for c in np.unique(truth)]
+        class_weights, number = self._problem.class_weights(), np.bincount(truth)
+        weight = [np.full(len(d), class_weights[c] * number[c] / len(d)) for d in drawn for c in (int(truth[d[0]]),)]
+        places = np.concatenate(drawn)
+        return features[places], truth[places], np.concatenate(weight)
+
+    def _flat(self, split: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        features = np.concatenate([f.reshape(-1, f.shape[-1]) for f, _ in self._gathered[split]])
+        if self._problem.task == "regression":
+            return features, np.concatenate([t.reshape(len(t), -1) for _, t in self._gathered[split]])
+        truth = np.concatenate([t.reshape(-1) for _, t in self._gathered[split]]).astype(np.int64)
+        kept = truth != self._problem.ignore
+        return features[kept], truth[kept]
+
+    def _score(self, model: Any) -> float | None:
+        features, truth = self._flat("validation")
+        problem = self._problem
+        name = problem.metric_name
+        if name not in BUILT_IN or model is None or not len(truth):
+            return None
+        measure = Measure(name, outputs=problem.facts.outputs)
+        if problem.task == "regression":
+            measure.update(truth, np.asarray(model.predict(features)).reshape(truth.shape))
+        else:
+            measure.update(truth, np.eye(problem.facts.outputs)[model.predict(features)])
+        return measure.value()
+
+
+def _fill_missing(values: NDArray[Any], mean: tuple[float, ...]) -> NDArray[np.float32]:
+    images = values.astype(np.float32)
+    return np.where(np.isnan(images), np.asarray(mean, dtype=np.float32), images)
+
+
+def coarse(images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """Return for each sample the means of a coarse grid of cells, and mean, std and range of each channel.
+
+    Parameters
+    ----------
+    images
+        For each view ``(sample, spatial…, channel)``.
+    """
+    columns = []
+    for values in images:
+        shown = values[..., : 4 * _MOST_CHANNELS]
+        space = tuple(range(1, shown.ndim - 1))
+        columns += [shown.mean(axis=space), shown.std(axis=space), shown.min(axis=space), shown.max(axis=space)]
+        for axis in space:
+            length = shown.shape[axis]
+            edges = np.unique(np.linspace(0, length, _GRID[len(space)], endpoint=False).astype(int))
+            sizes = np.diff([*edges, length]).reshape(-1, *(1,) * (shown.ndim - 1 - axis))
+            shown = np.add.reduceat(shown, edges, axis=axis) / sizes
+        columns.append(shown.reshape(len(shown), -1))
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def neighbourhood(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Return features of each pixel: its values, and mean and standard deviation of two neighbourhoods.
+
+    Parameters
+    ----------
+    image
+        One sample ``(spatial…, channel)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Features ``(spatial…, feature)``.
+    """
+    shown = image[..., :_MOST_CHANNELS].astype(np.float64)
+    columns = [shown]
+    for radius in (1, 3):
+        mean = _box(shown, radius)
+        columns += [mean, np.sqrt(np.maximum(_box((shown - mean) ** 2, radius), 0))]
+    return np.concatenate(columns, axis=-1).astype(np.float32)
+
+
+def _box(values: NDArray[Any], radius: int) -> NDArray[Any]:
+    """Return the mean over a box of pixels, at most `radius` away along each spatial axis."""
+    width = 2 * radius + 1
+    for axis in range(values.ndim - 1):
+        margin = [(radius + 1, radius) if a == axis else (0, 0) for a in range(values.ndim)]
+        sums = np.cumsum(np.pad(values, margin, mode="edge"), axis=axis)
+        length = values.shape[axis]
+        ahead = np.take(sums, np.arange(width, width + length), axis=axis)
+        values = (ahead - np.take(sums, np.arange(length), axis=axis)) / width
+    return values
+
+
+def _models(task: str, seed: int) -> tuple[Any, Any]:
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+
+    forest = {"n_estimators": _TREES_AT_ONCE, "warm_start": True, "min_samples_leaf": 2, "random_state": seed}
+    if task == "regression":
+        return RidgeCV(np.logspace(-3, 4, 15)), RandomForestRegressor(**forest)
+    return LogisticRegression(max_iter=200, C=0.1), RandomForestClassifier(**forest)
+
+
+def _fit_linear(model: Any, features: NDArray[Any], truth: NDArray[Any], weight: NDArray[Any] | None) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if weight is not None and len(np.unique(truth)) < 2:
+        return None
+    whole = make_pipeline(StandardScaler(), model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # limited time matters more than convergence
+        return whole.fit(features, truth, **{f"{whole.steps[-1][0]}__sample_weight": weight})
+
+
+def _fit_forest(
+    model: Any, features: NDArray[Any], truth: NDArray[Any], weight: NDArray[Any] | None, seconds: float
+) -> Any:
+    end = time.monotonic() + seconds
+    while True:
+        model.fit(features, truth, sample_weight=weight)
+        if model.n_estimators >= _TREES or time.monotonic() > end:
+            return model
+        model.n_estimators += _TREES_AT_ONCE

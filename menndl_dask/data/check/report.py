@@ -1,0 +1,180 @@
+"""The report of the data check, as values and as text. Runs on the driver."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+
+from menndl_dask.data.check.quick_predictors import Score
+from menndl_dask.data.check.scan import Duplicates
+from menndl_dask.metric import BUILT_IN
+from menndl_dask.problem import SPLITS, Problem
+from menndl_dask.text import TextTable, counted
+
+_MOST_ROWS = 16
+_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReport:
+    """Statistics of one channel over all samples."""
+
+    name: str
+    mean: float
+    std: float
+    minimum: float
+    maximum: float
+    missing: int
+    outliers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ViewReport:
+    """Storage and channels of one view."""
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    chunk: int
+    sample_bytes: int
+    samples: int
+    channels: tuple[ChannelReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassReport:
+    """One class: number of samples or pixels in each split, and number of samples of each split with the class."""
+
+    name: str
+    counts: tuple[int, ...]
+    samples: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueReport:
+    """One regression target; `whole`: number of different values if all are whole numbers stored as floats, else 0."""
+
+    name: str
+    mean: float
+    std: float
+    minimum: float
+    maximum: float
+    whole: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """Report of the data check.
+
+    Parameters
+    ----------
+    problem
+        The problem that was checked.
+    given
+        Splits given by the coordinate ``split`` of the data; the others were drawn.
+    views
+        Statistics of the images.
+    classes, values
+        Statistics of the labels: classes, or regression targets.
+    ignored
+        Number of samples or pixels whose label is ignored.
+    duplicates
+        Samples with equal images.
+    leaking
+        Groups with samples in more than one split.
+    candidates
+        Coordinates that may name groups, if the problem has no group.
+    scores
+        Scores of simple predictors on the validation split.
+    warnings
+        Possible problems and what to do, most serious first.
+    """
+
+    problem: Problem
+    given: tuple[str, ...] = ()
+    views: tuple[ViewReport, ...] = ()
+    classes: tuple[ClassReport, ...] = ()
+    values: tuple[ValueReport, ...] = ()
+    ignored: int = 0
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    leaking: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def parts(self) -> list[str | TextTable]:
+        """Return the texts and tables of the report."""
+        return [_head(self), *map(_view_table, self.views), _labels_table(self), _scores_table(self), _warnings(self)]
+
+    def text(self) -> str:
+        """Return the report as plain text."""
+        return "\n\n".join(map(str, self.parts()))
+
+
+def _head(report: DataReport) -> str:
+    problem, facts = report.problem, report.problem.facts
+    drawn = [name for name in SPLITS if name not in report.given]
+    origin = f"{', '.join(drawn) if report.given else 'all'} drawn with seed {problem.seed}"
+    origin = origin if drawn else "from the coordinate 'split'"
+    samples = ", ".join(f"{number} {name}" for number, name in zip(facts.samples, SPLITS, strict=True))
+    lines = [
+        f"{problem.data}",
+        f"  task         {problem.task}",
+        f"  splits       {samples} ({origin})",
+        f"  groups       {problem.group or 'none'}",
+        f"  fitness      {problem.metric_name}",
+        f"  fingerprint  {facts.fingerprint}",
+    ]
+    return "\n".join(lines)
+
+
+def _view_table(view: ViewReport) -> TextTable:
+    sizes = " × ".join(f"{size} {dim}" for size, dim in zip(view.shape, view.dims, strict=True))
+    title = f"images {view.name!r}: {view.samples} samples of {sizes}, {view.dtype}, {view.chunk} per chunk"
+    rows = [
+        [c.name, *map(_short, (c.mean, c.std, c.minimum, c.maximum)), str(c.missing or "–")] for c in view.channels
+    ]
+    return TextTable(["channel", "mean", "std", "min", "max", "NaN"], rows, title=title, most=_MOST_ROWS)
+
+
+def _labels_table(report: DataReport) -> TextTable:
+    problem = report.problem
+    if problem.task == "regression":
+        rows = [[v.name, *map(_short, (v.mean, v.std, v.minimum, v.maximum))] for v in report.values]
+        title = f"labels {problem.label!r}: regression targets"
+        return TextTable(["value", "mean", "std", "min", "max"], rows, title=title, most=_MOST_ROWS)
+    pixels = problem.task == "segmentation"
+    totals = [max(1, sum(c.counts[s] for c in report.classes)) for s in range(len(SPLITS))]
+    rows = []
+    for item in report.classes:
+        shares = [_percent(n / t) for n, t in zip(item.counts, totals, strict=True)]
+        several = [f"{shown} ({number})" for shown, number in zip(shares, item.samples, strict=True)]
+        rows.append([item.name, *several])
+    unit = "share of pixels (samples with the class)" if pixels else "share of samples (samples)"
+    ignored = f"; {report.ignored} {'pixels' if pixels else 'samples'} ignored (label {problem.ignore})"
+    title = f"labels {problem.label!r}: {unit}{ignored if report.ignored else ''}"
+    return TextTable(["class", *SPLITS], rows, title=title, most=_MOST_ROWS)
+
+
+def _scores_table(report: DataReport) -> TextTable:
+    name = report.problem.metric_name
+    better = ", smaller is better" if BUILT_IN.get(name) == "min" else ""
+    rows = [[s.name, "unknown" if s.value is None else f"{s.value:.4f}", s.about] for s in report.scores]
+    title = f"simple predictors on the validation split: {name}{better}; a network should beat them"
+    return TextTable(["predictor", name, "model"], rows, (0, 2), title, _MOST_ROWS)
+
+
+def _warnings(report: DataReport) -> str:
+    if not report.warnings:
+        return "no warnings"
+    wrapped = [textwrap.fill(text, _WIDTH, initial_indent="  ! ", subsequent_indent="    ") for text in report.warnings]
+    return "\n".join([counted(len(wrapped), "warning"), *wrapped])
+
+
+def _short(number: float) -> str:
+    return f"{number:.4g}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 or share == 0 else f"{share:.3%}"

@@ -1,0 +1,112 @@
+"""One pass over a data set: ranges, missing values and duplicates, in constant memory. Runs on the driver."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.data.dataset import Dataset, blocks
+from menndl_dask.data.splits import Positions
+from menndl_dask.moments import Moments
+
+logger = logging.getLogger(__name__)
+
+BlockReader = Callable[[int, Sequence[NDArray[Any]], NDArray[Any]], None]
+"""Called for each block with the position of its first sample, the images of each view and the labels."""
+
+_QUANTILE_VALUES = 200_000  # of each channel, for the usual range (0.5 to 99.5 %)
+_OUTLIER_RANGES = 10.0  # an outlier lies this many usual ranges outside of the usual range
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Samples with images equal to those of another sample.
+
+    Parameters
+    ----------
+    samples
+        Number of samples that are equal to an earlier one.
+    across
+        Pairs of positions in different splits.
+    conflicting
+        Pairs of positions with equal images and different labels.
+    """
+
+    samples: int = 0
+    across: tuple[tuple[int, int], ...] = ()
+    conflicting: tuple[tuple[int, int], ...] = ()
+
+
+class DatasetScan:
+    """Statistics of all samples, updated block by block.
+
+    Parameters
+    ----------
+    dataset
+        The data set to scan.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        channels = [1 if view.axes.channel is None else view.shape[-1] for view in dataset.views]
+        self.moments = [Moments(number) for number in channels]
+        self._values: list[list[NDArray[Any]]] = [[] for _ in channels]
+        self._images = np.zeros(dataset.samples, dtype=np.uint64)
+        self._labels = np.zeros(dataset.samples, dtype=np.uint64)
+        self._share = max(1, _QUANTILE_VALUES // max(1, sum(1 for _ in blocks(*dataset.views, dataset.label))))
+
+    def update(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
+        """Update the statistics with a block of samples."""
+        for view, values in enumerate(images):
+            self.moments[view].update(values)
+            flat = values.reshape(-1, values.shape[-1])
+            self._values[view].append(flat[:: max(1, len(flat) // self._share)].astype(np.float32))
+        for index in range(len(labels)):
+            self._images[start + index] = _hash(*(values[index] for values in images))
+            self._labels[start + index] = _hash(labels[index])
+
+    def outliers(self, view: int) -> list[int]:
+        """Return the channels of a view with values far outside of the usual range."""
+        values = np.concatenate(self._values[view])
+        with np.errstate(invalid="ignore"):
+            low, high = np.nanquantile(values, [0.005, 0.995], axis=0)
+        reach = _OUTLIER_RANGES * (high - low)
+        moments = self.moments[view]
+        outside = (moments.maximum > high + reach) | (moments.minimum < low - reach)
+        return np.flatnonzero(outside & (reach > 0)).tolist()
+
+    def duplicates(self, parts: Mapping[str, Positions]) -> Duplicates:
+        """Return the duplicates among the samples of these splits."""
+        split = {int(position): name for name, positions in parts.items() for position in positions}
+        equal: dict[int, list[int]] = defaultdict(list)
+        for position in sorted(split):
+            equal[int(self._images[position])].append(position)
+        several = [positions for positions in equal.values() if len(positions) > 1]
+        across, conflicting = [], []
+        for first, *rest in several:
+            across += [(first, other) for other in rest if split[other] != split[first]][:1]
+            conflicting += [(first, other) for other in rest if self._labels[other] != self._labels[first]][:1]
+        return Duplicates(sum(len(p) - 1 for p in several), tuple(across), tuple(conflicting))
+
+
+def _hash(*values: NDArray[Any]) -> int:
+    digest = hashlib.blake2b(digest_size=8)
+    for array in values:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return int.from_bytes(digest.digest(), "little")
+
+
+def read_blocks(dataset: Dataset, *readers: BlockReader) -> None:
+    """Read all samples once, block by block, and pass each block to the readers."""
+    for start, stop in blocks(*dataset.views, dataset.label):
+        images = [view.images(start, stop) for view in dataset.views]
+        labels = dataset.label.read(start, stop)
+        for reader in readers:
+            reader(start, images, labels)
+        logger.debug("%s: read %d of %d samples", dataset.path, stop, dataset.samples)

@@ -1,0 +1,235 @@
+"""Warnings about a data set, each with advice on what to do. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from menndl_dask.problem import SPLITS
+from menndl_dask.text import counted
+
+if TYPE_CHECKING:
+    from menndl_dask.data.check.report import ChannelReport, DataReport
+    from menndl_dask.data.check.scan import Duplicates
+
+_FEW_SAMPLES = 100  # for training
+_FEW_IMAGES = 30  # for training, with pixel labels
+_FEW_OF_A_CLASS = 20  # samples for training
+_FEW_WITH_A_CLASS = 5  # images for training with pixels of the class
+_FEW_TO_CHOOSE = 50  # for validation or test
+_FEW_IMAGES_TO_CHOOSE = 5  # for validation or test, with pixel labels
+_MANY_CLASSES = 8
+_SKEWED = 10.0  # ratio of class sizes from which on imbalance is reported
+_LARGE_CHUNK = 256 * 2**20
+_NEARLY_PERFECT = 0.995
+_LEAST_GAIN = 0.02  # over the constant predictor
+_SIGMAS = 3.0  # standard errors of an accuracy, for a significant gain
+_LIKE_CLASSES = 20  # as many different whole numbers may be classes
+_NAMED = 3  # examples in a sentence
+
+
+def warn(report: DataReport) -> Iterator[str]:
+    """Yield warnings, most serious first.
+
+    Parameters
+    ----------
+    found
+        Report of the data check, without warnings.
+    """
+    yield from _leaks(report)
+    yield from _scores(report)
+    yield from _values(report)
+    yield from _classes(report)
+    yield from _sizes(report)
+    yield from _storage(report)
+
+
+def _leaks(report: DataReport) -> Iterator[str]:
+    yield from _duplicates(report.duplicates)
+    if report.leaking:
+        number = counted(len(report.leaking), "group")
+        yield (
+            f"{number} of {report.problem.group!r} {_has(report.leaking)} samples in more than one split "
+            f"({_examples(report.leaking)}): scores will be too good. Correct the coordinate 'split', or remove it: "
+            "then groups are kept together."
+        )
+    if report.candidates:
+        yield (
+            f"No group is given, but samples with the same {_examples(report.candidates)} are in several splits. If it "
+            "marks samples that belong together (a scene, a patient), scores will be too good: use it as group."
+        )
+
+
+def _duplicates(equal: Duplicates) -> Iterator[str]:
+    if equal.across:
+        pairs = _examples([f"{a} and {b}" for a, b in equal.across])
+        yield (
+            f"{counted(len(equal.across), 'image')} {_is(equal.across)} in two splits at once (samples {pairs}): "
+            "scores will be too good. Remove the copies, or keep them together with a coordinate as group."
+        )
+    if equal.conflicting:
+        pairs = _examples([f"{a} and {b}" for a, b in equal.conflicting])
+        yield (
+            f"{counted(len(equal.conflicting), 'image')} {_is(equal.conflicting)} there twice with different labels "
+            f"(samples {pairs}): one of the labels is wrong."
+        )
+    if equal.samples and not equal.across and not equal.conflicting:
+        are = "is a copy" if equal.samples == 1 else "are copies"
+        yield f"{counted(equal.samples, 'sample')} {are} of another one in the same split."
+
+
+def _scores(report: DataReport) -> Iterator[str]:
+    problem = report.problem
+    values = {s.name: s.value for s in report.scores if s.value is not None and math.isfinite(s.value)}
+    constant = values.pop("constant", None)
+    if constant is None or not values:
+        return
+    minimise = problem.metric_mode == "min"
+    name, best = min(values.items(), key=lambda v: v[1] if minimise else -v[1])
+    gain = (constant - best) / max(abs(constant), 1e-12) if minimise else best - constant
+    noise = _SIGMAS * 0.5 / math.sqrt(max(1, problem.facts.samples[1])) if problem.task == "classification" else 0.0
+    if gain < max(_LEAST_GAIN, noise):
+        yield (
+            f"The quick predictors are no better than the constant one ({best:.3f} against {constant:.3f}). Either "
+            "images and labels are not in the same order, or the task needs a neural network. Compare a few "
+            "images with their labels before a long search."
+        )
+    elif not minimise and best > _NEARLY_PERFECT:
+        yield (
+            f"The {name} predictor is nearly perfect ({best:.4f}): a search cannot improve on it. If the task should "
+            "be hard, look for leakage: a marker in the image, or copies in two splits."
+        )
+
+
+def _values(report: DataReport) -> Iterator[str]:
+    for view in report.views:
+        pixels = view.samples * math.prod(view.shape) // max(1, len(view.channels))
+        missing = [c for c in view.channels if c.missing]
+        if missing:
+            most = max(c.missing for c in missing) / pixels
+            yield (
+                f"{view.name}: {_channels(missing)} {_has(missing)} missing values (NaN, up to {most:.2%} of a "
+                "channel). Networks get the mean of the channel instead; fill them yourself if that is wrong."
+            )
+        constant = [c for c in view.channels if c.std == 0]
+        if constant:
+            yield f"{view.name}: {_channels(constant)} {_has(constant)} the same value everywhere and can be removed."
+        outliers = [c for c in view.channels if c.outliers]
+        if outliers:
+            extremes = f"{outliers[0].minimum:.4g} to {outliers[0].maximum:.4g} with a mean of {outliers[0].mean:.4g}"
+            yield (
+                f"{view.name}: {_channels(outliers)} {_has(outliers)} values far outside the usual range ({extremes}). "
+                "Networks normalise by mean and standard deviation, which outliers spoil: clip the values, or "
+                "take their logarithm."
+            )
+    for value in report.values:
+        if value.std == 0:
+            yield f"{report.problem.label}: value {value.name} is the same in all samples and cannot be learnt."
+    if len(report.values) == 1 and 1 < report.values[0].whole <= _LIKE_CLASSES and report.values[0].minimum >= 0:
+        yield (
+            f"{report.problem.label}: only {report.values[0].whole} different values, all whole numbers, stored as "
+            "floats. If they are classes, use --task classification, or store them as integers."
+        )
+
+
+def _classes(report: DataReport) -> Iterator[str]:
+    if not report.classes:
+        return
+    problem = report.problem
+    pixels = problem.task == "segmentation"
+    for index, split in enumerate(SPLITS):
+        absent = [c.name for c in report.classes if not c.samples[index]]
+        if absent:
+            yield (
+                f"No sample of the {split} split has {_examples(absent)}: {_ABSENT[split]} Label more samples, split "
+                "them differently, or remove the class."
+            )
+    few = _FEW_WITH_A_CLASS if pixels else _FEW_OF_A_CLASS
+    rare = [f"{c.name} ({c.samples[0]})" for c in report.classes if 0 < c.samples[0] < few]
+    if rare:
+        unit = "training samples with such pixels" if pixels else "training samples"
+        yield f"Fewer than {few} {unit}: {_examples(rare)}. Networks will hardly learn {_it(rare)}. Label more."
+    yield from _imbalance(report)
+    counts = problem.facts.class_counts
+    if problem.ignore is None and len(counts) > _MANY_CLASSES and 2 * counts.count(0) > len(counts):
+        yield (
+            f"Class numbers go up to {len(counts) - 1}, but most of them do not occur. If one of them marks missing "
+            "labels, give it in the attribute 'fill' of the label; else number the classes from 0 without gaps."
+        )
+
+
+def _imbalance(report: DataReport) -> Iterator[str]:
+    problem = report.problem
+    sizes = [c.counts[0] for c in report.classes if c.counts[0]]
+    if sizes and max(sizes) > _SKEWED * min(sizes):
+        weighted = "by the root of their inverse frequency" if problem.class_weight == "auto" else "as given"
+        yield (
+            f"The largest class is {max(sizes) / min(sizes):.0f} times the smallest. "
+            f"{_metric_text(problem.metric_name)} The loss weights classes {weighted}."
+        )
+
+
+_ABSENT = {
+    "train": "networks cannot learn it.",
+    "validation": "the search cannot measure whether networks learn it.",
+    "test": "the test scores cannot show whether the network has learnt it.",
+}
+
+
+def _metric_text(metric: str) -> str:
+    if metric == "accuracy":
+        return "The metric accuracy hides rare classes; balanced_accuracy and mean_iou do not."
+    return f"The fitness is {metric}, which weights classes equally; accuracy would hide rare ones."
+
+
+def _sizes(report: DataReport) -> Iterator[str]:
+    train, validation, test = report.problem.facts.samples
+    pixels = report.problem.task == "segmentation"
+    held_out = f"{validation} validation and {counted(test, 'test sample')}"
+    if train < (_FEW_IMAGES if pixels else _FEW_SAMPLES):
+        cut = " You can cut large images into smaller ones, with the image as group." if pixels else ""
+        yield (
+            f"Only {counted(train, 'training sample')}: networks will overfit. Label more, or fine-tune a "
+            f"published network.{cut}"
+        )
+    if pixels and min(validation, test) < _FEW_IMAGES_TO_CHOOSE:
+        yield f"Only {held_out}: scores will have a large random error."
+    elif not pixels and min(validation, test) < _FEW_TO_CHOOSE:
+        yield (
+            f"Only {held_out}: one sample is {1 / min(validation, test):.1%}; smaller "
+            "differences between networks are not significant."
+        )
+
+
+def _storage(report: DataReport) -> Iterator[str]:
+    for view in report.views:
+        if view.chunk > 1 and view.chunk * view.sample_bytes > _LARGE_CHUNK:
+            size = view.chunk * view.sample_bytes / 2**30
+            yield f"{view.name}: a chunk of {view.chunk} samples takes {size:.1f} GiB: store fewer samples in a chunk."
+
+
+def _channels(channels: Sequence[ChannelReport]) -> str:
+    names = _examples([c.name for c in channels])
+    return f"channel {names}" if len(channels) == 1 else f"{len(channels)} channels ({names})"
+
+
+def _is(things: Sequence[object]) -> str:
+    return "is" if len(things) == 1 else "are"
+
+
+def _has(things: Sequence[object]) -> str:
+    return "has" if len(things) == 1 else "have"
+
+
+def _it(things: Sequence[object]) -> str:
+    return "it" if len(things) == 1 else "them"
+
+
+def _examples(names: Sequence[str]) -> str:
+    """Return the first few names, and an ellipsis if there are more.
+
+    >>> _examples(["a", "b", "c", "d"])
+    'a, b, c, …'
+    """
+    return ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])])

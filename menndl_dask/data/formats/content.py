@@ -1,0 +1,178 @@
+"""Arrays of a source file, read lazily, and the meaning of their names and shapes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.data.axes import CHANNEL, format_dims, sample_axis
+from menndl_dask.errors import DataError, nearest
+
+IMAGES = ("image", "images", "x", "X", "data", "img")
+LABELS = ("label", "labels", "y", "Y", "mask", "masks", "target", "targets")
+CLASSES = ("classes", "class_names", "label_names")
+SPLIT_NAMES: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of splits in other data sets, and ours."""
+
+_SPACE = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
+_MOST_CHANNELS = 4  # grey, RGB or RGBA: a short axis without a name holds channels
+
+
+class Sliceable(Protocol):
+    """An array that is read when it is sliced: NumPy, h5py, Zarr, xarray or image files."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the values."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Read a part of the array."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceArray:
+    """One array of a source file.
+
+    Parameters
+    ----------
+    array
+        The values, decoded.
+    dims
+        Names of the dimensions; empty if the file has none.
+    attributes
+        Attributes of the array in the file.
+    stored
+        The values before decoding (scale, offset, fill value); None if they are the same.
+    """
+
+    array: Sliceable
+    dims: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    stored: Sliceable | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(self.array.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Contents of a file or folder.
+
+    Parameters
+    ----------
+    arrays
+        Arrays by name.
+    classes
+        Class names; empty if unknown.
+    """
+
+    arrays: Mapping[str, SourceArray]
+    classes: tuple[str, ...] = ()
+
+
+def find(arrays: Mapping[str, SourceArray], name: str | None, usual: Sequence[str], what: str, option: str) -> str:
+    """Return the name of an array: the given one, else the first usual one.
+
+    Raises
+    ------
+    DataError
+        If there is no such array.
+    """
+    for known in (name,) if name else usual:
+        if known in arrays:
+            return known
+    found = ", ".join(f"{n} {format_dims(list(map(str, s.shape)))}" for n, s in arrays.items()) or "none"
+    if name is None:
+        raise DataError(f"expected an array with the {what} ({', '.join(usual)}), found {found}; name it with {option}")
+    raise DataError(f"expected an array {name!r}, found {found}{nearest(name, arrays)}")
+
+
+def image_dims(source: SourceArray, label: SourceArray | None, given: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return the dimension names of an image array: as given, from the file, or inferred from the shapes.
+
+    Parameters
+    ----------
+    source, label
+        Images and labels.
+    given
+        Names given by the user.
+
+    Raises
+    ------
+    DataError
+        If these are not the dimensions of images.
+    """
+    shape = source.shape
+    if given is not None and len(given) != len(shape):
+        raise DataError(f"dims: expected {len(shape)} names for the shape {shape}, got {', '.join(given)}")
+    names = tuple(given or source.dims)
+    if names:
+        first = sample_axis(names)
+        return tuple("sample" if p == first else "channel" if n in CHANNEL else n for p, n in enumerate(names))
+    axis = _channel_axis(shape[1:], () if label is None else label.shape[1:])
+    rank = len(shape) - 1 - (axis is not None)
+    if rank not in _SPACE:
+        raise DataError(f"expected images (sample, one to three spatial axes, channel), got shape {shape}")
+    space = list(_SPACE[rank])
+    if axis is not None:
+        space.insert(axis, "channel")
+    return ("sample", *space)
+
+
+def _channel_axis(shape: tuple[int, ...], pixels: tuple[int, ...]) -> int | None:
+    """Return the channel axis of a sample: the one that pixel labels lack, else a short one; None if there is none."""
+    if pixels and shape == pixels:
+        return None
+    if len(pixels) > 1 and len(shape) == len(pixels) + 1:
+        for axis in (len(shape) - 1, 0):
+            if shape[:axis] + shape[axis + 1 :] == pixels:
+                return axis
+    if len(shape) < 3:
+        return 1 if len(shape) == 2 and shape[1] == 1 else None
+    short = [axis for axis in (len(shape) - 1, 0) if shape[axis] <= _MOST_CHANNELS]
+    if short:
+        return short[0]
+    return None if len(shape) == 3 else len(shape) - 1
+
+
+def split_name(name: object) -> str:
+    """Return our name of a split.
+
+    >>> split_name("val"), split_name("holdout")
+    ('validation', 'holdout')
+    """
+    return SPLIT_NAMES.get(str(name).lower(), str(name))
+
+
+def numbered(names: Iterable[object], classes: Sequence[str] = ()) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Encode class names as numbers; return the numbers and the names in their order.
+
+    >>> numbered(["cat", "dog", "cat"])[1]
+    ('cat', 'dog')
+    """
+    words = [str(name) for name in names]
+    known = tuple(classes) or tuple(sorted(set(words)))
+    number_of = {word: number for number, word in enumerate(known)}
+    for position, word in enumerate(words):
+        if word not in number_of:
+            raise DataError(f"label: sample {position}: expected one of {', '.join(known)}, got {word!r}")
+    return np.array([number_of[word] for word in words], dtype=np.int64), known

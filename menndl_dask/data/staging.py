@@ -1,0 +1,162 @@
+"""Staging: write the samples of each split to a node's local disk, once for all trainings. Runs on a worker.
+
+A search trains hundreds of networks on the same samples. Reading compressed chunks from a shared file system each time
+costs more than training a small network. One flat file for each view and split, memory-mapped, is shared by all
+trainers of a node through the page cache.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask import files
+from menndl_dask.data.dataset import Dataset, blocks
+from menndl_dask.data.labels import problem_dataset, read_labels
+from menndl_dask.data.splits import Positions, within
+from menndl_dask.data.staged_samples import staged_files
+from menndl_dask.errors import DataError, NodeError
+from menndl_dask.problem import SPLITS, Problem
+
+logger = logging.getLogger(__name__)
+
+_LAYOUT = 1  # version of the file layout
+
+
+def stage(problem: Problem, directory: str | Path) -> Path:
+    """Write the samples of each split as ``.npy`` files, unless they exist, and return their directory.
+
+    Images become float32, with NaN replaced by the mean of the channel in the training split; labels become small
+    integers, or float32 values. One block of samples is in memory at a time. If several processes stage the same
+    samples, one writes and the others wait; the directory is renamed to its final name when it is complete.
+
+    Parameters
+    ----------
+    problem
+        The problem whose samples are staged.
+    directory
+        Directory on a local disk; the samples get a subdirectory named after the data and the split.
+
+    Returns
+    -------
+    Path
+        Directory for `open_staged`.
+
+    Raises
+    ------
+    DataError
+        If the data has changed since the problem was opened.
+    NodeError
+        If the disk is full or cannot be written to.
+    """
+    parent = Path(directory)
+    target = parent / _key(problem)
+    if target.is_dir():
+        return target
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with _locked(parent / f".{target.name}.lock") as locked:
+            if not target.is_dir():
+                if locked:
+                    files.sweep(parent, target.name)
+                _write_whole(problem, target)
+    except OSError as error:
+        raise NodeError(f"{target}: samples cannot be staged: {error.strerror or error}") from error
+    return target
+
+
+def _key(problem: Problem) -> str:
+    """Return a name that is equal for equal samples in equal order."""
+    facts = problem.facts
+    what = [_LAYOUT, facts.fingerprint, problem.task, problem.inputs, problem.label, problem.ignore, problem.group]
+    digest = hashlib.sha256(json.dumps([*what, problem.seed, facts.samples, facts.mean]).encode())
+    return f"{facts.fingerprint}-{digest.hexdigest()[:12]}"
+
+
+@contextmanager
+def _locked(lock: Path) -> Iterator[bool]:
+    """Hold a lock among the processes and threads of this node; yields False if locks are not supported."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            held = True
+        except OSError:  # no locks on this file system: each process writes a copy, and the first is kept
+            logger.info("%s: no locks on this file system", lock.parent)
+            held = False
+        yield held
+
+
+def _write_whole(problem: Problem, target: Path) -> None:
+    dataset = problem_dataset(problem)
+    found = dataset.fingerprint()
+    if found != problem.facts.fingerprint:
+        expected = problem.facts.fingerprint
+        raise DataError(f"{problem.data}: the data has changed: expected fingerprint {expected}, got {found}")
+    parts = read_labels(dataset, problem.task, problem.ignore).split(dataset, problem.seed)
+    try:
+        with files.replacing(target) as partial:
+            partial.mkdir()
+            _write(problem, dataset, parts, partial)
+    except OSError:
+        if not target.is_dir():  # else another process wrote the same samples first
+            raise
+    logger.info("%s: staged %s samples", target, sum(map(len, parts.values())))
+
+
+def _write(problem: Problem, dataset: Dataset, parts: Mapping[str, Positions], directory: Path) -> None:
+    kind = _label_type(problem)
+    shape = (problem.facts.outputs,) if problem.task == "regression" else dataset.label.shape
+    with ExitStack() as files:
+        outputs = {}
+        for split in SPLITS:
+            views, labels = staged_files(directory, split, len(dataset.views))
+            number = len(parts[split])
+            shapes = [(number, *s) for s in problem.facts.input_shapes]
+            opened = [files.enter_context(_array_file(f, s, "<f4")) for f, s in zip(views, shapes, strict=True)]
+            outputs[split] = (opened, files.enter_context(_array_file(labels, (number, *shape), kind)))
+        for start, stop in blocks(*dataset.views, dataset.label):
+            images = [_filled(v.images(start, stop), m) for v, m in zip(dataset.views, problem.facts.mean, strict=True)]
+            labels_read = dataset.label.read(start, stop).reshape(stop - start, *shape).astype(kind)
+            for split, (opened, label_file) in outputs.items():
+                inside = within(parts[split], start, stop)
+                for file, values in zip((*opened, label_file), (*images, labels_read), strict=True):
+                    file.write(np.ascontiguousarray(values[inside]).tobytes())
+
+
+def _label_type(problem: Problem) -> str:
+    if problem.task == "regression":
+        return "<f4"
+    small = problem.facts.outputs <= 256 and (problem.ignore is None or 0 <= problem.ignore <= 255)
+    return "|u1" if small else "<i4"
+
+
+@contextmanager
+def _array_file(path: Path, shape: tuple[int, ...], kind: str) -> Iterator[IO[bytes]]:
+    """Open a ``.npy`` file to write values in order.
+
+    A full disk raises an OSError here; with a memory-mapped file it would kill the worker by a signal.
+    """
+    with path.open("wb") as file:
+        header = {"shape": shape, "fortran_order": False, "descr": kind}
+        np.lib.format.write_array_header_2_0(file, header)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _filled(values: NDArray[Any], mean: tuple[float, ...]) -> NDArray[np.float32]:
+    """Return the images as float32, with NaN replaced by the mean of the channel."""
+    images = values.astype(np.float32)
+    if values.dtype.kind == "f":
+        np.copyto(images, np.asarray(mean, dtype=np.float32), where=np.isnan(images))
+    return images

@@ -1,0 +1,1 @@
+"""Performance estimation on a worker, without Keras."""

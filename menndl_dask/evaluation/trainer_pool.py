@@ -1,0 +1,189 @@
+"""The trainers of a process: one for each training that it may run at a time. Runs on a worker, without Keras."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from menndl_dask.data.staging import stage
+from menndl_dask.environment import DEVICES, GPU_VARIABLES
+from menndl_dask.errors import TrainerError
+from menndl_dask.evaluation.child_process import ChildProcess
+from menndl_dask.evaluation.scratch import Scratch
+from menndl_dask.evaluation.trainer import READY
+from menndl_dask.problem import BACKENDS, Problem
+from menndl_dask.result import Result
+from menndl_dask.training.request import TrainingRequest
+
+_LOG = logging.getLogger(__name__)
+_START_S = 600.0  # to import Keras, maybe from a parallel file system that thousands of nodes read at once
+_STARTS = 2  # attempts to start a trainer for an evaluation
+_GRACE_S = 10.0  # beyond its time limit; after that the trainer itself must be hanging
+_MODULE = "menndl_dask.evaluation.trainer"
+_BACKEND = "KERAS_BACKEND"
+_UNNAMED = "unnamed"  # scratch space of a problem without a fingerprint
+_STAGING = threading.Lock()  # samples that one thread stages need not be staged by the others
+
+
+class TrainerSlot:
+    """A trainer and its staged samples, kept from one evaluation to the next.
+
+    Parameters
+    ----------
+    owner
+        Number of the process.
+    environment
+        Variables of the trainer, in addition to those of the process.
+    """
+
+    def __init__(self, owner: int, environment: Mapping[str, str]) -> None:
+        self._owner = owner
+        # numpy must start no threads there, which would make forking unsafe
+        self._environment = {"OPENBLAS_NUM_THREADS": "1", **environment}
+        self._trainer: ChildProcess | None = None
+        self._scratch: dict[tuple[Path, str], Scratch] = {}
+        atexit.register(self.close)
+
+    def evaluate(self, request: TrainingRequest, problem: Problem, base: str | Path | None) -> Result:
+        """Stage the samples, start the trainer if it does not run, and return the result of a request.
+
+        Parameters
+        ----------
+        request
+            Without its directories, which are set here.
+        problem
+            Of the request.
+        base
+            Directory of the scratch space; by default that for temporary files.
+
+        Raises
+        ------
+        TrainerError
+            If the trainer cannot be started, or dies.
+        NodeError
+            If the samples cannot be staged.
+        """
+        began = time.monotonic()
+        self._use(problem.budget.backend or os.environ.get(_BACKEND, BACKENDS[0]))
+        trainer = self._living_trainer()  # imports Keras while the samples are staged
+        scratch = self._scratch_for(problem, Path(base or tempfile.gettempdir()).absolute())
+        with _STAGING:
+            data = stage(problem, scratch.path)
+        staged = time.monotonic()
+        trainer = self._ready(trainer)
+        ready = time.monotonic()
+        request = replace(request, scratch=str(scratch.path), data=str(data))
+        result: Result
+        result, trace = trainer.ask(request, request.limits.seconds + _GRACE_S)
+        if trace:
+            _LOG.info("the training failed:\n%s", trace)
+        before = {"start": ready - staged, "data": staged - began}
+        return replace(result, times={**result.times, **{k: result.times.get(k, 0.0) + v for k, v in before.items()}})
+
+    def close(self) -> None:
+        """End the trainer and release the scratch space."""
+        if self._owner != os.getpid():
+            return  # in a process that was forked from the owner
+        for scratch in self._scratch.values():
+            scratch.release()  # the trainer, which releases it later, will remove it
+        self._scratch.clear()
+        if self._trainer is not None:
+            self._trainer.close()
+            self._trainer = None
+
+    def _use(self, backend: str) -> None:
+        """Set the backend of Keras; a trainer with another one is ended."""
+        if self._environment.get(_BACKEND) != backend:
+            self._environment[_BACKEND] = backend
+            if self._trainer is not None:
+                self._trainer.close()
+                self._trainer = None
+
+    def _living_trainer(self) -> ChildProcess:
+        if self._trainer is None or not self._trainer.is_alive:
+            if self._trainer is not None:
+                _LOG.warning("the trainer had died and is started again")
+                self._trainer.close()
+            self._trainer = ChildProcess(_MODULE, self._environment)
+        return self._trainer
+
+    def _ready(self, trainer: ChildProcess) -> ChildProcess:
+        """Return the trainer once it is ready, or another one if it died while it started."""
+        for attempt in range(1, _STARTS + 1):
+            try:
+                _LOG.info("trainings run in a %s", trainer.ask(READY, _START_S))
+            except TrainerError as error:
+                if attempt == _STARTS:
+                    # without the cause: no network has killed it
+                    raise TrainerError(f"the trainer could not be started: {error}") from None
+                trainer.kill()
+                trainer = self._living_trainer()
+            else:
+                break
+        return trainer
+
+    def _scratch_for(self, problem: Problem, base: Path) -> Scratch:
+        name = problem.facts.fingerprint or _UNNAMED
+        if (base, name) not in self._scratch:
+            self._scratch[base, name] = Scratch.shared(name, base)
+        return self._scratch[base, name]
+
+
+class TrainerPool:
+    """The trainer slots of a process: one, or one for each GPU of a worker that has several.
+
+    Parameters
+    ----------
+    process
+        Number of the process.
+    """
+
+    def __init__(self, process: int) -> None:
+        vendor, _, devices = os.environ.get(DEVICES, "").partition(":")
+        environments = [{GPU_VARIABLES[vendor]: device} for device in devices.split(",")] if devices else [{}]
+        self._free = [TrainerSlot(process, environment) for environment in environments]
+        self._count = len(self._free)
+        self._change = threading.Condition()
+
+    @contextmanager
+    def slot(self) -> Iterator[TrainerSlot]:
+        """Reserve the slot that was used last; wait if all are in use."""
+        with self._change:
+            self._change.wait_for(lambda: self._free)
+            slot = self._free.pop()
+        try:
+            yield slot
+        finally:
+            with self._change:
+                self._free.append(slot)
+                self._change.notify()
+
+    def close(self) -> None:
+        """Close all slots, once none is in use."""
+        with self._change:
+            self._change.wait_for(lambda: len(self._free) == self._count)
+            for slot in self._free:
+                slot.close()
+
+
+@cache
+def pool_of(process: int) -> TrainerPool:
+    """Return the trainers of a process; a process forked from it has its own."""
+    return TrainerPool(process)
+
+
+def close() -> None:
+    """End this process's trainers and release their scratch space; the next evaluation starts them again.
+
+    It is called when the process ends.
+    """
+    pool_of(os.getpid()).close()

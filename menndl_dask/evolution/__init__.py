@@ -1,0 +1,1 @@
+"""The search strategy: ask for the next network, tell its result."""

@@ -1,0 +1,336 @@
+"""Evolution: proposes networks and learns from their results, one at a time, in any order. Pure.
+
+`Evolution.ask` names the next network to evaluate, `Evolution.tell` takes its result; any number may be in flight.
+Nothing here knows Dask, Keras or a clock. What an `ask` does depends only on the seed, the individual's number
+and the history of asking and telling, so a run replayed from its journal proposes the same offspring.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import islice
+from typing import Protocol, overload
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from menndl_dask.errors import MenndlError, UserError
+from menndl_dask.evolution.candidate_pool import CandidatePool
+from menndl_dask.evolution.offspring import Offspring, Variation
+from menndl_dask.evolution.operator_rates import OperatorRates
+from menndl_dask.evolution.population import Member, Population, Survival, dominates
+from menndl_dask.evolution.selection import elitist
+from menndl_dask.evolution.surrogate.acquisition import Observation, SurrogateModel
+from menndl_dask.evolution.surrogate.training_set import TrainingSet
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
+from menndl_dask.objective import FITNESS, Objectives
+from menndl_dask.result import FAILURES, Result
+from menndl_dask.space.enumeration import every_genome
+from menndl_dask.space.space import SearchSpace
+
+DRAWN = 20  # random networks before offspring are bred
+_MEMBERS = 30  # of a population, with few workers
+_OFFSPRING = 60  # bred from the population for each network that is asked for
+_GENERATIONS = 5  # of offspring of offspring, at most
+_GENERATION, _BREEDERS, _PAIR = 8, 4, 2  # offspring a generation, of so many candidates, in tournaments of so many
+_EXPLORATION = 1.0  # mean number of standard deviations by which a network may be better than predicted
+_PENDING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their number
+_DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
+_COUNTABLE = 20_000  # size up to which a space is searched through for what is left
+
+
+class SpaceExhausted(MenndlError):  # noqa: N818 – the end of a search, not a mistake
+    """Every network of the space has been asked for, or no new one can be found."""
+
+
+class Optimizer(Protocol):
+    """What can drive a search: `Evolution`, or anything else with these methods over the same space."""
+
+    def ask(self) -> Individual:
+        """Return the next individual to evaluate; raises `SpaceExhausted` when there is none."""
+        ...
+
+    def tell(self, individual: Individual, result: Result) -> None:
+        """Take the result of an individual."""
+        ...
+
+    def recall(self, individual: Individual) -> None:
+        """Take note of an individual that was asked for in an earlier process."""
+        ...
+
+    def best(self) -> tuple[Individual, Result]:
+        """Return the fittest individual told so far, and its result."""
+        ...
+
+
+class Evolution:
+    """An asynchronous, steady-state evolutionary search.
+
+    Parameters
+    ----------
+    space
+        Search space.
+    seed
+        Random seed. The randomness of one `ask` comes from the seed and the individual's number.
+    workers
+        Number of evaluations in flight, if known: the population has at least a quarter as many members.
+    objectives
+        ``fitness`` (maximised) and names of costs or metrics (minimised).
+    constraints
+        Hard constraints such as ``latency_ms <= 2``.
+    initial
+        Networks to begin with, such as those of an earlier run or encoded Keras models; repaired where they are not in
+        the space.
+    random
+        Number of random networks before offspring are bred.
+    capacity
+        Size of the population; by default 30, or more with more than 120 workers.
+    survival
+        Which members survive when there are too many.
+    tournament_size
+        Members that compete to become a parent.
+    screen
+        Whether a surrogate model chooses among the offspring; else the first that is new is asked for.
+    offspring
+        Number of offspring bred from the population for each `ask`.
+    first
+        Number of the first individual; each island of several begins with another one.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int = 0,
+        workers: int | None = None,
+        objectives: Sequence[str] = (FITNESS,),
+        constraints: Sequence[str] = (),
+        initial: Iterable[Genome] = (),
+        *,
+        random: int = DRAWN,
+        capacity: int | None = None,
+        survival: Survival = elitist,
+        tournament_size: int = 3,
+        screen: bool = True,
+        offspring: int = _OFFSPRING,
+        first: int = 0,
+    ) -> None:
+        self.space = space
+        self.seed = seed
+        self.first = first
+        self.objectives = Objectives.of(objectives, constraints)
+        self.population = Population(survival, capacity or max(_MEMBERS, (workers or 0) // 4))
+        self.failures: Counter[str] = Counter()
+        self._random, self._tournament, self._offspring = random, tournament_size, offspring
+        # repaired with a seed of their own: a search that is resumed begins with the same ones
+        self._initial = [space.repair(g, np.random.default_rng([seed, i, 2])) for i, g in enumerate(initial)]
+        self._variation = Variation(space)
+        self._rates = OperatorRates(self._variation.priors)
+        self.training_set = TrainingSet(space, self.objectives) if screen else None
+        self._keys: set[str] = set()
+        self._pending: dict[int, Individual] = {}
+        self._told: set[int] = set()
+        self._next_id = first
+        self._best: Member | None = None
+        self._front: list[Member] = []
+
+    @overload
+    def ask(self) -> Individual: ...
+    @overload
+    def ask(self, n: int) -> list[Individual]: ...
+    def ask(self, n: int | None = None) -> Individual | list[Individual]:
+        """Return the next individual to evaluate, or a list of `n`.
+
+        No two individuals of a run are the same network.
+
+        Raises
+        ------
+        SpaceExhausted
+            If no network is left that has not been asked for. A list may be shorter than `n` for that reason, but
+            is not empty.
+        """
+        if n is None:
+            with _blas().limit(limits=1):
+                individual = self._propose(np.random.default_rng([self.seed, self._next_id]))
+            self.recall(individual)
+            return individual
+        asked: list[Individual] = []
+        for _ in range(n):
+            try:
+                asked.append(self.ask())
+            except SpaceExhausted:
+                if not asked:
+                    raise
+                break
+        return asked
+
+    def recall(self, individual: Individual) -> None:
+        """Take note of an individual that was asked for in an earlier process.
+
+        Recalling and telling in the order of a journal puts the algorithm back exactly where it was.
+        """
+        self._keys.add(individual.genome.key)
+        self._pending[individual.id] = individual
+        self._next_id = max(self._next_id, individual.id + 1)
+
+    def tell(self, individual: Individual, result: Result) -> None:
+        """Take the result of an individual, a failure too; a second result of the same individual is ignored."""
+        if individual.id in self._told:
+            return
+        if individual.id not in self._pending:
+            self.recall(individual)
+        del self._pending[individual.id]
+        self._rates.credit(individual.origin, self._gain(result))
+        if not self._add(individual, result):
+            self.failures[result.failure or "no objective"] += 1
+
+    def add_migrant(self, individual: Individual, result: Result) -> None:
+        """Add a network that another search over this space has bred and evaluated.
+
+        It competes and breeds like those that were bred here, and is never asked for.
+        """
+        if individual.id not in self._told:
+            self._keys.add(individual.genome.key)
+            self._add(individual, result)
+
+    def has_seen(self, genome: Genome) -> bool:
+        """Tell whether a network was asked for or added as a migrant."""
+        return genome.key in self._keys
+
+    def emigrants(self, count: int) -> list[tuple[Individual, Result]]:
+        """Return the best members that were bred here, for `add_migrant` elsewhere."""
+        natives = [m for m in self.population.ranked() if self.first <= m.individual.id < self._next_id]
+        return [(m.individual, m.result) for m in natives[:count]]
+
+    def best(self) -> tuple[Individual, Result]:
+        """Return the fittest individual told so far and its result; those that keep the constraints come first.
+
+        Raises
+        ------
+        UserError
+            If no evaluation has succeeded yet; the message says how they failed.
+        """
+        if self._best is None:
+            raise UserError(self.diagnosis() or "no network has been evaluated yet")
+        return self._best.individual, self._best.result
+
+    def front(self) -> list[tuple[Individual, Result]]:
+        """Return the individuals that no other beats in all objectives, the fittest first."""
+        ordered = sorted(self._front, key=lambda m: (-m.values[0], m.individual.id))
+        return [(m.individual, m.result) for m in ordered]
+
+    def diagnosis(self) -> str | None:
+        """Say in words how the evaluations failed, if there were any and all did."""
+        if not self.failures or self._best is not None:
+            return None
+        total = sum(self.failures.values())
+        kinds = [
+            f"{count} × {kind} ({FAILURES.get(kind, 'an objective is missing in the result')})"
+            for kind, count in self.failures.most_common()
+        ]
+        return (
+            f"all {total} networks failed: {'; '.join(kinds)}. If simple networks fail too, look at the data first: "
+            "labels, value ranges, and the loss"
+        )
+
+    def _propose(self, rng: np.random.Generator) -> Individual:
+        """Return the next individual: an initial network, a random one, or the best of new offspring."""
+        while self._initial:
+            genome = self._initial.pop(0)
+            if genome.key not in self._keys:
+                return Individual(self._next_id, genome, (), "seeded")
+        chosen = None
+        if self._next_id - self.first >= self._random and self.population.members:
+            parents = [Offspring(m.individual.genome, (m.individual,)) for m in self.population.ranked()]
+            offspring = self._variation.breed(parents, self._rates.current(), self._tournament, self._offspring, rng)
+            pending = [individual.genome for individual in islice(reversed(self._pending.values()), _PENDING)]
+            model = self.training_set.model(pending) if self.training_set is not None else None
+            # without a model: as long as too little is known to predict anything
+            chosen = self._most_promising(offspring, model, rng) if model else self._first_new(offspring, rng)
+        if chosen is None:
+            return Individual(self._next_id, self._random_genome(rng), (), "random")
+        return Individual(self._next_id, chosen.genome, tuple(parent.id for parent in chosen.parents), chosen.origin)
+
+    def _first_new(self, offspring: Iterable[Offspring], rng: np.random.Generator) -> Offspring | None:
+        """Return the first of the offspring that was not asked for before, repaired."""
+        for one in offspring:
+            genome = self.space.repair(one.genome, rng)
+            if genome.key not in self._keys:
+                return Offspring(genome, one.parents, one.origin)
+        return None
+
+    def _most_promising(
+        self, offspring: Iterable[Offspring], model: SurrogateModel, rng: np.random.Generator
+    ) -> Offspring | None:
+        """Return the most promising of the offspring and of their own offspring that was not asked for before."""
+        # one factor for all candidates: were it drawn for each, the luckiest would win instead of the most promising
+        exploration = _EXPLORATION * rng.exponential()
+        weights = rng.dirichlet(np.ones(len(self.objectives.names)))
+        pool = CandidatePool(self.space, model, exploration, weights, self._keys, rng)
+        pool.add(offspring)
+        leading = pool.leading(_BREEDERS)
+        for _ in range(_GENERATIONS if leading else 0):
+            pool.add(self._variation.breed(leading, self._rates.current(), _PAIR, _GENERATION, rng))
+            before, leading = leading, pool.leading(_BREEDERS)
+            if leading[0] is before[0]:  # no offspring of the best is better
+                break
+        return pool.best()
+
+    def _random_genome(self, rng: np.random.Generator) -> Genome:
+        """Return a random network that was not asked for before."""
+        if self.space.size <= len(self._keys):
+            raise SpaceExhausted(f"all {len(self._keys)} networks of the search space have been asked for")
+        for _ in range(_DRAWS):
+            try:
+                genome = self.space.sample(rng)
+            except UserError:
+                if not self._keys:
+                    raise
+                break  # constraints leave so little that drawing finds nothing
+            if genome.key not in self._keys:
+                return genome
+        if self.space.size <= _COUNTABLE:
+            left = [genome for genome in every_genome(self.space) if genome.key not in self._keys]
+            if left:
+                return left[rng.integers(len(left))]
+        raise SpaceExhausted(f"no new network is found; {len(self._keys)} have been asked for")
+
+    def _gain(self, result: Result) -> float:
+        """Return how much an operator gained: 1 if its network is as good as the best quarter of the population."""
+        values, members = self.objectives.values(result), self.population.members
+        if values is None:
+            return 0.0
+        if not members or len(values) > 1:
+            return 0.5
+        better = sum(member.values[0] >= values[0] for member in members)
+        return 1.0 if better < len(members) / 4 else 0.0
+
+    def _add(self, individual: Individual, result: Result) -> bool:
+        """Add a result to the training set and, if it succeeded, to the population; return whether it did."""
+        self._told.add(individual.id)
+        values, violation = self.objectives.values(result), self.objectives.violation(result)
+        if self.training_set is not None and result.failure == "pruned":
+            # feasible and low: what it had reached at the rung is about the least that it would have come to
+            reached = result.as_if_finished()
+            low = self.objectives.values(reached)
+            if low is not None:
+                self.training_set.add(Observation(individual.genome, low, not self.objectives.breaks(reached)))
+        elif self.training_set is not None and result.failure != "worker_lost":
+            self.training_set.add(Observation(individual.genome, values, violation == 0))
+        if values is None:
+            return False
+        member = Member(individual, result, values, violation)
+        self.population.add(member)
+        if self._best is None or (-violation, values[0]) > (-self._best.violation, self._best.values[0]):
+            self._best = member
+        if violation == 0 and not any(dominates(other.values, values) for other in self._front):
+            self._front = [other for other in self._front if not dominates(values, other.values)] + [member]
+        return True
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    # one thread: with two an ask took 30 times as long while other processes kept both cores busy
+    return ThreadpoolController()

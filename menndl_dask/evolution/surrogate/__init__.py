@@ -1,0 +1,1 @@
+"""The surrogate model that predicts fitness and feasibility of networks that were not evaluated."""

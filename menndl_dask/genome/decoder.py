@@ -1,0 +1,154 @@
+"""Decoding: from a genome to a Keras model. Runs on a worker, in the trainer process.
+
+The model takes images as they are in the data: its first layers normalise them, so that the exported network needs no
+preprocessing. The head is not in the genome: the problem determines it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from menndl_dask.errors import GenomeError
+from menndl_dask.genome.cost import cost_of
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.layer import Layer, Seeds
+from menndl_dask.genome.layers.keras_settings import keras_class, rank_of
+from menndl_dask.genome.layers.upsampling import keras_upsampling
+from menndl_dask.problem import Problem
+
+Tensor = Any  # a KerasTensor: Keras ships no types
+_EPSILON = 1e-12  # below this a channel is constant, and is only shifted
+
+
+def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "float32") -> keras.Model:
+    """Build the Keras model of a genome for a problem.
+
+    Parameters
+    ----------
+    genome
+        The network's build instructions.
+    problem
+        What the network is for: its views, its task and its number of outputs.
+    seed
+        Random seed of the initial weights and of dropout.
+    precision
+        Numbers that the genome's layers compute with: ``float32``, ``bfloat16`` or ``float16``. Their weights, the
+        normalisation of the images and the head are float32 in any case.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled. Inputs are the problem's views, in order, as images of shape ``(batch, *spatial, channel)``. The
+        output is of shape ``(batch, class)`` or ``(batch, value)``, for segmentation ``(batch, *spatial, class)``.
+
+    Raises
+    ------
+    InfeasibleError
+        If no network can be built.
+    """
+    genome = genome.canonical()
+    cost_of(genome, problem)  # its errors are plainer than those of Keras
+    seeds = _seeds(seed)
+    facts = problem.facts
+    inputs = [
+        keras.Input(shape, name=name) for shape, name in zip(facts.input_shapes, problem.inputs, strict=True)
+    ]
+    with _computing_in("float32"):
+        views = [_normalised(tensor, problem, v) for v, tensor in enumerate(inputs)]
+    tensors: list[Tensor] = []
+    with _computing_in(precision):
+        for i, (layer, sources) in enumerate(zip(genome.layers, genome.sources, strict=True)):
+            given = [tensors[s] if s >= 0 else views[-1 - s] for s in sources]
+            tensors.append(_build(layer, _joined(layer, given), f"layer{i}", seeds))
+    with _computing_in("float32"):
+        output = _head(tensors[-1] if tensors else views[0], problem, seeds)
+    # a list of one would have to be called with a list of one
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], output, name="network")
+
+
+def _build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> Tensor:
+    """Apply the Keras layers of a gene, and check that its rules for shape and weights agree with Keras."""
+    built = layer.build(tensor, name, seeds)
+    shape, counted, made = tuple(tensor.shape[1:]), 0, built
+    while made is not tensor:
+        history = made._keras_history
+        counted += getattr(history.operation, "count_params", int)()
+        made = history.operation._inbound_nodes[history.node_index].input_tensors[0]
+    for rule, expected, came in (
+        ("output_shape", tuple(layer.output_shape(shape)), tuple(built.shape[1:])),
+        ("parameter_count", layer.parameter_count(shape), counted),
+    ):
+        if expected != came:
+            kind = type(layer).__name__
+            raise GenomeError(f"gene kind {kind}: {rule}: expected {expected} by its rule, got {came} from Keras")
+    return built
+
+
+@contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    """Have the layers that are made meanwhile compute with these numbers, on float32 weights."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _seeds(seed: int) -> Seeds:
+    state = [seed * 1_000_003 % 2**31]
+
+    def following() -> int:
+        state[0] = (state[0] * 1_103_515_245 + 12_345) % 2**31
+        return state[0]
+
+    return following
+
+
+def _normalised(tensor: Tensor, problem: Problem, view: int) -> Tensor:
+    mean, variance = problem.facts.mean[view], problem.facts.variance[view]
+    # the variance is kept away from zero: Keras would divide a constant channel by its own epsilon
+    safe = [v if v > _EPSILON else 1.0 for v in variance]
+    name = f"normalisation_{problem.inputs[view]}"
+    return keras.layers.Normalization(axis=-1, mean=list(mean), variance=safe, name=name)(tensor)
+
+
+def _joined(layer: Layer, tensors: Sequence[Tensor]) -> Tensor:
+    if len(tensors) == 1:
+        return tensors[0]
+    if layer.join == "add":
+        return keras.layers.Add()(list(tensors))
+    return keras.layers.Concatenate(axis=-1)(list(tensors))
+
+
+def _head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
+    if problem.task == "segmentation":
+        return _dense_head(tensor, problem, seeds)
+    if rank_of(tensor) > 0:
+        tensor = keras_class("GlobalAveragePooling", rank_of(tensor))(name="head_pooling")(tensor)
+    weights = keras.initializers.GlorotUniform(seed=seeds())
+    if problem.task == "classification":
+        return keras.layers.Dense(problem.facts.outputs, "softmax", kernel_initializer=weights, name="head")(tensor)
+    tensor = keras.layers.Dense(problem.facts.outputs, kernel_initializer=weights, name="head")(tensor)
+    # the network learns standardised values; the model answers in the user's unit
+    scale = [math.sqrt(v) if v > _EPSILON else 1.0 for v in problem.facts.label_variance]
+    return keras.layers.Rescaling(scale, list(problem.facts.label_mean), name="unit")(tensor)
+
+
+def _dense_head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
+    size, rank = problem.facts.input_shapes[0][:-1], rank_of(tensor)
+    weights = keras.initializers.GlorotUniform(seed=seeds())
+    tensor = keras_class("Conv", rank)(problem.facts.outputs, 1, kernel_initializer=weights, name="head")(tensor)
+    factors = tuple(-(-m // n) for n, m in zip(tensor.shape[1:-1], size, strict=True))
+    if max(factors) > 1:
+        tensor = keras_upsampling(tensor, factors, "bilinear", "head_upsampling")
+    surplus = [(0, int(n) - m) for n, m in zip(tensor.shape[1:-1], size, strict=True)]
+    if any(right for _, right in surplus):
+        cropping = surplus[0] if rank == 1 else tuple(surplus)
+        tensor = keras_class("Cropping", rank)(cropping, name="head_cropping")(tensor)
+    return keras.layers.Activation("softmax", name="probabilities")(tensor)

@@ -1,0 +1,157 @@
+"""Encoding: from a Keras model back to a genome. Runs on a worker, in the trainer process, or wherever Keras is.
+
+The model's graph is walked from its output. What the problem determines (inputs, their normalisation, the head) is left
+out. Every other layer becomes a gene, and the canonical form merges weights, normalisation and activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from menndl_dask.errors import GenomeError
+from menndl_dask.genome.gene import kinds_of_users
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.layer import Layer
+from menndl_dask.genome.layers import KINDS, Activation
+from menndl_dask.genome.layers.keras_settings import expect, unsupported
+from menndl_dask.genome.topology import Sources
+
+_PREPROCESSING = (keras.layers.Normalization, keras.layers.Rescaling)
+_AFTER_HEAD = (
+    keras.layers.Activation,
+    keras.layers.Softmax,
+    keras.layers.Rescaling,
+    keras.layers.UpSampling1D,
+    keras.layers.UpSampling2D,
+    keras.layers.UpSampling3D,
+    keras.layers.Cropping1D,
+    keras.layers.Cropping2D,
+    keras.layers.Cropping3D,
+)
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+
+
+def encode(model: keras.Model) -> Genome:
+    """Read the build instructions of a Keras model.
+
+    Parameters
+    ----------
+    model
+        A functional or sequential model of supported layers, that ends in a fully connected layer or a convolution of
+        single pixels (its head, which is not encoded).
+
+    Returns
+    -------
+    Genome
+        In canonical form; for a model that `decode` built, the genome that it was built from.
+
+    Raises
+    ------
+    GenomeError
+        If a layer, or one of its settings, has no gene; the message names the layer.
+    """
+    if not getattr(model, "outputs", None):
+        raise GenomeError(f"model {model.name!r}: expected a functional or built sequential model")
+    if len(model.outputs) != 1:
+        raise GenomeError(f"model {model.name!r}: expected one output, got {len(model.outputs)}")
+    walk = _Walk([id(tensor) for tensor in model.inputs])
+    tip = walk.node(_below_head(model))
+    if tip < 0:  # the head reads a view
+        return Genome.connect([Activation("linear")], [(tip,)]).canonical()
+    if tip != len(walk.layers) - 1:
+        raise GenomeError(f"model {model.name!r}: expected the head to read the last layer")
+    return Genome.connect(walk.layers, walk.sources).canonical()
+
+
+class _Walk:
+    """A walk through a model's graph: the genes found so far, and what each of them reads."""
+
+    def __init__(self, inputs: Sequence[int]) -> None:
+        self.views = {tensor: -1 - v for v, tensor in enumerate(inputs)}
+        self.layers: list[Layer] = []
+        self.sources: list[Sources] = []
+        self.seen: dict[int, int] = {}
+        self.uses: dict[int, Any] = {}
+
+    def node(self, tensor: Any) -> int:
+        """Return the index of the gene that makes a tensor, reading what it depends on first."""
+        # own stack, because models may be deeper than Python's
+        stack = [tensor]
+        while stack:
+            current = stack[-1]
+            if self._known(current) is not None:
+                stack.pop()
+                continue
+            waiting = [t for t in _inputs_of(current) if self._known(t) is None]
+            if waiting:
+                stack.extend(reversed(waiting))
+                continue
+            self._add(current)
+            stack.pop()
+        found = self._known(tensor)
+        assert found is not None
+        return found
+
+    def _known(self, tensor: Any) -> int | None:
+        return self.views.get(id(tensor), self.seen.get(id(tensor)))
+
+    def _add(self, tensor: Any) -> None:
+        layer = _layer_of(tensor)
+        if id(layer) in self.uses:
+            raise unsupported(layer, "it is used more than once, with shared weights")
+        self.uses[id(layer)] = layer
+        given = tuple(self._known(t) for t in _inputs_of(tensor))
+        sources = tuple(s for s in given if s is not None)
+        if isinstance(layer, _PREPROCESSING):
+            if len(sources) != 1 or sources[0] >= 0:
+                raise unsupported(layer, "it is supported only directly behind an input")
+            self.seen[id(tensor)] = sources[0]
+            return
+        if len(set(sources)) < len(sources):
+            raise unsupported(layer, "it reads the same layer twice")
+        gene = _gene(layer, len(sources))
+        if gene.is_identity and len(sources) == 1:
+            self.seen[id(tensor)] = sources[0]
+            return
+        self.layers.append(gene)
+        self.sources.append(sources)
+        self.seen[id(tensor)] = len(self.layers) - 1
+
+
+def _gene(layer: Any, inputs: int) -> Layer:
+    if isinstance(layer, keras.layers.Add):
+        return Activation("linear", join="add")
+    if isinstance(layer, keras.layers.Concatenate):
+        expect(layer, "axis", layer.axis in (-1, len(layer.output.shape) - 1))
+        return Activation("linear")
+    if inputs != 1:
+        raise unsupported(layer, "there is no gene for this kind of joining layers")
+    users = [kind for kind in kinds_of_users() if issubclass(kind, Layer) and not issubclass(kind, KINDS)]
+    for kind in (*users, *KINDS):  # a user's kind may read a setting that ours do not know
+        if (gene := kind.read(layer)) is not None:
+            return gene
+    raise unsupported(layer, "there is no gene for this kind of layer")
+
+
+def _layer_of(tensor: Any) -> Any:
+    return tensor._keras_history.operation
+
+
+def _inputs_of(tensor: Any) -> list[Any]:
+    history = tensor._keras_history
+    return list(history.operation._inbound_nodes[history.node_index].input_tensors)
+
+
+def _below_head(model: keras.Model) -> Any:
+    """Return the tensor that the model's head reads."""
+    tensor = model.outputs[0]
+    while isinstance(_layer_of(tensor), _AFTER_HEAD):
+        tensor = _inputs_of(tensor)[0]
+    head = _layer_of(tensor)
+    pixelwise = isinstance(head, _CONVOLUTIONS) and set(head.kernel_size) == {1} and set(head.strides) == {1}
+    if not (isinstance(head, keras.layers.Dense) or pixelwise):
+        raise unsupported(head, "expected the last layer to be Dense, or a convolution of single pixels")
+    return _inputs_of(tensor)[0]

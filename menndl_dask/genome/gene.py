@@ -1,0 +1,129 @@
+"""Genes: one layer's choices each, as frozen values that go to and from plain dicts. Pure."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import Field, fields, replace
+from functools import cache
+from typing import Any, ClassVar, Self
+
+from menndl_dask.errors import GenomeError, nearest
+from menndl_dask.genome.domain import Domain
+
+_OWN_MODULES = ("menndl_dask.genome.layers", "menndl_dask.genome.training_gene")
+_KINDS: dict[str, type[Gene]] = {}  # every kind defined so far, by the name it has in a dict
+
+
+class Gene:
+    """Base of all gene kinds: subclass it as a frozen dataclass whose fields carry their domain.
+
+    >>> from dataclasses import dataclass
+    >>> from menndl_dask.genome.domain import choice, integer
+    >>> @dataclass(frozen=True, slots=True)
+    ... class Block(Gene):
+    ...     operation: str = choice("conv3", "pool")
+    ...     width: int = integer(4, 64, log=True, default=8)
+    >>> sorted(Block.domains())
+    ['operation', 'width']
+    """
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # object.__init_subclass__: a slotted dataclass is made twice, and zero-argument super() fails the second time
+        object.__init_subclass__(**kwargs)
+        _KINDS[kind_name(cls)] = cls
+
+    @classmethod
+    def domains(cls) -> Mapping[str, Domain]:
+        """Return the domain of each field that has one, in the order of the fields."""
+        return _domains(cls)  # type: ignore[arg-type]  # a class is hashable; python/mypy#11470
+
+    def replaced(self, **changes: Any) -> Self:
+        """Return the gene with some fields changed."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the gene as a plain dict that JSON and YAML can hold."""
+        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {"kind": kind_name(type(self)), **values}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a gene of any kind back.
+
+        Raises
+        ------
+        GenomeError
+            If the kind or a field is unknown, or a value has the wrong type.
+        """
+        if not isinstance(data, Mapping):
+            raise GenomeError(f"expected a gene, a dict with its kind, got {data!r}")
+        values = {name: _frozen(value) for name, value in data.items() if name != "kind"}
+        kind = find_kind(str(data.get("kind")))
+        domains, known = kind.domains(), [f.name for f in fields(kind)]
+        for name, value in values.items():
+            if name not in known:
+                raise GenomeError(f"{kind_name(kind)}: unknown field {name!r}{nearest(name, known)}")
+            if name in domains and not domains[name].accepts(value):
+                expected = f"expected a value like those of {domains[name]}"
+                raise GenomeError(f"{kind_name(kind)}: {name}: {expected}, got {value!r}")
+        gene = kind(**values)
+        if not isinstance(gene, cls):
+            raise GenomeError(f"expected a gene of kind {cls.__name__}, got {kind_name(kind)}")
+        return gene
+
+
+def kind_name(kind: type[Gene]) -> str:
+    """Return the name of a gene kind in a dict: the bare name for our own, ``module:Name`` for a user's."""
+    if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        return kind.__name__
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def is_users(kind: type[Gene]) -> bool:
+    """Tell whether a gene kind is a user's, not the package's own."""
+    return ":" in kind_name(kind)
+
+
+def kinds_of_users() -> list[type[Gene]]:
+    """Return the gene kinds that are not the package's own, in the order in which they were defined."""
+    return [kind for kind in _KINDS.values() if is_users(kind)]
+
+
+def find_kind(name: str) -> type[Gene]:
+    """Return the gene kind of that name, importing the module of a user's own kind if need be.
+
+    Raises
+    ------
+    GenomeError
+        If there is no such kind.
+    """
+    for module in [name.partition(":")[0]] if ":" in name else _OWN_MODULES:
+        if name in _KINDS:
+            break
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise GenomeError(
+                f"gene kind {name!r}: its module {module!r} cannot be imported here ({error}); "
+                "define your gene kinds in a module of their own that the workers can import"
+            ) from error
+    if name not in _KINDS:
+        raise GenomeError(f"unknown gene kind {name!r}{nearest(name, _KINDS)}")
+    return _KINDS[name]
+
+
+@cache
+def _domains(kind: type[Gene]) -> dict[str, Domain]:
+    return {f.name: f.metadata["domain"] for f in fields(kind) if "domain" in f.metadata}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value

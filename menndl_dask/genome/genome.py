@@ -1,0 +1,126 @@
+"""Genomes: the genetic encoding of a network as an ordered tuple of genes. Pure.
+
+A genome holds first the genes that describe no layer (settings), then the layers. Each layer names the
+layers that it reads by offsets, so blocks can be cut out and put elsewhere; what precedes the first layer
+are the views (input images) of the problem. Genomes that build the same network are equal and have one key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Self
+
+from menndl_dask.errors import GenomeError
+from menndl_dask.genome.canonical_form import simplify
+from menndl_dask.genome.gene import Gene, is_users, kind_name
+from menndl_dask.genome.layer import Layer, with_inputs
+from menndl_dask.genome.topology import Sources, absolute, canonical_order, order_matters, relative
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Genome:
+    """A network's build instructions; equal when they build the same network.
+
+    >>> from menndl_dask.genome.layers import Convolution, Dropout
+    >>> first = Genome((Convolution(16), Convolution(32)))
+    >>> first == Genome((Convolution(16), Dropout(0.0), Convolution(32)))
+    True
+    >>> Genome.from_dict(first.to_dict()) == first
+    True
+    """
+
+    genes: tuple[Gene, ...]
+    _canonical: Genome | None = field(init=False, default=None, repr=False)
+    _key: str | None = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "genes", tuple(self.genes))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Genome) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return int(self.key, 16)
+
+    def __len__(self) -> int:
+        return len(self.genes)
+
+    @property
+    def settings(self) -> tuple[Gene, ...]:
+        """The genes that are no layer."""
+        return tuple(g for g in self.genes if not isinstance(g, Layer))
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, in order."""
+        return tuple(g for g in self.genes if isinstance(g, Layer))
+
+    @property
+    def sources(self) -> list[Sources]:
+        """For each layer the indices of what it reads; ``-1 - v`` is the problem's view ``v``."""
+        return absolute([layer.inputs for layer in self.layers])
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits, the same for equal networks, in every process."""
+        if self._key is None:
+            text = json.dumps([_label(g) for g in self.canonical().genes])
+            object.__setattr__(self, "_key", blake2b(text.encode(), digest_size=8).hexdigest())
+        assert self._key is not None
+        return self._key
+
+    def canonical(self) -> Genome:
+        """Return the agreed form of this network, without redundant layers; the genome itself if it has this form."""
+        if self._canonical is None:
+            layers, sources, output = simplify(self.layers, self.sources)
+            labels = [_label(with_inputs(layer, (1,))) for layer in layers]
+            adds = [len(node) > 1 and layer.join == "add" for layer, node in zip(layers, sources, strict=True)]
+            ordered = order_matters(sources, adds, [layer.channels for layer in layers])
+            order, sources = canonical_order(labels, sources, output, ordered)
+            place = {old: new for new, old in enumerate(order)}
+            moved = [tuple(place[s] if s >= 0 else s for s in sources[old]) for old in order]
+            result = Genome.connect([layers[old] for old in order], moved, self.settings)
+            if result.genes == self.genes:
+                result = self
+            object.__setattr__(self, "_canonical", result)
+            object.__setattr__(result, "_canonical", result)
+        assert self._canonical is not None
+        return self._canonical
+
+    @classmethod
+    def connect(
+        cls, layers: Sequence[Layer], sources: Sequence[Sources], settings: Iterable[Gene] = ()
+    ) -> Self:
+        """Make a genome of layers and, for each, the indices of the layers (or ``-1 - v`` views) that it reads."""
+        offsets = relative(sources)
+        joined = [with_inputs(layer, node) for layer, node in zip(layers, offsets, strict=True)]
+        return cls((*settings, *joined))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the genome as a plain dict that JSON and YAML can hold."""
+        return {"genes": [gene.to_dict() for gene in self.genes]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a genome back.
+
+        Raises
+        ------
+        GenomeError
+            If it is not a genome, or a gene kind or field is unknown.
+        """
+        if not isinstance(data, Mapping) or not isinstance(data.get("genes"), list):
+            raise GenomeError(f"expected a genome, a dict with a list under 'genes', got {data!r}")
+        return cls(tuple(Gene.from_dict(gene) for gene in data["genes"]))
+
+
+@lru_cache(maxsize=4096)
+def _label(gene: Gene) -> str:
+    kind = kind_name(type(gene))
+    # the module that our kinds were in when the first runs were written: every key ever stored depends on it
+    kind = kind if is_users(type(gene)) else f"menndl_dask.layer:{kind}"
+    return f"{kind}{sorted((f.name, getattr(gene, f.name)) for f in fields(gene))!r}"

@@ -1,0 +1,149 @@
+"""Layers: the base of the genes that are one layer of a network. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+from menndl_dask.errors import GenomeError
+from menndl_dask.genome.domain import PerAxis, compact
+from menndl_dask.genome.gene import Gene
+from menndl_dask.genome.topology import Sources
+
+Shape = tuple[int, ...]  # (*spatial, channels) of an image, or (features,); without the batch
+Seeds = Callable[[], int]  # returns the next random seed
+JOINS = ("concatenate", "add")
+RULES = ("output_shape", "parameter_count", "forward_flops", "build", "read")  # methods that every kind must have
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer(Gene):
+    """Base of the genes that are a layer of a network.
+
+    A kind is a subclass in a file of its own, the package's (in `layers`) like a user's. It must have the five methods
+    named in `RULES`. The other methods and the class variables have defaults.
+
+    Parameters
+    ----------
+    inputs
+        Offsets of the layers that are read: 1 is the neighbour before, 2 the one before that; offsets that
+        reach past the first layer name the problem's views, the first view first.
+    join
+        How several inputs become one: ``concatenate`` along the channels, or ``add`` (of equal shapes).
+
+    Attributes
+    ----------
+    channels
+        What the layer does with the channels: ``mixed`` (by weights), ``kept`` (each by itself) or ``fixed`` (their
+        order means something); see `topology.order_matters`.
+    drawn_title
+        Name in the drawing of a network; the name of the class by default.
+    drawn_family
+        Colour in the drawing: ``convolution``, ``pooling``, ``enlarging``, ``dense`` or ``other``.
+    """
+
+    channels: ClassVar[str] = "fixed"
+    drawn_title: ClassVar[str] = ""
+    drawn_family: ClassVar[str] = "other"
+
+    inputs: tuple[int, ...] = (1,)
+    join: str = "concatenate"
+
+    def __post_init__(self) -> None:
+        offsets = self.inputs if isinstance(self.inputs, tuple) else ()
+        if not offsets or any(not isinstance(d, int) or d < 1 for d in offsets):
+            raise GenomeError(f"{type(self).__name__}: inputs: expected offsets ≥ 1, got {self.inputs!r}")
+        if self.join not in JOINS:
+            raise GenomeError(f"{type(self).__name__}: join: expected one of {JOINS}, got {self.join!r}")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape after the layer where it reads a tensor of this shape.
+
+        Raises
+        ------
+        InfeasibleError
+            If the layer cannot read a tensor of this shape.
+        """
+        raise self._without("shape")
+
+    def parameter_count(self, shape: Shape) -> int:
+        """Return the number of weights of the layer where it reads a tensor of this shape."""
+        raise self._without("parameters")
+
+    def forward_flops(self, shape: Shape) -> float:
+        """Return the FLOPs of one forward pass over one tensor of this shape."""
+        raise self._without("FLOPs")
+
+    def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
+        """Apply the Keras layers of this gene to a Keras tensor, and return the result.
+
+        A user's kind makes one Keras layer. Import Keras inside of the method: the driver calls the other methods and
+        does not load Keras.
+
+        Parameters
+        ----------
+        tensor
+            What the layer reads, joined.
+        name
+            Name of the Keras layer, and prefix of the names of further ones.
+        seeds
+            Returns the next seed for something random.
+        """
+        raise self._without("Keras layer")
+
+    @classmethod
+    def read(cls, layer: Any) -> Self | None:
+        """Return the gene of a Keras layer, None if the layer is of another kind.
+
+        Raises
+        ------
+        GenomeError
+            If the Keras layer has a setting that this kind does not know.
+        """
+        return None
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the output of the layer is its input, unchanged."""
+        return False
+
+    def simplified(self) -> Layer:
+        """Return the layer with fields that make no difference set to one agreed value."""
+        given = {name: getattr(self, name) for name, domain in self.domains().items() if isinstance(domain, PerAxis)}
+        changes: dict[str, Any] = {name: short for name, value in given.items() if (short := compact(value)) != value}
+        return replace(self, **changes) if changes else self
+
+    def at_end(self) -> Layer:
+        """Return what is left of the layer if it is the last one, before the head of the network."""
+        return self
+
+    def is_undone_by(self, following: Layer) -> bool:
+        """Tell whether a layer that reads only this one makes it redundant."""
+        return False
+
+    def absorb(self, following: Layer) -> Layer | None:
+        """Return one layer that does the same as this and the following one; None if there is no such layer."""
+        return None
+
+    def clipped(self, spatial: Shape, *, only_same: bool) -> Layer:
+        """Return the layer with settings that are possible on an image of these sizes, if there are such.
+
+        Parameters
+        ----------
+        spatial
+            Pixels along each axis.
+        only_same
+            Allow only the padding ``same``, for networks that classify each pixel.
+        """
+        return self
+
+    def _without(self, rule: str) -> GenomeError:
+        return GenomeError(f"gene kind {type(self).__name__} has no rule for its {rule}")
+
+
+@lru_cache(maxsize=8192)
+def with_inputs(layer: Layer, inputs: Sources) -> Layer:
+    """Return the layer with other inputs."""
+    return layer if layer.inputs == inputs else replace(layer, inputs=inputs)

@@ -1,0 +1,147 @@
+"""Bases of the layers with weights, and of those whose kernels slide over an image. Runs anywhere, Keras only late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from menndl_dask.errors import InfeasibleError
+from menndl_dask.genome.domain import choice, spread
+from menndl_dask.genome.layer import Layer, Seeds, Shape
+from menndl_dask.genome.layers.activation import ACTIVATIONS, Activation
+from menndl_dask.genome.layers.keras_settings import expect, expect_image_layer, function_name, sizes
+from menndl_dask.genome.layers.normalisation import (
+    NORMALISATIONS,
+    Normalisation,
+    keras_normalisation,
+    normalisation_parameters,
+)
+from menndl_dask.genome.layers.window import image_size, size_after_window, window_area, window_reach
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighted(Layer):
+    """Base of the layers with weights, which end with a normalisation and an activation, in this order."""
+
+    channels: ClassVar[str] = "mixed"
+
+    activation: str = choice(*ACTIVATIONS)
+    normalisation: str = choice(*NORMALISATIONS)
+    bias: bool = choice(True, False)
+
+    def absorb(self, following: Layer) -> Layer | None:
+        """Take in a normalisation or an activation that follows, where there is none yet."""
+        if self.activation != "linear":
+            return None
+        if isinstance(following, Normalisation) and self.normalisation == "none":
+            return replace(self, normalisation=following.method)
+        if isinstance(following, Activation):
+            return replace(self, activation=following.function)
+        return None
+
+    def end_parameters(self, channels: int) -> int:
+        """Return the weights of bias and normalisation for so many channels."""
+        return channels * self.bias + normalisation_parameters(self.normalisation, channels)
+
+    def end_flops(self, values: int) -> float:
+        """Return the FLOPs of bias, normalisation and activation on so many values."""
+        normalised = 2 if self.normalisation != "none" else 0
+        return float(values * (self.bias + normalised + (self.activation != "linear")))
+
+    def build_end(self, make: Callable[..., Any], tensor: Any, name: str) -> Any:
+        """Apply the Keras layer that `make` returns, and then the normalisation and the activation."""
+        import keras
+
+        if self.normalisation == "none":
+            return make(use_bias=self.bias, activation=self.activation, name=name)(tensor)
+        tensor = make(use_bias=self.bias, activation=None, name=name)(tensor)
+        tensor = keras_normalisation(self.normalisation, f"{name}_normalisation")(tensor)
+        if self.activation != "linear":
+            tensor = keras.layers.Activation(self.activation, name=f"{name}_activation")(tensor)
+        return tensor
+
+    def initial_weights(self, seeds: Seeds) -> Any:
+        """Return the Keras initializer that suits the activation."""
+        import keras
+
+        if self.activation in ("relu", "leaky_relu", "elu", "gelu", "silu"):
+            return keras.initializers.HeNormal(seed=seeds())
+        return keras.initializers.GlorotUniform(seed=seeds())
+
+    @staticmethod
+    def read_end(layer: Any) -> dict[str, Any]:
+        """Return bias and activation of a Keras layer."""
+        expect(layer, "use_bias", isinstance(layer.use_bias, bool))
+        return {"bias": layer.use_bias, "activation": function_name(layer)}
+
+
+class SlidingKernel(Weighted):
+    """Base of the layers whose kernels slide over an image."""
+
+    __slots__ = ()
+    ranks: ClassVar[tuple[int, ...]] = (1, 2, 3)
+    drawn_family: ClassVar[str] = "convolution"
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: str
+    dilation: tuple[int, ...]
+
+    def kernel_area(self, shape: Shape) -> int:
+        """Return the number of pixels under a kernel."""
+        return window_area(self.kernel_size, len(shape) - 1)
+
+    def spatial_after(self, shape: Shape) -> Shape:
+        """Return the sizes of the image after the kernels."""
+        spatial = image_size(shape, self.ranks)
+        if max(self.stride) > 1 and max(self.dilation) > 1:
+            raise InfeasibleError("a stride and a dilation larger than 1 exclude each other")
+        reach = window_reach(self.kernel_size, self.dilation, len(spatial))
+        return size_after_window(spatial, reach, self.stride, self.padding)
+
+    def clipped(self, spatial: Shape, *, only_same: bool) -> Layer:
+        """Give up the dilation where there is a stride, and pad the image where the kernel is larger."""
+        layer = self.replaced(dilation=(1,)) if max(self.stride) > 1 and max(self.dilation) > 1 else self
+        reach = window_reach(layer.kernel_size, layer.dilation, len(spatial))
+        pads = only_same or any(r > n for r, n in zip(reach, spatial, strict=True))
+        return layer.replaced(padding="same") if pads else layer
+
+    def keras_kernel(self, rank: int) -> dict[str, Any]:
+        """Return the arguments of a Keras layer for images of so many axes."""
+        return {
+            "kernel_size": spread(self.kernel_size, rank),
+            "strides": spread(self.stride, rank),
+            "padding": self.padding,
+            "dilation_rate": spread(self.dilation, rank),
+        }
+
+    @classmethod
+    def read_kernel(cls, layer: Any) -> dict[str, Any]:
+        """Return the fields that a Keras layer tells."""
+        expect_image_layer(layer)
+        return {
+            "kernel_size": sizes(layer.kernel_size),
+            "stride": sizes(layer.strides),
+            "padding": layer.padding,
+            "dilation": sizes(layer.dilation_rate),
+            **cls.read_end(layer),
+        }
+
+
+class SlidingKernelByChannel(SlidingKernel):
+    """Base of the layers whose kernels slide over each channel by itself, which Keras has for 1-D and 2-D images."""
+
+    __slots__ = ()
+    ranks: ClassVar[tuple[int, ...]] = (1, 2)
+
+    def spatial_after(self, shape: Shape) -> Shape:
+        """Return the sizes of the image after the kernels, which move by the same stride along all axes."""
+        if len(set(spread(self.stride, len(image_size(shape, self.ranks))))) > 1:
+            raise InfeasibleError(f"expected the same stride on all axes, got {self.stride}")
+        return SlidingKernel.spatial_after(self, shape)
+
+    def clipped(self, spatial: Shape, *, only_same: bool) -> Layer:
+        """Agree on one stride too."""
+        layer = self.replaced(stride=(max(self.stride),)) if len(set(self.stride)) > 1 else self
+        return SlidingKernel.clipped(layer, spatial, only_same=only_same)

@@ -1,0 +1,53 @@
+"""Sizes of images, and of what a window gives that moves over one. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from menndl_dask.errors import InfeasibleError
+from menndl_dask.genome.domain import spread
+from menndl_dask.genome.layer import Shape
+
+
+def image_size(shape: Shape, ranks: Sequence[int] = (1, 2, 3)) -> Shape:
+    """Return the pixels along each axis of an image.
+
+    Raises
+    ------
+    InfeasibleError
+        If the shape is that of features, or of an image with a number of axes that is not in `ranks`.
+    """
+    rank = len(shape) - 1
+    if rank < 1:
+        raise InfeasibleError(f"expected an image, got {shape[0]} features")
+    if rank not in ranks:
+        raise InfeasibleError(f"exists for images of {' or '.join(map(str, ranks))} axes, got {rank}")
+    return shape[:-1]
+
+
+def window_area(window: Shape, rank: int) -> int:
+    """Return the number of pixels under a window on an image of so many axes."""
+    return math.prod(spread(window, rank))
+
+
+def window_reach(window: Shape, dilation: Shape, rank: int) -> Shape:
+    """Return how many pixels a window covers along each axis."""
+    return tuple((k - 1) * d + 1 for k, d in zip(spread(window, rank), spread(dilation, rank), strict=True))
+
+
+def size_after_window(spatial: Shape, reach: Shape, stride: Shape, padding: str) -> Shape:
+    """Return the sizes after a window that covers `reach` pixels has moved over an image.
+
+    Raises
+    ------
+    InfeasibleError
+        If the window is larger than the image, and the image is not padded.
+    """
+    strides = spread(stride, len(spatial))
+    if padding == "same":
+        return tuple(-(-n // s) for n, s in zip(spatial, strides, strict=True))
+    for n, r in zip(spatial, reach, strict=True):
+        if r > n:
+            raise InfeasibleError(f"expected a window that fits into {n} pixels, got one of {r}")
+    return tuple((n - r) // s + 1 for n, r, s in zip(spatial, reach, strides, strict=True))

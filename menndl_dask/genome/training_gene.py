@@ -1,0 +1,18 @@
+"""The gene of a training: how a network is trained, for a search that evolves this too. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from menndl_dask.genome.domain import choice, real
+from menndl_dask.genome.gene import Gene
+
+
+@dataclass(frozen=True, slots=True)
+class Training(Gene):
+    """How a network is trained. It is no layer, and stands before the layers of a genome."""
+
+    optimizer: str = choice("adam", "adamw", "sgd", "rmsprop")
+    learning_rate: float = real(1e-5, 1e-1, log=True, default=1e-3)
+    batch_size: int = choice(8, 16, 32, 64, 128, 256, default=32)
+    weight_decay: float = choice(0.0, 1e-5, 1e-4, 1e-3)

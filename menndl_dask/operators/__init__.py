@@ -1,1 +1,0 @@
-"""Genetic operators: selection, crossover and mutation, one file each. Pure."""

@@ -1,0 +1,98 @@
+"""The conclusion of a run, as text: its best networks beside the standard one. Runs on the driver."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from menndl_dask.problem import Problem
+from menndl_dask.report.table import Row, best_rows, network_table
+from menndl_dask.run.recorder import Compared
+from menndl_dask.run.run import Run
+from menndl_dask.text import TextTable, error_name, fitness_text, metric_title, quantity, with_error
+from menndl_dask.training.significance import SIGNIFICANT
+
+_SHOWN = 5  # networks of the search in the table
+
+
+def findings(run: Run) -> list[str | TextTable]:
+    """Return what a run has found: tables of networks, and how the best compares with the standard network."""
+    problem = run.problem
+    metric = metric_title(problem.metric_name) if problem is not None else "fitness"
+    rows = best_rows(run.evaluations, _SHOWN)
+    if not rows:
+        return ["No network has succeeded yet. " + " ".join(str(note["message"]) for note in run.notes[-1:])]
+    standard, alike = run.standard, run.alike
+    if standard is not None:
+        rows.append(Row.of(standard.name, standard.result))
+    if problem is not None and problem.facts.constant_fitness is not None:
+        rows.append(Row("constant predictor", problem.facts.constant_fitness))
+    parts: list[str | TextTable] = ["The best networks of the search, trained with its budget:"]
+    parts.append(network_table(rows, metric))
+    if alike and problem is not None:
+        compared = network_table([Row.of(c.name, c.result) for c in alike], metric)
+        parts += ["Retrained for the comparison, all with the same budget:", compared, conclude(alike, problem)]
+    return parts
+
+
+def winner(compared: Sequence[Compared]) -> Compared | None:
+    """Return the finalist with the highest fitness on the validation split; None if no training succeeded."""
+    trained = [c for c in compared if not c.is_standard and c.result.fitness is not None]
+    return max(trained, key=lambda c: (c.result.fitness, -c.individual.id), default=None)
+
+
+def conclude(compared: Sequence[Compared], problem: Problem) -> str:
+    """Return a sentence or two on how the winner compares with the standard network on the test split.
+
+    Parameters
+    ----------
+    compared
+        The finalists and the standard network, trained with equal budgets.
+    problem
+        The problem that they were trained on.
+    """
+    best = winner(compared)
+    standard = next((c for c in compared if c.is_standard), None)
+    if all(c.is_standard for c in compared):
+        return "The search found no network that works, apart from the standard one."
+    if best is None:
+        failed = [f"{c.name}: {_failure(c)}" for c in compared if not c.is_standard]
+        return f"No evolved network could be retrained: {'; '.join(failed)}"
+    if standard is None or not standard.result.succeeded:
+        beside = "" if standard is None else f" {standard.name} could not be trained: {_failure(standard)}"
+        return f"On the test split: {_score(best, problem)}.{beside}"
+    scores = f"On the test split: {_score(best, problem)}; {_score(standard, problem)}."
+    return " ".join([scores, *_significance(best, standard, problem)])
+
+
+def _significance(best: Compared, standard: Compared, problem: Problem) -> list[str]:
+    """Say whether the difference on the test split is significant, where standard errors are known."""
+    name = f"test_{problem.metric_name}"
+    values, errors = zip(
+        *((c.result.metrics.get(name), c.result.metrics.get(error_name(name))) for c in (best, standard)), strict=True
+    )
+    if None in values or not all(errors):
+        return []
+    difference = (values[0] - values[1]) * (1 if problem.metric_mode == "max" else -1)
+    # errors add as if the test images were different ones: for shared images this is an upper bound
+    error = math.hypot(*errors)
+    text = f"{fitness_text(abs(difference))} ± {error:.2g}"
+    if abs(difference) <= SIGNIFICANT * error:
+        return [f"The difference is not significant: {text}."]
+    return [f"The evolved network is {'better' if difference > 0 else 'worse'} by {text}."]
+
+
+def _score(compared: Compared, problem: Problem) -> str:
+    reached = with_error(compared.result.metrics, f"test_{problem.metric_name}")
+    costs = compared.result.costs
+    sizes = [
+        f"{quantity(costs[key])} {title}"
+        for key, title in (("parameters", "parameters"), ("flops_forward", "FLOPs"))
+        if key in costs
+    ]
+    beside = f" with {' and '.join(sizes)}" if sizes else ""
+    return f"{compared.name} reaches {metric_title(problem.metric_name)} {reached}{beside}"
+
+
+def _failure(compared: Compared) -> str:
+    return f"{compared.result.failure} ({compared.result.message})"

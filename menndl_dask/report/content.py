@@ -1,0 +1,110 @@
+"""The content of a report, read from a run. Runs on the driver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from menndl_dask.genome.individual import Evaluation, ranked
+from menndl_dask.problem import Problem
+from menndl_dask.report.conclusion import conclude
+from menndl_dask.report.table import Row
+from menndl_dask.run.layout import name_of
+from menndl_dask.run.run import Run
+from menndl_dask.run.settings import installed_versions
+from menndl_dask.text import metric_title
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContent:
+    """Content of a report.
+
+    Parameters
+    ----------
+    evaluations
+        Individuals and results, in order of completion.
+    problem
+        The problem; None for a search with a user's `evaluate`, whose report has no shapes and no constant predictor.
+    title
+        Heading, such as the name of the run.
+    compared
+        Networks retrained with equal budgets: the best ones and the standard one.
+    conclusion
+        How the best of them compares with the standard one.
+    standard
+        The standard network, trained with the budget of the search; None if there is none.
+    notes
+        Events: texts, or mappings with ``message`` (or ``kind``) and ``time``, seconds since the epoch.
+    completed_at
+        Time of completion by number of the individual, seconds since the epoch.
+    asked
+        Number of evaluations that the user asked for; None if only a time was given.
+    command, seed, versions
+        How to reproduce the run.
+    written
+        Time at which the page is written, seconds since the epoch.
+    migrations
+        Number of migrants that each island received; empty for a search without islands.
+    """
+
+    evaluations: Sequence[Evaluation]
+    problem: Problem | None = None
+    title: str = "Search"
+    compared: Sequence[Row] = ()
+    conclusion: str = ""
+    standard: Row | None = None
+    notes: Sequence[Mapping[str, Any] | str] = ()
+    completed_at: Mapping[int, float] = field(default_factory=dict)
+    asked: int | None = None
+    command: str = ""
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    written: float = 0.0
+    migrations: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """Name of the fitness metric."""
+        return metric_title(self.problem.metric_name) if self.problem is not None else "fitness"
+
+    @property
+    def constant(self) -> float | None:
+        """Fitness of the best constant predictor; None if unknown."""
+        return self.problem.facts.constant_fitness if self.problem is not None else None
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The fittest individual and its result; None if no evaluation has succeeded."""
+        return next(iter(ranked(self.evaluations, 1)), None)
+
+    @property
+    def per_hour(self) -> float | None:
+        """Evaluations per hour from the first start to the last result; None if times are unknown."""
+        timed = [(self.completed_at[i.id], r) for i, r in self.evaluations if i.id in self.completed_at]
+        ends = [end for end, _ in timed]
+        starts = [end - result.times.get("total", 0.0) for end, result in timed]
+        seconds = max(ends) - min(starts) if ends else 0.0
+        return 3600.0 * len(ends) / seconds if seconds > 0 else None
+
+
+def read_content(run: Run) -> ReportContent:
+    """Return the content of the report of a run."""
+    settings, problem, alike, standard = run.settings, run.problem, run.alike, run.standard
+    return ReportContent(
+        evaluations=list(run.evaluations),
+        problem=problem,
+        title=name_of(run.path.resolve()),
+        compared=[Row.of(c.name, c.result) for c in alike],
+        standard=None if standard is None else Row.of(standard.name, standard.result),
+        conclusion=conclude(alike, problem) if alike and problem is not None else "",
+        notes=run.notes,
+        completed_at=run.told_at,
+        asked=settings.get("evaluations"),
+        command=str(settings.get("command", "")),
+        seed=settings.get("seed", None if problem is None else problem.seed),
+        versions=settings.get("versions") or installed_versions(),
+        written=time.time(),
+        migrations={number: island.migrations for number, island in run.islands.items()},
+    )

@@ -1,0 +1,281 @@
+"""Figures of the report: progress, trade-offs, learning curves and worker timeline. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import TypeVar
+
+from menndl_dask.genome.individual import Evaluation
+from menndl_dask.report.chart import WIDE, Chart, Level, Line, Mark, Scale, element
+from menndl_dask.report.network_drawing import summary
+from menndl_dask.report.table import Row
+from menndl_dask.result import Result
+from menndl_dask.text import duration, fitness_text, milliseconds, quantity
+
+_T = TypeVar("_T")
+_DOTS = 2500  # maximum of marks in a figure: keeps the page small after 100,000 evaluations
+_TICKS = 1000
+_BARS = 4000
+_ROWS = 24  # maximum of workers in the timeline
+_LABELS = 164  # width of the right margin with labels, pixels
+
+_COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("parameters", "parameters", quantity),
+    ("flops_forward", "FLOPs per sample, forward", quantity),
+    ("latency_ms", "latency per sample, ms", milliseconds),
+)
+
+
+def progress_figure(
+    evaluations: Sequence[Evaluation], metric: str, constant: float | None = None, standard: Row | None = None
+) -> str:
+    """Return the fitness of every evaluation, the best so far, and failed or pruned networks as ticks."""
+    scored = [(n, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is not None]
+    failed = [(n, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is None]
+    levels = _levels(constant, standard)
+    best = _best_so_far([(n, _fitness(r)) for n, _, r in scored], len(evaluations))
+    marks = [Mark(n, _fitness(r), _tip(i.id, r, summary(i.genome))) for n, i, r in _thinned(scored, _DOTS)]
+    ticks = [
+        (float(n), f"network {i.id}: {r.failure}{': ' if r.message else ''}{r.message[:160]}")
+        for n, i, r in _thinned(failed, _TICKS)
+    ]
+    label = f"best {fitness_text(best[-1][1])}" if best else ""
+    state = f"{label or 'none has succeeded'}; {len(failed)} failed or pruned"
+    chart = Chart(
+        f"Fitness of {len(scored)} networks in order of completion; {state}",
+        Scale(0.5, max(len(evaluations), 2) + 0.5, whole=True),
+        _fitness_scale([_fitness(r) for _, _, r in scored], [level.value for level in levels]),
+        "evaluation",
+        metric,
+        marks,
+        [Line(best, "best", label, step=True)] if best else [],
+        levels,
+        ticks,
+        margin=_LABELS,
+    )
+    return chart.svg()
+
+
+def tradeoff_figures(evaluations: Sequence[Evaluation], metric: str, standard: Row | None = None) -> list[str]:
+    """Return a figure of fitness versus each known cost, with the Pareto front."""
+    scored = [(i, r) for i, r in evaluations if r.fitness is not None]
+    figures = []
+    for key, title, show in _COSTS:
+        points = [(float(r.costs[key]), _fitness(r), i, r) for i, r in scored if r.costs.get(key, 0) > 0]
+        if points:
+            front = pareto_front([(cost, fitness) for cost, fitness, _, _ in points])
+            marks = [
+                Mark(cost, fitness, f"{_tip(i.id, r, summary(i.genome))}\n{show(cost)} {key.removesuffix('_ms')}")
+                for cost, fitness, i, r in _thinned(points, _DOTS)
+            ]
+            best = [
+                Mark(
+                    points[k][0], points[k][1], f"{_tip(points[k][2].id, points[k][3])}\n{show(points[k][0])}", "front"
+                )
+                for k in front
+            ]
+            figures.append(_tradeoff(title, key, metric, marks, best, standard))
+    return figures
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of the Pareto-optimal points (cost, fitness), cheapest first.
+
+    >>> pareto_front([(1, 0.5), (2, 0.4), (3, 0.9), (3, 0.8)])
+    [0, 2]
+    """
+    front: list[int] = []
+    for i in sorted(range(len(points)), key=lambda k: (points[k][0], -points[k][1])):
+        if not front or points[i][1] > points[front[-1]][1]:
+            front.append(i)
+    return front
+
+
+def curve_figures(result: Result, metric: str) -> list[str]:
+    """Return the learning curves of one training: fitness and losses by epoch."""
+    fitness = _series(result, "fitness")
+    losses = [Line(_series(result, key), style, label) for key, style, label in (
+        ("loss", "train", "training"), ("val_loss", "validation", "validation")
+    )]  # fmt: skip
+    losses = [line for line in losses if line.points]
+    figures = []
+    if fitness:
+        figures.append(_curves([Line(fitness, "best")], metric, "fitness"))
+    if losses:
+        figures.append(_curves(losses, "loss", "training and validation loss"))
+    return figures
+
+
+def timeline_figure(evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]) -> str:
+    """Return a timeline with a bar for each evaluation and a row for each worker; empty if times are unknown.
+
+    Parameters
+    ----------
+    evaluations
+        Individuals and results.
+    completed_at
+        Time of completion by number of the individual, seconds since the epoch.
+    """
+    spans = _spans(evaluations, completed_at)
+    if not spans:
+        return ""
+    workers = sorted({worker for worker, *_ in spans})
+    shown = workers[:_ROWS]
+    begin, finish = min(s[1] for s in spans), max(s[2] for s in spans)
+    names = [_short(worker) for worker in shown]
+    left = 14 + 6.6 * max(len(name) for name in names)
+    right = WIDE[0] - 16
+    scale = Scale(0.0, max(finish - begin, 1e-3), left, right)
+    unit, per = ("min", 60.0) if finish - begin < 3 * 3600 else ("h", 3600.0)
+    height = 20.0 * len(shown) + 44
+    parts = [
+        f'<text class="tick" x="{left - 8:.0f}" y="{20 * row + 22}" text-anchor="end">{escape(name)}</text>'
+        for row, name in enumerate(names)
+    ]
+    rows = {worker: row for row, worker in enumerate(shown)}
+    for worker, start, end, tip, style in _thinned([s for s in spans if s[0] in rows], _BARS):
+        x = scale(start - begin)
+        width = max(scale(end - begin) - x - 1, 1)
+        parts.append(
+            f'<rect class="bar {style}" x="{x:.1f}" y="{20 * rows[worker] + 10}" width="{width:.1f}" height="15">'
+            f"<title>{escape(tip)}</title></rect>"
+        )
+    for value in Scale(0.0, scale.high / per).ticks(8):
+        at = scale(value * per)
+        parts.append(f'<text class="tick" x="{at:.1f}" y="{height - 22:.0f}" text-anchor="middle">{value:g}</text>')
+    middle = f'x="{(left + right) / 2:.0f}" y="{height - 4:.0f}" text-anchor="middle"'
+    parts.append(f'<text class="title" {middle}>{unit} since the start</text>')
+    label = f"Timeline of {len(workers)} workers: one bar for each evaluation"
+    return element(label, WIDE[0], height, "".join(parts), "chart wide")
+
+
+def utilisation(evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]) -> float | None:
+    """Return the share of worker time spent on evaluations, from the first start to the last result."""
+    spans = _spans(evaluations, completed_at)
+    if not spans:
+        return None
+    begin, finish = min(s[1] for s in spans), max(s[2] for s in spans)
+    busy = sum(end - start for _, start, end, _, _ in spans)
+    available = (finish - begin) * len({worker for worker, *_ in spans})
+    return min(1.0, busy / available) if available > 0 else None
+
+
+def _spans(
+    evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]
+) -> list[tuple[str, float, float, str, str]]:
+    spans = []
+    for individual, result in evaluations:
+        end, seconds = completed_at.get(individual.id), _own_seconds(result)
+        if end is not None and seconds is not None and result.worker:
+            style = "done" if result.succeeded else "failed"
+            tip = f"{_tip(individual.id, result)}\n{duration(seconds)} on {result.worker}"
+            spans.append((result.worker, end - seconds, end, tip, style))
+    return spans
+
+
+def _own_seconds(result: Result) -> float | None:
+    """Return the seconds for which an evaluation had its worker."""
+    if "total" not in result.times:
+        return None
+    # version 0.1.0 could prepare an evaluation while its worker trained another network; it then waited
+    prepared = ("start", "data", "build", "wait") if "wait" in result.times else ()
+    return result.times["total"] - sum(result.times.get(phase, 0.0) for phase in prepared)
+
+
+def _tradeoff(
+    title: str, key: str, metric: str, marks: Sequence[Mark], front: Sequence[Mark], standard: Row | None
+) -> str:
+    beside = []
+    if standard is not None and standard.fitness is not None and standard.costs.get(key, 0) > 0:
+        beside = [
+            Mark(
+                float(standard.costs[key]),
+                standard.fitness,
+                f"{standard.name}\n{fitness_text(standard.fitness)}",
+                "standard",
+            )
+        ]
+    return Chart(
+        f"Fitness versus {title}: {len(marks)} networks, {len(front)} on the Pareto front",
+        Scale.around((m.x for m in [*marks, *beside]), log=True),
+        _fitness_scale([m.y for m in marks], [m.y for m in beside]),
+        title,
+        metric,
+        [*marks, *front, *beside],
+        [Line([(m.x, m.y) for m in front], "front", step=True)],
+        size=(352, 270),
+    ).svg()
+
+
+def _curves(lines: Sequence[Line], title: str, label: str) -> str:
+    values = [value for line in lines for _, value in line.points]
+    end = max(at for line in lines for at, _ in line.points)
+    named = any(line.label for line in lines)
+    dots = [Mark(at, value, f"epoch {at:g}: {value:.4g}", line.style) for line in lines for at, value in line.points]
+    return Chart(
+        f"Learning curve: {label}",
+        Scale(0.0 if end > 1 else 0.5, max(end, 1.5), whole=True),
+        Scale.around(values),
+        "epoch",
+        title,
+        dots if len(dots) <= 120 else (),
+        lines,
+        size=(440, 250),
+        margin=86 if named else 16,
+    ).svg()
+
+
+def _series(result: Result, key: str) -> list[tuple[float, float]]:
+    found = ((float(p.get("epoch", n)), p.get(key)) for n, p in enumerate(result.curve, 1))
+    return [
+        (at, float(value)) for at, value in found if value is not None and value == value and abs(value) != float("inf")
+    ]
+
+
+def _levels(constant: float | None, standard: Row | None) -> list[Level]:
+    levels = []
+    if standard is not None and standard.fitness is not None:
+        levels.append(Level(standard.fitness, "standard", f"{standard.name[:14]} {fitness_text(standard.fitness)}"))
+    if constant is not None:
+        levels.append(Level(constant, "constant", f"constant {fitness_text(constant)}"))
+    return levels
+
+
+def _best_so_far(scored: Sequence[tuple[int, float]], last: int) -> list[tuple[float, float]]:
+    steps: list[tuple[float, float]] = []
+    for n, fitness in scored:
+        if not steps or fitness > steps[-1][1]:
+            steps.append((float(n), fitness))
+    return [*steps, (float(last), steps[-1][1])] if steps else []
+
+
+def _fitness_scale(values: Sequence[float], levels: Sequence[float]) -> Scale:
+    """Return a scale that ignores a few very bad networks; they are drawn at its lower edge."""
+    if not values:
+        return Scale.around(levels)
+    ordered = sorted(values)
+    best, tenth = ordered[-1], ordered[len(ordered) // 10]
+    spread = best - tenth
+    shown = [v for v in ordered if v >= tenth - 0.5 * spread]
+    near = [v for v in levels if not spread or v >= tenth - 3 * spread]
+    return Scale.around([*shown, *near])
+
+
+def _thinned(items: Sequence[_T], limit: int) -> Sequence[_T]:
+    stride = -(-len(items) // limit)
+    return items if stride <= 1 else items[::stride]
+
+
+def _tip(number: int, result: Result, text: str = "") -> str:
+    head = f"network {number}: {fitness_text(result.fitness) if result.succeeded else result.failure}"
+    return f"{head}\n{text}" if text else head
+
+
+def _short(worker: str) -> str:
+    return worker if len(worker) <= 26 else "…" + worker[-25:]
+
+
+def _fitness(result: Result) -> float:
+    assert result.fitness is not None
+    return result.fitness

@@ -1,0 +1,275 @@
+"""Drawing of a network as inline SVG: one box per layer, with branches and skip connections. Pure.
+
+A box is below its inputs and is indented by the number of times the image was halved, so that a U-Net looks like a U on
+its side. The width of the bar in a box is the layer's share of all parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from html import escape
+from typing import Any
+
+from menndl_dask.errors import MenndlError
+from menndl_dask.genome.cost import cost_of
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.layer import Layer
+from menndl_dask.genome.layers import KINDS
+from menndl_dask.genome.topology import Sources
+from menndl_dask.problem import Problem
+from menndl_dask.report.chart import element, text_width
+from menndl_dask.text import quantity
+
+_WIDTH, _HEIGHT, _GAP, _BESIDE = 262.0, 42.0, 22.0, 32.0  # size of a box and distances between boxes, pixels
+_INDENT = 40.0  # per halving of the image, pixels
+_LANE = 13.0  # between skip connections, pixels
+_PAD = 14.0
+
+_TITLES = {kind.__name__: kind.drawn_title or kind.__name__ for kind in KINDS}  # a part of the head may be one of them
+_QUIET: Mapping[str, tuple[Any, ...]] = {  # default values that are not shown
+    "padding": ("same",),
+    "bias": (True, False),
+    "stride": ((1,),),
+    "dilation": ((1,),),
+    "activation": ("linear",),
+    "normalisation": ("none",),
+    "join": ("concatenate", "add"),
+    "multiplier": (1,),
+    "interpolation": ("nearest",),
+}
+_LAST = ("stride", "dilation", "padding", "multiplier", "activation", "normalisation", "bias", "join")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A layer in the drawing.
+
+    Parameters
+    ----------
+    title, detail
+        Name and settings of the layer.
+    shape
+        Output shape without the batch axis, channels last; empty if unknown.
+    parameters
+        Number of parameters; None if unknown.
+    family
+        Colour of the box: ``view``, ``convolution``, ``pooling``, ``enlarging``, ``dense``, ``head`` or ``other``.
+    sources
+        Indices of the input boxes.
+    join
+        How several inputs are joined.
+    """
+
+    title: str
+    detail: str = ""
+    shape: tuple[int, ...] = ()
+    parameters: int | None = None
+    family: str = "other"
+    sources: Sources = ()
+    join: str = ""
+
+
+def draw_network(genome: Genome, problem: Problem | None = None) -> str:
+    """Return the drawing of a network as SVG; without a problem, shapes, parameters and the head are missing."""
+    return draw(boxes(genome, problem))
+
+
+def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
+    """Return a box for each view, layer and part of the head; each follows its inputs."""
+    agreed = genome.canonical()
+    views = _views(agreed, problem)
+    costs = _layer_costs(agreed, problem)
+    drawn = [Box(f"Input {name}" if name else "Input", shape=shape, family="view") for name, shape in views]
+    for i, (layer, sources) in enumerate(zip(agreed.layers, agreed.sources, strict=True)):
+        shape, parameters = costs[i][1:] if i < len(costs) else ((), None)
+        places = tuple(min(-1 - s, len(views) - 1) if s < 0 else len(views) + s for s in sources)
+        drawn.append(_layer_box(layer, shape, parameters, places))
+    for name, shape, parameters in costs[len(agreed.layers) :]:
+        drawn.append(Box(_TITLES.get(name, name), "", shape, parameters, "head", (len(drawn) - 1,)))
+    return drawn
+
+
+def draw(nodes: Sequence[Box]) -> str:
+    """Return the boxes and their connections as an ``<svg>`` element."""
+    corners = _layout(nodes)
+    total = sum(node.parameters or 0 for node in nodes)
+    edges, right = _edges(nodes, corners)
+    content = "".join(edges) + "".join(_box(node, corner, total) for node, corner in zip(nodes, corners, strict=True))
+    width = max([right, *(x + _WIDTH for x, _ in corners)], default=0.0) + _PAD
+    height = max((y + _HEIGHT for _, y in corners), default=0.0) + _PAD
+    spoken = f"Drawing of a network of {len(nodes)} boxes: " + ", then ".join(node.title for node in nodes)
+    return element(spoken, width, height, _ARROW + content, "network")
+
+
+def detail_of(gene: Any) -> str:
+    """Return the settings of a gene as short text.
+
+    >>> from menndl_dask.genome.layers import Convolution, Pooling
+    >>> detail_of(Convolution(32, (3, 5), stride=(2,), normalisation="batch"))
+    '32 · 3×5 · stride 2 · relu · batch norm'
+    >>> detail_of(Pooling())
+    '2 · max · stride 2'
+    """
+    names = [f.name for f in fields(gene)]
+    names.sort(key=lambda name: _LAST.index(name) if name in _LAST else -1)
+    values = ((name, getattr(gene, name)) for name in names if name != "inputs")
+    return " · ".join(_setting(name, value) for name, value in values if value not in _QUIET.get(name, ()))
+
+
+def summary(genome: Genome, limit: int = 120) -> str:
+    """Return a genome as one line of text, for a table or a tooltip."""
+    text = ", ".join(f"{type(gene).__name__}({detail_of(gene)})" for gene in genome.canonical().genes)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _setting(name: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        text = "×".join(str(v) for v in value)
+    else:
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    if name == "normalisation":
+        return f"{text} norm"
+    return f"{name} {text}" if name in ("stride", "dilation", "multiplier", "rate") else text
+
+
+def _layer_box(layer: Layer, shape: tuple[int, ...], parameters: int | None, sources: Sources) -> Box:
+    join = layer.join if len(sources) > 1 else ""
+    if join and layer.is_identity:
+        return Box("Join", "", shape, parameters, "other", sources, join)
+    title = layer.drawn_title or type(layer).__name__
+    return Box(title, detail_of(layer), shape, parameters, layer.drawn_family, sources, join)
+
+
+def _views(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...]]]:
+    if problem is not None:
+        return list(zip(problem.inputs, problem.facts.input_shapes, strict=True))
+    count = max((-s for node in genome.sources for s in node if s < 0), default=1)
+    return [("" if count == 1 else str(v + 1), ()) for v in range(count)]
+
+
+def _layer_costs(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...], int | None]]:
+    if problem is None:
+        return []
+    try:
+        return [(c.name, tuple(c.shape), int(c.parameters)) for c in cost_of(genome, problem).layers]
+    except MenndlError:
+        return []  # an infeasible genome is drawn without shapes
+
+
+def _layout(nodes: Sequence[Box]) -> list[tuple[float, float]]:
+    """Return the top left corner of each box."""
+    rows: list[int] = []
+    for node in nodes:
+        rows.append(1 + max((rows[s] for s in node.sources), default=-1))
+    corners = [(0.0, 0.0)] * len(nodes)
+    columns = [0] * len(nodes)
+    largest = max((math.prod(n.shape[:-1]) for n in nodes if n.family == "view" and n.shape), default=1)
+    for row in range(max(rows, default=-1) + 1):
+        members = [i for i, r in enumerate(rows) if r == row]
+        # below the leftmost input, so that a branch keeps its column
+        wanted = {i: min((columns[s] for s in nodes[i].sources), default=0) for i in members}
+        indent = min(_indent(nodes[i], largest) for i in members)
+        free = 0
+        for i in sorted(members, key=lambda i: (wanted[i], i)):
+            columns[i] = max(free, wanted[i])
+            free = columns[i] + 1
+            corners[i] = (_PAD + indent + columns[i] * (_WIDTH + _BESIDE), _PAD + row * (_HEIGHT + _GAP))
+    return corners
+
+
+def _indent(node: Box, largest: int) -> float:
+    if len(node.shape) < 2:  # a vector, or unknown shape
+        return 0.0
+    halvings = math.log2(max(1.0, largest / math.prod(node.shape[:-1]))) / (len(node.shape) - 1)
+    return _INDENT * min(round(halvings), 5)
+
+
+def _edges(nodes: Sequence[Box], corners: Sequence[tuple[float, float]]) -> tuple[list[str], float]:
+    """Return the connections, and the position of the rightmost one."""
+    paths: list[str] = []
+    taken: list[tuple[float, float, float]] = []  # top, bottom and x of each lane in use
+    for i, node in enumerate(nodes):
+        for s in node.sources:
+            (x1, y1), (x2, y2) = corners[s], corners[i]
+            middle = x1 + _WIDTH / 2
+            if all(not x <= middle <= x + _WIDTH for x, y in corners if y1 < y < y2):
+                style, d = "edge", _straight(middle, y1 + _HEIGHT, x2 + _WIDTH / 2, y2)
+            else:
+                passed = [x for x, y in corners if y1 <= y <= y2]
+                lane = _free_lane(max(x1, x2) + _WIDTH + _LANE, y1, y2, passed, taken)
+                taken.append((y1, y2, lane))
+                style, d = (
+                    "edge skip",
+                    _detour(x1 + _WIDTH, y1 + _HEIGHT * 0.65, x2 + _WIDTH, y2 + _HEIGHT * 0.35, lane),
+                )
+            title = f"<title>{escape(nodes[s].title)} → {escape(node.title)}</title>"
+            paths.append(f'<path class="{style}" d="{d}" marker-end="url(#arrow)">{title}</path>')
+    return paths, max((lane for _, _, lane in taken), default=0.0)
+
+
+def _free_lane(
+    wanted: float, top: float, bottom: float, passed: Sequence[float], taken: Sequence[tuple[float, float, float]]
+) -> float:
+    """Return the first free position for a vertical line beside boxes and other lines."""
+    lane = wanted
+    while any(x - 6 < lane < x + _WIDTH + 6 for x in passed) or any(
+        abs(lane - x) < _LANE * 0.8 and top < b and t < bottom for t, b, x in taken
+    ):
+        lane += _LANE
+    return lane
+
+
+def _straight(x1: float, y1: float, x2: float, y2: float) -> str:
+    """Return a path straight down, with a bend in the gap above its end."""
+    if abs(x1 - x2) < 1:
+        return f"M{x1:.1f} {y1:.1f}V{y2 - 3:.1f}"
+    top = y2 - _GAP
+    low, high = y2 - _GAP * 0.3, top + _GAP * 0.3
+    return f"M{x1:.1f} {y1:.1f}V{top:.1f}C{x1:.1f} {low:.1f} {x2:.1f} {high:.1f} {x2:.1f} {y2 - 3:.1f}"
+
+
+def _detour(x1: float, y1: float, x2: float, y2: float, lane: float) -> str:
+    r = 7
+    return f"M{x1:.1f} {y1:.1f}H{lane - r:.1f}q{r} 0 {r} {r}V{y2 - r:.1f}q0 {r} {-r} {r}H{x2 + 3:.1f}"
+
+
+_ARROW = (
+    '<defs><marker id="arrow" viewBox="0 0 8 8" refX="5" refY="4" markerWidth="7" markerHeight="7" '
+    'markerUnits="userSpaceOnUse" orient="auto"><path class="head" d="M0 0L8 4L0 8z"/></marker></defs>'
+)
+
+
+def _box(node: Box, corner: tuple[float, float], total: int) -> str:
+    x, y = corner
+    shape = "×".join(str(n) for n in node.shape)
+    weights = quantity(node.parameters) if node.parameters else ""
+    share = (node.parameters or 0) / total if total else 0.0
+    room = _WIDTH - 20
+    detail = _shortened(node.detail, room - text_width(weights) - 10)
+    tip = f"{node.title} {node.detail}".strip() + (f"\noutput {shape}" if shape else "")
+    tip += f"\n{node.parameters:,} parameters ({share:.0%})" if node.parameters else ""
+    bar = (
+        f'<rect class="share" x="{x + 6:.1f}" y="{y + _HEIGHT - 3:.1f}" width="{(_WIDTH - 9) * share:.1f}" height="3"/>'
+    )
+    join = ""
+    if node.join:
+        at = f'x="{x + _WIDTH / 2 - 9:.1f}" y="{y - 7:.1f}"'
+        join = f'<text class="join" {at} text-anchor="end">{node.join}</text>'
+    return (
+        f'<g class="box {node.family}"><title>{escape(tip)}</title>'
+        f'<rect class="body" x="{x:.1f}" y="{y:.1f}" width="{_WIDTH:.0f}" height="{_HEIGHT:.0f}" rx="6"/>'
+        f'<rect class="mark" x="{x:.1f}" y="{y + 5:.1f}" width="4" height="{_HEIGHT - 10:.0f}" rx="2"/>'
+        f"{bar if share >= 0.02 else ''}"
+        f'<text class="name" x="{x + 12:.1f}" y="{y + 17:.1f}">{escape(node.title)}</text>'
+        f'<text class="shape" x="{x + _WIDTH - 8:.1f}" y="{y + 17:.1f}" text-anchor="end">{shape}</text>'
+        f'<text class="detail" x="{x + 12:.1f}" y="{y + 33:.1f}">{escape(detail)}</text>'
+        f'<text class="detail" x="{x + _WIDTH - 8:.1f}" y="{y + 33:.1f}" text-anchor="end">{weights}</text></g>{join}'
+    )
+
+
+def _shortened(text: str, room: float) -> str:
+    if text_width(text) * 0.92 <= room:
+        return text
+    return text[: max(1, int(room / text_width("x") / 0.92) - 1)].rstrip(" ·") + "…"

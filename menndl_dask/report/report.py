@@ -1,0 +1,312 @@
+"""The report of a run: one self-contained HTML page. Runs on the driver.
+
+The page loads no other files, is readable without JavaScript and has a light and a dark theme. It is rewritten during
+the run. All content is read from the run directory, so it works for running, finished and crashed runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from menndl_dask import files
+from menndl_dask.genome.individual import ranked
+from menndl_dask.report import page
+from menndl_dask.report.content import ReportContent, read_content
+from menndl_dask.report.figures import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
+from menndl_dask.report.network_drawing import draw_network, summary
+from menndl_dask.report.table import best_rows, cells
+from menndl_dask.result import FAILURES
+from menndl_dask.run.layout import island_of
+from menndl_dask.run.run import Run
+from menndl_dask.text import counted, duration, fitness_text, quantity
+
+_DOMINATES = 0.7  # share of evaluations from which on advice for a kind of failure is shown
+_FEW = 8  # evaluations below which no advice is shown
+_NOTES = 200  # latest notes on the page
+
+_ADVICE: Mapping[str, str] = {
+    "infeasible": """Check the limits and ranges of the search space: most of its networks cannot be built.""",
+    "no_learning": """Check the data first: run “menndl check”. Are images and labels in the same order? Do the values
+        have a suitable scale? Is one class much larger than the others? If the data is sound, use a longer budget or a
+        larger learning rate.""",
+    "pruned": """Most networks were clearly worse than others at a rung, so their training was stopped to save time.
+        To train all networks with the full budget, use --no-early-stop.""",
+    "diverged": """Try a smaller learning rate, and check the images for very large or missing values
+        (“menndl check”).""",
+    "out_of_memory": """Allow each evaluation more memory, use a smaller batch, or limit the parameters and FLOPs of
+        the search space.""",
+    "timed_out": """Allow each evaluation more time, use a smaller budget or fewer samples, or limit the FLOPs of the
+        search space.""",
+    "killed": """See the messages below: signal 9 usually means that the operating system ran out of memory.""",
+    "worker_lost": """See the logs of the cluster: wall time, preemption or a failing node. The search space is not the
+        cause.""",
+    "error": """See the messages below: usually an exception in the user's loss, metric or gene kind.""",
+}
+
+
+def write_report(run: Run) -> Path:
+    """Write ``report.html`` into the run directory, replacing it atomically, and return its path."""
+    return write_page(run.path / "report.html", read_content(run))
+
+
+def write_page(path: Path, content: ReportContent) -> Path:
+    """Write the page atomically and return its path."""
+    files.write_text(path, render(content))
+    return path
+
+
+def render(content: ReportContent) -> str:
+    """Return the page as HTML."""
+    written = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(content.written)) if content.written else ""
+    sections = [
+        _heading(content),
+        page.tiles(_tiles(content)),
+        _progress(content),
+        _networks(content),
+        _best_network(content),
+        _tradeoffs(content),
+        _failures(content),
+        _islands(content),
+        _events(content),
+        _workers(content),
+        _reproduce(content),
+    ]
+    return page.whole(
+        f"{content.title} – menndl", sections, f"written {escape(written)} by menndl_dask" if written else "menndl_dask"
+    )
+
+
+def _heading(content: ReportContent) -> str:
+    what = ""
+    if content.problem is not None:
+        facts = content.problem.facts
+        shapes = " and ".join("×".join(map(str, shape)) for shape in facts.input_shapes)
+        classes = f", {facts.outputs} classes" if content.problem.task != "regression" else f", {facts.outputs} outputs"
+        train, validation, test = facts.samples
+        what = (
+            f"{content.problem.task.capitalize()} of {shapes} images{classes}; {train:,} training, "
+            f"{validation:,} validation and {test:,} test samples. Data: {content.problem.data}"
+        )
+    heading = f"{content.title}: {_headline(content)}"
+    return f"<header><h1>{escape(heading)}</h1><p class=sub>{escape(what)}</p></header>"
+
+
+def _headline(content: ReportContent) -> str:
+    total = len(content.evaluations)
+    if not total:
+        return "no results yet"
+    if content.best is None:
+        return f"none of {counted(total, 'network')} has succeeded so far"
+    plural = f"the best of {total} networks" if total > 1 else "the first network"
+    return f"{plural} reaches {content.metric} {fitness_text(content.best[1].fitness)}"
+
+
+def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
+    total = len(content.evaluations)
+    stopped = sum(r.failure == "pruned" for _, r in content.evaluations)
+    failed = sum(not r.succeeded for _, r in content.evaluations) - stopped
+    wanted = f"of {content.asked}" if content.asked else ""
+    values = [("networks evaluated", f"{total}", wanted)]
+    if content.best is not None:
+        best, result = content.best
+        values.append(
+            (f"best {content.metric}", fitness_text(result.fitness), f"network {best.id}, validation split")
+        )
+    if content.constant is not None:
+        values.append(("constant predictor", fitness_text(content.constant), "ignores the image"))
+    if content.standard is not None:
+        values.append(("standard network", fitness_text(content.standard.fitness), content.standard.name))
+    if total:
+        if stopped:
+            values.append(("pruned", f"{stopped}", f"{stopped / total:.0%} of all, clearly worse at a rung"))
+        values.append(("failed", f"{failed}", f"{failed / total:.0%} of all"))
+    if content.per_hour is not None:
+        values.append(("networks per hour", f"{content.per_hour:.0f}", ""))
+    return values
+
+
+def _progress(content: ReportContent) -> str:
+    if not content.evaluations:
+        text = "Results appear here when the first network is trained. Reload the page: it is rewritten during the run."
+        return page.section("Progress", f"<p>{text}</p>", name="progress")
+    figure = progress_figure(content.evaluations, content.metric, content.constant, content.standard)
+    entries = [("dot", "each network", ""), ("green", "best so far", ""), ("red", "failed or pruned", "tick")]
+    return page.section("Progress", _key(entries), page.scrolling(figure), name="progress")
+
+
+def _key(entries: Sequence[tuple[str, str, str]]) -> str:
+    return f'<p class="note">{"".join(page.key_entry(*entry) for entry in entries)}</p>'
+
+
+def _networks(content: ReportContent) -> str:
+    parts = []
+    if content.compared:
+        head, body = cells(content.compared, content.metric)
+        parts.append("<p>Retrained for the comparison, all with the same budget:</p>")
+        parts.append(page.html_table(head, body))
+        parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
+    rows = best_rows(content.evaluations, 8)
+    if rows:
+        shown = [*rows, content.standard] if content.standard is not None else rows
+        head, body = cells(shown, content.metric)
+        if content.compared:
+            parts.append("<p>The best networks of the search, trained with its budget:</p>")
+        parts.append(page.html_table(head, body, marked=len(rows) if content.standard is not None else None))
+    return page.section("Best networks", *parts, name="networks")
+
+
+def _best_network(content: ReportContent) -> str:
+    if content.best is None:
+        return ""
+    individual, result = content.best
+    parents = f", from {' and '.join(f'network {p}' for p in individual.parents)}" if individual.parents else ""
+    costs = result.costs.get("parameters")
+    weights = f" with {quantity(costs)} parameters" if costs else ""
+    text = f"Network {individual.id}{weights}, {_origin(individual.origin)}{parents}."
+    drawing = draw_network(individual.genome, content.problem)
+    text += (
+        " Each box shows a layer, its output shape, settings and parameters; the bar is its share of all parameters."
+        " Boxes are indented by the number of times the image was halved. Violet lines are skip connections."
+    )
+    curves = page.side_by_side(curve_figures(result, content.metric), "curves")
+    heading = '<h2 style="margin-top:18px">Learning curve</h2>' if curves else ""
+    words = f"<details><summary>As text</summary><pre>{escape(summary(individual.genome, 5000))}</pre></details>"
+    return page.section(
+        "The best network",
+        f"<p>{escape(text)}</p>",
+        page.scrolling(drawing),
+        heading + curves,
+        words,
+        name="best",
+    )
+
+
+def _origin(operator: str) -> str:
+    words = {"random": "drawn at random", "seeded": "given at the start"}
+    return words.get(operator, f"created by {operator.replace('_', ' ')}")
+
+
+def _tradeoffs(content: ReportContent) -> str:
+    figures = tradeoff_figures(content.evaluations, content.metric, content.standard)
+    if not figures:
+        return ""
+    entries = [("green", "Pareto front: no other network is both cheaper and fitter", ""), ("dot", "others", "")]
+    if content.standard is not None:
+        entries.append(("amber", "standard network", ""))
+    return page.section("Fitness versus cost", _key(entries), page.side_by_side(figures), name="tradeoffs")
+
+
+def _failures(content: ReportContent) -> str:
+    counts = Counter(r.failure for _, r in content.evaluations if r.failure is not None)
+    if not counts:
+        return page.section("Failures", "<p>None.</p>", name="failures") if content.evaluations else ""
+    total = len(content.evaluations)
+    rows = [_failure_row(kind, count, total) for kind, count in counts.most_common()]
+    shown = page.raw_table(["kind", "#networks", "#share", "", "meaning"], rows)
+    return page.section("Failures", *_advice(counts, total), shown, _messages(content), name="failures")
+
+
+def _failure_row(kind: str, count: int, total: int) -> str:
+    meter = f'<span class="meter"><i style="width:{100 * count / total:.1f}%"></i></span>'
+    return (
+        f"<td><strong>{escape(kind.replace('_', ' '))}</strong></td><td class=n>{count}</td>"
+        f"<td class=n>{count / total:.0%}</td><td>{meter}</td><td>{escape(FAILURES[kind])}</td>"
+    )
+
+
+def _advice(counts: Counter[str], total: int) -> list[str]:
+    return [
+        f'<p class="advice"><strong>{count / total:.0%} of the networks: {escape(kind.replace("_", " "))}.</strong> '
+        f"{escape(_ADVICE[kind])}</p>"
+        for kind, count in counts.most_common(1)
+        if total >= _FEW and count / total > _DOMINATES
+    ]
+
+
+def _messages(content: ReportContent) -> str:
+    seen: dict[tuple[str, str], list[int]] = {}
+    for individual, result in content.evaluations:
+        if result.failure is not None and result.message:
+            seen.setdefault((result.failure, result.message[:400]), []).append(individual.id)
+    if not seen:
+        return ""
+    common = sorted(seen.items(), key=lambda item: -len(item[1]))[:12]
+    lines = "\n".join(
+        f"{len(ids)} × {kind} (network {ids[0]}{', …' if len(ids) > 1 else ''}): {text}" for (kind, text), ids in common
+    )
+    return f"<details><summary>Messages</summary><pre>{escape(lines)}</pre></details>"
+
+
+def _islands(content: ReportContent) -> str:
+    if not content.migrations:
+        return ""
+    rows = []
+    for number, migrations in content.migrations.items():
+        own = [(individual, result) for individual, result in content.evaluations if island_of(individual) == number]
+        best = next(iter(ranked(own, 1)), None)
+        fitness = "–" if best is None else f"{fitness_text(best[1].fitness)} (network {best[0].id})"
+        rows.append([f"island {number}", f"{len(own)}", fitness, f"{migrations}"])
+    text = "Searches with separate drivers and workers; now and then each receives the best network of another."
+    table = page.html_table(["", "networks evaluated", f"best {content.metric}", "migrants received"], rows)
+    return page.section("Islands", f"<p>{text}</p>", table, name="islands")
+
+
+def _events(content: ReportContent) -> str:
+    if not content.notes:
+        return ""
+    dropped = len(content.notes) - _NOTES
+    notes = [_note(note) for note in content.notes[-_NOTES:]]
+    rows = [f"<td class=t>{escape(when)}</td><td>{escape(text)}</td>" for when, text in notes]
+    before = f"<p class=note>The latest {_NOTES} of {len(content.notes)}.</p>" if dropped > 0 else ""
+    return page.section("Events", before, page.raw_table(["time", "event"], rows), name="events")
+
+
+def _note(note: Mapping[str, Any] | str) -> tuple[str, str]:
+    if isinstance(note, str):
+        return "", note
+    when = note.get("time")
+    shown = time.strftime("%m-%d %H:%M:%S", time.localtime(when)) if isinstance(when, (int, float)) else str(when or "")
+    text = next(
+        (str(note[key]) for key in ("message", "text", "note", "kind", "event") if note.get(key)), str(dict(note))
+    )
+    return shown, text
+
+
+def _workers(content: ReportContent) -> str:
+    figure = timeline_figure(content.evaluations, content.completed_at)
+    share = utilisation(content.evaluations, content.completed_at)
+    text = f"<p>Workers spent {share:.0%} of the time on evaluations.</p>" if share is not None else ""
+    return page.section("Workers", text, page.scrolling(figure), _phases(content), name="workers")
+
+
+def _phases(content: ReportContent) -> str:
+    total: Counter[str] = Counter()
+    for _, result in content.evaluations:
+        total.update({k: v for k, v in result.times.items() if k not in ("total", "wait")})
+    seconds = sum(total.values())
+    if not seconds:
+        return ""
+    phases = ", ".join(
+        f"{name} {duration(value)} ({value / seconds:.0%})" for name, value in total.most_common() if value > 0
+    )
+    return f'<p class="note">Time of the evaluations by phase: {escape(phases)}.</p>'
+
+
+def _reproduce(content: ReportContent) -> str:
+    parts = []
+    if content.command:
+        parts.append(f"<pre>{escape(content.command)}</pre>")
+    if content.seed is not None:
+        parts.append(f"<p>Seed {content.seed}.")
+        if content.problem is not None and content.problem.facts.fingerprint:
+            parts.append(f" Data fingerprint <code>{escape(content.problem.facts.fingerprint)}</code>.")
+        parts.append("</p>")
+    if content.versions:
+        versions = ", ".join(f"{name} {number}" for name, number in content.versions.items())
+        parts.append(f'<p class="note">{escape(versions)}</p>')
+    return page.section("How to reproduce", *parts, name="reproduce")

@@ -1,0 +1,182 @@
+"""The live progress line in the terminal. Runs on the driver."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Protocol, TextIO
+
+from menndl_dask.genome.individual import Individual
+from menndl_dask.result import Result
+from menndl_dask.terminal import styled
+from menndl_dask.text import counted, duration
+
+_RECENT = 64  # results that the rate is measured over
+_BAR = 20  # characters
+_STYLES = ((r"best [^ ]+", "green"), (r"\d+ failed[^·]*|no workers", "red"))
+_STOPPED = "pruned"  # failure of a network that was stopped at a rung
+
+
+@dataclass(slots=True)
+class Counts:
+    """The progress of a run: counts of results and failures. Its size does not grow with the number of evaluations.
+
+    Parameters
+    ----------
+    started
+        Monotonic clock in seconds when this driver started.
+    asked
+        Budget in evaluations, earlier drivers included. None if only the time is limited.
+    deadline
+        Monotonic clock in seconds at which the run ends. None if only the evaluations are limited.
+    elsewhere
+        Number of results on the run's other islands.
+    """
+
+    started: float
+    asked: int | None = None
+    deadline: float | None = None
+    done: int = 0
+    workers: int | None = None
+    best: float | None = None
+    best_id: int | None = None
+    failures: Counter[str] = field(default_factory=Counter)
+    completed_at: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    elsewhere: int = 0
+
+    def add(self, individual: Individual, result: Result, now: float | None = None) -> None:
+        """Count a result; `now` is the monotonic clock, or None for a result of an earlier driver."""
+        self.done += 1
+        if now is not None:
+            self.completed_at.append(now)
+        if result.failure is not None:
+            self.failures[result.failure] += 1
+        elif self.best is None or (result.fitness is not None and result.fitness > self.best):
+            self.best, self.best_id = result.fitness, individual.id
+
+    @property
+    def stopped(self) -> int:
+        """Number of networks that were stopped at a rung because others were better."""
+        return self.failures[_STOPPED]
+
+    @property
+    def failed(self) -> Counter[str]:
+        """Number of failures of each other kind."""
+        return Counter({kind: count for kind, count in self.failures.items() if kind != _STOPPED})
+
+    def per_hour(self, now: float) -> float | None:
+        """Return the networks per hour over the last results; None before the first."""
+        if not self.completed_at:
+            return None
+        full = len(self.completed_at) == _RECENT
+        first = self.completed_at[0] if full else self.started
+        count = len(self.completed_at) - full
+        return 3600.0 * count / max(now - first, 1e-3)
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return the seconds until the asked evaluations or the deadline, whichever comes first; None if unknown."""
+        estimates = [] if self.deadline is None else [max(0.0, self.deadline - now)]
+        rate = self.per_hour(now)
+        if self.asked is not None and rate:
+            here = self.done / (self.done + self.elsewhere)
+            estimates.append(max(0, self.asked - self.done - self.elsewhere) * here * 3600.0 / rate)
+        return min(estimates) if estimates else None
+
+
+def progress_line(counts: Counts, now: float) -> str:
+    """Return one line that says how far the run is and how it goes.
+
+    >>> counts = Counts(started=0.0, asked=24)
+    >>> progress_line(counts, now=3.0)
+    'menndl 0/24 evaluations · no result yet · 3.0 s'
+    """
+    done = counts.done + counts.elsewhere
+    head = f"{done}/{counts.asked}" if counts.asked is not None else f"{done}"
+    here = f", {counts.done} of them here" if counts.elsewhere else ""
+    parts = [f"menndl {head} evaluations{here}", _best(counts)]
+    if counts.stopped:
+        parts.append(f"{counts.stopped} stopped early")
+    if counts.failed:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in counts.failed.most_common())
+        parts.append(f"{counts.failed.total()} failed: {kinds}")
+    if counts.workers is not None:
+        parts.append(counted(counts.workers, "worker") if counts.workers else "no workers")
+    rate, left = counts.per_hour(now), counts.seconds_left(now)
+    if rate is not None:
+        parts.append(f"{rate:.0f} networks/h" if rate >= 10 else f"{rate:.1f} networks/h")
+    parts.append(f"{duration(left)} left" if left is not None else duration(now - counts.started))
+    return " · ".join(part for part in parts if part)
+
+
+def progress_bar(counts: Counts) -> str:
+    """Return the completed share as a bar; empty if the number of evaluations is not limited.
+
+    >>> progress_bar(Counts(started=0.0, asked=4, done=1))
+    '━━━━━╺──────────────'
+    """
+    if not counts.asked:
+        return ""
+    filled = min(_BAR, _BAR * (counts.done + counts.elsewhere) // counts.asked)
+    return "━" * filled + ("╺" + "─" * (_BAR - filled - 1) if filled < _BAR else "")
+
+
+class Progress(Protocol):
+    """What shows how far a search is, such as `ProgressLine`."""
+
+    def show(self, counts: Counts, now: float) -> None:
+        """Show the state if it is time to."""
+        ...
+
+    def close(self, counts: Counts, now: float) -> None:
+        """Show the last state."""
+        ...
+
+
+class ProgressLine:
+    """Writes the progress: one updating line on a terminal, else a line now and then.
+
+    Parameters
+    ----------
+    stream
+        Where to write, such as ``sys.stderr``.
+    interval_s
+        Seconds between lines where the stream is no terminal.
+    """
+
+    def __init__(self, stream: TextIO, interval_s: float = 30.0) -> None:
+        self._stream = stream
+        self._interval = interval_s if not stream.isatty() else 0.2
+        self._live = stream.isatty()
+        self._last: tuple[float, str] | None = None
+
+    def show(self, counts: Counts, now: float) -> None:
+        """Write the line if it is time to."""
+        if self._last is None or now - self._last[0] >= self._interval:
+            self._write(counts, now)
+
+    def close(self, counts: Counts, now: float) -> None:
+        """Write the last state and end the line."""
+        if self._last is None or self._last[1] != progress_line(counts, now):
+            self._write(counts, now)
+        if self._live:
+            self._put("\n")
+
+    def _write(self, counts: Counts, now: float) -> None:
+        text = progress_line(counts, now)
+        self._last = (now, text)
+        if not self._live:
+            self._put(text + "\n")
+            return
+        # \x1b[K clears what a longer line has left; a line that wraps could not be overwritten
+        self._put("\r" + styled(self._stream, text, progress_bar(counts), _STYLES) + "\x1b[K")
+
+    def _put(self, text: str) -> None:
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        self._stream.write(text.encode(encoding, "replace").decode(encoding))
+        self._stream.flush()
+
+
+def _best(counts: Counts) -> str:
+    if counts.best is None:
+        return "no result yet" if not counts.done else "no network has learnt yet"
+    return f"best {counts.best:.4f} (network {counts.best_id})"

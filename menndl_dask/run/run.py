@@ -1,0 +1,210 @@
+"""A run directory, read while the search runs, when it has ended and after a crash. Runs on the driver.
+
+The journal is the truth. Each question is answered from it, so that memory does not grow with the length of a run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from menndl_dask.errors import RunError
+from menndl_dask.genome.individual import Evaluation, Individual
+from menndl_dask.problem import Problem
+from menndl_dask.result import Result
+from menndl_dask.run.history import History
+from menndl_dask.run.journal import Event
+from menndl_dask.run.layout import folder_of, folders_of, island_of
+from menndl_dask.run.recorder import Compared, Recorder
+from menndl_dask.run.settings import FILE as _SETTINGS
+from menndl_dask.run.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_SNAPSHOT = "run.zarr"
+
+
+class _Pair(NamedTuple):
+    individual: Individual
+    result: Result
+
+
+class Best(_Pair):
+    """The fittest individual of a run and its result; unpacks into the two.
+
+    Attributes
+    ----------
+    path
+        Its folder, with ``genome.json`` and ``network.keras``.
+    """
+
+    path: Path
+
+    def __new__(cls, individual: Individual, result: Result, path: Path) -> Self:  # noqa: D102  # as the class says
+        self = super().__new__(cls, individual, result)
+        self.path = path
+        return self
+
+    def model(self) -> Any:
+        """Return the trained Keras model.
+
+        Raises
+        ------
+        RunError
+            If its weights do not exist.
+        """
+        weights = self.path / "network.keras"
+        if not weights.exists():
+            raise RunError(f"{weights}: expected the weights of network {self.individual.id}, got no such file")
+        import keras
+
+        return keras.saving.load_model(weights)
+
+
+class Run:
+    """A run directory, for reading. `Search.run` returns one. A run of several islands is read as one.
+
+    Parameters
+    ----------
+    path
+        The directory.
+
+    Raises
+    ------
+    RunError
+        If it is not a run directory, or damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._frozen = read_settings(self.path / _SETTINGS)
+        self._history = History(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @cached_property
+    def problem(self) -> Problem | None:
+        """The problem; None if the search had an evaluation function of its own and no data."""
+        problem = self._frozen["problem"]
+        return None if problem is None else Problem.from_dict(problem)
+
+    @property
+    def settings(self) -> Settings:
+        """The frozen settings, and ``evaluations``, ``hours`` and ``command`` of the latest start."""
+        settings = {key: value for key, value in self._frozen.items() if key not in ("problem", "space")}
+        for island, event in self._history.events("started"):
+            # how one island is started again is not how all of them are
+            passed_over = {"event", "time", "crc"} | (set() if island is None else {"command", "arguments"})
+            settings.update({key: value for key, value in event.items() if key not in passed_over})
+        return settings
+
+    @property
+    def islands(self) -> dict[int, Run]:
+        """The run of each island by its number; empty for a single search."""
+        folders = folders_of(self.path).items()
+        return {number: Run(folder) for number, folder in folders if (folder / _SETTINGS).exists()}
+
+    @property
+    def migrations(self) -> int:
+        """Number of individuals that came from another island."""
+        return sum(1 for _ in self._events("migrated"))
+
+    @property
+    def evaluations(self) -> Iterable[Evaluation]:
+        """Individuals with their results, in the order in which the results arrived; read again on each pass."""
+        return self._history
+
+    @property
+    def notes(self) -> list[Mapping[str, Any]]:
+        """Notes on the search: mappings with ``time`` (seconds since the epoch) and ``message``."""
+        return [
+            {"time": event["time"], "message": f"{'' if island is None else f'island {island}: '}{event['message']}"}
+            for island, event in self._history.events("note")
+        ]
+
+    @property
+    def told_at(self) -> dict[int, float]:
+        """Time at which each individual's result arrived, by its id, in seconds since the epoch."""
+        return {event["id"]: event["time"] for event in self._events("told")}
+
+    @property
+    def comparisons(self) -> list[Compared]:
+        """Networks that were trained for comparison, in order; of equal trainings the latest."""
+        latest: dict[tuple[int, float], Compared] = {}
+        for event in self._events("compared"):
+            individual = Individual.from_dict(event["individual"])
+            key = (individual.id, event["factor"])
+            latest.pop(key, None)
+            latest[key] = Compared(event["name"], individual, event["factor"], Result.from_dict(event["result"]))
+        return list(latest.values())
+
+    @property
+    def alike(self) -> list[Compared]:
+        """The latest finalists and the standard network trained with the same budget, the fittest first."""
+        comparisons = self.comparisons
+        factor = next((c.factor for c in reversed(comparisons) if not c.is_standard), None)
+        alike = [c for c in comparisons if c.factor == factor]
+        return sorted(alike, key=lambda c: math.inf if c.result.fitness is None else -c.result.fitness)
+
+    @property
+    def standard(self) -> Compared | None:
+        """The standard network at the search's own budget; None if it was not trained."""
+        return next((c for c in self.comparisons if c.is_standard and c.factor == 1), None)
+
+    def best(self) -> Best:
+        """Return the fittest individual, of equals the one that arrived first, and its result.
+
+        Raises
+        ------
+        RunError
+            If no evaluation has succeeded; the message counts the kinds of failure.
+        """
+        best: Evaluation | None = None
+        failures: Counter[str] = Counter()
+        for individual, result in self.evaluations:
+            if result.fitness is None:
+                failures[result.failure or ""] += 1
+            elif best is None or result.fitness > (best[1].fitness or 0.0):
+                best = individual, result
+        if best is None:
+            told = ", ".join(f"{count} × {kind}" for kind, count in failures.most_common())
+            raise RunError(f"{self.path}: no network has succeeded yet{f': {told}' if told else ''}")
+        home = folder_of(self.path, island_of(best[0])) if folders_of(self.path) else self.path
+        return Best(*best, (home / "networks" / best[0].name).resolve())
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.run.snapshot`."""
+        from menndl_dask.run.snapshot import dataset
+
+        return dataset(self.evaluations, self.told_at, self._objectives, {"run": self.path.name})
+
+    def write_snapshot(self) -> Path:
+        """Write `to_xarray` as ``run.zarr``, in place of an earlier one, and return its path."""
+        from menndl_dask.run.snapshot import write_dataset
+
+        path = self.path / _SNAPSHOT
+        write_dataset(path, self.evaluations, self.told_at, self._objectives, {"run": self.path.name})
+        return path
+
+    def compare(self, compared: Compared) -> None:
+        """Record a network that was trained for comparison, in place of an earlier equal training."""
+        with Recorder(self.path) as recorder:
+            recorder.compared(compared)
+
+    def note(self, message: str) -> None:
+        """Record a note."""
+        with Recorder(self.path) as recorder:
+            recorder.note(message)
+
+    @property
+    def _objectives(self) -> Sequence[str]:
+        return self.problem.objectives if self.problem is not None else ("fitness",)
+
+    def _events(self, kind: str) -> Iterator[Event]:
+        return (event for _, event in self._history.events(kind))

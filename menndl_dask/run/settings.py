@@ -1,0 +1,137 @@
+"""The settings of a run, frozen in ``run.yaml``: problem, search space, seed, limits, versions. Runs on the driver."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from menndl_dask import files
+from menndl_dask.errors import RunError, UserError
+from menndl_dask.problem import SPLITS, Limits, Problem
+from menndl_dask.space.space import SearchSpace
+from menndl_dask.validation import read_yaml
+
+FILE = "run.yaml"
+_FORMAT = 1
+_MUST_AGREE = ("problem", "space", "seed")
+_SHOWN = 3  # differences in a message
+_PACKAGES = ("menndl-dask", "keras", "tensorflow", "jax", "torch", "dask", "distributed", "xarray", "zarr", "numpy")
+
+Settings = dict[str, Any]
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of the main packages, without importing them."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def frozen_settings(
+    problem: Problem | None, space: SearchSpace, seed: int, limits: Limits, extra: Mapping[str, Any]
+) -> Settings:
+    """Return the settings to freeze when a run begins.
+
+    Parameters
+    ----------
+    problem, space, seed, limits
+        Of the search.
+    extra
+        Further settings to record, such as the ``command``.
+    """
+    settings: Settings = {
+        "format": _FORMAT,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        **extra,
+        "seed": seed,
+        "limits": asdict(limits),
+        "splits": dict(zip(SPLITS, problem.facts.samples, strict=True)) if problem is not None else {},
+        "versions": installed_versions(),
+        "problem": problem.to_dict() if problem is not None else None,
+        "space": space.to_dict(),
+    }
+    return json.loads(json.dumps(settings))  # type: ignore[no-any-return]  # tuples are lists, as when read back
+
+
+def read_settings(path: Path) -> Settings:
+    """Read ``run.yaml``.
+
+    Raises
+    ------
+    RunError
+        If it does not exist, cannot be read, or is of another version.
+    """
+    if not path.exists():
+        raise RunError(f"{path.parent}: expected a run directory, got none: there is no {path.name}")
+    settings = read_yaml(path, RunError)
+    if settings.get("format") != _FORMAT:
+        got = settings.get("format")
+        raise RunError(f"{path}: format: expected {_FORMAT}, got {got!r}; the run is of another version")
+    return settings
+
+
+def freeze(path: Path, settings: Settings) -> list[str]:
+    """Write ``run.yaml``, or compare with the one that exists; return the allowed differences in words.
+
+    Raises
+    ------
+    RunError
+        If the existing run is for another problem or space, or has another seed.
+    """
+    if not path.exists():
+        files.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120))
+        return []
+    try:
+        written = read_settings(path)
+        frozen = _completed(written)
+    except UserError as error:
+        raise RunError(f"{path}: {error}; the run is of another version") from error
+    found = [line for key in _MUST_AGREE for line in _differences(key, frozen.get(key), settings.get(key))]
+    if _same_data(frozen, settings):
+        found = [line for line in found if not line.startswith("problem.data:")]
+    if found:
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        told = "; ".join(found[:_SHOWN]) + more
+        raise RunError(f"{path}: the run is for another search: {told}; give another run directory")
+    may = [line for key in ("limits", "versions") for line in _differences(key, frozen.get(key), settings.get(key))]
+    notes = [line.replace("expected", "at first", 1).replace(", got", ", now", 1) for line in may]
+    if ((written.get("problem") or {}).get("budget") or {}).get("inherit"):
+        notes.append("problem.budget.inherit was removed: from here on every network begins with new weights")
+    return notes
+
+
+def _completed(settings: Settings) -> Settings:
+    """Return settings as this version writes them: what an earlier version lacks gets its default."""
+    problem = settings.get("problem")
+    return {**settings, "problem": Problem.from_dict(problem).to_dict()} if problem else settings
+
+
+def _same_data(first: Settings, second: Settings) -> bool:
+    prints = [(s["problem"] or {}).get("facts", {}).get("fingerprint") for s in (first, second)]
+    return bool(prints[0]) and prints[0] == prints[1]
+
+
+def _differences(name: str, expected: Any, got: Any) -> Iterator[str]:
+    """Yield a text for each value that differs, with its path of keys."""
+    if isinstance(expected, Mapping) and isinstance(got, Mapping):
+        for key in dict.fromkeys((*expected, *got)):
+            yield from _differences(f"{name}.{key}", expected.get(key), got.get(key))
+    elif expected != got:
+        yield f"{name}: expected {_short(expected)}, got {_short(got)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"

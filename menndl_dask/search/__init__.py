@@ -1,0 +1,1 @@
+"""The driver's loop: ask, submit, record, tell."""

@@ -1,0 +1,149 @@
+"""Comparison of a run's best networks with the standard network, trained longer and tested. Runs on the driver.
+
+Short trainings rank networks with noise. So a few finalists are trained for longer, and the standard network with the
+same budget. The validation split chooses the winner. The test split is only measured; nothing was chosen by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from distributed import Client, as_completed
+
+from menndl_dask.errors import UserError
+from menndl_dask.evaluation.evaluation import evaluate
+from menndl_dask.genome.individual import Evaluation, Individual, ranked
+from menndl_dask.problem import Limits, Problem
+from menndl_dask.result import Result
+from menndl_dask.run.recorder import STANDARD_ID, Compared
+from menndl_dask.search.dispatcher import accepted
+from menndl_dask.space.standard.standard import standard_network
+
+Evaluate = Callable[..., Result]
+_UNTRAINED = Result.failed("error", "not trained yet")
+
+
+def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> list[Compared]:
+    """Return the trainings of a comparison, with placeholders for their results.
+
+    Parameters
+    ----------
+    problem
+        What the networks are for, with the budget of the search.
+    finalists
+        The best networks of the search.
+    factor
+        Training budget of the finalists, as a multiple of the budget of the search. 0 for no training.
+
+    Returns
+    -------
+    list
+        The standard network at the budget of the search, the finalists, and the standard network at their budget.
+    """
+    standard = _standard(problem)
+    planned = [Compared(name, individual, 1.0, _UNTRAINED) for name, individual in standard]
+    if factor > 0:
+        alike = [(f"network {individual.id}", individual) for individual, _ in finalists] + standard
+        longer = "" if factor == 1 else f" (budget × {factor:g})"
+        planned += [Compared(f"{name}{longer}", individual, factor, _UNTRAINED) for name, individual in alike]
+    # with a factor of 1 the standard network would be trained twice
+    return list({(c.individual.id, c.factor): c for c in planned}.values())
+
+
+def finalists(evaluations: Iterable[Evaluation], problem: Problem, count: int) -> list[Evaluation]:
+    """Return the fittest networks of a search without the standard network, which a search may begin with.
+
+    Parameters
+    ----------
+    evaluations
+        Evaluations of the search.
+    problem
+        What the networks are for.
+    count
+        Maximum number of finalists.
+    """
+    standard = {individual.genome.key for _, individual in _standard(problem)}
+    found = ranked(evaluations, count + len(standard))
+    return [(individual, result) for individual, result in found if individual.genome.key not in standard][:count]
+
+
+def train(
+    client: Client,
+    problem: Problem,
+    planned: Sequence[Compared],
+    limits: Limits,
+    directory: Path,
+    evaluate: Evaluate = evaluate,
+) -> Iterator[Compared]:
+    """Train networks on the workers and yield each with its result, in the order in which they complete.
+
+    A training that fails yields a result with a failure; it does not raise.
+
+    Parameters
+    ----------
+    client
+        Client of the cluster.
+    problem
+        What the networks are for, with the budget of the search.
+    planned
+        The networks, as `plan` returns them.
+    limits
+        Limits of a training at the budget of the search. The time limit of a longer training is longer in proportion.
+    directory
+        The run directory, where the trained networks are kept, see `trained_path`.
+    evaluate
+        Trains and measures a network.
+    """
+    once = uuid4().hex  # under the key of an earlier comparison Dask would return the result of that one
+    pending = {f"compare-{once}-{number:03d}": compared for number, compared in enumerate(planned)}
+    futures = []
+    for key, compared in pending.items():
+        longer = max(1.0, compared.factor)
+        # a finalist has learnt something already, and the standard network is wanted whatever it learns
+        budget = problem.budget.times(compared.factor).without_early_stopping()
+        path = trained_path(directory, compared)
+        checkpoint = str(_checkpoint_path(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        futures.append(
+            client.submit(
+                evaluate,
+                compared.individual,
+                replace(problem, budget=budget),
+                replace(limits, seconds=limits.seconds * longer),
+                seed=problem.seed,
+                save=str(path),
+                test=True,
+                key=key,
+                pure=False,
+                **accepted(evaluate, checkpoint=checkpoint),
+            )
+        )
+    completed: Any = as_completed(futures, with_results=True, raise_errors=False)
+    for future, result in completed:
+        if not isinstance(result, Result):  # type, exception and traceback; None if it was cancelled
+            result = Result.failed("worker_lost", f"{future.status}: {result[1] if result else 'cancelled'}")
+        _checkpoint_path(trained_path(directory, pending[future.key])).unlink(missing_ok=True)
+        yield replace(pending[future.key], result=result)
+
+
+def trained_path(directory: Path, compared: Compared) -> Path:
+    """Return the path of a network that was trained for comparison."""
+    folder = "standard" if compared.is_standard else f"networks/{compared.individual.name}"
+    return directory / folder / f"trained-{compared.factor:g}.keras"
+
+
+def _checkpoint_path(path: Path) -> Path:
+    """Return the path of the checkpoint of a network that will be saved at `path`."""
+    return path.with_name(f".{path.stem}.checkpoint")
+
+
+def _standard(problem: Problem) -> list[tuple[str, Individual]]:
+    try:
+        title, genome = standard_network(problem)
+    except UserError:  # images of a single pixel have no standard network
+        return []
+    return [(title, Individual(STANDARD_ID, genome, (), "standard"))]

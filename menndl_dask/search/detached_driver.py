@@ -1,0 +1,289 @@
+"""A detached driver: a chain of batch jobs that drive a search until its budget is spent. Runs on the driver.
+
+Login nodes forbid long processes, and batch jobs end. So each job begins by submitting its successor, which the batch
+system starts when the job has ended for whatever reason. The last job cancels its successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from menndl_dask import files
+from menndl_dask.cluster.batch.batch_system import SYSTEMS
+from menndl_dask.cluster.batch.queue import queued
+from menndl_dask.cluster.batch.site import ALLOCATION, Site
+from menndl_dask.cluster.profile import read_profile
+from menndl_dask.environment import JOB_START
+from menndl_dask.errors import FINISHED, ExitCode, ProfileError, RunError
+from menndl_dask.run import stop_request
+from menndl_dask.run.journal import read_journal
+from menndl_dask.run.layout import whole_run
+
+logger = logging.getLogger(__name__)
+
+_FILE, _DRIVERS = "detached.json", "drivers.txt"
+_NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "OAR_JOB_ID", "JOB_ID")
+_STANDSTILLS = 3  # jobs in a row without a result, after which no successor is submitted
+_ANSWER_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """How to start the detached drivers of a run, as recorded in the run directory.
+
+    Parameters
+    ----------
+    profile
+        Path or name of the cluster profile.
+    command
+        Command line of a driver.
+    directory
+        Working directory of a driver.
+    """
+
+    profile: str
+    command: tuple[str, ...]
+    directory: str
+
+    @classmethod
+    def read(cls, run: Path) -> Self | None:
+        """Read the record from a run directory; None if the run was never detached."""
+        try:
+            values: dict[str, Any] = json.loads((run / _FILE).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return cls(**{**values, "command": tuple(values["command"])})
+
+    def write(self, run: Path) -> None:
+        """Write the record into a run directory, in place of an earlier one."""
+        files.write_text(run / _FILE, json.dumps(asdict(self), indent=1) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """The batch jobs of a run's drivers, as listed in a file of the run directory.
+
+    Parameters
+    ----------
+    jobs
+        Numbers of the jobs so far. The last one may still wait for the one before.
+    told
+        Number of results in the run when each driver began.
+    """
+
+    jobs: tuple[str, ...] = ()
+    told: tuple[int, ...] = ()
+
+    @classmethod
+    def read(cls, run: Path) -> Self:
+        """Read the list from a run directory."""
+        path = run / _DRIVERS
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        jobs = dict.fromkeys(words[1] for words in lines if words[0] == "job")
+        return cls(tuple(jobs), tuple(int(words[1]) for words in lines if words[0] == "began"))
+
+    @staticmethod
+    def add(run: Path, what: str, number: object) -> None:
+        """Append an entry: the number of a ``job``, or the number of results when a driver ``began``."""
+        with (run / _DRIVERS).open("a", encoding="utf-8") as file:
+            file.write(f"{what} {number}\n")
+
+    @property
+    def stand_still(self) -> bool:
+        """Whether the last few drivers got no result."""
+        return len(self.told) >= _STANDSTILLS and len(set(self.told[-_STANDSTILLS:])) == 1
+
+
+def detach(run: Path, profile: str, command: Sequence[str]) -> str:
+    """Submit the driver of a run as a batch job; return the job's number.
+
+    Parameters
+    ----------
+    run
+        The run directory. It is created if it does not exist.
+    profile
+        Path or name of the cluster profile. Its batch system runs the driver too.
+    command
+        Command line of the driver, which runs in the current directory.
+
+    Raises
+    ------
+    ProfileError
+        If the profile has no batch system, or the batch system refuses the job.
+    RunError
+        If a driver of the run is in the queue already.
+    """
+    site = site_of(profile)
+    if alive := queued(site.system, Drivers.read(run).jobs):
+        raise RunError(f"{run}: has a driver in the queue already: job {', '.join(alive)}; menndl stop {run}")
+    run.mkdir(parents=True, exist_ok=True)
+    stop_request.withdraw(run)
+    place = str(Path(profile).resolve()) if Path(profile).is_file() else profile
+    (run / _DRIVERS).unlink(missing_ok=True)
+    before = Detached.read(run)
+    Detached(place, tuple(command), str(Path.cwd())).write(run)  # first: the job may begin at once
+    try:
+        return _submit(site, run, after=None)
+    except ProfileError:  # the status must not show a driver that was never submitted
+        (run / _FILE).unlink() if before is None else before.write(run)
+        raise
+
+
+def cancel(site: Site, numbers: Iterable[str]) -> None:
+    """Cancel jobs; jobs that have ended are ignored."""
+    from menndl_dask.cluster.batch.group_cluster import cluster_class
+
+    command = shlex.split(cluster_class(site.system).job_cls.cancel_command)
+    for number in numbers:
+        subprocess.run([*command, number], capture_output=True, timeout=_ANSWER_S, check=False)
+
+
+def driver_script(site: Site, run: Path) -> str:
+    """Return the job script of a driver."""
+    return str(_job(site, run).job_script())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run as a driver's batch job: submit the successor, run the driver, cancel the successor if it is not needed."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s menndl_dask.search.detached_driver: %(message)s")
+    (word,) = sys.argv[1:] if arguments is None else arguments
+    run = Path(word)
+    detached = Detached.read(run)
+    if detached is None:
+        logger.error("%s: expected a run that was detached, got no %s", run, _FILE)
+        return ExitCode.USER_ERROR
+    if stop_request.is_asked(run):
+        logger.info("%s was asked to stop", run)
+        return 0
+    site = site_of(detached.profile)
+    results = _results(run)
+    successor = _succeed(site, run, results)
+    ended = _drive(detached, site)
+    logger.info("the driver has ended with status %d", ended)
+    failed = ended not in (*FINISHED, ExitCode.STOPPED, -signal.SIGTERM) and _results(run) == results
+    if successor is not None and (ended in FINISHED or failed or stop_request.is_asked(run)):
+        cancel(site, [successor])
+    stop_request.withdraw(run)
+    return max(ended, 0)
+
+
+def _succeed(site: Site, run: Path, results: int) -> str | None:
+    """Record that a driver begins and submit its successor.
+
+    Returns
+    -------
+    str or None
+        Number of the successor's job. None if the last drivers got no result, or if there is a successor already.
+    """
+    own = _own_number(os.environ)
+    if own is not None:
+        Drivers.add(run, "job", own)
+    Drivers.add(run, "began", results)
+    drivers = Drivers.read(run)
+    if drivers.stand_still:
+        logger.error("the last %d drivers got no result; no other is submitted", _STANDSTILLS)
+        return None
+    if own is None or [number for number in queued(site.system, drivers.jobs) if number != own]:
+        return None
+    return _submit(site, run, after=own)
+
+
+def _drive(detached: Detached, site: Site) -> int:
+    """Run the driver and return its exit status; SIGTERM, which the batch system sends at the end, is passed on."""
+    own = _driver_site(site)
+    began = float(os.environ.get(JOB_START) or time.time())
+    ends = began + (math.inf if own.walltime_s is None else own.walltime_s - own.retirement_s)
+    environment = {**os.environ, stop_request.DRIVER_ENDS: str(ends)}
+    process = subprocess.Popen(detached.command, cwd=detached.directory, env=environment)
+    signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(signal.SIGTERM))
+    return process.wait()
+
+
+def _submit(site: Site, run: Path, after: str | None) -> str:
+    """Submit a driver's job, to begin when job `after` has ended, and record its number."""
+    job = _job(site, run)
+    if after is not None:
+        options = [word.format(job=after) for word in SYSTEMS[site.system].after]
+        job.submit_command = f"{job.submit_command} {shlex.join(options)} "
+    asyncio.run(job.start())
+    if job.refused is not None:
+        raise ProfileError(f"{site.file}: the batch system refused the driver's job: {job.refused}")
+    Drivers.add(run, "job", job.job_id)
+    return str(job.job_id)
+
+
+def _job(site: Site, run: Path) -> Any:
+    from menndl_dask.cluster.batch.group_cluster import cluster_class
+    from menndl_dask.cluster.batch.site_cluster import check_filled_in, check_keywords, job_keywords, make_directory
+
+    own = _driver_site(site)
+    check_keywords(own)
+    check_filled_in(own)
+    make_directory(own)
+    cls = cluster_class(own.system).job_cls
+    keywords = job_keywords(own, cls) | {"job_name": _job_name(run)}
+    job = cls("none", name="driver", site=own, layout=own.layout(), **keywords)
+    job._command_template = shlex.join([sys.executable, "-m", __spec__.name, str(run.resolve())])
+    return job
+
+
+def _job_name(run: Path) -> str:
+    whole = whole_run(run)
+    return f"menndl-{whole.name}" if whole == run else f"menndl-{whole.name}-{run.name}"
+
+
+def _driver_site(site: Site) -> Site:
+    """Return the site of the driver's job: one node without GPUs, or all nodes if the job holds the workers too."""
+    jobqueue = {**site.jobqueue, **site.driver}
+    if site.kind == ALLOCATION:
+        return replace(site, kind=site.system, batch=None, jobqueue=jobqueue)
+    return replace(
+        site, jobqueue=jobqueue, nodes_per_job=1, gpus_per_node=0, gpu_vendor=None, workers_per_node=1,
+        trainers_per_gpu=1, launcher="", tls=False,
+    )  # fmt: skip
+
+
+def site_of(profile_name: str) -> Site:
+    """Return the site of a profile, for detached drivers.
+
+    Raises
+    ------
+    ProfileError
+        If the profile has no batch system, or one whose jobs cannot wait for each other.
+    """
+    profile = read_profile(profile_name)
+    if not isinstance(profile, Site):
+        kind = type(profile).__name__.lower()
+        raise ProfileError(f"--detach: expected the profile of a batch system, got one of kind {kind}")
+    if not SYSTEMS[profile.system].after:
+        told = f"expected a batch system whose jobs can wait for each other, got {profile.system}"
+        raise ProfileError(f"--detach: {told}")
+    return profile
+
+
+def _own_number(environment: Mapping[str, str]) -> str | None:
+    number = next((environment[name] for name in _NUMBERS if environment.get(name)), None)
+    return None if number is None else number.partition(".")[0]
+
+
+def _results(run: Path) -> int:
+    """Return how many results are in the run's journal."""
+    path = run / "journal.jsonl"
+    return sum(1 for _ in read_journal(path, "told")) if path.exists() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,311 @@
+"""The driver: keeps the workers busy with one search until its budget is spent. Runs on the driver.
+
+The loop asks evolution for networks and submits them, waits until one is evaluated, writes the result into the journal
+and tells it to evolution. It knows no genetics. Everything it needs to carry on after a crash is in the run directory.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from distributed import Client
+
+from menndl_dask.errors import RunError
+from menndl_dask.evolution.evolution import SpaceExhausted
+from menndl_dask.genome.individual import Evaluation, Individual
+from menndl_dask.objective import objectives_of
+from menndl_dask.result import Result
+from menndl_dask.run import stop_request
+from menndl_dask.run.kept_models import KeptModels
+from menndl_dask.run.progress import Counts, Progress
+from menndl_dask.run.recorder import Recorder
+from menndl_dask.run.run import Run
+from menndl_dask.search.dispatcher import Dispatcher, accepted
+from menndl_dask.search.durations import DurationEstimate
+from menndl_dask.search.islands.migration import Migration, with_migrants
+from menndl_dask.search.remote_evaluation import EvaluationRequest
+from menndl_dask.search.rungs import PruningRules
+from menndl_dask.search.throttle import Throttle
+from menndl_dask.search.workers import Workers
+from menndl_dask.text import counted, duration, stopped_by
+
+if TYPE_CHECKING:
+    from menndl_dask.search.search import Search
+
+_CHECK_S = 1.0  # between two looks at the workers, at requests to stop and at the other islands
+_SEEDS = 2**31  # what frameworks accept as a seed
+_BATCH = 16  # networks that are asked for before they are submitted
+_PATIENCE = 1.5  # times the longest evaluation so far: how long the last ones are waited for when the time is up
+_STALL_MARGIN_S = 60.0  # beyond the time limit of an evaluation, until a silent worker counts as stuck
+
+logger = logging.getLogger(__name__)
+
+
+class Driver:
+    """Runs a search on a cluster, from its start or resumption to its end.
+
+    Parameters
+    ----------
+    search
+        What is searched for, and how.
+    client
+        Client of the cluster.
+    recorder
+        Writes the journal of the run.
+    evaluations, hours
+        The budget, earlier starts included. None if unlimited.
+
+    Attributes
+    ----------
+    stopped
+        Why the search ended before its budget was spent. None if it did not.
+    """
+
+    def __init__(
+        self, search: Search, client: Client, recorder: Recorder, evaluations: int | None, hours: float | None
+    ) -> None:
+        self._search = search
+        self._evolution = search.evolution
+        self._recorder = recorder
+        self._networks = KeptModels((search.path / "networks").resolve())
+        self._workers = Workers()
+        self._dispatcher = Dispatcher(client, search.evaluate, (search.problem, search.limits))
+        self._duration = DurationEstimate(search.limits.seconds)
+        self._rules: PruningRules | None = None
+        if search.problem is not None:
+            objectives = objectives_of(search.evolution, search.problem.objectives)
+            self._rules = PruningRules(search.problem.budget, objectives)
+        self._migration: Migration | None = None
+        if search.island is not None:
+            evolution = with_migrants(search.evolution, search.island)
+            self._migration = Migration(search.whole, search.island, evolution, recorder)
+        now = time.monotonic()
+        deadline = None if hours is None else now + max(0.0, 3600.0 * hours - recorder.seconds_spent())
+        self._counts = Counts(now, evaluations, deadline)
+        self._to_resume: deque[Individual] = deque()  # in flight when an earlier driver ended
+        self._is_exhausted = False  # evolution has no further network
+        self._checked_at = -_CHECK_S
+        self._last_completed_at = now
+        self._longest_s = 0.0
+        self._patience_ends: float | None = None
+        self.stopped: str | None = None
+
+    def run(
+        self, started: Mapping[str, Any], progress: Progress | None, on_change: Callable[[Run], object] | None
+    ) -> None:
+        """Search until the budget is spent; `started` is what the journal records of this start.
+
+        Raises
+        ------
+        RunError
+            If the scheduler is lost for good, or no worker is left and none will come.
+        """
+        self._replay()
+        self._exchange(time.monotonic())
+        if self._remaining() == 0:
+            return
+        self._recorder.started(**started)
+        if self._counts.done or self._to_resume:
+            again = f"; {counted(len(self._to_resume), 'network')} in flight then: submitted again"
+            self._note(f"carried on after {counted(self._counts.done, 'evaluation')}{again if self._to_resume else ''}")
+        try:
+            self._loop(progress, Throttle(on_change, self._search.path))
+        except RunError as error:
+            safe = f"all results so far are safe in {self._search.path}, the same command carries on"
+            raise RunError(f"{error}; {safe}") from error
+        except KeyboardInterrupt as end:
+            self._note(stopped_by(end))
+            raise
+        finally:
+            self._dispatcher.close()
+            if self._migration is not None:
+                self._migration.announce_end(self._counts, time.monotonic())
+            self._recorder.ended()
+            if progress is not None:
+                progress.close(self._counts, time.monotonic())
+
+    def _loop(self, progress: Progress | None, report: Throttle) -> None:
+        self._check(time.monotonic())
+        self._submit_more()
+        while self._dispatcher or self._waits_for_islands():
+            completed = self._dispatcher.completed(self._wait_s())
+            now = time.monotonic()
+            self._record_and_tell(completed, now)
+            self._check(now)
+            if self._is_ending(now):
+                self._wind_down(now)
+            else:
+                self._submit_more()
+            if progress is not None:
+                progress.show(self._counts, now)
+            if completed:
+                report(now)
+        diagnosis = getattr(self._evolution, "diagnosis", lambda: None)()
+        if diagnosis:
+            self._note(diagnosis)
+
+    # --- ask and submit -----------------------------------------------------------------------------------------------
+
+    def _submit_more(self) -> None:
+        """Submit as many evaluations as keep the workers busy, those of an earlier driver first."""
+        while (count := min(_BATCH, self._lacking(), self._remaining())) > 0:
+            individuals = [self._to_resume.popleft() for _ in range(min(count, len(self._to_resume)))]
+            individuals += self._ask(count - len(individuals))
+            if not individuals:
+                return
+            for individual in individuals:
+                self._dispatcher.submit(self._request(individual))
+
+    def _ask(self, count: int) -> list[Individual]:
+        """Ask evolution for up to `count` networks, and write them into the journal."""
+        asked: list[Individual] = []
+        while len(asked) < count and not self._is_exhausted:
+            try:
+                asked.append(self._evolution.ask())
+            except SpaceExhausted as end:
+                self._is_exhausted = True
+                self._note(str(end))
+        if asked:
+            self._recorder.asked(asked)
+            self._search.replayed += len(asked)
+        return asked
+
+    def _request(self, individual: Individual) -> EvaluationRequest:
+        seed = int(np.random.SeedSequence([self._search.seed, individual.id]).generate_state(1)[0]) % _SEEDS
+        networks = self._networks
+        arguments = {"seed": seed, "save": str(networks.path(individual)), "save_above": networks.threshold}
+        thresholds = self._rules.thresholds() if self._rules is not None else ()
+        checkpoint = str(networks.checkpoint(individual))
+        arguments |= accepted(self._search.evaluate, thresholds=thresholds, checkpoint=checkpoint)
+        return EvaluationRequest(individual, arguments, self._duration.seconds)
+
+    def _lacking(self) -> int:
+        """Return how many more evaluations should be in flight."""
+        return self._workers.target_in_flight(self._dispatcher.submitted) - len(self._dispatcher)
+
+    def _remaining(self) -> int:
+        """Return how many more evaluations the budget allows."""
+        now = time.monotonic()
+        if self._is_ending(now):
+            return 0
+        if self._counts.asked is None:
+            return _BATCH
+        claimed = self._migration.claimed(now) if self._migration is not None else 0
+        return max(0, self._counts.asked - self._counts.done - len(self._dispatcher) - claimed)
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    def _record_and_tell(self, completed: Sequence[Evaluation], now: float) -> None:
+        """Write results into the journal, then tell them: a crash in between loses nothing."""
+        for message in self._dispatcher.notes:
+            self._note(message)
+        self._dispatcher.notes.clear()
+        if not completed:
+            return
+        self._recorder.told(completed)
+        for individual, result in completed:
+            self._evolution.tell(individual, result)
+            self._search.replayed += 1
+            self._networks.tell(individual, result)
+            self._counts.add(individual, result, now)
+            self._learn(result)
+            self._longest_s = max(self._longest_s, result.times.get("total", 0.0))
+        self._last_completed_at = now
+
+    def _learn(self, result: Result) -> None:
+        """Learn from a result how long evaluations take and what networks reach at rungs."""
+        self._duration.tell(result)
+        if self._rules is not None:
+            self._rules.tell(result)
+
+    def _replay(self) -> None:
+        """Read the journal: tell evolution what it does not know yet, and find what was in flight at the end."""
+        in_flight: dict[int, Individual] = {}
+        for number, (individual, result) in enumerate(self._recorder.history()):
+            is_new = number >= self._search.replayed
+            if result is None:
+                in_flight[individual.id] = individual
+                if is_new:
+                    self._evolution.recall(individual)
+            elif in_flight.pop(individual.id, None) is None:  # a migrant: it was not asked for on this island
+                if is_new and self._migration is not None:
+                    self._migration.add_migrant(individual, result)
+            else:
+                self._networks.recall(individual, result)
+                self._counts.add(individual, result)
+                self._learn(result)
+                if is_new:
+                    self._evolution.tell(individual, result)
+            self._search.replayed = max(self._search.replayed, number + 1)
+        self._to_resume.extend(in_flight.values())
+        self._networks.sweep(self._to_resume)
+
+    # --- once a second ------------------------------------------------------------------------------------------------
+
+    def _check(self, now: float) -> None:
+        """Once a second, count the workers and look for requests to stop, for other islands and for stuck workers."""
+        if now - self._checked_at < _CHECK_S:
+            return
+        self._checked_at = now
+        self.stopped = self.stopped or stop_request.reason(self._search.path)
+        message = self._workers.update(self._dispatcher.worker_threads(), now)
+        self._counts.workers = len(self._workers)
+        if message is not None:
+            self._note(message)
+        self._exchange(now)
+        if not self._dispatcher or not self._workers:
+            self._last_completed_at = now
+        if now - self._last_completed_at > _PATIENCE * self._search.limits.seconds + _STALL_MARGIN_S:
+            self._abandon_stuck(now)
+
+    def _exchange(self, now: float) -> None:
+        if self._migration is not None:
+            self._search.replayed += self._migration.exchange(self._counts, len(self._dispatcher), now)
+
+    def _abandon_stuck(self, now: float) -> None:
+        silence = duration(now - self._last_completed_at)
+        failure = Result.failed("timed_out", f"no answer from its worker for {silence}")
+        abandoned = self._dispatcher.abandon_stuck()
+        self._record_and_tell([(individual, failure) for individual in abandoned], now)
+        done = f"gave up {counted(len(abandoned), 'evaluation')} and restarted their workers"
+        self._note(f"no result for {silence}: {done}")
+        self._last_completed_at = now
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _is_ending(self, now: float) -> bool:
+        return self.stopped is not None or (self._counts.deadline is not None and now >= self._counts.deadline)
+
+    def _waits_for_islands(self) -> bool:
+        """Return whether the rest of the budget is in flight on other islands, which may lose it."""
+        if self._migration is None or self._counts.asked is None or self._is_ending(time.monotonic()):
+            return False
+        return self._remaining() == 0 and self._counts.done + self._counts.elsewhere < self._counts.asked
+
+    def _wait_s(self) -> float:
+        if self._counts.deadline is None or self._patience_ends is not None:
+            return _CHECK_S
+        return min(_CHECK_S, max(0.0, self._counts.deadline - time.monotonic()))
+
+    def _wind_down(self, now: float) -> None:
+        """Cancel what no worker has begun, and wait for the rest, but no longer than it may take."""
+        if self._patience_ends is None:
+            patience = min(self._search.limits.seconds, _PATIENCE * self._longest_s or self._search.limits.seconds)
+            self._patience_ends = now + patience
+            left = self._dispatcher.cancel_unstarted()
+            waits = f"waiting for {counted(len(self._dispatcher), 'evaluation')}, at most {duration(patience)}"
+            rest = f"; {left} that no worker had begun: left to the next start" if left else ""
+            self._note(f"{self.stopped or 'the time is up'}: {waits}{rest}")
+        elif now >= self._patience_ends and self._dispatcher:
+            count = counted(len(self._dispatcher), "evaluation")
+            self._dispatcher.close()
+            self._note(f"{count} did not end in time: left to the next start")
+
+    def _note(self, message: str) -> None:
+        logger.info(message)
+        self._recorder.note(message)

@@ -1,0 +1,1 @@
+"""Several searches that share one run."""

@@ -1,0 +1,141 @@
+"""The options of workflow scripts and of the command line, with their defaults. Runs on the driver."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from menndl_dask.errors import UserError
+from menndl_dask.problem import BACKENDS, PRECISIONS, SCHEDULES, UNITS, Budget, Limits
+from menndl_dask.search.initial_networks import NONE, STANDARD
+
+logger = logging.getLogger(__name__)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+# name: type, placeholder of the value, usual default, help
+_OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
+    "run": (Path, "DIR", "runs/search", "run directory; the same command again carries on"),
+    "cluster": (str, "PROFILE", "local", "cluster profile: a file, or the name of one that is shipped"),
+    "workers": (int, "N", None, "worker processes of a local cluster; by default one for each core"),
+    "evaluations": (int, "N", None, "networks to evaluate, those of an earlier start included"),
+    "hours": (float, "H", None, "hours to search"),
+    "epochs": (float, "N", None, "budget of a network: passes over the training split"),
+    "steps": (int, "N", None, "budget of a network: optimiser steps"),
+    "seconds": (float, "S", None, "budget of a network: seconds of training"),
+    "flops": (float, "N", None, "budget of a network: floating-point operations of training, such as 2e12"),
+    "batch_size": (int, "N", 32, "samples in a step"),
+    "learning_rate": (float, "X", 1e-3, "of the optimiser, Adam"),
+    "schedule": (str, "KIND", "cosine", f"how the learning rate goes over the budget: {', '.join(SCHEDULES)}"),
+    "precision": (str, "KIND", "float32", f"numbers that layers compute with: {', '.join(PRECISIONS)}"),
+    "augment": (_words, "LIST", None, "how training images are changed, such as flip,rotate,shift,noise"),
+    "backend": (str, "NAME", None, f"of Keras: {', '.join(BACKENDS)}; by default what KERAS_BACKEND says on a worker"),
+    "retrain": (float, "X", 4.0, "the best and the standard network are trained for X times the budget; 0: not at all"),
+    "finalists": (int, "N", 2, "how many of the best networks are trained for longer"),
+    "time_limit": (float, "S", 600.0, "seconds an evaluation may take, start-up and compilation included"),
+    "memory_limit": (float, "GB", 4.0, "resident memory an evaluation may use"),
+    "seed": (int, "N", 0, "seed of everything random"),
+    "islands": (int, "N", None, "searches that share the run, each with a driver and workers, and exchange networks"),
+    "island": (int, "K", None, "be island K of the run, 0, 1, …; to start each driver yourself, without --islands"),
+}  # fmt: skip
+_TAKEN = ("cluster", "workers", "evaluations", "hours", "retrain", "finalists", "seed", "detach", "islands", "island")
+_COUNTED = ("workers", "evaluations", "hours", "time_limit", "memory_limit", "finalists", "islands")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of a workflow script or of the command line; see `add_options`."""
+
+    run: Path
+    cluster: str = "local"
+    workers: int | None = None
+    evaluations: int | None = None
+    hours: float | None = None
+    budget: Budget = Budget(epochs=10)
+    augmentation: tuple[str, ...] = ()
+    retrain: float = 4.0
+    finalists: int = 2
+    limits: Limits = Limits()
+    seed: int = 0
+    detach: bool = False
+    islands: int | None = None
+    island: int | None = None
+    initial: tuple[str, ...] = (STANDARD,)
+
+    @classmethod
+    def read(cls, given: argparse.Namespace) -> Self:
+        """Read the options from parsed arguments.
+
+        Raises
+        ------
+        UserError
+            If neither evaluations nor hours are given, or a number is out of range.
+        """
+        if given.inherit:
+            logger.warning("--inherit was removed and has no effect: every network begins with new weights")
+        if given.evaluations is None and given.hours is None:
+            raise UserError("expected --evaluations or --hours (or both), got neither")
+        for name in _COUNTED:
+            value = getattr(given, name)
+            if value is not None and value <= 0:
+                raise UserError(f"--{name.replace('_', '-')}: expected a number > 0, got {value}")
+        if given.island is not None and (given.island < 0 or given.islands is not None):
+            raise UserError(f"--island: expected a number ≥ 0, and no --islands beside it, got {given.island}")
+        if given.retrain < 0:
+            raise UserError(f"--retrain: expected a number ≥ 0, got {given.retrain}")
+        return cls(
+            Path(given.run),
+            **{name: getattr(given, name) for name in _TAKEN},
+            budget=_budget(given),
+            augmentation=given.augment or (),
+            limits=Limits(given.time_limit, int(given.memory_limit * 1e9)),
+            initial=tuple(given.initial),
+        )
+
+
+def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """Add the options that every workflow script has, with the script's own defaults.
+
+    Parameters
+    ----------
+    parser
+        The script's parser.
+    defaults
+        Defaults that differ from the usual ones, by the name of the option. The default budget counts only if the user
+        gives no budget in any unit.
+    """
+    group = parser.add_argument_group("search")
+    for name, (kind, metavar, usual, text) in _OPTIONS.items():
+        default = defaults.get(name, usual)
+        shown = text if default is None else f"{text} (default: {default})"
+        flag = "--" + name.replace("_", "-")
+        given = None if name in UNITS else default
+        group.add_argument(flag, type=kind, default=given, metavar=metavar, help=shown)
+    parser.set_defaults(usual_budget={name: defaults.get(name) for name in UNITS})
+    told = f"{STANDARD}, {NONE}, run directories or .keras files: networks that the search begins with"
+    group.add_argument("--initial", nargs="+", default=[STANDARD], metavar="NAME", help=f"{told} (default: {STANDARD})")
+    told = "train so that the same seed gives the same bits on the same kind of machine; slower"
+    group.add_argument("--deterministic", action="store_true", help=told)
+    told = "train every network to its end, also those that do not learn or are clearly worse"
+    group.add_argument("--no-early-stop", action="store_true", help=told)
+    # of version 0.1.0: commands that a run or a script has recorded still work
+    group.add_argument("--inherit", action="store_true", help=argparse.SUPPRESS)
+    told = "submit the search itself as a batch job, followed by others until its budget is spent"
+    group.add_argument("--detach", action="store_true", help=told)
+
+
+def _budget(given: argparse.Namespace) -> Budget:
+    """Return the budget in the units that the user gave, or the script's default budget."""
+    units = {name: getattr(given, name) for name in UNITS}
+    if all(value is None for value in units.values()):
+        units = given.usual_budget
+    same = ("batch_size", "learning_rate", "schedule", "precision", "deterministic", "backend")
+    budget = Budget(**units, **{name: getattr(given, name) for name in same})
+    return budget.without_early_stopping() if given.no_early_stop else budget

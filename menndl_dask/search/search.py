@@ -1,0 +1,155 @@
+"""A search for the best network, kept in a run directory. Runs on the driver.
+
+`Search` says what is searched for and how; `menndl_dask.search.driver` has the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from menndl_dask.errors import UserError
+from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
+from menndl_dask.evolution.evolution import DRAWN, Evolution, Optimizer
+from menndl_dask.genome.genome import Genome
+from menndl_dask.problem import Limits, Problem
+from menndl_dask.run import stop_request
+from menndl_dask.run.layout import first_number, folder_of
+from menndl_dask.run.progress import Progress
+from menndl_dask.run.recorder import Recorder
+from menndl_dask.run.run import Run
+from menndl_dask.run.settings import frozen_settings
+from menndl_dask.search.driver import Driver
+from menndl_dask.search.islands.migration import prepare_run
+from menndl_dask.search.remote_evaluation import Evaluate
+from menndl_dask.space.space import SearchSpace
+
+
+class Search:
+    """A search for the best network for a problem, kept in a run directory.
+
+    Parameters
+    ----------
+    problem
+        What the networks are for. None if `evaluate` needs no problem.
+    space
+        The networks to choose from.
+    run
+        The run directory. If it holds a search already, that search is carried on.
+    evolution
+        Proposes networks and learns from results. By default `Evolution` with the problem's objectives.
+    initial, random
+        Networks that the default evolution begins with, and the number of networks, these included, that it asks for
+        before it breeds.
+    seed
+        Random seed of the search and of each evaluation.
+    limits
+        Limits of one evaluation.
+    evaluate
+        Called on a worker as ``evaluate(individual, problem, limits, seed=…, save=…, save_above=…)``, and with
+        ``thresholds`` and ``checkpoint`` if it takes them; returns a `Result`. By default `menndl_dask.evaluate`, which
+        trains the network. Workers and the scheduler must be able to import it.
+    settings
+        Further settings to record in ``run.yaml``, such as the ``command``.
+    island
+        Number of this search among those that share the run, each with a driver and workers of its own. None for a
+        search without islands.
+
+    Attributes
+    ----------
+    path
+        The directory of this search: of its island, if it is one.
+    whole
+        The directory of the run with all islands.
+    stopped
+        Why the last `run` ended before its budget was spent. None if it did not.
+    replayed
+        Number of entries of the run's history that evolution knows.
+    """
+
+    def __init__(
+        self,
+        problem: Problem | None,
+        space: SearchSpace,
+        run: str | Path = "runs/search",
+        *,
+        evolution: Optimizer | None = None,
+        initial: Iterable[Genome] = (),
+        random: int = DRAWN,
+        seed: int = 0,
+        limits: Limits = Limits(),
+        evaluate: Evaluate = train_and_measure,
+        settings: Mapping[str, Any] | None = None,
+        island: int | None = None,
+    ) -> None:
+        self.problem = problem
+        self.space = space
+        self.island = island
+        self.whole = Path(run)
+        self.path = self.whole if island is None else folder_of(self.whole, island)
+        self.seed = seed
+        self.limits = limits
+        self.evaluate = evaluate
+        objectives = problem.objectives if problem is not None else ("fitness",)
+        first = first_number(island or 0)
+        given = () if island else initial  # the others get them from the first island
+        self.evolution: Optimizer = evolution or Evolution(
+            space, seed=seed, objectives=objectives, initial=given, random=random, first=first
+        )
+        self.settings = dict(settings or {})
+        self.stopped: str | None = None
+        self.replayed = 0
+
+    def run(
+        self,
+        client: Client,
+        *,
+        evaluations: int | None = None,
+        hours: float | None = None,
+        progress: Progress | None = None,
+        on_change: Callable[[Run], object] | None = None,
+    ) -> Run:
+        """Search until the budget is spent, and return the run.
+
+        Parameters
+        ----------
+        client
+            Client of the cluster that evaluates. Workers may come and go at any time.
+        evaluations, hours
+            The budget, earlier starts included: the search ends at whichever is reached first. At least one is needed.
+            Islands share the evaluations; the hours are those of this search.
+        progress
+            Shows the progress.
+        on_change
+            Called with the run after new results, for example to rewrite its report. Calls are spaced so that they take
+            a small share of the time.
+
+        Raises
+        ------
+        UserError
+            If there is no budget.
+        RunError
+            If another driver holds the run, the run is damaged or of another search, or the scheduler is lost. The
+            results so far are kept.
+        """
+        if evaluations is None and hours is None:
+            raise UserError("search: expected evaluations or hours (or both), got neither")
+        settings = frozen_settings(self.problem, self.space, self.seed, self.limits, self.settings)
+        prepare_run(self.whole, self.island, settings)
+        with Recorder(self.path) as recorder:
+            stop_request.begin(self.path)
+            recorder.freeze(settings)
+            if self.problem is not None and self.problem.facts.fingerprint:
+                from menndl_dask.data.data import splits
+
+                recorder.keep_splits(splits(self.problem))
+            started = {"evaluations": evaluations, "hours": hours, **self.settings}
+            driver = Driver(self, client, recorder, evaluations, hours)
+            driver.run(started, progress, on_change)
+            self.stopped = driver.stopped
+        run = Run(self.path)
+        run.write_snapshot()
+        return run

@@ -1,0 +1,45 @@
+"""A throttle for costly reactions to new results, such as rewriting a report. Runs on the driver."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from menndl_dask.run.run import Run
+
+_SHARE = 0.02  # of the time that the action may take
+_LEAST_S = 5.0  # between two calls
+
+logger = logging.getLogger(__name__)
+
+
+class Throttle:
+    """Calls an action with a run, so seldom that it takes at most two percent of the time.
+
+    Parameters
+    ----------
+    action
+        The action. After it has raised an exception it is not called again. None for no action.
+    path
+        The run directory.
+    """
+
+    def __init__(self, action: Callable[[Run], object] | None, path: Path) -> None:
+        self._action = action
+        self._path = path
+        self._next = 0.0
+
+    def __call__(self, now: float) -> None:
+        """Call the action if enough time has passed; `now` is the monotonic clock in seconds."""
+        if self._action is None or now < self._next:
+            return
+        begun = time.monotonic()
+        try:
+            self._action(Run(self._path))
+        except Exception:
+            logger.exception("the action on new results failed; the search goes on without it")
+            self._action = None
+        ended = time.monotonic()
+        self._next = ended + max(_LEAST_S, (ended - begun) / _SHARE)

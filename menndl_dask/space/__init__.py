@@ -1,0 +1,1 @@
+"""Which networks there are: search spaces, random networks and standard networks."""

@@ -1,0 +1,60 @@
+"""Census: every genome of a small search space, one after the other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+from menndl_dask.genome.domain import Choice, Domain, Integer, PerAxis, compact
+from menndl_dask.genome.gene import Gene
+from menndl_dask.genome.genome import Genome
+from menndl_dask.space.space import SearchSpace
+
+
+def every_genome(space: SearchSpace) -> Iterator[Genome]:
+    """Name all genomes of a space whose fields have finitely many values, the shortest first.
+
+    Layers are not connected in other ways than one after the other.
+
+    >>> from dataclasses import dataclass
+    >>> from menndl_dask.genome.domain import choice
+    >>> @dataclass(frozen=True, slots=True)
+    ... class Edge(Gene):
+    ...     operation: str = choice("none", "skip")
+    >>> [[g.operation for g in genome.genes] for genome in every_genome(SearchSpace.slots([Edge] * 2))]
+    [['none', 'none'], ['none', 'skip'], ['skip', 'none'], ['skip', 'skip']]
+    """
+    front = [every_gene(space, kind) for kind in space.fixed]
+    each = [gene for kind in space.kinds for gene in every_gene(space, kind)]
+    for length in range(space.minimum, space.maximum + 1):
+        for genes in product(*front, *[each] * length):
+            genome = Genome(genes)
+            if space.contains(genome):
+                yield genome
+
+
+def every_gene(space: SearchSpace, kind: type[Gene]) -> list[Gene]:
+    """Return all genes of a kind that a space allows."""
+    domains = space.domains(kind)
+    return [kind(**dict(zip(domains, values, strict=True))) for values in product(*map(every_value, domains.values()))]
+
+
+def every_value(domain: Domain) -> list[Any]:
+    """Return all values of a domain.
+
+    Raises
+    ------
+    ValueError
+        If there are infinitely many.
+    """
+    if isinstance(domain, Choice):
+        return list(domain.values)
+    if isinstance(domain, Integer):
+        return list(range(domain.low, domain.high + 1))
+    if isinstance(domain, PerAxis):
+        inner = every_value(domain.inner)
+        return list(dict.fromkeys(compact(values) for values in product(inner, repeat=domain.rank)))
+    if domain.size == 1:
+        return [domain.nearest(0.0)]
+    raise ValueError(f"expected a domain with finitely many values, got {domain}")

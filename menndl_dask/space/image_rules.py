@@ -1,0 +1,280 @@
+"""Rules of image networks: which genes and ranges suit a problem, and how a network is repaired. Pure.
+
+All offspring pass through here. Few are valid as they are, so they are repaired and not refused: connections that do
+not fit are dropped, sizes are clipped to the image, layers that cannot read what they are given are removed, and
+networks that cost too much are narrowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+
+from menndl_dask.errors import InfeasibleError, UserError
+from menndl_dask.genome import layers as genes
+from menndl_dask.genome.cost import cost_of
+from menndl_dask.genome.domain import Choice, Domain, Integer, PerAxis, with_rank
+from menndl_dask.genome.gene import Gene
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.layer import RULES, Layer, Shape
+from menndl_dask.genome.shape import joined_shape
+from menndl_dask.genome.topology import Sources
+from menndl_dask.genome.training_gene import Training
+from menndl_dask.problem import Problem
+from menndl_dask.space.random_network import random_network
+
+_NARROWER = 0.6  # factor on all widths of a network that costs too much, again and again
+Ranges = Mapping[type[Gene], Mapping[str, Domain]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRules:
+    """What makes layers a valid network for a problem.
+
+    Parameters
+    ----------
+    problem
+        What the network is for.
+    max_parameters, max_flops, max_memory_bytes
+        Limits of its cost: weights, FLOPs for a sample forward, estimated memory of a training step.
+    kinds
+        The gene kinds that suit.
+    ranges
+        Domains of their fields where they differ from the kind's own.
+    """
+
+    problem: Problem
+    max_parameters: float
+    max_flops: float
+    max_memory_bytes: float
+    kinds: tuple[type[Gene], ...] = ()
+    ranges: Ranges = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, problem: Problem, limits: tuple[float, float, float], *, extra: Sequence[type[Gene]], ranges: Ranges
+    ) -> Self:
+        """Return the rules that suit a problem."""
+        for kind in extra:
+            _check_rules(kind)
+        own = _ranges(problem, extra)
+        merged = {kind: {**own.get(kind, {}), **ranges.get(kind, {})} for kind in {*own, *ranges}}
+        return cls(problem, *limits, kinds=(*_kinds(problem), *extra), ranges=merged)
+
+    def sample(
+        self,
+        draw: Callable[[type[Gene], np.random.Generator], Gene],
+        minimum: int,
+        maximum: int,
+        rng: np.random.Generator,
+    ) -> Sequence[Layer]:
+        """Return the layers of a random network."""
+        available = {kind: lambda r, k=kind: draw(k, r) for kind in self.kinds}
+        return random_network(self.problem, available, minimum, maximum, rng)
+
+    def violation(self, genome: Genome) -> str | None:
+        """Return why no network can be built within the limits, in words; None if one can."""
+        try:
+            cost = cost_of(genome, self.problem)
+        except InfeasibleError as error:
+            return str(error)
+        memory = cost.memory_bytes(self._batch_size(genome))
+        for name, value, limit in (
+            ("parameters", cost.parameters, self.max_parameters),
+            ("FLOPs forward", cost.flops_forward, self.max_flops),
+            ("bytes of memory", memory, self.max_memory_bytes),
+        ):
+            if value > limit:
+                return f"expected at most {limit:.4g} {name}, got {value:.4g}"
+        return None
+
+    def repair(self, genome: Genome, minimum: int, maximum: int, rng: np.random.Generator) -> Genome:
+        """Return a valid network near the given one, in canonical form.
+
+        Raises
+        ------
+        InfeasibleError
+            If repair does not lead to one.
+        """
+        repaired = genome
+        for _ in range(2 + maximum):
+            repaired = self._fit(repaired).canonical()
+            layers, sources = list(repaired.layers), repaired.sources
+            if len(layers) > maximum:
+                layers, sources = remove(layers, sources, int(rng.integers(len(layers))))
+            elif len(layers) < minimum:
+                kernels = int(self._width_domain(genes.Convolution).sample(rng))
+                addition = genes.Convolution(kernels, activation="relu")
+                layers, sources = [*layers, addition], [*sources, (len(layers) - 1,)]
+            else:
+                return self._within_limits(repaired, minimum)
+            repaired = Genome.connect(layers, sources, genome.settings)
+        raise InfeasibleError(f"no network of {minimum} to {maximum} layers near this one")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the limits as a plain dict."""
+        return {name: getattr(self, name) for name in ("max_parameters", "max_flops", "max_memory_bytes")}
+
+    def _batch_size(self, genome: Genome) -> int:
+        evolved = (gene.batch_size for gene in genome.settings if isinstance(gene, Training))
+        return next(evolved, self.problem.budget.batch_size)
+
+    def _width_domain(self, kind: type[Gene]) -> Domain:
+        name = _width_field(kind)
+        assert name is not None
+        return self.ranges.get(kind, {}).get(name) or kind.domains()[name]
+
+    def _fit(self, genome: Genome) -> Genome:
+        """Repair connections and layers in order, each for the shapes that it reads."""
+        views = self.problem.facts.input_shapes
+        layers: list[Layer] = []
+        sources: list[Sources] = []
+        shapes: list[Shape] = []
+        place: dict[int, int] = {-1 - v: -1 - v for v in range(len(views))}  # old index to new
+        for i, (layer, node) in enumerate(zip(genome.layers, genome.sources, strict=True)):
+            read = list(dict.fromkeys(place[s] for s in node if s in place)) or [len(layers) - 1]
+            read = read if read[0] >= -len(views) else [-1]
+            known = [shapes[s] if s >= 0 else views[-1 - s] for s in read]
+            read, layer = _compatible(layer, read, known)
+            known = [shapes[s] if s >= 0 else views[-1 - s] for s in read]
+            fitted = self._fitted(layer, joined_shape(layer, known))
+            if fitted is None and len(read) == 1:
+                place[i] = read[0]
+                continue
+            fitted = fitted or genes.Activation("linear", inputs=layer.inputs, join=layer.join)
+            layers.append(fitted)
+            sources.append(tuple(read))
+            shapes.append(tuple(fitted.output_shape(joined_shape(fitted, known))))
+            place[i] = len(layers) - 1
+        last = place.get(len(genome.layers) - 1, -1)
+        if 0 <= last < len(layers) - 1 or (layers and last < 0):  # the last layer was removed: its source is the output
+            layers.append(genes.Activation("linear"))
+            sources.append((last,))
+        return Genome.connect(layers, sources, genome.settings)
+
+    def _fitted(self, layer: Layer, shape: Shape) -> Layer | None:
+        """Return the layer, or one like it, that can read a tensor of this shape; None if there is none."""
+        spatial, dense = shape[:-1], self.problem.task == "segmentation"
+        if not spatial and isinstance(layer, genes.Flatten):
+            return None
+        try:
+            layer = layer.clipped(spatial, only_same=dense) if spatial else layer
+            after = layer.output_shape(shape)
+        except (InfeasibleError, ValueError):
+            return None
+        if dense and len(after) == 1:
+            return None
+        largest = self.problem.facts.input_shapes[0][:-1]
+        enlarges = any(a > n for a, n in zip(after[:-1], spatial, strict=False))
+        too_large = len(after) == len(shape) and any(a > m for a, m in zip(after, largest, strict=False))
+        return None if enlarges and too_large else layer
+
+    def _within_limits(self, genome: Genome, minimum: int) -> Genome:
+        """Narrow a network that costs too much; pool before its first fully connected layer if that is not enough."""
+        for attempt in range(14):
+            if self.violation(genome) is None and len(genome.layers) >= minimum:
+                return genome
+            layers, sources = list(genome.layers), genome.sources
+            dense = next((i for i, g in enumerate(layers) if isinstance(g, genes.FullyConnected)), None)
+            if attempt == 4 and dense is not None and len(sources[dense]) == 1 and genes.GlobalPooling in self.kinds:
+                layers, sources = insert(layers, sources, dense, genes.GlobalPooling("average"))
+            narrowed = [self._narrowed(layer) for layer in layers]
+            genome = self._fit(Genome.connect(narrowed, sources, genome.settings)).canonical()
+        raise InfeasibleError(self.violation(genome) or "too few layers are left")
+
+    def _narrowed(self, layer: Layer) -> Layer:
+        name = _width_field(type(layer))
+        if name is None:
+            return layer
+        narrower = self._width_domain(type(layer)).nearest(int(getattr(layer, name) * _NARROWER))
+        return layer.replaced(**{name: narrower})
+
+
+def remove(layers: Sequence[Layer], sources: Sequence[Sources], victim: int) -> tuple[list[Layer], list[Sources]]:
+    """Remove a layer; its readers read its first source instead."""
+    first = sources[victim][0]
+
+    def moved(source: int) -> int:
+        source = first if source == victim else source
+        return source - 1 if source > victim else source
+
+    kept = [tuple(dict.fromkeys(moved(s) for s in node)) for i, node in enumerate(sources) if i != victim]
+    return [layer for i, layer in enumerate(layers) if i != victim], kept
+
+
+def insert(
+    layers: Sequence[Layer], sources: Sequence[Sources], place: int, layer: Layer
+) -> tuple[list[Layer], list[Sources]]:
+    """Insert a layer between the one at `place` and its first source."""
+    shifted = [tuple(s + 1 if s >= place else s for s in node) for node in sources]
+    taken = shifted[place]
+    shifted[place] = (place, *taken[1:])
+    return [*layers[:place], layer, *layers[place:]], [*shifted[:place], (taken[0],), *shifted[place:]]
+
+
+def _check_rules(kind: type[Gene]) -> None:
+    """Refuse a user's gene kind that lacks a method, before a search begins."""
+    if not issubclass(kind, Layer) or issubclass(kind, genes.KINDS):
+        raise UserError(f"search space: {kind.__name__}: expected a gene kind that is derived from Layer itself")
+    defined = {name for base in kind.__mro__[: kind.__mro__.index(Layer)] for name in vars(base)}
+    if missing := [rule for rule in RULES if rule not in defined]:
+        raise UserError(f"search space: gene kind {kind.__name__} lacks the method {' and '.join(missing)}")
+
+
+def _width_field(kind: type[Gene]) -> str | None:
+    return next((name for name in ("kernels", "units") if name in kind.domains()), None)
+
+
+def _compatible(layer: Layer, read: list[int], shapes: list[Shape]) -> tuple[list[int], Layer]:
+    """Keep the sources that can be joined with the first one; concatenate where they cannot be added."""
+    first = shapes[0]
+    kept = [s for s, shape in zip(read, shapes, strict=True) if len(shape) == len(first) and shape[:-1] == first[:-1]]
+    channels = {shape[-1] for s, shape in zip(read, shapes, strict=True) if s in kept}
+    if layer.join == "add" and len(channels) > 1:
+        layer = replace(layer, join="concatenate")
+    return kept, layer
+
+
+def _kinds(problem: Problem) -> tuple[type[Gene], ...]:
+    kinds: list[type[Gene]] = [genes.Convolution, genes.Pooling, genes.Dropout, genes.Activation, genes.Normalisation]
+    if problem.rank <= 2:
+        kinds += [genes.SeparableConvolution, genes.DepthwiseConvolution]
+    if problem.task == "segmentation":
+        return (*kinds, genes.Upsampling, genes.TransposedConvolution)
+    return (*kinds, genes.GlobalPooling, genes.Flatten, genes.FullyConnected)
+
+
+def _ranges(problem: Problem, extra: Sequence[type[Gene]]) -> dict[type[Gene], dict[str, Domain]]:
+    """Return domains that suit the rank and size of the images."""
+    extent = min(min(shape[:-1]) for shape in problem.facts.input_shapes)
+    found: dict[type[Gene], dict[str, Domain]] = {}
+    for kind in _kinds(problem):
+        own = {name: _suited(name, with_rank(domain, problem.rank), extent) for name, domain in kind.domains().items()}
+        found[kind] = own
+    if problem.task == "segmentation":
+        for ranges in found.values():
+            if "padding" in ranges:
+                ranges["padding"] = Choice(("same",))
+    for kind in extra:
+        found[kind] = {name: with_rank(domain, problem.rank) for name, domain in kind.domains().items()}
+    if problem.rank != 2 and genes.Upsampling in found:
+        found[genes.Upsampling]["interpolation"] = Choice(("nearest",))
+    return found
+
+
+def _suited(name: str, domain: Domain, extent: int) -> Domain:
+    if name == "bias":
+        return Choice((True,))  # a network without is never better at equal cost to the eye of a search
+    if name == "stride" and isinstance(domain, PerAxis):
+        return replace(domain, inner=Choice((1, 2) if 1 in domain.inner.values else (2,)))  # type: ignore[union-attr]
+    if isinstance(domain, PerAxis) and isinstance(domain.inner, Choice):
+        values = tuple(v for v in domain.inner.values if v <= max(extent, 2)) or domain.inner.values[:1]
+        if name == "size":
+            values = tuple(v for v in values if 2 <= v <= 3) or values[:1]
+        return replace(domain, inner=Choice(values))
+    if name == "kernels" and isinstance(domain, Integer):
+        return Integer(domain.low, domain.high, log=True)
+    return domain

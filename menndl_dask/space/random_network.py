@@ -1,0 +1,193 @@
+"""Random networks that look like those that people build. Pure.
+
+Many networks whose genes are drawn independently do not learn (about half of those that MENNDL evaluated on one
+physics data set). So random networks consist of motifs: plain, residual and parallel convolutions, stages that halve
+the image and widen, a U for segmentation. A field that the motif leaves open is drawn from its domain. Evolution may
+leave the motifs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from menndl_dask.genome import layers as genes
+from menndl_dask.genome.gene import Gene, is_users
+from menndl_dask.genome.layer import Layer
+from menndl_dask.problem import Problem
+from menndl_dask.space.network_builder import NetworkBuilder
+
+Samplers = Mapping[type[Gene], Callable[[np.random.Generator], Gene]]
+_ACTIVATIONS = ("relu", "relu", "elu", "gelu", "silu", "leaky_relu", "tanh")
+
+
+def random_network(
+    problem: Problem, samplers: Samplers, minimum: int, maximum: int, rng: np.random.Generator
+) -> tuple[Layer, ...]:
+    """Return the layers of a random network for a problem.
+
+    Parameters
+    ----------
+    problem
+        What the network is for.
+    samplers
+        For each gene kind that may be used a function that returns a random gene of it.
+    minimum, maximum
+        Bounds of the number of layers, which may be missed by a few.
+    rng
+        Source of randomness.
+    """
+    target = int(rng.integers(minimum, max(minimum, round(0.8 * maximum)) + 1))
+    sampler = NetworkSampler(problem, samplers, rng)
+    if problem.task == "segmentation":
+        sampler.dense(target)
+    else:
+        sampler.summarising(target)
+    return sampler.genome().layers
+
+
+class NetworkSampler(NetworkBuilder):
+    """The layers of a random network so far, and the style that they share."""
+
+    def __init__(self, problem: Problem, samplers: Samplers, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.problem, self.samplers, self.rng = problem, samplers, rng
+        self.width = round(8 * 2 ** rng.uniform(0, 2.5))
+        self.style = {
+            "activation": _ACTIVATIONS[rng.integers(len(_ACTIVATIONS))],
+            "normalisation": "batch" if rng.random() < 0.6 else "none",
+        }
+
+    def sample(self, kind: type[Gene], *sources: int, **fields: Any) -> int:
+        """Add a layer that reads `sources` (the last layer by default); return its index.
+
+        Fields that are not given are random.
+        """
+        if kind in self.samplers:
+            drawn = self.samplers[kind](self.rng)
+            known = kind.domains()
+            drawn = drawn.replaced(**{k: v for k, v in fields.items() if k in known or k == "join"})
+        else:
+            drawn = kind(**fields)
+        assert isinstance(drawn, Layer)
+        return self.add(drawn, *sources)
+
+    def convolve(self, *sources: int, **fields: Any) -> int:
+        """Add a convolution at full resolution in the network's style."""
+        kind: type[Gene] = genes.Convolution
+        if genes.SeparableConvolution in self.samplers and self.rng.random() < 0.15:
+            kind = genes.SeparableConvolution
+        style = self.style if self.rng.random() < 0.8 else {}
+        varied = round(self.width * 2 ** self.rng.normal(0, 0.2))
+        given = {"kernels": max(4, varied), "stride": (1,), "padding": "same", **style, **fields}
+        if self.rng.random() < 0.8:
+            given.setdefault("dilation", (1,))
+        if self.rng.random() < 0.6:
+            given.setdefault("kernel_size", (3,))
+        return self.sample(kind, *sources, **given)
+
+    def residual(self) -> int:
+        """Add two convolutions in a row whose output is added to their input."""
+        stem = self.convolve(kernels=self.width)
+        self.convolve(kernels=self.width)
+        last = self.convolve(kernels=self.width, activation="linear")
+        return self.sample(genes.Activation, last, stem, join="add", function=self.style["activation"])
+
+    def branches(self) -> int:
+        """Add two or three parallel convolutions, and their concatenation."""
+        tip = len(self.layers) - 1
+        number = int(self.rng.integers(2, 4))
+        ends = [
+            self.convolve(tip, kernel_size=(size,), kernels=max(4, self.width // number))
+            for size in (1, 3, 5)[:number]
+        ]
+        return self.sample(genes.Activation, *ends, function="linear")
+
+    def shrink(self) -> int:
+        """Halve the image by pooling or a strided convolution, and widen."""
+        if self.rng.random() < 0.7:
+            tip = self.sample(genes.Pooling, size=(2,), stride=(2,), padding="same")
+        else:
+            tip = self.convolve(stride=(2,), dilation=(1,))
+        self.width = round(self.width * self.rng.choice([1.0, 1.5, 2.0]))
+        return tip
+
+    def block(self, room: int) -> None:
+        """Add one motif of at most `room` layers."""
+        at = self.rng.random()
+        if at < 0.2 and room >= 4:
+            self.residual()
+        elif at < 0.3 and room >= 4:
+            self.branches()
+        elif at < 0.36:
+            self.sample(genes.Dropout)
+        elif at < 0.5 and (users := [kind for kind in self.samplers if is_users(kind)]):
+            self.sample(users[self.rng.integers(len(users))])
+        else:
+            self.convolve()
+
+    def summarising(self, target: int) -> None:
+        """Add a network for classification or regression: stages of blocks, then fully connected layers."""
+        views = self.problem.facts.input_shapes
+        tail = int(self.rng.integers(0, 3)) if target > 3 else 0
+        share = max(1, (target - tail) // len(views))
+        ends = [self.tower(-1 - v, share, min(shape[:-1])) for v, shape in enumerate(views)]
+        if len(views) > 1:
+            self.sample(genes.Activation, *ends, function="linear")
+        for i in range(tail):
+            units = round(16 * 2 ** self.rng.uniform(0, 4))
+            self.sample(genes.FullyConnected, units=units, **self.style)
+            if i == 0 and self.rng.random() < 0.4:
+                self.sample(genes.Dropout)
+
+    def tower(self, view: int, target: int, extent: int) -> int:
+        """Add the layers that one view passes."""
+        start = len(self.layers)
+        self.convolve(view)
+        while len(self.layers) - start < target:
+            room = target - (len(self.layers) - start)
+            if extent > 4 and self.rng.random() < 0.35:
+                self.shrink()
+                extent //= 2
+            else:
+                self.block(room)
+        if len(self.problem.facts.input_shapes) > 1 or self.rng.random() < 0.3:
+            return self.sample(genes.GlobalPooling)
+        return len(self.layers) - 1
+
+    def dense(self, target: int) -> None:
+        """Add a network for segmentation: a U, or blocks at full resolution with growing dilation."""
+        views = tuple(-1 - v for v in range(len(self.problem.facts.input_shapes)))
+        self.convolve(*views)
+        extent = min(self.problem.facts.input_shapes[0][:-1])
+        deepest = min(3, max(0, int(np.log2(extent)) - 2))
+        if self.rng.random() < 0.65 and deepest > 0 and target >= 6:
+            self.u_shape(min(int(self.rng.integers(1, deepest + 1)), max(1, target // 5)))
+            return
+        dilation = 1
+        while len(self.layers) < target:
+            self.block(target - len(self.layers))
+            dilation = min(4, dilation * 2) if self.rng.random() < 0.4 else dilation
+            if dilation > 1 and len(self.layers) < target:
+                self.convolve(dilation=(dilation,), kernel_size=(3,))
+
+    def u_shape(self, depth: int) -> None:
+        """Add an encoder, and a decoder that reads the encoder's stages again."""
+        skips, widths = [], []
+        for _ in range(depth):
+            skips.append(self.convolve() if self.rng.random() < 0.5 else len(self.layers) - 1)
+            widths.append(self.width)
+            self.sample(genes.Pooling, size=(2,), stride=(2,), padding="same")
+            self.width = round(self.width * self.rng.choice([1.0, 1.5, 2.0]))
+        self.convolve()
+        for skip, width in zip(reversed(skips), reversed(widths), strict=True):
+            self.width = width
+            if self.rng.random() < 0.7:
+                up = self.sample(genes.Upsampling, size=(2,))
+            else:
+                up = self.sample(genes.TransposedConvolution, stride=(2,), kernels=width, **self.style)
+            self.convolve(*((up, skip) if self.rng.random() < 0.85 else (up,)))
+            if self.rng.random() < 0.4:
+                self.convolve()

@@ -1,0 +1,317 @@
+"""Search spaces: which genomes a search may propose. Pure.
+
+A space has fixed genes at the front (slots) and then between `minimum` and `maximum` genes of some kinds. The domain of
+a field is that of the gene kind unless the space narrows it. Its rules say which genes are a valid network (shapes that
+fit together, limits on cost). The user may add constraints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from menndl_dask.errors import InfeasibleError, UserError
+from menndl_dask.genome.domain import Domain
+from menndl_dask.genome.gene import Gene, kind_name
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.training_gene import Training
+from menndl_dask.problem import Problem
+from menndl_dask.space.image_rules import ImageRules
+
+Constraint = Callable[[Genome], str | None]
+Draw = Callable[[type[Gene], np.random.Generator], Gene]
+_ATTEMPTS = 200  # draws before a space is called empty
+_CHECKED = 4096  # genes whose check is kept
+
+
+class Rules(Protocol):
+    """What makes valid genes a valid network."""
+
+    def sample(self, draw: Draw, minimum: int, maximum: int, rng: np.random.Generator) -> Sequence[Gene]:
+        """Return random genes for the variable part of a genome; `draw` returns a random gene of a kind."""
+        ...
+
+    def repair(self, genome: Genome, minimum: int, maximum: int, rng: np.random.Generator) -> Genome:
+        """Return a valid network near the given one; raise `InfeasibleError` if there is none near."""
+        ...
+
+    def violation(self, genome: Genome) -> str | None:
+        """Return what is not valid, in words; None if the network is valid."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rules as a plain dict, for the record of a run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchSpace:
+    """The genomes that a search may propose. Made by `slots`, `sequence` or `image`.
+
+    Parameters
+    ----------
+    fixed
+        Kinds of the genes at the front, one each.
+    kinds
+        Kinds that the genes of the variable part may have; none in a space of fixed length.
+    minimum, maximum
+        Bounds of the number of genes of the variable part.
+    ranges
+        Domains that take the place of a kind's own: by kind, then by field.
+    constraints
+        Functions that return in words what is wrong with a genome, None if it is valid.
+    rules
+        What makes valid genes a valid network.
+    """
+
+    fixed: tuple[type[Gene], ...] = ()
+    kinds: tuple[type[Gene], ...] = ()
+    minimum: int = 0
+    maximum: int = 0
+    ranges: Mapping[type[Gene], Mapping[str, Domain]] = field(default_factory=dict)
+    constraints: tuple[Constraint, ...] = ()
+    rules: Rules | None = None
+    # genes that were checked; for those with a value outside of its domain, the nearest gene inside
+    _checked: dict[Gene, Gene | None] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.minimum <= self.maximum:
+            raise UserError(f"search space: expected 0 ≤ minimum ≤ maximum, got {self.minimum}, {self.maximum}")
+        if bool(self.kinds) != (self.maximum > 0):
+            raise UserError("search space: expected gene kinds and a maximum ≥ 1 together, got only one of them")
+        for kind in (*self.fixed, *self.kinds):
+            if not (isinstance(kind, type) and issubclass(kind, Gene)):
+                raise UserError(f"search space: expected kinds (subclasses) of Gene, got {kind!r}")
+
+    @classmethod
+    def slots(cls, kinds: Sequence[type[Gene]], *, constraints: Sequence[Constraint] = ()) -> Self:
+        """Return a space of a fixed sequence of genes.
+
+        >>> from dataclasses import dataclass
+        >>> from menndl_dask.genome.domain import choice
+        >>> @dataclass(frozen=True, slots=True)
+        ... class Edge(Gene):
+        ...     operation: str = choice("none", "skip", "conv3")
+        >>> space = SearchSpace.slots([Edge] * 6)
+        >>> len(space.sample(np.random.default_rng(0))), space.size
+        (6, 729.0)
+        """
+        return cls(fixed=tuple(kinds), constraints=tuple(constraints))
+
+    @classmethod
+    def sequence(
+        cls,
+        kinds: Sequence[type[Gene]],
+        *,
+        minimum: int = 1,
+        maximum: int = 12,
+        prefix: Sequence[type[Gene]] = (),
+        ranges: Mapping[type[Gene], Mapping[str, Domain]] | None = None,
+        constraints: Sequence[Constraint] = (),
+    ) -> Self:
+        """Return a space of sequences of variable length, after fixed genes (`prefix`)."""
+        return cls(tuple(prefix), tuple(kinds), minimum, maximum, dict(ranges or {}), tuple(constraints))
+
+    @classmethod
+    def image(
+        cls,
+        problem: Problem,
+        *,
+        training: bool = False,
+        minimum: int = 2,
+        maximum: int | None = None,
+        max_parameters: float = 20e6,
+        max_flops: float = math.inf,
+        max_memory_bytes: float = 4e9,
+        extra: Sequence[type[Gene]] = (),
+        ranges: Mapping[type[Gene], Mapping[str, Domain]] | None = None,
+        constraints: Sequence[Constraint] = (),
+    ) -> Self:
+        """Return the space of image networks that suit a problem's task, rank and size.
+
+        Parameters
+        ----------
+        problem
+            What the networks are for.
+        training
+            Evolve the optimiser's settings too, with a `Training` gene; by default only the topology.
+        minimum, maximum
+            Bounds of the number of layers, the head not counted; at most 16 by default, 28 for segmentation.
+        max_parameters, max_flops, max_memory_bytes
+            Limits of a network: its weights, its FLOPs for one sample forward, and the estimate of the
+            memory that a training step of the problem's batch size needs.
+        extra
+            Further gene kinds, of the user's own.
+        ranges
+            Domains that take the place of the usual ones.
+        constraints
+            Functions that return in words what is wrong with a genome, None if it is valid.
+        """
+        limits = (max_parameters, max_flops, max_memory_bytes)
+        rules = ImageRules.of(problem, limits, extra=extra, ranges=ranges or {})
+        longest = maximum or (28 if problem.task == "segmentation" else 16)
+        prefix = (Training,) if training else ()
+        return cls(prefix, rules.kinds, minimum, longest, rules.ranges, tuple(constraints), rules)
+
+    @property
+    def fixed_length(self) -> bool:
+        """Whether all genomes have the same number of genes."""
+        return not self.kinds
+
+    @property
+    def size(self) -> float:
+        """Number of genomes, an upper bound where constraints or rules exclude some."""
+        front = math.prod(self._count(kind) for kind in self.fixed)
+        if not self.kinds:
+            return float(front)
+        each = sum(self._count(kind) for kind in self.kinds)
+        if math.isinf(each) or self.maximum * math.log10(max(each, 1)) > 300:
+            return math.inf
+        return float(front * sum(each**n for n in range(self.minimum, self.maximum + 1)))
+
+    def domains(self, kind: type[Gene]) -> dict[str, Domain]:
+        """Return the domain of each field of a gene kind in this space."""
+        return {**kind.domains(), **self.ranges.get(kind, {})}
+
+    def domain(self, kind: type[Gene], name: str) -> Domain:
+        """Return the domain of one field of a gene kind in this space."""
+        return self.ranges.get(kind, {}).get(name) or kind.domains()[name]
+
+    def sample_gene(self, kind: type[Gene], rng: np.random.Generator) -> Gene:
+        """Draw a gene of a kind, every field from its domain."""
+        return kind(**{name: domain.sample(rng) for name, domain in self.domains(kind).items()})
+
+    def sample(self, rng: np.random.Generator) -> Genome:
+        """Draw a genome.
+
+        Raises
+        ------
+        UserError
+            If no valid genome is found in many draws: the constraints exclude (almost) all.
+        """
+        wrong: str | None = ""
+        for _ in range(_ATTEMPTS):
+            front = [self.sample_gene(kind, rng) for kind in self.fixed]
+            genome = Genome((*front, *self._sample_variable(rng)))
+            if self.rules is not None:
+                genome = self._repaired(genome, rng) or genome
+            wrong = self.violation(genome)
+            if wrong is None:
+                return genome
+        raise UserError(f"search space: no valid network in {_ATTEMPTS} draws; the last one: {wrong}")
+
+    def contains(self, genome: Genome) -> bool:
+        """Tell whether a genome belongs to the space."""
+        return self.violation(genome) is None
+
+    def violation(self, genome: Genome) -> str | None:
+        """Return why a genome is not in the space, in words; None if it is."""
+        wrong = self._own_violation(genome)
+        if wrong is None and self.rules is not None:
+            wrong = self.rules.violation(genome)
+        return wrong
+
+    def _own_violation(self, genome: Genome) -> str | None:
+        """Return why a genome is not in the space, leaving out the rules for networks; None if it is."""
+        genome = self._canonical(genome)
+        front, rest = genome.genes[: len(self.fixed)], genome.genes[len(self.fixed) :]
+        if len(front) < len(self.fixed) or not self.minimum <= len(rest) <= self.maximum:
+            return f"expected {len(self.fixed)} + {self.minimum} to {self.maximum} genes, got {len(genome)}"
+        for i, (gene, kind) in enumerate(zip(front, self.fixed, strict=True)):
+            if type(gene) is not kind:
+                return f"gene {i}: expected kind {kind_name(kind)}, got {kind_name(type(gene))}"
+        for i, gene in enumerate(genome.genes):
+            if i >= len(front) and type(gene) not in self.kinds:
+                return f"gene {i}: kind {kind_name(type(gene))} is not in this space"
+            if self._nearest(gene) is not gene:
+                return f"gene {i}: {self._wrong_field(gene)}"
+        return next(filter(None, (constraint(genome) for constraint in self.constraints)), None)
+
+    def _wrong_field(self, gene: Gene) -> str:
+        wrong = (f for f in self.domains(type(gene)).items() if not f[1].contains(getattr(gene, f[0])))
+        name, domain = next(wrong)
+        return f"{kind_name(type(gene))}.{name}: {getattr(gene, name)!r} is not in {domain}"
+
+    def repair(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        """Return a genome of the space near the given one; the genome itself if it is in the space.
+
+        Returns a random genome where no small repair helps: constraints of the user come without one.
+        """
+        if self.violation(genome) is None:
+            return self._canonical(genome)
+        repaired = self._repaired(self._with_nearest_values(genome, rng), rng)
+        if repaired is not None and self._own_violation(repaired) is None:  # the rules hold by now
+            return repaired
+        return self.sample(rng)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the space as a plain dict, for the record of a run."""
+        return {
+            "fixed": [kind_name(kind) for kind in self.fixed],
+            "kinds": [kind_name(kind) for kind in self.kinds],
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "domains": {
+                kind_name(kind): {name: str(domain) for name, domain in self.domains(kind).items()}
+                for kind in sorted({*self.fixed, *self.kinds}, key=kind_name)
+            },
+            "constraints": [getattr(c, "__qualname__", repr(type(c))) for c in self.constraints],
+            "rules": self.rules.to_dict() if self.rules is not None else None,
+        }
+
+    def _canonical(self, genome: Genome) -> Genome:
+        return genome if self.rules is None else genome.canonical()
+
+    def _count(self, kind: type[Gene]) -> float:
+        return math.prod(domain.size for domain in self.domains(kind).values())
+
+    def _sample_variable(self, rng: np.random.Generator) -> Sequence[Gene]:
+        if self.rules is not None:
+            return self.rules.sample(self.sample_gene, self.minimum, self.maximum, rng)
+        if not self.kinds:
+            return ()
+        number = int(rng.integers(self.minimum, self.maximum + 1))
+        return [self.sample_gene(self.kinds[rng.integers(len(self.kinds))], rng) for _ in range(number)]
+
+    def _repaired(self, genome: Genome, rng: np.random.Generator) -> Genome | None:
+        if self.rules is None:
+            return genome
+        try:
+            return self.rules.repair(genome, self.minimum, self.maximum, rng)
+        except InfeasibleError:
+            return None
+
+    def _with_nearest_values(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        """Return a genome near the given one with kinds, fields and a number of genes that are in the space."""
+        front = [g for g in genome.genes if type(g) in self.fixed and type(g) not in self.kinds]
+        if len(front) != len(self.fixed) or any(type(g) is not k for g, k in zip(front, self.fixed, strict=False)):
+            given = zip_longest(genome.genes[: len(self.fixed)], self.fixed)
+            front = [g if type(g) is k else self.sample_gene(k, rng) for g, k in given]
+        rest = [g for g in genome.genes if type(g) in self.kinds]
+        if self.rules is None:
+            rest = rest[: self.maximum]
+            while len(rest) < self.minimum:
+                rest.append(self.sample_gene(self.kinds[rng.integers(len(self.kinds))], rng))
+        return Genome(tuple(self._nearest(g) for g in (*front, *rest)))
+
+    def _nearest(self, gene: Gene) -> Gene:
+        """Return the gene with each field in its domain; the gene itself if they all are."""
+        found: Gene | None
+        if gene in self._checked:
+            found = self._checked[gene]
+        else:
+            changes = {
+                name: domain.nearest(getattr(gene, name))
+                for name, domain in self.domains(type(gene)).items()
+                if not domain.contains(getattr(gene, name))
+            }
+            found = gene.replaced(**changes) if changes else None
+            if len(self._checked) >= _CHECKED:
+                self._checked.clear()
+            self._checked[gene] = found
+        return gene if found is None or found == gene else found

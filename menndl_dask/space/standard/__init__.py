@@ -1,0 +1,1 @@
+"""Standard networks, one file each."""

@@ -1,0 +1,1 @@
+"""One training, in the child process, with Keras."""

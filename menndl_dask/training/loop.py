@@ -1,0 +1,116 @@
+"""The training loop: optimiser steps and predictions, in the backend's fastest way. Runs in the training process.
+
+With TensorFlow whole epochs are one graph (`menndl_dask.training.tensorflow_loop`). With
+JAX and PyTorch Keras's own compiled step is nearly as fast as anything else.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from menndl_dask.training.augmentation import Augmentation
+from menndl_dask.training.batches import Array, as_model_input, chunk_size, chunks
+from menndl_dask.training.loss import Loss
+
+
+class Loop(Protocol):
+    """Trains a model on given samples."""
+
+    def run(self, order: Array, deadline: float) -> Array:
+        """Take a step for each batch of an order of samples.
+
+        Parameters
+        ----------
+        order
+            Positions of training samples; the last batch may be smaller.
+        deadline
+            When to stop early, in seconds since 1970. The first step is always taken.
+
+        Returns
+        -------
+        array
+            The loss of each step taken. If the training diverged, the last one is not finite.
+        """
+
+    def predict(self, images: Sequence[Array], labels: Array) -> tuple[Array, float]:
+        """Return the predictions for a batch and their loss."""
+
+
+def make_loop(
+    model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array], labels: Array,
+    batch_size: int, memory_bytes: float, augmentation: Augmentation | None = None, is_timed: bool = True,
+) -> Loop:
+    """Return the loop for the current backend and the data, ready to run.
+
+    Parameters
+    ----------
+    model, loss, optimizer
+        The model, the loss to minimise and the optimiser.
+    images, labels
+        The training split: memory-mapped arrays.
+    batch_size
+        Number of samples in a step.
+    memory_bytes
+        Memory that the training split may take; a larger one is read in chunks.
+    augmentation
+        Random changes of the samples of each step, if any.
+    is_timed
+        Whether there will be deadlines. A deterministic TensorFlow graph cannot read the clock.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return BatchLoop(model, loss, optimizer, images, labels, batch_size, augmentation)
+    from menndl_dask.training.tensorflow_loop import GraphLoop
+
+    size = sum(array.nbytes for array in (*images, labels))
+    chunk = None if size <= memory_bytes else chunk_size(images, labels, batch_size, memory_bytes)
+    return GraphLoop(model, loss, optimizer, images, labels, batch_size, augmentation, is_timed, chunk)
+
+
+class BatchLoop:
+    """Any backend: steps compiled by Keras; the next batch is read from disk during a step."""
+
+    def __init__(
+        self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],
+        labels: Array, batch_size: int, augmentation: Augmentation | None = None,
+    ) -> None:
+        self._images, self._labels, self._batch_size = images, labels, batch_size
+        self._loss = loss
+        # a second model with the same weights: the given one stays uncompiled, and is saved without our loss
+        self._model = keras.Model(as_model_input(model.inputs), model.outputs[0])
+        self._model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
+        self._augmentation = None if augmentation is None else _as_model(augmentation, model, labels)
+
+    def run(self, order: Array, deadline: float) -> Array:
+        """Take a step for each batch of an order of samples; see `Loop.run`."""
+        losses: list[float] = []
+        for chunk in chunks(self._images, self._labels, order, self._batch_size):
+            *views, labels = [*chunk.images, chunk.labels]
+            if self._augmentation is not None:
+                *views, labels = self._augmentation.predict_on_batch([*views, labels])
+            self._model.reset_metrics()  # else Keras returns the mean since the start
+            loss = self._model.train_on_batch(as_model_input(views), labels)
+            losses.append(float(loss))
+            if not math.isfinite(losses[-1]) or time.time() >= deadline:
+                break
+        return np.asarray(losses, dtype="float32")
+
+    def predict(self, images: Sequence[Array], labels: Array) -> tuple[Array, float]:
+        """Return the predictions for a batch and their loss."""
+        predictions = self._model.predict_on_batch(as_model_input([np.asarray(view) for view in images]))
+        truth = keras.ops.convert_to_tensor(np.asarray(labels))
+        loss = self._loss.call(truth, keras.ops.convert_to_tensor(predictions))
+        return np.asarray(predictions), float(keras.ops.convert_to_numpy(loss))
+
+
+def _as_model(augmentation: Augmentation, model: keras.Model, labels: Array) -> keras.Model:
+    """Return the augmentation as a model of views and labels, which Keras compiles on every backend."""
+    views = [keras.Input(view.shape[1:], dtype=view.dtype) for view in model.inputs]
+    truth = keras.Input(labels.shape[1:], dtype=labels.dtype.name)
+    changed, moved = augmentation(views, truth)
+    return keras.Model([*views, truth], [*changed, moved])

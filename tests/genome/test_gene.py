@@ -1,0 +1,96 @@
+"""Genes: frozen values with domains, to and from plain dicts."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import FrozenInstanceError, dataclass
+from pathlib import Path
+
+import pytest
+
+from menndl_dask.errors import GenomeError
+from menndl_dask.genome.domain import Choice, choice, integer
+from menndl_dask.genome.gene import Gene, find_kind, kind_name, kinds_of_users
+from menndl_dask.genome.layers import Convolution
+from menndl_dask.genome.training_gene import Training
+from tests.kinds import EXTRA, Noise
+
+
+@dataclass(frozen=True, slots=True)
+class Block(Gene):
+    operation: str = choice("conv3", "pool")
+    width: int = integer(4, 64, log=True, default=8)
+    note: str = "a field without a domain"
+
+
+def test_a_gene_is_a_frozen_value() -> None:
+    gene = Block("pool", 16)
+    with pytest.raises(FrozenInstanceError):
+        gene.width = 3  # type: ignore[misc]
+    assert gene == Block("pool", 16)
+    assert gene.replaced(width=32) == Block("pool", 32)
+    assert not hasattr(gene, "__dict__")
+
+
+def test_only_fields_with_a_domain_are_searched() -> None:
+    assert Block.domains() == {"operation": Choice(("conv3", "pool")), "width": Block.domains()["width"]}
+
+
+def test_a_kind_of_the_package_has_a_bare_name_and_a_users_the_module_too() -> None:
+    assert kind_name(Convolution) == "Convolution"
+    assert kind_name(Noise) == "tests.kinds:Noise"
+    assert find_kind("tests.kinds:Noise") is Noise
+    assert find_kind("Convolution") is Convolution
+
+
+def test_the_kinds_of_users_are_known_apart_from_the_packages_own() -> None:
+    assert set(EXTRA) <= set(kinds_of_users())
+    assert Convolution not in kinds_of_users()
+    assert kinds_of_users().count(Noise) == 1  # a slotted dataclass is made twice
+
+
+def test_a_gene_goes_to_a_plain_dict_and_back() -> None:
+    gene = Training("sgd", 0.01, 64, 0.0)
+    assert gene.to_dict() == {
+        "kind": "Training", "optimizer": "sgd", "learning_rate": 0.01, "batch_size": 64, "weight_decay": 0.0
+    }  # fmt: skip
+    assert Gene.from_dict(gene.to_dict()) == gene
+    layer = Convolution(8, (3, 5), inputs=(1, 2))
+    assert layer.to_dict()["kernel_size"] == [3, 5]
+    assert Gene.from_dict(layer.to_dict()) == layer
+    assert Block.from_dict(Block("pool").to_dict()) == Block("pool")
+
+
+def test_an_encoded_value_may_lie_outside_of_its_domain() -> None:
+    # a model that somebody built has the sizes that it has
+    assert Gene.from_dict({"kind": "Convolution", "kernels": 1000}).replaced() == Convolution(1000)
+
+
+def test_a_kind_is_found_in_a_module_that_was_not_imported_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_kinds_of_gene.py").write_text(
+        "from dataclasses import dataclass\nfrom menndl_dask import Gene, choice\n\n"
+        "@dataclass(frozen=True, slots=True)\nclass Mine(Gene):\n    word: str = choice('a', 'b')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    gene = Gene.from_dict({"kind": "my_kinds_of_gene:Mine", "word": "b"})
+    assert type(gene) is sys.modules["my_kinds_of_gene"].Mine
+    with pytest.raises(GenomeError, match="unknown gene kind 'my_kinds_of_gene:Main'; did you mean"):
+        Gene.from_dict({"kind": "my_kinds_of_gene:Main"})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"kind": "Training", "optimizer": 3}, "Training: optimizer: expected a value like those of Choice"),
+        ({"kind": "Training", "rate": 3}, "Training: unknown field 'rate'"),
+        ({"word": "b"}, "unknown gene kind 'None'"),
+    ],
+)
+def test_what_is_no_gene_is_refused_in_words(data: dict[str, object], message: str) -> None:
+    with pytest.raises(GenomeError, match=message):
+        Gene.from_dict(data)
+
+
+def test_a_gene_of_another_kind_than_expected_is_refused() -> None:
+    with pytest.raises(GenomeError, match="expected a gene of kind Convolution, got Training"):
+        Convolution.from_dict({"kind": "Training"})

@@ -1,0 +1,89 @@
+"""The conclusion: which network wins a comparison, and what is text about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from menndl_dask.genome.individual import Individual
+from menndl_dask.report.conclusion import conclude, winner
+from menndl_dask.result import Result
+from menndl_dask.run.recorder import STANDARD_ID, Compared
+from tests.problems import problem
+from tests.runs import made_up
+
+FINALISTS = [e for e in made_up(12) if e[1].succeeded][:2]
+
+
+def compared(number: int, fitness: float | None, test: float = 0.5, factor: float = 4.0) -> Compared:
+    """Return a network that was trained for comparison."""
+    costs = {"parameters": 1000.0, "flops_forward": 2e6}
+    metrics = {"test_accuracy": test}
+    result = Result(fitness, costs=costs, metrics=metrics) if fitness else Result.failed("diverged", "NaN")
+    name = "ResNet, small" if number == STANDARD_ID else f"network {number}"
+    return Compared(name, Individual(number, FINALISTS[0][0].genome), factor, result)
+
+
+def test_a_search_that_found_nothing_but_the_standard_network_says_so() -> None:
+    assert "no network that works, apart from the standard one" in conclude([compared(STANDARD_ID, 0.9)], problem())
+
+
+def test_the_winner_is_chosen_by_validation_and_never_by_test_data() -> None:
+    alike = [compared(3, 0.8, test=0.1), compared(5, 0.7, test=0.9), compared(STANDARD_ID, 0.95), compared(7, None)]
+    best = winner(alike)
+    assert best is not None
+    assert best.individual.id == 3
+    assert winner([compared(STANDARD_ID, 0.9), compared(1, None)]) is None
+
+
+def test_the_conclusion_gives_both_scores() -> None:
+    expected = conclude([compared(3, 0.8, 0.71), compared(STANDARD_ID, 0.9, 0.75)], problem())
+    assert "network 3 reaches accuracy 0.7100 with 1.00 k parameters and 2.00 M FLOPs" in expected
+    assert "ResNet, small reaches accuracy 0.7500" in expected
+
+
+@pytest.mark.parametrize(
+    ("test", "error", "expected"),
+    [
+        (0.9, 0.02, "The evolved network is better by 0.1500 ± 0.028."),
+        (0.6, 0.02, "The evolved network is worse by 0.1500 ± 0.028."),
+        (0.78, 0.02, "The difference is not significant: 0.0300 ± 0.028."),
+    ],
+)
+def test_the_conclusion_says_whether_the_difference_is_significant(test: float, error: float, expected: str) -> None:
+    ours, standard = compared(3, 0.8, test), compared(STANDARD_ID, 0.9, 0.75)
+    for each in (ours, standard):
+        assert isinstance(each.result.metrics, dict)
+        each.result.metrics["test_accuracy_error"] = error
+    text = conclude([ours, standard], problem())
+    assert text.endswith(expected)
+    assert f"network 3 reaches accuracy {test:.4f} ± {error:.2g} with" in text
+
+
+def test_without_standard_errors_no_network_is_called_better() -> None:
+    ours, standard = compared(3, 0.8, 1.0), compared(STANDARD_ID, 0.9, 0.75)
+    for each, error in ((ours, 0.0), (standard, 0.02)):
+        assert isinstance(each.result.metrics, dict)
+        each.result.metrics["test_accuracy_error"] = error
+    text = conclude([ours, standard], problem())
+    assert "network 3 reaches accuracy 1.0000 with" in text
+    assert "±" not in text.partition(";")[0]
+    assert "better" not in text
+
+
+def test_the_conclusion_respects_a_metric_where_smaller_is_better() -> None:
+    ours, standard = compared(3, 0.8, 0.2), compared(STANDARD_ID, 0.9, 0.75)
+    for each in (ours, standard):
+        assert isinstance(each.result.metrics, dict)
+        each.result.metrics["test_accuracy_error"] = 0.01
+    assert "is better" in conclude([ours, standard], replace(problem(), metric_mode="min"))
+
+
+def test_the_conclusion_names_failed_trainings() -> None:
+    assert "ResNet, small could not be trained: diverged (NaN)" in conclude(
+        [compared(3, 0.8), compared(STANDARD_ID, None)], problem()
+    )
+    assert "No evolved network could be retrained: network 3: diverged (NaN)" in conclude(
+        [compared(3, None)], problem()
+    )

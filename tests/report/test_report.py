@@ -1,0 +1,124 @@
+"""The report: what it tells of runs of every kind, how big it is, and how it is put in place."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from menndl_dask.report.content import ReportContent
+from menndl_dask.report.report import render, write_page
+from menndl_dask.report.table import Row
+from menndl_dask.result import Result
+from tests import stories
+
+
+def _words(page: str) -> str:
+    return " ".join(re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL).split())
+
+
+def test_the_page_tells_what_a_search_has_found() -> None:
+    text = _words(render(stories.story()))
+    best = max(result.fitness for _, result in stories.story().evaluations if result.fitness is not None)
+    assert f"stem: the best of 60 networks reaches mean IoU {best:.4f}" in text
+    assert "Segmentation of 64×64×1 images, 4 classes" in text
+    for part in ("Progress", "Best networks", "The best network", "Fitness versus cost", "Failures", "Workers"):
+        assert part in text
+    assert "constant predictor" in text
+    assert "menndl search stem.zarr" in text
+    assert "Seed 7." in text
+    assert "carried on after 31 evaluations" in text
+
+
+def test_a_comparison_comes_with_its_conclusion() -> None:
+    text = _words(render(stories.compared()))
+    assert "U-Net, retrained 0.8430" in text
+    assert "ahead by 0.009" in text
+
+
+def test_a_search_that_has_just_begun_has_a_page() -> None:
+    text = _words(render(stories.empty()))
+    assert "no results yet" in text
+    assert "The best network" not in text
+    assert "Failures" not in text
+
+
+def test_the_first_network_has_a_page() -> None:
+    text = _words(render(stories.story(1, failing=0.0)))
+    assert "the first network reaches mean IoU" in text
+    assert "drawn at random." in text
+    assert "Failures None." in text
+
+
+def test_a_search_in_which_all_failed_says_what_to_do() -> None:
+    text = _words(render(stories.all_failed()))
+    assert "none of 20 networks has succeeded so far" in text
+    assert "100% of the networks: no learning. Check the data first" in text
+    assert "20 × no_learning (network 0, …): no better than chance" in text
+    one = replace(stories.all_failed(), evaluations=stories.all_failed().evaluations[:1])
+    assert "none of 1 network has succeeded" in _words(render(one))
+    assert "100% of the networks" not in _words(render(one))  # one failure is no rule
+
+
+def test_a_story_without_a_problem_can_be_told() -> None:
+    text = _words(render(replace(stories.story(8), problem=None, asked=None, completed_at={}, standard=None)))
+    assert "reaches fitness" in text
+    assert "constant predictor" not in text.replace("no better than the constant predictor", "")
+
+
+def test_an_unknown_constant_predictor_is_left_out() -> None:
+    story = stories.story(8)
+    assert story.problem is not None
+    unknown = replace(story.problem, facts=replace(story.problem.facts, constant_fitness=None))
+    text = _words(render(replace(story, problem=unknown)))
+    assert "ignores the image" not in text
+    assert "ignores the image" in _words(render(story))
+
+
+def test_five_thousand_evaluations_make_a_light_page_quickly(tmp_path: Path) -> None:
+    story = stories.as_if(5000)
+    started = time.process_time()
+    path = write_page(tmp_path / "report.html", story)
+    assert time.process_time() - started < 3
+    assert path.stat().st_size < 3_000_000
+    assert "the best of 5000 networks" in path.read_text("utf-8")
+
+
+def test_notes_are_shown_with_their_time_the_last_ones_of_many() -> None:
+    notes: list[object] = [{"time": stories.START + n, "message": f"note {n}"} for n in range(250)]
+    text = _words(render(replace(stories.story(1), notes=[*notes, "bare words"])))  # type: ignore[list-item]
+    assert "The latest 200 of 251." in text
+    assert "note 51" in text
+    assert "note 50 " not in text
+    assert "bare words" in text
+
+
+def test_what_users_write_cannot_break_the_page() -> None:
+    story = stories.story(3, failing=0.0)
+    individual, result = story.evaluations[0]
+    nasty = "</script><script>alert(1)</script>"
+    entries = [(individual, replace(result, worker=nasty)), (story.evaluations[1][0], Result.failed("error", nasty))]
+    rows = {"compared": [Row(nasty, 0.5)], "standard": Row(nasty, 0.4)}
+    told = ReportContent(entries, stories.STEM, nasty, **rows, notes=[nasty])
+    times = {individual.id: stories.START}
+    page = render(replace(told, completed_at=times, command=nasty, versions={nasty: nasty}, conclusion=nasty))
+    assert "<script>alert" not in page
+    assert page.count("</script>") == 1
+
+
+def test_a_page_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    path = write_page(tmp_path / "report.html", stories.empty())
+    write_page(path, stories.story(1, failing=0.0))
+    assert "the first network" in path.read_text("utf-8")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_networks_an_hour_are_known_once_times_are(count: int) -> None:
+    story = stories.story(max(count, 1), failing=0.0)
+    story = story if count else replace(story, evaluations=[], completed_at={})
+    assert (story.per_hour is None) == (count == 0)
+    assert replace(story, completed_at={}).per_hour is None

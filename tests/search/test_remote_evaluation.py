@@ -1,0 +1,59 @@
+"""One evaluation on a worker: whatever goes wrong in it is an answer, never an exception."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from menndl_dask.errors import NodeError
+from menndl_dask.evolution.evolution import Evolution
+from menndl_dask.problem import Limits
+from menndl_dask.result import Result
+from menndl_dask.search import remote_evaluation
+from menndl_dask.search.remote_evaluation import Declined, EvaluationRequest, evaluate_remotely
+from tests import evaluations
+from tests.evaluations import SPACE
+
+COMMON = (None, Limits())
+
+
+def test_the_arguments_of_a_request_are_handed_on() -> None:
+    def evaluate(individual: object, problem: object, limits: Limits, *, seed: int) -> Result:
+        return Result(limits.seconds, seed=seed)
+
+    result = evaluate_remotely(EvaluationRequest(Evolution(SPACE).ask(), {"seed": 3}), evaluate, *COMMON)
+    assert result == Result(Limits().seconds, seed=3)
+
+
+def test_whatever_goes_wrong_in_an_evaluation_is_a_failure() -> None:
+    request = EvaluationRequest(replace(Evolution(SPACE).ask(), id=1))
+    for evaluate, message in (
+        (evaluations.raising, "ValueError: a mistake in the user's metric"),
+        (evaluations.rubbish, "evaluate: expected a Result, got float"),
+    ):
+        result = evaluate_remotely(request, evaluate, *COMMON)
+        assert isinstance(result, Result)
+        assert (result.failure, result.message) == ("error", message)
+
+
+def test_a_worker_declines_what_it_would_not_finish_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_evaluation, "is_too_late_for", lambda seconds: seconds > 1)
+    individual = Evolution(SPACE).ask()
+    assert evaluate_remotely(EvaluationRequest(individual, expected_s=2), evaluations.raising, *COMMON) == Declined()
+    for seconds in (0, 1):
+        done = evaluate_remotely(EvaluationRequest(individual, expected_s=seconds), evaluations.instant, *COMMON)
+        assert done == evaluations.toy_result(individual)
+
+
+def test_a_worker_whose_node_is_unfit_retires_and_declines(monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons: list[str] = []
+    monkeypatch.setattr(remote_evaluation, "retire_now", reasons.append)
+
+    def unfit(*_: object) -> Result:
+        raise NodeError("no room on its disk")
+
+    answer = evaluate_remotely(EvaluationRequest(Evolution(SPACE).ask()), unfit, *COMMON)
+    assert isinstance(answer, Declined)
+    assert answer.node_error.endswith(": no room on its disk")
+    assert reasons == ["its node cannot evaluate"]
