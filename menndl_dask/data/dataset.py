@@ -158,6 +158,14 @@ def blocks(*variables: Variable) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, samples)
 
 
+def fill_missing(images: NDArray[Any], mean: Sequence[float]) -> NDArray[np.float32]:
+    """Return images as float32, with NaN replaced by the mean of the channel."""
+    values = images.astype(np.float32)
+    if images.dtype.kind == "f":
+        np.copyto(values, np.asarray(mean, dtype=np.float32), where=np.isnan(values))
+    return values
+
+
 def open_dataset(path: str, inputs: Sequence[str], label: str, group: str | None = None) -> Dataset:
     """Open a Zarr store with the variables of a problem.
 

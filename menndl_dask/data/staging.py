@@ -15,13 +15,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from menndl_dask import files
-from menndl_dask.data.dataset import Dataset, blocks
+from menndl_dask.data.dataset import Dataset, blocks, fill_missing
 from menndl_dask.data.labels import problem_dataset, read_labels
 from menndl_dask.data.splits import Positions, within
 from menndl_dask.data.staged_samples import staged_files
@@ -115,6 +114,7 @@ def _write_whole(problem: Problem, target: Path) -> None:
 
 def _write(problem: Problem, dataset: Dataset, parts: Mapping[str, Positions], directory: Path) -> None:
     kind = _label_type(problem)
+    means = problem.facts.mean
     shape = (problem.facts.outputs,) if problem.task == "regression" else dataset.label.shape
     with ExitStack() as files:
         outputs = {}
@@ -125,7 +125,7 @@ def _write(problem: Problem, dataset: Dataset, parts: Mapping[str, Positions], d
             opened = [files.enter_context(_array_file(f, s, "<f4")) for f, s in zip(views, shapes, strict=True)]
             outputs[split] = (opened, files.enter_context(_array_file(labels, (number, *shape), kind)))
         for start, stop in blocks(*dataset.views, dataset.label):
-            images = [_filled(v.images(start, stop), m) for v, m in zip(dataset.views, problem.facts.mean, strict=True)]
+            images = [fill_missing(v.images(start, stop), m) for v, m in zip(dataset.views, means, strict=True)]
             labels_read = dataset.label.read(start, stop).reshape(stop - start, *shape).astype(kind)
             for split, (opened, label_file) in outputs.items():
                 inside = within(parts[split], start, stop)
@@ -152,11 +152,3 @@ def _array_file(path: Path, shape: tuple[int, ...], kind: str) -> Iterator[IO[by
         yield file
         file.flush()
         os.fsync(file.fileno())
-
-
-def _filled(values: NDArray[Any], mean: tuple[float, ...]) -> NDArray[np.float32]:
-    """Return the images as float32, with NaN replaced by the mean of the channel."""
-    images = values.astype(np.float32)
-    if values.dtype.kind == "f":
-        np.copyto(images, np.asarray(mean, dtype=np.float32), where=np.isnan(images))
-    return images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -11,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask.data.check.quick_predictors import QuickPredictors, Score
-from menndl_dask.data.check.report import ChannelReport, ClassReport, DataReport, ValueReport, ViewReport
-from menndl_dask.data.check.scan import DatasetScan, read_blocks
+from menndl_dask.data.check.report import ClassReport, DataReport, Statistics, ViewReport
+from menndl_dask.data.check.scan import DatasetScan
 from menndl_dask.data.check.warnings import warn
-from menndl_dask.data.dataset import Dataset, Variable, open_store
+from menndl_dask.data.dataset import Dataset, blocks, open_store
 from menndl_dask.data.labels import LabelTable, problem_dataset, read_labels
 from menndl_dask.data.splits import Positions
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import SPLITS, Problem
+
+logger = logging.getLogger(__name__)
 
 
 def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
@@ -35,46 +38,40 @@ def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
     labels = read_labels(dataset, problem.task, problem.ignore)
     parts = labels.split(dataset, problem.seed)
     scan, predictors = DatasetScan(dataset), QuickPredictors(problem, labels, parts)
-    read_blocks(dataset, scan.update, predictors.update)
+    for start, stop in blocks(*dataset.views, dataset.label):
+        block = [view.images(start, stop) for view in dataset.views], dataset.label.read(start, stop)
+        scan.update(start, *block)
+        predictors.update(start, *block)
+        logger.debug("%s: read %d of %d samples", dataset.path, stop, dataset.samples)
+    fitness = problem.facts.constant_fitness
+    about = "the mean of the labels" if problem.task == "regression" else "the most frequent class"
+    constant = Score("constant", None if fitness is None else to_fitness(problem, fitness), about)
     report = DataReport(
         problem,
         given=() if dataset.split is None else tuple(n for n in SPLITS if n in dataset.split),
         views=tuple(_view_report(dataset, scan, view) for view in range(len(dataset.views))),
         classes=_class_reports(labels, parts),
-        values=_value_reports(labels, dataset.label.array.dtype.kind == "f"),
+        values=_value_statistics(labels.rows, dataset.label.array.dtype.kind) if problem.task == "regression" else (),
         ignored=_ignored(dataset, labels),
         duplicates=scan.duplicates(parts),
-        leaking=_leaking(dataset, parts),
+        leaking=() if dataset.group is None else _leaking(dataset.group, parts),
         candidates=() if problem.group else _candidates(problem, parts),
-        scores=(_constant(problem), *predictors.scores(seconds)),
+        scores=(constant, *predictors.scores(seconds)),
     )
     return replace(report, warnings=tuple(warn(report)))
 
 
 def _view_report(dataset: Dataset, scan: DatasetScan, index: int) -> ViewReport:
     view, moments, outliers = dataset.views[index], scan.moments[index], scan.outliers(index)
-    names = _channel_names(view, len(moments.mean))
-    channels = tuple(
-        ChannelReport(
-            name,
-            float(moments.mean[c]),
-            float(np.sqrt(moments.variance[c])),
-            float(moments.minimum[c]),
-            float(moments.maximum[c]),
-            int(moments.missing[c]),
-            c in outliers,
-        )
-        for c, name in enumerate(names)
-    )
-    return ViewReport(
-        view.name, view.dims, view.shape, str(view.array.dtype), view.chunk, view.sample_bytes, view.samples, channels
-    )
-
-
-def _channel_names(view: Variable, number: int) -> list[str]:
-    """Return the channel names from their coordinate, else numbers."""
     dim = None if view.axes.channel is None else view.array.dims[view.axes.channel]
-    return [str(name) for name in view.array[dim].values] if dim in view.array.coords else list(map(str, range(number)))
+    names = view.array[dim].values if dim in view.array.coords else range(len(moments.mean))
+    columns = (moments.mean, np.sqrt(moments.variance), moments.minimum, moments.maximum, moments.missing)
+    rows = zip(names, *(column.tolist() for column in columns), strict=True)
+    channels = tuple(
+        Statistics(str(name), mean, std, minimum, maximum, missing, c in outliers)
+        for c, (name, mean, std, minimum, maximum, missing) in enumerate(rows)
+    )
+    return ViewReport(view, channels)
 
 
 def _class_reports(labels: LabelTable, parts: Mapping[str, Positions]) -> tuple[ClassReport, ...]:
@@ -91,20 +88,12 @@ def _class_reports(labels: LabelTable, parts: Mapping[str, Positions]) -> tuple[
     )
 
 
-def _value_reports(labels: LabelTable, fractions: bool) -> tuple[ValueReport, ...]:
-    if labels.task != "regression":
-        return ()
-    return tuple(
-        ValueReport(
-            str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()), _count_whole(v) if fractions else 0
-        )
-        for k, v in enumerate(labels.rows.T)
-    )
-
-
-def _count_whole(values: NDArray[np.float64]) -> int:
-    """Return the number of different values if all are whole numbers, else 0."""
-    return len(np.unique(values)) if bool((values == np.round(values)).all()) else 0
+def _value_statistics(rows: NDArray[np.float64], kind: str) -> tuple[Statistics, ...]:
+    found = []
+    for k, v in enumerate(rows.T):
+        whole = len(np.unique(v)) if kind == "f" and (v == np.round(v)).all() else 0
+        found.append(Statistics(str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()), whole=whole))
+    return tuple(found)
 
 
 def _ignored(dataset: Dataset, labels: LabelTable) -> int:
@@ -115,10 +104,8 @@ def _ignored(dataset: Dataset, labels: LabelTable) -> int:
     return dataset.samples * math.prod(dataset.label.shape) - int(labels.rows.sum(dtype=np.int64))
 
 
-def _leaking(dataset: Dataset, parts: Mapping[str, Positions]) -> tuple[str, ...]:
-    if dataset.group is None:
-        return ()
-    held = Counter(name for where in parts.values() for name in set(dataset.group[where].tolist()))
+def _leaking(group: NDArray[np.str_], parts: Mapping[str, Positions]) -> tuple[str, ...]:
+    held = Counter(name for where in parts.values() for name in set(group[where].tolist()))
     return tuple(sorted(str(name) for name, splits in held.items() if splits > 1))
 
 
@@ -135,9 +122,3 @@ def _candidates(problem: Problem, parts: Mapping[str, Positions]) -> tuple[str, 
             if len(values) >= 2 * len(different) > 2 and sum(map(len, held)) > len(different):
                 report.append(str(name))
     return tuple(sorted(report))
-
-
-def _constant(problem: Problem) -> Score:
-    fitness = problem.facts.constant_fitness
-    about = "the mean of the labels" if problem.task == "regression" else "the most frequent class"
-    return Score("constant", None if fitness is None else to_fitness(problem, fitness), about)

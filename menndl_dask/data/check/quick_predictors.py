@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from menndl_dask.data.dataset import fill_missing
 from menndl_dask.data.labels import LabelTable
 from menndl_dask.data.splits import Positions, within
 from menndl_dask.metric import BUILT_IN, Measure
@@ -32,35 +33,15 @@ _TREES_AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Score of a quick predictor on the validation split.
+    """Value of the problem's metric on the validation split, None if it could not be computed, and the predictor."""
 
-    Parameters
-    ----------
-    name
-        ``constant``, ``linear`` or ``forest``.
-    value
-        Value of the problem's metric; None if it could not be computed.
-    about
-        Description of the predictor.
-    """
-
-    name: str
+    name: str  # constant, linear or forest
     value: float | None
     about: str
 
 
 class QuickPredictors:
-    """Collects features and labels of a part of the samples in one pass, then fits the predictors.
-
-    Parameters
-    ----------
-    problem
-        The problem.
-    labels
-        All labels.
-    parts
-        Positions of the samples of each split.
-    """
+    """Collects features and labels of a part of the samples in one pass, then fits the predictors."""
 
     def __init__(self, problem: Problem, labels: LabelTable, parts: Mapping[str, Positions]) -> None:
         self._problem = problem
@@ -84,7 +65,7 @@ class QuickPredictors:
             if not len(inside):
                 continue
             means = self._problem.facts.mean
-            chosen = [_fill_missing(values[inside], mean) for values, mean in zip(images, means, strict=True)]
+            chosen = [fill_missing(values[inside], mean) for values, mean in zip(images, means, strict=True)]
             if self._problem.task == "segmentation":
                 self._gathered[split] += self._windows(chosen, labels[inside])
             else:
@@ -96,25 +77,23 @@ class QuickPredictors:
         """Yield features and labels of a window of each image: the one with most classes of four random ones."""
         size = _WINDOW[labels.ndim - 1]
         for index, truth in enumerate(labels):
-            tries = [tuple(self._slice(length, size) for length in truth.shape) for _ in range(4)]
-            window = max(tries, key=lambda drawn: len(np.unique(truth[drawn])))
+            starts = [[self._rng.integers(0, max(1, length - size + 1)) for length in truth.shape] for _ in range(4)]
+            windows = [tuple(slice(first, first + size) for first in corner) for corner in starts]
+            window = max(windows, key=lambda drawn: len(np.unique(truth[drawn])))
             views = [values[index][window] for values in images if values.shape[1:-1] == truth.shape]
             yield neighbourhood(np.concatenate(views, axis=-1)), truth[window]
-
-    def _slice(self, length: int, size: int) -> slice:
-        first = int(self._rng.integers(0, max(1, length - size + 1)))
-        return slice(first, first + size)
 
     def scores(self, seconds: float = 5.0) -> list[Score]:
         """Fit the predictors, each within about `seconds`, and return their scores."""
         task = self._problem.task
         features, truth, weight = self._training_data()
         seen = "each pixel and its neighbourhood" if task == "segmentation" else "coarse images"
-        linear, forest = _models(task, self._problem.seed)
-        fitted = {"linear": _fit_linear(linear, features, truth, weight)}
-        fitted["forest"] = _fit_forest(forest, features, truth, weight, seconds)
-        about = {"linear": f"a linear model of {seen}", "forest": f"a random forest of {seen}"}
-        return [Score(name, self._score(model), about[name]) for name, model in fitted.items()]
+        linear = _fit_linear(features, truth, weight)
+        forest = _fit_forest(features, truth, weight, self._problem.seed, seconds)
+        return [
+            Score("linear", self._score(linear), f"a linear model of {seen}"),
+            Score("forest", self._score(forest), f"a random forest of {seen}"),
+        ]
 
     def _training_data(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
         features, truth = self._flat("train")
@@ -150,18 +129,10 @@ class QuickPredictors:
         return measure.value()
 
 
-def _fill_missing(values: NDArray[Any], mean: tuple[float, ...]) -> NDArray[np.float32]:
-    images = values.astype(np.float32)
-    return np.where(np.isnan(images), np.asarray(mean, dtype=np.float32), images)
-
-
 def coarse(images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     """Return for each sample the means of a coarse grid of cells, and mean, std and range of each channel.
 
-    Parameters
-    ----------
-    images
-        For each view ``(sample, spatial…, channel)``.
+    Each view has the shape ``(sample, spatial…, channel)``.
     """
     columns = []
     for values in images:
@@ -180,15 +151,7 @@ def coarse(images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
 def neighbourhood(image: NDArray[Any]) -> NDArray[np.float32]:
     """Return features of each pixel: its values, and mean and standard deviation of two neighbourhoods.
 
-    Parameters
-    ----------
-    image
-        One sample ``(spatial…, channel)``.
-
-    Returns
-    -------
-    numpy.ndarray
-        Features ``(spatial…, feature)``.
+    From ``(spatial…, channel)`` of one sample come ``(spatial…, feature)``.
     """
     shown = image[..., :_MOST_CHANNELS].astype(np.float64)
     columns = [shown]
@@ -210,32 +173,30 @@ def _box(values: NDArray[Any], radius: int) -> NDArray[Any]:
     return values
 
 
-def _models(task: str, seed: int) -> tuple[Any, Any]:
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-    from sklearn.linear_model import LogisticRegression, RidgeCV
-
-    forest = {"n_estimators": _TREES_AT_ONCE, "warm_start": True, "min_samples_leaf": 2, "random_state": seed}
-    if task == "regression":
-        return RidgeCV(np.logspace(-3, 4, 15)), RandomForestRegressor(**forest)
-    return LogisticRegression(max_iter=200, C=0.1), RandomForestClassifier(**forest)
-
-
-def _fit_linear(model: Any, features: NDArray[Any], truth: NDArray[Any], weight: NDArray[Any] | None) -> Any:
+def _fit_linear(features: NDArray[Any], truth: NDArray[Any], weight: NDArray[Any] | None) -> Any:
+    """Return a fitted linear model, of classes if the samples have weights; None if there is only one class."""
     from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if weight is not None and len(np.unique(truth)) < 2:
+    if weight is None:
+        return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 15))).fit(features, truth)
+    if len(np.unique(truth)) < 2:
         return None
-    whole = make_pipeline(StandardScaler(), model)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # limited time matters more than convergence
-        return whole.fit(features, truth, **{f"{whole.steps[-1][0]}__sample_weight": weight})
+        return model.fit(features, truth, logisticregression__sample_weight=weight)
 
 
 def _fit_forest(
-    model: Any, features: NDArray[Any], truth: NDArray[Any], weight: NDArray[Any] | None, seconds: float
+    features: NDArray[Any], truth: NDArray[Any], weight: NDArray[Any] | None, seed: int, seconds: float
 ) -> Any:
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    kind = RandomForestRegressor if weight is None else RandomForestClassifier
+    model = kind(n_estimators=_TREES_AT_ONCE, warm_start=True, min_samples_leaf=2, random_state=seed)
     end = time.monotonic() + seconds
     while True:
         model.fit(features, truth, sample_weight=weight)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from menndl_dask.data.check.quick_predictors import Score
 from menndl_dask.data.check.scan import Duplicates
+from menndl_dask.data.dataset import Variable
 from menndl_dask.metric import BUILT_IN
 from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.text import TextTable, counted
@@ -16,30 +17,39 @@ _WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelReport:
-    """Statistics of one channel over all samples."""
+class Statistics:
+    """Statistics of one channel, or of one regression target, over all samples.
+
+    Parameters
+    ----------
+    missing
+        Number of values that are NaN.
+    outliers
+        Whether there are values far outside of the usual range.
+    whole
+        Number of different values if all are whole numbers stored as floats, else 0; only of a regression target.
+    """
 
     name: str
     mean: float
     std: float
     minimum: float
     maximum: float
-    missing: int
-    outliers: bool
+    missing: int = 0
+    outliers: bool = False
+    whole: int = 0
+
+    def row(self) -> list[str]:
+        """Return the name and the statistics as cells of a table."""
+        return [self.name, *(f"{number:.4g}" for number in (self.mean, self.std, self.minimum, self.maximum))]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewReport:
-    """Storage and channels of one view."""
+    """One view, and the statistics of its channels."""
 
-    name: str
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtype: str
-    chunk: int
-    sample_bytes: int
-    samples: int
-    channels: tuple[ChannelReport, ...]
+    variable: Variable
+    channels: tuple[Statistics, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +59,6 @@ class ClassReport:
     name: str
     counts: tuple[int, ...]
     samples: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ValueReport:
-    """One regression target; `whole`: number of different values if all are whole numbers stored as floats, else 0."""
-
-    name: str
-    mean: float
-    std: float
-    minimum: float
-    maximum: float
-    whole: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ class DataReport:
     given: tuple[str, ...] = ()
     views: tuple[ViewReport, ...] = ()
     classes: tuple[ClassReport, ...] = ()
-    values: tuple[ValueReport, ...] = ()
+    values: tuple[Statistics, ...] = ()
     ignored: int = 0
     duplicates: Duplicates = field(default_factory=Duplicates)
     leaking: tuple[str, ...] = ()
@@ -105,7 +103,9 @@ class DataReport:
 
     def parts(self) -> list[str | TextTable]:
         """Return the texts and tables of the report."""
-        return [_head(self), *map(_view_table, self.views), _labels_table(self), _scores_table(self), _warnings(self)]
+        wrapped = [textwrap.fill(w, _WIDTH, initial_indent="  ! ", subsequent_indent="    ") for w in self.warnings]
+        said = "\n".join([counted(len(wrapped), "warning"), *wrapped]) if wrapped else "no warnings"
+        return [_head(self), *map(_view_table, self.views), _labels_table(self), _scores_table(self), said]
 
     def text(self) -> str:
         """Return the report as plain text."""
@@ -118,39 +118,35 @@ def _head(report: DataReport) -> str:
     origin = f"{', '.join(drawn) if report.given else 'all'} drawn with seed {problem.seed}"
     origin = origin if drawn else "from the coordinate 'split'"
     samples = ", ".join(f"{number} {name}" for number, name in zip(facts.samples, SPLITS, strict=True))
-    lines = [
-        f"{problem.data}",
-        f"  task         {problem.task}",
-        f"  splits       {samples} ({origin})",
-        f"  groups       {problem.group or 'none'}",
-        f"  fitness      {problem.metric_name}",
-        f"  fingerprint  {facts.fingerprint}",
-    ]
-    return "\n".join(lines)
+    return f"""{problem.data}
+  task         {problem.task}
+  splits       {samples} ({origin})
+  groups       {problem.group or "none"}
+  fitness      {problem.metric_name}
+  fingerprint  {facts.fingerprint}"""
 
 
-def _view_table(view: ViewReport) -> TextTable:
+def _view_table(report: ViewReport) -> TextTable:
+    view = report.variable
     sizes = " × ".join(f"{size} {dim}" for size, dim in zip(view.shape, view.dims, strict=True))
-    title = f"images {view.name!r}: {view.samples} samples of {sizes}, {view.dtype}, {view.chunk} per chunk"
-    rows = [
-        [c.name, *map(_short, (c.mean, c.std, c.minimum, c.maximum)), str(c.missing or "–")] for c in view.channels
-    ]
+    title = f"images {view.name!r}: {view.samples} samples of {sizes}, {view.array.dtype}, {view.chunk} per chunk"
+    rows = [[*channel.row(), str(channel.missing or "–")] for channel in report.channels]
     return TextTable(["channel", "mean", "std", "min", "max", "NaN"], rows, title=title, most=_MOST_ROWS)
 
 
 def _labels_table(report: DataReport) -> TextTable:
     problem = report.problem
     if problem.task == "regression":
-        rows = [[v.name, *map(_short, (v.mean, v.std, v.minimum, v.maximum))] for v in report.values]
+        rows = [value.row() for value in report.values]
         title = f"labels {problem.label!r}: regression targets"
         return TextTable(["value", "mean", "std", "min", "max"], rows, title=title, most=_MOST_ROWS)
     pixels = problem.task == "segmentation"
     totals = [max(1, sum(c.counts[s] for c in report.classes)) for s in range(len(SPLITS))]
     rows = []
     for item in report.classes:
-        shares = [_percent(n / t) for n, t in zip(item.counts, totals, strict=True)]
-        several = [f"{shown} ({number})" for shown, number in zip(shares, item.samples, strict=True)]
-        rows.append([item.name, *several])
+        shares = [n / total for n, total in zip(item.counts, totals, strict=True)]
+        shown = [f"{share:.1%}" if share >= 0.001 or share == 0 else f"{share:.3%}" for share in shares]
+        rows.append([item.name, *(f"{share} ({number})" for share, number in zip(shown, item.samples, strict=True))])
     unit = "share of pixels (samples with the class)" if pixels else "share of samples (samples)"
     ignored = f"; {report.ignored} {'pixels' if pixels else 'samples'} ignored (label {problem.ignore})"
     title = f"labels {problem.label!r}: {unit}{ignored if report.ignored else ''}"
@@ -163,18 +159,3 @@ def _scores_table(report: DataReport) -> TextTable:
     rows = [[s.name, "unknown" if s.value is None else f"{s.value:.4f}", s.about] for s in report.scores]
     title = f"simple predictors on the validation split: {name}{better}; a network should beat them"
     return TextTable(["predictor", name, "model"], rows, (0, 2), title, _MOST_ROWS)
-
-
-def _warnings(report: DataReport) -> str:
-    if not report.warnings:
-        return "no warnings"
-    wrapped = [textwrap.fill(text, _WIDTH, initial_indent="  ! ", subsequent_indent="    ") for text in report.warnings]
-    return "\n".join([counted(len(wrapped), "warning"), *wrapped])
-
-
-def _short(number: float) -> str:
-    return f"{number:.4g}"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}" if share >= 0.001 or share == 0 else f"{share:.3%}"

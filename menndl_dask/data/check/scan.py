@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +14,6 @@ from numpy.typing import NDArray
 from menndl_dask.data.dataset import Dataset, blocks
 from menndl_dask.data.splits import Positions
 from menndl_dask.moments import Moments
-
-logger = logging.getLogger(__name__)
-
-BlockReader = Callable[[int, Sequence[NDArray[Any]], NDArray[Any]], None]
-"""Called for each block with the position of its first sample, the images of each view and the labels."""
 
 _QUANTILE_VALUES = 200_000  # of each channel, for the usual range (0.5 to 99.5 %)
 _OUTLIER_RANGES = 10.0  # an outlier lies this many usual ranges outside of the usual range
@@ -45,13 +39,7 @@ class Duplicates:
 
 
 class DatasetScan:
-    """Statistics of all samples, updated block by block.
-
-    Parameters
-    ----------
-    dataset
-        The data set to scan.
-    """
+    """Statistics of all samples of a data set, updated block by block."""
 
     def __init__(self, dataset: Dataset) -> None:
         channels = [1 if view.axes.channel is None else view.shape[-1] for view in dataset.views]
@@ -100,13 +88,3 @@ def _hash(*values: NDArray[Any]) -> int:
     for array in values:
         digest.update(np.ascontiguousarray(array).tobytes())
     return int.from_bytes(digest.digest(), "little")
-
-
-def read_blocks(dataset: Dataset, *readers: BlockReader) -> None:
-    """Read all samples once, block by block, and pass each block to the readers."""
-    for start, stop in blocks(*dataset.views, dataset.label):
-        images = [view.images(start, stop) for view in dataset.views]
-        labels = dataset.label.read(start, stop)
-        for reader in readers:
-            reader(start, images, labels)
-        logger.debug("%s: read %d of %d samples", dataset.path, stop, dataset.samples)

@@ -10,8 +10,7 @@ from menndl_dask.problem import SPLITS
 from menndl_dask.text import counted
 
 if TYPE_CHECKING:
-    from menndl_dask.data.check.report import ChannelReport, DataReport
-    from menndl_dask.data.check.scan import Duplicates
+    from menndl_dask.data.check.report import DataReport, Statistics
 
 _FEW_SAMPLES = 100  # for training
 _FEW_IMAGES = 30  # for training, with pixel labels
@@ -27,41 +26,28 @@ _LEAST_GAIN = 0.02  # over the constant predictor
 _SIGMAS = 3.0  # standard errors of an accuracy, for a significant gain
 _LIKE_CLASSES = 20  # as many different whole numbers may be classes
 _NAMED = 3  # examples in a sentence
+_ABSENT = {
+    "train": "networks cannot learn it.",
+    "validation": "the search cannot measure whether networks learn it.",
+    "test": "the test scores cannot show whether the network has learnt it.",
+}
 
 
 def warn(report: DataReport) -> Iterator[str]:
-    """Yield warnings, most serious first.
-
-    Parameters
-    ----------
-    found
-        Report of the data check, without warnings.
-    """
+    """Yield the warnings for a report of the data check, most serious first."""
     yield from _leaks(report)
     yield from _scores(report)
     yield from _values(report)
     yield from _classes(report)
     yield from _sizes(report)
-    yield from _storage(report)
+    for view in (checked.variable for checked in report.views):
+        if view.chunk > 1 and view.chunk * view.sample_bytes > _LARGE_CHUNK:
+            size = view.chunk * view.sample_bytes / 2**30
+            yield f"{view.name}: a chunk of {view.chunk} samples takes {size:.1f} GiB: store fewer samples in a chunk."
 
 
 def _leaks(report: DataReport) -> Iterator[str]:
-    yield from _duplicates(report.duplicates)
-    if report.leaking:
-        number = counted(len(report.leaking), "group")
-        yield (
-            f"{number} of {report.problem.group!r} {_has(report.leaking)} samples in more than one split "
-            f"({_examples(report.leaking)}): scores will be too good. Correct the coordinate 'split', or remove it: "
-            "then groups are kept together."
-        )
-    if report.candidates:
-        yield (
-            f"No group is given, but samples with the same {_examples(report.candidates)} are in several splits. If it "
-            "marks samples that belong together (a scene, a patient), scores will be too good: use it as group."
-        )
-
-
-def _duplicates(equal: Duplicates) -> Iterator[str]:
+    equal = report.duplicates
     if equal.across:
         pairs = _examples([f"{a} and {b}" for a, b in equal.across])
         yield (
@@ -77,6 +63,18 @@ def _duplicates(equal: Duplicates) -> Iterator[str]:
     if equal.samples and not equal.across and not equal.conflicting:
         are = "is a copy" if equal.samples == 1 else "are copies"
         yield f"{counted(equal.samples, 'sample')} {are} of another one in the same split."
+    if report.leaking:
+        number = counted(len(report.leaking), "group")
+        yield (
+            f"{number} of {report.problem.group!r} {_has(report.leaking)} samples in more than one split "
+            f"({_examples(report.leaking)}): scores will be too good. Correct the coordinate 'split', or remove it: "
+            "then groups are kept together."
+        )
+    if report.candidates:
+        yield (
+            f"No group is given, but samples with the same {_examples(report.candidates)} are in several splits. If it "
+            "marks samples that belong together (a scene, a patient), scores will be too good: use it as group."
+        )
 
 
 def _scores(report: DataReport) -> Iterator[str]:
@@ -103,19 +101,19 @@ def _scores(report: DataReport) -> Iterator[str]:
 
 
 def _values(report: DataReport) -> Iterator[str]:
-    for view in report.views:
-        pixels = view.samples * math.prod(view.shape) // max(1, len(view.channels))
-        missing = [c for c in view.channels if c.missing]
+    for checked in report.views:
+        view, channels = checked.variable, checked.channels
+        missing = [c for c in channels if c.missing]
         if missing:
-            most = max(c.missing for c in missing) / pixels
+            most = max(c.missing for c in missing) * len(channels) / (view.samples * math.prod(view.shape))
             yield (
                 f"{view.name}: {_channels(missing)} {_has(missing)} missing values (NaN, up to {most:.2%} of a "
                 "channel). Networks get the mean of the channel instead; fill them yourself if that is wrong."
             )
-        constant = [c for c in view.channels if c.std == 0]
+        constant = [c for c in channels if c.std == 0]
         if constant:
             yield f"{view.name}: {_channels(constant)} {_has(constant)} the same value everywhere and can be removed."
-        outliers = [c for c in view.channels if c.outliers]
+        outliers = [c for c in channels if c.outliers]
         if outliers:
             extremes = f"{outliers[0].minimum:.4g} to {outliers[0].maximum:.4g} with a mean of {outliers[0].mean:.4g}"
             yield (
@@ -149,38 +147,24 @@ def _classes(report: DataReport) -> Iterator[str]:
     rare = [f"{c.name} ({c.samples[0]})" for c in report.classes if 0 < c.samples[0] < few]
     if rare:
         unit = "training samples with such pixels" if pixels else "training samples"
-        yield f"Fewer than {few} {unit}: {_examples(rare)}. Networks will hardly learn {_it(rare)}. Label more."
-    yield from _imbalance(report)
+        them = "it" if len(rare) == 1 else "them"
+        yield f"Fewer than {few} {unit}: {_examples(rare)}. Networks will hardly learn {them}. Label more."
+    sizes = [c.counts[0] for c in report.classes if c.counts[0]]
+    if sizes and max(sizes) > _SKEWED * min(sizes):
+        metric = f"The fitness is {problem.metric_name}, which weights classes equally; accuracy would hide rare ones."
+        if problem.metric_name == "accuracy":
+            metric = "The metric accuracy hides rare classes; balanced_accuracy and mean_iou do not."
+        weighted = "by the root of their inverse frequency" if problem.class_weight == "auto" else "as given"
+        yield (
+            f"The largest class is {max(sizes) / min(sizes):.0f} times the smallest. {metric} "
+            f"The loss weights classes {weighted}."
+        )
     counts = problem.facts.class_counts
     if problem.ignore is None and len(counts) > _MANY_CLASSES and 2 * counts.count(0) > len(counts):
         yield (
             f"Class numbers go up to {len(counts) - 1}, but most of them do not occur. If one of them marks missing "
             "labels, give it in the attribute 'fill' of the label; else number the classes from 0 without gaps."
         )
-
-
-def _imbalance(report: DataReport) -> Iterator[str]:
-    problem = report.problem
-    sizes = [c.counts[0] for c in report.classes if c.counts[0]]
-    if sizes and max(sizes) > _SKEWED * min(sizes):
-        weighted = "by the root of their inverse frequency" if problem.class_weight == "auto" else "as given"
-        yield (
-            f"The largest class is {max(sizes) / min(sizes):.0f} times the smallest. "
-            f"{_metric_text(problem.metric_name)} The loss weights classes {weighted}."
-        )
-
-
-_ABSENT = {
-    "train": "networks cannot learn it.",
-    "validation": "the search cannot measure whether networks learn it.",
-    "test": "the test scores cannot show whether the network has learnt it.",
-}
-
-
-def _metric_text(metric: str) -> str:
-    if metric == "accuracy":
-        return "The metric accuracy hides rare classes; balanced_accuracy and mean_iou do not."
-    return f"The fitness is {metric}, which weights classes equally; accuracy would hide rare ones."
 
 
 def _sizes(report: DataReport) -> Iterator[str]:
@@ -202,14 +186,7 @@ def _sizes(report: DataReport) -> Iterator[str]:
         )
 
 
-def _storage(report: DataReport) -> Iterator[str]:
-    for view in report.views:
-        if view.chunk > 1 and view.chunk * view.sample_bytes > _LARGE_CHUNK:
-            size = view.chunk * view.sample_bytes / 2**30
-            yield f"{view.name}: a chunk of {view.chunk} samples takes {size:.1f} GiB: store fewer samples in a chunk."
-
-
-def _channels(channels: Sequence[ChannelReport]) -> str:
+def _channels(channels: Sequence[Statistics]) -> str:
     names = _examples([c.name for c in channels])
     return f"channel {names}" if len(channels) == 1 else f"{len(channels)} channels ({names})"
 
@@ -220,10 +197,6 @@ def _is(things: Sequence[object]) -> str:
 
 def _has(things: Sequence[object]) -> str:
     return "has" if len(things) == 1 else "have"
-
-
-def _it(things: Sequence[object]) -> str:
-    return "it" if len(things) == 1 else "them"
 
 
 def _examples(names: Sequence[str]) -> str:

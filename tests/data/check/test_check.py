@@ -82,7 +82,8 @@ def test_one_dimensional_and_volume_images_are_inspected_too(tmp_path: Path) -> 
     assert volume.scores[2].value is not None
     assert volume.scores[2].value > 0.9
     line = xr.Dataset({"image": (("sample", "x"), images[:, 0, 0]), "label": (("sample",), np.arange(12) % 2)})
-    assert check_data(open_problem(stores.write(line, tmp_path / "line.zarr")), seconds=0).views[0].shape == (8,)
+    report = check_data(open_problem(stores.write(line, tmp_path / "line.zarr")), seconds=0)
+    assert report.views[0].variable.shape == (8,)
 
 
 def test_labels_in_another_order_than_the_images_are_noticed(tmp_path: Path) -> None:
