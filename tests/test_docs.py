@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,16 @@ def _anchors(page: Path) -> set[str]:
     """Return the names under which GitHub links to the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_files_that_the_architecture_names_are_there() -> None:
+    named = re.findall(r"menndl_dask/[\w/.]*\w", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_architecture_shows_the_order_of_imports_that_is_checked() -> None:
+    configuration = ConfigParser()
+    configuration.read(ROOT / "setup.cfg", encoding="utf-8")
+    layers = configuration["importlinter:contract:families"]["layers"].strip()
+    assert f"```\n{layers}\n```" in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
