@@ -99,9 +99,10 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_files_that_the_architecture_names_are_there() -> None:
-    named = re.findall(r"menndl_dask/[\w/.]*\w", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
-    assert len(named) > 20
+@pytest.mark.parametrize("page", PAGES_WITH_LINKS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_files_that_a_page_names_are_there(page: Path) -> None:
+    folders = "menndl_dask|tests|benchmarks|workflows|clusters"
+    named = re.findall(rf"\b(?:{folders})/[\w/.]*\w", page.read_text(encoding="utf-8"))
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
