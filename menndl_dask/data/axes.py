@@ -10,31 +10,20 @@ from menndl_dask.errors import DataError
 SAMPLE = ("sample", "samples", "index", "batch")
 CHANNEL = ("channel", "channels", "band", "bands", "c", "wavelength", "feature")
 SPATIAL = ("x", "y", "z", "row", "col", "column", "width", "height", "depth", "lat", "lon", "latitude", "longitude")
-_RANKS = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """Positions of the dimensions of a variable.
+    """Positions of the sample, spatial and channel dimensions of a variable; None if there is no such dimension."""
 
-    Parameters
-    ----------
-    sample
-        Position of the sample dimension.
-    spatial
-        Positions of the spatial dimensions, in order.
-    channel
-        Position of the channel dimension; None if there is none.
-    """
-
-    sample: int
+    sample: int | None
     spatial: tuple[int, ...]
     channel: int | None = None
 
     @property
     def order(self) -> tuple[int, ...]:
         """Positions in the order samples, spatial, channels."""
-        return (self.sample, *self.spatial, *(() if self.channel is None else (self.channel,)))
+        return tuple(axis for axis in (self.sample, *self.spatial, self.channel) if axis is not None)
 
 
 def sample_axis(dims: Sequence[str], sample: str | None = None) -> int:
@@ -51,16 +40,8 @@ def image_axes(dims: Sequence[str], sample: str | None = None, pixels: Sequence[
     """Infer the axes of images from the names of the dimensions, or from their positions if names are unknown.
 
     Channels are the dimension with a usual name (`CHANNEL`), else the only one that pixel labels lack, else the only
-    one without a spatial name. All others are spatial.
-
-    Parameters
-    ----------
-    dims
-        Names of the dimensions.
-    sample
-        Name of the sample dimension of the labels.
-    pixels
-        Names of the spatial dimensions of pixel labels, for segmentation.
+    one without a spatial name. All others are spatial. `sample` is the name of the labels' sample dimension, `pixels`
+    are the names of their spatial dimensions.
 
     Raises
     ------
@@ -77,7 +58,7 @@ def image_axes(dims: Sequence[str], sample: str | None = None, pixels: Sequence[
     channel = _channel([dims[axis] for axis in rest], pixels)
     axis = None if channel is None else rest[channel]
     spatial = tuple(p for p in rest if p != axis)
-    if len(spatial) not in _RANKS:
+    if len(spatial) not in (1, 2, 3):
         expected = "a sample dimension, one to three spatial ones and optionally channels"
         raise DataError(f"expected {expected}, got {format_dims(dims)}")
     return Axes(first, spatial, axis)
@@ -86,12 +67,12 @@ def image_axes(dims: Sequence[str], sample: str | None = None, pixels: Sequence[
 def _channel(dims: Sequence[str], pixels: Sequence[str]) -> int | None:
     """Return the position of the channels among the dimensions without samples."""
     usual = [p for p, name in enumerate(dims) if name in CHANNEL]
-    unlabelled = [p for p, name in enumerate(dims) if name not in pixels]
-    unspatial = [p for p, name in enumerate(dims) if name not in SPATIAL]
     if usual:
         return usual[-1]
     if pixels and len(dims) == len(pixels) + 1:
+        unlabelled = [p for p, name in enumerate(dims) if name not in pixels]
         return unlabelled[0] if len(unlabelled) == 1 else len(dims) - 1
+    unspatial = [p for p, name in enumerate(dims) if name not in SPATIAL]
     return unspatial[0] if len(unspatial) == 1 and len(dims) > 1 else None
 
 

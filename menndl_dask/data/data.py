@@ -1,16 +1,15 @@
 """Open labelled images in Zarr as a problem. Runs on the driver.
 
-Data may be larger than memory: labels and images are read in blocks. For very large data, means and variances are
-computed from a part of the training split.
+Data may be larger than memory: labels and images are read in blocks.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -89,7 +88,7 @@ def open_problem(
         label=label,
         loss=loss,
         metric=metric,
-        metric_mode=_mode(metric, metric_mode),
+        metric_mode=BUILT_IN.get(metric or "", metric_mode),
         ignore=labels.ignore,
         class_weight=class_weight if isinstance(class_weight, str) else tuple(class_weight),
         group=group,
@@ -98,20 +97,20 @@ def open_problem(
         budget=budget or Budget(epochs=10),
         seed=seed,
     )
+    if metric_mode == "min" and problem.metric_mode == "max":
+        raise UserError(f"metric_mode: expected 'max' for {metric}, got {metric_mode!r}")
     built_in = [name for name in BUILT_IN if suits(name, found)]
     if not suits(problem.metric_name, found):
         known = ", ".join(built_in)
         raise UserError(f"metric: expected for {found} one of {known} or one of Keras, got {metric!r}")
     check_name("metric", problem.metric_name, built_in, problem.budget.backend)
     check_name("loss", problem.loss_name, _LOSSES, problem.budget.backend)
-    return replace(problem, facts=replace(problem.facts, constant_fitness=_constant(problem, labels, parts)))
-
-
-def _mode(metric: str | None, mode: str) -> str:
-    best = BUILT_IN.get(metric or "", mode)
-    if mode == "min" and best == "max":
-        raise UserError(f"metric_mode: expected 'max' for {metric}, got {mode!r}")
-    return best
+    where = parts["validation"]
+    if found == "regression":
+        constant = constant_fitness(problem, labels.rows[where])
+    else:
+        constant = constant_fitness(problem, np.arange(labels.outputs), np.asarray(labels.class_counts(where)))
+    return replace(problem, facts=replace(problem.facts, constant_fitness=constant))
 
 
 def _facts(dataset: Dataset, labels: LabelTable, parts: dict[str, Positions]) -> Facts:
@@ -134,9 +133,11 @@ def _facts(dataset: Dataset, labels: LabelTable, parts: dict[str, Positions]) ->
 
 
 def _moments(view: Variable, train: Positions) -> Moments:
-    """Return mean and variance of each channel of a view over the training split."""
+    """Return mean and variance of each channel of a view over the training split; of a part if it is very large."""
     moments = Moments(1 if view.axes.channel is None else view.shape[-1])
-    for start, stop in _sampled_blocks(view):
+    bounds = list(blocks(view))
+    step = max(1, -(-view.samples * math.prod(view.shape) // _MOST_VALUES))
+    for start, stop in bounds[:: min(step, max(1, len(bounds) // 2))]:  # evenly spaced
         inside = within(train, start, stop)
         if len(inside):
             moments.update(view.images(start, stop)[inside])
@@ -148,19 +149,3 @@ def _moments(view: Variable, train: Positions) -> Moments:
             extremes = f"{moments.minimum[channel]:g} to {moments.maximum[channel]:g}"
             raise view.error(f"{where}expected finite values, got {extremes}")
     return moments
-
-
-def _sampled_blocks(view: Variable) -> Iterator[tuple[int, int]]:
-    """Yield the blocks of a view; for very large data, evenly spaced ones."""
-    bounds = list(blocks(view))
-    values = view.samples * int(np.prod(view.shape, dtype=np.int64))
-    step = max(1, -(-values // _MOST_VALUES))
-    yield from bounds[:: min(step, max(1, len(bounds) // 2))]
-
-
-def _constant(problem: Problem, labels: LabelTable, parts: dict[str, Positions]) -> float | None:
-    where = parts["validation"]
-    if problem.task == "regression":
-        return constant_fitness(problem, labels.rows[where])
-    counts: Any = labels.class_counts(where)
-    return constant_fitness(problem, np.arange(labels.outputs), counts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,17 +30,7 @@ _MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """Images of one view, or labels, read with samples first and channels last.
-
-    Parameters
-    ----------
-    path, name
-        Path of the store and name of the variable, for messages.
-    array
-        The variable, loaded lazily.
-    axes
-        Positions of its dimensions.
-    """
+    """Images of one view, or labels, of a store; read with samples first and channels last."""
 
     path: str
     name: str
@@ -49,7 +40,7 @@ class Variable:
     @property
     def samples(self) -> int:
         """Number of samples."""
-        return self.array.shape[self.axes.sample]
+        return self.array.shape[self.axes.order[0]]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,18 +55,17 @@ class Variable:
     @property
     def sample_bytes(self) -> int:
         """Bytes of one sample in memory."""
-        return self.array.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+        return self.array.dtype.itemsize * math.prod(self.shape)
 
     @property
     def chunk(self) -> int:
         """Number of samples in a chunk."""
-        chunks = self.array.encoding.get("preferred_chunks", {})
-        return int(chunks.get(self.array.dims[self.axes.sample], 1))
+        return int(self.array.encoding.get("preferred_chunks", {}).get(self.array.dims[self.axes.order[0]], 1))
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return the samples ``start:stop`` as ``(sample, spatial…, channel)``."""
         try:
-            values = self.array.isel({self.array.dims[self.axes.sample]: slice(start, stop)}).values
+            values = self.array.isel({self.array.dims[self.axes.order[0]]: slice(start, stop)}).values
         except Exception as error:  # storage and codecs raise any exception
             raise self.error(f"samples {start} to {stop - 1} cannot be read: {one_line(error)}") from error
         return values.transpose(self.axes.order)
@@ -92,19 +82,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The variables of a problem, and the coordinates that split its samples.
-
-    Parameters
-    ----------
-    path
-        Path or URL as given by the user.
-    views
-        The images.
-    label
-        The labels.
-    split, group
-        Split and group of each sample; None if the data has no such coordinate.
-    """
+    """The images and labels of a problem, and the split and the group of each sample if the data has them."""
 
     path: str
     views: tuple[Variable, ...]
@@ -125,30 +103,19 @@ class Dataset:
             attributes = {key: str(array.attrs[key]) for key in ("classes", "fill") if key in array.attrs}
             facts = [variable.name, list(map(str, array.dims)), list(array.shape), str(array.dtype), attributes]
             digest.update(json.dumps(facts).encode())
-            for values in _some(variable):
-                digest.update(np.ascontiguousarray(values).tobytes())
+            spans = [(0, variable.samples)]
+            if variable.axes.spatial:
+                drawn = np.linspace(0, variable.samples - 1, min(_HASHED_SAMPLES, variable.samples)).astype(int)
+                spans = [(position, position + 1) for position in drawn.tolist()]
+            for start, stop in spans:
+                digest.update(np.ascontiguousarray(variable.read(start, stop)).tobytes())
         for names in (self.split, self.group):
             digest.update(json.dumps(None if names is None else [str(n) for n in names]).encode())
         return digest.hexdigest()[:16]
 
 
-def _some(variable: Variable) -> Iterator[NDArray[Any]]:
-    if not variable.axes.spatial:
-        yield variable.read(0, variable.samples)
-        return
-    count = min(_HASHED_SAMPLES, variable.samples)
-    for position in np.linspace(0, variable.samples - 1, count).astype(int).tolist():
-        yield variable.read(position, position + 1)
-
-
 def blocks(*variables: Variable) -> Iterator[tuple[int, int]]:
-    """Yield ``(start, stop)`` of blocks of samples: whole chunks, some tens of megabytes.
-
-    Parameters
-    ----------
-    variables
-        Variables that are read together; at least one.
-    """
+    """Yield ``(start, stop)`` of blocks of samples: whole chunks, some tens of megabytes of all variables together."""
     each = max(1, sum(v.sample_bytes for v in variables))
     chunk = max(v.chunk for v in variables)
     size = chunk * max(1, _BLOCK_BYTES // (chunk * each))
@@ -167,16 +134,7 @@ def fill_missing(images: NDArray[Any], mean: Sequence[float]) -> NDArray[np.floa
 
 
 def open_dataset(path: str, inputs: Sequence[str], label: str, group: str | None = None) -> Dataset:
-    """Open a Zarr store with the variables of a problem.
-
-    Parameters
-    ----------
-    path
-        Directory or URL of the store.
-    inputs, label
-        Names of the variables with the images and with the labels.
-    group
-        Name of a coordinate; samples with the same value stay in one split.
+    """Open the variables of a problem in a Zarr store, and the coordinate `group` whose samples stay in one split.
 
     Raises
     ------
@@ -184,21 +142,17 @@ def open_dataset(path: str, inputs: Sequence[str], label: str, group: str | None
         If the store cannot be opened, a variable is missing, or shapes do not match.
     """
     source = open_store(path, (label,))
-    truth = _variable(source, path, label)
+    truth = find_variable(source, path, label)
     if not truth.dims:
         raise DataError(f"{path}: {label}: expected a label for each sample, got a single value")
     dims = [str(dim) for dim in truth.dims]
     axis = sample_axis(dims)
     labels = Variable(path, label, truth, Axes(axis, tuple(other for other in range(truth.ndim) if other != axis)))
-    views = tuple(_view(path, name, _variable(source, path, name), dims[axis], labels) for name in inputs)
+    views = tuple(_view(path, name, find_variable(source, path, name), dims[axis], labels) for name in inputs)
     _check_sizes(views, labels)
-    return Dataset(
-        path,
-        views,
-        labels,
-        None if "split" not in source.variables else _names(source, path, "split", labels.samples),
-        None if group is None else _names(source, path, group, labels.samples),
-    )
+    split = _names(source, path, "split", labels.samples) if "split" in source.variables else None
+    groups = None if group is None else _names(source, path, group, labels.samples)
+    return Dataset(path, views, labels, split, groups)
 
 
 def open_store(path: str, raw: Sequence[str] = ()) -> xr.Dataset:
@@ -250,7 +204,8 @@ def _diagnosis(path: str, error: Exception) -> str:
     return f"cannot be read as Zarr: {one_line(error)}"
 
 
-def _variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
+def find_variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
+    """Return a variable of an open store; a `DataError` names the nearest one if there is none of this name."""
     if name not in source.variables:
         known = sorted(str(n) for n in source.variables)
         hint = nearest(name, known) or f"; found {', '.join(known) or 'no variables'}"
@@ -259,7 +214,9 @@ def _variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
 
 
 def _view(path: str, name: str, array: xr.DataArray, sample: str, labels: Variable) -> Variable:
-    pixels = labels.dims if len(labels.dims) > 0 and _by_pixel(array, labels) else ()
+    # labels with as many axes as the images, with or without channels, are taken to be per pixel
+    by_pixel = array.ndim - 1 - len(labels.dims) in (0, 1) and labels.array.dtype.kind in "iub"
+    pixels = labels.dims if by_pixel else ()
     if array.dtype.kind not in "iufb":
         raise DataError(f"{path}: {name}: expected numbers, got values of type {array.dtype}")
     try:
@@ -271,11 +228,6 @@ def _view(path: str, name: str, array: xr.DataArray, sample: str, labels: Variab
         if set(named) == set(pixels):  # in the order of the labels
             axes = Axes(axes.sample, tuple(named[dim] for dim in pixels), axes.channel)
     return Variable(path, name, array, axes)
-
-
-def _by_pixel(array: xr.DataArray, labels: Variable) -> bool:
-    """Whether labels seem to be per pixel: as many axes as the images, with or without channels."""
-    return array.ndim - 1 - len(labels.dims) in (0, 1) and labels.array.dtype.kind in "iub"
 
 
 def _check_sizes(views: Sequence[Variable], labels: Variable) -> None:
@@ -290,7 +242,7 @@ def _check_sizes(views: Sequence[Variable], labels: Variable) -> None:
 
 
 def _names(source: xr.Dataset, path: str, name: str, samples: int) -> NDArray[Any]:
-    array = _variable(source, path, name)
+    array = find_variable(source, path, name)
     if array.ndim != 1 or array.size != samples:
         raise DataError(f"{path}: {name}: expected one value for each of {samples} samples, got shape {array.shape}")
     values = array.values

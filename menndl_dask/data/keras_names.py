@@ -28,19 +28,8 @@ print(json.dumps(answer))
 def check_name(what: str, name: str, built_in: Collection[str], backend: str | None = None) -> None:
     """Check that a metric or loss exists, before every training fails because of it.
 
-    A user's function (``module:function``) is not checked here, but where the trainings run. If Keras cannot be asked,
-    the name is accepted.
-
-    Parameters
-    ----------
-    what
-        ``metric`` or ``loss``.
-    name
-        Name given by the user.
-    built_in
-        Names that are accepted without asking Keras.
-    backend
-        Keras backend; None for the default.
+    Names in `built_in` are accepted without asking Keras, and all names if Keras cannot be asked. A user's function
+    (``module:function``) is checked where the trainings run.
 
     Raises
     ------
@@ -49,8 +38,7 @@ def check_name(what: str, name: str, built_in: Collection[str], backend: str | N
     """
     if name in built_in or ":" in name:
         return
-    places = {"metric": "metrics", "loss": "losses"}
-    command = [sys.executable, "-c", _QUESTION, places[what], name]
+    command = [sys.executable, "-c", _QUESTION, {"metric": "metrics", "loss": "losses"}[what], name]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment |= {} if backend is None else {"KERAS_BACKEND": backend}
     try:

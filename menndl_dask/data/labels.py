@@ -26,23 +26,11 @@ _QUANTILES = 10  # strata for regression
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """Labels, one row for each sample.
-
-    Parameters
-    ----------
-    task
-        ``classification``, ``regression`` or ``segmentation``.
-    rows
-        Class numbers ``(sample,)``, values ``(sample, value)`` or numbers of pixels ``(sample, class)``.
-    classes
-        Names of the classes; empty for regression.
-    ignore
-        Class number that is ignored; None if there is none.
-    """
+    """Labels of a task, one row for each sample; the class number `ignore` is not counted."""
 
     task: str
-    rows: NDArray[Any]
-    classes: tuple[str, ...] = ()
+    rows: NDArray[Any]  # class numbers (sample,), values (sample, value) or numbers of pixels (sample, class)
+    classes: tuple[str, ...] = ()  # their names; empty for regression
     ignore: int | None = None
 
     @property
@@ -135,16 +123,7 @@ def infer_task(dataset: Dataset, task: str | None = None) -> str:
 
 
 def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> LabelTable:
-    """Read and check all labels.
-
-    Parameters
-    ----------
-    dataset
-        The data set.
-    task
-        ``classification``, ``regression`` or ``segmentation``.
-    ignore
-        Class number to ignore; by default the attribute ``fill`` of the label.
+    """Read and check all labels; the class number to ignore is by default their attribute ``fill``.
 
     Raises
     ------
@@ -166,8 +145,6 @@ def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> Label
     classes = names or tuple(str(number) for number in range(found))
     if len(classes) < 2:
         raise label.error(f"expected at least two classes, got {len(classes)}")
-    if task == "segmentation":
-        rows = np.pad(rows, ((0, 0), (0, len(classes) - rows.shape[1])))
     return LabelTable(task, rows, classes, ignore)
 
 
@@ -208,25 +185,16 @@ def _class_rows(
     most = len(names) or MOST_CLASSES
     wrong = (values < 0) | (values >= most) | (values != np.floor(values) if values.dtype.kind == "f" else False)
     wrong |= np.isnan(values) if values.dtype.kind == "f" else False
-    if ignore is not None:
-        wrong &= values != ignore
+    kept = np.ones(values.shape, dtype=np.bool_) if ignore is None else values != ignore
+    wrong &= kept
     if wrong.any():
         raise label.error(_outside(values, wrong, start, names))
     if task == "classification":
         return values.astype(np.int64)
-    return _pixels_of_classes(values, len(names), ignore)
-
-
-def _pixels_of_classes(values: NDArray[Any], classes: int, ignore: int | None) -> NDArray[np.int32]:
-    """Return each sample's number of pixels of each class; without class names, of the classes that occur."""
-    counted = []
-    for pixels in values:  # one by one: int64 class numbers of a whole block need eight times its memory
-        kept = pixels.reshape(-1) if ignore is None else pixels[pixels != ignore]
-        counted.append(np.bincount(kept.astype(np.int64), minlength=classes))
-    rows = np.zeros((len(counted), max(map(len, counted), default=classes)), dtype=np.int32)
-    for row, counts in zip(rows, counted, strict=True):
-        row[: len(counts)] = counts
-    return rows
+    width = len(names) or int(values.max(initial=0, where=kept)) + int(kept.any())
+    # one by one: int64 class numbers of a whole block need eight times its memory
+    pixels = (image[inside].astype(np.int64) for image, inside in zip(values, kept, strict=True))
+    return np.array([np.bincount(numbers, minlength=width) for numbers in pixels], dtype=np.int32)
 
 
 def _outside(values: NDArray[Any], wrong: NDArray[np.bool_], start: int, names: tuple[str, ...]) -> str:

@@ -26,22 +26,9 @@ def split_samples(
 ) -> dict[str, Positions]:
     """Split samples into train, validation and test, stratified and without dividing a group.
 
-    Parameters
-    ----------
-    strata
-        Stratum of each sample, such as its class; samples with a negative stratum are left out.
-    groups
-        Group of each sample; a group stays in one split.
-    given
-        Name of the split of each sample, if the user has decided. A split without samples is drawn from the user's
-        training samples, in the proportion of `SHARES`.
-    seed
-        Random seed; equal samples and seed give equal splits on every machine.
-
-    Returns
-    -------
-    dict
-        Sorted positions for each of `SPLITS`; none is empty.
+    Samples with a negative stratum are left out. `given` are the names of the user's splits; a split without samples
+    is drawn from the user's training samples, in the proportion of `SHARES`. Equal samples and seed give equal splits
+    on every machine. Returns the sorted positions for each of `SPLITS`; none is empty.
 
     Raises
     ------
@@ -97,10 +84,7 @@ def _draw(strata: NDArray[Any], groups: NDArray[Any] | None, names: list[str], s
 
 
 def _sample_strata(strata: NDArray[Any], share: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Systematic sampling of the shuffled strata, rarest first.
-
-    Each stratum, and the whole, gets its share up to one sample.
-    """
+    """Sample the shuffled strata systematically, rarest first: each, and the whole, gets its share up to one sample."""
     shuffled = rng.permutation(len(strata))
     _, stratum, sizes = np.unique(strata[shuffled], return_inverse=True, return_counts=True)
     order = shuffled[np.lexsort((stratum, sizes[stratum]))]

@@ -39,17 +39,8 @@ def stage(problem: Problem, directory: str | Path) -> Path:
     integers, or float32 values. One block of samples is in memory at a time. If several processes stage the same
     samples, one writes and the others wait; the directory is renamed to its final name when it is complete.
 
-    Parameters
-    ----------
-    problem
-        The problem whose samples are staged.
-    directory
-        Directory on a local disk; the samples get a subdirectory named after the data and the split.
-
-    Returns
-    -------
-    Path
-        Directory for `open_staged`.
+    `directory` is on a local disk. The samples get a subdirectory named after the data and the split, which is returned
+    for `open_staged`.
 
     Raises
     ------
@@ -113,31 +104,28 @@ def _write_whole(problem: Problem, target: Path) -> None:
 
 
 def _write(problem: Problem, dataset: Dataset, parts: Mapping[str, Positions], directory: Path) -> None:
-    kind = _label_type(problem)
     means = problem.facts.mean
-    shape = (problem.facts.outputs,) if problem.task == "regression" else dataset.label.shape
+    shape, kind = dataset.label.shape, "<i4"
+    if problem.task == "regression":
+        shape, kind = (problem.facts.outputs,), "<f4"
+    elif problem.facts.outputs <= 256 and 0 <= (problem.ignore or 0) <= 255:
+        kind = "|u1"
+    shapes, kinds = [*problem.facts.input_shapes, shape], [*("<f4" for _ in dataset.views), kind]
     with ExitStack() as files:
         outputs = {}
         for split in SPLITS:
-            views, labels = staged_files(directory, split, len(dataset.views))
-            number = len(parts[split])
-            shapes = [(number, *s) for s in problem.facts.input_shapes]
-            opened = [files.enter_context(_array_file(f, s, "<f4")) for f, s in zip(views, shapes, strict=True)]
-            outputs[split] = (opened, files.enter_context(_array_file(labels, (number, *shape), kind)))
+            paths = staged_files(directory, split, len(dataset.views))
+            outputs[split] = [
+                files.enter_context(_array_file(path, (len(parts[split]), *each), stored))
+                for path, each, stored in zip(paths, shapes, kinds, strict=True)
+            ]
         for start, stop in blocks(*dataset.views, dataset.label):
-            images = [fill_missing(v.images(start, stop), m) for v, m in zip(dataset.views, means, strict=True)]
-            labels_read = dataset.label.read(start, stop).reshape(stop - start, *shape).astype(kind)
-            for split, (opened, label_file) in outputs.items():
+            arrays = [fill_missing(v.images(start, stop), m) for v, m in zip(dataset.views, means, strict=True)]
+            arrays.append(dataset.label.read(start, stop).reshape(stop - start, *shape).astype(kind))
+            for split, opened in outputs.items():
                 inside = within(parts[split], start, stop)
-                for file, values in zip((*opened, label_file), (*images, labels_read), strict=True):
+                for file, values in zip(opened, arrays, strict=True):
                     file.write(np.ascontiguousarray(values[inside]).tobytes())
-
-
-def _label_type(problem: Problem) -> str:
-    if problem.task == "regression":
-        return "<f4"
-    small = problem.facts.outputs <= 256 and (problem.ignore is None or 0 <= problem.ignore <= 255)
-    return "|u1" if small else "<i4"
 
 
 @contextmanager
