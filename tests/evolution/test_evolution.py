@@ -51,16 +51,16 @@ def fingerprint(asked: list[Individual]) -> list[tuple[int, str, tuple[int, ...]
 @examples(15)
 @given(SEEDS, NAMES.filter(lambda name: "slot" not in name), st.sampled_from([1, 4, 16]))
 def test_everything_asked_is_in_the_space_numbered_and_asked_once(seed: int, name: str, workers: int) -> None:
-    asked = driven(Evolution(SPACES[name], seed=seed), 60, workers, seed)
-    assert [i.id for i in asked] == list(range(60))
-    assert len({i.genome.key for i in asked}) == 60
+    asked = driven(Evolution(SPACES[name], seed=seed), 40, workers, seed)
+    assert [i.id for i in asked] == list(range(40))
+    assert len({i.genome.key for i in asked}) == 40
     assert all(SPACES[name].violation(i.genome) is None for i in asked)
 
 
 @examples(10)
 @given(SEEDS, NAMES.filter(lambda name: name != "slots"))
 def test_a_failed_evaluation_never_becomes_a_parent(seed: int, name: str) -> None:
-    asked = driven(Evolution(SPACES[name], seed=seed), 80, 4, seed)
+    asked = driven(Evolution(SPACES[name], seed=seed), 50, 4, seed)
     failed = {i.id for i in asked if not toy_result(i).succeeded}
     assert not failed & {parent for i in asked for parent in i.parents}
     assert {parent for i in asked for parent in i.parents}
