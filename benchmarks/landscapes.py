@@ -165,7 +165,7 @@ class Cell:
         self.good = float(np.quantile(every, 0.999))
 
     def evaluate(self, genome: Genome, rng: np.random.Generator) -> Outcome:
-        """Return the value with noise; a cell that hands nothing on fails."""
+        """Return the value with noise; a cell without a path to its output fails."""
         operations = tuple(str(g.operation) for g in genome.genes)  # type: ignore[attr-defined]
         truth = self._value(operations)
         work = 0.3 + sum({"conv1": 0.3, "conv3": 1.0, "pool": 0.1}.get(o, 0.0) for o in operations)

@@ -1,4 +1,4 @@
-"""Crossover: a child of two parents. Pure.
+"""Crossover: offspring of two parents. Pure.
 
 A crossover is a function ``(first, second, space, rng) -> Genome``. Parents may differ in length. Layers keep what
 they read as far as it comes along, so that whole blocks with their skip connections are handed down. What it
@@ -129,7 +129,7 @@ def _cut_point(body: Body, share: float, rng: np.random.Generator) -> int:
 
 
 def _moved(source: int, head: int, tail: int) -> int:
-    """Return where a source of the second parent is in the child; what was left behind is the front's last layer."""
+    """Return where a source of the second parent is now; what was left behind is the front's last layer."""
     if source >= tail:
         return source - tail + head
     if source < 0:

@@ -1,8 +1,8 @@
 """Evolution: proposes networks and learns from their results, one at a time, in any order. Pure.
 
 `Evolution.ask` names the next network to evaluate, `Evolution.tell` takes its result; any number may be in flight.
-Nothing here knows Dask, Keras or a clock. What an `ask` does depends only on the seed, the individual's number
-and the history of asking and telling, so a run replayed from its journal proposes the same offspring.
+It needs neither Dask nor Keras, and reads no clock. What an `ask` proposes depends only on the seed, the individual's
+number and the history of asking and telling, so a run replayed from its journal proposes the same offspring.
 """
 
 from __future__ import annotations

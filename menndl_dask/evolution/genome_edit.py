@@ -30,7 +30,7 @@ class Body:
     genes
         The variable part.
     sources
-        For each of `genes` the indices of what it reads (negative: before the first); nothing if they are no layers.
+        For each of `genes` the indices of what it reads (negative: before the first); None if they are no layers.
     """
 
     front: tuple[Gene, ...]
