@@ -48,24 +48,12 @@ class Sliceable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourceArray:
-    """One array of a source file.
-
-    Parameters
-    ----------
-    array
-        The values, decoded.
-    dims
-        Names of the dimensions; empty if the file has none.
-    attributes
-        Attributes of the array in the file.
-    stored
-        The values before decoding (scale, offset, fill value); None if they are the same.
-    """
+    """One array of a source file, with its dimension names and attributes."""
 
     array: Sliceable
-    dims: tuple[str, ...] = ()
+    dims: tuple[str, ...] = ()  # empty if the file has none
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    stored: Sliceable | None = None
+    stored: Sliceable | None = None  # before decoding (scale, offset, fill value); None if the values are the same
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,15 +63,7 @@ class SourceArray:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Contents of a file or folder.
-
-    Parameters
-    ----------
-    arrays
-        Arrays by name.
-    classes
-        Class names; empty if unknown.
-    """
+    """Arrays of a file or folder by name, and the class names if they are known."""
 
     arrays: Mapping[str, SourceArray]
     classes: tuple[str, ...] = ()
@@ -106,15 +86,8 @@ def find(arrays: Mapping[str, SourceArray], name: str | None, usual: Sequence[st
     raise DataError(f"expected an array {name!r}, found {found}{nearest(name, arrays)}")
 
 
-def image_dims(source: SourceArray, label: SourceArray | None, given: Sequence[str] | None = None) -> tuple[str, ...]:
+def image_dims(source: SourceArray, label: SourceArray, given: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return the dimension names of an image array: as given, from the file, or inferred from the shapes.
-
-    Parameters
-    ----------
-    source, label
-        Images and labels.
-    given
-        Names given by the user.
 
     Raises
     ------
@@ -128,7 +101,7 @@ def image_dims(source: SourceArray, label: SourceArray | None, given: Sequence[s
     if names:
         first = sample_axis(names)
         return tuple("sample" if p == first else "channel" if n in CHANNEL else n for p, n in enumerate(names))
-    axis = _channel_axis(shape[1:], () if label is None else label.shape[1:])
+    axis = _channel_axis(shape[1:], label.shape[1:])
     rank = len(shape) - 1 - (axis is not None)
     if rank not in _SPACE:
         raise DataError(f"expected images (sample, one to three spatial axes, channel), got shape {shape}")

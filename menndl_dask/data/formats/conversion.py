@@ -139,11 +139,11 @@ def convert(
             labels = _label_file(opened, Path(label))
             label = None
         try:
-            plan = _plan(content, labels, images, label, dims, classes, fill)
-            _write(plan, store, chunk)
+            variables, columns = _plan(content, labels, images, label, dims, classes, fill)
+            _write(variables, columns, store, chunk)
         except DataError as error:
             raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from None
-    logger.info("%s: %d samples of %s", store, plan.variables[0].shape[0], path)
+    logger.info("%s: %d samples of %s", store, variables[0].shape[0], path)
     return store
 
 
@@ -171,12 +171,6 @@ def _label_file(opened: ExitStack, path: Path) -> Content:
     return content
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    variables: tuple[_Variable, ...]
-    columns: Mapping[str, NDArray[Any]]
-
-
 def _plan(
     content: Content,
     labels: Content,
@@ -185,8 +179,8 @@ def _plan(
     dims: Sequence[str] | None,
     classes: Sequence[str] | None,
     fill: int | None,
-) -> _Plan:
-    """Find images, labels, class names and further columns with a value for each sample."""
+) -> tuple[tuple[_Variable, ...], dict[str, NDArray[Any]]]:
+    """Return images and labels with their class names, and further columns with a value for each sample."""
     wanted = [None] if images is None else [images] if isinstance(images, str) else list(images)
     names = [find(content.arrays, name, IMAGES, "images", "images") for name in wanted]
     label_name = find(labels.arrays, label, LABELS, "labels", "label")
@@ -194,12 +188,15 @@ def _plan(
     kept = ["image"] if len(names) == 1 else [name.replace("/", "_") for name in names]
     views = [_view(new, content.arrays[name], truth, dims) for new, name in zip(kept, names, strict=True)]
     number = views[0].shape[0]
-    known = tuple(classes or labels.classes or content.classes or _class_names({**content.arrays, **labels.arrays}))
+    others = {**content.arrays, **labels.arrays}
+    listed = next((n for n in CLASSES if n in others and len(others[n].shape) == 1), None)
+    known = tuple(classes or labels.classes or content.classes)
+    if not known and listed is not None:
+        known = tuple(map(str, np.asarray(others[listed].array[:]).tolist()))
     variables = (*views, _label(truth, views[0], known, fill))
     for variable in variables:
         if variable.shape[0] != number:
             raise DataError(f"{variable.name}: expected {number} samples as in {kept[0]}, got {variable.shape[0]}")
-    others = {**content.arrays, **labels.arrays}
     columns = {
         name.replace("/", "_"): np.asarray(source.array[:])
         for name, source in others.items()
@@ -207,14 +204,7 @@ def _plan(
     }
     if "split" in columns:
         columns["split"] = np.array([split_name(name) for name in columns["split"].tolist()])
-    return _Plan(variables, columns)
-
-
-def _class_names(arrays: Mapping[str, SourceArray]) -> tuple[str, ...]:
-    for name in CLASSES:
-        if name in arrays and len(arrays[name].shape) == 1:
-            return tuple(str(word) for word in np.asarray(arrays[name].array[:]).tolist())
-    return ()
+    return variables, columns
 
 
 def _view(name: str, source: SourceArray, label: SourceArray, dims: Sequence[str] | None) -> _Variable:
@@ -238,14 +228,14 @@ def _label(source: SourceArray, view: _Variable, classes: tuple[str, ...], fill:
         attributes["classes"] = list(classes)
     axis = sample_axis(source.dims) if source.dims else 0
     whole = _Variable("label", array, (), attributes, axis)
-    dims, translate = _label_dims(whole.shape, view), None
-    if len(whole.shape) == 2 and len(dims) == 1:
-        translate = _first_column
-    elif array.dtype.kind == "b":
-        translate = _whole_numbers
-    elif len(dims) > 2 and "fill" not in attributes and _is_black_and_white(whole):
-        translate = _foreground
-    return replace(whole, dims=dims, translate=translate)
+    whole = replace(whole, dims=_label_dims(whole.shape, view))
+    if len(whole.shape) == 2 and len(whole.dims) == 1:
+        return replace(whole, translate=lambda values: values[:, 0])
+    if array.dtype.kind == "b":
+        return replace(whole, translate=lambda values: values.astype(np.uint8))
+    if len(whole.dims) > 2 and "fill" not in attributes and _is_black_and_white(whole):
+        return replace(whole, translate=lambda values: values // 255)
+    return whole
 
 
 def _label_dims(shape: tuple[int, ...], view: _Variable) -> tuple[str, ...]:
@@ -258,18 +248,6 @@ def _label_dims(shape: tuple[int, ...], view: _Variable) -> tuple[str, ...]:
         return ("sample", "value")
     pixels = format_dims(["sample", *map(str, sizes.values())])
     raise DataError(f"label: expected one label for each sample (sample) or pixel {pixels}, got shape {shape}")
-
-
-def _first_column(values: NDArray[Any]) -> NDArray[Any]:
-    return values[:, 0]
-
-
-def _whole_numbers(values: NDArray[Any]) -> NDArray[Any]:
-    return values.astype(np.uint8)
-
-
-def _foreground(values: NDArray[Any]) -> NDArray[Any]:
-    return values // 255
 
 
 def _is_black_and_white(variable: _Variable) -> bool:
@@ -295,22 +273,20 @@ def _bounds(variable: _Variable, step: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, variable.shape[0])
 
 
-def _write(plan: _Plan, store: Path, chunk: int | None) -> None:
+def _write(
+    variables: Sequence[_Variable], columns: Mapping[str, NDArray[Any]], store: Path, chunk: int | None
+) -> None:
     """Write the store under another name first: a store that has its name is complete."""
-    columns = {name: ("sample", _text(values)) for name, values in plan.columns.items()}
+    coordinates = {k: ("sample", v.astype(object) if v.dtype.kind in "SUT" else v) for k, v in columns.items()}
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(store) as partial:
-            xr.Dataset(coords=columns).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+            xr.Dataset(coords=coordinates).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
             group = zarr.open_group(partial, mode="a")
-            for variable in plan.variables:
+            for variable in variables:
                 _write_array(group, variable, chunk or _samples_in_chunk(variable))
     except OSError as error:
         raise UserError(f"{store}: cannot be written: {error.strerror or error}") from error
-
-
-def _text(values: NDArray[Any]) -> NDArray[Any]:
-    return values.astype(object) if values.dtype.kind in "SUT" else values
 
 
 def _write_array(group: zarr.Group, variable: _Variable, chunk: int) -> None:

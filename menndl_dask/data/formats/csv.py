@@ -12,17 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask.data.formats.content import LABELS, Content, SourceArray
+from menndl_dask.data.formats.library import reading
 from menndl_dask.errors import DataError
 
 
 @contextmanager
 def open_csv(path: Path) -> Iterator[Content]:
     """Open a table with one row per sample: one column of labels, or named columns (``label``, ``split``, …)."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a table: {error}") from None
+    with reading(path, "a table"), path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [row for row in csv.reader(file) if row]
     if not rows:
         raise DataError(f"{path}: expected a row for each sample, got none")
     named = any(name in rows[0] for name in LABELS)

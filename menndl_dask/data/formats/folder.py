@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask.data.formats.content import SPLIT_NAMES, Content, SourceArray, numbered, split_name
-from menndl_dask.data.formats.library import needed_for
-from menndl_dask.errors import DataError, one_line
+from menndl_dask.data.formats.library import reading
+from menndl_dask.errors import DataError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
 _IMAGES = ("images", "image", "img", "imgs")
@@ -23,18 +24,10 @@ _MASKS = ("labels", "masks", "label", "mask", "annotations")
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files of equal shape and data type as one array, read when it is sliced.
+    """Image files of equal shape and data type as one array, read when it is sliced."""
 
-    Parameters
-    ----------
-    files
-        One file for each sample.
-    mask
-        Whether values are class numbers: palette images are then read as indices, not as colours.
-    """
-
-    files: Sequence[Path]
-    mask: bool = False
+    files: Sequence[Path]  # one for each sample
+    mask: bool = False  # whether values are class numbers: palette images are read as indices, not as colours
 
     @cached_property
     def _first(self) -> NDArray[Any]:
@@ -63,17 +56,15 @@ class ImageFiles:
 
 
 def _read(file: Path, mask: bool) -> NDArray[Any]:
-    with needed_for(file):
+    with reading(file, "an image"):
         import tifffile
         from PIL import Image
-    try:
+
         if file.suffix.lower() in (".tif", ".tiff"):
             return np.asarray(tifffile.imread(file))
         with Image.open(file) as picture:
             kept = picture if picture.mode not in ("P", "1") or (mask and picture.mode == "P") else None
             values = np.asarray(kept or picture.convert("RGB" if picture.mode == "P" else "L"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read as an image: {one_line(error)}") from None
     if mask and values.ndim == 3:
         raise DataError(f"{file}: expected class numbers in one channel, got {values.shape[-1]} channels")
     return values
@@ -88,17 +79,11 @@ def open_folder(path: Path) -> Iterator[Content]:
     """
     parts = {split_name(d.name): d for d in _folders(path) if d.name.lower() in SPLIT_NAMES}
     roots = parts or {"": path}
-    files: list[Path] = []
-    others: list[Any] = []
-    splits: list[str] = []
     masked = {_subfolder(root, _MASKS) is not None for root in roots.values()}
     if len(masked) > 1:
         raise DataError(f"{path}: expected masks in all of {', '.join(roots)} or in none")
-    for name, root in roots.items():
-        found = _pairs(root) if True in masked else _classified(root)
-        files += [image for image, _ in found]
-        others += [other for _, other in found]
-        splits += [name] * len(found)
+    found = {name: _pairs(root) if True in masked else _classified(root) for name, root in roots.items()}
+    files, others = zip(*chain.from_iterable(found.values()), strict=True)
     dims = ("sample", "y", "x", "channel")
     images = ImageFiles(files)
     arrays = {"image": SourceArray(images, dims[: len(images.shape)])}
@@ -110,7 +95,7 @@ def open_folder(path: Path) -> Iterator[Content]:
         arrays["label"] = SourceArray(numbers)
     arrays["file"] = SourceArray(np.array([str(file.relative_to(path)) for file in files]))
     if parts:
-        arrays["split"] = SourceArray(np.array(splits))
+        arrays["split"] = SourceArray(np.repeat(list(found), [len(pairs) for pairs in found.values()]))
     yield Content(arrays, classes)
 
 

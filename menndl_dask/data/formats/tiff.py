@@ -9,8 +9,8 @@ from pathlib import Path
 import zarr
 
 from menndl_dask.data.formats.content import Content, SourceArray
-from menndl_dask.data.formats.library import needed_for
-from menndl_dask.errors import DataError, one_line
+from menndl_dask.data.formats.library import reading
+from menndl_dask.errors import DataError
 
 _AXES = {"Y": "y", "X": "x", "Z": "z", "C": "channel", "S": "channel"}
 
@@ -18,12 +18,10 @@ _AXES = {"Y": "y", "X": "x", "Z": "z", "C": "channel", "S": "channel"}
 @contextmanager
 def open_tiff(path: Path) -> Iterator[Content]:
     """Open a multi-page, ImageJ or OME TIFF as the array ``image``; its first axis is ``sample``."""
-    with needed_for(path):
+    with reading(path, "TIFF"):
         import tifffile
-    try:
-        file = tifffile.TiffFile(path)
-    except (OSError, ValueError) as error:  # a TiffFileError is a ValueError
-        raise DataError(f"{path}: cannot be read as TIFF: {one_line(error)}") from None
+
+        file = tifffile.TiffFile(path)  # a TiffFileError is a ValueError
     with file:
         series = file.series[0]
         if len(series.shape) < 3:
