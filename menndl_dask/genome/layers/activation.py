@@ -22,26 +22,21 @@ class Activation(Layer):
     function: str = choice(*ACTIVATIONS)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the same shape."""
         return shape
 
     def parameter_count(self, shape: Shape) -> int:
-        """Return 0."""
         return 0
 
     def forward_flops(self, shape: Shape) -> float:
-        """Count one FLOP a value."""
         return float(math.prod(shape))
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        """Make an ``Activation``; a linear one is no layer in Keras."""
         import keras
 
         return tensor if self.is_identity else keras.layers.Activation(self.function, name=name)(tensor)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        """Read an ``Activation``, ``ReLU``, ``LeakyReLU`` or ``ELU``."""
         if is_exactly(layer, "Activation"):
             return cls(function_name(layer))
         if is_exactly(layer, "ReLU"):
@@ -60,7 +55,6 @@ class Activation(Layer):
 
     @property
     def is_identity(self) -> bool:
-        """Whether the values stay as they are."""
         return self.function == "linear"
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Self
 
 from menndl_dask.genome.domain import choice, integer, per_axis
@@ -24,37 +22,23 @@ class Convolution(SlidingKernel):
     dilation: tuple[int, ...] = per_axis(1, 2, 4)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the image after the kernels, a channel for each."""
         return (*self.spatial_after(shape), self.kernels)
 
-    def parameter_count(self, shape: Shape) -> int:
-        """Count a weight for each kernel, channel and pixel under the kernel."""
-        return self.kernel_area(shape) * shape[-1] * self.kernels + self.end_parameters(self.kernels)
-
-    def forward_flops(self, shape: Shape) -> float:
-        """Count two FLOPs for each weight and place of the kernels."""
-        values = math.prod(self.output_shape(shape))
-        return 2.0 * self.kernel_area(shape) * shape[-1] * values + self.end_flops(values)
+    def weight_count(self, shape: Shape) -> int:
+        return self.kernel_area(shape) * shape[-1] * self.kernels
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        """Make a ``Conv2D``, or its like for another rank."""
         rank = rank_of(tensor)
-        weights = self.initial_weights(seeds)
-        make = partial(
-            keras_class("Conv", rank), self.kernels, kernel_initializer=weights, **self.keras_kernel(rank)
-        )
-        return self.build_end(make, tensor, name)
+        settings = {"filters": self.kernels, "kernel_initializer": self.initial_weights(seeds)}
+        return self.build_weighted(keras_class("Conv", rank), tensor, name, **settings, **self.keras_kernel(rank))
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        """Read a ``Conv2D``, or its like for another rank."""
         if not is_of(layer, "Conv"):
             return None
         expect(layer, "groups", layer.groups == 1)
         return cls(layer.filters, **cls.read_kernel(layer))
 
     def simplified(self) -> Layer:
-        """Agree on a padding and a dilation where the kernel is a single pixel."""
-        same = Layer.simplified(self)
-        assert isinstance(same, Convolution)
-        return replace(same, padding="same", dilation=(1,)) if same.kernel_size == (1,) else same
+        simple = Layer.simplified(self)
+        return simple.replaced(padding="same", dilation=(1,)) if set(self.kernel_size) == {1} else simple

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice, per_axis
@@ -27,33 +25,24 @@ class DepthwiseConvolution(SlidingKernelByChannel):
     multiplier: int = choice(1, 2, 4)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the image after the kernels, `multiplier` channels for each one read."""
         return (*self.spatial_after(shape), shape[-1] * self.multiplier)
 
-    def parameter_count(self, shape: Shape) -> int:
-        """Count a weight for each kernel and pixel under the kernel."""
-        channels = shape[-1] * self.multiplier
-        return self.kernel_area(shape) * channels + self.end_parameters(channels)
-
-    def forward_flops(self, shape: Shape) -> float:
-        """Count two FLOPs for each weight and place of the kernels."""
-        values = math.prod(self.output_shape(shape))
-        return 2.0 * self.kernel_area(shape) * values + self.end_flops(values)
+    def weight_count(self, shape: Shape) -> int:
+        return self.kernel_area(shape) * shape[-1] * self.multiplier
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        """Make a ``DepthwiseConv2D`` or ``DepthwiseConv1D``."""
         rank = rank_of(tensor)
-        make = partial(
+        return self.build_weighted(
             keras_class("DepthwiseConv", rank),
+            tensor,
+            name,
             depth_multiplier=self.multiplier,
             depthwise_initializer=self.initial_weights(seeds),
             **self.keras_kernel(rank),
         )
-        return self.build_end(make, tensor, name)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        """Read a ``DepthwiseConv2D`` or ``DepthwiseConv1D``."""
         if not is_of(layer, "DepthwiseConv"):
             return None
         return cls(multiplier=layer.depth_multiplier, **cls.read_kernel(layer))

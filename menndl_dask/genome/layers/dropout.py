@@ -21,26 +21,21 @@ class Dropout(Layer):
     rate: float = real(0.0, 0.7, default=0.25)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the same shape."""
         return shape
 
     def parameter_count(self, shape: Shape) -> int:
-        """Return 0."""
         return 0
 
     def forward_flops(self, shape: Shape) -> float:
-        """Count one FLOP a value."""
         return float(math.prod(shape))
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        """Make a ``Dropout``."""
         import keras
 
         return keras.layers.Dropout(self.rate, seed=seeds(), name=name)(tensor)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        """Read a ``Dropout``."""
         if not is_exactly(layer, "Dropout"):
             return None
         expect(layer, "noise_shape", layer.noise_shape is None)
@@ -48,9 +43,7 @@ class Dropout(Layer):
 
     @property
     def is_identity(self) -> bool:
-        """Whether the values stay as they are."""
         return self.rate == 0
 
     def simplified(self) -> Layer:
-        """Return the agreed form of no dropout."""
         return only_join(self) if self.is_identity else self

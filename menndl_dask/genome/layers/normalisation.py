@@ -23,24 +23,19 @@ class Normalisation(Layer):
     method: str = choice("batch", "layer", "none")
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the same shape."""
         return shape
 
     def parameter_count(self, shape: Shape) -> int:
-        """Count the weights of the normalisation."""
         return normalisation_parameters(self.method, shape[-1])
 
     def forward_flops(self, shape: Shape) -> float:
-        """Count a multiplication and an addition a value."""
         return 2.0 * math.prod(shape)
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        """Make a ``BatchNormalization`` or a ``LayerNormalization``."""
         return keras_normalisation(self.method, name)(tensor)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        """Read a ``BatchNormalization`` or a ``LayerNormalization`` over the channels."""
         if not is_exactly(layer, "BatchNormalization", "LayerNormalization"):
             return None
         last = len(layer.input.shape) - 1
@@ -52,11 +47,9 @@ class Normalisation(Layer):
 
     @property
     def is_identity(self) -> bool:
-        """Whether the values stay as they are."""
         return self.method == "none"
 
     def simplified(self) -> Layer:
-        """Return the agreed form of no normalisation."""
         return only_join(self) if self.is_identity else self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice, per_axis, spread
@@ -28,21 +28,17 @@ class Pooling(Layer):
     padding: str = choice("same", "valid")
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the image that the windows give."""
         spatial = image_size(shape)
         reach = window_reach(self.size, (1,), len(spatial))
         return (*size_after_window(spatial, reach, self.stride, self.padding), shape[-1])
 
     def parameter_count(self, shape: Shape) -> int:
-        """Return 0."""
         return 0
 
     def forward_flops(self, shape: Shape) -> float:
-        """Count one FLOP for each value in each window."""
         return float(window_area(self.size, len(shape) - 1) * math.prod(self.output_shape(shape)))
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        """Make a ``MaxPooling2D`` or ``AveragePooling2D``, or their like for another rank."""
         rank = rank_of(tensor)
         size, stride = spread(self.size, rank), spread(self.stride, rank)
         if rank == 1:  # Keras wants bare numbers here
@@ -51,7 +47,6 @@ class Pooling(Layer):
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        """Read a ``MaxPooling2D`` or ``AveragePooling2D``, or their like for another rank."""
         for method, stem in _STEMS.items():
             if is_of(layer, stem):
                 expect_image_layer(layer)
@@ -60,22 +55,18 @@ class Pooling(Layer):
 
     @property
     def is_identity(self) -> bool:
-        """Whether the window is one pixel that moves by one: how MENNDL switches a slot off."""
-        return set(self.size) == {1} and set(self.stride) == {1}
+        return {*self.size, *self.stride} == {1}  # with such a window MENNDL switches a slot off
 
     def simplified(self) -> Layer:
-        """Agree on a padding and a method where the window is a single pixel."""
         if self.is_identity:
             return only_join(self)
-        same = Layer.simplified(self)
-        assert isinstance(same, Pooling)
-        return replace(same, padding="same", method="max") if same.size == (1,) else same
+        simple = Layer.simplified(self)
+        return simple.replaced(padding="same", method="max") if set(self.size) == {1} else simple
 
     def clipped(self, spatial: Shape, *, only_same: bool) -> Layer:
-        """Pad the image where the window is larger."""
         reach = window_reach(self.size, (1,), len(spatial))
         pads = only_same or any(r > n for r, n in zip(reach, spatial, strict=True))
-        return replace(self, padding="same") if pads else self
+        return self.replaced(padding="same") if pads else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +80,20 @@ class GlobalPooling(Layer):
     method: str = choice("average", "max")
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return a feature for each channel."""
         image_size(shape)
         return shape[-1:]
 
     def parameter_count(self, shape: Shape) -> int:
-        """Return 0."""
         return 0
 
     def forward_flops(self, shape: Shape) -> float:
-        """Count one FLOP a value."""
         return float(math.prod(shape))
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        """Make a ``GlobalMaxPooling2D`` or ``GlobalAveragePooling2D``, or their like for another rank."""
         return keras_class(f"Global{_STEMS[self.method]}", rank_of(tensor))(name=name)(tensor)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        """Read a ``GlobalMaxPooling2D`` or ``GlobalAveragePooling2D``, or their like for another rank."""
         for method, stem in _STEMS.items():
             if is_of(layer, f"Global{stem}"):
                 expect_image_layer(layer)
@@ -116,5 +102,4 @@ class GlobalPooling(Layer):
         return None
 
     def at_end(self) -> Layer:
-        """Leave averaging to the head, which does so in a classification or regression network."""
         return only_join(self) if self.method == "average" else self

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice, integer, per_axis
@@ -27,36 +25,26 @@ class SeparableConvolution(SlidingKernelByChannel):
     multiplier: int = choice(1, 2, 4)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the image after the kernels, a channel for each kernel of single pixels."""
         return (*self.spatial_after(shape), self.kernels)
 
-    def parameter_count(self, shape: Shape) -> int:
-        """Count the weights of both convolutions."""
-        channels = shape[-1] * self.multiplier
-        return channels * (self.kernel_area(shape) + self.kernels) + self.end_parameters(self.kernels)
-
-    def forward_flops(self, shape: Shape) -> float:
-        """Count two FLOPs for each weight of both convolutions and place of the kernels."""
-        after = self.output_shape(shape)
-        channels, pixels = shape[-1] * self.multiplier, math.prod(after[:-1])
-        return 2.0 * pixels * channels * (self.kernel_area(shape) + self.kernels) + self.end_flops(math.prod(after))
+    def weight_count(self, shape: Shape) -> int:
+        return shape[-1] * self.multiplier * (self.kernel_area(shape) + self.kernels)
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        """Make a ``SeparableConv2D`` or ``SeparableConv1D``."""
         rank = rank_of(tensor)
-        make = partial(
+        return self.build_weighted(
             keras_class("SeparableConv", rank),
-            self.kernels,
+            tensor,
+            name,
+            filters=self.kernels,
             depth_multiplier=self.multiplier,
             depthwise_initializer=self.initial_weights(seeds),
             pointwise_initializer=self.initial_weights(seeds),
             **self.keras_kernel(rank),
         )
-        return self.build_end(make, tensor, name)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        """Read a ``SeparableConv2D`` or ``SeparableConv1D``."""
         if not is_of(layer, "SeparableConv"):
             return None
         return cls(layer.filters, multiplier=layer.depth_multiplier, **cls.read_kernel(layer))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import integer, per_axis, spread
@@ -26,37 +25,31 @@ class TransposedConvolution(Weighted):
     stride: tuple[int, ...] = per_axis(2, 3, 4)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the enlarged image, a channel for each kernel."""
         spatial = image_size(shape)
         return (*(n * s for n, s in zip(spatial, spread(self.stride, len(spatial)), strict=True)), self.kernels)
 
-    def parameter_count(self, shape: Shape) -> int:
-        """Count a weight for each kernel, channel and pixel under the kernel."""
-        area = window_area(self.kernel_size, len(shape) - 1)
-        return area * shape[-1] * self.kernels + self.end_parameters(self.kernels)
+    def weight_count(self, shape: Shape) -> int:
+        return window_area(self.kernel_size, len(shape) - 1) * shape[-1] * self.kernels
 
     def forward_flops(self, shape: Shape) -> float:
-        """Count two FLOPs for each weight and pixel read: each pixel is multiplied into a window of the output."""
-        area = window_area(self.kernel_size, len(shape) - 1)
-        values = math.prod(self.output_shape(shape))
-        return 2.0 * area * math.prod(shape) * self.kernels + self.end_flops(values)
+        # each pixel that is read, not written, is multiplied with all weights
+        return 2.0 * self.weight_count(shape) * math.prod(shape[:-1]) + self.end_flops(self.output_shape(shape))
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        """Make a ``Conv2DTranspose``, or its like for another rank."""
         rank = rank_of(tensor)
-        make = partial(
+        return self.build_weighted(
             keras_class("Conv", rank, "Transpose"),
-            self.kernels,
-            spread(self.kernel_size, rank),
+            tensor,
+            name,
+            filters=self.kernels,
+            kernel_size=spread(self.kernel_size, rank),
             strides=spread(self.stride, rank),
             padding="same",
             kernel_initializer=self.initial_weights(seeds),
         )
-        return self.build_end(make, tensor, name)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        """Read a ``Conv2DTranspose``, or its like for another rank."""
         if not is_of(layer, "Conv", suffix="Transpose"):
             return None
         expect_image_layer(layer)

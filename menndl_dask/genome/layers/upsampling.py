@@ -25,7 +25,6 @@ class Upsampling(Layer):
     interpolation: str = choice("nearest", "bilinear")
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the enlarged image."""
         spatial = image_size(shape)
         rank = len(spatial)
         if self.interpolation != "nearest" and rank != 2:
@@ -33,20 +32,16 @@ class Upsampling(Layer):
         return (*(n * s for n, s in zip(spatial, spread(self.size, rank), strict=True)), shape[-1])
 
     def parameter_count(self, shape: Shape) -> int:
-        """Return 0."""
         return 0
 
     def forward_flops(self, shape: Shape) -> float:
-        """Count one FLOP a value of the output."""
         return float(math.prod(self.output_shape(shape)))
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        """Make an ``UpSampling2D``, or its like for another rank."""
         return keras_upsampling(tensor, spread(self.size, rank_of(tensor)), self.interpolation, name)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        """Read an ``UpSampling2D``, or its like for another rank."""
         if not is_of(layer, "UpSampling"):
             return None
         expect_image_layer(layer)
@@ -56,11 +51,9 @@ class Upsampling(Layer):
 
     @property
     def is_identity(self) -> bool:
-        """Whether the image keeps its size."""
         return set(self.size) == {1}
 
     def simplified(self) -> Layer:
-        """Return the agreed form of no enlargement."""
         return only_join(self) if self.is_identity else Layer.simplified(self)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from menndl_dask.errors import InfeasibleError
@@ -30,32 +30,38 @@ class Weighted(Layer):
     normalisation: str = choice(*NORMALISATIONS)
     bias: bool = choice(True, False)
 
+    def weight_count(self, shape: Shape) -> int:
+        """Return the number of weights without those of bias and normalisation."""
+        raise self._without("weights")
+
+    def parameter_count(self, shape: Shape) -> int:
+        channels = self.output_shape(shape)[-1]
+        end = channels * self.bias + normalisation_parameters(self.normalisation, channels)
+        return self.weight_count(shape) + end
+
+    def forward_flops(self, shape: Shape) -> float:
+        after = self.output_shape(shape)
+        return 2.0 * self.weight_count(shape) * math.prod(after[:-1]) + self.end_flops(after)
+
+    def end_flops(self, after: Shape) -> float:
+        """Return the FLOPs of bias, normalisation and activation on a tensor of this shape."""
+        normalised = 2 if self.normalisation != "none" else 0
+        return float(math.prod(after) * (self.bias + normalised + (self.activation != "linear")))
+
     def absorb(self, following: Layer) -> Layer | None:
-        """Take in a normalisation or an activation that follows, where there is none yet."""
         if self.activation != "linear":
             return None
         if isinstance(following, Normalisation) and self.normalisation == "none":
-            return replace(self, normalisation=following.method)
-        if isinstance(following, Activation):
-            return replace(self, activation=following.function)
-        return None
+            return self.replaced(normalisation=following.method)
+        return self.replaced(activation=following.function) if isinstance(following, Activation) else None
 
-    def end_parameters(self, channels: int) -> int:
-        """Return the weights of bias and normalisation for so many channels."""
-        return channels * self.bias + normalisation_parameters(self.normalisation, channels)
-
-    def end_flops(self, values: int) -> float:
-        """Return the FLOPs of bias, normalisation and activation on so many values."""
-        normalised = 2 if self.normalisation != "none" else 0
-        return float(values * (self.bias + normalised + (self.activation != "linear")))
-
-    def build_end(self, make: Callable[..., Any], tensor: Any, name: str) -> Any:
-        """Apply the Keras layer that `make` returns, and then the normalisation and the activation."""
+    def build_weighted(self, kind: Any, tensor: Any, name: str, **settings: Any) -> Any:
+        """Apply a Keras layer of a class and settings, and then the normalisation and the activation."""
         import keras
 
         if self.normalisation == "none":
-            return make(use_bias=self.bias, activation=self.activation, name=name)(tensor)
-        tensor = make(use_bias=self.bias, activation=None, name=name)(tensor)
+            return kind(**settings, use_bias=self.bias, activation=self.activation, name=name)(tensor)
+        tensor = kind(**settings, use_bias=self.bias, name=name)(tensor)
         tensor = keras_normalisation(self.normalisation, f"{name}_normalisation")(tensor)
         if self.activation != "linear":
             tensor = keras.layers.Activation(self.activation, name=f"{name}_activation")(tensor)
@@ -65,9 +71,9 @@ class Weighted(Layer):
         """Return the Keras initializer that suits the activation."""
         import keras
 
-        if self.activation in ("relu", "leaky_relu", "elu", "gelu", "silu"):
-            return keras.initializers.HeNormal(seed=seeds())
-        return keras.initializers.GlorotUniform(seed=seeds())
+        rectifies = self.activation in ("relu", "leaky_relu", "elu", "gelu", "silu")
+        kind = keras.initializers.HeNormal if rectifies else keras.initializers.GlorotUniform
+        return kind(seed=seeds())
 
     @staticmethod
     def read_end(layer: Any) -> dict[str, Any]:
@@ -101,7 +107,7 @@ class SlidingKernel(Weighted):
         return size_after_window(spatial, reach, self.stride, self.padding)
 
     def clipped(self, spatial: Shape, *, only_same: bool) -> Layer:
-        """Give up the dilation where there is a stride, and pad the image where the kernel is larger."""
+        # a stride larger than 1 excludes a dilation
         layer = self.replaced(dilation=(1,)) if max(self.stride) > 1 and max(self.dilation) > 1 else self
         reach = window_reach(layer.kernel_size, layer.dilation, len(spatial))
         pads = only_same or any(r > n for r, n in zip(reach, spatial, strict=True))
@@ -118,7 +124,7 @@ class SlidingKernel(Weighted):
 
     @classmethod
     def read_kernel(cls, layer: Any) -> dict[str, Any]:
-        """Return the fields that a Keras layer tells."""
+        """Return the fields of a gene that a Keras layer has, too."""
         expect_image_layer(layer)
         return {
             "kernel_size": sizes(layer.kernel_size),
@@ -142,6 +148,5 @@ class SlidingKernelByChannel(SlidingKernel):
         return SlidingKernel.spatial_after(self, shape)
 
     def clipped(self, spatial: Shape, *, only_same: bool) -> Layer:
-        """Agree on one stride too."""
         layer = self.replaced(stride=(max(self.stride),)) if len(set(self.stride)) > 1 else self
         return SlidingKernel.clipped(layer, spatial, only_same=only_same)
