@@ -211,7 +211,7 @@ class ScreenedGA(SteadyState):
         values: list[object] = []
         for gene in genome.genes:
             fields = [str(value) for name, value in gene.to_dict().items() if name != "kind" or self.space.kinds]
-            values += fields if self.space.fixed_length else [*fields, *[""] * (self._longest - len(fields))]
+            values += [*fields, *[""] * (self._longest - len(fields))] if self.space.kinds else fields
         row = np.zeros(self._width, dtype=np.int32)
         for place, value in enumerate(values[: self._width]):
             row[place] = self._codes.setdefault((place, value), len(self._codes) + 1)
@@ -219,7 +219,7 @@ class ScreenedGA(SteadyState):
 
     def _kernel(self, first: NDArray[np.int32], second: NDArray[np.int32]) -> Floats:
         differ = (first[:, None, :] != second[None, :, :]).sum(2)
-        places = max(1, second.shape[1] if self.space.fixed_length else int((second > 0).sum(1).mean()))
+        places = max(1, int((second > 0).sum(1).mean()) if self.space.kinds else second.shape[1])
         return np.exp(-differ / max(1.5, places / 3.0))
 
     def _fit(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -53,7 +54,7 @@ def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "fl
     """
     genome = genome.canonical()
     cost_of(genome, problem)  # its errors are plainer than those of Keras
-    seeds = _seeds(seed)
+    seeds = partial(next, _seeds(seed))
     facts = problem.facts
     inputs = [
         keras.Input(shape, name=name) for shape, name in zip(facts.input_shapes, problem.inputs, strict=True)
@@ -100,14 +101,11 @@ def _computing_in(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _seeds(seed: int) -> Seeds:
-    state = [seed * 1_000_003 % 2**31]
-
-    def following() -> int:
-        state[0] = (state[0] * 1_103_515_245 + 12_345) % 2**31
-        return state[0]
-
-    return following
+def _seeds(seed: int) -> Iterator[int]:
+    state = seed * 1_000_003 % 2**31
+    while True:
+        state = (state * 1_103_515_245 + 12_345) % 2**31
+        yield state
 
 
 def _normalised(tensor: Tensor, problem: Problem, view: int) -> Tensor:

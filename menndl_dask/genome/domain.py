@@ -29,34 +29,27 @@ class Domain(Protocol):
     @property
     def size(self) -> float:
         """Number of values; infinite for a real domain."""
-        ...
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Draw a value."""
-        ...
 
     def contains(self, value: Any) -> bool:
         """Tell whether the value belongs to the domain."""
-        ...
 
     def step(self, value: Any, rng: np.random.Generator) -> Any:
         """Return another value, near by where the domain is ordered; the same one only if there is no other.
 
         For an object that is not in the domain this is the nearest value.
         """
-        ...
 
     def nearest(self, value: Any) -> Any:
         """Return the value of the domain that is nearest to a given one."""
-        ...
 
     def distance(self, first: Any, second: Any) -> float:
         """Return the distance of two values, from 0 (equal) to 1 (the two ends of the domain)."""
-        ...
 
     def accepts(self, value: Any) -> bool:
         """Tell whether the value has the right type, in the domain or not (an encoded model may exceed it)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +78,6 @@ class Choice:
 
     @property
     def size(self) -> float:
-        """Number of values."""
         return len(self.values)
 
     def sample(self, rng: np.random.Generator) -> Any:
@@ -93,7 +85,6 @@ class Choice:
         return self.values[rng.integers(len(self.values))]
 
     def contains(self, value: Any) -> bool:
-        """Tell whether the value is one of the choices; a truth value is no number."""
         return any(_same_type(value, v) and _plain(value) == v for v in self.values)
 
     def step(self, value: Any, rng: np.random.Generator) -> Any:
@@ -126,7 +117,6 @@ class Choice:
         return steps / (len(self.values) - 1) if steps and self.ordered else float(steps > 0)
 
     def accepts(self, value: Any) -> bool:
-        """Tell whether the value is of the type of one of the choices."""
         return any(_same_type(value, v) for v in self.values)
 
 
@@ -154,7 +144,6 @@ class Integer:
 
     @property
     def size(self) -> float:
-        """Number of values."""
         return self.high - self.low + 1
 
     def sample(self, rng: np.random.Generator) -> int:
@@ -165,7 +154,6 @@ class Integer:
         return int(rng.integers(self.low, self.high, endpoint=True))
 
     def contains(self, value: Any) -> bool:
-        """Tell whether the value is an integer within the bounds."""
         return self.accepts(value) and self.low <= int(value) <= self.high
 
     def step(self, value: Any, rng: np.random.Generator) -> int:
@@ -182,16 +170,13 @@ class Integer:
         return there if there != value else value - sign  # at a bound
 
     def nearest(self, value: Any) -> int:
-        """Return the integer within the bounds that is nearest."""
         within: float = _within(value, self.low, self.high)
         return round(within)
 
     def distance(self, first: Any, second: Any) -> float:
-        """Return the share of the range between them (of the ratio with `log`)."""
         return _distance(self.nearest(first), self.nearest(second), self.low, self.high, self.log)
 
     def accepts(self, value: Any) -> bool:
-        """Tell whether the value is an integer."""
         return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -229,7 +214,6 @@ class Real:
         return self._at(rng.random())
 
     def contains(self, value: Any) -> bool:
-        """Tell whether the value is a number within the bounds."""
         return self.accepts(value) and self.low <= _plain(value) <= self.high
 
     def step(self, value: Any, rng: np.random.Generator) -> float:
@@ -255,7 +239,6 @@ class Real:
         return _distance(first, second, self.low, self.high, self.log)
 
     def accepts(self, value: Any) -> bool:
-        """Tell whether the value is a number."""
         return _is_number(value)
 
     def _at(self, position: float) -> float:
@@ -280,17 +263,14 @@ class PerAxis:
 
     @property
     def size(self) -> float:
-        """Number of tuples."""
         return self.inner.size**self.rank
 
     def sample(self, rng: np.random.Generator) -> tuple[Any, ...]:
-        """Draw a tuple."""
         if rng.random() < 0.75:
             return (self.inner.sample(rng),)
         return compact(tuple(self.inner.sample(rng) for _ in range(self.rank)))
 
     def contains(self, value: Any) -> bool:
-        """Tell whether the value is a tuple of the right length with values of the inner domain."""
         fits = self.accepts(value) and len(value) in (1, self.rank)
         return fits and all(self.inner.contains(v) for v in value)
 
@@ -316,7 +296,6 @@ class PerAxis:
         return sum(self.inner.distance(a, b) for a, b in pairs) / self.rank
 
     def accepts(self, value: Any) -> bool:
-        """Tell whether the value is a tuple of one to three values of the right type."""
         return isinstance(value, tuple) and 1 <= len(value) <= 3 and all(self.inner.accepts(v) for v in value)
 
 

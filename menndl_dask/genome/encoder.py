@@ -16,7 +16,7 @@ from menndl_dask.genome.gene import kinds_of_users
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import KINDS, Activation
-from menndl_dask.genome.layers.keras_settings import expect, unsupported
+from menndl_dask.genome.layers.keras_settings import expect, keras_class, unsupported
 from menndl_dask.genome.topology import Sources
 
 _PREPROCESSING = (keras.layers.Normalization, keras.layers.Rescaling)
@@ -24,12 +24,8 @@ _AFTER_HEAD = (
     keras.layers.Activation,
     keras.layers.Softmax,
     keras.layers.Rescaling,
-    keras.layers.UpSampling1D,
-    keras.layers.UpSampling2D,
-    keras.layers.UpSampling3D,
-    keras.layers.Cropping1D,
-    keras.layers.Cropping2D,
-    keras.layers.Cropping3D,
+    *(keras_class("UpSampling", rank) for rank in (1, 2, 3)),
+    *(keras_class("Cropping", rank) for rank in (1, 2, 3)),
 )
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
@@ -70,55 +66,42 @@ class _Walk:
     """A walk through a model's graph: the genes found so far, and what each of them reads."""
 
     def __init__(self, inputs: Sequence[int]) -> None:
-        self.views = {tensor: -1 - v for v, tensor in enumerate(inputs)}
         self.layers: list[Layer] = []
         self.sources: list[Sources] = []
-        self.seen: dict[int, int] = {}
-        self.uses: dict[int, Any] = {}
+        self.found = {tensor: -1 - v for v, tensor in enumerate(inputs)}  # the gene or view of each tensor
+        self.used: set[int] = set()
 
     def node(self, tensor: Any) -> int:
         """Return the index of the gene that makes a tensor, reading what it depends on first."""
-        # own stack, because models may be deeper than Python's
-        stack = [tensor]
+        stack = [tensor]  # own stack, because models may be deeper than Python's
         while stack:
             current = stack[-1]
-            if self._known(current) is not None:
+            missing = [t for t in _inputs_of(current) if id(t) not in self.found]
+            if id(current) in self.found:
                 stack.pop()
-                continue
-            waiting = [t for t in _inputs_of(current) if self._known(t) is None]
-            if waiting:
-                stack.extend(reversed(waiting))
-                continue
-            self._add(current)
-            stack.pop()
-        found = self._known(tensor)
-        assert found is not None
-        return found
+            elif missing:
+                stack.extend(reversed(missing))
+            else:
+                self.found[id(current)] = self._add(current)
+        return self.found[id(tensor)]
 
-    def _known(self, tensor: Any) -> int | None:
-        return self.views.get(id(tensor), self.seen.get(id(tensor)))
-
-    def _add(self, tensor: Any) -> None:
-        layer = _layer_of(tensor)
-        if id(layer) in self.uses:
+    def _add(self, tensor: Any) -> int:
+        layer, sources = _layer_of(tensor), tuple(self.found[id(t)] for t in _inputs_of(tensor))
+        if id(layer) in self.used:
             raise unsupported(layer, "it is used more than once, with shared weights")
-        self.uses[id(layer)] = layer
-        given = tuple(self._known(t) for t in _inputs_of(tensor))
-        sources = tuple(s for s in given if s is not None)
+        self.used.add(id(layer))
         if isinstance(layer, _PREPROCESSING):
             if len(sources) != 1 or sources[0] >= 0:
                 raise unsupported(layer, "it is supported only directly behind an input")
-            self.seen[id(tensor)] = sources[0]
-            return
+            return sources[0]
         if len(set(sources)) < len(sources):
             raise unsupported(layer, "it reads the same layer twice")
         gene = _gene(layer, len(sources))
         if gene.is_identity and len(sources) == 1:
-            self.seen[id(tensor)] = sources[0]
-            return
+            return sources[0]
         self.layers.append(gene)
         self.sources.append(sources)
-        self.seen[id(tensor)] = len(self.layers) - 1
+        return len(self.layers) - 1
 
 
 def _gene(layer: Any, inputs: int) -> Layer:

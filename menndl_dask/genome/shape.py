@@ -10,24 +10,13 @@ from menndl_dask.genome.layer import Layer, Shape
 from menndl_dask.genome.topology import Sources
 
 
-def shapes(genome: Genome, input_shapes: Sequence[Shape]) -> list[Shape]:
-    """Return the output shape of each layer of a genome as it is given.
-
-    Raises
-    ------
-    InfeasibleError
-        If a layer cannot read what it names; the message says which and why.
-    """
-    return [after for _, _, _, after in walk(genome, input_shapes)]
-
-
 def walk(genome: Genome, views: Sequence[Shape]) -> Iterator[tuple[Layer, Sources, Shape, Shape]]:
     """Yield each layer with what it reads, the shape that reaches it and the one that it gives.
 
     Raises
     ------
     InfeasibleError
-        As `shapes` does.
+        If a layer cannot read what it names; the message says which and why.
     """
     found: list[Shape] = []
     for i, (layer, sources) in enumerate(zip(genome.layers, genome.sources, strict=True)):

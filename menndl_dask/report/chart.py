@@ -21,19 +21,7 @@ _LABEL_HEIGHT = 15
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Map values to pixels.
-
-    Parameters
-    ----------
-    low, high
-        Values at both ends.
-    start, end
-        Positions of the ends, pixels.
-    log
-        Whether the scale is logarithmic.
-    whole
-        Whether ticks are whole numbers.
-    """
+    """Map values to pixels: `low` to `start` and `high` to `end`; on a `whole` scale ticks are whole numbers."""
 
     low: float
     high: float
@@ -85,17 +73,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A point of a chart.
-
-    Parameters
-    ----------
-    x, y
-        Values.
-    tip
-        Text of the tooltip.
-    style
-        CSS class: ``dot``, ``front``, ``standard`` or ``faint``.
-    """
+    """A point of a chart, with its tooltip; its CSS class is ``dot``, ``front``, ``standard`` or ``faint``."""
 
     x: float
     y: float
@@ -105,18 +83,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a chart through some points, labelled at its end.
+    """A line of a chart, drawn in steps if `step`, labelled in the right margin.
 
-    Parameters
-    ----------
-    points
-        Points of the line.
-    style
-        CSS class: ``best``, ``front``, ``train`` or ``validation``.
-    label
-        Label in the right margin.
-    step
-        Whether to draw steps.
+    Its CSS class (`style`) is ``best``, ``front``, ``train`` or ``validation``.
     """
 
     points: Sequence[tuple[float, float]]
@@ -176,10 +145,17 @@ class Chart:
         x = self.x.over(max(_LEFT, longest + 32), width - self.margin)
         parts = [
             self._axes(x, y),
-            *(self._level(level, x, y) for level in self.levels),
+            *(
+                f'<path class="level {level.style}" d="M{x.start:.1f} {y(level.value):.1f}H{x.end:.1f}"/>'
+                for level in self.levels
+                if y.holds(level.value)
+            ),
             *(_dot(mark, x, y) for mark in self.marks),
             *(_path(line, x, y) for line in self.lines),
-            *(_tick(value, tip, x, y) for value, tip in self.ticks),
+            *(
+                f'<path class="failure" d="M{x(value):.1f} {y.start + 2:.1f}v9"><title>{escape(tip)}</title></path>'
+                for value, tip in self.ticks
+            ),
             self._labels(x, y),
         ]
         return element(self.label, width, height, "".join(parts), "chart wide" if self.size == WIDE else "chart")
@@ -205,11 +181,6 @@ class Chart:
             f' text-anchor="middle">{escape(self.y_title)}</text>'
         )
         return grid + base + marks + titles
-
-    def _level(self, level: Level, x: Scale, y: Scale) -> str:
-        if not self.y.holds(level.value):
-            return ""
-        return f'<path class="level {level.style}" d="M{x.start:.1f} {y(level.value):.1f}H{x.end:.1f}"/>'
 
     def _labels(self, x: Scale, y: Scale) -> str:
         wanted = [(y(lv.value), lv.style, lv.label) for lv in self.levels if lv.label and self.y.holds(lv.value)]
@@ -269,18 +240,10 @@ def _dot(mark: Mark, x: Scale, y: Scale) -> str:
 
 
 def _path(line: Line, x: Scale, y: Scale) -> str:
-    commands: list[str] = []
-    for value, height in line.points:
-        at_x, at_y = f"{x(value):.1f}", f"{y(height):.1f}"
-        if not commands:
-            commands.append(f"M{at_x} {at_y}")
-        else:
-            commands.append(f"H{at_x}V{at_y}" if line.step else f"L{at_x} {at_y}")
-    return f'<path class="line {line.style}" d="{"".join(commands)}"/>' if commands else ""
-
-
-def _tick(value: float, tip: str, x: Scale, y: Scale) -> str:
-    return f'<path class="failure" d="M{x(value):.1f} {y.start + 2:.1f}v9"><title>{escape(tip)}</title></path>'
+    places = [(f"{x(value):.1f}", f"{y(height):.1f}") for value, height in line.points]
+    first = "".join(f"M{across} {down}" for across, down in places[:1])
+    rest = "".join(f"H{across}V{down}" if line.step else f"L{across} {down}" for across, down in places[1:])
+    return f'<path class="line {line.style}" d="{first}{rest}"/>' if places else ""
 
 
 def _number(value: float, scale: Scale) -> str:

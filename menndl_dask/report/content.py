@@ -36,7 +36,7 @@ class ReportContent:
     standard
         The standard network, trained with the budget of the search; None if there is none.
     notes
-        Events: texts, or mappings with ``message`` (or ``kind``) and ``time``, seconds since the epoch.
+        Events: mappings with ``message`` and ``time``, seconds since the epoch.
     completed_at
         Time of completion by number of the individual, seconds since the epoch.
     asked
@@ -55,7 +55,7 @@ class ReportContent:
     compared: Sequence[Row] = ()
     conclusion: str = ""
     standard: Row | None = None
-    notes: Sequence[Mapping[str, Any] | str] = ()
+    notes: Sequence[Mapping[str, Any]] = ()
     completed_at: Mapping[int, float] = field(default_factory=dict)
     asked: int | None = None
     command: str = ""

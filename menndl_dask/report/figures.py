@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TypeVar
@@ -31,11 +32,19 @@ def progress_figure(
     evaluations: Sequence[Evaluation], metric: str, constant: float | None = None, standard: Row | None = None
 ) -> str:
     """Return the fitness of every evaluation, the best so far, and failed or pruned networks as ticks."""
-    scored = [(n, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is not None]
+    scored = [(n, r.fitness, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is not None]
     failed = [(n, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is None]
-    levels = _levels(constant, standard)
-    best = _best_so_far([(n, _fitness(r)) for n, _, r in scored], len(evaluations))
-    marks = [Mark(n, _fitness(r), _tip(i.id, r, summary(i.genome))) for n, i, r in _thinned(scored, _DOTS)]
+    levels = []
+    if standard is not None and standard.fitness is not None:
+        levels.append(Level(standard.fitness, "standard", f"{standard.name[:14]} {fitness_text(standard.fitness)}"))
+    if constant is not None:
+        levels.append(Level(constant, "constant", f"constant {fitness_text(constant)}"))
+    best: list[tuple[float, float]] = []  # so far: the steps of a line
+    for n, fitness, _, _ in scored:
+        if not best or fitness > best[-1][1]:
+            best.append((float(n), fitness))
+    best += [(float(len(evaluations)), fitness) for _, fitness in best[-1:]]
+    marks = [Mark(n, fitness, _tip(i.id, r, summary(i.genome))) for n, fitness, i, r in _thinned(scored, _DOTS)]
     ticks = [
         (float(n), f"network {i.id}: {r.failure}{': ' if r.message else ''}{r.message[:160]}")
         for n, i, r in _thinned(failed, _TICKS)
@@ -45,7 +54,7 @@ def progress_figure(
     chart = Chart(
         f"Fitness of {len(scored)} networks in order of completion; {state}",
         Scale(0.5, max(len(evaluations), 2) + 0.5, whole=True),
-        _fitness_scale([_fitness(r) for _, _, r in scored], [level.value for level in levels]),
+        _fitness_scale([fitness for _, fitness, _, _ in scored], [level.value for level in levels]),
         "evaluation",
         metric,
         marks,
@@ -59,23 +68,36 @@ def progress_figure(
 
 def tradeoff_figures(evaluations: Sequence[Evaluation], metric: str, standard: Row | None = None) -> list[str]:
     """Return a figure of fitness versus each known cost, with the Pareto front."""
-    scored = [(i, r) for i, r in evaluations if r.fitness is not None]
     figures = []
     for key, title, show in _COSTS:
-        points = [(float(r.costs[key]), _fitness(r), i, r) for i, r in scored if r.costs.get(key, 0) > 0]
-        if points:
-            front = pareto_front([(cost, fitness) for cost, fitness, _, _ in points])
-            marks = [
-                Mark(cost, fitness, f"{_tip(i.id, r, summary(i.genome))}\n{show(cost)} {key.removesuffix('_ms')}")
-                for cost, fitness, i, r in _thinned(points, _DOTS)
-            ]
-            best = [
-                Mark(
-                    points[k][0], points[k][1], f"{_tip(points[k][2].id, points[k][3])}\n{show(points[k][0])}", "front"
-                )
-                for k in front
-            ]
-            figures.append(_tradeoff(title, key, metric, marks, best, standard))
+        points = [
+            (float(r.costs[key]), r.fitness, i, r)
+            for i, r in evaluations
+            if r.fitness is not None and r.costs.get(key, 0) > 0
+        ]
+        if not points:
+            continue
+        marks = [
+            Mark(cost, fitness, f"{_tip(i.id, r, summary(i.genome))}\n{show(cost)} {key.removesuffix('_ms')}")
+            for cost, fitness, i, r in _thinned(points, _DOTS)
+        ]
+        best = (points[k] for k in pareto_front([point[:2] for point in points]))
+        front = [Mark(cost, fitness, f"{_tip(i.id, r)}\n{show(cost)}", "front") for cost, fitness, i, r in best]
+        beside = []
+        if standard is not None and standard.fitness is not None and standard.costs.get(key, 0) > 0:
+            tip = f"{standard.name}\n{fitness_text(standard.fitness)}"
+            beside.append(Mark(float(standard.costs[key]), standard.fitness, tip, "standard"))
+        chart = Chart(
+            f"Fitness versus {title}: {len(marks)} networks, {len(front)} on the Pareto front",
+            Scale.around((m.x for m in [*marks, *beside]), log=True),
+            _fitness_scale([m.y for m in marks], [m.y for m in beside]),
+            title,
+            metric,
+            [*marks, *front, *beside],
+            [Line([(m.x, m.y) for m in front], "front", step=True)],
+            size=(352, 270),
+        )
+        figures.append(chart.svg())
     return figures
 
 
@@ -94,28 +116,22 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def curve_figures(result: Result, metric: str) -> list[str]:
     """Return the learning curves of one training: fitness and losses by epoch."""
-    fitness = _series(result, "fitness")
-    losses = [Line(_series(result, key), style, label) for key, style, label in (
-        ("loss", "train", "training"), ("val_loss", "validation", "validation")
-    )]  # fmt: skip
-    losses = [line for line in losses if line.points]
-    figures = []
-    if fitness:
-        figures.append(_curves([Line(fitness, "best")], metric, "fitness"))
-    if losses:
-        figures.append(_curves(losses, "loss", "training and validation loss"))
-    return figures
+    fitness, training, validation = (_series(result, key) for key in ("fitness", "loss", "val_loss"))
+    losses = [Line(training, "train", "training"), Line(validation, "validation", "validation")]
+    return [
+        _curves([line for line in lines if line.points], title, label)
+        for lines, title, label in (
+            ([Line(fitness, "best")], metric, "fitness"),
+            (losses, "loss", "training and validation loss"),
+        )
+        if any(line.points for line in lines)
+    ]
 
 
 def timeline_figure(evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]) -> str:
     """Return a timeline with a bar for each evaluation and a row for each worker; empty if times are unknown.
 
-    Parameters
-    ----------
-    evaluations
-        Individuals and results.
-    completed_at
-        Time of completion by number of the individual, seconds since the epoch.
+    `completed_at` has the time of completion by number of the individual, in seconds since the epoch.
     """
     spans = _spans(evaluations, completed_at)
     if not spans:
@@ -123,7 +139,7 @@ def timeline_figure(evaluations: Sequence[Evaluation], completed_at: Mapping[int
     workers = sorted({worker for worker, *_ in spans})
     shown = workers[:_ROWS]
     begin, finish = min(s[1] for s in spans), max(s[2] for s in spans)
-    names = [_short(worker) for worker in shown]
+    names = [worker if len(worker) <= 26 else "…" + worker[-25:] for worker in shown]
     left = 14 + 6.6 * max(len(name) for name in names)
     right = WIDE[0] - 16
     scale = Scale(0.0, max(finish - begin, 1e-3), left, right)
@@ -183,31 +199,6 @@ def _own_seconds(result: Result) -> float | None:
     return result.times["total"] - sum(result.times.get(phase, 0.0) for phase in prepared)
 
 
-def _tradeoff(
-    title: str, key: str, metric: str, marks: Sequence[Mark], front: Sequence[Mark], standard: Row | None
-) -> str:
-    beside = []
-    if standard is not None and standard.fitness is not None and standard.costs.get(key, 0) > 0:
-        beside = [
-            Mark(
-                float(standard.costs[key]),
-                standard.fitness,
-                f"{standard.name}\n{fitness_text(standard.fitness)}",
-                "standard",
-            )
-        ]
-    return Chart(
-        f"Fitness versus {title}: {len(marks)} networks, {len(front)} on the Pareto front",
-        Scale.around((m.x for m in [*marks, *beside]), log=True),
-        _fitness_scale([m.y for m in marks], [m.y for m in beside]),
-        title,
-        metric,
-        [*marks, *front, *beside],
-        [Line([(m.x, m.y) for m in front], "front", step=True)],
-        size=(352, 270),
-    ).svg()
-
-
 def _curves(lines: Sequence[Line], title: str, label: str) -> str:
     values = [value for line in lines for _, value in line.points]
     end = max(at for line in lines for at, _ in line.points)
@@ -227,27 +218,11 @@ def _curves(lines: Sequence[Line], title: str, label: str) -> str:
 
 
 def _series(result: Result, key: str) -> list[tuple[float, float]]:
-    found = ((float(p.get("epoch", n)), p.get(key)) for n, p in enumerate(result.curve, 1))
     return [
-        (at, float(value)) for at, value in found if value is not None and value == value and abs(value) != float("inf")
+        (float(point.get("epoch", n)), float(point[key]))
+        for n, point in enumerate(result.curve, 1)
+        if math.isfinite(point.get(key, math.nan))
     ]
-
-
-def _levels(constant: float | None, standard: Row | None) -> list[Level]:
-    levels = []
-    if standard is not None and standard.fitness is not None:
-        levels.append(Level(standard.fitness, "standard", f"{standard.name[:14]} {fitness_text(standard.fitness)}"))
-    if constant is not None:
-        levels.append(Level(constant, "constant", f"constant {fitness_text(constant)}"))
-    return levels
-
-
-def _best_so_far(scored: Sequence[tuple[int, float]], last: int) -> list[tuple[float, float]]:
-    steps: list[tuple[float, float]] = []
-    for n, fitness in scored:
-        if not steps or fitness > steps[-1][1]:
-            steps.append((float(n), fitness))
-    return [*steps, (float(last), steps[-1][1])] if steps else []
 
 
 def _fitness_scale(values: Sequence[float], levels: Sequence[float]) -> Scale:
@@ -270,12 +245,3 @@ def _thinned(items: Sequence[_T], limit: int) -> Sequence[_T]:
 def _tip(number: int, result: Result, text: str = "") -> str:
     head = f"network {number}: {fitness_text(result.fitness) if result.succeeded else result.failure}"
     return f"{head}\n{text}" if text else head
-
-
-def _short(worker: str) -> str:
-    return worker if len(worker) <= 26 else "…" + worker[-25:]
-
-
-def _fitness(result: Result) -> float:
-    assert result.fitness is not None
-    return result.fitness

@@ -44,22 +44,9 @@ _LAST = ("stride", "dilation", "padding", "multiplier", "activation", "normalisa
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A layer in the drawing.
+    """A layer in the drawing: name, settings, output shape (empty if unknown), parameters, and its input boxes.
 
-    Parameters
-    ----------
-    title, detail
-        Name and settings of the layer.
-    shape
-        Output shape without the batch axis, channels last; empty if unknown.
-    parameters
-        Number of parameters; None if unknown.
-    family
-        Colour of the box: ``view``, ``convolution``, ``pooling``, ``enlarging``, ``dense``, ``head`` or ``other``.
-    sources
-        Indices of the input boxes.
-    join
-        How several inputs are joined.
+    The family is the colour of the box: one of `Layer.drawn_family`, ``view`` or ``head``.
     """
 
     title: str
@@ -73,13 +60,25 @@ class Box:
 
 def draw_network(genome: Genome, problem: Problem | None = None) -> str:
     """Return the drawing of a network as SVG; without a problem, shapes, parameters and the head are missing."""
-    return draw(boxes(genome, problem))
+    nodes = boxes(genome, problem)
+    corners = _layout(nodes)
+    total = sum(node.parameters or 0 for node in nodes)
+    edges, right = _edges(nodes, corners)
+    content = "".join(edges) + "".join(_box(node, corner, total) for node, corner in zip(nodes, corners, strict=True))
+    width = max([right, *(x + _WIDTH for x, _ in corners)]) + _PAD
+    height = max(y + _HEIGHT for _, y in corners) + _PAD
+    spoken = f"Drawing of a network of {len(nodes)} boxes: " + ", then ".join(node.title for node in nodes)
+    return element(spoken, width, height, _ARROW + content, "network")
 
 
 def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
     """Return a box for each view, layer and part of the head; each follows its inputs."""
     agreed = genome.canonical()
-    views = _views(agreed, problem)
+    if problem is not None:
+        views = list(zip(problem.inputs, problem.facts.input_shapes, strict=True))
+    else:
+        count = max((-s for node in agreed.sources for s in node if s < 0), default=1)
+        views = [("" if count == 1 else str(v + 1), ()) for v in range(count)]
     costs = _layer_costs(agreed, problem)
     drawn = [Box(f"Input {name}" if name else "Input", shape=shape, family="view") for name, shape in views]
     for i, (layer, sources) in enumerate(zip(agreed.layers, agreed.sources, strict=True)):
@@ -89,18 +88,6 @@ def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
     for name, shape, parameters in costs[len(agreed.layers) :]:
         drawn.append(Box(_TITLES.get(name, name), "", shape, parameters, "head", (len(drawn) - 1,)))
     return drawn
-
-
-def draw(nodes: Sequence[Box]) -> str:
-    """Return the boxes and their connections as an ``<svg>`` element."""
-    corners = _layout(nodes)
-    total = sum(node.parameters or 0 for node in nodes)
-    edges, right = _edges(nodes, corners)
-    content = "".join(edges) + "".join(_box(node, corner, total) for node, corner in zip(nodes, corners, strict=True))
-    width = max([right, *(x + _WIDTH for x, _ in corners)], default=0.0) + _PAD
-    height = max((y + _HEIGHT for _, y in corners), default=0.0) + _PAD
-    spoken = f"Drawing of a network of {len(nodes)} boxes: " + ", then ".join(node.title for node in nodes)
-    return element(spoken, width, height, _ARROW + content, "network")
 
 
 def detail_of(gene: Any) -> str:
@@ -140,13 +127,6 @@ def _layer_box(layer: Layer, shape: tuple[int, ...], parameters: int | None, sou
         return Box("Join", "", shape, parameters, "other", sources, join)
     title = layer.drawn_title or type(layer).__name__
     return Box(title, detail_of(layer), shape, parameters, layer.drawn_family, sources, join)
-
-
-def _views(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...]]]:
-    if problem is not None:
-        return list(zip(problem.inputs, problem.facts.input_shapes, strict=True))
-    count = max((-s for node in genome.sources for s in node if s < 0), default=1)
-    return [("" if count == 1 else str(v + 1), ()) for v in range(count)]
 
 
 def _layer_costs(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...], int | None]]:
@@ -200,10 +180,10 @@ def _edges(nodes: Sequence[Box], corners: Sequence[tuple[float, float]]) -> tupl
                 passed = [x for x, y in corners if y1 <= y <= y2]
                 lane = _free_lane(max(x1, x2) + _WIDTH + _LANE, y1, y2, passed, taken)
                 taken.append((y1, y2, lane))
-                style, d = (
-                    "edge skip",
-                    _detour(x1 + _WIDTH, y1 + _HEIGHT * 0.65, x2 + _WIDTH, y2 + _HEIGHT * 0.35, lane),
-                )
+                # right, round a corner, down, round a corner, and left
+                start, end = f"M{x1 + _WIDTH:.1f} {y1 + _HEIGHT * 0.65:.1f}", f"H{x2 + _WIDTH + 3:.1f}"
+                down = f"H{lane - 7:.1f}q7 0 7 7V{y2 + _HEIGHT * 0.35 - 7:.1f}q0 7 -7 7"
+                style, d = "edge skip", start + down + end
             title = f"<title>{escape(nodes[s].title)} → {escape(node.title)}</title>"
             paths.append(f'<path class="{style}" d="{d}" marker-end="url(#arrow)">{title}</path>')
     return paths, max((lane for _, _, lane in taken), default=0.0)
@@ -230,11 +210,6 @@ def _straight(x1: float, y1: float, x2: float, y2: float) -> str:
     return f"M{x1:.1f} {y1:.1f}V{top:.1f}C{x1:.1f} {low:.1f} {x2:.1f} {high:.1f} {x2:.1f} {y2 - 3:.1f}"
 
 
-def _detour(x1: float, y1: float, x2: float, y2: float, lane: float) -> str:
-    r = 7
-    return f"M{x1:.1f} {y1:.1f}H{lane - r:.1f}q{r} 0 {r} {r}V{y2 - r:.1f}q0 {r} {-r} {r}H{x2 + 3:.1f}"
-
-
 _ARROW = (
     '<defs><marker id="arrow" viewBox="0 0 8 8" refX="5" refY="4" markerWidth="7" markerHeight="7" '
     'markerUnits="userSpaceOnUse" orient="auto"><path class="head" d="M0 0L8 4L0 8z"/></marker></defs>'
@@ -246,8 +221,10 @@ def _box(node: Box, corner: tuple[float, float], total: int) -> str:
     shape = "×".join(str(n) for n in node.shape)
     weights = quantity(node.parameters) if node.parameters else ""
     share = (node.parameters or 0) / total if total else 0.0
-    room = _WIDTH - 20
-    detail = _shortened(node.detail, room - text_width(weights) - 10)
+    room = _WIDTH - 30 - text_width(weights)
+    detail = node.detail
+    if text_width(detail) * 0.92 > room:
+        detail = detail[: max(1, int(room / text_width("x") / 0.92) - 1)].rstrip(" ·") + "…"
     tip = f"{node.title} {node.detail}".strip() + (f"\noutput {shape}" if shape else "")
     tip += f"\n{node.parameters:,} parameters ({share:.0%})" if node.parameters else ""
     bar = (
@@ -267,9 +244,3 @@ def _box(node: Box, corner: tuple[float, float], total: int) -> str:
         f'<text class="detail" x="{x + 12:.1f}" y="{y + 33:.1f}">{escape(detail)}</text>'
         f'<text class="detail" x="{x + _WIDTH - 8:.1f}" y="{y + 33:.1f}" text-anchor="end">{weights}</text></g>{join}'
     )
-
-
-def _shortened(text: str, room: float) -> str:
-    if text_width(text) * 0.92 <= room:
-        return text
-    return text[: max(1, int(room / text_width("x") / 0.92) - 1)].rstrip(" ·") + "…"

@@ -8,17 +8,7 @@ from importlib.resources import files
 
 
 def whole(title: str, sections: Sequence[str], footer: str) -> str:
-    """Return the page as one HTML document that loads no other files.
-
-    Parameters
-    ----------
-    title
-        Title, as plain text.
-    sections
-        Sections, as HTML.
-    footer
-        Last line, as HTML.
-    """
+    """Return the page as one HTML document that loads no other files: the title is plain text, all else is HTML."""
     style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -60,22 +50,14 @@ def tiles(values: Sequence[tuple[str, str, str]]) -> str:
 
 def html_table(head: Sequence[str], body: Sequence[Sequence[str]], *, marked: int | None = None) -> str:
     """Return a table: text in the first column, numbers in the others; the row `marked` is highlighted."""
-
-    def cell(tag: str, column: int, text: str) -> str:
-        return f"<{tag}{' class=n' if column else ''}>{escape(text)}</{tag}>"
-
-    rows = "".join(
-        f"<tr{' class=standard' if n == marked else ''}>{''.join(cell('td', c, t) for c, t in enumerate(line))}</tr>"
-        for n, line in enumerate(body)
-    )
-    heads = "".join(cell("th", c, t) for c, t in enumerate(head))
-    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    rows = ["".join(f"<td{' class=n' if n else ''}>{escape(t)}</td>" for n, t in enumerate(line)) for line in body]
+    return raw_table([*head[:1], *(f"#{title}" for title in head[1:])], rows, marked=marked)
 
 
-def raw_table(head: Sequence[str], rows: Sequence[str]) -> str:
+def raw_table(head: Sequence[str], rows: Sequence[str], *, marked: int | None = None) -> str:
     """Return a table of rows of HTML; headings of number columns start with ``#``."""
     heads = "".join(f"<th class=n>{escape(t[1:])}</th>" if t.startswith("#") else f"<th>{escape(t)}</th>" for t in head)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    body = "".join(f"<tr{' class=standard' if n == marked else ''}>{row}</tr>" for n, row in enumerate(rows))
     return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from menndl_dask import files
 from menndl_dask.genome.individual import ranked
@@ -51,12 +50,8 @@ _ADVICE: Mapping[str, str] = {
 
 def write_report(run: Run) -> Path:
     """Write ``report.html`` into the run directory, replacing it atomically, and return its path."""
-    return write_page(run.path / "report.html", read_content(run))
-
-
-def write_page(path: Path, content: ReportContent) -> Path:
-    """Write the page atomically and return its path."""
-    files.write_text(path, render(content))
+    path = run.path / "report.html"
+    files.write_text(path, render(read_content(run)))
     return path
 
 
@@ -86,7 +81,7 @@ def _heading(content: ReportContent) -> str:
     if content.problem is not None:
         facts = content.problem.facts
         shapes = " and ".join("×".join(map(str, shape)) for shape in facts.input_shapes)
-        classes = f", {facts.outputs} classes" if content.problem.task != "regression" else f", {facts.outputs} outputs"
+        classes = f", {facts.outputs} {'outputs' if content.problem.task == 'regression' else 'classes'}"
         train, validation, test = facts.samples
         what = (
             f"{content.problem.task.capitalize()} of {shapes} images{classes}; {train:,} training, "
@@ -167,8 +162,9 @@ def _best_network(content: ReportContent) -> str:
     parents = f", from {' and '.join(f'network {p}' for p in individual.parents)}" if individual.parents else ""
     costs = result.costs.get("parameters")
     weights = f" with {quantity(costs)} parameters" if costs else ""
-    text = f"Network {individual.id}{weights}, {_origin(individual.origin)}{parents}."
-    drawing = draw_network(individual.genome, content.problem)
+    origins = {"random": "drawn at random", "seeded": "given at the start"}
+    origin = origins.get(individual.origin, f"created by {individual.origin.replace('_', ' ')}")
+    text = f"Network {individual.id}{weights}, {origin}{parents}."
     text += (
         " Each box shows a layer, its output shape, settings and parameters; the bar is its share of all parameters."
         " Boxes are indented by the number of times the image was halved. Violet lines are skip connections."
@@ -179,16 +175,11 @@ def _best_network(content: ReportContent) -> str:
     return page.section(
         "The best network",
         f"<p>{escape(text)}</p>",
-        page.scrolling(drawing),
+        page.scrolling(draw_network(individual.genome, content.problem)),
         heading + curves,
         words,
         name="best",
     )
-
-
-def _origin(operator: str) -> str:
-    words = {"random": "drawn at random", "seeded": "given at the start"}
-    return words.get(operator, f"created by {operator.replace('_', ' ')}")
 
 
 def _tradeoffs(content: ReportContent) -> str:
@@ -206,26 +197,20 @@ def _failures(content: ReportContent) -> str:
     if not counts:
         return page.section("Failures", "<p>None.</p>", name="failures") if content.evaluations else ""
     total = len(content.evaluations)
-    rows = [_failure_row(kind, count, total) for kind, count in counts.most_common()]
-    shown = page.raw_table(["kind", "#networks", "#share", "", "meaning"], rows)
-    return page.section("Failures", *_advice(counts, total), shown, _messages(content), name="failures")
-
-
-def _failure_row(kind: str, count: int, total: int) -> str:
-    meter = f'<span class="meter"><i style="width:{100 * count / total:.1f}%"></i></span>'
-    return (
+    rows = [
         f"<td><strong>{escape(kind.replace('_', ' '))}</strong></td><td class=n>{count}</td>"
-        f"<td class=n>{count / total:.0%}</td><td>{meter}</td><td>{escape(FAILURES[kind])}</td>"
-    )
-
-
-def _advice(counts: Counter[str], total: int) -> list[str]:
-    return [
-        f'<p class="advice"><strong>{count / total:.0%} of the networks: {escape(kind.replace("_", " "))}.</strong> '
-        f"{escape(_ADVICE[kind])}</p>"
-        for kind, count in counts.most_common(1)
-        if total >= _FEW and count / total > _DOMINATES
+        f"<td class=n>{count / total:.0%}</td>"
+        f'<td><span class="meter"><i style="width:{100 * count / total:.1f}%"></i></span></td>'
+        f"<td>{escape(FAILURES[kind])}</td>"
+        for kind, count in counts.most_common()
     ]
+    shown = page.raw_table(["kind", "#networks", "#share", "", "meaning"], rows)
+    kind, count = counts.most_common(1)[0]
+    advice = ""
+    if total >= _FEW and count / total > _DOMINATES:
+        heading = f"{count / total:.0%} of the networks: {kind.replace('_', ' ')}."
+        advice = f'<p class="advice"><strong>{escape(heading)}</strong> {escape(_ADVICE[kind])}</p>'
+    return page.section("Failures", advice, shown, _messages(content), name="failures")
 
 
 def _messages(content: ReportContent) -> str:
@@ -260,41 +245,26 @@ def _events(content: ReportContent) -> str:
     if not content.notes:
         return ""
     dropped = len(content.notes) - _NOTES
-    notes = [_note(note) for note in content.notes[-_NOTES:]]
-    rows = [f"<td class=t>{escape(when)}</td><td>{escape(text)}</td>" for when, text in notes]
+    rows = [
+        f"<td class=t>{time.strftime('%m-%d %H:%M:%S', time.localtime(note['time']))}</td>"
+        f"<td>{escape(note['message'])}</td>"
+        for note in content.notes[-_NOTES:]
+    ]
     before = f"<p class=note>The latest {_NOTES} of {len(content.notes)}.</p>" if dropped > 0 else ""
     return page.section("Events", before, page.raw_table(["time", "event"], rows), name="events")
-
-
-def _note(note: Mapping[str, Any] | str) -> tuple[str, str]:
-    if isinstance(note, str):
-        return "", note
-    when = note.get("time")
-    shown = time.strftime("%m-%d %H:%M:%S", time.localtime(when)) if isinstance(when, (int, float)) else str(when or "")
-    text = next(
-        (str(note[key]) for key in ("message", "text", "note", "kind", "event") if note.get(key)), str(dict(note))
-    )
-    return shown, text
 
 
 def _workers(content: ReportContent) -> str:
     figure = timeline_figure(content.evaluations, content.completed_at)
     share = utilisation(content.evaluations, content.completed_at)
     text = f"<p>Workers spent {share:.0%} of the time on evaluations.</p>" if share is not None else ""
-    return page.section("Workers", text, page.scrolling(figure), _phases(content), name="workers")
-
-
-def _phases(content: ReportContent) -> str:
     total: Counter[str] = Counter()
     for _, result in content.evaluations:
-        total.update({k: v for k, v in result.times.items() if k not in ("total", "wait")})
+        total.update({k: v for k, v in result.times.items() if k not in ("total", "wait") and v > 0})
     seconds = sum(total.values())
-    if not seconds:
-        return ""
-    phases = ", ".join(
-        f"{name} {duration(value)} ({value / seconds:.0%})" for name, value in total.most_common() if value > 0
-    )
-    return f'<p class="note">Time of the evaluations by phase: {escape(phases)}.</p>'
+    each = (f"{name} {duration(value)} ({value / seconds:.0%})" for name, value in total.most_common())
+    phases = f'<p class="note">Time of the evaluations by phase: {escape(", ".join(each))}.</p>' if total else ""
+    return page.section("Workers", text, page.scrolling(figure), phases, name="workers")
 
 
 def _reproduce(content: ReportContent) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from menndl_dask.genome.individual import Evaluation, Individual, ranked
+from menndl_dask.genome.individual import Evaluation, ranked
 from menndl_dask.result import Result
 from menndl_dask.text import (
     MISSING,
@@ -51,7 +51,10 @@ class Row:
 
 def best_rows(evaluations: Iterable[Evaluation], count: int = 5) -> list[Row]:
     """Return a row for each of the fittest networks, best first; those that were given at the start are marked."""
-    return [Row.of(_name(individual), result) for individual, result in ranked(evaluations, count)]
+    return [
+        Row.of(f"network {individual.id}{' (given)' if individual.origin == 'seeded' else ''}", result)
+        for individual, result in ranked(evaluations, count)
+    ]
 
 
 def table(rows: Sequence[Row], metric: str = "fitness") -> str:
@@ -82,14 +85,19 @@ def network_table(rows: Sequence[Row], metric: str = "fitness") -> TextTable:
 def cells(rows: Sequence[Row], metric: str = "fitness") -> tuple[list[str], list[list[str]]]:
     """Return the heading and the text of each cell, leaving out columns without any value."""
     columns = [column for column in _COLUMNS if any(column[1] in row.costs for row in rows)]
-    extra = _extra_metrics(rows)
+    # what was measured on the test split belongs beside the fitness; the loss does not
+    names = {name for row in rows for name in row.metrics if name.startswith("test_")}
+    extra = sorted(names - {error_name(name) for name in names})
     titles = [f"test {metric_title(name.removeprefix('test_'))}" for name in extra]
     head = ["network", metric, *(title for title, _, _ in columns), *titles]
     body = [
         [
             row.name,
             fitness_text(row.fitness),
-            *(_cell(row.costs.get(key), show) for _, key, show in columns),
+            *(
+                show(cost) if math.isfinite(cost := row.costs.get(key, math.nan)) else MISSING
+                for _, key, show in columns
+            ),
             *(with_error(row.metrics, name) for name in extra),
         ]
         for row in rows
@@ -103,18 +111,3 @@ _COLUMNS = (
     ("latency", "latency_ms", milliseconds),
     ("training", "train_seconds", duration),
 )
-
-
-def _name(individual: Individual) -> str:
-    return f"network {individual.id}{' (given)' if individual.origin == 'seeded' else ''}"
-
-
-def _cell(value: float | None, show: object) -> str:
-    assert callable(show)
-    return MISSING if value is None or not math.isfinite(value) else str(show(value))
-
-
-def _extra_metrics(rows: Sequence[Row]) -> list[str]:
-    # what was measured on the test split belongs beside the fitness; the loss does not
-    names = {name for row in rows for name in row.metrics if name.startswith("test_")}
-    return sorted(names - {error_name(name) for name in names})

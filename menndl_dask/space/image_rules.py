@@ -16,7 +16,7 @@ import numpy as np
 from menndl_dask.errors import InfeasibleError, UserError
 from menndl_dask.genome import layers as genes
 from menndl_dask.genome.cost import cost_of
-from menndl_dask.genome.domain import Choice, Domain, Integer, PerAxis, with_rank
+from menndl_dask.genome.domain import Choice, Domain, PerAxis, with_rank
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import RULES, Layer, Shape
@@ -81,7 +81,8 @@ class ImageRules:
             cost = cost_of(genome, self.problem)
         except InfeasibleError as error:
             return str(error)
-        memory = cost.memory_bytes(self._batch_size(genome))
+        evolved = (gene.batch_size for gene in genome.settings if isinstance(gene, Training))
+        memory = cost.memory_bytes(next(evolved, self.problem.budget.batch_size))
         for name, value, limit in (
             ("parameters", cost.parameters, self.max_parameters),
             ("FLOPs forward", cost.flops_forward, self.max_flops),
@@ -117,10 +118,6 @@ class ImageRules:
     def to_dict(self) -> dict[str, Any]:
         """Return the limits as a plain dict."""
         return {name: getattr(self, name) for name in ("max_parameters", "max_flops", "max_memory_bytes")}
-
-    def _batch_size(self, genome: Genome) -> int:
-        evolved = (gene.batch_size for gene in genome.settings if isinstance(gene, Training))
-        return next(evolved, self.problem.budget.batch_size)
 
     def _width_domain(self, kind: type[Gene]) -> Domain:
         name = _width_field(kind)
@@ -250,10 +247,10 @@ def _kinds(problem: Problem) -> tuple[type[Gene], ...]:
 def _ranges(problem: Problem, extra: Sequence[type[Gene]]) -> dict[type[Gene], dict[str, Domain]]:
     """Return domains that suit the rank and size of the images."""
     extent = min(min(shape[:-1]) for shape in problem.facts.input_shapes)
-    found: dict[type[Gene], dict[str, Domain]] = {}
-    for kind in _kinds(problem):
-        own = {name: _suited(name, with_rank(domain, problem.rank), extent) for name, domain in kind.domains().items()}
-        found[kind] = own
+    found = {
+        kind: {name: _suited(name, with_rank(domain, problem.rank), extent) for name, domain in kind.domains().items()}
+        for kind in _kinds(problem)
+    }
     if problem.task == "segmentation":
         for ranges in found.values():
             if "padding" in ranges:
@@ -267,7 +264,7 @@ def _ranges(problem: Problem, extra: Sequence[type[Gene]]) -> dict[type[Gene], d
 
 def _suited(name: str, domain: Domain, extent: int) -> Domain:
     if name == "bias":
-        return Choice((True,))  # a network without is never better at equal cost to the eye of a search
+        return Choice((True,))  # a bias costs so little that a choice without it is not worth searching
     if name == "stride" and isinstance(domain, PerAxis):
         return replace(domain, inner=Choice((1, 2) if 1 in domain.inner.values else (2,)))  # type: ignore[union-attr]
     if isinstance(domain, PerAxis) and isinstance(domain.inner, Choice):
@@ -275,6 +272,4 @@ def _suited(name: str, domain: Domain, extent: int) -> Domain:
         if name == "size":
             values = tuple(v for v in values if 2 <= v <= 3) or values[:1]
         return replace(domain, inner=Choice(values))
-    if name == "kernels" and isinstance(domain, Integer):
-        return Integer(domain.low, domain.high, log=True)
     return domain

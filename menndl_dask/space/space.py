@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,29 +24,8 @@ from menndl_dask.problem import Problem
 from menndl_dask.space.image_rules import ImageRules
 
 Constraint = Callable[[Genome], str | None]
-Draw = Callable[[type[Gene], np.random.Generator], Gene]
 _ATTEMPTS = 200  # draws before a space is called empty
 _CHECKED = 4096  # genes whose check is kept
-
-
-class Rules(Protocol):
-    """What makes valid genes a valid network."""
-
-    def sample(self, draw: Draw, minimum: int, maximum: int, rng: np.random.Generator) -> Sequence[Gene]:
-        """Return random genes for the variable part of a genome; `draw` returns a random gene of a kind."""
-        ...
-
-    def repair(self, genome: Genome, minimum: int, maximum: int, rng: np.random.Generator) -> Genome:
-        """Return a valid network near the given one; raise `InfeasibleError` if there is none near."""
-        ...
-
-    def violation(self, genome: Genome) -> str | None:
-        """Return what is not valid, in words; None if the network is valid."""
-        ...
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the rules as a plain dict, for the record of a run."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +54,7 @@ class SearchSpace:
     maximum: int = 0
     ranges: Mapping[type[Gene], Mapping[str, Domain]] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
-    rules: Rules | None = None
+    rules: ImageRules | None = None
     # genes that were checked; for those with a value outside of its domain, the nearest gene inside
     _checked: dict[Gene, Gene | None] = field(init=False, repr=False, default_factory=dict)
 
@@ -159,11 +138,6 @@ class SearchSpace:
         return cls(prefix, rules.kinds, minimum, longest, rules.ranges, tuple(constraints), rules)
 
     @property
-    def fixed_length(self) -> bool:
-        """Whether all genomes have the same number of genes."""
-        return not self.kinds
-
-    @property
     def size(self) -> float:
         """Number of genomes, an upper bound where constraints or rules exclude some."""
         front = math.prod(self._count(kind) for kind in self.fixed)
@@ -229,13 +203,10 @@ class SearchSpace:
             if i >= len(front) and type(gene) not in self.kinds:
                 return f"gene {i}: kind {kind_name(type(gene))} is not in this space"
             if self._nearest(gene) is not gene:
-                return f"gene {i}: {self._wrong_field(gene)}"
+                domains = self.domains(type(gene)).items()
+                name, domain = next(item for item in domains if not item[1].contains(getattr(gene, item[0])))
+                return f"gene {i}: {kind_name(type(gene))}.{name}: {getattr(gene, name)!r} is not in {domain}"
         return next(filter(None, (constraint(genome) for constraint in self.constraints)), None)
-
-    def _wrong_field(self, gene: Gene) -> str:
-        wrong = (f for f in self.domains(type(gene)).items() if not f[1].contains(getattr(gene, f[0])))
-        name, domain = next(wrong)
-        return f"{kind_name(type(gene))}.{name}: {getattr(gene, name)!r} is not in {domain}"
 
     def repair(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Return a genome of the space near the given one; the genome itself if it is in the space.

@@ -32,7 +32,7 @@ from menndl_dask.genome.layers import (
     TransposedConvolution,
     Upsampling,
 )
-from menndl_dask.genome.shape import joined_shape, shapes
+from menndl_dask.genome.shape import joined_shape, walk
 from menndl_dask.problem import Problem
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import standard_network
@@ -239,7 +239,7 @@ def test_inputs_are_joined_along_the_channels() -> None:
     assert joined_shape(Activation(), [(8, 8, 3), (8, 8, 4)]) == (8, 8, 7)
     assert joined_shape(Activation(join="add"), [(8, 8, 3), (8, 8, 3)]) == (8, 8, 3)
     genome = Genome((Convolution(4), Flatten()))
-    assert shapes(genome, [(8, 8, 1)]) == [(8, 8, 4), (256,)]
+    assert [after for _, _, _, after in walk(genome, [(8, 8, 1)])] == [(8, 8, 4), (256,)]
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -12,7 +12,7 @@ import pytest
 
 from menndl_dask.report import page
 from menndl_dask.report.content import ReportContent
-from menndl_dask.report.report import write_page
+from menndl_dask.report.report import render
 from tests import stories
 from tests.chromium import browser_page, find_browser
 
@@ -111,7 +111,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     binary = find_browser()
     assert binary is not None  # see tests/conftest.py
     folder = tmp_path_factory.mktemp("pages")
-    paths = {name: write_page(folder / f"{name}.html", tell()) for name, tell in STORIES.items()}
+    paths = {name: folder / f"{name}.html" for name in STORIES}
+    for name, path in paths.items():
+        path.write_text(render(STORIES[name]()), "utf-8")
     return asyncio.run(asyncio.wait_for(_looked_at(paths, binary, folder / "profile"), 120))
 
 
