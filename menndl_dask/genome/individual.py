@@ -56,15 +56,7 @@ Evaluation = tuple[Individual, Result]
 
 
 def ranked(evaluations: Iterable[Evaluation], count: int = 10) -> list[Evaluation]:
-    """Return the fittest evaluations, best first; failures and equal networks are left out.
-
-    Parameters
-    ----------
-    evaluations
-        Individuals and results, in any order.
-    count
-        Maximum number to return.
-    """
+    """Return the `count` fittest evaluations, best first; failures and equal networks are left out."""
     best: dict[str, Evaluation] = {}
     succeeded = [(individual, result) for individual, result in evaluations if result.succeeded]
     for individual, result in sorted(succeeded, key=lambda pair: (-(pair[1].fitness or 0.0), pair[0].id)):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from menndl_dask.problem import Problem
-from menndl_dask.report.table import Row, best_rows, network_table
+from menndl_dask.report.table import Row, best_rows, table
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
 from menndl_dask.text import TextTable, error_name, fitness_text, metric_title, quantity, with_error
@@ -28,9 +28,9 @@ def findings(run: Run) -> list[str | TextTable]:
     if problem is not None and problem.facts.constant_fitness is not None:
         rows.append(Row("constant predictor", problem.facts.constant_fitness))
     parts: list[str | TextTable] = ["The best networks of the search, trained with its budget:"]
-    parts.append(network_table(rows, metric))
+    parts.append(table(rows, metric))
     if alike and problem is not None:
-        compared = network_table([Row.of(c.name, c.result) for c in alike], metric)
+        compared = table([Row.of(c.name, c.result) for c in alike], metric)
         parts += ["Retrained for the comparison, all with the same budget:", compared, conclude(alike, problem)]
     return parts
 

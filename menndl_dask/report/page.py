@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
+from menndl_dask.text import TextTable
+
 
 def whole(title: str, sections: Sequence[str], footer: str) -> str:
     """Return the page as one HTML document that loads no other files: the title is plain text, all else is HTML."""
@@ -48,13 +50,13 @@ def tiles(values: Sequence[tuple[str, str, str]]) -> str:
     return f'<dl class="tiles">{"".join(each)}</dl>'
 
 
-def html_table(head: Sequence[str], body: Sequence[Sequence[str]], *, marked: int | None = None) -> str:
-    """Return a table: text in the first column, numbers in the others; the row `marked` is highlighted."""
-    rows = ["".join(f"<td{' class=n' if n else ''}>{escape(t)}</td>" for n, t in enumerate(line)) for line in body]
-    return raw_table([*head[:1], *(f"#{title}" for title in head[1:])], rows, marked=marked)
+def html_table(table: TextTable, marked: int | None = None) -> str:
+    """Return a table as HTML: text in the first column, numbers in the others; the row `marked` is highlighted."""
+    rows = ["".join(f"<td{' class=n' if n else ''}>{escape(t)}</td>" for n, t in enumerate(row)) for row in table.rows]
+    return raw_table([*table.head[:1], *(f"#{title}" for title in table.head[1:])], rows, marked)
 
 
-def raw_table(head: Sequence[str], rows: Sequence[str], *, marked: int | None = None) -> str:
+def raw_table(head: Sequence[str], rows: Sequence[str], marked: int | None = None) -> str:
     """Return a table of rows of HTML; headings of number columns start with ``#``."""
     heads = "".join(f"<th class=n>{escape(t[1:])}</th>" if t.startswith("#") else f"<th>{escape(t)}</th>" for t in head)
     body = "".join(f"<tr{' class=standard' if n == marked else ''}>{row}</tr>" for n, row in enumerate(rows))

@@ -18,11 +18,11 @@ from menndl_dask.report import page
 from menndl_dask.report.content import ReportContent, read_content
 from menndl_dask.report.figures import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
 from menndl_dask.report.network_drawing import draw_network, summary
-from menndl_dask.report.table import best_rows, cells
+from menndl_dask.report.table import best_rows, table
 from menndl_dask.result import FAILURES
 from menndl_dask.run.layout import island_of
 from menndl_dask.run.run import Run
-from menndl_dask.text import counted, duration, fitness_text, quantity
+from menndl_dask.text import TextTable, counted, duration, fitness_text, quantity
 
 _DOMINATES = 0.7  # share of evaluations from which on advice for a kind of failure is shown
 _FEW = 8  # evaluations below which no advice is shown
@@ -141,17 +141,16 @@ def _key(entries: Sequence[tuple[str, str, str]]) -> str:
 def _networks(content: ReportContent) -> str:
     parts = []
     if content.compared:
-        head, body = cells(content.compared, content.metric)
         parts.append("<p>Retrained for the comparison, all with the same budget:</p>")
-        parts.append(page.html_table(head, body))
+        parts.append(page.html_table(table(content.compared, content.metric)))
         parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
     rows = best_rows(content.evaluations, 8)
     if rows:
         shown = [*rows, content.standard] if content.standard is not None else rows
-        head, body = cells(shown, content.metric)
         if content.compared:
             parts.append("<p>The best networks of the search, trained with its budget:</p>")
-        parts.append(page.html_table(head, body, marked=len(rows) if content.standard is not None else None))
+        marked = len(rows) if content.standard is not None else None
+        parts.append(page.html_table(table(shown, content.metric), marked))
     return page.section("Best networks", *parts, name="networks")
 
 
@@ -237,8 +236,8 @@ def _islands(content: ReportContent) -> str:
         fitness = "–" if best is None else f"{fitness_text(best[1].fitness)} (network {best[0].id})"
         rows.append([f"island {number}", f"{len(own)}", fitness, f"{migrations}"])
     text = "Searches with separate drivers and workers; now and then each receives the best network of another."
-    table = page.html_table(["", "networks evaluated", f"best {content.metric}", "migrants received"], rows)
-    return page.section("Islands", f"<p>{text}</p>", table, name="islands")
+    islands = TextTable(["", "networks evaluated", f"best {content.metric}", "migrants received"], rows)
+    return page.section("Islands", f"<p>{text}</p>", page.html_table(islands), name="islands")
 
 
 def _events(content: ReportContent) -> str:

@@ -57,33 +57,14 @@ def best_rows(evaluations: Iterable[Evaluation], count: int = 5) -> list[Row]:
     ]
 
 
-def table(rows: Sequence[Row], metric: str = "fitness") -> str:
-    """Return the networks as aligned plain text; columns without any value are left out.
+def table(rows: Sequence[Row], metric: str = "fitness") -> TextTable:
+    """Return the networks as a table, in the given order; columns without any value are left out.
 
-    Parameters
-    ----------
-    rows
-        One for each network, in the order to show.
-    metric
-        Heading of the fitness column.
-
-    Examples
-    --------
     >>> print(table([Row("network 7", 0.8731, {"parameters": 12345}), Row("U-Net", 0.85)], "mean_iou"))
     network    mean_iou  parameters
     network 7    0.8731      12.3 k
     U-Net        0.8500           –
     """
-    return str(network_table(rows, metric))
-
-
-def network_table(rows: Sequence[Row], metric: str = "fitness") -> TextTable:
-    """Return the networks as a table; see `table`."""
-    return TextTable(*cells(rows, metric))
-
-
-def cells(rows: Sequence[Row], metric: str = "fitness") -> tuple[list[str], list[list[str]]]:
-    """Return the heading and the text of each cell, leaving out columns without any value."""
     columns = [column for column in _COLUMNS if any(column[1] in row.costs for row in rows)]
     # what was measured on the test split belongs beside the fitness; the loss does not
     names = {name for row in rows for name in row.metrics if name.startswith("test_")}
@@ -102,7 +83,7 @@ def cells(rows: Sequence[Row], metric: str = "fitness") -> tuple[list[str], list
         ]
         for row in rows
     ]
-    return head, body
+    return TextTable(head, body)
 
 
 _COLUMNS = (

@@ -1,4 +1,4 @@
-"""Census: every genome of a small search space, one after the other. Pure."""
+"""Enumeration: every genome of a small search space, one after the other. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from menndl_dask.space.space import SearchSpace
 
 
 def every_genome(space: SearchSpace) -> Iterator[Genome]:
-    """Name all genomes of a space whose fields have finitely many values, the shortest first.
+    """Yield all genomes of a space whose fields have finitely many values, the shortest first.
 
     Layers are not connected in other ways than one after the other.
 

@@ -7,7 +7,7 @@ networks that cost too much are narrowed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -24,7 +24,6 @@ from menndl_dask.genome.shape import joined_shape
 from menndl_dask.genome.topology import Sources
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.problem import Problem
-from menndl_dask.space.random_network import random_network
 
 _NARROWER = 0.6  # factor on all widths of a network that costs too much, again and again
 Ranges = Mapping[type[Gene], Mapping[str, Domain]]
@@ -32,18 +31,9 @@ Ranges = Mapping[type[Gene], Mapping[str, Domain]]
 
 @dataclass(frozen=True, slots=True)
 class ImageRules:
-    """What makes layers a valid network for a problem.
+    """What makes layers a valid network for a problem: limits of its cost, the gene kinds that suit, and their ranges.
 
-    Parameters
-    ----------
-    problem
-        What the network is for.
-    max_parameters, max_flops, max_memory_bytes
-        Limits of its cost: weights, FLOPs for a sample forward, estimated memory of a training step.
-    kinds
-        The gene kinds that suit.
-    ranges
-        Domains of their fields where they differ from the kind's own.
+    The limits are as in `SearchSpace.image`; the ranges are the domains that differ from those of the kind.
     """
 
     problem: Problem
@@ -63,17 +53,6 @@ class ImageRules:
         own = _ranges(problem, extra)
         merged = {kind: {**own.get(kind, {}), **ranges.get(kind, {})} for kind in {*own, *ranges}}
         return cls(problem, *limits, kinds=(*_kinds(problem), *extra), ranges=merged)
-
-    def sample(
-        self,
-        draw: Callable[[type[Gene], np.random.Generator], Gene],
-        minimum: int,
-        maximum: int,
-        rng: np.random.Generator,
-    ) -> Sequence[Layer]:
-        """Return the layers of a random network."""
-        available = {kind: lambda r, k=kind: draw(k, r) for kind in self.kinds}
-        return random_network(self.problem, available, minimum, maximum, rng)
 
     def violation(self, genome: Genome) -> str | None:
         """Return why no network can be built within the limits, in words; None if one can."""

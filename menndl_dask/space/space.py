@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import zip_longest
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.problem import Problem
 from menndl_dask.space.image_rules import ImageRules
+from menndl_dask.space.random_network import random_network
 
 Constraint = Callable[[Genome], str | None]
 _ATTEMPTS = 200  # draws before a space is called empty
@@ -243,7 +245,8 @@ class SearchSpace:
 
     def _sample_variable(self, rng: np.random.Generator) -> Sequence[Gene]:
         if self.rules is not None:
-            return self.rules.sample(self.sample_gene, self.minimum, self.maximum, rng)
+            samplers = {kind: partial(self.sample_gene, kind) for kind in self.kinds}
+            return random_network(self.rules.problem, samplers, self.minimum, self.maximum, rng)
         if not self.kinds:
             return ()
         number = int(rng.integers(self.minimum, self.maximum + 1))
@@ -272,17 +275,14 @@ class SearchSpace:
 
     def _nearest(self, gene: Gene) -> Gene:
         """Return the gene with each field in its domain; the gene itself if they all are."""
-        found: Gene | None
-        if gene in self._checked:
-            found = self._checked[gene]
-        else:
+        if gene not in self._checked:
             changes = {
                 name: domain.nearest(getattr(gene, name))
                 for name, domain in self.domains(type(gene)).items()
                 if not domain.contains(getattr(gene, name))
             }
-            found = gene.replaced(**changes) if changes else None
             if len(self._checked) >= _CHECKED:
                 self._checked.clear()
-            self._checked[gene] = found
+            self._checked[gene] = gene.replaced(**changes) if changes else None
+        found = self._checked[gene]
         return gene if found is None or found == gene else found

@@ -13,6 +13,7 @@ import pytest
 from menndl_dask.report import page
 from menndl_dask.report.content import ReportContent
 from menndl_dask.report.report import render
+from menndl_dask.text import TextTable
 from tests import stories
 from tests.chromium import browser_page, find_browser
 
@@ -166,7 +167,7 @@ def test_a_part_without_content_is_left_out() -> None:
 
 
 def test_tables_escape_what_stands_in_them() -> None:
-    text = page.html_table(["network", "n"], [["<b>", "1"], ["U-Net", "2"]], marked=1)
+    text = page.html_table(TextTable(["network", "n"], [["<b>", "1"], ["U-Net", "2"]]), marked=1)
     assert "&lt;b&gt;" in text
     assert text.count("<tr class=standard>") == 1
     assert "<b>" not in page.tiles([("<b>", "<b>", "<b>")])

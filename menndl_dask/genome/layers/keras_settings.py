@@ -40,13 +40,7 @@ def unsupported(layer: Any, why: str) -> GenomeError:
 
 
 def expect(layer: Any, setting: str, holds: bool) -> None:
-    """Refuse a Keras layer with a setting that genes do not know.
-
-    Raises
-    ------
-    GenomeError
-        If `holds` is false; the message names the layer and the value of the setting.
-    """
+    """Raise the error for a Keras layer with a setting that genes do not know, unless the setting `holds`."""
     if not holds:
         raise unsupported(layer, f"{setting}={getattr(layer, setting)!r} has no gene")
 
