@@ -9,7 +9,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,24 +27,12 @@ _ANSWER_S = 600.0
 
 
 class ModelDescription(NamedTuple):
-    """Inputs and output of a network.
-
-    Parameters
-    ----------
-    names
-        Names of the inputs.
-    inputs
-        Shapes of the inputs, ``(spatial…, channel)``; None where any size is accepted.
-    output
-        Shape of the output.
-    activation
-        Name of the output's activation function; empty if there is none.
-    """
+    """Names and shapes of the inputs of a network, and shape and activation function of its output."""
 
     names: tuple[str, ...]
-    inputs: tuple[tuple[int | None, ...], ...]
+    inputs: tuple[tuple[int | None, ...], ...]  # (spatial…, channel) of each; None where any size is accepted
     output: tuple[int | None, ...]
-    activation: str
+    activation: str  # empty if there is none
 
 
 class Block(NamedTuple):
@@ -56,49 +44,23 @@ class Block(NamedTuple):
 
 
 class ModelSpec(NamedTuple):
-    """A network file to apply.
-
-    Parameters
-    ----------
-    path
-        The ``.keras`` file.
-    tile
-        Pixels along each axis of the images that the network is resized to; None to keep its own size.
-    target
-        Store that the predictions are written to.
-    """
+    """A ``.keras`` file to apply, and the store that its predictions are written to."""
 
     path: str
-    tile: tuple[int, ...] | None
+    tile: tuple[int, ...] | None  # pixels along each axis that the network is resized to; None to keep its own size
     target: str
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Settings that all blocks share; sent to the workers.
-
-    Parameters
-    ----------
-    model
-        The network.
-    sources
-        The images of each view.
-    tilings
-        Tiling along each axis; empty for a network that takes whole images.
-    outputs
-        Number of outputs of the network for each pixel or image.
-    classes
-        Names of the classes; None for a regression network.
-    probabilities
-        Write the probability of each class instead of the most likely one.
-    """
+    """Settings that all blocks share; sent to the workers."""
 
     model: ModelSpec
-    sources: tuple[ImageSource, ...]
-    tilings: tuple[Tiling, ...]
-    outputs: int
-    classes: tuple[str, ...] | None
-    probabilities: bool = False
+    sources: tuple[ImageSource, ...]  # of each view
+    tilings: tuple[Tiling, ...]  # along each axis; empty for a network that takes whole images
+    outputs: int  # of the network for each pixel or image
+    classes: tuple[str, ...] | None  # their names; None for a regression network
+    probabilities: bool = False  # write the probability of each class instead of the most likely one
 
     @property
     def variable(self) -> str:
@@ -155,11 +117,6 @@ class Job:
 class Network:
     """A trained network in a child process; a lock lets one thread use it at a time.
 
-    Parameters
-    ----------
-    spec
-        The network file and the image size.
-
     Raises
     ------
     TrainerError
@@ -183,30 +140,21 @@ class Network:
 
     def predict(self, inputs: Iterator[tuple[NDArray[Any], ...]], batch: int) -> NDArray[np.float32]:
         """Return the outputs for some inputs, each a tuple of views; they are passed to the network in batches."""
-        outputs: list[NDArray[np.float32]] = []
-        pending: list[tuple[NDArray[Any], ...]] = []
-        for one in inputs:
-            pending.append(one)
-            if len(pending) == batch:
-                outputs.append(self._predict_batch(pending, batch))
-                pending = []
-        if pending:
-            outputs.append(self._predict_batch(pending, batch))
+        outputs = []
+        while batched := list(islice(inputs, batch)):
+            views = []
+            for view in zip(*batched, strict=True):
+                array = np.zeros((batch, *view[0].shape), np.float32)
+                array[: len(view)] = view
+                views.append(array)
+            with self._lock:
+                outputs.append(np.asarray(self._child.ask(("predict", views), _ANSWER_S))[: len(batched)])
         return np.concatenate(outputs)
 
     def close(self) -> None:
         """End the child process."""
         with self._lock:
             self._child.close()
-
-    def _predict_batch(self, inputs: Sequence[tuple[NDArray[Any], ...]], batch: int) -> NDArray[np.float32]:
-        views = []
-        for view in zip(*inputs, strict=True):
-            array = np.zeros((batch, *view[0].shape), np.float32)
-            array[: len(view)] = view
-            views.append(array)
-        with self._lock:
-            return np.asarray(self._child.ask(("predict", views), _ANSWER_S))[: len(inputs)]
 
 
 _NETWORKS: dict[str, Network] = {}  # of this process, by target store

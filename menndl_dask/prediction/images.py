@@ -6,7 +6,7 @@ Images are read block by block, so that they may be larger than memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,41 +16,20 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from menndl_dask.data.axes import CHANNEL, SAMPLE, SPATIAL, format_dims
-from menndl_dask.data.dataset import open_store
-from menndl_dask.errors import DataError, nearest, one_line
-
-
-@dataclass(frozen=True, slots=True)
-class ImageAxes:
-    """Positions of the spatial, sample and channel dimensions; None if an array has no such dimension."""
-
-    spatial: tuple[int, ...]
-    sample: int | None = None
-    channel: int | None = None
+from menndl_dask.data.axes import CHANNEL, SAMPLE, SPATIAL, Axes, format_dims
+from menndl_dask.data.dataset import find_variable, open_store
+from menndl_dask.errors import DataError, one_line
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """A variable of a Zarr store, or a bare Zarr array.
-
-    Parameters
-    ----------
-    path
-        Path or URL of the store or array.
-    name
-        Name of the variable; empty for a bare array.
-    dims, shape
-        Names and sizes of the dimensions.
-    axes
-        Positions of the dimensions.
-    """
+    """A variable of a Zarr store, or a bare Zarr array, which has no name; opened anew wherever a part is read."""
 
     path: str
     name: str
     dims: tuple[str, ...]
     shape: tuple[int, ...]
-    axes: ImageAxes
+    axes: Axes
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -65,8 +44,7 @@ class ImageSource:
     @property
     def kept_dims(self) -> tuple[str, ...]:
         """Names of the sample and the spatial dimensions."""
-        sample = () if self.axes.sample is None else (self.dims[self.axes.sample],)
-        return (*sample, *(self.dims[axis] for axis in self.axes.spatial))
+        return tuple(self.dims[axis] for axis in self.axes.order if axis != self.axes.channel)
 
     def read(self, samples: slice, pixels: Sequence[slice]) -> NDArray[Any]:
         """Return a part of the images, ``(sample, spatial…, channel)``.
@@ -76,20 +54,20 @@ class ImageSource:
         DataError
             If the part cannot be read.
         """
-        wanted = dict(zip(self.axes.spatial, pixels, strict=True))
-        order = list(self.axes.spatial)
-        if self.axes.sample is not None:
-            wanted[self.axes.sample] = samples
-            order.insert(0, self.axes.sample)
-        if self.axes.channel is not None:
-            order.append(self.axes.channel)
+        wanted = dict(zip((self.axes.sample, *self.axes.spatial), (samples, *pixels), strict=True))
         index = tuple(wanted.get(axis, slice(None)) for axis in range(len(self.shape)))
         try:
-            values = np.asarray(self._values(index)).transpose(order)
+            if self.name:
+                values = open_store(self.path)[self.name].isel(dict(zip(self.dims, index, strict=True))).values
+            else:
+                values = np.asarray(zarr.open_array(self.path, mode="r")[index])
         except DataError:
             raise
         except Exception as error:  # storage and codecs raise any exception
-            raise DataError(f"{self.label}: {self._part(index)} cannot be read: {one_line(error)}") from error
+            bounds = (s.indices(n) for s, n in zip(index, self.shape, strict=True))
+            part = ", ".join(f"{low}:{high}" for low, high, _ in bounds)
+            raise DataError(f"{self.label}: [{part}] cannot be read: {one_line(error)}") from error
+        values = values.transpose(self.axes.order)
         values = values if self.axes.sample is not None else values[np.newaxis]
         return values if self.axes.channel is not None else values[..., np.newaxis]
 
@@ -106,27 +84,9 @@ class ImageSource:
         """Path and name, for error messages."""
         return f"{self.path}: {self.name}" if self.name else self.path
 
-    def _values(self, index: tuple[slice, ...]) -> Any:
-        if not self.name:
-            return zarr.open_array(self.path, mode="r")[index]
-        return open_store(self.path)[self.name].isel(dict(zip(self.dims, index, strict=True))).values
-
-    def _part(self, index: tuple[slice, ...]) -> str:
-        bounds = (s.indices(n)[:2] for s, n in zip(index, self.shape, strict=True))
-        return "[" + ", ".join(f"{low}:{high}" for low, high in bounds) + "]"
-
 
 def open_images(path: str, name: str, rank: int, channels: int) -> ImageSource:
-    """Open a variable and find its axes.
-
-    Parameters
-    ----------
-    path
-        Path or URL of the Zarr store or array.
-    name
-        Name of the variable; ignored for a bare array.
-    rank, channels
-        Number of spatial axes and channels of the network's input.
+    """Open a variable, or a bare array, for a network with so many spatial axes and channels.
 
     Raises
     ------
@@ -139,33 +99,20 @@ def open_images(path: str, name: str, rank: int, channels: int) -> ImageSource:
         dims = tuple(str(n) if n is not None else f"dim_{i}" for i, n in enumerate(names or [None] * array.ndim))
         shape, kind, name = array.shape, array.dtype.kind, ""
     else:
-        variables: Mapping[Any, xr.DataArray] = open_store(path).variables  # type: ignore[assignment]
-        if name not in variables:
-            known = [str(n) for n in variables]
-            hint = nearest(name, known) or f"; found {', '.join(known) or 'no variables'}"
-            raise DataError(f"{path}: expected a variable {name!r}, found none of that name{hint}")
-        variable = variables[name]
+        variable = find_variable(open_store(path), path, name)
         dims, shape, kind = tuple(map(str, variable.dims)), variable.shape, variable.dtype.kind
-    told_as = f"{path}: {name}" if name else path
-    if kind not in "iufb":
-        raise DataError(f"{told_as}: expected numbers, got values of kind {kind!r}")
-    if 0 in shape:
-        raise DataError(f"{told_as}: expected at least one pixel, got shape {shape}")
     try:
+        if kind not in "iufb":
+            raise DataError(f"expected numbers, got values of kind {kind!r}")
+        if 0 in shape:
+            raise DataError(f"expected at least one pixel, got shape {shape}")
         return ImageSource(path, name, dims, shape, find_axes(dims, shape, rank, channels))
     except DataError as error:
-        raise DataError(f"{told_as}: {error}") from None
+        raise DataError(f"{path}: {name}: {error}" if name else f"{path}: {error}") from None
 
 
-def find_axes(dims: Sequence[str], shape: Sequence[int], rank: int, channels: int) -> ImageAxes:
+def find_axes(dims: Sequence[str], shape: Sequence[int], rank: int, channels: int) -> Axes:
     """Find the axes by the names of the dimensions, and by position and size where names are unknown.
-
-    Parameters
-    ----------
-    dims, shape
-        Names and sizes of the dimensions.
-    rank, channels
-        Number of spatial axes and channels of the network's input.
 
     Raises
     ------
@@ -175,15 +122,17 @@ def find_axes(dims: Sequence[str], shape: Sequence[int], rank: int, channels: in
     Examples
     --------
     >>> find_axes(["y", "x"], [300, 400], rank=2, channels=1)
-    ImageAxes(spatial=(0, 1), sample=None, channel=None)
+    Axes(sample=None, spatial=(0, 1), channel=None)
     >>> find_axes(["time", "band", "y", "x"], [5, 8, 300, 400], rank=2, channels=8)
-    ImageAxes(spatial=(2, 3), sample=0, channel=1)
+    Axes(sample=0, spatial=(2, 3), channel=1)
     """
     sample = next((i for i, name in enumerate(dims) if name in SAMPLE), None)
     channel = next((i for i, name in enumerate(dims) if name in CHANNEL), None)
     rest = [i for i in range(len(dims)) if i not in (sample, channel)]
-    if len(rest) > rank and channel is None and _ends_in_channels(dims, shape, rest, rank, channels, sample):
-        channel = rest.pop()
+    if len(rest) > rank and channel is None:
+        surplus = len(rest) > rank + 1 or sample is not None  # more than a dimension of samples explains
+        if surplus or (dims[rest[-1]] not in SPATIAL and shape[rest[-1]] == channels):
+            channel = rest.pop()
     if len(rest) == rank + 1 and sample is None:
         sample = rest.pop(0)
     if len(rest) != rank:
@@ -192,26 +141,12 @@ def find_axes(dims: Sequence[str], shape: Sequence[int], rank: int, channels: in
     found = 1 if channel is None else shape[channel]
     if found != channels:
         raise DataError(f"expected as many channels as the network was trained on, {channels}, got {found}")
-    return ImageAxes(tuple(rest), sample, channel)
-
-
-def _ends_in_channels(
-    dims: Sequence[str], shape: Sequence[int], rest: Sequence[int], rank: int, channels: int, sample: int | None
-) -> bool:
-    """Whether the last of the dimensions with unknown names holds the channels."""
-    if len(rest) > rank + 1 or sample is not None:  # one for samples, one for channels
-        return True
-    if dims[rest[-1]] in SPATIAL:
-        return False
-    return shape[rest[-1]] == channels
+    return Axes(sample, tuple(rest), channel)
 
 
 def _is_array(path: str) -> bool:
-    folder = Path(path)
-    if (folder / ".zarray").is_file():
-        return True
-    metadata = folder / "zarr.json"
     try:
-        return bool(json.loads(metadata.read_text()).get("node_type") == "array")
+        metadata = json.loads((Path(path) / "zarr.json").read_text())
     except (OSError, ValueError):
-        return False
+        return (Path(path) / ".zarray").is_file()
+    return bool(metadata.get("node_type") == "array")

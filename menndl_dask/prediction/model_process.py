@@ -6,7 +6,6 @@ It answers requests: ``("load", path, tile)`` with the fields of a `menndl_dask.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from menndl_dask.evaluation.child_process import connect_to_parent, serve
@@ -22,8 +21,10 @@ class _Predictor:
     def __call__(self, request: tuple[Any, ...]) -> Any:
         import_frugally("keras")
         kind, *arguments = request
-        answers: dict[str, Callable[..., Any]] = {"load": self._load, "predict": self._predict, "encode": _encode}
-        return answers[kind](*arguments)
+        if kind == "predict":
+            (views,) = arguments
+            return self._model.predict_on_batch(views if len(views) > 1 else views[0])
+        return self._load(*arguments) if kind == "load" else _encode(*arguments)
 
     def _load(self, path: str, tile: tuple[int, ...] | None) -> dict[str, Any]:
         import keras
@@ -40,9 +41,6 @@ class _Predictor:
             "output": tuple(self._model.outputs[0].shape[1:]),
             "activation": getattr(function, "__name__", "") or type(last).__name__.lower(),
         }
-
-    def _predict(self, views: list[Any]) -> Any:
-        return self._model.predict_on_batch(views if len(views) > 1 else views[0])
 
 
 def _encode(path: str) -> dict[str, Any]:

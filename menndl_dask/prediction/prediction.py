@@ -12,8 +12,7 @@ import shutil
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from menndl_dask.errors import TrainerError, UserError
 from menndl_dask.prediction.blocks import Job, ModelDescription, ModelSpec, get_network, predict_block, release
 from menndl_dask.prediction.images import ImageSource, open_images
 from menndl_dask.prediction.tiling import Tiling
-from menndl_dask.problem import Problem
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE
 
@@ -96,8 +94,11 @@ def predict(
             raise UserError(f"{model}: probabilities: expected a network for classes, got a regression network")
         job = replace(job, probabilities=probabilities)
         _write_template(job, {"source": str(source), **tiling})
-        with _connected(client) as connected:
-            _run(connected, job, progress)
+        if client is not None:
+            _run(client, job, progress)
+        else:
+            with _local_cluster() as cluster, Client(cluster) as own:
+                _run(own, job, progress)
         prepared.rename(target)
     finally:
         release(str(prepared))
@@ -121,7 +122,10 @@ def _plan(
 ) -> tuple[Job, dict[str, Any]]:
     """Return the job for a network and images, and the tiling as attributes for the target store."""
     model = _describe(spec)
-    names = _variables(spec, model, variable)
+    names = model.names if variable is None else (variable,) if isinstance(variable, str) else tuple(variable)
+    if len(names) != len(model.names):
+        wanted = f"{len(model.names)} variables, for the views {', '.join(model.names)}"
+        raise UserError(f"{spec.path}: expected {wanted}, got {', '.join(names) or 'none'}")
     sources = tuple(
         open_images(source, name, rank=len(shape) - 1, channels=shape[-1] or 1)
         for name, shape in zip(names, model.inputs, strict=True)
@@ -140,7 +144,7 @@ def _plan(
         if tile is not None or overlap is not None:
             raise UserError(f"{spec.path}: predicts for whole images: expected neither a tile nor an overlap")
         _check_whole(sources, model)
-    job = Job(spec, sources, tilings, model.output[-1] or 1, _classes(_problem_of(Path(spec.path)), model))
+    job = Job(spec, sources, tilings, model.output[-1] or 1, _classes(Path(spec.path), model))
     return job, {"tile": [t.tile for t in tilings], "overlap": [t.margin for t in tilings]} if tilings else {}
 
 
@@ -150,16 +154,6 @@ def _describe(spec: ModelSpec) -> ModelDescription:
     except TrainerError as error:
         size = f" for tiles of {_by(spec.tile)} pixels" if spec.tile else ""
         raise UserError(f"{spec.path}: cannot be used{size}: {error}") from error
-
-
-def _variables(spec: ModelSpec, model: ModelDescription, variable: str | Sequence[str] | None) -> tuple[str, ...]:
-    if variable is None:
-        return model.names
-    names = (variable,) if isinstance(variable, str) else tuple(variable)
-    if len(names) != len(model.names):
-        wanted = f"{len(model.names)} variables, for the views {', '.join(model.names)}"
-        raise UserError(f"{spec.path}: expected {wanted}, got {', '.join(names) or 'none'}")
-    return names
 
 
 def _tile_sides(model: ModelDescription, tile: int | None) -> tuple[int, ...]:
@@ -182,14 +176,10 @@ def _tilings(sources: Sequence[ImageSource], sides: Sequence[int], overlap: int 
             raise UserError(f"{source.label}: expected {expected}, got {source.samples} of {_by(source.size)}")
     if overlap is not None and not 0 <= 2 * overlap < min(sides):
         raise UserError(f"overlap: expected 0 to less than half a tile of {_by(sides)} pixels, got {overlap}")
-    margins = [_default_overlap(side) if overlap is None else overlap for side in sides]
+    # about a quarter of the tile, a multiple of 8: networks often halve the image three times
+    quarters = [side // 4 if side < 32 else side // 32 * 8 for side in sides]
+    margins = quarters if overlap is None else [overlap] * len(sides)
     return tuple(Tiling(n, side, margin) for n, side, margin in zip(first.size, sides, margins, strict=True))
-
-
-def _default_overlap(side: int) -> int:
-    """Return about a quarter of the tile, a multiple of 8: networks often halve the image three times."""
-    quarter = side // 4
-    return quarter - quarter % 8 if quarter >= 8 else quarter
 
 
 def _check_whole(sources: Sequence[ImageSource], model: ModelDescription) -> None:
@@ -201,19 +191,14 @@ def _check_whole(sources: Sequence[ImageSource], model: ModelDescription) -> Non
             raise UserError(f"{source.label}: expected {sources[0].samples} samples, got {source.samples}")
 
 
-def _problem_of(model: Path) -> Problem | None:
-    """Return the problem of the run directory that contains the network; None if there is none."""
-    for folder in list(model.parents)[:_RUN_LEVELS]:
-        if (folder / FILE).is_file():
-            return Run(folder).problem
-    return None
+def _classes(path: Path, model: ModelDescription) -> tuple[str, ...] | None:
+    """Return the class names, or numbers where names are not known; None for a regression network.
 
-
-def _classes(problem: Problem | None, model: ModelDescription) -> tuple[str, ...] | None:
-    """Return the class names, or numbers where names are not known; None for a regression network."""
-    if problem is None and model.activation not in _PROBABILITIES:
-        return None
-    if problem is not None and problem.task == "regression":
+    Task and class names are those of the run directory that contains the network, if there is one.
+    """
+    problem = next((Run(folder).problem for folder in path.parents[:_RUN_LEVELS] if (folder / FILE).is_file()), None)
+    regression = model.activation not in _PROBABILITIES if problem is None else problem.task == "regression"
+    if regression:
         return None
     outputs = max(2, model.output[-1] or 1)  # a single output is the probability of the second of two classes
     if problem is not None and len(problem.facts.classes) == outputs:
@@ -234,32 +219,24 @@ def _write_template(job: Job, facts: dict[str, Any]) -> None:
     coordinates: dict[str, Any] = {k: c for k, c in source.coordinates().items() if set(c.dims) <= set(job.dims)}
     if job.probabilities:
         coordinates["class"] = ("class", np.array(job.classes, dtype=object))
-    dataset = xr.Dataset({job.variable: (job.dims, values, attributes)}, coordinates, _provenance(job, model, facts))
-    with warnings.catch_warnings():
-        # names of classes and samples are strings, of which Zarr 3 has no final specification yet
-        warnings.filterwarnings("ignore", message=".*Zarr V3 specification.*")
-        dataset.to_zarr(job.model.target, mode="w", compute=False, consolidated=False, zarr_format=3)
-
-
-def _provenance(job: Job, model: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    return {
+    provenance = {
         "title": f"Predicted by {model.name}",
         "model": str(model),
         "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "variables": [source.name for source in job.sources],
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "menndl_dask": __version__,
-        **facts,
     }
+    dataset = xr.Dataset({job.variable: (job.dims, values, attributes)}, coordinates, {**provenance, **facts})
+    with warnings.catch_warnings():
+        # names of classes and samples are strings, of which Zarr 3 has no final specification yet
+        warnings.filterwarnings("ignore", message=".*Zarr V3 specification.*")
+        dataset.to_zarr(job.model.target, mode="w", compute=False, consolidated=False, zarr_format=3)
 
 
-@contextmanager
-def _connected(client: Client | None) -> Iterator[Client]:
-    """Yield the client, or one with two threads in this process: one reads while the other predicts."""
-    if client is not None:
-        yield client
-        return
-    cluster = LocalCluster(
+def _local_cluster() -> LocalCluster:
+    """Return a cluster of two threads in this process: one reads while the other predicts."""
+    return LocalCluster(
         n_workers=1,
         threads_per_worker=2,
         processes=False,
@@ -267,8 +244,6 @@ def _connected(client: Client | None) -> Iterator[Client]:
         dashboard_address="127.0.0.1:0",
         silence_logs=logging.ERROR,
     )
-    with cluster, Client(cluster) as own:
-        yield own
 
 
 def _run(client: Client, job: Job, progress: Callable[[int, int], None] | None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,42 +15,20 @@ from numpy.typing import NDArray
 
 
 class BlockSpan(NamedTuple):
-    """Extent of a block along one axis, in pixels.
-
-    Parameters
-    ----------
-    start, stop
-        Range that is written.
-    low, high
-        Range that is read.
-    before, after
-        Padding by reflection, beyond the edges of the image.
-    tiles
-        Number of tiles.
-    """
+    """Extent of a block along one axis, in pixels: ``start:stop`` is written, ``low:high`` is read."""
 
     start: int
     stop: int
     low: int
     high: int
-    before: int
+    before: int  # padding by reflection, beyond the edges of the image
     after: int
-    tiles: int
+    tiles: int  # number of them
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Tiling along one axis, in pixels.
-
-    Parameters
-    ----------
-    size
-        Size of the image.
-    tile
-        Size of a tile.
-    overlap
-        Pixels at either end of a tile whose prediction is discarded; not used if the image fits into one tile.
-    """
+    """Tiling along one axis: size of the image, size of a tile, and overlap of tiles, in pixels."""
 
     size: int
     tile: int
@@ -59,7 +36,7 @@ class Tiling:
 
     @property
     def margin(self) -> int:
-        """Pixels at either end of a tile that are discarded."""
+        """Pixels at either end of a tile whose prediction is discarded; none if the image fits into one tile."""
         return 0 if self.size <= self.tile else self.overlap
 
     @property
@@ -79,40 +56,26 @@ class Tiling:
         [BlockSpan(start=0, stop=8, low=0, high=10, before=2, after=0, tiles=2), \
 BlockSpan(start=8, stop=10, low=6, high=10, before=0, after=4, tiles=1)]
         """
-        return [self._span(start, min(start + step, self.size)) for start in range(0, self.size, step)]
-
-    def _span(self, start: int, stop: int) -> BlockSpan:
-        tiles = -(-(stop - start) // self.core)
-        first, last = start - self.margin, start + tiles * self.core + self.margin
-        low, high = max(first, 0), min(last, self.size)
-        return BlockSpan(start, stop, low, high, low - first, last - high, tiles)
+        spans = []
+        for start in range(0, self.size, step):
+            stop = min(start + step, self.size)
+            tiles = -(-(stop - start) // self.core)
+            first, last = start - self.margin, start + tiles * self.core + self.margin
+            low, high = max(first, 0), min(last, self.size)
+            spans.append(BlockSpan(start, stop, low, high, low - first, last - high, tiles))
+        return spans
 
 
 def split_tiles(image: NDArray[Any], spans: Sequence[BlockSpan], tilings: Sequence[Tiling]) -> Iterator[NDArray[Any]]:
-    """Yield the tiles of a block; the last axis varies fastest.
-
-    Parameters
-    ----------
-    image
-        Pixels of the block with its margin, ``(spatial…, channel)``.
-    spans, tilings
-        Extent of the block and tiling along each axis.
-    """
+    """Yield the tiles of a block with its margin, ``(spatial…, channel)``; the last axis varies fastest."""
     pads = [(span.before, span.after) for span in spans]
     whole = np.pad(image, [*pads, (0, 0)], mode="reflect")
-    for index in _positions(spans):
+    for index in np.ndindex(*[span.tiles for span in spans]):
         yield whole[tuple(slice(p * t.core, p * t.core + t.tile) for p, t in zip(index, tilings, strict=True))]
 
 
 def stitch(predicted: NDArray[Any], spans: Sequence[BlockSpan], tilings: Sequence[Tiling]) -> NDArray[Any]:
-    """Stitch the predictions for the tiles of a block.
-
-    Parameters
-    ----------
-    predicted
-        Predictions ``(tile, spatial…, output)`` in the order of `split_tiles`.
-    spans, tilings
-        As in `split_tiles`.
+    """Stitch the predictions for the tiles of a block, ``(tile, spatial…, output)`` in the order of `split_tiles`.
 
     Returns
     -------
@@ -122,10 +85,6 @@ def stitch(predicted: NDArray[Any], spans: Sequence[BlockSpan], tilings: Sequenc
     shape = [span.tiles * tiling.core for span, tiling in zip(spans, tilings, strict=True)]
     whole = np.empty((*shape, predicted.shape[-1]), predicted.dtype)
     kept = tuple(slice(tiling.margin, tiling.margin + tiling.core) for tiling in tilings)
-    for index, values in zip(_positions(spans), predicted, strict=True):
+    for index, values in zip(np.ndindex(*[span.tiles for span in spans]), predicted, strict=True):
         whole[tuple(slice(p * t.core, (p + 1) * t.core) for p, t in zip(index, tilings, strict=True))] = values[kept]
     return whole[tuple(slice(0, span.stop - span.start) for span in spans)]
-
-
-def _positions(spans: Sequence[BlockSpan]) -> Iterator[tuple[int, ...]]:
-    return product(*[range(span.tiles) for span in spans])
