@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from menndl_dask.data.dataset import fill_missing
 from menndl_dask.data.labels import LabelTable
@@ -155,22 +156,11 @@ def neighbourhood(image: NDArray[Any]) -> NDArray[np.float32]:
     """
     shown = image[..., :_MOST_CHANNELS].astype(np.float64)
     columns = [shown]
-    for radius in (1, 3):
-        mean = _box(shown, radius)
-        columns += [mean, np.sqrt(np.maximum(_box((shown - mean) ** 2, radius), 0))]
+    for width in (3, 7):
+        box = (*(width,) * (shown.ndim - 1), 1)  # each channel by itself
+        mean = uniform_filter(shown, box, mode="nearest")
+        columns += [mean, np.sqrt(np.maximum(uniform_filter((shown - mean) ** 2, box, mode="nearest"), 0))]
     return np.concatenate(columns, axis=-1).astype(np.float32)
-
-
-def _box(values: NDArray[Any], radius: int) -> NDArray[Any]:
-    """Return the mean over a box of pixels, at most `radius` away along each spatial axis."""
-    width = 2 * radius + 1
-    for axis in range(values.ndim - 1):
-        margin = [(radius + 1, radius) if a == axis else (0, 0) for a in range(values.ndim)]
-        sums = np.cumsum(np.pad(values, margin, mode="edge"), axis=axis)
-        length = values.shape[axis]
-        ahead = np.take(sums, np.arange(width, width + length), axis=axis)
-        values = (ahead - np.take(sums, np.arange(length), axis=axis)) / width
-    return values
 
 
 def _fit_linear(features: NDArray[Any], truth: NDArray[Any], weight: NDArray[Any] | None) -> Any:

@@ -18,26 +18,16 @@ _WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Statistics of one channel, or of one regression target, over all samples.
-
-    Parameters
-    ----------
-    missing
-        Number of values that are NaN.
-    outliers
-        Whether there are values far outside of the usual range.
-    whole
-        Number of different values if all are whole numbers stored as floats, else 0; only of a regression target.
-    """
+    """Statistics of one channel, or of one regression target, over all samples."""
 
     name: str
     mean: float
     std: float
     minimum: float
     maximum: float
-    missing: int = 0
-    outliers: bool = False
-    whole: int = 0
+    missing: int = 0  # values that are NaN
+    outliers: bool = False  # whether there are values far outside of the usual range
+    whole: int = 0  # number of different values of a target if all are whole numbers stored as floats, else 0
 
     def row(self) -> list[str]:
         """Return the name and the statistics as cells of a table."""

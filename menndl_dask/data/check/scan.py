@@ -21,21 +21,11 @@ _OUTLIER_RANGES = 10.0  # an outlier lies this many usual ranges outside of the 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Samples with images equal to those of another sample.
-
-    Parameters
-    ----------
-    samples
-        Number of samples that are equal to an earlier one.
-    across
-        Pairs of positions in different splits.
-    conflicting
-        Pairs of positions with equal images and different labels.
-    """
+    """Number of samples with images equal to those of an earlier one, and pairs of positions of such samples."""
 
     samples: int = 0
-    across: tuple[tuple[int, int], ...] = ()
-    conflicting: tuple[tuple[int, int], ...] = ()
+    across: tuple[tuple[int, int], ...] = ()  # pairs in different splits
+    conflicting: tuple[tuple[int, int], ...] = ()  # pairs with different labels
 
 
 class DatasetScan:
