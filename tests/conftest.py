@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
 from tests.chromium import find_browser
@@ -22,10 +22,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the same examples each time; no deadline, since shared machines stall now and then
-settings.register_profile("menndl", deadline=None, derandomize=True)
+patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("menndl", **patient, derandomize=True)
 # `make fuzz`: other examples for each seed, and none that an earlier run has kept
 settings.register_profile(
-    "fuzz", deadline=None, derandomize=False, database=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "2000"))
+    "fuzz", **patient, derandomize=False, database=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "2000"))
 )
 settings.load_profile("menndl")
 # hypothesis also draws constants of the modules that are imported by then: the order of the tests would matter
