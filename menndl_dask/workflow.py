@@ -70,9 +70,13 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
     """
     typed = list(sys.argv if arguments is None else arguments)
     say(_describe(problem))
-    _check_run(problem, space, options)
+    # before batch jobs are submitted: can the run be resumed with these settings?
+    own = options.run if options.island is None else folder_of(options.run, options.island)
+    if (own / FILE).exists():
+        freeze(own / FILE, frozen_settings(problem, space, options.seed, options.limits, {}))
     if options.detach:
-        return _detach(options, typed)
+        return _detach(own, options, typed)
+    check_free(own)
     if options.islands is not None:
         return _search_islands(problem, space, options, typed)
     is_supervised = options.island is not None and supervisor.is_supervised()
@@ -81,7 +85,8 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         space,
         options.run,
         initial=initial_networks(options.initial, problem),
-        random=_random_networks(options),
+        # fewer in a short search
+        random=DRAWN if options.evaluations is None else min(DRAWN, max(_FEWEST_DRAWN, options.evaluations // 3)),
         seed=options.seed,
         limits=options.limits,
         settings=_settings(typed),
@@ -89,36 +94,21 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
     )
     say(f"starting the workers of {options.cluster} …")
     with load_cluster(options.cluster, workers=options.workers) as cluster, cluster.client() as client:
-        report = search.path / "report.html"
-        say(f"dashboard: {cluster.dashboard or 'none'}   report: {report} (rewritten while it runs)")
+        page = search.path / "report.html"
+        say(f"dashboard: {cluster.dashboard or 'none'}   report: {page} (rewritten while it runs)")
         line = ProgressLine(sys.stderr)
         search.run(client, evaluations=options.evaluations, hours=options.hours, progress=line, on_change=write_report)
+        status = ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
         if is_supervised:
-            return ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
+            return status
         run = Run(options.run)
         with supervisor.last_one(options.run, options.island) as is_last:
             if search.stopped is None and is_last:
                 _compare(run, client, options)
     if not is_last:
         say(f"{search.path}: done; the last island to end compares the networks of all")
-        return ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
+        return status
     return _conclude(run, search.stopped)
-
-
-def _check_run(problem: Problem, space: SearchSpace, options: Options) -> None:
-    """Check that the run can be resumed with these settings, before batch jobs are submitted."""
-    own = options.run if options.island is None else folder_of(options.run, options.island)
-    if (own / FILE).exists():
-        freeze(own / FILE, frozen_settings(problem, space, options.seed, options.limits, {}))
-    if not options.detach:
-        check_free(own)
-
-
-def _random_networks(options: Options) -> int:
-    """Return the number of random networks at the start; fewer in a short search."""
-    if options.evaluations is None:
-        return DRAWN
-    return min(DRAWN, max(_FEWEST_DRAWN, options.evaluations // 3))
 
 
 def _search_islands(problem: Problem, space: SearchSpace, options: Options, typed: Sequence[str]) -> int:
@@ -128,10 +118,9 @@ def _search_islands(problem: Problem, space: SearchSpace, options: Options, type
     commands = {}
     for island, given in enumerate(island_resources(profile, options.workers, options.islands)):
         commands[island] = supervisor.Command(_again(typed, "--island", str(island), *given.words), given.environment)
-    report = options.run / "report.html"
     outputs = folder_of(options.run, 0) / supervisor.OUTPUT
     say(f"starting {options.islands} islands; output of their drivers: {outputs}, …")
-    say(f"report: {report} (rewritten while it runs)")
+    say(f"report: {options.run / 'report.html'} (rewritten while it runs)")
     settings = frozen_settings(problem, space, options.seed, options.limits, _settings(typed))
     stopped = supervisor.supervise(
         options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
@@ -153,20 +142,17 @@ def _conclude(run: Run, stopped: str | None) -> int:
     """Write the report, print the summary and return the exit code."""
     if run.islands:
         run.write_snapshot()  # each search has written its own
-    report = write_report(run)
     say("")
-    say(*findings(run))
-    say(f"report: {report}")
+    report(run)
     if stopped is not None:
         say(f"{stopped}; the same command carries on")
         return ExitCode.STOPPED
     return ExitCode.SUCCESS if (run.path / "best.keras").exists() else ExitCode.NO_NETWORK
 
 
-def _detach(options: Options, typed: Sequence[str]) -> int:
+def _detach(own: Path, options: Options, typed: Sequence[str]) -> int:
     """Submit the same command, without ``--detach``, as a batch job; with islands, one job for each."""
     if options.islands is None:
-        own = options.run if options.island is None else folder_of(options.run, options.island)
         numbers = [detach(own, options.cluster, _again(typed))]
     else:
         numbers = []
@@ -181,14 +167,19 @@ def _detach(options: Options, typed: Sequence[str]) -> int:
 
 def _again(typed: Sequence[str], *more: str) -> list[str]:
     """Return the command line for a driver: as typed, without ``--detach`` and ``--islands``."""
-    program = [str(Path(typed[0]).resolve())]
-    if Path(typed[0]).name in ("menndl", "cli.py"):
-        program = ["-m", "menndl_dask.cli.cli"]
+    program = ["-m", "menndl_dask.cli"] if _is_menndl(typed) else [str(Path(typed[0]).resolve())]
     words = [word for word in typed[1:] if word != "--detach" and not word.startswith("--islands=")]
     if "--islands" in words:
         place = words.index("--islands")
         del words[place : place + 2]
     return [sys.executable, *program, *words, *more]
+
+
+def report(run: Run) -> None:
+    """Write the report of a run, and print its table."""
+    path = write_report(run)
+    say(*findings(run))
+    say(f"report: {path}")
 
 
 def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: Limits) -> None:
@@ -233,7 +224,7 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
             shutil.copyfile(source, partial)
 
 
-def guarded(main: Callable[[], int], told: str = "stopped; the same command carries on") -> int:
+def guarded(main: Callable[[], int], message: str = "stopped; the same command carries on") -> int:
     """Run the main function of a script; a `MenndlError` or a full disk is one line, not a traceback.
 
     SIGTERM, which batch systems send, is handled like Ctrl-C: the run stays consistent and can be resumed.
@@ -242,10 +233,18 @@ def guarded(main: Callable[[], int], told: str = "stopped; the same command carr
     ----------
     main
         Main function; returns an exit code.
-    told
-        Message on interruption.
+    message
+        What to say on interruption.
     """
-    before = signal.signal(signal.SIGTERM, _interrupted)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    def wrong(error: str) -> int:
+        say(f"{Path(sys.argv[0]).name}: {error}", stream=sys.stderr, style="red")
+        return ExitCode.USER_ERROR
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         status = main()
         sys.stdout.flush()
@@ -255,33 +254,28 @@ def guarded(main: Callable[[], int], told: str = "stopped; the same command carr
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.CUT_SHORT
     except MenndlError as error:
-        say(f"{Path(sys.argv[0]).name}: {error}", stream=sys.stderr, style="red")
-        return ExitCode.USER_ERROR
+        return wrong(str(error))
     except OSError as error:
         if error.errno not in _FULL:
             raise
         file = f"{error.filename}: " if error.filename else ""
-        told = f"{file}{error.strerror}; make room, then the same command again"
-        say(f"{Path(sys.argv[0]).name}: {told}", stream=sys.stderr, style="red")
-        return ExitCode.USER_ERROR
+        return wrong(f"{file}{error.strerror}; make room, then the same command again")
     except KeyboardInterrupt:
-        say(f"\n{told}", stream=sys.stderr)
+        say(f"\n{message}", stream=sys.stderr)
         return ExitCode.STOPPED
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
 def _settings(typed: Sequence[str]) -> dict[str, Any]:
-    return {"command": _command(typed), "arguments": list(typed[1:])}
+    """Return the command line in words and as a list, to be recorded in the run."""
+    program = [] if not typed else ["menndl"] if _is_menndl(typed) else ["python", typed[0]]
+    return {"command": shlex.join([*program, *typed[1:]]), "arguments": list(typed[1:])}
 
 
-def _command(typed: Sequence[str]) -> str:
-    name = Path(typed[0]).name if typed else ""
-    return shlex.join([*(["menndl"] if name == "menndl" else ["python", typed[0]]), *typed[1:]]) if typed else ""
+def _is_menndl(typed: Sequence[str]) -> bool:
+    path = Path(typed[0])
+    return path.name == "menndl" or path.parts[-3:] == ("menndl_dask", "cli", "__main__.py")
 
 
 def _describe(problem: Problem) -> str:

@@ -19,7 +19,7 @@ from tests import stores
 from tests.processes import until
 
 ASKED = 6
-COMMAND = [sys.executable, "-m", "menndl_dask.cli.cli"]
+COMMAND = [sys.executable, "-m", "menndl_dask.cli"]
 OPTIONS = [
     "--run", "runs/mine", "--workers", "2", "--evaluations", str(ASKED), "--epochs", "3", "--batch-size", "8",
     "--retrain", "2", "--finalists", "1", "--max-parameters", "5e3", "--max-layers", "4",

@@ -88,7 +88,7 @@ def test_drivers_are_started_with_the_same_command_and_one_comparison_is_made(
     seen: list[Command] = []
     monkeypatch.setattr(supervisor, "supervise", in_this_process(monkeypatch, seen))
     status = typed(monkeypatch, "search", "data.zarr", *OPTIONS, "--islands", "3", "--workers", "4")
-    again = [sys.executable, "-m", "menndl_dask.cli.cli", "search", "data.zarr", *OPTIONS, "--workers", "4"]
+    again = [sys.executable, "-m", "menndl_dask.cli", "search", "data.zarr", *OPTIONS, "--workers", "4"]
     assert [command.words for command in seen] == [
         [*again, "--island", str(island), "--workers", str(workers)] for island, workers in enumerate((2, 1, 1))
     ]

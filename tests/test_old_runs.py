@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 def menndl(folder: Path, *words: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "menndl_dask.cli.cli", *words]
+    command = [sys.executable, "-m", "menndl_dask.cli", *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -7,11 +7,10 @@ import getpass
 import json
 import os
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
-from menndl_dask.cli.parser import add_command
+from menndl_dask.cli.parser import add_command, add_run_command
 from menndl_dask.cli.status import status
 from menndl_dask.cluster.batch.queue import queued
 from menndl_dask.cluster.batch.site import Site
@@ -30,18 +29,16 @@ def add_commands(commands: Any) -> None:
     cluster = add_command(commands, "cluster", None, "check a cluster profile before a search uses it")
     actions = cluster.add_subparsers(title="commands", required=True, metavar="COMMAND")
     check = add_command(actions, "check", _check, "show the job script of a profile; --try inspects its workers")
-    check.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
     check.add_argument("--try", action="store_true", dest="is_tried", help="start one job and inspect its workers")
-    wait_help = "seconds to wait for a worker (default: 600)"
-    check.add_argument("--wait", type=float, default=600.0, metavar="S", help=wait_help)
+    text = "seconds to wait for a worker (default: 600)"
+    check.add_argument("--wait", type=float, default=600.0, metavar="S", help=text)
     script = add_command(actions, "script", _script, "print the job script of a profile, and nothing else")
-    script.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
+    for each in (check, script):
+        each.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
     add_command(actions, "schema", _schema, "print the JSON schema of profiles, for editors")
-    for name, function, text in (
-        ("status", _status, "show the progress of a run, its driver, and the last events"),
-        ("stop", _stop, "stop a run once its running evaluations are finished; the command of the search continues it"),
-    ):
-        add_command(commands, name, function, text).add_argument("run", type=Path, help="run directory")
+    add_run_command(commands, "status", _status, "show the progress of a run, its driver, and the last events")
+    text = "stop a run once its running evaluations are finished; the command of the search continues it"
+    add_run_command(commands, "stop", _stop, text)
 
 
 def _check(given: argparse.Namespace) -> int:
@@ -69,9 +66,9 @@ def _show(profile: Profile) -> bool:
     if isinstance(profile, Scheduler):
         say(f"the workers of the scheduler at {profile.address or profile.scheduler_file}")
         return True
-    from menndl_dask.cluster.batch.site_cluster import unfilled_keys
+    from menndl_dask.cluster.batch.site_cluster import job_script, unfilled_keys
 
-    say(_job_script(profile))
+    say(job_script(profile))
     left = unfilled_keys(profile)
     for key, text in left:
         say(f"to be filled in, in a copy of the profile: {key}: {text}")
@@ -79,22 +76,18 @@ def _show(profile: Profile) -> bool:
 
 
 def _script(given: argparse.Namespace) -> int:
+    from menndl_dask.cluster.batch.site_cluster import job_script  # loads dask-jobqueue
+
     profile = read_profile(given.profile)
     if not isinstance(profile, Site):
         raise ProfileError(f"{given.profile}: expected the profile of a batch system, since only that has a job script")
-    say(_job_script(profile))
+    say(job_script(profile))
     return 0
 
 
 def _schema(given: argparse.Namespace) -> int:
-    sys.stdout.write(json.dumps(profile_schema(), indent=1, ensure_ascii=False) + "\n")
+    say(json.dumps(profile_schema(), indent=1, ensure_ascii=False))
     return 0
-
-
-def _job_script(site: Site) -> str:
-    from menndl_dask.cluster.batch.site_cluster import job_script
-
-    return job_script(site)
 
 
 def _status(given: argparse.Namespace) -> int:
@@ -103,11 +96,10 @@ def _status(given: argparse.Namespace) -> int:
 
 
 def _stop(given: argparse.Namespace) -> int:
-    run: Path = given.run
     # the supervisor of islands holds the whole run, and stops islands whose drivers are only starting
-    asked = [_ask_to_stop(folder) for folder in (*folders_of(run).values(), run)]
+    asked = [_ask_to_stop(folder) for folder in (*folders_of(given.run).values(), given.run)]
     if not any(asked):
-        raise RunError(f"{run}: expected a run with a driver, got none")
+        raise RunError(f"{given.run}: expected a run with a driver, got none")
     return 0
 
 
@@ -121,7 +113,8 @@ def _ask_to_stop(run: Path) -> bool:
     if held is not None:
         say(f"{run}: asked its driver ({held}) to stop once its running evaluations are finished")
     elif detached is not None:
-        waiting = queued(site_of(detached.profile).system, Drivers.read(run).jobs)
-        cancel(site_of(detached.profile), waiting)
+        site = site_of(detached.profile)
+        waiting = queued(site.system, Drivers.read(run).jobs)
+        cancel(site, waiting)
         say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'none: no job is in the queue'}")
     return True

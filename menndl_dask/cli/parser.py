@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Command = Callable[[argparse.Namespace], int]
@@ -23,9 +24,17 @@ def add_command(commands: Any, name: str, function: Command | None, text: str) -
     text
         What it does, as one line of the help.
     """
-    description = text[0].upper() + text[1:] + "."
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}."
+    )
     parser.set_defaults(function=function)
+    return parser
+
+
+def add_run_command(commands: Any, name: str, function: Command, text: str) -> argparse.ArgumentParser:
+    """Add a command on a run directory, as `add_command` does."""
+    parser = add_command(commands, name, function, text)
+    parser.add_argument("run", type=Path, help="run directory")
     return parser
 
 

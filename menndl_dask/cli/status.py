@@ -23,28 +23,23 @@ _SILENT_S = 60.0  # islands tell something every few seconds
 
 
 def status(path: Path) -> str:
-    """Return how far a run is, what drives it, and what happened last.
-
-    Raises
-    ------
-    RunError
-        If there is no run and none was submitted.
-    """
+    """Return how far a run is, what drives it, and what happened last; raises `RunError` if there is no run."""
     return "\n".join([f"run:        {path}", *_lines(path)])
 
 
 def _lines(path: Path) -> Iterator[str]:
     islands = folders_of(path)
     detached = Detached.read(path)
-    found: Run | None
+    found = None
     try:
         found = Run(path)
     except RunError:
         if detached is None and not islands:
             raise
-        found = None
-    counts = None if found is None else _counts(found)
-    is_done = counts is not None and counts.asked is not None and counts.done >= counts.asked
+    counts = Counts(0.0, None if found is None else found.settings.get("evaluations"))
+    for individual, result in () if found is None else found.evaluations:
+        counts.add(individual, result)
+    is_done = counts.asked is not None and counts.done >= counts.asked
     if not islands:
         yield f"driver:     {_driver(path, detached, is_done)}"
     elif (held := holder(path)) is not None:
@@ -52,7 +47,7 @@ def _lines(path: Path) -> Iterator[str]:
     for number, folder in islands.items():
         driver = _driver(folder, Detached.read(folder), is_done)
         yield f"{f'island {number}:':<11} {driver}{_island_status(folder, is_done)}"
-    if found is None or counts is None:
+    if found is None:
         yield "progress:   not begun"
         return
     yield from _progress(found, counts)
@@ -89,21 +84,14 @@ def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:
             is_driven = True  # for all that is known
             parts.append(str(error))
         else:
-            told = ", ".join(f"{number} ({reason})" if reason else number for number, reason in alive.items())
+            jobs = ", ".join(f"{number} ({reason})" if reason else number for number, reason in alive.items())
             is_driven = is_driven or bool(alive)
-            parts.append(f"in the queue: job {told}" if alive else "none in the queue")
+            parts.append(f"in the queue: job {jobs}" if alive else "none in the queue")
     if stop_request.is_asked(path):
         parts.append("asked to stop" if is_driven else "it was asked to stop")
     if not is_driven:
         parts.append("its budget is spent" if is_done else "the command that began the run carries on")
     return "; ".join(parts if is_driven or detached is not None else ["none", *parts])
-
-
-def _counts(run: Run) -> Counts:
-    counts = Counts(0.0, run.settings.get("evaluations"))
-    for individual, result in run.evaluations:
-        counts.add(individual, result)
-    return counts
 
 
 def _progress(run: Run, counts: Counts) -> Iterator[str]:
@@ -116,8 +104,7 @@ def _progress(run: Run, counts: Counts) -> Iterator[str]:
         yield f"stopped:    {counts.stopped} early, behind the others at a rung"
     if counts.failed:
         yield f"failures:   {', '.join(f'{number} × {kind}' for kind, number in counts.failed.most_common())}"
-    times = sorted(run.told_at.values())
-    if times:
+    if times := run.told_at.values():
         now = time.time()
-        recent = sum(1 for told in times if told > now - _HOUR_S)
-        yield f"pace:       {recent} in the last hour, the last one {duration(max(0.0, now - times[-1]))} ago"
+        recent = sum(at > now - _HOUR_S for at in times)
+        yield f"pace:       {recent} in the last hour, the last one {duration(max(0.0, now - max(times)))} ago"

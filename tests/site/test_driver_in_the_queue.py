@@ -22,7 +22,7 @@ from tests.slurm import Slurm, run, until
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 
 HERE = Path(__file__).parents[2]
-MENNDL = [sys.executable, "-m", "menndl_dask.cli.cli"]
+MENNDL = [sys.executable, "-m", "menndl_dask.cli"]
 
 
 def profile(folder: Path, kind: str = "slurm", jobqueue: dict[str, Any] | None = None, **keys: Any) -> str:

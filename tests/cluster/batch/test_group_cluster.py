@@ -240,7 +240,7 @@ def test_jobs_find_the_modules_beside_the_program_but_not_those_of_the_package_b
     profile.write_text(yaml.safe_dump({"kind": "slurm", "shared_directory": str(tmp_path), "jobqueue": jobqueue}))
     program = tmp_path / "place" / "workflow.py"
     program.write_text("import sys\nfrom menndl_dask.cli.cli import main\nsys.exit(main())\n")
-    start = ["-m", "menndl_dask.cli.cli"] if way == "module" else [str(program)]
+    start = ["-m", "menndl_dask.cli"] if way == "module" else [str(program)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     package = Path(menndl_dask.__file__).parent
     printed = subprocess.run(

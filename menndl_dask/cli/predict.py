@@ -1,0 +1,35 @@
+"""The command ``menndl predict``. Runs on the driver."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from menndl_dask.cli.parser import add_cluster_options, add_command
+from menndl_dask.cluster.cluster import load_cluster
+from menndl_dask.terminal import say
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to a parser's subparsers."""
+    parser = add_command(commands, "predict", _predict, "apply a trained network to images of any size in Zarr")
+    parser.add_argument("model", type=Path, help="trained network, such as runs/mine/best.keras")
+    parser.add_argument("source", type=Path, help="Zarr store with the images")
+    parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
+    text = "variables with the images (default: those that the network was trained on)"
+    parser.add_argument("--variable", nargs="+", metavar="NAME", help=text)
+    parser.add_argument("--tile", type=int, metavar="PIXELS", help="side of the tiles of a large image")
+    parser.add_argument("--overlap", type=int, metavar="PIXELS", help="pixels that tiles share with their neighbours")
+    parser.add_argument("--probabilities", action="store_true", help="write the probability of each class")
+    add_cluster_options(parser)
+
+
+def _predict(given: argparse.Namespace) -> int:
+    from menndl_dask.prediction.prediction import predict
+
+    options = {name: getattr(given, name) for name in ("variable", "tile", "overlap", "probabilities")}
+    with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
+        path = predict(given.model, given.source, given.target, client=client, **options)
+    say(f"written: {path}")
+    return 0

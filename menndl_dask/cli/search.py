@@ -1,0 +1,85 @@
+"""The commands ``menndl search | resume | report | retrain``. Runs on the driver."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from menndl_dask import workflow
+from menndl_dask.cli.data import add_problem_options, read_problem
+from menndl_dask.cli.parser import add_cluster_options, add_command, add_run_command
+from menndl_dask.cluster.cluster import load_cluster
+from menndl_dask.errors import RunError, UserError
+from menndl_dask.problem import Limits
+from menndl_dask.run.layout import whole_run
+from menndl_dask.run.run import Run
+from menndl_dask.space.space import SearchSpace
+from menndl_dask.validation import read
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to a parser's subparsers."""
+    parser = add_command(commands, "search", _search, "evolve a network for a data set; the same command resumes")
+    add_problem_options(parser)
+    group = parser.add_argument_group("search space")
+    group.add_argument("--max-parameters", type=float, default=20e6, metavar="N", help="weights (default: 20e6)")
+    group.add_argument("--max-flops", type=float, default=math.inf, metavar="N", help="FLOPs of one sample, forward")
+    group.add_argument("--max-layers", type=int, metavar="N", help="layers of a network, the head not counted")
+    group.add_argument("--training", action="store_true", help="evolve optimiser, learning rate and batch size too")
+    workflow.add_options(parser)
+    parser = add_run_command(commands, "resume", _resume, "resume a run of menndl search with its options")
+    parser.add_argument("--evaluations", metavar="N", help="networks to evaluate, those done included")
+    parser.add_argument("--hours", metavar="H", help="other hours to search")
+    parser.add_argument("--cluster", metavar="PROFILE", help="another cluster profile")
+    parser.add_argument("--workers", metavar="N", help="another number of workers")
+    add_run_command(commands, "report", _report, "write the report of a run, running or not, and show its table")
+    text = "train the best networks of a run and the standard one for longer, and compare them"
+    parser = add_run_command(commands, "retrain", _retrain, text)
+    parser.add_argument("--retrain", type=float, default=4.0, metavar="X", help="times the budget (default: 4)")
+    parser.add_argument("--finalists", type=int, default=2, metavar="N", help="how many networks (default: 2)")
+    add_cluster_options(parser)
+
+
+def _search(given: argparse.Namespace) -> int:
+    options = workflow.Options.read(given)
+    problem = read_problem(given, budget=options.budget, augmentation=options.augmentation, seed=options.seed)
+    space = SearchSpace.image(
+        problem,
+        training=given.training,
+        maximum=given.max_layers,
+        max_parameters=given.max_parameters,
+        max_flops=given.max_flops,
+    )
+    return workflow.main_job(problem, space, options)
+
+
+def _resume(given: argparse.Namespace) -> int:
+    run = Run(given.run)
+    words = [str(word) for word in run.settings.get("arguments", ())]
+    if not words or words[0] != "search":
+        command = run.settings.get("command") or "a script"
+        raise RunError(f"{given.run}: was begun by {command}; the same command again carries on")
+    for name in ("evaluations", "hours", "cluster", "workers"):
+        if getattr(given, name) is not None:
+            words += [f"--{name}", getattr(given, name)]  # the last one counts
+    parser = argparse.ArgumentParser("menndl")
+    add_commands(parser.add_subparsers())
+    return _search(parser.parse_args([*words, "--run", str(whole_run(given.run))]))
+
+
+def _report(given: argparse.Namespace) -> int:
+    workflow.report(Run(given.run))
+    return 0
+
+
+def _retrain(given: argparse.Namespace) -> int:
+    for name in ("retrain", "finalists"):
+        if getattr(given, name) <= 0:
+            raise UserError(f"--{name}: expected a number > 0, got {getattr(given, name)}")
+    run = Run(given.run)
+    with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
+        limits = read(Limits, run.settings["limits"], "limits")
+        workflow.compare(run, client, factor=given.retrain, finalists=given.finalists, limits=limits)
+    workflow.report(run)
+    return 0
