@@ -25,7 +25,7 @@ from difflib import get_close_matches
 from enum import IntEnum
 from pathlib import Path
 
-_LONGEST = 300  # characters of an exception in a message
+_LONGEST = 300  # characters of an exception or of another program's message
 
 
 class MenndlError(Exception):
@@ -76,14 +76,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def shortened(text: str) -> str:
+    """Return a message in one line of at most 300 characters."""
+    return " ".join(text.split())[:_LONGEST]
+
+
 def one_line(error: BaseException) -> str:
     r"""Return the type and the message of an exception in one line of at most 300 characters.
 
     >>> one_line(ValueError("expected a number,\ngot 'four'")), one_line(TimeoutError())
     ("ValueError: expected a number, got 'four'", 'TimeoutError')
     """
-    text = " ".join(str(error).split())
-    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_LONGEST]
+    return shortened(f"{type(error).__name__}: {error}" if str(error).strip() else type(error).__name__)
 
 
 def one_line_with_place(error: BaseException) -> str:

@@ -20,31 +20,19 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from menndl_dask.errors import UserError, nearest
+from menndl_dask.errors import UserError, nearest, shortened
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a value must be.
-
-    Parameters
-    ----------
-    expected
-        In words, for messages.
-    accepts
-        Whether a value is right.
-    schema
-        The same as JSON schema.
-    known
-        Possible values, of which a message names the nearest.
-    """
+    """What a value must be: in words for messages, as a function, and as JSON schema."""
 
     expected: str
     accepts: Callable[[Any], bool]
     schema: Mapping[str, Any]
-    known: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()  # possible values, of which a message names the nearest
 
     def demand(self, where: str, value: Any, raises: type[UserError] = UserError) -> None:
         """Raise an error that begins with `where` if a value is not right."""
@@ -104,6 +92,7 @@ def or_none(check: Check) -> Check:
 
 
 FLAG = Check("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
+PORT_OR_NONE = or_none(integer(0, 65535, "a port, 0 to 65535,"))
 
 
 def checked(check: Check, default: Any = MISSING, **options: Any) -> Any:
@@ -115,59 +104,48 @@ def check_values(kind: type, values: Mapping[str, Any], where: str, raises: type
     """Raise an error that begins with `where` if a value of a checked field of `kind` is not right."""
     for each in fields(kind):
         check: Check | None = each.metadata.get("check")
-        if check is not None and each.name in values:
-            value = values[each.name]
-            if not (value is None and each.default is None):
-                check.demand(f"{where}: {each.name}", value, raises)
+        is_none = each.default is None and values.get(each.name) is None
+        if check is not None and each.name in values and not is_none:
+            check.demand(f"{where}: {each.name}", values[each.name], raises)
 
 
 def check_keys(
-    keys: Iterable[str], known: Collection[str], where: str, raises: type[UserError] = UserError, told: str = ""
+    keys: Iterable[str], known: Collection[str], where: str, raises: type[UserError] = UserError, hint: str = ""
 ) -> None:
-    """Raise an error with the nearest known key if a key is unknown; `told` is what else the message says."""
+    """Raise an error with the nearest known key and a hint if a key is unknown."""
     for key in keys:
         if key not in known:
-            raise raises(f"{where}: unknown key {key!r}{told}{nearest(key, known)}")
+            raise raises(f"{where}: unknown key {key!r}{hint}{nearest(key, known)}")
 
 
 def read(
-    kind: type[_T], values: Mapping[str, Any], where: str, raises: type[UserError] = UserError, told: str = ""
+    kind: type[_T], values: Mapping[str, Any], where: str, raises: type[UserError] = UserError, hint: str = ""
 ) -> _T:
-    """Return a dataclass of plain values, whose lists become tuples.
+    """Return a dataclass, whose fields may carry checks, of values from YAML or JSON; lists become tuples.
 
     Parameters
     ----------
-    kind
-        A dataclass whose fields may carry checks.
-    values
-        Keys and values, as read from YAML or JSON.
     where
         Beginning of messages, such as the file's name.
     raises
         Type of the error for an unknown key or a wrong value.
-    told
-        What else a message about an unknown key says.
+    hint
+        What a message about an unknown key says before the nearest known one.
     """
-    check_keys(values, [each.name for each in fields(kind)], where, raises, told)  # type: ignore[arg-type]
+    check_keys(values, [each.name for each in fields(kind)], where, raises, hint)  # type: ignore[arg-type]
     check_values(kind, values, where, raises)
     return kind(**{key: _tuples(value) for key, value in values.items()})
 
 
 def read_yaml(file: Path | Traversable, raises: type[UserError] = UserError) -> dict[str, Any]:
-    """Read a YAML file of keys and values.
-
-    Raises
-    ------
-    UserError
-        Or `raises`: if the file cannot be read, is not YAML (the message has the line), or is no mapping.
-    """
+    """Read a YAML file of keys and values; the error if it cannot be read or is not YAML names the line."""
     import yaml  # not in the process of a training
 
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
-        why = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else " ".join(str(error).split())
+        why = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else shortened(str(error))
         raise raises(f"{file}: cannot be read: {why}") from None
     if not isinstance(values, Mapping):
         raise raises(f"{file}: expected keys with values, got {values!r}")
@@ -179,8 +157,7 @@ def schema(kind: type) -> dict[str, Any]:
     about = _parameters(kind)
     properties = {}
     for each in fields(kind):
-        check: Check | None = each.metadata.get("check")
-        if check is not None:
+        if check := each.metadata.get("check"):
             shape = dict((or_none(check) if each.default is None else check).schema)
             default = {} if each.default in (MISSING, None) else {"default": each.default}
             properties[each.name] = {"description": about.get(each.name, ""), **shape, **default}
@@ -191,7 +168,7 @@ def _parameters(kind: type) -> dict[str, str]:
     """Return what a numpydoc docstring says of each parameter."""
     section = inspect.cleandoc(kind.__doc__ or "").partition("Parameters\n----------\n")[2]
     found = re.findall(r"^(\S.*)\n((?: +.*\n?)+)", section, re.MULTILINE)
-    return {name: " ".join(told.split()) for names, told in found for name in names.split(", ")}
+    return {name: " ".join(text.split()) for names, text in found for name in names.split(", ")}
 
 
 def _tuples(value: Any) -> Any:

@@ -15,7 +15,7 @@ from menndl_dask.cluster.batch.site import KINDS as SITE_KINDS
 from menndl_dask.cluster.batch.site import Site, check_site
 from menndl_dask.environment import GPU_VENDORS
 from menndl_dask.errors import ProfileError, nearest
-from menndl_dask.validation import checked, integer, number, one_of, or_none, read, read_yaml, schema, text
+from menndl_dask.validation import PORT_OR_NONE, checked, integer, number, one_of, read, read_yaml, schema, text
 
 _COUNT = integer(1)
 
@@ -40,7 +40,7 @@ class Local:
     gpus: int = checked(_COUNT, 0)
     gpu_vendor: str | None = checked(one_of(GPU_VENDORS), None)
     trainers_per_gpu: int = checked(_COUNT, 1)
-    dashboard_port: int | None = checked(or_none(integer(0, 65535, "a port, 0 to 65535,")), 8787)
+    dashboard_port: int | None = checked(PORT_OR_NONE, 8787)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +71,7 @@ _ALL_KINDS = (*_KINDS, *SITE_KINDS)
 
 
 def read_profile(profile: str | Path) -> Profile:
-    """Read a profile.
-
-    Parameters
-    ----------
-    profile
-        The path of a YAML file, or the name of a profile that is shipped, such as ``local``.
+    """Read a profile: a YAML file, or one that is shipped, by its name, such as ``local``.
 
     Raises
     ------
@@ -140,12 +135,14 @@ def _checked(file: str, values: dict[str, Any]) -> Profile:
         return check_site(file, kind, values)
     known = ", ".join(each.name for each in fields(_KINDS[kind]))
     profile = read(_KINDS[kind], values, file, ProfileError, f" for kind {kind}; known are {known}")
-    if isinstance(profile, Local) and (profile.gpus > 0) != (profile.gpu_vendor is not None):
-        got = f"{profile.gpus} and {profile.gpu_vendor}"
-        raise ProfileError(f"{file}: expected gpus and gpu_vendor together, got {got}")
-    if isinstance(profile, Local) and profile.gpus == 0 and profile.trainers_per_gpu > 1:
-        raise ProfileError(f"{file}: trainers_per_gpu: expected nothing without gpus, got {profile.trainers_per_gpu}")
-    if isinstance(profile, Scheduler) and (profile.address is None) == (profile.scheduler_file is None):
-        got = "neither" if profile.address is None else "both"
-        raise ProfileError(f"{file}: expected either address or scheduler_file, got {got}")
+    wrong = None
+    if isinstance(profile, Scheduler):
+        if (profile.address is None) == (profile.scheduler_file is None):
+            wrong = f"expected either address or scheduler_file, got {'neither' if profile.address is None else 'both'}"
+    elif (profile.gpus > 0) != (profile.gpu_vendor is not None):
+        wrong = f"expected gpus and gpu_vendor together, got {profile.gpus} and {profile.gpu_vendor}"
+    elif profile.gpus == 0 and profile.trainers_per_gpu > 1:
+        wrong = f"trainers_per_gpu: expected nothing without gpus, got {profile.trainers_per_gpu}"
+    if wrong is not None:
+        raise ProfileError(f"{file}: {wrong}")
     return profile

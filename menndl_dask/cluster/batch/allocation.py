@@ -62,6 +62,7 @@ class AllocationCluster(MultiNodeCluster):
     """A Dask cluster on the nodes of this batch job."""
 
     job_cls = Step
+    _asks_batch_system = False
 
     def __init__(self, *arguments: Any, site: Site, **keywords: Any) -> None:
         # keywords for the batch system were used when this job was submitted
@@ -70,20 +71,12 @@ class AllocationCluster(MultiNodeCluster):
         accepted["layout"] = site.layout(allocated_nodes(site.system, os.environ))
         super().__init__(*arguments, site=site, **accepted)
 
-    def _pause_s(self) -> float:
-        return 0.0  # no request to the batch system is needed
-
     async def _queued(self, own: Set[str]) -> Set[str]:
         return {str(job.job_id) for job in self.workers.values() if job.is_alive}
 
 
 def allocated_nodes(system: str, environment: Mapping[str, str]) -> int:
-    """Return the number of nodes of the batch job in which this process runs.
-
-    Raises
-    ------
-    ProfileError
-        If this process does not run in a job of that batch system.
+    """Return the number of nodes of the batch job in which this process runs; raises `ProfileError` without a job.
 
     >>> allocated_nodes("slurm", {"SLURM_JOB_NUM_NODES": "3"})
     3

@@ -7,7 +7,7 @@ for GPUs. Lines that the profile adds or skips stay as they are. A batch system 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from menndl_dask.cluster.batch.launcher import JobLayout
@@ -34,7 +34,7 @@ class BatchSystem:
     cluster
         Name of its cluster class in dask-jobqueue.
     resize
-        Function that rewrites the lines of a job's header for a job layout.
+        Function that rewrites the lines of a job's header for a job layout; None if they stay.
     queued
         Command that prints one line for each job of the user, beginning with the job's number. For Slurm, the state and
         its reason follow.
@@ -50,7 +50,7 @@ class BatchSystem:
     """
 
     cluster: str
-    resize: Callable[[Lines, JobLayout], Lines]
+    resize: Callable[[Lines, JobLayout], Lines] | None
     queued: tuple[str, ...]
     after: tuple[str, ...] = ()
     launcher: str = ""
@@ -119,10 +119,6 @@ def _lsf(lines: Lines, layout: JobLayout) -> Lines:
     return [*(resized(line) for line in lines), *gpus]
 
 
-def _unchanged(lines: Lines, layout: JobLayout) -> Lines:
-    return lines
-
-
 SYSTEMS: Mapping[str, BatchSystem] = {
     "slurm": BatchSystem(
         "SLURMCluster", _slurm, ("squeue", "--noheader", "--user={user}", "--format=%A %T %r"),
@@ -135,26 +131,26 @@ SYSTEMS: Mapping[str, BatchSystem] = {
         "LSFCluster", _lsf, ("bjobs", "-noheader", "-o", "jobid"), ("-w", "ended({job})"), many_nodes=True,
         empty="No unfinished job found",
     ),
-    "sge": BatchSystem("SGECluster", _unchanged, ("qstat", "-u", "{user}"), ("-hold_jid", "{job}")),
-    "oar": BatchSystem("OARCluster", _unchanged, ("oarstat", "-u", "{user}"), ("-a", "{job}")),
+    "sge": BatchSystem("SGECluster", None, ("qstat", "-u", "{user}"), ("-hold_jid", "{job}")),
+    "oar": BatchSystem("OARCluster", None, ("oarstat", "-u", "{user}"), ("-a", "{job}")),
     "moab": BatchSystem(
         "MoabCluster", _pbs, ("qselect", "-u", "{user}"), ("-l", "depend=afterany:{job}"), many_nodes=True,
     ),
     "htcondor": BatchSystem(
-        "HTCondorCluster", _unchanged, ("condor_q", "-format", "%d.", "ClusterId", "-format", "%d\\n", "ProcId"),
+        "HTCondorCluster", None, ("condor_q", "-format", "%d.", "ClusterId", "-format", "%d\\n", "ProcId"),
     ),
 }  # fmt: skip
 
 
 def resized_header(
-    kind: str, header: str, layout: JobLayout, skip: Iterable[str] = (), extra: Iterable[str] = ()
+    kind: str, header: str, layout: JobLayout, skip: Sequence[str] = (), extra: Sequence[str] = ()
 ) -> str:
     """Return the header of a job script with the sizes of a job layout.
 
     Parameters
     ----------
     kind
-        Batch system, a key of `SYSTEMS`.
+        Batch system, a key of `SYSTEMS`; raises `ProfileError` if its jobs cannot have the layout's number of nodes.
     header
         Header for one node, as dask-jobqueue writes it.
     layout
@@ -163,46 +159,35 @@ def resized_header(
         Lines that contain one of these texts are left out (``job_directives_skip``).
     extra
         Lines of the profile at the end of the header, which stay as they are (``job_extra_directives``).
-
-    Raises
-    ------
-    ProfileError
-        If jobs of this batch system cannot have several nodes.
     """
     system = SYSTEMS[kind]
     if layout.nodes > 1 and not system.many_nodes:
         many = ", ".join(name for name, known in SYSTEMS.items() if known.many_nodes)
         raise ProfileError(f"nodes_per_job: expected 1 for kind {kind}, got {layout.nodes}; several nodes: {many}")
     lines = header.splitlines()
-    own = list(extra)
-    count = len(lines) - len(own)
-    sized = [line for line in system.resize(lines[:count], layout) if not any(text in line for text in skip)]
-    return "\n".join([*sized, *lines[count:]])
+    count = len(lines) - len(extra)
+    sized = lines[:count] if system.resize is None else system.resize(lines[:count], layout)
+    return "\n".join([*(line for line in sized if not any(text in line for text in skip)), *lines[count:]])
 
 
 def walltime_s(kind: str, walltime: str) -> float:
-    """Return the time limit of a batch system in seconds.
+    """Return the time limit of a batch system in seconds; raises `ProfileError` if it cannot be read.
 
     >>> walltime_s("slurm", "1-02:30:00"), walltime_s("lsf", "02:30"), walltime_s("slurm", "30")
     (95400.0, 9000.0, 1800.0)
-
-    Raises
-    ------
-    ProfileError
-        If the time limit cannot be read.
     """
-    example = "hours:minutes in quotes, such as '02:00'"
-    if kind != "lsf":
-        example = "hours:minutes:seconds in quotes, such as '02:00:00'"
     found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", walltime.strip())
     if found is None or (kind == "lsf" and walltime.count(":") > 1):
+        example = "hours:minutes in quotes, such as '02:00'"
+        if kind != "lsf":
+            example = "hours:minutes:seconds in quotes, such as '02:00:00'"
         raise ProfileError(f"jobqueue: walltime: expected {example}, got {walltime!r}")
-    days, *parts = (None if part is None else int(part) for part in found.groups())
-    numbers = [part for part in parts if part is not None]
+    days, *parts = found.groups()
+    numbers = [int(part) for part in parts if part is not None]
     if days is not None or len(numbers) == 3:
-        units = (3600, 60, 1)
+        units = [3600, 60, 1]
     elif len(numbers) == 2:
-        units = (60, 1, 0) if kind == "slurm" else (3600, 60, 0)
+        units = [60, 1] if kind == "slurm" else [3600, 60]
     else:
-        units = (60, 0, 0) if kind in ("slurm", "lsf") else (1, 0, 0)
-    return float((days or 0) * 86400 + sum(n * unit for n, unit in zip(numbers, units, strict=False)))
+        units = [60] if kind in ("slurm", "lsf") else [1]
+    return float(int(days or 0) * 86400 + sum(n * unit for n, unit in zip(numbers, units, strict=False)))

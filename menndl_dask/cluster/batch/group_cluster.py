@@ -34,6 +34,7 @@ from menndl_dask.cluster.batch.queue import listed
 from menndl_dask.cluster.batch.site import ALLOCATION, PER_NODE, Site
 from menndl_dask.cluster.node import retirement, worker_start
 from menndl_dask.environment import JOB_START
+from menndl_dask.errors import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -42,20 +43,12 @@ _QUEUE_S = 30.0  # seconds between requests for the queue,
 _SUSPECT_QUEUE_S = 5.0  # and while a job has lost its workers
 # last lines of launchers and Dask without the cause
 _ECHO = re.compile(r"exit(ed)? (with )?(exit )?(code|status)|failed to start", re.IGNORECASE)
-_MESSAGE_LENGTH = 300  # characters that are shown of a message of the batch system
 
 
 class MultiNodeJob(Job):  # type: ignore[misc]  # dask-jobqueue has no types
     """A batch job with workers on all of its nodes; mixed into a job class of dask-jobqueue.
 
-    Parameters
-    ----------
-    site
-        The batch system and its nodes.
-    layout
-        Nodes, workers and GPUs of the job.
-    keywords
-        Keywords of dask-jobqueue.
+    `keywords` are those of dask-jobqueue.
     """
 
     job_header: Any
@@ -69,9 +62,9 @@ class MultiNodeJob(Job):  # type: ignore[misc]  # dask-jobqueue has no types
         keywords["worker_extra_args"] = [*(keywords.get("worker_extra_args") or ()), *options]
         keywords |= {"processes": layout.tasks, "worker_command": worker_start.__name__}
         super().__init__(*arguments, **keywords)
-        extra = self.job_extra_directives or ()
         if self.job_header:
-            written = [] if isinstance(extra, Mapping) else extra
+            extra = self.job_extra_directives or ()
+            written = () if isinstance(extra, Mapping) else extra
             self.job_header = resized_header(site.system, self.job_header, layout, self.job_directives_skip, written)
         if layout.gpus_per_node and site.system == "htcondor":
             self.job_header_dict.setdefault("Request_GPUs", layout.gpus_per_node)
@@ -93,7 +86,8 @@ class MultiNodeJob(Job):  # type: ignore[misc]  # dask-jobqueue has no types
         try:
             await super().start()
         except (RuntimeError, OSError, ValueError) as error:
-            self.refused = _submission_error(error)
+            message = str(error)
+            self.refused = shortened(message.rpartition("stderr:")[2].strip() or message)
             self.status = Status.running  # Dask has no status for this; the next check replaces the job
 
     async def close(self) -> None:
@@ -105,14 +99,7 @@ class MultiNodeJob(Job):  # type: ignore[misc]  # dask-jobqueue has no types
 class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
     """A Dask cluster of batch jobs with several workers each; mixed into a cluster class of dask-jobqueue.
 
-    Parameters
-    ----------
-    site
-        The batch system and its nodes.
-    layout
-        Nodes, workers and GPUs of one job.
-    keywords
-        Keywords of dask-jobqueue.
+    `keywords` are those of dask-jobqueue.
 
     Attributes
     ----------
@@ -122,14 +109,15 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
         Message of why jobs wait in the queue, once it was logged; empty before.
     """
 
+    _asks_batch_system = True
+
     def __init__(self, *arguments: Any, site: Site, layout: JobLayout, **keywords: Any) -> None:
         self.site, self.layout = site, layout
         self.trouble: str | None = None
         patience = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
         self.watch = JobWatch(patience_s=patience, shortest_s=min(60.0, (site.walltime_s or 600.0) / 10))
         self._seen: set[str] = set()  # names of jobs that have had workers
-        self._asked = 0.0
-        self._began = time.monotonic()
+        self._asked, self._began = 0.0, time.monotonic()
         self._reasons: dict[str, str] = {}
         self.waits_for = ""
         self._watching: asyncio.Task[None] | None = None
@@ -200,7 +188,8 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
                 await self._replace(name, f"was refused: {job.refused}")
         numbers = {name: str(job.job_id) for name, job in self.workers.items() if job.job_id is not None}
         queued = None
-        if now - self._asked >= self._pause_s():
+        pause = _SUSPECT_QUEUE_S if self.watch.has_suspects else _QUEUE_S
+        if not self._asks_batch_system or now - self._asked >= pause:
             self._asked = now
             queued = await self._queued(set(numbers.values()))
         workers = self.workers_of_jobs()
@@ -223,26 +212,18 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
             self.worker_spec.update(self.new_worker_spec())
             await self._correct_state()
 
-    def _pause_s(self) -> float:
-        """Return the seconds between two requests for the queue."""
-        return _SUSPECT_QUEUE_S if self.watch.has_suspects else _QUEUE_S
-
     async def _queued(self, own: Set[str]) -> Set[str] | None:
         """Return the numbers of the user's jobs that wait or run; None if the batch system does not answer."""
         jobs = await listed(self.site.system)
         if jobs is None:
             return None
-        self._log_reasons({number: why for number, why in jobs.items() if why and number in own})
+        reasons = {number: why for number, why in jobs.items() if why and number in own}
+        is_late = not self.scheduler.workers and time.monotonic() - self._began >= _QUEUE_S
+        if is_late and not reasons.items() <= self._reasons.items():  # once for each reason
+            self._reasons = reasons
+            self.waits_for = ", ".join(f"job {number} waits in the queue ({why})" for number, why in reasons.items())
+            logger.warning("no worker yet: %s", self.waits_for)
         return jobs.keys()
-
-    def _log_reasons(self, reasons: dict[str, str]) -> None:
-        """Log why jobs wait, once for each reason, if there are no workers after a while."""
-        is_patient = self.scheduler.workers or time.monotonic() - self._began < _QUEUE_S
-        if is_patient or reasons.items() <= self._reasons.items():
-            return
-        self._reasons = reasons
-        self.waits_for = ", ".join(f"job {number} waits in the queue ({why})" for number, why in reasons.items())
-        logger.warning("no worker yet: %s", self.waits_for)
 
 
 class _AdaptToTasks(Adaptive):
@@ -314,12 +295,6 @@ def _worker_options(site: Site, layout: JobLayout, nanny: bool) -> list[str]:
     return options
 
 
-def _submission_error(error: BaseException) -> str:
-    text = str(error)
-    message = text.rpartition("stderr:")[2].strip() or text
-    return " ".join(message.split())[:_MESSAGE_LENGTH]
-
-
 def printed(job: Any) -> str:
     """Return the last error in the output of a job, or its last line, with the name of the file."""
     files = sorted(Path(job.log_directory).glob(f"*{job.job_id}*")) if job.log_directory and job.job_id else []
@@ -327,5 +302,5 @@ def printed(job: Any) -> str:
         lines = file.read_text(errors="replace").strip().splitlines()
         errors = [line for line in lines if re.search(r"error", line, re.IGNORECASE) and not _ECHO.search(line)]
         if lines:
-            return f"; {file} says: {(errors or lines)[-1].strip()[:_MESSAGE_LENGTH]}"
+            return f"; {file} says: {shortened((errors or lines)[-1])}"
     return f"; what the jobs print is in {job.log_directory}" if job.log_directory else ""

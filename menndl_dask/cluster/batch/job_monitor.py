@@ -68,8 +68,7 @@ class JobWatch:
         for name, job in self._jobs.items():
             if workers.get(name):
                 job.first_worker = now if job.first_worker is None else job.first_worker
-                job.empty_since = None
-                job.unlisted = 0
+                job.empty_since, job.unlisted = None, 0
                 continue
             if job.first_worker is not None and job.empty_since is None:
                 job.empty_since = now
@@ -79,13 +78,11 @@ class JobWatch:
             if is_lost or job.unlisted >= _QUERIES:
                 lost.append(name)
         for name in lost:
-            self._record_end(self._jobs.pop(name))
+            job = self._jobs.pop(name)
+            worked = 0.0 if job.first_worker is None or job.empty_since is None else job.empty_since - job.first_worker
+            self._short = self._short + 1 if worked < self._shortest_s else 0
         return lost
 
     def record_refusal(self) -> None:
         """Count a job that the batch system refused."""
         self._short += 1
-
-    def _record_end(self, job: _JobState) -> None:
-        worked = 0.0 if job.first_worker is None or job.empty_since is None else job.empty_since - job.first_worker
-        self._short = self._short + 1 if worked < self._shortest_s else 0

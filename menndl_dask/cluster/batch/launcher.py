@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -48,45 +48,28 @@ class JobLayout:
         return -(-self.gpus_per_node // self.tasks_per_node)
 
 
-def _srun(layout: JobLayout) -> str:
-    sizes = f"--nodes={layout.nodes} --ntasks={layout.tasks} --ntasks-per-node={layout.tasks_per_node}"
-    # a worker that ends does not take the others with it
-    return f"{sizes} --cpus-per-task={layout.cores_per_task} --kill-on-bad-exit=0 --unbuffered"
-
-
-def _jsrun(layout: JobLayout) -> str:
-    per_set = f"--tasks_per_rs 1 --cpu_per_rs {layout.cores_per_task} --gpu_per_rs {layout.gpus_per_task}"
-    return f"--nrs {layout.tasks} --rs_per_host {layout.tasks_per_node} {per_set}"
-
-
-def _mpiexec(layout: JobLayout) -> str:  # PALS (HPE Cray) and MPICH
-    return f"-n {layout.tasks} --ppn {layout.tasks_per_node}"
-
-
-def _mpirun(layout: JobLayout) -> str:  # Open MPI; it would bind each task to one core
-    return f"-n {layout.tasks} --map-by ppr:{layout.tasks_per_node}:node --bind-to none"
-
-
-LAUNCHERS: Mapping[str, Callable[[JobLayout], str]] = {
-    "srun": _srun, "jsrun": _jsrun, "mpiexec": _mpiexec, "mpirun": _mpirun,
-}  # fmt: skip
+# options of each launcher for a layout
+LAUNCHERS: Mapping[str, str] = {
+    # not to kill on a bad exit: a worker that ends does not take the others with it
+    "srun": "--nodes={0.nodes} --ntasks={0.tasks} --ntasks-per-node={0.tasks_per_node} "
+    "--cpus-per-task={0.cores_per_task} --kill-on-bad-exit=0 --unbuffered",
+    "jsrun": "--nrs {0.tasks} --rs_per_host {0.tasks_per_node} --tasks_per_rs 1 "
+    "--cpu_per_rs {0.cores_per_task} --gpu_per_rs {0.gpus_per_task}",
+    # PALS (HPE Cray) and MPICH
+    "mpiexec": "-n {0.tasks} --ppn {0.tasks_per_node}",
+    # Open MPI, which would bind each task to one core
+    "mpirun": "-n {0.tasks} --map-by ppr:{0.tasks_per_node}:node --bind-to none",
+}
 
 
 def launch_command(launcher: str, layout: JobLayout) -> str:
-    """Return the launcher command for a job.
-
-    Parameters
-    ----------
-    launcher
-        Name of a launcher in `LAUNCHERS`, maybe with options. These come last, so that they override others.
-    layout
-        Layout of the job.
+    """Return the launcher command for a job; own options of the launcher come last, so that they override others.
 
     >>> launch_command("mpiexec --cpu-bind depth", JobLayout(nodes=2, tasks_per_node=4))
     'mpiexec -n 8 --ppn 4 --cpu-bind depth'
     """
     name, _, options = launcher.strip().partition(" ")
-    return " ".join(filter(None, (name, LAUNCHERS[name](layout), options.strip())))
+    return " ".join(filter(None, (name, LAUNCHERS[name].format(layout), options.strip())))
 
 
 def launcher_name(launcher: str) -> str:

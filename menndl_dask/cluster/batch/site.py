@@ -20,6 +20,7 @@ from menndl_dask.environment import GPU_VENDORS
 from menndl_dask.errors import ProfileError
 from menndl_dask.validation import (
     FLAG,
+    PORT_OR_NONE,
     Check,
     check_keys,
     check_values,
@@ -27,7 +28,6 @@ from menndl_dask.validation import (
     integer,
     number,
     one_of,
-    or_none,
     read,
     schema,
     text,
@@ -37,24 +37,26 @@ ALLOCATION = "allocation"
 KINDS = (*SYSTEMS, ALLOCATION)
 PER_GPU, PER_NODE = "per_gpu", "per_node"
 _RETIRE_S, _RETIRE_SHARE = 600.0, 0.1
-_COUNT, _PORT = integer(1), integer(1, 65535)
+_COUNT = integer(1)
 
 
-def _is_pair(value: Any, check: Check) -> bool:
-    is_pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(check.accepts, value))
-    return is_pair and bool(value[0] <= value[1])
+def _pair(of: Check, expected: str) -> Check:
+    """Return the check for two values in order."""
+
+    def accepts(value: Any) -> bool:
+        is_pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(of.accepts, value))
+        return is_pair and bool(value[0] <= value[1])
+
+    return Check(expected, accepts, {"type": "array", "items": dict(of.schema), "minItems": 2, "maxItems": 2})
 
 
-def _pair(check: Check) -> dict[str, Any]:
-    return {"type": "array", "items": dict(check.schema), "minItems": 2, "maxItems": 2}
-
-
+_BOUNDS = _pair(integer(0), "the least and the largest number, such as [1, 8]")
 _JOBS = Check(
-    "an integer ≥ 1, or the least and the largest number, such as [1, 8]",
-    lambda value: _COUNT.accepts(value) or _is_pair(value, integer(0)),
-    {"anyOf": [dict(_COUNT.schema), _pair(integer(0))]},
+    f"{_COUNT.expected}, or {_BOUNDS.expected}",
+    lambda value: _COUNT.accepts(value) or _BOUNDS.accepts(value),
+    {"anyOf": [dict(_COUNT.schema), dict(_BOUNDS.schema)]},
 )
-_PORTS = Check("two ports, such as [10000, 10400]", lambda value: _is_pair(value, _PORT), _pair(_PORT))
+_PORTS = _pair(integer(1, 65535), "two ports, such as [10000, 10400]")
 _LAUNCHER = Check(
     f"one of {', '.join(LAUNCHERS)}, maybe with options, or an empty text",
     lambda value: isinstance(value, str) and (not value.strip() or launcher_name(value) in LAUNCHERS),
@@ -66,7 +68,7 @@ _TEXTS = Check(
     {"type": "array", "items": {"type": "string"}},
 )
 _TEXTS_OR_MAPPING = Check(
-    "a list of texts",
+    _TEXTS.expected,
     lambda value: isinstance(value, Mapping) or _TEXTS.accepts(value),
     {"anyOf": [dict(_TEXTS.schema), {"type": "object"}]},
 )
@@ -157,7 +159,7 @@ class Site:
     launcher: str | None = checked(_LAUNCHER, None)
     retire_s: float | None = checked(number(least=0), None)
     tls: bool = checked(FLAG, True)
-    dashboard_port: int | None = checked(or_none(integer(0, 65535, "a port, 0 to 65535,")), 8787)
+    dashboard_port: int | None = checked(PORT_OR_NONE, 8787)
     ports: tuple[int, int] | None = checked(_PORTS, None)
     shared_directory: str = checked(text(), "~/.menndl")
     driver: Mapping[str, Any] = checked(_KEYWORDS, default_factory=dict)
@@ -202,13 +204,7 @@ class Site:
         return self.jobs if isinstance(self.jobs, int) else self.jobs[0]
 
     def layout(self, nodes: int | None = None) -> JobLayout:
-        """Return the nodes of a job and their division into workers.
-
-        Parameters
-        ----------
-        nodes
-            Number of nodes of the job; by default `nodes_per_job`.
-        """
+        """Return the nodes of a job, by default `nodes_per_job`, and their division into workers."""
         slots = self.gpus_per_node * self.trainers_per_gpu
         per_node = self.workers == PER_NODE and slots > 0
         return JobLayout(
@@ -237,16 +233,7 @@ _NOT_YOURS = {
 
 
 def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
-    """Return the site that a profile describes.
-
-    Parameters
-    ----------
-    file
-        Name of the profile, for messages.
-    kind
-        One of `KINDS`.
-    values
-        The other keys of the profile.
+    """Return the site of a profile: its name for messages, one of `KINDS`, and its other keys.
 
     Raises
     ------
@@ -254,15 +241,19 @@ def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
         If a key is unknown, or a value is not as expected.
     """
     known = [entry.name for entry in fields(Site) if entry.name not in ("kind", "file")]
-    told = f" for kind {kind}; known are {', '.join(known)}"
+    hint = f" for kind {kind}; known are {', '.join(known)}"
     keywords = {entry.name for entry in fields(_Keywords)}
     if misplaced := next((key for key in values if key in keywords), None):
-        raise ProfileError(f"{file}: unknown key {misplaced!r}{told}; it belongs under jobqueue")
-    check_keys(values, known, file, ProfileError, told)
+        raise ProfileError(f"{file}: unknown key {misplaced!r}{hint}; it belongs under jobqueue")
+    check_keys(values, known, file, ProfileError, hint)
     site = read(Site, {"jobqueue": {}, **values, "kind": kind, "file": file}, file, ProfileError)
     _check_sense(file, site, values)
-    _check_jobqueue(f"{file}: jobqueue", site.jobqueue)
-    _check_jobqueue(f"{file}: driver", site.driver)
+    for where, given in (("jobqueue", site.jobqueue), ("driver", site.driver)):
+        # dask-jobqueue checks the names when the cluster is made
+        for key in given:
+            if key in _NOT_YOURS:
+                raise ProfileError(f"{file}: {where}: {key}: not to be given here: {_NOT_YOURS[key]}")
+        check_values(_Keywords, given, f"{file}: {where}", ProfileError)
     for key in ("cores", "memory"):
         if key not in site.jobqueue:
             found = get_close_matches(key, map(str, site.jobqueue), n=1)
@@ -273,8 +264,8 @@ def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
     except ProfileError as error:
         raise ProfileError(f"{file}: {error}") from None
     if walltime is not None and site.retirement_s >= walltime:
-        told = f"expected less than the walltime of {walltime:g} s, got {site.retirement_s:g}"
-        raise ProfileError(f"{file}: retire_s: {told}")
+        expected = f"expected less than the walltime of {walltime:g} s"
+        raise ProfileError(f"{file}: retire_s: {expected}, got {site.retirement_s:g}")
     return site
 
 
@@ -299,11 +290,3 @@ def _check_sense(file: str, site: Site, given: Mapping[str, Any]) -> None:
         if not site.launch:
             names = ", ".join(LAUNCHERS)
             raise ProfileError(f"{file}: launcher: expected one of {names} for jobs of several nodes, got none")
-
-
-def _check_jobqueue(where: str, keywords: Mapping[str, Any]) -> None:
-    """Check what is known without dask-jobqueue, which checks the names when the cluster is made."""
-    for key in keywords:
-        if key in _NOT_YOURS:
-            raise ProfileError(f"{where}: {key}: not to be given here: {_NOT_YOURS[key]}")
-    check_values(_Keywords, keywords, where, ProfileError)
