@@ -32,42 +32,36 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "load_cluster": "cluster.cluster",
-    "Cost": "genome.cost",
-    "cost_of": "genome.cost",
-    "open_problem": "data.data",
-    "decode": "genome.decoder",
-    "predict": "prediction.prediction",
-    "choice": "genome.domain",
-    "integer": "genome.domain",
-    "per_axis": "genome.domain",
-    "real": "genome.domain",
-    "encode": "genome.encoder",
-    "MenndlError": "errors",
-    "UserError": "errors",
-    "evaluate": "evaluation.evaluation",
-    "Evolution": "evolution.evolution",
-    "Gene": "genome.gene",
-    "Genome": "genome.genome",
-    "Layer": "genome.layer",
-    "Individual": "genome.individual",
-    "Budget": "problem",
-    "Facts": "problem",
-    "Limits": "problem",
-    "Problem": "problem",
-    "Result": "result",
-    "Search": "search.search",
-    "SearchSpace": "space.space",
-    "Run": "run.run",
+# public names by the module that defines them
+_NAMES = {
+    "cluster.cluster": "load_cluster",
+    "data.data": "open_problem",
+    "errors": "MenndlError UserError",
+    "evaluation.evaluation": "evaluate",
+    "evolution.evolution": "Evolution",
+    "genome.cost": "Cost cost_of",
+    "genome.decoder": "decode",
+    "genome.domain": "choice integer per_axis real",
+    "genome.encoder": "encode",
+    "genome.gene": "Gene",
+    "genome.genome": "Genome",
+    "genome.individual": "Individual",
+    "genome.layer": "Layer",
+    "prediction.prediction": "predict",
+    "problem": "Budget Facts Limits Problem",
+    "result": "Result",
+    "run.run": "Run",
+    "search.search": "Search",
+    "space.space": "SearchSpace",
 }
-__all__ = [*sorted(_HOMES), "__version__"]
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+__all__ = [*sorted(_MODULES), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

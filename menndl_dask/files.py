@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 
 def partial_path(path: Path) -> Path:
@@ -36,6 +37,17 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def make_folder(path: Path, size: int = 1) -> str:
+    """Make a folder if it does not exist, and write `size` bytes in it as a trial; return what is wrong, or ``""``."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path) as file:
+            file.write(bytes(size))
+    except OSError as error:
+        return f"expected a folder that can be written to, got {path}: {error.strerror}"
+    return ""
 
 
 def remove_folder(path: Path) -> None:

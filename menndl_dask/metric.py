@@ -62,16 +62,9 @@ class Measure:
         )
 
     def update(self, labels: ArrayLike, predictions: ArrayLike, times: ArrayLike | None = None) -> None:
-        """Add a batch.
+        """Add a batch: class numbers ``(sample, …)`` and probabilities ``(sample, …, class)``, or values of both.
 
-        Parameters
-        ----------
-        labels
-            Class numbers ``(sample, …)``, or values ``(sample, value)``.
-        predictions
-            Class probabilities ``(sample, …, class)`` or values ``(sample, value)``.
-        times
-            How often each label counts; once by default.
+        Values are ``(sample, value)``. `times` says how often each label counts; once by default.
         """
         self._counts.update(np.asarray(labels), np.asarray(predictions), None if times is None else np.asarray(times))
 
@@ -179,22 +172,14 @@ def prior_prediction(problem: Problem) -> NDArray[np.float64]:
     """Return the best prediction without an image: class frequencies or label mean of the training split."""
     if problem.task == "regression":
         return np.asarray(problem.facts.label_mean, dtype=np.float64)
-    counts = np.asarray(problem.facts.class_counts, dtype=np.float64)
-    frequencies: NDArray[np.float64] = counts / max(float(counts.sum()), 1.0)
-    return frequencies
+    counts: NDArray[np.float64] = np.asarray(problem.facts.class_counts, dtype=np.float64)
+    return counts / max(float(counts.sum()), 1.0)
 
 
 def constant_fitness(problem: Problem, labels: ArrayLike, times: ArrayLike | None = None) -> float | None:
-    """Return the fitness of `prior_prediction`; None if the metric is not built in.
+    """Return the fitness of `prior_prediction` for labels of the validation split; None if the metric is not built in.
 
-    Parameters
-    ----------
-    problem
-        With the class counts or the label mean of the training split.
-    labels
-        Labels of the validation split; for classes ``arange(classes)`` with their counts as `times` will do.
-    times
-        How often each label counts.
+    `times` says how often each label counts: for classes, ``arange(classes)`` with their counts as `times` will do.
     """
     if problem.metric_name not in BUILT_IN:
         return None

@@ -11,18 +11,11 @@ Floats = NDArray[np.float64]
 
 
 class Moments:
-    """Mean and variance of each channel, updated block by block; NaN counts as missing.
+    """Mean and variance of each channel, the last axis of every block, updated block by block; NaN counts as missing.
 
     Blocks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which stays exact where the mean is large
     and the variance small.
 
-    Parameters
-    ----------
-    channels
-        Length of the last axis of every block.
-
-    Examples
-    --------
     >>> moments = Moments(1)
     >>> moments.update(np.array([[1.0], [np.nan]]))
     >>> moments.update(np.array([[3.0]]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -92,13 +93,10 @@ class Budget:
 
     def times(self, factor: float) -> Budget:
         """Return a budget that is longer by a factor, to retrain the best network."""
-        return replace(
-            self,
-            epochs=None if self.epochs is None else self.epochs * factor,
-            steps=None if self.steps is None else max(1, round(self.steps * factor)),
-            seconds=None if self.seconds is None else self.seconds * factor,
-            flops=None if self.flops is None else self.flops * factor,
-        )
+        longer = {name: value * factor for name in UNITS if (value := getattr(self, name)) is not None}
+        if "steps" in longer:
+            longer["steps"] = max(1, round(longer["steps"]))
+        return replace(self, **longer)
 
     def without_early_stopping(self) -> Budget:
         """Return the budget with which every network is trained to its end, unless it diverges."""
@@ -113,20 +111,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One way in which training images are changed at random; see `Problem.augmentation`.
+    """One way in which training images are changed at random; see `Problem.augmentation`."""
 
-    Parameters
-    ----------
-    name
-        One of `AUGMENTATIONS`, or ``module:Class``.
-    axes
-        Names of the spatial axes that a flip is along.
-    amount
-        Of a shift, the largest share of the image's size; of noise, its standard deviation in units of the channel's.
-    """
-
-    name: str
-    axes: str = ""
+    name: str  # one of `AUGMENTATIONS`, or ``module:Class``
+    axes: str = ""  # names of the spatial axes that a flip is along
+    # of a shift, the largest share of the image's size; of noise, its standard deviation in units of the channel's
     amount: float = 0.0
 
 
@@ -319,7 +308,7 @@ class Problem:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the problem as a plain dict that JSON and YAML can hold."""
-        return _plain(asdict(self))  # type: ignore[no-any-return]
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]  # lists in place of tuples
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -357,9 +346,3 @@ def _read_change(text: str, shapes: tuple[tuple[int, ...], ...]) -> Change:
     if not 0 < amount <= most or math.isinf(amount):
         raise UserError(f"augmentation: {name}: expected a number > 0{' and ≤ 0.5' * (most < 1)}, got {value!r}")
     return Change(name, amount=amount)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -22,16 +22,9 @@ _HIGHLIGHTS = (
 
 
 def say(*pieces: str | TextTable, stream: TextIO | None = None, style: str = "") -> None:
-    """Print texts and tables with an empty line between them.
+    """Print texts and tables with an empty line between them, by default to the standard output.
 
-    Parameters
-    ----------
-    pieces
-        What to print.
-    stream
-        Where; by default the standard output.
-    style
-        Of texts on a terminal, such as ``red``; see `rich.style`.
+    `style` is that of texts on a terminal, such as ``red``; see `rich.style`.
     """
     stream = sys.stdout if stream is None else stream
     if not stream.isatty():
@@ -58,14 +51,7 @@ def say(*pieces: str | TextTable, stream: TextIO | None = None, style: str = "")
 def styled(stream: TextIO, line: str, bar: str, styles: Sequence[tuple[str, str]]) -> str:
     """Return a line for a terminal, cut to its width and with a bar in front of it if there is room.
 
-    Parameters
-    ----------
-    stream
-        The terminal.
-    line, bar
-        The two parts.
-    styles
-        Regular expressions and the styles of what they match in the line.
+    `styles` are regular expressions and the styles of what they match in the line.
     """
     from rich.text import Text
 

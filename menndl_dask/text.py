@@ -16,21 +16,6 @@ MISSING = "–"  # in place of a value that is not known
 class TextTable:
     """A table of text; `str` returns it as aligned plain text.
 
-    Parameters
-    ----------
-    head
-        Heading of each column.
-    rows
-        Cells of each row.
-    left
-        Numbers of the columns that are aligned to the left; the others are aligned to the right.
-    title
-        Line above the table, which is then indented.
-    most
-        Maximum number of rows to show; by default all.
-
-    Examples
-    --------
     >>> print(TextTable(["class", "pixels"], [["wall", "7"], ["background", "12,345"]]))
     class       pixels
     wall             7
@@ -39,9 +24,9 @@ class TextTable:
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    left: Collection[int] = (0,)
-    title: str = ""
-    most: int | None = None
+    left: Collection[int] = (0,)  # numbers of the columns that are aligned to the left; the others are to the right
+    title: str = ""  # line above the table, which is then indented
+    most: int | None = None  # maximum number of rows to show
 
     @property
     def shown(self) -> Sequence[Sequence[str]]:

@@ -55,10 +55,8 @@ def integer(least: int, most: int | None = None, expected: str = "") -> Check:
 
 def number(above: float | None = None, least: float | None = None, most: float | None = None) -> Check:
     """Return the check for a number: greater than `above` or at least `least`, and at most `most`."""
-    schema: dict[str, Any] = {"type": "number"}
-    schema |= {} if above is None else {"exclusiveMinimum": above}
-    schema |= {} if least is None else {"minimum": least}
-    schema |= {} if most is None else {"maximum": most}
+    bounds = {"exclusiveMinimum": above, "minimum": least, "maximum": most}
+    schema = {"type": "number"} | {name: bound for name, bound in bounds.items() if bound is not None}
     words = f"({above:g}, {most:g}]" if most is not None else f"> {above:g}" if least is None else f"≥ {least:g}"
 
     def accepts(value: Any) -> bool:

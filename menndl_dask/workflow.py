@@ -225,16 +225,10 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
 
 
 def guarded(main: Callable[[], int], message: str = "stopped; the same command carries on") -> int:
-    """Run the main function of a script; a `MenndlError` or a full disk is one line, not a traceback.
+    """Run the main function of a script and return its exit code; a `MenndlError` or a full disk is one line.
 
-    SIGTERM, which batch systems send, is handled like Ctrl-C: the run stays consistent and can be resumed.
-
-    Parameters
-    ----------
-    main
-        Main function; returns an exit code.
-    message
-        What to say on interruption.
+    SIGTERM, which batch systems send, is handled like Ctrl-C: the run stays consistent and can be resumed. `message` is
+    what is said then.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:

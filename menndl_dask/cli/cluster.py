@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -59,9 +58,8 @@ def _check(given: argparse.Namespace) -> int:
 def _show(profile: Profile) -> bool:
     """Print what a profile starts; return whether it is complete."""
     if isinstance(profile, Local):
-        count = profile.workers or profile.gpus * profile.trainers_per_gpu or len(os.sched_getaffinity(0))
         own = f", with one of {profile.gpus} GPUs each" if profile.gpus else ""
-        say(f"{counted(count, 'worker')} on this machine{own}")
+        say(f"{counted(profile.count, 'worker')} on this machine{own}")
         return True
     if isinstance(profile, Scheduler):
         say(f"the workers of the scheduler at {profile.address or profile.scheduler_file}")

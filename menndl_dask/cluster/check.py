@@ -27,38 +27,19 @@ _SHOWN = 8  # largest number of workers that are listed
 
 @dataclass(frozen=True, slots=True)
 class ProfileCheck:
-    """The workers of one job that was started for a check.
-
-    Parameters
-    ----------
-    reports
-        Report of each worker.
-    expected
-        Expected number of workers.
-    start_s
-        Seconds until the first worker was connected.
-    no_worker_reason
-        Why there is no worker; empty if there is one.
-    """
+    """The workers of one job that was started for a check."""
 
     reports: tuple[NodeReport, ...]
-    expected: int
-    start_s: float
-    no_worker_reason: str = ""
+    expected: int  # number of workers
+    start_s: float  # seconds until the first worker was connected
+    no_worker_reason: str = ""  # empty if there is a worker
 
 
 def check_profile(profile: Profile, wait_s: float) -> ProfileCheck:
-    """Start one job of a profile, and inspect its workers.
-
-    Parameters
-    ----------
-    profile
-        Profile of the cluster.
-    wait_s
-        Seconds to wait for the first worker.
-    """
-    one = replace(profile, jobs=1) if isinstance(profile, Site) else profile
-    expected = one.layout().tasks if isinstance(one, Site) else 1
+    """Start one job of a profile, wait up to `wait_s` seconds for its first worker, and inspect its workers."""
+    one, expected = profile, 1
+    if isinstance(profile, Site):
+        one, expected = replace(profile, jobs=1), profile.layout().tasks
     began = time.monotonic()
     with load_cluster(one) as cluster, cluster.client() as client:
         no_worker_reason = _await_workers(client, 1, wait_s)
@@ -78,18 +59,16 @@ def check_profile(profile: Profile, wait_s: float) -> ProfileCheck:
 
 def describe(profile: Profile, check: ProfileCheck) -> tuple[str, bool]:
     """Return the text of a check, and whether it has found no problem."""
-    lines = list(_found(check))
-    wrong = list(_wrong(profile, check))
-    lines += ["", *(f"WRONG: {text}" for text in wrong)] if wrong else ["", "All is well."]
-    return "\n".join(lines), not wrong
+    wrong = [f"WRONG: {text}" for text in _wrong(profile, check)]
+    return "\n".join([*_found(check), "", *(wrong or ["All is well."])]), not wrong
 
 
 def _found(check: ProfileCheck) -> Iterator[str]:
     reports = check.reports
     if not reports:
         return
-    hosts = Counter(report.host for report in reports)
-    there = f"{len(reports)} of {check.expected} workers on {counted(len(hosts), 'node')}"
+    gpus = {report.host: report.gpus for report in reports}
+    there = f"{len(reports)} of {check.expected} workers on {counted(len(gpus), 'node')}"
     yield f"{there}, the first after {duration(check.start_s)}"
     for report in reports[:_SHOWN]:
         seen = ", ".join(f"{name}={value}" for name, value in report.visible.items()) or "no variable of GPUs"
@@ -99,9 +78,8 @@ def _found(check: ProfileCheck) -> Iterator[str]:
         yield f"    writes to {report.directory} ({report.file_system}, {report.free_gb:.0f} GB free)"
     if len(reports) > _SHOWN:
         yield f"  and {len(reports) - _SHOWN} more"
-    for host in hosts:
-        gpus = next(report.gpus for report in reports if report.host == host)
-        yield f"  {host}: {'; '.join(gpus) if gpus else 'no program of a GPU driver answers'}"
+    for host, lines in gpus.items():
+        yield f"  {host}: {'; '.join(lines) or 'no program of a GPU driver answers'}"
 
 
 def _wrong(profile: Profile, check: ProfileCheck) -> Iterator[str]:
@@ -118,11 +96,9 @@ def _wrong(profile: Profile, check: ProfileCheck) -> Iterator[str]:
     has_gpus = profile.gpus_per_node if isinstance(profile, Site) else profile.gpus if isinstance(profile, Local) else 0
     if has_gpus:
         yield from _wrong_with_gpus(profile, reports)
-    if any(report.writes_to_shared_disk for report in reports):
-        far = next(report for report in reports if report.writes_to_shared_disk)
-        yield f"workers write to {far.directory}, a shared file system: set local_directory to a disk of the node"
-    tight = [report for report in reports if report.free_gb < _FREE_GB]
-    if tight:
+    if far := [report.directory for report in reports if report.writes_to_shared_disk]:
+        yield f"workers write to {far[0]}, a shared file system: set local_directory to a disk of the node"
+    if tight := [report for report in reports if report.free_gb < _FREE_GB]:
         yield f"{tight[0].host}: only {tight[0].free_gb:.1f} GB free in {tight[0].directory}; images are staged there"
     ours = own_versions()
     theirs = {pair for report in reports for pair in report.versions.items()}
@@ -131,9 +107,7 @@ def _wrong(profile: Profile, check: ProfileCheck) -> Iterator[str]:
 
 
 def _wrong_with_gpus(profile: Profile, reports: Sequence[NodeReport]) -> Iterator[str]:
-    working = [report for report in reports if not report.error]
-    slow = [report.worker for report in working if not report.is_on_gpu]
-    if slow:
+    if slow := [report.worker for report in reports if not report.error and not report.is_on_gpu]:
         yield (
             f"Keras computes on the CPU in {', '.join(slow[:3])}{' and others' if len(slow) > 3 else ''}: "
             "is its backend installed with GPU support, and does the job load what that needs?"
@@ -150,14 +124,12 @@ def _wrong_with_gpus(profile: Profile, reports: Sequence[NodeReport]) -> Iterato
 def _await_workers(client: Client, count: int, wait_s: float) -> str:
     """Wait for workers; return why there are fewer, or an empty text."""
     began = time.monotonic()
-    deadline = began + wait_s
     while len(client.nthreads()) < count:
-        trouble = getattr(client.cluster, "trouble", None)
-        if trouble:
+        if trouble := getattr(client.cluster, "trouble", None):
             return str(trouble)
-        now = time.monotonic()
-        if now > deadline or FOR_EVER in getattr(client.cluster, "waits_for", ""):
-            return f"no worker after {duration(now - began)}"
+        waited = time.monotonic() - began
+        if waited > wait_s or FOR_EVER in getattr(client.cluster, "waits_for", ""):
+            return f"no worker after {duration(waited)}"
         time.sleep(_POLL_S)
     return ""
 
@@ -170,11 +142,10 @@ def _why(profile: Profile, client: Client, reason: str) -> str:
 
     jobs = list(getattr(client.cluster, "workers", {}).values())
     alive = queued(profile.system, [str(job.job_id) for job in jobs])
-    waiting = [f"job {number} waits in the queue: {why}" for number, why in alive.items() if why]
+    waiting = ", ".join(f"job {number} waits in the queue: {why}" for number, why in alive.items() if why)
     if waiting:
-        if FOR_EVER in " ".join(waiting):
-            return f"{reason}; {', '.join(waiting)}"
-        return f"{reason}; {', '.join(waiting)}. That is the batch system's own word for why; wait longer (--wait)?"
+        hint = ". That is the batch system's own word for why; wait longer (--wait)?"
+        return f"{reason}; {waiting}{'' if FOR_EVER in waiting else hint}"
     if alive:
         address = getattr(client.scheduler, "address", "the scheduler")
         return (

@@ -37,13 +37,7 @@ _ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Cluster:
-    """The workers of a profile. Made by `load_cluster`.
-
-    Parameters
-    ----------
-    profile
-        Profile of the cluster.
-    """
+    """The workers of a profile. Made by `load_cluster`."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -153,20 +147,17 @@ def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
 
 def _workers(profile: Local, alike: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     """Return the specification of each worker: its share of the cores, and its own GPU if there are GPUs."""
-    slots = profile.gpus * profile.trainers_per_gpu
-    count = profile.workers or slots or len(os.sched_getaffinity(0))
     # a nanny would give each worker one thread; trainings use the other cores
-    threads = {TRAINING_THREADS: os.environ.get(TRAINING_THREADS) or str(max(1, len(os.sched_getaffinity(0)) // count))}
-    environment = threads | gpu_share_variables(profile.trainers_per_gpu)
-    options = {**alike["options"], "env": environment}
-    workers = {number: {**alike, "options": dict(options)} for number in range(count)}
-    if profile.gpu_vendor is not None:
-        devices = visible(os.environ, profile.gpu_vendor, profile.gpus)
-        for number, worker in workers.items():
+    threads = os.environ.get(TRAINING_THREADS) or str(max(1, len(os.sched_getaffinity(0)) // profile.count))
+    workers = {}
+    for number in range(profile.count):
+        environment = {TRAINING_THREADS: threads, **gpu_share_variables(profile.trainers_per_gpu)}
+        if profile.gpu_vendor is not None:
+            devices = visible(os.environ, profile.gpu_vendor, profile.gpus)
             device = devices[number // profile.trainers_per_gpu % len(devices)]
             variables = gpu_visibility_variables(profile.gpu_vendor, [device])
-            changes = {name: value for name, value in variables.items() if value is not None}
-            worker["options"]["env"] = environment | changes
+            environment |= {name: value for name, value in variables.items() if value is not None}
+        workers[number] = {**alike, "options": {**alike["options"], "env": environment}}
     return workers
 
 
@@ -175,7 +166,11 @@ def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
     arguments: dict[str, Any] = {"address": where, "timeout": _RECONNECT_S}
     if isinstance(where, Scheduler):
         arguments = {"address": where.address, "scheduler_file": where.scheduler_file, "timeout": where.timeout_s}
-        _await_file(where)
+        deadline = time.monotonic() + where.timeout_s
+        while where.scheduler_file is not None and (defect := _file_defect(Path(where.scheduler_file))):
+            if time.monotonic() >= deadline:
+                raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got {defect}")
+            time.sleep(_POLL_S)
     try:
         # not the default client before it is connected: Dask closes a client that cannot connect for some errors only,
         # and other computations with Dask in this process would wait for it for ever
@@ -190,15 +185,6 @@ def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
     finally:
         with _signals_delayed():
             client.close(timeout=5)
-
-
-def _await_file(profile: Scheduler) -> None:
-    """Wait for the file of a scheduler that is starting, up to the timeout of the profile."""
-    deadline = time.monotonic() + profile.timeout_s
-    while profile.scheduler_file is not None and (defect := _file_defect(Path(profile.scheduler_file))):
-        if time.monotonic() >= deadline:
-            raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got {defect}")
-        time.sleep(_POLL_S)
 
 
 def _file_defect(file: Path) -> str:

@@ -27,33 +27,23 @@ _ROLES = ("client", "scheduler", "worker")
 
 @contextmanager
 def temporary_credentials(directory: Path) -> Iterator[Security]:
-    """Make a certificate and its key in a private folder, for the time of a ``with`` statement.
+    """Make a certificate and its key in a private folder of a shared one, for the time of a ``with`` statement.
 
-    Parameters
-    ----------
-    directory
-        Folder on a file system that all nodes share. Credentials of drivers on this machine that were killed are
-        removed from it.
+    Credentials of drivers on this machine that were killed are removed from the shared folder.
     """
-    _remove_stale(directory)
+    for left in directory.glob(f"{_PREFIX}-{socket.gethostname()}-*-*"):
+        number = left.name.split("-")[-2]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            logger.info("removing the credentials of a driver that was killed: %s", left)
+            shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{socket.gethostname()}-{os.getpid()}-", dir=directory))
     try:
         made = Security.temporary()
-        paths = {}
         for part, text in (("ca_file", made.tls_ca_file), ("cert", made.tls_worker_cert), ("key", made.tls_worker_key)):
             path = folder / f"{part}.pem"
             path.touch(mode=0o600)
             path.write_text(text)
-            paths[part] = str(path)
-        roles = {f"tls_{role}_{part}": paths[part] for role in _ROLES for part in ("cert", "key")}
-        yield Security(require_encryption=True, tls_ca_file=paths["ca_file"], **roles)
+        roles = {f"tls_{role}_{part}": str(folder / f"{part}.pem") for role in _ROLES for part in ("cert", "key")}
+        yield Security(require_encryption=True, tls_ca_file=str(folder / "ca_file.pem"), **roles)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_stale(directory: Path) -> None:
-    for folder in directory.glob(f"{_PREFIX}-{socket.gethostname()}-*-*"):
-        number = folder.name.split("-")[-2]
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
-            logger.info("removing the credentials of a driver that was killed: %s", folder)
-            shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 
 LOOPBACK = "127.0.0.1"
 
@@ -15,13 +16,10 @@ def free_port(candidates: Iterable[int], host: str = "") -> int:
     Dask would also use any port if one is in use, but with a warning.
     """
     for port in candidates:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-        return port
+        with socket.socket() as trial, suppress(OSError):
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, port))
+            return port
     return 0
 
 

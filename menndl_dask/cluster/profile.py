@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -41,6 +42,11 @@ class Local:
     gpu_vendor: str | None = checked(one_of(GPU_VENDORS), None)
     trainers_per_gpu: int = checked(_COUNT, 1)
     dashboard_port: int | None = checked(PORT_OR_NONE, 8787)
+
+    @property
+    def count(self) -> int:
+        """Number of workers."""
+        return self.workers or self.gpus * self.trainers_per_gpu or len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -227,12 +227,10 @@ def _submit(site: Site, run: Path, after: str | None) -> str:
 
 def _job(site: Site, run: Path) -> Any:
     from menndl_dask.cluster.batch.group_cluster import cluster_class
-    from menndl_dask.cluster.batch.site_cluster import check_filled_in, check_keywords, job_keywords, make_directory
+    from menndl_dask.cluster.batch.site_cluster import job_keywords, prepare
 
     own = _driver_site(site)
-    check_keywords(own)
-    check_filled_in(own)
-    make_directory(own)
+    prepare(own)
     cls = cluster_class(own.system).job_cls
     keywords = job_keywords(own, cls) | {"job_name": _job_name(run)}
     job = cls("none", name="driver", site=own, layout=own.layout(), **keywords)

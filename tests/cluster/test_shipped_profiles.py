@@ -10,13 +10,7 @@ from pathlib import Path
 import pytest
 
 from menndl_dask.cluster.batch.site import Site
-from menndl_dask.cluster.batch.site_cluster import (
-    check_filled_in,
-    job_script,
-    make_directory,
-    site_cluster,
-    unfilled_keys,
-)
+from menndl_dask.cluster.batch.site_cluster import job_script, prepare, site_cluster, unfilled_keys
 from menndl_dask.cluster.profile import read_profile, shipped_profiles
 from menndl_dask.errors import ProfileError
 from tests.sites import site
@@ -76,7 +70,7 @@ def test_a_profile_gives_a_job_script_and_wants_to_be_filled_in(name: str, tmp_p
     profile = read_profile(name)
     assert isinstance(profile, Site)
     with pytest.raises(ProfileError, match="copy the profile and fill it in: expected yours in place of <"):
-        check_filled_in(profile)
+        prepare(profile)
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -136,10 +130,10 @@ def test_a_shared_directory_without_room_is_one_line(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # as on a full disk, files can be made and not filled
     try:
         with pytest.raises(ProfileError, match=r"shared_directory: expected a folder .*: File too large"):
-            make_directory(site("slurm", tmp_path))
+            prepare(site("slurm", tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    make_directory(site("slurm", tmp_path))
+    prepare(site("slurm", tmp_path))
 
 
 def test_who_looks_at_a_job_script_leaves_no_traces(tmp_path: Path) -> None:

@@ -77,21 +77,17 @@ class BatchSystem:
 
 
 def _slurm(lines: Lines, layout: JobLayout) -> Lines:
-    cores = layout.cores_per_node
-    kept: Lines = []
-    for line in lines:
-        if line.startswith("#SBATCH --cpus-per-task="):
-            cores = int(line.partition("=")[2])
-        elif line != "#SBATCH -n 1":
-            kept.append(line)
+    prefix = "#SBATCH --cpus-per-task="
+    given = [int(line.removeprefix(prefix)) for line in lines if line.startswith(prefix)]
+    cores = given[-1] if given else layout.cores_per_node
     sizes = [
         f"#SBATCH --nodes={layout.nodes}",
         f"#SBATCH --ntasks-per-node={layout.tasks_per_node}",
-        f"#SBATCH --cpus-per-task={max(1, cores // layout.tasks_per_node)}",
+        f"{prefix}{max(1, cores // layout.tasks_per_node)}",
     ]
     if layout.gpus_per_node:
         sizes.append(f"#SBATCH --gpus-per-node={layout.gpus_per_node}")
-    return [*kept, *sizes]
+    return [*(line for line in lines if line != "#SBATCH -n 1" and not line.startswith(prefix)), *sizes]
 
 
 def _pbs(lines: Lines, layout: JobLayout) -> Lines:
@@ -145,20 +141,11 @@ SYSTEMS: Mapping[str, BatchSystem] = {
 def resized_header(
     kind: str, header: str, layout: JobLayout, skip: Sequence[str] = (), extra: Sequence[str] = ()
 ) -> str:
-    """Return the header of a job script with the sizes of a job layout.
+    """Return the header of a job script, which dask-jobqueue writes for one node, with the sizes of a job layout.
 
-    Parameters
-    ----------
-    kind
-        Batch system, a key of `SYSTEMS`; raises `ProfileError` if its jobs cannot have the layout's number of nodes.
-    header
-        Header for one node, as dask-jobqueue writes it.
-    layout
-        Layout of the job.
-    skip
-        Lines that contain one of these texts are left out (``job_directives_skip``).
-    extra
-        Lines of the profile at the end of the header, which stay as they are (``job_extra_directives``).
+    Lines that contain a text of `skip` (``job_directives_skip``) are left out. The lines at the end that the profile
+    adds, `extra` (``job_extra_directives``), stay as they are. Raises `ProfileError` if jobs of the batch system cannot
+    have several nodes.
     """
     system = SYSTEMS[kind]
     if layout.nodes > 1 and not system.many_nodes:

@@ -56,10 +56,8 @@ class JobWatch:
         ----------
         now
             Time in seconds of a monotonic clock.
-        workers
-            Number of workers by job name. Jobs without workers may be missing.
-        numbers
-            Number in the batch system by job name.
+        workers, numbers
+            Number of workers, and number in the batch system, by job name. Jobs without workers may be missing.
         queued
             Numbers of the jobs that wait or run. None if the queue was not read.
         """

@@ -9,28 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class JobLayout:
-    """The nodes of one batch job and their division into tasks.
-
-    Parameters
-    ----------
-    nodes
-        Number of nodes.
-    tasks_per_node
-        Number of tasks on each node. Each becomes one Dask worker.
-    cores_per_node, gpus_per_node
-        Cores and GPUs of one node, to be divided among its tasks.
-    threads
-        Number of trainings at the same time in one worker.
-    whole_nodes
-        Whether the batch system accepts sizes in whole nodes only (LSF with ``jsrun``).
-    """
+    """The nodes of one batch job and their division into tasks, each of which becomes one Dask worker."""
 
     nodes: int = 1
     tasks_per_node: int = 1
-    cores_per_node: int = 1
+    cores_per_node: int = 1  # to be divided among the tasks, as the GPUs
     gpus_per_node: int = 0
-    threads: int = 1
-    whole_nodes: bool = False
+    threads: int = 1  # number of trainings at the same time in one worker
+    whole_nodes: bool = False  # whether the batch system accepts sizes in whole nodes only (LSF with jsrun)
 
     @property
     def tasks(self) -> int:

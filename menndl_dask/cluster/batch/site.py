@@ -198,11 +198,6 @@ class Site:
         """The shared directory."""
         return Path(os.path.expandvars(self.shared_directory)).expanduser()
 
-    @property
-    def least_jobs(self) -> int:
-        """Smallest number of jobs."""
-        return self.jobs if isinstance(self.jobs, int) else self.jobs[0]
-
     def layout(self, nodes: int | None = None) -> JobLayout:
         """Return the nodes of a job, by default `nodes_per_job`, and their division into workers."""
         slots = self.gpus_per_node * self.trainers_per_gpu

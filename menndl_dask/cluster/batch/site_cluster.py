@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from distributed.security import Security
 
+from menndl_dask import files
 from menndl_dask.cluster.batch.allocation import AllocationCluster
 from menndl_dask.cluster.batch.batch_system import SYSTEMS
 from menndl_dask.cluster.batch.dask_jobqueue import Job, JobQueueCluster, dask_jobqueue
@@ -29,89 +30,65 @@ _TRIAL_BYTES = 2**15  # as many as credentials and the output of a job need
 def site_cluster(site: Site) -> Iterator[MultiNodeCluster]:
     """Start a scheduler and submit the jobs of a site, for the time of a ``with`` statement.
 
-    Parameters
-    ----------
-    site
-        Profile of the site.
-
     Raises
     ------
     ProfileError
         If a keyword is unknown, or the batch system refuses a job.
     """
-    check_keywords(site)
-    check_filled_in(site)
+    prepare(site)
     raise_file_limit()
-    make_directory(site)
     with ExitStack() as stack:
         security = stack.enter_context(temporary_credentials(site.directory)) if site.tls else None
-        cluster = _started(site, security)
+        try:
+            cluster = make_cluster(site, security)
+        except RuntimeError as error:
+            hint = ""
+            if "network interface" in str(error):
+                hint = "; where only the nodes of jobs have it, name this machine's: scheduler_options: {interface: …}"
+            message = f"the scheduler does not start on this machine: {error}{hint}"
+            raise ProfileError(f"{site.file}: jobqueue: {message}") from error
         stack.callback(cluster.close, timeout=60)
-        refused = cluster.sync(cluster.ask_for, site.least_jobs)
+        least, most = (site.jobs, site.jobs) if isinstance(site.jobs, int) else site.jobs
+        refused = cluster.sync(cluster.ask_for, least)
         if refused is not None:
             raise ProfileError(f"{site.file}: the batch system refused a job: {refused}")
         if not isinstance(site.jobs, int):
-            least, most = site.jobs
             cluster.adapt(minimum_jobs=least, maximum_jobs=most, interval="5s", wait_count=12)
         yield cluster
 
 
 def job_script(site: Site) -> str:
-    """Return the job script of a site, with placeholders in angle brackets for values of a running cluster.
-
-    Raises
-    ------
-    ProfileError
-        If a keyword is unknown.
-    """
+    """Return the job script of a site, with placeholders in angle brackets for values of a running cluster."""
     check_keywords(site)
     security = None
     if site.tls:
-        files = {"tls_ca_file": "<ca>", "tls_worker_cert": "<certificate>", "tls_worker_key": "<key>"}
-        security = Security(require_encryption=True, **files)
+        paths = {"tls_ca_file": "<ca>", "tls_worker_cert": "<certificate>", "tls_worker_key": "<key>"}
+        security = Security(require_encryption=True, **paths)
     job: Any = cluster_class(site.system).job_cls
     protocol = "tls://" if site.tls else None
-    address = f"{protocol or 'tcp://'}<scheduler>"
     keywords = job_keywords(site, job)
-    with TemporaryDirectory() as aside:  # dask-jobqueue makes the folder of the output
+    with TemporaryDirectory() as folder:  # dask-jobqueue makes the folder of the output
         made = job(
-            address,
-            name="<job>",
-            site=site,
-            layout=site.layout(),
-            security=security,
-            protocol=protocol,
-            **keywords | {"log_directory": aside},
-        )
-        return str(made.job_script()).replace(aside, keywords["log_directory"])
+            f"{protocol or 'tcp://'}<scheduler>", name="<job>", site=site, layout=site.layout(), security=security,
+            protocol=protocol, **keywords | {"log_directory": folder},
+        )  # fmt: skip
+        return str(made.job_script()).replace(folder, keywords["log_directory"])
 
 
-def make_directory(site: Site) -> None:
-    """Make the shared directory of a site, and the folder for the output of its jobs.
+def prepare(site: Site) -> None:
+    """Check a site before jobs are submitted, and make its shared directory and the folder for the output of jobs.
 
     Raises
     ------
     ProfileError
-        If a folder cannot be made or written to.
+        If a keyword is unknown, a placeholder is not filled in, or a folder cannot be made or written to.
     """
+    check_keywords(site)
+    for key, text in unfilled_keys(site):
+        raise ProfileError(f"{site.file}: {key}: copy the profile and fill it in: expected yours in place of {text}")
     for folder in (site.directory, Path(_keywords(site)["log_directory"]).expanduser()):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=folder) as file:
-                file.write(bytes(_TRIAL_BYTES))
-        except OSError as error:
-            expected = f"expected a folder that can be written to, got {folder}: {error.strerror}"
-            raise ProfileError(f"{site.file}: shared_directory: {expected}") from None
-
-
-def _started(site: Site, security: Security | None) -> MultiNodeCluster:
-    try:
-        return make_cluster(site, security)
-    except RuntimeError as error:
-        message = f"the scheduler does not start on this machine: {error}"
-        if "network interface" in str(error):
-            message += "; where only the nodes of jobs have it, name this machine's: scheduler_options: {interface: …}"
-        raise ProfileError(f"{site.file}: jobqueue: {message}") from error
+        if defect := files.make_folder(folder, _TRIAL_BYTES):
+            raise ProfileError(f"{site.file}: shared_directory: {defect}")
 
 
 def make_cluster(site: Site, security: Security | None = None) -> MultiNodeCluster:
@@ -128,13 +105,7 @@ def make_cluster(site: Site, security: Security | None = None) -> MultiNodeClust
 
 
 def check_keywords(site: Site) -> None:
-    """Check the names of the keywords of a site against those of dask-jobqueue.
-
-    Raises
-    ------
-    ProfileError
-        If one is unknown.
-    """
+    """Check the names of the keywords of a site against those of dask-jobqueue; raises `ProfileError`."""
     own: Any = getattr(dask_jobqueue, SYSTEMS[site.system].cluster)
     known = {
         name
@@ -151,25 +122,12 @@ def check_keywords(site: Site) -> None:
                 raise ProfileError(f"{site.file}: {where}: {message}")
 
 
-def check_filled_in(site: Site) -> None:
-    """Check that a profile has no placeholders in angle brackets.
-
-    Raises
-    ------
-    ProfileError
-        If it has one.
-    """
-    for key, text in unfilled_keys(site):
-        raise ProfileError(f"{site.file}: {key}: copy the profile and fill it in: expected yours in place of {text}")
-
-
 def unfilled_keys(site: Site) -> list[tuple[str, str]]:
     """Return the keys of a profile whose values have placeholders in angle brackets, each with its placeholder."""
-    keywords = [("jobqueue", name, value) for name, value in site.jobqueue.items()]
-    keywords += [("driver", name, value) for name, value in site.driver.items()]
-    found = [("shared_directory", re.findall(r"<[^<>]+>", site.shared_directory))]
-    found += [(f"{where}: {name}", re.findall(r"<[^<>]+>", str(value))) for where, name, value in keywords]
-    return [(key, text) for key, texts in found for text in texts]
+    values = {"shared_directory": site.shared_directory}
+    values |= {f"jobqueue: {name}": str(value) for name, value in site.jobqueue.items()}
+    values |= {f"driver: {name}": str(value) for name, value in site.driver.items()}
+    return [(key, text) for key, value in values.items() for text in re.findall(r"<[^<>]+>", value)]
 
 
 def job_keywords(site: Site, job: Any) -> dict[str, Any]:

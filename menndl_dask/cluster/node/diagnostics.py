@@ -31,40 +31,20 @@ _ANSWER_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What one worker has found on its node.
-
-    Parameters
-    ----------
-    worker, host
-        Name of the worker, and of its node.
-    versions
-        Versions of Python and of the packages that must agree with those of the driver.
-    visible
-        Environment variables that decide which GPUs the worker sees.
-    gpus
-        Output of the vendor's program, one line for each GPU of the node. Empty if there is no such program.
-    backend, device
-        Backend of Keras, and the device on which it has computed. Empty if `error` is set.
-    keras_s
-        Seconds until Keras had computed for the first time.
-    directory, free_gb, file_system
-        Folder to which the worker writes, with its free space and the kind of its file system.
-    error
-        Why Keras could not compute; empty if it could.
-    """
+    """What one worker has found on its node."""
 
     worker: str
     host: str
-    versions: dict[str, str]
-    visible: dict[str, str]
-    gpus: tuple[str, ...]
-    backend: str
+    versions: dict[str, str]  # of Python and of the packages that must agree with those of the driver
+    visible: dict[str, str]  # environment variables that decide which GPUs the worker sees
+    gpus: tuple[str, ...]  # output of the vendor's program, one line for each GPU; empty if there is no such program
+    backend: str  # of Keras; empty if `error` is set, as the device on which it has computed
     device: str
-    keras_s: float
-    directory: str
+    keras_s: float  # seconds until Keras had computed for the first time
+    directory: str  # to which the worker writes
     free_gb: float
     file_system: str
-    error: str = ""
+    error: str = ""  # why Keras could not compute
 
     @property
     def is_on_gpu(self) -> bool:
@@ -114,8 +94,7 @@ def _keras() -> tuple[str, str, str]:
     except subprocess.TimeoutExpired:
         return "", "", f"Keras did not compute anything in {_KERAS_S:g} s"
     if ended.returncode:
-        lines = ended.stderr.strip().splitlines() or ["no message"]
-        return "", "", lines[-1]
+        return "", "", (ended.stderr.strip().splitlines() or ["no message"])[-1]
     backend, device = json.loads(ended.stdout.strip().splitlines()[-1])
     return backend, device, ""
 

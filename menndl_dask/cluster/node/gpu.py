@@ -17,16 +17,7 @@ _ALL = (*GPU_VARIABLES.values(), "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 
 
 def visible(environment: Mapping[str, str], vendor: str, gpus: int) -> list[str]:
-    """Return the names of the GPUs that are visible on this node.
-
-    Parameters
-    ----------
-    environment
-        Environment variables of the process.
-    vendor
-        ``nvidia``, ``amd`` or ``intel``.
-    gpus
-        Number of GPUs of the node, used if the launcher has set no variable.
+    """Return the names of the GPUs that are visible on this node: all of its `gpus` if no variable says which.
 
     >>> visible({"CUDA_VISIBLE_DEVICES": "2,3"}, "nvidia", 4), visible({}, "nvidia", 2)
     (['2', '3'], ['0', '1'])
@@ -36,21 +27,9 @@ def visible(environment: Mapping[str, str], vendor: str, gpus: int) -> list[str]
 
 
 def assigned_gpu(devices: list[str], rank: int, tasks_per_gpu: int = 1) -> str:
-    """Return the GPU of one task.
+    """Return the GPU of one task, by the number of the task on its node; raises `ProfileError` if there is none.
 
-    Parameters
-    ----------
-    devices
-        Names of the visible GPUs, from `visible`. A single one was chosen by the launcher.
-    rank
-        Number of the task on its node.
-    tasks_per_gpu
-        Number of tasks that share one GPU.
-
-    Raises
-    ------
-    ProfileError
-        If there are more tasks than GPUs.
+    `devices` are the visible GPUs; a single one was chosen by the launcher.
 
     >>> assigned_gpu(["0", "1", "2", "3"], 2), assigned_gpu(["0", "1"], 3, tasks_per_gpu=2), assigned_gpu(["3"], 1)
     ('2', '1', '3')
@@ -67,12 +46,7 @@ def assigned_gpu(devices: list[str], rank: int, tasks_per_gpu: int = 1) -> str:
 
 
 def gpu_share_variables(trainers_per_gpu: int) -> dict[str, str]:
-    """Return the environment variables of a worker whose GPU is shared by several trainings.
-
-    Parameters
-    ----------
-    trainers_per_gpu
-        Number of trainings on one GPU at the same time. Each may use the same fraction of its memory.
+    """Return the environment variables of a worker on a shared GPU: each training may use an equal part of its memory.
 
     >>> gpu_share_variables(4), gpu_share_variables(1)
     ({'MENNDL_GPU_SHARE': '0.25'}, {})

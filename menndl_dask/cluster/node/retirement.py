@@ -45,11 +45,7 @@ async def dask_setup(worker: Worker) -> None:
 def is_too_late_for(seconds: float) -> bool:
     """Return whether the batch job of this worker ends before an evaluation of this duration; if so, retire.
 
-    Parameters
-    ----------
-    seconds
-        Expected duration of the evaluation. One of more than half of a job starts in the first half of the job,
-        since a new job would not be better.
+    An evaluation of more than half of a job starts in the first half of the job, since a new job would not be better.
     """
     end = float(os.environ.get(JOB_END) or math.inf)
     start = float(os.environ.get(JOB_START) or -math.inf)
@@ -60,7 +56,7 @@ def is_too_late_for(seconds: float) -> bool:
 
 
 def retire_now(reason: str) -> bool:
-    """Have the worker that this runs on take no more, and leave when it is idle; tell whether this is on a worker."""
+    """Retire the worker on which this runs, once it is idle; return False if this does not run on a worker."""
     try:
         worker = get_worker()
     except ValueError:

@@ -21,8 +21,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 
+from menndl_dask import files
 from menndl_dask.cluster.node.gpu import assigned_gpu, gpu_share_variables, gpu_visibility_variables, visible
 from menndl_dask.environment import DEVICES, GPU_VENDORS, JOB_END, JOB_START, RETIRE_AT
 from menndl_dask.errors import ExitCode, MenndlError, NodeError
@@ -52,9 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.tasks > 1 and _OWN not in os.environ:
         return _start_tasks(given.tasks, words)
     try:
-        _apply(task_environment(os.environ, given))
-        if given.local_directory:
-            _check_directory(Path(given.local_directory))
+        for name, value in task_environment(os.environ, given).items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if given.local_directory and (defect := files.make_folder(Path(given.local_directory))):
+            raise NodeError(f"error: local_directory: {defect} on {socket.gethostname()}")
     except MenndlError as error:
         _LOG.error("%s", error)
         return ExitCode.USER_ERROR
@@ -68,13 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def task_environment(environment: Mapping[str, str], given: argparse.Namespace) -> dict[str, str | None]:
-    """Return the changes of a task's environment variables. The value is None for a variable to be removed.
-
-    Raises
-    ------
-    ProfileError
-        If there is no GPU for the task.
-    """
+    """Return the changes of a task's environment variables. The value is None for a variable to be removed."""
     changes: dict[str, str | None] = {}
     if given.vendor is not None:
         devices = visible(environment, given.vendor, given.gpus)
@@ -88,10 +86,8 @@ def task_environment(environment: Mapping[str, str], given: argparse.Namespace) 
         changes["TMPDIR"] = given.local_directory  # images are staged there too
     if given.walltime is not None:
         start = float(environment.get(JOB_START) or time.time())
-        changes |= {
-            JOB_START: str(start), JOB_END: str(start + given.walltime),
-            RETIRE_AT: str(start + given.walltime - given.retire),
-        }  # fmt: skip
+        end = start + given.walltime
+        changes |= {JOB_START: str(start), JOB_END: str(end), RETIRE_AT: str(end - given.retire)}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         # the nanny would set them to 1, also for the trainings
         changes.setdefault(name, environment.get(name, str(given.cores)))
@@ -137,28 +133,9 @@ def _become_worker(arguments: list[str]) -> None:
     worker.main(args=arguments, prog_name="dask worker")
 
 
-def _apply(changes: Mapping[str, str | None]) -> None:
-    for name, value in changes.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
 def _number(environment: Mapping[str, str], names: Sequence[str]) -> int:
     """Return the value of the first variable that is set; 0 if none is set, since there is then a single task."""
     return int(next((environment[name] for name in names if environment.get(name)), "0"))
-
-
-def _check_directory(directory: Path) -> None:
-    """Make a directory if it does not exist, and check that it is writable."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=directory) as file:
-            file.write(b"0")
-    except OSError as error:
-        expected = f"expected a folder that can be written to, got {directory}: {error.strerror}"
-        raise NodeError(f"error: local_directory: {expected} on {socket.gethostname()}") from error
 
 
 if __name__ == "__main__":
