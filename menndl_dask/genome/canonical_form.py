@@ -12,7 +12,7 @@ from menndl_dask.genome.topology import Sources, consumers, live
 def simplify(layers: Sequence[Layer], sources: list[Sources]) -> tuple[list[Layer], list[Sources], int]:
     """Return the layers that make a difference, the sources of each, and the index of the output.
 
-    The output is negative (``-1 - v``) if no layer is left and the network hands on the view ``v``.
+    The output is negative (``-1 - v``) if no layer is left and the network returns the view ``v``.
     """
     kept = [with_inputs(layer, (1,)).simplified() for layer in layers]
     output = len(kept) - 1
@@ -74,7 +74,8 @@ def _redundant(
             if spliced := _spliced(i, layers, sources, readers[i]):
                 return i, spliced
             continue
-        if layer.is_identity or (len(node) == 1 and all(layer.is_undone_by(layers[r]) for r in readers[i])):
+        undone = 1 in (len(node), len(readers[i])) and all(layer.is_undone_by(layers[r]) for r in readers[i])
+        if layer.is_identity or undone:
             return i, {r: (replace(layers[r], join=layer.join), node) for r in readers[i]}
         merged = layer.absorb(layers[readers[i][0]]) if len(readers[i]) == 1 else None
         if merged is not None:

@@ -74,7 +74,7 @@ class Genome:
         return self._key
 
     def canonical(self) -> Genome:
-        """Return the agreed form of this network, without redundant layers; the genome itself if it has this form."""
+        """Return the canonical form, without redundant layers; the genome itself if it has this form."""
         if self._canonical is None:
             layers, sources, output = simplify(self.layers, self.sources)
             labels = [_label(with_inputs(layer, (1,))) for layer in layers]

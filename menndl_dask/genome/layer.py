@@ -110,7 +110,7 @@ class Layer(Gene):
         return False
 
     def simplified(self) -> Layer:
-        """Return the layer with fields that make no difference set to one agreed value."""
+        """Return the layer with fields that make no difference set to one value, the same for equal layers."""
         given = {name: getattr(self, name) for name, domain in self.domains().items() if isinstance(domain, PerAxis)}
         changes: dict[str, Any] = {name: short for name, value in given.items() if (short := compact(value)) != value}
         return replace(self, **changes) if changes else self

@@ -1,4 +1,4 @@
-"""Shapes: what each layer of a network gives, computed from its genome without Keras. Pure."""
+"""Shapes: the output shape of each layer of a network, computed from its genome without Keras. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from menndl_dask.genome.topology import Sources
 
 
 def walk(genome: Genome, views: Sequence[Shape]) -> Iterator[tuple[Layer, Sources, Shape, Shape]]:
-    """Yield each layer with what it reads, the shape that reaches it and the one that it gives.
+    """Yield each layer with its sources, input shape (of all inputs, joined) and output shape.
 
     Raises
     ------

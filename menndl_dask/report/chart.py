@@ -105,37 +105,19 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart with two axes.
+    """A chart with two axes."""
 
-    Parameters
-    ----------
-    label
-        One sentence on what the chart shows, for screen readers.
-    x, y
-        Scales; their positions are ignored.
-    x_title, y_title
-        Titles of the axes, with units.
-    marks, lines, levels
-        Elements to draw; lines are drawn above marks.
-    ticks
-        Failed evaluations: positions along x and tooltips, drawn as ticks under the axis.
-    size
-        Width and height, pixels.
-    margin
-        Width of the right margin, pixels.
-    """
-
-    label: str
-    x: Scale
+    label: str  # one sentence on what the chart shows, for screen readers
+    x: Scale  # the positions of both scales are ignored
     y: Scale
-    x_title: str
+    x_title: str  # with units
     y_title: str
     marks: Sequence[Mark] = ()
-    lines: Sequence[Line] = ()
+    lines: Sequence[Line] = ()  # drawn above marks
     levels: Sequence[Level] = ()
-    ticks: Sequence[tuple[float, str]] = ()
-    size: tuple[int, int] = WIDE
-    margin: int = 16
+    ticks: Sequence[tuple[float, str]] = ()  # failed evaluations: positions along x and tooltips, drawn under the axis
+    size: tuple[int, int] = WIDE  # pixels
+    margin: int = 16  # width of the right margin, pixels
 
     def svg(self) -> str:
         """Return the chart as an ``<svg>`` element."""

@@ -44,12 +44,7 @@ def winner(compared: Sequence[Compared]) -> Compared | None:
 def conclude(compared: Sequence[Compared], problem: Problem) -> str:
     """Return a sentence or two on how the winner compares with the standard network on the test split.
 
-    Parameters
-    ----------
-    compared
-        The finalists and the standard network, trained with equal budgets.
-    problem
-        The problem that they were trained on.
+    `compared` has the finalists and the standard network, trained with equal budgets.
     """
     best = winner(compared)
     standard = next((c for c in compared if c.is_standard), None)

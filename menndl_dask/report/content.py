@@ -19,50 +19,22 @@ from menndl_dask.text import metric_title
 
 @dataclass(frozen=True, slots=True)
 class ReportContent:
-    """Content of a report.
+    """Content of a report. All times are in seconds since the epoch."""
 
-    Parameters
-    ----------
-    evaluations
-        Individuals and results, in order of completion.
-    problem
-        The problem; None for a search with a user's `evaluate`, whose report has no shapes and no constant predictor.
-    title
-        Heading, such as the name of the run.
-    compared
-        Networks retrained with equal budgets: the best ones and the standard one.
-    conclusion
-        How the best of them compares with the standard one.
-    standard
-        The standard network, trained with the budget of the search; None if there is none.
-    notes
-        Events: mappings with ``message`` and ``time``, seconds since the epoch.
-    completed_at
-        Time of completion by number of the individual, seconds since the epoch.
-    asked
-        Number of evaluations that the user asked for; None if only a time was given.
-    command, seed, versions
-        How to reproduce the run.
-    written
-        Time at which the page is written, seconds since the epoch.
-    migrations
-        Number of migrants that each island received; empty for a search without islands.
-    """
-
-    evaluations: Sequence[Evaluation]
-    problem: Problem | None = None
+    evaluations: Sequence[Evaluation]  # in order of completion
+    problem: Problem | None = None  # None for a user's `evaluate`: the report has no shapes and no constant predictor
     title: str = "Search"
-    compared: Sequence[Row] = ()
-    conclusion: str = ""
-    standard: Row | None = None
-    notes: Sequence[Mapping[str, Any]] = ()
-    completed_at: Mapping[int, float] = field(default_factory=dict)
-    asked: int | None = None
-    command: str = ""
+    compared: Sequence[Row] = ()  # networks retrained with equal budgets: the best ones and the standard one
+    conclusion: str = ""  # how the best of them compares with the standard one
+    standard: Row | None = None  # the standard network, trained with the budget of the search
+    notes: Sequence[Mapping[str, Any]] = ()  # events, each with ``message`` and ``time``
+    completed_at: Mapping[int, float] = field(default_factory=dict)  # time of completion by number of the individual
+    asked: int | None = None  # number of evaluations that the user asked for; None if only a time was given
+    command: str = ""  # how to reproduce the run, with the seed and the versions
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    written: float = 0.0
-    migrations: Mapping[int, int] = field(default_factory=dict)
+    written: float = 0.0  # time at which the page is written
+    migrations: Mapping[int, int] = field(default_factory=dict)  # number of migrants that each island received
 
     @property
     def metric(self) -> str:

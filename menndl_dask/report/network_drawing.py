@@ -15,7 +15,6 @@ from typing import Any
 from menndl_dask.errors import MenndlError
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
-from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import KINDS
 from menndl_dask.genome.topology import Sources
 from menndl_dask.problem import Problem
@@ -73,19 +72,23 @@ def draw_network(genome: Genome, problem: Problem | None = None) -> str:
 
 def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
     """Return a box for each view, layer and part of the head; each follows its inputs."""
-    agreed = genome.canonical()
+    canonical = genome.canonical()
     if problem is not None:
         views = list(zip(problem.inputs, problem.facts.input_shapes, strict=True))
     else:
-        count = max((-s for node in agreed.sources for s in node if s < 0), default=1)
+        count = max((-s for node in canonical.sources for s in node if s < 0), default=1)
         views = [("" if count == 1 else str(v + 1), ()) for v in range(count)]
-    costs = _layer_costs(agreed, problem)
+    costs = _layer_costs(canonical, problem)
     drawn = [Box(f"Input {name}" if name else "Input", shape=shape, family="view") for name, shape in views]
-    for i, (layer, sources) in enumerate(zip(agreed.layers, agreed.sources, strict=True)):
+    for i, (layer, sources) in enumerate(zip(canonical.layers, canonical.sources, strict=True)):
         shape, parameters = costs[i][1:] if i < len(costs) else ((), None)
         places = tuple(min(-1 - s, len(views) - 1) if s < 0 else len(views) + s for s in sources)
-        drawn.append(_layer_box(layer, shape, parameters, places))
-    for name, shape, parameters in costs[len(agreed.layers) :]:
+        join = layer.join if len(places) > 1 else ""
+        title, detail, family = layer.drawn_title or type(layer).__name__, detail_of(layer), layer.drawn_family
+        if join and layer.is_identity:
+            title, detail, family = "Join", "", "other"
+        drawn.append(Box(title, detail, shape, parameters, family, places, join))
+    for name, shape, parameters in costs[len(canonical.layers) :]:
         drawn.append(Box(_TITLES.get(name, name), "", shape, parameters, "head", (len(drawn) - 1,)))
     return drawn
 
@@ -119,14 +122,6 @@ def _setting(name: str, value: Any) -> str:
     if name == "normalisation":
         return f"{text} norm"
     return f"{name} {text}" if name in ("stride", "dilation", "multiplier", "rate") else text
-
-
-def _layer_box(layer: Layer, shape: tuple[int, ...], parameters: int | None, sources: Sources) -> Box:
-    join = layer.join if len(sources) > 1 else ""
-    if join and layer.is_identity:
-        return Box("Join", "", shape, parameters, "other", sources, join)
-    title = layer.drawn_title or type(layer).__name__
-    return Box(title, detail_of(layer), shape, parameters, layer.drawn_family, sources, join)
 
 
 def _layer_costs(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...], int | None]]:

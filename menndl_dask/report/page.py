@@ -61,8 +61,3 @@ def raw_table(head: Sequence[str], rows: Sequence[str], marked: int | None = Non
     heads = "".join(f"<th class=n>{escape(t[1:])}</th>" if t.startswith("#") else f"<th>{escape(t)}</th>" for t in head)
     body = "".join(f"<tr{' class=standard' if n == marked else ''}>{row}</tr>" for n, row in enumerate(rows))
     return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def key_entry(colour: str, text: str, style: str = "") -> str:
-    """Return a legend entry: a colour of the page and its meaning."""
-    return f'<span class="key {style}" style="--c:var(--{colour})"></span>{escape(text)}'

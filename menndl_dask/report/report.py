@@ -57,7 +57,6 @@ def write_report(run: Run) -> Path:
 
 def render(content: ReportContent) -> str:
     """Return the page as HTML."""
-    written = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(content.written)) if content.written else ""
     sections = [
         _heading(content),
         page.tiles(_tiles(content)),
@@ -71,9 +70,8 @@ def render(content: ReportContent) -> str:
         _workers(content),
         _reproduce(content),
     ]
-    return page.whole(
-        f"{content.title} – menndl", sections, f"written {escape(written)} by menndl_dask" if written else "menndl_dask"
-    )
+    written = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(content.written))
+    return page.whole(f"{content.title} – menndl", sections, f"written {written} by menndl_dask")
 
 
 def _heading(content: ReportContent) -> str:
@@ -135,7 +133,9 @@ def _progress(content: ReportContent) -> str:
 
 
 def _key(entries: Sequence[tuple[str, str, str]]) -> str:
-    return f'<p class="note">{"".join(page.key_entry(*entry) for entry in entries)}</p>'
+    """Return a legend: a colour of the page, its meaning and its style for each entry."""
+    each = (f'<span class="key {st}" style="--c:var(--{colour})"></span>{escape(text)}' for colour, text, st in entries)
+    return f'<p class="note">{"".join(each)}</p>'
 
 
 def _networks(content: ReportContent) -> str:

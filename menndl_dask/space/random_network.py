@@ -26,18 +26,9 @@ _ACTIVATIONS = ("relu", "relu", "elu", "gelu", "silu", "leaky_relu", "tanh")
 def random_network(
     problem: Problem, samplers: Samplers, minimum: int, maximum: int, rng: np.random.Generator
 ) -> tuple[Layer, ...]:
-    """Return the layers of a random network for a problem.
+    """Return the layers of a random network for a problem; their number may miss the bounds by a few.
 
-    Parameters
-    ----------
-    problem
-        What the network is for.
-    samplers
-        For each gene kind that may be used a function that returns a random gene of it.
-    minimum, maximum
-        Bounds of the number of layers, which may be missed by a few.
-    rng
-        Source of randomness.
+    `samplers` has a function for each gene kind that may be used, which returns a random gene of it.
     """
     target = int(rng.integers(minimum, max(minimum, round(0.8 * maximum)) + 1))
     sampler = NetworkSampler(problem, samplers, rng)

@@ -59,5 +59,5 @@ class Activation(Layer):
 
 
 def only_join(layer: Layer) -> Activation:
-    """Return the agreed form of a layer that only joins what it reads."""
+    """Return the canonical form of a layer that only joins its inputs."""
     return Activation("linear", inputs=layer.inputs, join=layer.join)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from menndl_dask.genome.domain import choice, integer, per_axis
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.keras_settings import expect, is_of, keras_class, rank_of
+from menndl_dask.genome.layers.keras_settings import expect, is_of
 from menndl_dask.genome.layers.weighted import SlidingKernel
 
 
@@ -28,9 +28,8 @@ class Convolution(SlidingKernel):
         return self.kernel_area(shape) * shape[-1] * self.kernels
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        rank = rank_of(tensor)
         settings = {"filters": self.kernels, "kernel_initializer": self.initial_weights(seeds)}
-        return self.build_weighted(keras_class("Conv", rank), tensor, name, **settings, **self.keras_kernel(rank))
+        return self.build_kernels("Conv", tensor, name, **settings)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:

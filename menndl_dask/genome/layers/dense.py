@@ -71,6 +71,3 @@ class Flatten(Layer):
 
     def is_undone_by(self, following: Layer) -> bool:
         return isinstance(following, FullyConnected | Flatten)
-
-    def absorb(self, following: Layer) -> Layer | None:
-        return following if self.is_undone_by(following) else None

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice, per_axis
 from menndl_dask.genome.layer import Seeds, Shape
-from menndl_dask.genome.layers.keras_settings import is_of, keras_class, rank_of
+from menndl_dask.genome.layers.keras_settings import is_of
 from menndl_dask.genome.layers.weighted import SlidingKernelByChannel
 
 
@@ -31,15 +31,8 @@ class DepthwiseConvolution(SlidingKernelByChannel):
         return self.kernel_area(shape) * shape[-1] * self.multiplier
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        rank = rank_of(tensor)
-        return self.build_weighted(
-            keras_class("DepthwiseConv", rank),
-            tensor,
-            name,
-            depth_multiplier=self.multiplier,
-            depthwise_initializer=self.initial_weights(seeds),
-            **self.keras_kernel(rank),
-        )
+        settings = {"depth_multiplier": self.multiplier, "depthwise_initializer": self.initial_weights(seeds)}
+        return self.build_kernels("DepthwiseConv", tensor, name, **settings)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:

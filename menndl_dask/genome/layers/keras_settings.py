@@ -1,4 +1,4 @@
-"""What the gene kinds share in writing and reading Keras layers. Runs anywhere: its functions import Keras."""
+"""Helpers of the gene kinds that build and read Keras layers. Runs anywhere: its functions import Keras."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ def keras_class(stem: str, rank: int, suffix: str = "") -> Any:
     return getattr(keras.layers, f"{stem}{rank}D{suffix}")
 
 
-def is_of(layer: Any, *stems: str, suffix: str = "") -> bool:
+def is_of(layer: Any, stem: str, suffix: str = "") -> bool:
     """Tell whether a Keras layer is of such a class, for images of any rank; a subclass is not."""
-    names = {f"{stem}{rank}D{suffix}" for stem in stems for rank in (1, 2, 3)}
-    return is_exactly(layer, *names)
+    return is_exactly(layer, *(f"{stem}{rank}D{suffix}" for rank in (1, 2, 3)))
 
 
 def is_exactly(layer: Any, *names: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice, integer, per_axis
 from menndl_dask.genome.layer import Seeds, Shape
-from menndl_dask.genome.layers.keras_settings import is_of, keras_class, rank_of
+from menndl_dask.genome.layers.keras_settings import is_of
 from menndl_dask.genome.layers.weighted import SlidingKernelByChannel
 
 
@@ -31,16 +31,14 @@ class SeparableConvolution(SlidingKernelByChannel):
         return shape[-1] * self.multiplier * (self.kernel_area(shape) + self.kernels)
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        rank = rank_of(tensor)
-        return self.build_weighted(
-            keras_class("SeparableConv", rank),
+        return self.build_kernels(
+            "SeparableConv",
             tensor,
             name,
             filters=self.kernels,
             depth_multiplier=self.multiplier,
             depthwise_initializer=self.initial_weights(seeds),
             pointwise_initializer=self.initial_weights(seeds),
-            **self.keras_kernel(rank),
         )
 
     @classmethod

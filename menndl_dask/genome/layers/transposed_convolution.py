@@ -50,7 +50,7 @@ class TransposedConvolution(Weighted):
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        if not is_of(layer, "Conv", suffix="Transpose"):
+        if not is_of(layer, "Conv", "Transpose"):
             return None
         expect_image_layer(layer)
         expect(layer, "padding", layer.padding == "same")

@@ -1,4 +1,4 @@
-"""Bases of the layers with weights, and of those whose kernels slide over an image. Runs anywhere, Keras only late."""
+"""Bases of the layers with weights, and of those whose kernels slide over an image. Runs anywhere, Keras loads late."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, spread
 from menndl_dask.genome.layer import Layer, Seeds, Shape
 from menndl_dask.genome.layers.activation import ACTIVATIONS, Activation
-from menndl_dask.genome.layers.keras_settings import expect, expect_image_layer, function_name, sizes
+from menndl_dask.genome.layers.keras_settings import (
+    expect,
+    expect_image_layer,
+    function_name,
+    keras_class,
+    rank_of,
+    sizes,
+)
 from menndl_dask.genome.layers.normalisation import (
     NORMALISATIONS,
     Normalisation,
@@ -113,18 +120,23 @@ class SlidingKernel(Weighted):
         pads = only_same or any(r > n for r, n in zip(reach, spatial, strict=True))
         return layer.replaced(padding="same") if pads else layer
 
-    def keras_kernel(self, rank: int) -> dict[str, Any]:
-        """Return the arguments of a Keras layer for images of so many axes."""
-        return {
-            "kernel_size": spread(self.kernel_size, rank),
-            "strides": spread(self.stride, rank),
-            "padding": self.padding,
-            "dilation_rate": spread(self.dilation, rank),
-        }
+    def build_kernels(self, stem: str, tensor: Any, name: str, **settings: Any) -> Any:
+        """Apply the Keras layer with this start of its name and these settings, and then `build_weighted`'s others."""
+        rank = rank_of(tensor)
+        return self.build_weighted(
+            keras_class(stem, rank),
+            tensor,
+            name,
+            kernel_size=spread(self.kernel_size, rank),
+            strides=spread(self.stride, rank),
+            padding=self.padding,
+            dilation_rate=spread(self.dilation, rank),
+            **settings,
+        )
 
     @classmethod
     def read_kernel(cls, layer: Any) -> dict[str, Any]:
-        """Return the fields of a gene that a Keras layer has, too."""
+        """Return the fields of the gene that are read from a Keras layer."""
         expect_image_layer(layer)
         return {
             "kernel_size": sizes(layer.kernel_size),

@@ -1,4 +1,4 @@
-"""Sizes of images, and of what a window gives that moves over one. Pure."""
+"""Sizes of images, before and after a window has moved over them. Pure."""
 
 from __future__ import annotations
 

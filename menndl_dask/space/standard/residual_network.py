@@ -10,16 +10,9 @@ _WIDTH = 16  # kernels at full resolution
 
 
 def residual_network(depth: int, views: int) -> Genome:
-    """Return a residual network with one block a stage, and with a tower for each view.
+    """Return a residual network that halves the image `depth` times, with one block a stage and a tower for each view.
 
     He et al. 2016, doi:10.1109/CVPR.2016.90.
-
-    Parameters
-    ----------
-    depth
-        How often the image is halved.
-    views
-        Number of input images.
     """
     net = NetworkBuilder()
     ends = [_tower(net, -1 - view, depth) for view in range(views)]

@@ -12,16 +12,9 @@ _WIDTH = 16  # kernels at full resolution
 
 
 def u_net(depth: int, views: int) -> Genome:
-    """Return a U-Net with two convolutions a stage.
+    """Return a U-Net that halves the image `depth` times, with two convolutions a stage; the views are concatenated.
 
     Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28.
-
-    Parameters
-    ----------
-    depth
-        How often the image is halved.
-    views
-        Number of input images, which are concatenated.
     """
     net = NetworkBuilder()
     skips: list[int] = []
