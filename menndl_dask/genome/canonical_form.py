@@ -1,4 +1,4 @@
-"""Canonical form: removes from a network whatever makes no difference to what it computes. Pure."""
+"""Canonical form: removes from a network all that makes no difference to its output. Pure."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> Tensor:
 
 @contextmanager
 def _computing_in(precision: str) -> Iterator[None]:
-    """Have the layers that are made meanwhile compute with these numbers, on float32 weights."""
+    """Build layers that compute in this precision, with float32 weights."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
     try:

@@ -1,8 +1,8 @@
 """Genomes: the genetic encoding of a network as an ordered tuple of genes. Pure.
 
 A genome holds first the genes that describe no layer (settings), then the layers. Each layer names the
-layers that it reads by offsets, so blocks can be cut out and put elsewhere; what precedes the first layer
-are the views (input images) of the problem. Genomes that build the same network are equal and have one key.
+layers that it reads by offsets, so blocks can be copied elsewhere; before the first layer come the
+views (input images) of the problem. Genomes that build the same network are equal and have one key.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Individual:
 
     @property
     def name(self) -> str:
-        """Its number in eight digits, as it stands in task keys and folder names."""
+        """Its number in eight digits, as used in task keys and folder names."""
         return f"{self.id:08d}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from menndl_dask.genome.gene import Gene
 
 @dataclass(frozen=True, slots=True)
 class Training(Gene):
-    """How a network is trained. It is no layer, and stands before the layers of a genome."""
+    """How a network is trained. It is not a layer, and precedes the layers of a genome."""
 
     optimizer: str = choice("adam", "adamw", "sgd", "rmsprop")
     learning_rate: float = real(1e-5, 1e-1, log=True, default=1e-3)

@@ -218,11 +218,8 @@ def _curves(lines: Sequence[Line], title: str, label: str) -> str:
 
 
 def _series(result: Result, key: str) -> list[tuple[float, float]]:
-    return [
-        (float(point.get("epoch", n)), float(point[key]))
-        for n, point in enumerate(result.curve, 1)
-        if math.isfinite(point.get(key, math.nan))
-    ]
+    points = ((float(point.get("epoch", n)), point.get(key)) for n, point in enumerate(result.curve, 1))
+    return [(at, float(value)) for at, value in points if value is not None and math.isfinite(value)]
 
 
 def _fitness_scale(values: Sequence[float], levels: Sequence[float]) -> Scale:

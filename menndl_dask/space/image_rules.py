@@ -1,8 +1,7 @@
 """Rules of image networks: which genes and ranges suit a problem, and how a network is repaired. Pure.
 
-All offspring pass through here. Few are valid as they are, so they are repaired and not refused: connections that do
-not fit are dropped, sizes are clipped to the image, layers that cannot read what they are given are removed, and
-networks that cost too much are narrowed.
+Few offspring are valid, so they are repaired here and not refused: connections that do not fit are dropped, sizes are
+clipped to the image, layers that cannot read their input are removed, and networks that cost too much are narrowed.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ class ImageRules:
             if len(layers) > maximum:
                 layers, sources = remove(layers, sources, int(rng.integers(len(layers))))
             elif len(layers) < minimum:
-                kernels = int(self._width_domain(genes.Convolution).sample(rng))
+                kernels = int(self.ranges[genes.Convolution]["kernels"].sample(rng))
                 addition = genes.Convolution(kernels, activation="relu")
                 layers, sources = [*layers, addition], [*sources, (len(layers) - 1,)]
             else:
@@ -97,11 +96,6 @@ class ImageRules:
     def to_dict(self) -> dict[str, Any]:
         """Return the limits as a plain dict."""
         return {name: getattr(self, name) for name in ("max_parameters", "max_flops", "max_memory_bytes")}
-
-    def _width_domain(self, kind: type[Gene]) -> Domain:
-        name = _width_field(kind)
-        assert name is not None
-        return self.ranges.get(kind, {}).get(name) or kind.domains()[name]
 
     def _fit(self, genome: Genome) -> Genome:
         """Repair connections and layers in order, each for the shapes that it reads."""
@@ -162,11 +156,12 @@ class ImageRules:
         raise InfeasibleError(self.violation(genome) or "too few layers are left")
 
     def _narrowed(self, layer: Layer) -> Layer:
-        name = _width_field(type(layer))
+        own = layer.domains()
+        name = next((name for name in ("kernels", "units") if name in own), None)
         if name is None:
             return layer
-        narrower = self._width_domain(type(layer)).nearest(int(getattr(layer, name) * _NARROWER))
-        return layer.replaced(**{name: narrower})
+        domain = self.ranges.get(type(layer), {}).get(name) or own[name]
+        return layer.replaced(**{name: domain.nearest(int(getattr(layer, name) * _NARROWER))})
 
 
 def remove(layers: Sequence[Layer], sources: Sequence[Sources], victim: int) -> tuple[list[Layer], list[Sources]]:
@@ -198,10 +193,6 @@ def _check_rules(kind: type[Gene]) -> None:
     defined = {name for base in kind.__mro__[: kind.__mro__.index(Layer)] for name in vars(base)}
     if missing := [rule for rule in RULES if rule not in defined]:
         raise UserError(f"search space: gene kind {kind.__name__} lacks the method {' and '.join(missing)}")
-
-
-def _width_field(kind: type[Gene]) -> str | None:
-    return next((name for name in ("kernels", "units") if name in kind.domains()), None)
 
 
 def _compatible(layer: Layer, read: list[int], shapes: list[Shape]) -> tuple[list[int], Layer]:

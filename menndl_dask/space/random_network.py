@@ -1,4 +1,4 @@
-"""Random networks that look like those that people build. Pure.
+"""Random networks that resemble hand-made ones. Pure.
 
 Many networks whose genes are drawn independently do not learn (about half of those that MENNDL evaluated on one
 physics data set). So random networks consist of motifs: plain, residual and parallel convolutions, stages that halve
