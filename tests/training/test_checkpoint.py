@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -20,6 +21,7 @@ from menndl_dask.genome.layers import Convolution, Dropout, FullyConnected
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.training.checkpoint import Checkpoint, State, restore
+from menndl_dask.training.optimizer import make_optimizer
 from menndl_dask.training.request import TrainingRequest
 from tests import stores
 
@@ -129,3 +131,26 @@ def test_the_retry_of_a_killed_worker_goes_on_from_its_checkpoint_to_the_same_en
     assert (rest.fitness, rest.metrics) == (whole.fitness, whole.metrics)
     assert rest.costs["flops_training"] == whole.costs["flops_training"]
     assert rest.costs["train_seconds"] > rest.times["train"]  # what was trained before is counted
+
+
+def test_a_training_whose_optimiser_is_another_begins_from_its_start(problem: Problem, tmp_path: Path) -> None:
+    checkpoint = tmp_path / ".checkpoint"
+    short = replace(problem, budget=replace(problem.budget, epochs=1))
+    asked = TrainingRequest(NETWORK.genome.to_dict(), short.to_dict(), LIMITS, 1, checkpoint=str(checkpoint))
+    Checkpoint(asked).write(STATE, variables(0.25))
+    assert Checkpoint(asked).read() is not None
+    result = evaluate(NETWORK, short, LIMITS, seed=1, checkpoint=checkpoint)
+    assert result.succeeded, result.message
+    assert "resumed" not in result.message
+    assert [point["epoch"] for point in result.curve] == [1.0]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_the_state_of_the_package_s_former_adam_fits_that_of_keras(name: str) -> None:
+    """It was a subclass of Keras's Adam: a counter, the learning rate, then two moments of each array."""
+    weights = [keras.Variable(np.zeros((3, 2))), keras.Variable(np.zeros(2))]
+    optimizer = make_optimizer(name, 1e-3, 0.0)
+    optimizer.build(weights)
+    state = [np.array(7), np.array(1e-3), np.ones((3, 2)), np.ones((3, 2)), np.ones(2), np.ones(2)]
+    assert restore(optimizer.variables, state)
+    assert optimizer.iterations == 7
