@@ -26,20 +26,9 @@ _AXES = "zyx"
 class Augmentation(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
     """Changes a batch of training samples as the problem's `augmentation` says.
 
-    Pixels are moved first, then noise and the user's own layers follow in their order. Each sample has chances of its
-    own; all views of a sample, and with segmentation its labels, are moved alike.
-
-    Parameters
-    ----------
-    problem
-        Whose images are changed.
-    seed
-        Of all chances.
-
-    Raises
-    ------
-    UserError
-        If there is no such layer of the user's own.
+    Pixels are moved first, then noise and the user's own layers follow in their order. Each sample is changed in its
+    own way; all views of a sample, and with segmentation its labels, are moved alike. Raises `UserError` if there is no
+    such layer of the user's own.
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
@@ -49,9 +38,9 @@ class Augmentation(keras.layers.Layer):  # type: ignore[misc] # Keras ships no t
         self._moves = {change.name: change for change in problem.changes() if change.name in _MOVES}
         self._others = [change for change in problem.changes() if change.name not in _MOVES]
         self._shapes = facts.input_shapes
-        self._deviations = [np.sqrt(np.asarray(variance, dtype="float32")) for variance in facts.variance]
+        self._stds = [np.sqrt(np.asarray(variance, dtype="float32")) for variance in facts.variance]
         self._labels_move = problem.task == "segmentation"
-        self._chances = keras.random.SeedGenerator(seed)
+        self._random = keras.random.SeedGenerator(seed)
         # one for each view, whose number of channels may differ
         self._own = [_own_layers(self._others, shape) for shape in self._shapes]
 
@@ -59,44 +48,42 @@ class Augmentation(keras.layers.Layer):  # type: ignore[misc] # Keras ships no t
         """Return the views and the labels of a batch, changed."""
         views = list(images)
         if self._moves:
-            chances = _chances(self._moves, ops.shape(labels)[0], self._chances)
+            drawn = _draw(ops.shape(labels)[0], self._random)
             if self._labels_move:
-                labels = _gathered(labels, self._positions(chances, self._shapes[0][:-1]))
+                labels = _gathered(labels, self._positions(drawn, self._shapes[0][:-1]))
             views = [
-                _gathered(view, self._positions(chances, shape[:-1]))
+                _gathered(view, self._positions(drawn, shape[:-1]))
                 for view, shape in zip(views, self._shapes, strict=True)
             ]
         return [self._changed(view, number) for number, view in enumerate(views)], labels
 
-    def _positions(self, chances: Mapping[str, Tensor], sizes: Sequence[int]) -> Tensor:
+    def _positions(self, drawn: Mapping[str, Tensor], sizes: Sequence[int]) -> Tensor:
         """Return for each pixel of each sample where it comes from: its place in the flattened batch."""
         axes = _AXES[-len(sizes) :]
-        places = {axis: self._places(chances, axis, size) for axis, size in zip(axes, sizes, strict=True)}
+        places = {axis: self._places(drawn, axis, size) for axis, size in zip(axes, sizes, strict=True)}
         grid = {axis: _spread(places[axis], number, len(axes)) for number, axis in enumerate(axes)}
         if "rotate" in self._moves:
-            is_turned = _spread(chances["rotate"] % 2 == 1, None, len(axes))
+            is_turned = _spread(drawn["rotate"] % 2 == 1, None, len(axes))
             y, x = len(axes) - 2, len(axes) - 1
             # a turn by 90° reads rows where there were columns; which way round is in the places
             grid["y"] = ops.where(is_turned, _spread(places["y"], x, len(axes)), grid["y"])
             grid["x"] = ops.where(is_turned, _spread(places["x"], y, len(axes)), grid["x"])
-        position = ops.arange(ops.shape(chances["rotate"])[0], dtype="int32")
-        position = _spread(position, None, len(axes))
+        position = _spread(ops.arange(ops.shape(drawn["rotate"])[0], dtype="int32"), None, len(axes))
         for axis, size in zip(axes, sizes, strict=True):
             position = position * size + grid[axis]
         return position
 
-    def _places(self, chances: Mapping[str, Tensor], axis: str, size: int) -> Tensor:
+    def _places(self, drawn: Mapping[str, Tensor], axis: str, size: int) -> Tensor:
         """Return for each sample where each place along an axis comes from."""
         places = ops.arange(size, dtype="int32")[None, :]
         if "shift" in self._moves:
-            most = self._moves["shift"].amount * size
-            offset = ops.cast(ops.round(most * chances[f"shift {axis}"]), "int32")
+            offset = ops.cast(ops.round(self._moves["shift"].amount * size * drawn[f"shift {axis}"]), "int32")
             places = (places + offset[:, None]) % (2 * size)
             places = ops.where(places < size, places, 2 * size - 1 - places)  # mirrored at the edge
         if "flip" in self._moves and axis in self._moves["flip"].axes:
-            places = ops.where(chances[f"flip {axis}"][:, None], size - 1 - places, places)
+            places = ops.where(drawn[f"flip {axis}"][:, None], size - 1 - places, places)
         if "rotate" in self._moves and axis in "yx":
-            quarter = chances["rotate"]
+            quarter = drawn["rotate"]
             is_flipped = ops.logical_or(quarter == 2, quarter == (3 if axis == "y" else 1))
             places = ops.where(is_flipped[:, None], size - 1 - places, places)
         return places
@@ -106,25 +93,19 @@ class Augmentation(keras.layers.Layer):  # type: ignore[misc] # Keras ships no t
         own = iter(self._own[number])
         for change in self._others:
             if change.name == "noise":
-                deviation = ops.convert_to_tensor(change.amount * self._deviations[number])
-                view = view + deviation * keras.random.normal(ops.shape(view), seed=self._chances)
+                std = ops.convert_to_tensor(change.amount * self._stds[number])
+                view = view + std * keras.random.normal(ops.shape(view), seed=self._random)
             else:
                 view = ops.cast(next(own)(view, training=True), "float32")
         return view
 
 
-def _chances(moves: Mapping[str, Change], count: Tensor, seeds: keras.random.SeedGenerator) -> dict[str, Tensor]:
-    """Draw what happens to each sample: whether it is flipped, quarters of a turn, shifts from -1 to 1."""
-    names = [f"flip {axis}" for axis in _AXES] + [f"shift {axis}" for axis in _AXES] + ["rotate"]
-    drawn = keras.random.uniform((count, len(names)), seed=seeds)
-    found = {name: drawn[:, number] for number, name in enumerate(names)}
-    for name in names:
-        if name.startswith("flip"):
-            found[name] = found[name] < 0.5
-        elif name.startswith("shift"):
-            found[name] = 2.0 * found[name] - 1.0
-    found["rotate"] = ops.cast(ops.floor(4.0 * found["rotate"]), "int32")
-    return found
+def _draw(count: Tensor, seeds: keras.random.SeedGenerator) -> dict[str, Tensor]:
+    """Draw what happens to each sample: whether it is flipped, shifts from -1 to 1, quarters of a turn."""
+    uniform = keras.random.uniform((count, 2 * len(_AXES) + 1), seed=seeds)
+    flips = {f"flip {axis}": uniform[:, number] < 0.5 for number, axis in enumerate(_AXES)}
+    shifts = {f"shift {axis}": 2.0 * uniform[:, number] - 1.0 for number, axis in enumerate(_AXES, len(_AXES))}
+    return {**flips, **shifts, "rotate": ops.cast(ops.floor(4.0 * uniform[:, -1]), "int32")}
 
 
 def _spread(values: Tensor, axis: int | None, rank: int) -> Tensor:

@@ -24,20 +24,14 @@ def configure(seed: int, deterministic: bool) -> None:
     """Seed the backend, and limit its threads and its GPU memory to what the environment says.
 
     The number of threads is ``TF_NUM_INTRAOP_THREADS``, else ``OMP_NUM_THREADS`` (which a Dask nanny sets to 1), else
-    the number of cores.
-
-    Parameters
-    ----------
-    seed
-        Seed of random numbers in a user's own layers.
-    deterministic
-        Whether to use only operations that give the same bits each time.
+    the number of cores. The seed is that of random numbers in a user's own layers.
     """
     keras.utils.set_random_seed(seed)
     if deterministic:
         _make_deterministic()
     granted = os.environ.get(TRAINING_THREADS) or os.environ.get("OMP_NUM_THREADS")
-    threads = int(granted) if granted else _cores()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = int(granted) if granted else cores
     share = os.environ.get(GPU_SHARE)
     usable = _USABLE * float(share) if share else None
     if keras.backend.backend() == "tensorflow":
@@ -56,17 +50,7 @@ def configure(seed: int, deterministic: bool) -> None:
 
 
 def share_with_tensorflow(config: Any, usable: float | None, load: Load = ctypes.CDLL) -> None:
-    """Let TensorFlow allocate GPU memory as it needs it, up to its share.
-
-    Parameters
-    ----------
-    config
-        ``tensorflow.config``.
-    usable
-        Share of the GPU's memory; None for all of it.
-    load
-        Opens a library of the GPU driver.
-    """
+    """Let TensorFlow allocate GPU memory as it needs it, up to its share; `config` is ``tensorflow.config``."""
     devices = config.list_physical_devices("GPU")
     if not devices:
         # it rewrites graphs for other layouts and devices: no gain here, and it takes half a second a graph
@@ -120,8 +104,3 @@ def _make_deterministic() -> None:
         torch.use_deterministic_algorithms(True)
     else:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

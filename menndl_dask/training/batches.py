@@ -20,19 +20,11 @@ _IN_MEMORY = 4  # chunks at once: trained on, being read, and a copy of each on 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Samples in memory.
+    """Samples in memory."""
 
-    Parameters
-    ----------
-    images, labels
-        Each view, and the labels.
-    order
-        Order of the samples, as positions in these arrays.
-    """
-
-    images: list[Array]
+    images: list[Array]  # of each view
     labels: Array
-    order: Array
+    order: Array  # of the samples, as positions in these arrays
 
 
 def as_model_input(views: Sequence[Any]) -> Any:
@@ -51,28 +43,17 @@ def chunk_size(images: Sequence[Array], labels: Array, batch_size: int, memory_b
 
 
 def chunks(images: Sequence[Array], labels: Array, order: Array, size: int) -> Iterator[Chunk]:
-    """Yield the samples of an order, chunk by chunk.
-
-    Parameters
-    ----------
-    images, labels
-        All samples: memory-mapped arrays.
-    order
-        Positions of the samples to yield.
-    size
-        Number of samples in a chunk; the last one may have fewer.
-    """
+    """Yield the samples of an order (their positions), `size` of them in each chunk but the last."""
 
     def read(wanted: Array) -> Chunk:
         positions = np.sort(wanted)  # a disk is faster when it is read forwards
         views = [np.asarray(view[positions]) for view in images]
         return Chunk(views, np.asarray(labels[positions]), positions.searchsorted(wanted))
 
-    parts = [order[start : start + size] for start in range(0, len(order), size)]
     with ThreadPoolExecutor(1, "menndl-reader") as reader:
         pending: list[Future[Chunk]] = []
-        for part in parts:
-            pending.append(reader.submit(read, part))
+        for start in range(0, len(order), size):
+            pending.append(reader.submit(read, order[start : start + size]))
             if len(pending) == 2:
                 yield pending.pop(0).result()
         for last in pending:

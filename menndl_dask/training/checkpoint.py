@@ -30,37 +30,18 @@ _SPARING = 50.0  # the time between two checkpoints is at least so many times th
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The state of a training, without the values of its variables.
+    """The state of a training, without the values of its variables."""
 
-    Parameters
-    ----------
-    schedule
-        Its progress, from `TrainingSchedule.state`.
-    losses
-        Of the steps since the last validation.
-    curve, metrics
-        Measured so far.
-    restarted
-        Why the training was started again; empty if it was not.
-    flops_before
-        FLOPs of the training before that.
-    """
-
-    schedule: Mapping[str, float]
-    losses: Sequence[float]
-    curve: Sequence[Mapping[str, float]]
+    schedule: Mapping[str, float]  # its progress, from `TrainingSchedule.state`
+    losses: Sequence[float]  # of the steps since the last validation
+    curve: Sequence[Mapping[str, float]]  # measured so far, as the metrics
     metrics: Mapping[str, float]
-    restarted: str = ""
-    flops_before: float = 0.0
+    restarted: str = ""  # why the training was started again; empty if it was not
+    flops_before: float = 0.0  # FLOPs of the training before that
 
 
 class Checkpoint:
-    """The checkpoint file of a training.
-
-    Parameters
-    ----------
-    request
-        Defines the path, the interval and the training. A checkpoint of another network, problem or seed is ignored.
+    """The checkpoint file of a training; one of another network, problem or seed is ignored.
 
     Attributes
     ----------
@@ -93,12 +74,16 @@ class Checkpoint:
         if self._path is None or self._partial is None:
             return
         started = time.time()
-        values = {f"value{i}": _as_array(variable) for i, variable in enumerate(variables)}
-        told = json.dumps({"key": self._key, **asdict(state)})
+        values: dict[str, Any] = {}
+        for number, variable in enumerate(variables):
+            value = np.asarray(variable.numpy())
+            # numpy's files know no bfloat16
+            values[f"value{number}"] = value.astype("float32") if value.dtype.kind == "V" else value
+        text = json.dumps({"key": self._key, **asdict(state)})
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._partial.open("wb") as file:
-                np.savez(file, told=np.array(told), **values)
+                np.savez(file, told=np.array(text), **values)
                 file.flush()
                 os.fsync(file.fileno())
             self._partial.replace(self._path)
@@ -112,26 +97,21 @@ class Checkpoint:
             return None
         try:
             with self._path.open("rb") as opened, np.load(opened) as file:
-                told = json.loads(str(file["told"]))
+                state = json.loads(str(file["told"]))
                 values = [file[f"value{i}"] for i in range(len(file.files) - 1)]
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the training can start again
             _LOG.warning("%s: the checkpoint cannot be read, the training starts again", self._path, exc_info=True)
             return None
-        if told.pop("key", None) != self._key:
+        if state.pop("key", None) != self._key:
             _LOG.info("%s: the checkpoint is of another training", self._path)
             return None
-        return State(**told), values
+        return State(**state), values
 
     def _schedule_next(self, seconds: float) -> None:
         now = time.time()
         self.due = now + seconds
         if now < self._last_moment < self.due:
             self.due = self._last_moment
-
-
-def _as_array(variable: keras.Variable) -> Any:
-    value = np.asarray(variable.numpy())
-    return value.astype("float32") if value.dtype.kind == "V" else value  # numpy's files know no bfloat16
 
 
 def restore(variables: Sequence[keras.Variable], values: Sequence[Any]) -> bool:

@@ -23,19 +23,10 @@ class Loop(Protocol):
     """Trains a model on given samples."""
 
     def run(self, order: Array, deadline: float) -> Array:
-        """Take a step for each batch of an order of samples.
+        """Take a step for each batch of an order of samples (their positions); return the loss of each step taken.
 
-        Parameters
-        ----------
-        order
-            Positions of training samples; the last batch may be smaller.
-        deadline
-            When to stop early, in seconds since 1970. The first step is always taken.
-
-        Returns
-        -------
-        array
-            The loss of each step taken. If the training diverged, the last one is not finite.
+        Steps end at the deadline, in seconds since 1970, but the first one is always taken. If the training diverged,
+        the last loss is not finite.
         """
 
     def predict(self, images: Sequence[Array], labels: Array) -> tuple[Array, float]:
@@ -46,22 +37,10 @@ def make_loop(
     model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array], labels: Array,
     batch_size: int, memory_bytes: float, augmentation: Augmentation | None = None, is_timed: bool = True,
 ) -> Loop:
-    """Return the loop for the current backend and the data, ready to run.
+    """Return the loop for the current backend, ready to run on the training split.
 
-    Parameters
-    ----------
-    model, loss, optimizer
-        The model, the loss to minimise and the optimiser.
-    images, labels
-        The training split: memory-mapped arrays.
-    batch_size
-        Number of samples in a step.
-    memory_bytes
-        Memory that the training split may take; a larger one is read in chunks.
-    augmentation
-        Random changes of the samples of each step, if any.
-    is_timed
-        Whether there will be deadlines. A deterministic TensorFlow graph cannot read the clock.
+    A split that takes more than `memory_bytes` is read in chunks. `is_timed` says whether there will be deadlines: a
+    deterministic TensorFlow graph cannot read the clock.
     """
     if keras.backend.backend() != "tensorflow":
         return BatchLoop(model, loss, optimizer, images, labels, batch_size, augmentation)
@@ -84,7 +63,12 @@ class BatchLoop:
         # a second model with the same weights: the given one stays uncompiled, and is saved without our loss
         self._model = keras.Model(as_model_input(model.inputs), model.outputs[0])
         self._model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
-        self._augmentation = None if augmentation is None else _as_model(augmentation, model, labels)
+        self._augmentation = None
+        if augmentation is not None:  # as a model of views and labels, which Keras compiles on every backend
+            views = [keras.Input(view.shape[1:], dtype=view.dtype) for view in model.inputs]
+            truth = keras.Input(labels.shape[1:], dtype=labels.dtype.name)
+            changed, moved = augmentation(views, truth)
+            self._augmentation = keras.Model([*views, truth], [*changed, moved])
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""
@@ -106,11 +90,3 @@ class BatchLoop:
         truth = keras.ops.convert_to_tensor(np.asarray(labels))
         loss = self._loss.call(truth, keras.ops.convert_to_tensor(predictions))
         return np.asarray(predictions), float(keras.ops.convert_to_numpy(loss))
-
-
-def _as_model(augmentation: Augmentation, model: keras.Model, labels: Array) -> keras.Model:
-    """Return the augmentation as a model of views and labels, which Keras compiles on every backend."""
-    views = [keras.Input(view.shape[1:], dtype=view.dtype) for view in model.inputs]
-    truth = keras.Input(labels.shape[1:], dtype=labels.dtype.name)
-    changed, moved = augmentation(views, truth)
-    return keras.Model([*views, truth], [*changed, moved])

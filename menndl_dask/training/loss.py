@@ -27,15 +27,8 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
     one learning rate suits every unit. A function of the user's own is given the labels of the data, ignored ones
     included, and the predictions of the model: class probabilities, or values in the user's unit.
 
-    Parameters
-    ----------
-    problem
-        Its loss is ``weighted_crossentropy``, a name of Keras, or ``module:function``.
-
-    Raises
-    ------
-    UserError
-        If there is no such loss.
+    The problem's loss is ``weighted_crossentropy``, a name of Keras, or ``module:function``. Raises `UserError` if
+    there is no such loss.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -52,14 +45,9 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
         self._function = _function(problem.loss_name)
 
     def call(self, labels: Tensor, predictions: Tensor) -> Tensor:
-        """Return the loss of a batch.
+        """Return the loss of a batch of class numbers ``(sample, …)`` and probabilities ``(sample, …, class)``.
 
-        Parameters
-        ----------
-        labels
-            Class numbers ``(sample, …)``, or values ``(sample, value)``.
-        predictions
-            Class probabilities ``(sample, …, class)``, or values ``(sample, value)``.
+        For regression both are values ``(sample, value)``.
         """
         if self._of_classes:
             return self._loss_of_classes(ops.cast(labels, "int32"), predictions)

@@ -15,23 +15,12 @@ from menndl_dask.problem import Limits
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What a network must have reached at a rung, as it travels with a request.
+    """What a network must have reached at a rung, as it travels with a request."""
 
-    Parameters
-    ----------
-    share
-        The rung: of the budget.
-    fitness
-        Below it a network ends.
-    why
-        In words.
-    costs
-        With several objectives: only networks that cost as much in all of them, or more, are stopped.
-    """
-
-    share: float
-    fitness: float
+    share: float  # of the budget: the rung
+    fitness: float  # below it a training ends
     why: str
+    # with several objectives: only networks that cost as much in all of them, or more, are stopped
     costs: Mapping[str, float] = field(default_factory=dict)
 
     def stops(self, fitness: float, costs: Mapping[str, float]) -> bool:
@@ -46,46 +35,21 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
-    """One evaluation, in plain values.
+    """One evaluation, in plain values; see `menndl_dask.evaluate`."""
 
-    Parameters
-    ----------
-    genome, problem
-        As dicts: a user's own gene kinds are looked up in the training process only.
-    limits
-        Time and memory that the evaluation may use.
-    seed
-        Seed of weights, dropout and the order of the samples.
-    scratch
-        Directory shared by the processes of the node; set once the samples are staged.
-    data
-        Directory in it with the staged splits.
-    save
-        Path of the ``.keras`` file to write, if any.
-    save_above
-        Fitness above which it is written; None for any.
-    test
-        Whether the test split is scored too.
-    thresholds
-        What the network must have reached at the rungs.
-    checkpoint
-        Path of the checkpoint from which the training is resumed, and to which it is written; None for none.
-    path
-        Import path of the user's modules: that of the worker when the request is made, because modules may have been
-        uploaded to it since the trainer was started.
-    """
-
-    genome: dict[str, Any]
+    genome: dict[str, Any]  # as a dict: a user's own gene kinds are looked up in the training process only
     problem: dict[str, Any]
     limits: Limits
     seed: int
-    scratch: str = ""
-    data: str = ""
+    scratch: str = ""  # directory shared by the processes of the node; set once the samples are staged
+    data: str = ""  # directory in it with the staged splits
     save: str | None = None
     save_above: float | None = None
     test: bool = False
     thresholds: tuple[Threshold, ...] = ()
     checkpoint: str | None = None
+    # import path of the user's modules: that of the worker when the request is made, because modules may have been
+    # uploaded to it since the trainer was started
     path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 
     def partial_path(self, process: int) -> Path | None:

@@ -29,16 +29,8 @@ class TrainingSchedule:
     a rung in the last epoch is dropped. For the learning curve there are validations after every epoch, or after every
     second, third, … if they would take more than a thirtieth of the training time; after 20 of them they become rarer.
 
-    Parameters
-    ----------
-    budget
-        Epochs, steps, seconds and FLOPs of training; the first that is used up ends it.
-    samples
-        Number of training samples.
-    flops
-        FLOPs of training on one sample, forward and backward; needed if the budget is in FLOPs.
-    validation_samples
-        Number of validation samples.
+    The training ends when epochs, steps, seconds or FLOPs of the budget are used up. `flops` are those of training on
+    one sample, forward and backward; needed if the budget is in FLOPs.
 
     Examples
     --------
@@ -136,14 +128,11 @@ class TrainingSchedule:
     def validation_is_due(self) -> bool:
         """Whether the network is to be validated now; False if steps were interrupted for another reason."""
         validations, rest = divmod(self.epochs, self._interval)
-        is_for_curve = self.is_epoch_end and rest == 0 and _is_taken(validations) and not self._was_validated
+        # a validation at a rung makes the one at the end of this epoch superfluous
+        has_been = self._interval > 1 and any(0 < self.steps - step < self.epoch_steps for step in self._rung_steps)
+        is_for_curve = self.is_epoch_end and rest == 0 and _is_taken(validations) and not has_been
         is_past_rung = any(self._is_past(rung, step) for rung, step in self._rungs.items())
         return self.is_over or is_for_curve or self.learning_check_is_due or is_past_rung
-
-    @property
-    def _was_validated(self) -> bool:
-        """Whether the validation at a rung makes the one at the end of this epoch superfluous."""
-        return self._interval > 1 and any(0 < self.steps - step < self.epoch_steps for step in self._rung_steps)
 
     def passed_rungs(self) -> tuple[float, ...]:
         """Return the rungs that were passed since the last call."""

@@ -28,13 +28,7 @@ class Scorer(Protocol):
 
 
 def make_scorer(problem: Problem) -> Scorer:
-    """Return a new scorer for a problem's metric.
-
-    Raises
-    ------
-    UserError
-        If there is no such metric.
-    """
+    """Return a new scorer for a problem's metric; raises `UserError` if there is no such metric."""
     name = problem.metric_name
     if name in BUILT_IN:
         return Measure(name, outputs=problem.facts.outputs, ignore=problem.ignore)

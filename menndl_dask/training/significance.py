@@ -20,14 +20,9 @@ SIGNIFICANT = 2.0  # standard errors
 def shows_learning(evidence: Iterable[ArrayLike]) -> bool:
     """Return whether any evidence of learning is beyond noise.
 
-    Parameters
-    ----------
-    evidence
-        For each kind (fitness, training loss, validation loss), repeated gains over the constant predictor. A kind is
-        computed only if those before it are not beyond noise.
+    Evidence is, for each kind (fitness, training loss, validation loss), repeated gains over the constant predictor. A
+    kind is computed only if those before it are not beyond noise.
 
-    Examples
-    --------
     >>> shows_learning([[0.1, -0.1], [0.10, 0.12, 0.08]])
     True
     """

@@ -19,16 +19,10 @@ from menndl_dask.training.loss import Loss
 
 
 class GraphLoop:
-    """Shuffled batches, steps and the check of the loss in one TensorFlow graph.
+    """Shuffled batches, steps and the check of the loss in one TensorFlow graph; see `menndl_dask.training.loop`.
 
-    Parameters
-    ----------
-    model, loss, optimizer, images, labels, batch_size, augmentation
-        As for `menndl_dask.training.loop.make_loop`.
-    is_timed
-        Whether deadlines are checked. Reading the clock makes two trainings differ.
-    chunk
-        Number of samples in memory at a time; None for all.
+    Deadlines are checked if `is_timed`: reading the clock makes two trainings differ. `chunk` is the number of samples
+    in memory at a time; None for all.
     """
 
     def __init__(
@@ -43,12 +37,9 @@ class GraphLoop:
         order, deadline = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float64)
         views = [tf.TensorSpec([None, *view.shape[1:]], tf.as_dtype(view.dtype)) for view in images]
         truth = tf.TensorSpec([None, *labels.shape[1:]], tf.as_dtype(labels.dtype))
-        self._steps: Callable[..., Any] = tf.function(self._take_steps, autograph=False).get_concrete_function(
-            order, deadline, views, truth
-        )
-        self._forward: Callable[..., Any] = tf.function(self._predict, autograph=False).get_concrete_function(
-            views, truth
-        )
+        steps, forward = (tf.function(each, autograph=False) for each in (self._take_steps, self._predict))
+        self._steps: Callable[..., Any] = steps.get_concrete_function(order, deadline, views, truth)
+        self._forward: Callable[..., Any] = forward.get_concrete_function(views, truth)
         # TensorFlow optimises a graph in its first call, which must not count in a budget of seconds
         self._call_steps(np.zeros(0), 0.0, _tensors([view[:1] for view in images], labels[:1]))
         self._samples = _tensors(images, labels) if chunk is None else None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,19 +61,9 @@ def run(request: TrainingRequest, channel: Channel) -> None:
     except BrokenPipeError:
         raise  # the trainer is gone
     except BaseException as error:  # noqa: BLE001 - a user's code may raise anything, SystemExit included
-        message = {"failure": _failure(error), "message": _message(error), "trace": traceback.format_exc()}
+        text = str(error) if isinstance(error, (_Ended, MenndlError)) else one_line_with_place(error)
+        message = {"failure": _failure(error), "message": text, "trace": traceback.format_exc()}
     channel.send(message)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from visiting the many objects of a graph, which all stay alive."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 class _Evaluation:
@@ -147,8 +135,8 @@ class _Evaluation:
         schedule.resume(state.schedule)
         self._curve, self._metrics = list(state.curve), dict(state.metrics)
         self._losses = np.array(state.losses)
-        told = f"resumed from a checkpoint after {schedule.epoch:.3g} epochs"
-        self._tell(resumed=told, curve=self._curve, metrics=self._metrics, seconds=schedule.seconds)
+        resumed = f"resumed from a checkpoint after {schedule.epoch:.3g} epochs"
+        self._tell(resumed=resumed, curve=self._curve, metrics=self._metrics, seconds=schedule.seconds)
 
     def _phase(self, name: str) -> None:
         self._tell(phase=name, at=time.monotonic())
@@ -156,7 +144,6 @@ class _Evaluation:
     def _tell(self, **message: Any) -> None:
         self._channel.send(message)
 
-    @_uncollected()
     def _prepare(self, model: keras.Model, precision: str) -> None:
         budget, samples = self._budget, self._train_split
         optimizer = make_optimizer(budget.optimizer, budget.learning_rate, budget.weight_decay, precision)
@@ -190,7 +177,11 @@ class _Evaluation:
                 self._losses = np.zeros(0)
             if self._checkpoint.is_due:
                 self._phase("checkpoint")
-                self._write_checkpoint(schedule)
+                state = State(
+                    schedule.state(), self._losses.tolist(), self._curve, self._metrics, self._restarted,
+                    self._flops_before,
+                )  # fmt: skip
+                self._checkpoint.write(state, self._variables)
 
     def _take_steps(self, schedule: TrainingSchedule) -> None:
         """Take the steps until the next validation, or until a checkpoint is due."""
@@ -208,11 +199,6 @@ class _Evaluation:
         self._tell(costs={"flops_training": self._flops_spent})
         if not math.isfinite(losses[-1]):
             raise _Ended("diverged", f"the loss became {losses[-1]} in step {schedule.steps}")
-
-    def _write_checkpoint(self, schedule: TrainingSchedule) -> None:
-        losses = self._losses.tolist()
-        state = State(schedule.state(), losses, self._curve, self._metrics, self._restarted, self._flops_before)
-        self._checkpoint.write(state, self._variables)
 
     def _validate(self, schedule: TrainingSchedule) -> tuple[ValidationScores, float]:
         """Score the validation split and add a point to the learning curve; return the scores and the fitness."""
@@ -263,8 +249,8 @@ class _Evaluation:
         )
         if not shows_learning(evidence):
             better = "was better than the constant predictor's beyond noise"
-            told = f"after {schedule.epoch:.3g} epochs neither the fitness ({fitness:.4g}) nor the loss {better}"
-            raise _Ended("no_learning", told)
+            neither = f"neither the fitness ({fitness:.4g}) nor the loss {better}"
+            raise _Ended("no_learning", f"after {schedule.epoch:.3g} epochs {neither}")
 
     def _save(self, model: keras.Model, fitness: float) -> None:
         partial, above = self._request.partial_path(os.getpid()), self._request.save_above
@@ -307,7 +293,6 @@ def _peak_memory() -> int:
 
 
 def _failure(error: BaseException) -> str:
-    """Return the kind of failure for an exception."""
     if isinstance(error, _Ended):
         return error.failure
     if isinstance(error, InfeasibleError):
@@ -316,8 +301,3 @@ def _failure(error: BaseException) -> str:
     if names.intersection(_OUT_OF_MEMORY) or any(words in str(error) for words in _OUT_OF_MEMORY_WORDS):
         return "out_of_memory"
     return "error"
-
-
-def _message(error: BaseException) -> str:
-    """Return an exception in one line: our own without, others with their type and place."""
-    return str(error) if isinstance(error, (_Ended, MenndlError)) else one_line_with_place(error)

@@ -18,22 +18,10 @@ def is_reference(name: str) -> bool:
 
 
 def resolve(name: str, what: str) -> Any:
-    """Import the object of a reference.
+    """Import the object of a reference; `what` is its purpose, for error messages.
 
-    Parameters
-    ----------
-    name
-        ``module:function``; the module must be importable by the training process.
-    what
-        Its purpose, for error messages.
+    Raises `UserError` if the module cannot be imported by this process, or does not have the function.
 
-    Raises
-    ------
-    UserError
-        If the module cannot be imported or does not have the function.
-
-    Examples
-    --------
     >>> resolve("math:sqrt", "loss")(9.0)
     3.0
     """
@@ -41,8 +29,8 @@ def resolve(name: str, what: str) -> Any:
     try:
         module = import_module(module_name)
     except ImportError as error:
-        told = f"module {module_name!r} cannot be imported on the worker ({error})"
-        raise UserError(f"{what}: {name!r}: {told}") from error
+        cause = f"module {module_name!r} cannot be imported on the worker ({error})"
+        raise UserError(f"{what}: {name!r}: {cause}") from error
     if not hasattr(module, attribute):
         raise UserError(f"{what}: module {module_name!r} has no {attribute!r}{nearest(attribute, dir(module))}")
     return getattr(module, attribute)

@@ -31,40 +31,17 @@ _LATENCY_REPEATS, _LATENCY_SECONDS = 7, 1.0
 
 @dataclass(frozen=True, slots=True)
 class ValidationScores:
-    """Scores of a network on a split.
+    """Scores of a network on a split."""
 
-    Parameters
-    ----------
-    value, loss
-        The metric and the mean loss.
-    batch_losses
-        Loss of each batch.
-    fitness_gains
-        Gain in fitness over the constant predictor in each of `PARTS` parts of the split; empty if not compared.
-    """
-
-    value: float
-    loss: float
-    batch_losses: tuple[float, ...]
+    value: float  # of the metric
+    loss: float  # mean
+    batch_losses: tuple[float, ...]  # of each batch
+    # gain in fitness over the constant predictor in each of `PARTS` parts of the split; empty if not compared
     fitness_gains: tuple[float, ...] = ()
 
 
 class Validator:
-    """Computes the scores of one network.
-
-    Parameters
-    ----------
-    problem
-        Defines the metric and the loss.
-    loss
-        The problem's loss.
-    loop
-        Computes the network's predictions.
-    cost
-        Cost of the network, which limits the size of a batch.
-    batch_size
-        Of a training step; the smallest batch for prediction.
-    """
+    """Computes the scores of one network, in batches of at least the training's size, limited by the network's cost."""
 
     def __init__(self, problem: Problem, loss: Loss, loop: Loop, cost: Cost, batch_size: int) -> None:
         self._problem, self._loss, self._loop = problem, loss, loop
@@ -73,15 +50,7 @@ class Validator:
         self._batch_size = max(batch_size, min(_LARGEST_BATCH, int(_ACTIVATION_BYTES / sample_bytes)))
 
     def validate(self, samples: Samples, *, compared: bool = False) -> ValidationScores:
-        """Return the scores on a split.
-
-        Parameters
-        ----------
-        samples
-            The split.
-        compared
-            Whether the constant predictor is scored too.
-        """
+        """Return the scores on a split; `compared` says whether the constant predictor is scored too."""
         whole = make_scorer(self._problem)
         parts = min(PARTS, len(samples)) if compared else 0
         pairs = [(make_scorer(self._problem), make_scorer(self._problem)) for _ in range(parts)]
@@ -134,18 +103,8 @@ class Validator:
 
         The losses are used beside the fitness because they change first: a segmentation that still calls every pixel
         background may already have learnt where it is in doubt. The training loss is used because batch normalisation
-        makes validation lag behind; the validation loss because dropout makes the training loss worse.
-
-        Parameters
-        ----------
-        scores
-            Of the validation split, compared.
-        samples
-            The validation split.
-        train_labels
-            Labels of the training split.
-        train_losses
-            Losses of the latest steps; the later half is used.
+        makes validation lag behind; the validation loss because dropout makes the training loss worse. Of
+        `train_losses`, those of the latest steps, the later half is used.
         """
         yield np.array(scores.fitness_gains)
         enough = max(1, _TRAINING_LABELS // max(1, train_labels[0].size))
