@@ -38,17 +38,13 @@ _PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 _STDERR_BYTES = 1 << 20  # more than this is dropped
 _CHUNK = 1 << 20
 _Process = subprocess.Popen[bytes]
-_Start = Callable[[], _Process]
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR", "PYTHONUNBUFFERED": "1"}
 
 
 class Channel:
     """Frames in both directions over a pair of file descriptors: eight bytes of length, then the pickle.
 
-    Parameters
-    ----------
-    reading, writing
-        Descriptors of the two pipes; -1 for an unused direction.
+    A descriptor is -1 for an unused direction.
     """
 
     def __init__(self, reading: int = -1, writing: int = -1) -> None:
@@ -113,7 +109,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class _Raised:
-    """An exception in the child: its message and its traceback."""
+    """An exception in the child."""
 
     message: str
     trace: str
@@ -122,19 +118,8 @@ class _Raised:
 class ChildProcess:
     """A child process that runs a module of this package and answers frames with frames.
 
-    Parameters
-    ----------
-    module
-        A module that calls `connect_to_parent` when it runs as a program.
-    environment
-        Variables set in the child in addition to those of this process.
-    arguments
-        Arguments of the module.
-
-    Attributes
-    ----------
-    channel
-        The channel to the child, for an exchange other than question and answer.
+    The module calls `connect_to_parent` when it runs as a program. The environment is set in addition to that of this
+    process. `channel` is for an exchange other than question and answer.
     """
 
     def __init__(
@@ -143,7 +128,9 @@ class ChildProcess:
         self.module, self._arguments = module, arguments
         self._owner = os.getpid()
         self._stderr = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - open as long as the child runs
-        self._process = _starter(self._owner).start(partial(self._start, dict(environment or {})))
+        started: Future[_Process] = Future()
+        _starter(self._owner).put((partial(self._start, dict(environment or {})), started))
+        self._process = started.result()
         assert self._process.stdin is not None and self._process.stdout is not None
         self.channel = Channel(os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno()))
         self._process.stdin.close()
@@ -159,9 +146,8 @@ class ChildProcess:
         """Whether it runs as a child of this process, not of one that this process was forked from."""
         return self._owner == os.getpid() and self._process.poll() is None
 
-    @property
     def exit_status(self) -> int | None:
-        """Its exit status, the negative number of its signal, or None while it runs."""
+        """Return its exit status, the negative number of its signal, or None while it runs."""
         return self._process.poll()
 
     def ask(self, frame: Any, timeout: float | None = None) -> Any:
@@ -173,7 +159,8 @@ class ChildProcess:
             If the child has died (the cause is an `EOFError`), raised an exception (no cause), or does not answer in
             time, whereupon it is killed (the cause is a `TimeoutError`).
         """
-        self._trim_stderr()
+        if not self._stderr.closed and os.fstat(self._stderr.fileno()).st_size > _STDERR_BYTES:
+            self._stderr.truncate(0)
         deadline = _deadline(timeout)
         try:
             self.channel.send(frame, timeout)
@@ -214,19 +201,15 @@ class ChildProcess:
 
     def _start(self, environment: dict[str, str]) -> _Process:
         paths = [path or str(Path.cwd()) for path in sys.path]
-        inherited = {**_QUIET, **os.environ, **environment}
+        variables = {**_QUIET, **os.environ, **environment}
         return subprocess.Popen(
             [sys.executable, "-P", "-m", self.module, *self._arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env={**inherited, "PYTHONPATH": os.pathsep.join(paths), _PARENT: str(self._owner)},
+            env={**variables, "PYTHONPATH": os.pathsep.join(paths), _PARENT: str(self._owner)},
             start_new_session=True,
         )
-
-    def _trim_stderr(self) -> None:
-        if not self._stderr.closed and os.fstat(self._stderr.fileno()).st_size > _STDERR_BYTES:
-            self._stderr.truncate(0)
 
     def _describe_exit(self) -> str:
         try:
@@ -302,37 +285,26 @@ def ended(status: int) -> str:
         return f"was ended by signal {-status}"
 
 
-class _Starter:
-    """The thread that starts the children of a process, and runs as long as the process.
+@cache
+def _starter(_owner: int) -> SimpleQueue[tuple[Callable[[], _Process], Future[_Process]]]:
+    """Return the queue of the thread that starts the children of a process; a process forked from it has its own.
 
     For Linux the parent of a child is the thread that started it. A worker's threads end earlier than the worker, and
     those of an executor end before `atexit` functions are called; a daemon thread ends with the process.
     """
+    orders: SimpleQueue[tuple[Callable[[], _Process], Future[_Process]]] = SimpleQueue()
 
-    def __init__(self) -> None:
-        self._orders: SimpleQueue[tuple[_Start, Future[_Process]]] = SimpleQueue()
-        threading.Thread(target=self._work, name="menndl-starter", daemon=True).start()
-
-    def start(self, start: _Start) -> _Process:
-        """Start a child in the thread; return it or raise the exception."""
-        future: Future[_Process] = Future()
-        self._orders.put((start, future))
-        return future.result()
-
-    def _work(self) -> None:
+    def work() -> None:
         while True:
-            start, future = self._orders.get()
+            start, started = orders.get()
             try:
-                future.set_result(start())
-            except BaseException as error:  # noqa: BLE001 - raised in the calling thread
-                future.set_exception(error)
-            del start, future  # else they keep the child alive until the next one is started
+                started.set_result(start())
+            except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+                started.set_exception(error)
+            del start, started  # else they keep the child alive until the next one is started
 
-
-@cache
-def _starter(_owner: int) -> _Starter:
-    """Return the starter of a process; a process forked from it lacks the thread."""
-    return _Starter()
+    threading.Thread(target=work, name="menndl-starter", daemon=True).start()
+    return orders
 
 
 def _deadline(timeout: float | None) -> float | None:

@@ -16,27 +16,13 @@ class ResultBuilder:
     ``metrics``, ``point`` (of the learning curve), ``restarted`` (why the training starts again, which clears curve and
     metrics), ``resumed`` (from where the training continues, with the ``curve`` up to there and the ``seconds`` it had
     taken), ``remark`` (anything else), and at the end ``fitness``, or ``failure``, ``message`` and ``trace``.
-
-    Parameters
-    ----------
-    seed
-        Seed of the training.
-
-    Attributes
-    ----------
-    phase
-        The current phase.
-    outcome
-        Fitness, or failure and message; empty until it is known.
-    trace
-        Traceback of the failure, if any.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.phase = "start"
-        self.outcome: dict[str, Any] = {}
-        self.trace = ""
+        self.outcome: dict[str, Any] = {}  # fitness, or failure and message; empty until it is known
+        self.trace = ""  # of the failure, if any
         self._since = time.monotonic()
         self._costs: dict[str, float] = {}
         self._metrics: dict[str, float] = {}
@@ -46,7 +32,7 @@ class ResultBuilder:
         self._remarks: list[str] = []
 
     def seconds(self, now: float) -> float:
-        """Return the seconds that the evaluation has taken."""
+        """Return the seconds that the evaluation has taken until now."""
         return sum(self._times.values()) + now - self._since
 
     @property

@@ -22,13 +22,7 @@ _SUFFIX = ".in-use"
 
 
 class Scratch:
-    """A directory in use by this process.
-
-    Parameters
-    ----------
-    path
-        The directory; it is created if it does not exist.
-    """
+    """A directory in use by this process; it is created if it does not exist."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,12 +34,7 @@ class Scratch:
     def shared(cls, name: str, base: Path | None = None) -> Self:
         """Use the directory that all processes of this user on this node share under a name.
 
-        Parameters
-        ----------
-        name
-            Common to the processes, such as a fingerprint of the data.
-        base
-            Directory on a disk of the node; by default the system's directory for temporary files.
+        It is below `base`, a directory on a disk of the node; by default the system's directory for temporary files.
 
         Raises
         ------
@@ -70,10 +59,7 @@ class Scratch:
     def release(self, patience: float = 0.0) -> bool:
         """Stop using the directory, and remove it if no other process uses it; return whether it was removed.
 
-        Parameters
-        ----------
-        patience
-            Seconds to wait for other processes that are just ending.
+        `patience` is in seconds, for other processes that are just ending.
         """
         deadline = time.monotonic() + patience
         with self._file:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import select
 import signal
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol
 
@@ -24,10 +24,13 @@ class Orphaned(Exception):  # noqa: N818 - not an error of the trainer's
 
 
 class TrainingProcess(Protocol):
-    """A training process: leader of its own process group and child of this process."""
+    """A training process, such as a `ChildProcess`: leader of its own process group and child of this process."""
 
-    pid: int
     channel: Channel
+
+    @property
+    def pid(self) -> int:
+        """Its process number."""
 
     def exit_status(self) -> int | None:
         """Return the exit status, the negative number of its signal, or None while it runs."""
@@ -35,36 +38,24 @@ class TrainingProcess(Protocol):
     def last_stderr_line(self) -> str:
         """Return the last line of its standard error, or an empty string."""
 
-    def reap(self) -> None:
-        """Wait for the process, which has ended, so that the system frees its number."""
+    def close(self) -> None:
+        """Close its channel and wait for the process, which has ended, so that the system frees its number."""
 
 
 def supervise(process: TrainingProcess, builder: ResultBuilder, limits: Limits, parent: Channel) -> None:
     """Follow a training to its end, and end its whole process group.
 
-    Parameters
-    ----------
-    process
-        The training.
-    builder
-        Is given its messages, and the failure if there is one.
-    limits
-        Beyond which it is killed.
-    parent
-        Channel to the worker, which sends nothing while the training runs: if it can be read, the worker is gone.
-
-    Raises
-    ------
-    Orphaned
-        If the worker is gone.
+    Its messages, and the failure if there is one, are added to the builder. Beyond its limits it is killed. `parent` is
+    the channel to the worker, which sends no message while the training runs: if it can be read, the worker is gone,
+    and `Orphaned` is raised.
     """
     checked = time.monotonic()
     try:
         while not builder.is_complete:
-            readable = _readable(process.channel, parent)
-            if parent in readable:
+            readable = wait([process.channel.fileno(), parent.fileno()], _INTERVAL)
+            if parent.fileno() in readable:
                 raise Orphaned
-            if process.channel in readable:
+            if process.channel.fileno() in readable:
                 now = time.monotonic()
                 if not _receive(process, builder, now + limits.seconds - builder.seconds(now)):
                     break
@@ -78,8 +69,7 @@ def supervise(process: TrainingProcess, builder: ResultBuilder, limits: Limits, 
             builder.fail("killed" if has_begun else "error", _how_it_ended(process))
     finally:
         kill_group(process.pid)
-        process.channel.close()
-        process.reap()
+        process.close()
 
 
 def resident_bytes(pid: int) -> int:
@@ -94,14 +84,6 @@ def resident_bytes(pid: int) -> int:
         return sum(int(line[1]) * 1024 for line in lines if line and line[0] in ("RssAnon:", "RssShmem:"))
     except (OSError, psutil.Error):
         return 0
-
-
-def _readable(*channels: Channel) -> list[Channel]:
-    poll = select.poll()
-    for channel in channels:
-        poll.register(channel.fileno(), select.POLLIN)
-    found = {descriptor for descriptor, _ in poll.poll(_INTERVAL * 1000)}
-    return [channel for channel in channels if channel.fileno() in found]
 
 
 def _receive(process: TrainingProcess, builder: ResultBuilder, deadline: float) -> bool:

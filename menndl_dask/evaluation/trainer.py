@@ -36,40 +36,30 @@ _PATIENCE, _LONG_PATIENCE = 2.0, 10.0
 
 
 class Trainer:
-    """Runs training requests, one after the other.
-
-    Parameters
-    ----------
-    parent
-        Channel to the worker.
-    """
+    """Runs training requests of the worker `parent`, one after the other."""
 
     def __init__(self, parent: Channel) -> None:
         self._parent = parent
         self._scratch: dict[str, Scratch] = {}
-        self.forks = _may_fork()
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        is_forkable = sys.platform == "linux" and backend in _FORKABLE
+        self.forks = is_forkable and os.environ.get(FRESH, "0") in ("", "0")
         if self.forks:
             import_frugally(_TRAINING)
-            self.forks = _is_single_threaded()
+            # a forked process would lack a thread that an import has started
+            self.forks = len(list(Path("/proc/self/task").iterdir())) == 1
             gc.collect()
             gc.freeze()  # so that the collector does not write to pages that are shared with the forked processes
 
     def answer(self, frame: Any) -> Any:
-        """Answer a worker.
-
-        Parameters
-        ----------
-        frame
-            `READY`, which is answered by how trainings are started; or a `TrainingRequest`, which is answered by its
-            result and the traceback of its failure, if any.
-        """
+        """Answer a worker: `READY` by how trainings are started, a `TrainingRequest` by its result and traceback."""
         if frame == READY:
             return "forked process" if self.forks else "fresh interpreter"
         request: TrainingRequest = frame
         if request.scratch not in self._scratch:
             # a worker that is killed cannot remove it
             self._scratch[request.scratch] = Scratch(Path(request.scratch))
-        process: TrainingProcess = _Forked(request, self._parent) if self.forks else _Fresh(request)
+        process: TrainingProcess = _Forked(request, self._parent) if self.forks else _start_fresh(request)
         builder = ResultBuilder(request.seed)
         try:
             supervise(process, builder, request.limits, self._parent)
@@ -81,13 +71,7 @@ class Trainer:
         return builder.result(), builder.trace
 
     def close(self, patience: float) -> None:
-        """Release the scratch space; the last process of a node removes it.
-
-        Parameters
-        ----------
-        patience
-            Seconds to wait for the worker to release it too.
-        """
+        """Release the scratch space, which the last process of a node removes; wait some seconds for the worker."""
         for scratch in self._scratch.values():
             scratch.release(patience)
 
@@ -121,31 +105,18 @@ class _Forked:
         """Return an empty string: its errors come as messages."""
         return ""
 
-    def reap(self) -> None:
-        """Wait for the process, which has ended."""
+    def close(self) -> None:
+        """Close its channel and wait for the process, which has ended."""
+        self.channel.close()
         os.waitpid(self.pid, 0)
 
 
-class _Fresh:
-    """A training in a new interpreter."""
-
-    def __init__(self, request: TrainingRequest) -> None:
-        self._child = ChildProcess(_MODULE, arguments=[_ONCE])
-        self.pid, self.channel = self._child.pid, self._child.channel
-        with contextlib.suppress(BrokenPipeError):  # it ended at once, which `supervise` reports
-            self.channel.send(request)
-
-    def exit_status(self) -> int | None:
-        """Return the exit status, the negative number of its signal, or None while it runs."""
-        return self._child.exit_status
-
-    def last_stderr_line(self) -> str:
-        """Return the last line of its standard error, such as that of a failed import."""
-        return self._child.last_stderr_line()
-
-    def reap(self) -> None:
-        """Wait for the process, which has ended."""
-        self._child.close()
+def _start_fresh(request: TrainingRequest) -> ChildProcess:
+    """Start a training in a new interpreter."""
+    child = ChildProcess(_MODULE, arguments=[_ONCE])
+    with contextlib.suppress(BrokenPipeError):  # it ended at once, which `supervise` reports
+        child.channel.send(request)
+    return child
 
 
 def _train(request: TrainingRequest, trainer: int, channel: Channel, parent: Channel) -> NoReturn:
@@ -169,16 +140,6 @@ def _train_once() -> NoReturn:
     channel = connect_to_parent()
     import_frugally(_TRAINING).run(channel.receive(), channel)
     os._exit(0)  # TensorFlow's own clean-up takes seconds
-
-
-def _may_fork() -> bool:
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    return sys.platform == "linux" and backend in _FORKABLE and os.environ.get(FRESH, "0") in ("", "0")
-
-
-def _is_single_threaded() -> bool:
-    """Return whether no import has started a thread: a forked process would lack it."""
-    return len(list(Path("/proc/self/task").iterdir())) == 1
 
 
 def main() -> None:

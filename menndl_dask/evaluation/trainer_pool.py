@@ -37,12 +37,7 @@ _STAGING = threading.Lock()  # samples that one thread stages need not be staged
 class TrainerSlot:
     """A trainer and its staged samples, kept from one evaluation to the next.
 
-    Parameters
-    ----------
-    owner
-        Number of the process.
-    environment
-        Variables of the trainer, in addition to those of the process.
+    The trainer's environment is set in addition to that of its owner, the process of this number.
     """
 
     def __init__(self, owner: int, environment: Mapping[str, str]) -> None:
@@ -56,14 +51,7 @@ class TrainerSlot:
     def evaluate(self, request: TrainingRequest, problem: Problem, base: str | Path | None) -> Result:
         """Stage the samples, start the trainer if it does not run, and return the result of a request.
 
-        Parameters
-        ----------
-        request
-            Without its directories, which are set here.
-        problem
-            Of the request.
-        base
-            Directory of the scratch space; by default that for temporary files.
+        The directories of the request are set here, below `base`, by default the directory for temporary files.
 
         Raises
         ------
@@ -73,9 +61,15 @@ class TrainerSlot:
             If the samples cannot be staged.
         """
         began = time.monotonic()
-        self._use(problem.budget.backend or os.environ.get(_BACKEND, BACKENDS[0]))
+        backend = problem.budget.backend or os.environ.get(_BACKEND, BACKENDS[0])
+        if self._environment.get(_BACKEND) != backend:
+            self._environment[_BACKEND] = backend
+            self._close_trainer()
         trainer = self._living_trainer()  # imports Keras while the samples are staged
-        scratch = self._scratch_for(problem, Path(base or tempfile.gettempdir()).absolute())
+        place = Path(base or tempfile.gettempdir()).absolute(), problem.facts.fingerprint or _UNNAMED
+        if place not in self._scratch:
+            self._scratch[place] = Scratch.shared(place[1], place[0])
+        scratch = self._scratch[place]
         with _STAGING:
             data = stage(problem, scratch.path)
         staged = time.monotonic()
@@ -96,23 +90,18 @@ class TrainerSlot:
         for scratch in self._scratch.values():
             scratch.release()  # the trainer, which releases it later, will remove it
         self._scratch.clear()
+        self._close_trainer()
+
+    def _close_trainer(self) -> None:
         if self._trainer is not None:
             self._trainer.close()
             self._trainer = None
 
-    def _use(self, backend: str) -> None:
-        """Set the backend of Keras; a trainer with another one is ended."""
-        if self._environment.get(_BACKEND) != backend:
-            self._environment[_BACKEND] = backend
-            if self._trainer is not None:
-                self._trainer.close()
-                self._trainer = None
-
     def _living_trainer(self) -> ChildProcess:
-        if self._trainer is None or not self._trainer.is_alive:
-            if self._trainer is not None:
-                _LOG.warning("the trainer had died and is started again")
-                self._trainer.close()
+        if self._trainer is not None and not self._trainer.is_alive:
+            _LOG.warning("the trainer had died and is started again")
+            self._close_trainer()
+        if self._trainer is None:
             self._trainer = ChildProcess(_MODULE, self._environment)
         return self._trainer
 
@@ -131,21 +120,9 @@ class TrainerSlot:
                 break
         return trainer
 
-    def _scratch_for(self, problem: Problem, base: Path) -> Scratch:
-        name = problem.facts.fingerprint or _UNNAMED
-        if (base, name) not in self._scratch:
-            self._scratch[base, name] = Scratch.shared(name, base)
-        return self._scratch[base, name]
-
 
 class TrainerPool:
-    """The trainer slots of a process: one, or one for each GPU of a worker that has several.
-
-    Parameters
-    ----------
-    process
-        Number of the process.
-    """
+    """The trainer slots of a process: one, or one for each GPU of a worker that has several."""
 
     def __init__(self, process: int) -> None:
         vendor, _, devices = os.environ.get(DEVICES, "").partition(":")

@@ -33,7 +33,8 @@ class Program:
     def last_stderr_line(self) -> str:
         return "so long"
 
-    def reap(self) -> None:
+    def close(self) -> None:
+        self.channel.close()
         self._process.wait()
 
     def let_go(self) -> None:
