@@ -28,7 +28,7 @@ def finished(path: Path, evaluations: list[Evaluation], of: Problem = stories.ST
     """Return a run with these evaluations, told in this order."""
     with recorder(path, of) as opened:
         opened.asked(sorted((individual for individual, _ in evaluations), key=lambda individual: individual.id))
-        opened.told(evaluations)
+        opened.completed(evaluations)
     return Run(path)
 
 

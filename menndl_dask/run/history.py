@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import merge
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,6 @@ from menndl_dask.run.journal import Event, read_journal
 from menndl_dask.run.layout import folders_of
 
 JOURNAL = "journal.jsonl"
-_Timed = tuple[float, Evaluation]
 
 
 class _Entry(NamedTuple):
@@ -27,21 +26,18 @@ class _Entry(NamedTuple):
 
 
 class History:
-    """What happened in a run of one search or of several islands.
-
-    Parameters
-    ----------
-    run
-        The run directory.
-    """
+    """What happened in a run of one search or of several islands."""
 
     def __init__(self, run: Path) -> None:
         self._run = run
 
     def __iter__(self) -> Iterator[Evaluation]:
         """Yield individuals with their results, in the order in which the results arrived."""
-        told = [_told(folder / JOURNAL) for folder in (self._run, *folders_of(self._run).values())]
-        return (evaluation for _, evaluation in merge(*told, key=itemgetter(0)))
+        folders = (self._run, *folders_of(self._run).values())
+        each = (_entries(folder / JOURNAL, "asked", "told") for folder in folders)
+        for entry in merge(*each, key=attrgetter("time")):
+            if entry.result is not None:
+                yield entry.individual, entry.result
 
     def events(self, *kinds: str) -> Iterator[tuple[int | None, Event]]:
         """Yield the events of these kinds, each with the number of its island; None for events of the whole run."""
@@ -56,12 +52,6 @@ def replay(path: Path) -> Iterator[tuple[Individual, Result | None]]:
     A migrant, which came from another island, was not asked before.
     """
     return ((entry.individual, entry.result) for entry in _entries(path, "asked", "told", "migrated"))
-
-
-def _told(path: Path) -> Iterator[_Timed]:
-    for entry in _entries(path, "asked", "told"):
-        if entry.result is not None:
-            yield entry.time, (entry.individual, entry.result)
 
 
 def _entries(path: Path, *kinds: str) -> Iterator[_Entry]:

@@ -45,14 +45,9 @@ def is_whole(line: bytes) -> bool:
 
 
 def read_journal(path: Path, *kinds: str) -> Iterator[Event]:
-    """Yield the events of a journal in order, one line in memory at a time; a torn line at its end is ignored.
+    """Yield the events of a journal in order, of the given kinds or of all, one line in memory at a time.
 
-    Parameters
-    ----------
-    path
-        The file.
-    kinds
-        Only events of these kinds; by default all.
+    A torn line at the end is ignored.
 
     Raises
     ------
@@ -84,12 +79,7 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 
 
 class Journal:
-    """Writes a journal; one driver at a time.
-
-    Parameters
-    ----------
-    path
-        The file. ``.lock`` beside it names the writer.
+    """Writes a journal; one driver at a time. ``.lock`` beside it names the writer.
 
     Attributes
     ----------
@@ -119,15 +109,9 @@ class Journal:
         self.dropped = before - self._size
 
     def append(self, events: Iterable[Mapping[str, Any]], *, flush: bool = True) -> None:
-        """Append events, on the disk when this returns.
+        """Append events, all at once, on the disk when this returns.
 
-        Parameters
-        ----------
-        events
-            In their order; all are written at once.
-        flush
-            Whether to wait until they are on the disk. Otherwise they survive the end of the process, and are flushed
-            with the next events.
+        If not `flush`, they survive the end of the process, and are on the disk with the next events.
 
         Raises
         ------
@@ -136,7 +120,9 @@ class Journal:
         """
         data = b"".join(map(line_of, events))
         try:
-            _write_all(self._file, data)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
             if flush:
                 os.fsync(self._file)
         except OSError as error:
@@ -190,21 +176,6 @@ def _held(run: Path, who: str) -> RunError:
     return RunError(f"{run}: held by another driver ({who}); one at a time")
 
 
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _lock(file: int) -> None:
-    """Lock a file; `holder` locks it too, but for an instant only."""
-    for _ in range(_ATTEMPTS):
-        with suppress(BlockingIOError):
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(_LOOK_S)
-    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 def _locked(path: Path) -> int:
     """Return the locked file; the kernel unlocks it when its holder ends, also by ``kill -9``."""
     try:
@@ -213,7 +184,13 @@ def _locked(path: Path) -> int:
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from error
     try:
-        _lock(file)
+        for _ in range(_ATTEMPTS):  # `holder` locks it too, but for an instant only
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(_LOOK_S)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         holder = os.pread(file, 200, 0).decode(errors="replace").strip()
         os.close(file)

@@ -20,12 +20,7 @@ _CHECKPOINT = ".checkpoint"
 class KeptModels:
     """The folder ``networks``: one folder for each kept model, with ``genome.json`` and ``network.keras``.
 
-    Parameters
-    ----------
-    folder
-        Absolute path, since workers write there too.
-    keep
-        Number of models to keep.
+    The path is absolute, since workers write there too.
     """
 
     def __init__(self, folder: Path, keep: int = 3) -> None:

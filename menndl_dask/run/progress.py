@@ -19,30 +19,18 @@ _STOPPED = "pruned"  # failure of a network that was stopped at a rung
 
 @dataclass(slots=True)
 class Counts:
-    """The progress of a run: counts of results and failures. Its size does not grow with the number of evaluations.
+    """The progress of a run: counts of results and failures. Its size does not grow with the number of evaluations."""
 
-    Parameters
-    ----------
-    started
-        Monotonic clock in seconds when this driver started.
-    asked
-        Budget in evaluations, earlier drivers included. None if only the time is limited.
-    deadline
-        Monotonic clock in seconds at which the run ends. None if only the evaluations are limited.
-    elsewhere
-        Number of results on the run's other islands.
-    """
-
-    started: float
-    asked: int | None = None
-    deadline: float | None = None
+    started: float  # monotonic clock in seconds when this driver started
+    asked: int | None = None  # budget in evaluations, earlier drivers included; None if only the time is limited
+    deadline: float | None = None  # monotonic clock at which the run ends; None if only the evaluations are limited
     done: int = 0
     workers: int | None = None
     best: float | None = None
     best_id: int | None = None
     failures: Counter[str] = field(default_factory=Counter)
     completed_at: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
-    elsewhere: int = 0
+    elsewhere: int = 0  # results on the run's other islands
 
     def add(self, individual: Individual, result: Result, now: float | None = None) -> None:
         """Count a result; `now` is the monotonic clock, or None for a result of an earlier driver."""
@@ -68,10 +56,9 @@ class Counts:
         """Return the networks per hour over the last results; None before the first."""
         if not self.completed_at:
             return None
-        full = len(self.completed_at) == _RECENT
-        first = self.completed_at[0] if full else self.started
-        count = len(self.completed_at) - full
-        return 3600.0 * count / max(now - first, 1e-3)
+        is_full = len(self.completed_at) == _RECENT
+        first = self.completed_at[0] if is_full else self.started
+        return 3600.0 * (len(self.completed_at) - is_full) / max(now - first, 1e-3)
 
     def seconds_left(self, now: float) -> float | None:
         """Return the seconds until the asked evaluations or the deadline, whichever comes first; None if unknown."""
@@ -93,7 +80,10 @@ def progress_line(counts: Counts, now: float) -> str:
     done = counts.done + counts.elsewhere
     head = f"{done}/{counts.asked}" if counts.asked is not None else f"{done}"
     here = f", {counts.done} of them here" if counts.elsewhere else ""
-    parts = [f"menndl {head} evaluations{here}", _best(counts)]
+    best = "no network has learnt yet" if counts.done else "no result yet"
+    if counts.best is not None:
+        best = f"best {counts.best:.4f} (network {counts.best_id})"
+    parts = [f"menndl {head} evaluations{here}", best]
     if counts.stopped:
         parts.append(f"{counts.stopped} stopped early")
     if counts.failed:
@@ -105,7 +95,7 @@ def progress_line(counts: Counts, now: float) -> str:
     if rate is not None:
         parts.append(f"{rate:.0f} networks/h" if rate >= 10 else f"{rate:.1f} networks/h")
     parts.append(f"{duration(left)} left" if left is not None else duration(now - counts.started))
-    return " · ".join(part for part in parts if part)
+    return " · ".join(parts)
 
 
 def progress_bar(counts: Counts) -> str:
@@ -133,15 +123,7 @@ class Progress(Protocol):
 
 
 class ProgressLine:
-    """Writes the progress: one updating line on a terminal, else a line now and then.
-
-    Parameters
-    ----------
-    stream
-        Where to write, such as ``sys.stderr``.
-    interval_s
-        Seconds between lines where the stream is no terminal.
-    """
+    """Writes the progress: one updating line on a terminal, else a line every `interval_s` seconds."""
 
     def __init__(self, stream: TextIO, interval_s: float = 30.0) -> None:
         self._stream = stream
@@ -174,9 +156,3 @@ class ProgressLine:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         self._stream.write(text.encode(encoding, "replace").decode(encoding))
         self._stream.flush()
-
-
-def _best(counts: Counts) -> str:
-    if counts.best is None:
-        return "no result yet" if not counts.done else "no network has learnt yet"
-    return f"best {counts.best:.4f} (network {counts.best_id})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -26,23 +26,11 @@ _SPLITS = "splits.npz"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A network that was trained for comparison: a finalist or the standard network.
+    """A network that was trained for comparison: a finalist or the standard network."""
 
-    Parameters
-    ----------
-    name
-        Name for reports.
-    individual
-        The network; the standard one has the id `STANDARD_ID`.
-    factor
-        Budget of its training, as a multiple of the search's.
-    result
-        Result of its training.
-    """
-
-    name: str
-    individual: Individual
-    factor: float
+    name: str  # for reports
+    individual: Individual  # the standard network has the id `STANDARD_ID`
+    factor: float  # budget of its training, as a multiple of the search's
     result: Result
 
     @property
@@ -52,12 +40,7 @@ class Compared:
 
 
 class Recorder:
-    """Writes a run directory; one driver at a time.
-
-    Parameters
-    ----------
-    path
-        The run directory; created if missing.
+    """Writes a run directory, which is created if it does not exist; one driver at a time.
 
     Raises
     ------
@@ -106,8 +89,8 @@ class Recorder:
         with np.load(path) as there:
             differing = [name for name in splits if name not in there or not np.array_equal(there[name], splits[name])]
         if differing:
-            told = ", ".join(differing)
-            raise RunError(f"{path}: the data is split in another way now: {told}; give another run directory")
+            names = ", ".join(differing)
+            raise RunError(f"{path}: the data is split in another way now: {names}; give another run directory")
 
     def history(self) -> Iterator[tuple[Individual, Result | None]]:
         """Yield individuals in order: asked (result None), told and migrated (with their results)."""
@@ -128,45 +111,35 @@ class Recorder:
 
     def started(self, **settings: Any) -> None:
         """Record the start of a driver and its settings."""
-        self._append([{"event": "started", "time": _now(), **settings}])
+        self._journal.append([_event("started", **settings)])
 
     def ended(self) -> None:
         """Record the end of a driver."""
-        self._append([{"event": "ended", "time": _now()}])
+        self._journal.append([_event("ended")])
 
     def asked(self, individuals: Iterable[Individual]) -> None:
         """Record individuals before they are submitted; not flushed, since asking again gives the same."""
-        events = [{"event": "asked", "time": _now(), "individual": individual.to_dict()} for individual in individuals]
-        self._append(events, flush=False)
+        self._journal.append([_event("asked", individual=one.to_dict()) for one in individuals], flush=False)
 
-    def told(self, evaluations: Iterable[Evaluation]) -> None:
+    def completed(self, evaluations: Iterable[Evaluation]) -> None:
         """Record results; they are on the disk when this returns."""
-        self._append([_told(individual, result) for individual, result in evaluations])
+        self._journal.append([_event("told", id=one.id, result=result.to_dict()) for one, result in evaluations])
 
     def migrated(self, migrants: Iterable[Evaluation]) -> None:
         """Record individuals from another island before they enter the population."""
-        self._append(
-            [
-                {"event": "migrated", "time": _now(), "individual": one.to_dict(), "result": result.to_dict()}
-                for one, result in migrants
-            ]
+        self._journal.append(
+            [_event("migrated", individual=one.to_dict(), result=result.to_dict()) for one, result in migrants]
         )
 
     def note(self, message: str) -> None:
         """Record a note."""
-        self._append([{"event": "note", "time": _now(), "message": message}])
+        self._journal.append([_event("note", message=message)])
 
     def compared(self, compared: Compared) -> None:
         """Record a network that was trained for comparison."""
-        event = {
-            "event": "compared",
-            "time": _now(),
-            "name": compared.name,
-            "individual": compared.individual.to_dict(),
-            "factor": compared.factor,
-            "result": compared.result.to_dict(),
-        }
-        self._append([event])
+        individual, result = compared.individual.to_dict(), compared.result.to_dict()
+        event = _event("compared", name=compared.name, individual=individual, factor=compared.factor, result=result)
+        self._journal.append([event])
 
     def close(self) -> None:
         """Release the run for other drivers."""
@@ -178,13 +151,6 @@ class Recorder:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _append(self, events: Sequence[Mapping[str, Any]], *, flush: bool = True) -> None:
-        self._journal.append(events, flush=flush)
 
-
-def _told(individual: Individual, result: Result) -> Event:
-    return {"event": "told", "time": _now(), "id": individual.id, "result": result.to_dict()}
-
-
-def _now() -> float:
-    return round(time.time(), 3)
+def _event(kind: str, **values: Any) -> Event:
+    return {"event": kind, "time": round(time.time(), 3), **values}

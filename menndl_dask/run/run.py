@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any
 
 from menndl_dask.errors import RunError
 from menndl_dask.genome.individual import Evaluation, Individual
@@ -29,26 +30,24 @@ if TYPE_CHECKING:
 _SNAPSHOT = "run.zarr"
 
 
-class _Pair(NamedTuple):
-    individual: Individual
-    result: Result
-
-
-class Best(_Pair):
+@dataclass(frozen=True, slots=True)
+class Best:
     """The fittest individual of a run and its result; unpacks into the two.
 
-    Attributes
+    Parameters
     ----------
+    individual, result
+        The individual and its result.
     path
         Its folder, with ``genome.json`` and ``network.keras``.
     """
 
+    individual: Individual
+    result: Result
     path: Path
 
-    def __new__(cls, individual: Individual, result: Result, path: Path) -> Self:  # noqa: D102  # as the class says
-        self = super().__new__(cls, individual, result)
-        self.path = path
-        return self
+    def __iter__(self) -> Iterator[Any]:
+        yield from (self.individual, self.result)
 
     def model(self) -> Any:
         """Return the trained Keras model.
@@ -173,10 +172,10 @@ class Run:
             elif best is None or result.fitness > (best[1].fitness or 0.0):
                 best = individual, result
         if best is None:
-            told = ", ".join(f"{count} × {kind}" for kind, count in failures.most_common())
-            raise RunError(f"{self.path}: no network has succeeded yet{f': {told}' if told else ''}")
-        home = folder_of(self.path, island_of(best[0])) if folders_of(self.path) else self.path
-        return Best(*best, (home / "networks" / best[0].name).resolve())
+            counts = ", ".join(f"{count} × {kind}" for kind, count in failures.most_common())
+            raise RunError(f"{self.path}: no network has succeeded yet{f': {counts}' if counts else ''}")
+        folder = folder_of(self.path, island_of(best[0])) if folders_of(self.path) else self.path
+        return Best(*best, (folder / "networks" / best[0].name).resolve())
 
     def to_xarray(self) -> xr.Dataset:
         """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.run.snapshot`."""

@@ -42,15 +42,7 @@ def installed_versions() -> dict[str, str]:
 def frozen_settings(
     problem: Problem | None, space: SearchSpace, seed: int, limits: Limits, extra: Mapping[str, Any]
 ) -> Settings:
-    """Return the settings to freeze when a run begins.
-
-    Parameters
-    ----------
-    problem, space, seed, limits
-        Of the search.
-    extra
-        Further settings to record, such as the ``command``.
-    """
+    """Return the settings to freeze when a run begins; `extra` are further ones to record, such as the ``command``."""
     settings: Settings = {
         "format": _FORMAT,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -94,33 +86,24 @@ def freeze(path: Path, settings: Settings) -> list[str]:
         files.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120))
         return []
     try:
-        written = read_settings(path)
-        frozen = _completed(written)
+        frozen = written = read_settings(path)
+        if problem := written.get("problem"):  # what an earlier version lacks gets its default
+            frozen = {**written, "problem": Problem.from_dict(problem).to_dict()}
     except UserError as error:
         raise RunError(f"{path}: {error}; the run is of another version") from error
     found = [line for key in _MUST_AGREE for line in _differences(key, frozen.get(key), settings.get(key))]
-    if _same_data(frozen, settings):
+    before, now = ((each["problem"] or {}).get("facts", {}).get("fingerprint") for each in (frozen, settings))
+    if before and before == now:  # the same data in another place
         found = [line for line in found if not line.startswith("problem.data:")]
     if found:
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        told = "; ".join(found[:_SHOWN]) + more
-        raise RunError(f"{path}: the run is for another search: {told}; give another run directory")
+        shown = "; ".join(found[:_SHOWN]) + more
+        raise RunError(f"{path}: the run is for another search: {shown}; give another run directory")
     may = [line for key in ("limits", "versions") for line in _differences(key, frozen.get(key), settings.get(key))]
     notes = [line.replace("expected", "at first", 1).replace(", got", ", now", 1) for line in may]
     if ((written.get("problem") or {}).get("budget") or {}).get("inherit"):
         notes.append("problem.budget.inherit was removed: from here on every network begins with new weights")
     return notes
-
-
-def _completed(settings: Settings) -> Settings:
-    """Return settings as this version writes them: what an earlier version lacks gets its default."""
-    problem = settings.get("problem")
-    return {**settings, "problem": Problem.from_dict(problem).to_dict()} if problem else settings
-
-
-def _same_data(first: Settings, second: Settings) -> bool:
-    prints = [(s["problem"] or {}).get("facts", {}).get("fingerprint") for s in (first, second)]
-    return bool(prints[0]) and prints[0] == prints[1]
 
 
 def _differences(name: str, expected: Any, got: Any) -> Iterator[str]:

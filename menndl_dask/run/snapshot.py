@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,29 +38,22 @@ class _Layout:
     @classmethod
     def of(cls, evaluations: Iterable[Evaluation], objectives: Sequence[str]) -> Self:
         """Collect the names from all evaluations, in order of first appearance."""
-        costs: dict[str, None] = {}
-        metrics: dict[str, None] = {}
-        phases: dict[str, None] = {}
-        measures: dict[str, None] = {}
+        names: tuple[dict[str, None], ...] = ({}, {}, {}, {})  # dicts keep the order
         epochs = 0
         for _, result in evaluations:
-            costs.update(dict.fromkeys(result.costs))
-            metrics.update(dict.fromkeys(result.metrics))
-            phases.update(dict.fromkeys(result.times))
-            for point in result.curve:
-                measures.update(dict.fromkeys(point))
+            found = (result.costs, result.metrics, result.times, chain(*result.curve))
+            for known, new in zip(names, found, strict=True):
+                known.update(dict.fromkeys(new))
             epochs = max(epochs, len(result.curve))
-        return cls(tuple(objectives), tuple(costs), tuple(metrics), tuple(phases), tuple(measures), epochs)
+        costs, metrics, phases, measures = map(tuple, names)
+        return cls(tuple(objectives), costs, metrics, phases, measures, epochs)
 
     def coordinates(self) -> dict[str, Any]:
         """Return the names as coordinates."""
         named = {
-            "objective": self.objectives,
-            "cost": self.costs,
-            "metric": self.metrics,
-            "phase": self.phases,
+            "objective": self.objectives, "cost": self.costs, "metric": self.metrics, "phase": self.phases,
             "measure": self.measures,
-        }
+        }  # fmt: skip
         names = {name: (name, _texts(values)) for name, values in named.items()}
         return {**names, "epoch": np.arange(1, self.epochs + 1)}
 
@@ -71,18 +64,9 @@ def dataset(
     objectives: Sequence[str] = ("fitness",),
     attributes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Return all evaluations as one Dataset in memory.
+    """Return all evaluations, in the order of arrival, as one Dataset in memory; they are iterated twice.
 
-    Parameters
-    ----------
-    evaluations
-        Individuals and results in the order of arrival; iterated twice.
-    told_at
-        Time at which each individual's result arrived, by its id, in seconds since the epoch.
-    objectives
-        Names of the objectives.
-    attributes
-        Attributes of the Dataset.
+    `told_at` has the time at which each individual's result arrived, by its id, in seconds since the epoch.
     """
     layout = _Layout.of(evaluations, objectives)
     return _block(list(evaluations), told_at, layout).assign_attrs(attributes or {})
@@ -112,8 +96,7 @@ def write_dataset(
 def _blocks(evaluations: Iterable[Evaluation]) -> Iterator[list[Evaluation]]:
     """Yield the evaluations in blocks, one empty block if there are none."""
     left = iter(evaluations)
-    entries = list(islice(left, _BLOCK))
-    yield entries
+    yield list(islice(left, _BLOCK))
     while entries := list(islice(left, _BLOCK)):
         yield entries
 
@@ -136,6 +119,9 @@ def _block(entries: Sequence[Evaluation], told_at: Mapping[int, float], layout: 
     for row, (individual, _) in zip(parents, entries, strict=True):
         row[: len(individual.parents)] = individual.parents[:2]
     times = np.array([told_at.get(i.id, np.nan) for i, _ in entries], dtype="float64")
+    curves = np.full((len(entries), layout.epochs, len(layout.measures)), np.nan)
+    for place, result in zip(curves, results, strict=True):
+        place[: len(result.curve)] = _rows(result.curve, layout.measures)
     variables = {
         "fitness": ("evaluation", np.array([_or_nan(r.fitness) for r in results], dtype="float64")),
         "failure": ("evaluation", _texts([r.failure or "" for r in results])),
@@ -151,7 +137,7 @@ def _block(entries: Sequence[Evaluation], told_at: Mapping[int, float], layout: 
         "costs": (("evaluation", "cost"), _rows([r.costs for r in results], layout.costs)),
         "metrics": (("evaluation", "metric"), _rows([r.metrics for r in results], layout.metrics)),
         "times": (("evaluation", "phase"), _rows([r.times for r in results], layout.phases)),
-        "curves": (("evaluation", "epoch", "measure"), _curves([r.curve for r in results], layout)),
+        "curves": (("evaluation", "epoch", "measure"), curves),
     }
     coordinates = {"id": ("evaluation", np.array([i.id for i, _ in entries], dtype="int64")), **layout.coordinates()}
     return xr.Dataset(variables, coordinates)
@@ -177,13 +163,6 @@ def _matrix(rows: Sequence[Sequence[float]], width: int) -> Any:
 
 def _rows(values: Sequence[Mapping[str, float]], names: Sequence[str]) -> Any:
     return _matrix([[_or_nan(each.get(name)) for name in names] for each in values], len(names))
-
-
-def _curves(curves: Sequence[Sequence[Mapping[str, float]]], layout: _Layout) -> Any:
-    filled = np.full((len(curves), layout.epochs, len(layout.measures)), np.nan)
-    for place, curve in zip(filled, curves, strict=True):
-        place[: len(curve)] = _rows(curve, layout.measures)
-    return filled
 
 
 def _or_nan(value: float | None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_a_run_that_is_being_written_can_be_read(tmp_path: Path) -> None:
         run = Run(tmp_path)
         assert list(run.evaluations) == []
         opened.asked([i for i, _ in evaluations])
-        opened.told(evaluations[:2])
+        opened.completed(evaluations[:2])
         assert len(list(run.evaluations)) == 2
         opened.note("2 workers joined")
         assert [note["message"] for note in run.notes] == ["2 workers joined"]
@@ -46,7 +47,7 @@ def test_a_result_that_is_told_twice_counts_once(tmp_path: Path) -> None:
     evaluations = made_up(3)
     run = finished(tmp_path, evaluations)
     with Recorder(tmp_path) as opened:
-        opened.told(evaluations[:1])
+        opened.completed(evaluations[:1])
     assert len(list(run.evaluations)) == 3
 
 
@@ -144,7 +145,7 @@ def test_the_split_is_kept_and_another_one_refused(tmp_path: Path) -> None:
 
 def test_time_spent_is_that_of_all_starts_also_of_killed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 10.0, 100.0, 130.0, 200.0, 205.0, 300.0, 301.0])
-    monkeypatch.setattr("menndl_dask.run.recorder._now", lambda: next(clock))
+    monkeypatch.setattr("menndl_dask.run.recorder.time", SimpleNamespace(time=lambda: next(clock)))
     with recorder(tmp_path) as opened:
         opened.started()  # at 0
         opened.ended()  # at 10
@@ -165,7 +166,7 @@ def test_reading_a_long_run_takes_no_more_memory_than_a_short_one(tmp_path: Path
         with recorder(tmp_path / str(times)) as opened:
             for _ in range(times):
                 opened.asked([i for i, _ in evaluations])
-                opened.told(evaluations)
+                opened.completed(evaluations)
         tracemalloc.start()
         for number, _ in enumerate(Run(tmp_path / str(times)).evaluations):
             if number % 20 == 0:

@@ -40,7 +40,7 @@ class Island:
             individual = self.evolution.ask()
             self.recorder.asked([individual])
             result = toy_result(individual)
-            self.recorder.told([(individual, result)])
+            self.recorder.completed([(individual, result)])
             self.evolution.tell(individual, result)
             self.counts.add(individual, result)
 
