@@ -50,7 +50,7 @@ def compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
             recorder.freeze(settings)
             for individual in Evolution(self.space, first=getattr(self.evolution, "first", 0)).ask(2):
                 recorder.asked([individual])
-                recorder.told([(individual, Result(0.5 + individual.id / 1e9, costs={"parameters": 10.0}))])
+                recorder.completed([(individual, Result(0.5 + individual.id / 1e9, costs={"parameters": 10.0}))])
 
     compared: list[Run] = []
     cluster = SimpleNamespace(client=nullcontext, dashboard=None)

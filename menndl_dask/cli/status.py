@@ -67,7 +67,7 @@ def _island_status(island: Path, is_done: bool) -> str:
     # who ends in order has no workers any more
     is_missing = not is_done and found.workers > 0 and silence > _SILENT_S
     missing = f"; NOT HEARD OF for {duration(silence)}, though it had not ended" if is_missing else ""
-    return f"; {counted(found.told, 'evaluation')}{best}{missing}"
+    return f"; {counted(found.results, 'evaluation')}{best}{missing}"
 
 
 def _driver(path: Path, detached: Detached | None, is_done: bool) -> str:

@@ -30,19 +30,8 @@ _UNTRAINED = Result.failed("error", "not trained yet")
 def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> list[Compared]:
     """Return the trainings of a comparison, with placeholders for their results.
 
-    Parameters
-    ----------
-    problem
-        What the networks are for, with the budget of the search.
-    finalists
-        The best networks of the search.
-    factor
-        Training budget of the finalists, as a multiple of the budget of the search. 0 for no training.
-
-    Returns
-    -------
-    list
-        The standard network at the budget of the search, the finalists, and the standard network at their budget.
+    They are the standard network at the budget of the search, the finalists at `factor` times that budget (0 for no
+    training), and the standard network at their budget.
     """
     standard = _standard(problem)
     planned = [Compared(name, individual, 1.0, _UNTRAINED) for name, individual in standard]
@@ -55,17 +44,7 @@ def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> li
 
 
 def finalists(evaluations: Iterable[Evaluation], problem: Problem, count: int) -> list[Evaluation]:
-    """Return the fittest networks of a search without the standard network, which a search may begin with.
-
-    Parameters
-    ----------
-    evaluations
-        Evaluations of the search.
-    problem
-        What the networks are for.
-    count
-        Maximum number of finalists.
-    """
+    """Return up to `count` fittest networks of a search without the standard network, which a search may begin with."""
     standard = {individual.genome.key for _, individual in _standard(problem)}
     found = ranked(evaluations, count + len(standard))
     return [(individual, result) for individual, result in found if individual.genome.key not in standard][:count]
@@ -87,10 +66,8 @@ def train(
     ----------
     client
         Client of the cluster.
-    problem
-        What the networks are for, with the budget of the search.
-    planned
-        The networks, as `plan` returns them.
+    problem, planned
+        The problem with the budget of the search, and the networks, as `plan` returns them.
     limits
         Limits of a training at the budget of the search. The time limit of a longer training is longer in proportion.
     directory

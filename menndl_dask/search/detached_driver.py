@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -42,21 +42,11 @@ _ANSWER_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Detached:
-    """How to start the detached drivers of a run, as recorded in the run directory.
+    """How to start the detached drivers of a run, as recorded in the run directory."""
 
-    Parameters
-    ----------
-    profile
-        Path or name of the cluster profile.
-    command
-        Command line of a driver.
-    directory
-        Working directory of a driver.
-    """
-
-    profile: str
-    command: tuple[str, ...]
-    directory: str
+    profile: str  # path or name of the cluster profile
+    command: tuple[str, ...]  # of a driver
+    directory: str  # in which it runs
 
     @classmethod
     def read(cls, run: Path) -> Self | None:
@@ -74,18 +64,10 @@ class Detached:
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
-    """The batch jobs of a run's drivers, as listed in a file of the run directory.
+    """The batch jobs of a run's drivers, as listed in a file of the run directory."""
 
-    Parameters
-    ----------
-    jobs
-        Numbers of the jobs so far. The last one may still wait for the one before.
-    told
-        Number of results in the run when each driver began.
-    """
-
-    jobs: tuple[str, ...] = ()
-    told: tuple[int, ...] = ()
+    jobs: tuple[str, ...] = ()  # their numbers; the last one may still wait for the one before
+    results: tuple[int, ...] = ()  # number of results in the run when each driver began
 
     @classmethod
     def read(cls, run: Path) -> Self:
@@ -104,20 +86,14 @@ class Drivers:
     @property
     def stand_still(self) -> bool:
         """Whether the last few drivers got no result."""
-        return len(self.told) >= _STANDSTILLS and len(set(self.told[-_STANDSTILLS:])) == 1
+        return len(self.results) >= _STANDSTILLS and len(set(self.results[-_STANDSTILLS:])) == 1
 
 
 def detach(run: Path, profile: str, command: Sequence[str]) -> str:
     """Submit the driver of a run as a batch job; return the job's number.
 
-    Parameters
-    ----------
-    run
-        The run directory. It is created if it does not exist.
-    profile
-        Path or name of the cluster profile. Its batch system runs the driver too.
-    command
-        Command line of the driver, which runs in the current directory.
+    The run directory is created if it does not exist. The batch system of the profile runs the driver too, by its
+    command line, in the current directory.
 
     Raises
     ------
@@ -181,14 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _succeed(site: Site, run: Path, results: int) -> str | None:
-    """Record that a driver begins and submit its successor.
+    """Record that a driver begins and submit its successor; return the number of the successor's job.
 
-    Returns
-    -------
-    str or None
-        Number of the successor's job. None if the last drivers got no result, or if there is a successor already.
+    None if the last drivers got no result, or if there is a successor already.
     """
-    own = _own_number(os.environ)
+    own = next((number for name in _NUMBERS if (number := os.environ.get(name))), "").partition(".")[0] or None
     if own is not None:
         Drivers.add(run, "job", own)
     Drivers.add(run, "began", results)
@@ -229,18 +202,14 @@ def _job(site: Site, run: Path) -> Any:
     from menndl_dask.cluster.batch.group_cluster import cluster_class
     from menndl_dask.cluster.batch.site_cluster import job_keywords, prepare
 
+    island = [] if whole_run(run) == run else [run.name]
     own = _driver_site(site)
     prepare(own)
     cls = cluster_class(own.system).job_cls
-    keywords = job_keywords(own, cls) | {"job_name": _job_name(run)}
+    keywords = job_keywords(own, cls) | {"job_name": "-".join(["menndl", whole_run(run).name, *island])}
     job = cls("none", name="driver", site=own, layout=own.layout(), **keywords)
     job._command_template = shlex.join([sys.executable, "-m", __spec__.name, str(run.resolve())])
     return job
-
-
-def _job_name(run: Path) -> str:
-    whole = whole_run(run)
-    return f"menndl-{whole.name}" if whole == run else f"menndl-{whole.name}-{run.name}"
 
 
 def _driver_site(site: Site) -> Site:
@@ -267,14 +236,9 @@ def site_of(profile_name: str) -> Site:
         kind = type(profile).__name__.lower()
         raise ProfileError(f"--detach: expected the profile of a batch system, got one of kind {kind}")
     if not SYSTEMS[profile.system].after:
-        told = f"expected a batch system whose jobs can wait for each other, got {profile.system}"
-        raise ProfileError(f"--detach: {told}")
+        expected = "expected a batch system whose jobs can wait for each other"
+        raise ProfileError(f"--detach: {expected}, got {profile.system}")
     return profile
-
-
-def _own_number(environment: Mapping[str, str]) -> str | None:
-    number = next((environment[name] for name in _NUMBERS if environment.get(name)), None)
-    return None if number is None else number.partition(".")[0]
 
 
 def _results(run: Path) -> int:

@@ -35,24 +35,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class InFlight:
-    """An evaluation that was submitted and has no result yet.
-
-    Parameters
-    ----------
-    request
-        The evaluation.
-    future
-        Dask's handle of it.
-    losses
-        How often Dask lost it.
-    retries
-        How often a worker declined it.
-    """
+    """An evaluation that was submitted and has no result yet."""
 
     request: EvaluationRequest
-    future: Future[Any]
-    losses: int = 0
-    retries: int = 0
+    future: Future[Any] | None = None
+    submissions: int = 0
+    losses: int = 0  # submissions that Dask lost; the others before the last were declined by a worker
 
 
 class Dispatcher:
@@ -104,7 +92,7 @@ class Dispatcher:
         RunError
             If the connection to the scheduler is lost for good.
         """
-        self._submit(request)
+        self._submit(InFlight(request))
         self.submitted += 1
 
     def completed(self, timeout_s: float) -> list[Evaluation]:
@@ -124,22 +112,24 @@ class Dispatcher:
             if one is None:  # it was cancelled
                 continue
             outcome = _outcome_of(future)
+            if outcome is None:
+                one.losses += 1
+                if one.losses < _ATTEMPTS:
+                    lost.append(one)
+                    continue
+                outcome = Result.failed("worker_lost", f"Dask lost the evaluation {_ATTEMPTS} times")
             if isinstance(outcome, Result):
                 evaluations.append((one.request.individual, outcome))
-            elif isinstance(outcome, Declined):
+            else:
                 (unfit if outcome.node_error else too_late).append(one)
                 self._node_error = outcome.node_error or self._node_error
-            elif one.losses + 1 < _ATTEMPTS:
-                lost.append(one)
-            else:
-                told = f"Dask lost the evaluation {_ATTEMPTS} times"
-                evaluations.append((one.request.individual, Result.failed("worker_lost", told)))
         self._submit_again(lost, too_late, unfit)
         return evaluations
 
     def _submit_again(self, lost: list[InFlight], too_late: list[InFlight], unfit: list[InFlight]) -> None:
+        again = [*lost, *too_late, *unfit]
         if self._client.status == "closed":  # `worker_threads` will raise; the results that are there come first
-            self._in_flight |= {str(one.future.key): one for one in [*lost, *too_late, *unfit]}
+            self._in_flight |= {one.request.individual.name: one for one in again}
             return
         if lost:
             self.notes.append(f"Dask lost {counted(len(lost), 'evaluation')}; submitted again")
@@ -150,10 +140,8 @@ class Dispatcher:
             count = counted(len(unfit), "evaluation")
             self.notes.append(f"{self._node_error}; the worker retires, {count} submitted again")
             logger.warning("%s", self.notes[-1])
-        for one in lost:
-            self._submit(one.request, one.losses + 1, one.retries)
-        for one in [*too_late, *unfit]:
-            self._submit(one.request, one.losses, one.retries + 1)
+        for one in again:
+            self._submit(one)
 
     def worker_threads(self) -> dict[str, int]:
         """Return the number of threads of each worker, by its address; empty while the scheduler does not answer.
@@ -172,18 +160,14 @@ class Dispatcher:
             threads = dict(self._client.sync(scheduler.ncores, callback_timeout=_ANSWER_S))
         except (OSError, TimeoutError, CancelledError):
             # the client's status tells when it has given up
-            logger.debug("the scheduler at %s does not answer", self._address)
+            logger.debug("the scheduler does not answer")
             return {}
-        if not threads:
-            self._check_workers_may_come()
-        return threads
-
-    def _check_workers_may_come(self) -> None:
         cluster = self._client.cluster
         trouble = getattr(cluster, "trouble", None)
-        if trouble is not None or (self._node_error and not hasattr(cluster, "trouble")):
+        if not threads and (trouble is not None or (self._node_error and not hasattr(cluster, "trouble"))):
             why = "; ".join(text for text in (self._node_error, trouble) if text)
             raise RunError(f"no worker is left, and none will come: {why}")
+        return threads
 
     def cancel_unstarted(self) -> int:
         """Cancel the evaluations that no worker has begun; return how many."""
@@ -191,13 +175,7 @@ class Dispatcher:
         return len(self._cancel([key for key in self._in_flight if key not in begun]))
 
     def abandon_stuck(self) -> list[Individual]:
-        """Give up all evaluations that workers have begun and restart these workers.
-
-        Returns
-        -------
-        list
-            The individuals whose evaluations were given up.
-        """
+        """Give up all evaluations that workers have begun and restart these workers; return the individuals."""
         threads = self.worker_threads()
         # a task beyond a worker's threads has not begun: it will run elsewhere
         begun = {address: keys[: threads.get(address, 1)] for address, keys in self._processing().items()}
@@ -215,22 +193,20 @@ class Dispatcher:
         self._completed.clear()
         self._cancel(list(self._in_flight))
 
-    def _submit(self, request: EvaluationRequest, losses: int = 0, retries: int = 0) -> None:
+    def _submit(self, one: InFlight) -> None:
         if self._client.status == "closed":
             raise self._scheduler_lost()
-        again = f"-{1 + losses + retries}" if losses or retries else ""
-        key = f"evaluate-{request.individual.name}{again}-{self._search_id}"
-        future = self._client.submit(
-            evaluate_remotely, request, self._evaluate, *self._common, key=key, pure=False
-        )
-        self._in_flight[key] = InFlight(request, future, losses, retries)
-        self._completed.add(future)
+        one.submissions += 1
+        again = f"-{one.submissions}" if one.submissions > 1 else ""
+        key = f"evaluate-{one.request.individual.name}{again}-{self._search_id}"
+        arguments = (one.request, self._evaluate, *self._common)
+        one.future = self._client.submit(evaluate_remotely, *arguments, key=key, pure=False)
+        self._in_flight[key] = one
+        self._completed.add(one.future)
 
     def _processing(self) -> dict[str, list[str]]:
         """Return the keys of the tasks that each worker has, by its address."""
-        if self._client.status != "running":
-            return {}
-        held = self._client.processing()
+        held = self._client.processing() if self._client.status == "running" else {}
         return {str(address): [str(key) for key in keys] for address, keys in held.items()}
 
     def _cancel(self, keys: Sequence[str]) -> list[Individual]:
@@ -240,11 +216,7 @@ class Dispatcher:
         return [one.request.individual for one in cancelled]
 
     def _scheduler_lost(self) -> RunError:
-        return RunError(f"lost the scheduler at {self._address}")
-
-    @property
-    def _address(self) -> str:
-        return str(getattr(self._client.scheduler, "address", None) or "its address")
+        return RunError(f"lost the scheduler at {getattr(self._client.scheduler, 'address', None) or 'its address'}")
 
 
 def accepted(evaluate: Evaluate, **arguments: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The driver: keeps the workers busy with one search until its budget is spent. Runs on the driver.
 
-The loop asks evolution for networks and submits them, waits until one is evaluated, writes the result into the journal
-and tells it to evolution. It knows no genetics. Everything it needs to carry on after a crash is in the run directory.
+`Driver._loop` is the search: ask evolution for networks, submit them, wait for the first result, record it in the
+journal, tell it to evolution. It knows no genetics. Everything it needs to carry on after a crash is in the run
+directory.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from menndl_dask.text import counted, duration, stopped_by
 if TYPE_CHECKING:
     from menndl_dask.search.search import Search
 
-_CHECK_S = 1.0  # between two looks at the workers, at requests to stop and at the other islands
+_CHECK_S = 1.0  # between two checks of the workers, of requests to stop and of the other islands
 _SEEDS = 2**31  # what frameworks accept as a seed
 _BATCH = 16  # networks that are asked for before they are submitted
 _PATIENCE = 1.5  # times the longest evaluation so far: how long the last ones are waited for when the time is up
@@ -49,16 +50,7 @@ logger = logging.getLogger(__name__)
 class Driver:
     """Runs a search on a cluster, from its start or resumption to its end.
 
-    Parameters
-    ----------
-    search
-        What is searched for, and how.
-    client
-        Client of the cluster.
-    recorder
-        Writes the journal of the run.
-    evaluations, hours
-        The budget, earlier starts included. None if unlimited.
+    The budget, evaluations and hours, includes earlier starts; None if unlimited.
 
     Attributes
     ----------
@@ -130,17 +122,18 @@ class Driver:
                 progress.close(self._counts, time.monotonic())
 
     def _loop(self, progress: Progress | None, report: Throttle) -> None:
+        """Ask, submit, wait for the first result, record, tell, until no evaluation is in flight or to be submitted."""
         self._check(time.monotonic())
-        self._submit_more()
+        self._ask_and_submit()
         while self._dispatcher or self._waits_for_islands():
-            completed = self._dispatcher.completed(self._wait_s())
+            completed = self._dispatcher.completed(_CHECK_S)
             now = time.monotonic()
             self._record_and_tell(completed, now)
             self._check(now)
             if self._is_ending(now):
                 self._wind_down(now)
             else:
-                self._submit_more()
+                self._ask_and_submit()
             if progress is not None:
                 progress.show(self._counts, now)
             if completed:
@@ -151,9 +144,9 @@ class Driver:
 
     # --- ask and submit -----------------------------------------------------------------------------------------------
 
-    def _submit_more(self) -> None:
+    def _ask_and_submit(self) -> None:
         """Submit as many evaluations as keep the workers busy, those of an earlier driver first."""
-        while (count := min(_BATCH, self._lacking(), self._remaining())) > 0:
+        while (count := min(_BATCH, self._free_places(), self._remaining())) > 0:
             individuals = [self._to_resume.popleft() for _ in range(min(count, len(self._to_resume)))]
             individuals += self._ask(count - len(individuals))
             if not individuals:
@@ -184,8 +177,8 @@ class Driver:
         arguments |= accepted(self._search.evaluate, thresholds=thresholds, checkpoint=checkpoint)
         return EvaluationRequest(individual, arguments, self._duration.seconds)
 
-    def _lacking(self) -> int:
-        """Return how many more evaluations should be in flight."""
+    def _free_places(self) -> int:
+        """Return how many more evaluations should be in flight to keep the workers busy."""
         return self._workers.target_in_flight(self._dispatcher.submitted) - len(self._dispatcher)
 
     def _remaining(self) -> int:
@@ -201,24 +194,24 @@ class Driver:
     # --- results ------------------------------------------------------------------------------------------------------
 
     def _record_and_tell(self, completed: Sequence[Evaluation], now: float) -> None:
-        """Write results into the journal, then tell them: a crash in between loses nothing."""
+        """Write results into the journal, then tell them: no result is lost by a crash in between."""
         for message in self._dispatcher.notes:
             self._note(message)
         self._dispatcher.notes.clear()
         if not completed:
             return
-        self._recorder.told(completed)
+        self._recorder.completed(completed)
         for individual, result in completed:
             self._evolution.tell(individual, result)
             self._search.replayed += 1
             self._networks.tell(individual, result)
             self._counts.add(individual, result, now)
-            self._learn(result)
+            self._learn_from(result)
             self._longest_s = max(self._longest_s, result.times.get("total", 0.0))
         self._last_completed_at = now
 
-    def _learn(self, result: Result) -> None:
-        """Learn from a result how long evaluations take and what networks reach at rungs."""
+    def _learn_from(self, result: Result) -> None:
+        """Learn how long evaluations take and what networks reach at rungs."""
         self._duration.tell(result)
         if self._rules is not None:
             self._rules.tell(result)
@@ -238,7 +231,7 @@ class Driver:
             else:
                 self._networks.recall(individual, result)
                 self._counts.add(individual, result)
-                self._learn(result)
+                self._learn_from(result)
                 if is_new:
                     self._evolution.tell(individual, result)
             self._search.replayed = max(self._search.replayed, number + 1)
@@ -286,11 +279,6 @@ class Driver:
         if self._migration is None or self._counts.asked is None or self._is_ending(time.monotonic()):
             return False
         return self._remaining() == 0 and self._counts.done + self._counts.elsewhere < self._counts.asked
-
-    def _wait_s(self) -> float:
-        if self._counts.deadline is None or self._patience_ends is not None:
-            return _CHECK_S
-        return min(_CHECK_S, max(0.0, self._counts.deadline - time.monotonic()))
 
     def _wind_down(self, now: float) -> None:
         """Cancel what no worker has begun, and wait for the rest, but no longer than it may take."""

@@ -12,18 +12,11 @@ _QUANTILE = 0.9
 
 
 class DurationEstimate:
-    """The 90th percentile of the durations of the latest complete trainings.
+    """The 90th percentile of the durations of the latest complete trainings; it does not exceed `limit` seconds.
 
     Trainings that were stopped early do not count. A training that was resumed from a checkpoint counts with the time
     before the checkpoint too.
 
-    Parameters
-    ----------
-    limit
-        Time limit of an evaluation in seconds, which the estimate does not exceed.
-
-    Examples
-    --------
     >>> estimate = DurationEstimate(limit=3600)
     >>> for seconds in range(100, 200):
     ...     estimate.tell(Result(0.5, times={"total": seconds}))
@@ -34,21 +27,16 @@ class DurationEstimate:
     def __init__(self, limit: float) -> None:
         self._limit = limit
         self._latest: deque[float] = deque(maxlen=_RECENT)
-        self._seconds: float | None = None
 
     def tell(self, result: Result) -> None:
         """Add a result."""
         if result.succeeded and "total" in result.times:
             before = result.costs.get("train_seconds", 0.0) - result.times.get("train", 0.0)
             self._latest.append(result.times["total"] + max(0.0, before))
-            self._seconds = None
 
     @property
     def seconds(self) -> float:
         """The estimate in seconds; 0 while too few results are known."""
         if len(self._latest) < _FEWEST:
             return 0.0
-        if self._seconds is None:
-            ordered = sorted(self._latest)
-            self._seconds = float(min(self._limit, ordered[int(_QUANTILE * len(ordered))]))
-        return self._seconds
+        return float(min(self._limit, sorted(self._latest)[int(_QUANTILE * len(self._latest))]))

@@ -22,13 +22,8 @@ _ANSWER_S = 600.0  # for importing Keras and reading a model
 def initial_networks(names: Sequence[str], problem: Problem) -> list[Genome]:
     """Return the networks to begin a search with, without duplicates.
 
-    Parameters
-    ----------
-    names
-        ``standard`` for the standard network of the problem's task, the directory of a run for its five best networks,
-        or the path of a ``.keras`` file; ``none`` alone for no networks.
-    problem
-        What the networks are for.
+    A name is ``standard`` for the standard network of the problem's task, the directory of a run for its five best
+    networks, or the path of a ``.keras`` file; ``none`` alone stands for no networks.
 
     Raises
     ------

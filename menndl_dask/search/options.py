@@ -101,15 +101,9 @@ class Options:
 
 
 def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
-    """Add the options that every workflow script has, with the script's own defaults.
+    """Add the options that every workflow script has, with the script's own defaults by the names of the options.
 
-    Parameters
-    ----------
-    parser
-        The script's parser.
-    defaults
-        Defaults that differ from the usual ones, by the name of the option. The default budget counts only if the user
-        gives no budget in any unit.
+    The default budget counts only if the user gives no budget in any unit.
     """
     group = parser.add_argument_group("search")
     for name, (kind, metavar, usual, text) in _OPTIONS.items():
@@ -119,16 +113,16 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
         given = None if name in UNITS else default
         group.add_argument(flag, type=kind, default=given, metavar=metavar, help=shown)
     parser.set_defaults(usual_budget={name: defaults.get(name) for name in UNITS})
-    told = f"{STANDARD}, {NONE}, run directories or .keras files: networks that the search begins with"
-    group.add_argument("--initial", nargs="+", default=[STANDARD], metavar="NAME", help=f"{told} (default: {STANDARD})")
-    told = "train so that the same seed gives the same bits on the same kind of machine; slower"
-    group.add_argument("--deterministic", action="store_true", help=told)
-    told = "train every network to its end, also those that do not learn or are clearly worse"
-    group.add_argument("--no-early-stop", action="store_true", help=told)
+    text = f"{STANDARD}, {NONE}, run directories or .keras files: networks that the search begins with"
+    group.add_argument("--initial", nargs="+", default=[STANDARD], metavar="NAME", help=f"{text} (default: {STANDARD})")
+    text = "train so that the same seed gives the same bits on the same kind of machine; slower"
+    group.add_argument("--deterministic", action="store_true", help=text)
+    text = "train every network to its end, also those that do not learn or are clearly worse"
+    group.add_argument("--no-early-stop", action="store_true", help=text)
     # of version 0.1.0: commands that a run or a script has recorded still work
     group.add_argument("--inherit", action="store_true", help=argparse.SUPPRESS)
-    told = "submit the search itself as a batch job, followed by others until its budget is spent"
-    group.add_argument("--detach", action="store_true", help=told)
+    text = "submit the search itself as a batch job, followed by others until its budget is spent"
+    group.add_argument("--detach", action="store_true", help=text)
 
 
 def _budget(given: argparse.Namespace) -> Budget:

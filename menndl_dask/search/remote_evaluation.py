@@ -26,48 +26,25 @@ Evaluate = Callable[..., Result]
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """A request to evaluate one individual.
-
-    Parameters
-    ----------
-    individual
-        The individual to evaluate.
-    arguments
-        Keyword arguments of ``evaluate`` that differ from one evaluation to the next.
-    expected_s
-        Expected duration in seconds. A worker whose batch job ends earlier declines. 0 if unknown.
-    """
+    """A request to evaluate one individual."""
 
     individual: Individual
+    # keyword arguments of ``evaluate`` that differ from one evaluation to the next
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    # expected duration in seconds; a worker whose batch job ends earlier declines. 0 if unknown
     expected_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """A worker's answer that it has not begun an evaluation, which another worker should do.
+    """A worker's answer that it has not begun an evaluation, which another worker should do."""
 
-    Parameters
-    ----------
-    node_error
-        What is wrong with the worker's node. Empty if the worker declined because its batch job ends too soon.
-    """
-
+    # what is wrong with the worker's node; empty if the worker declined because its batch job ends too soon
     node_error: str = ""
 
 
 def evaluate_remotely(request: EvaluationRequest, evaluate: Evaluate, *common: Any) -> Result | Declined:
-    """Evaluate one individual on a worker; an exception of the user's code becomes a failed result.
-
-    Parameters
-    ----------
-    request
-        What to evaluate.
-    evaluate
-        Called as ``evaluate(individual, *common, **request.arguments)``.
-    common
-        Arguments that are the same for all evaluations of a search.
-    """
+    """Evaluate one individual on a worker; an exception of the user's code becomes a failed result."""
     if request.expected_s and is_too_late_for(request.expected_s):
         return Declined()
     try:

@@ -39,11 +39,11 @@ _FITNESS_ALONE = Objectives()
 
 @dataclass(frozen=True, slots=True)
 class _Climber:
-    """A network at a rung: its fitness there, its costs, and its final fitness, or None if it was stopped."""
+    """A network at a rung."""
 
-    fitness: float
+    fitness: float  # at the rung
     costs: tuple[float, ...]
-    end: float | None
+    end: float | None  # its final fitness, or None if it was stopped
 
 
 class _Rung:
@@ -51,7 +51,7 @@ class _Rung:
 
     def __init__(self, share: float) -> None:
         self.share = share
-        self._sample: list[_Climber] = []
+        self.sample: list[_Climber] = []
         self._best: list[_Climber] = []
         self._seen = 0
         self._rng = np.random.default_rng(0)
@@ -59,41 +59,27 @@ class _Rung:
     def add(self, climber: _Climber) -> None:
         """Add a network; each network so far is kept with the same probability (reservoir sampling)."""
         self._seen += 1
-        if len(self._sample) < _REMEMBERED:
-            self._sample.append(climber)
+        if len(self.sample) < _REMEMBERED:
+            self.sample.append(climber)
         elif (place := int(self._rng.integers(self._seen))) < _REMEMBERED:
-            self._sample[place] = climber
+            self.sample[place] = climber
         if climber.end is not None:
             self._best = sorted([*self._best, climber], key=lambda c: -(c.end or 0.0))[:_REMEMBERED // 8]
 
     @property
-    def climbers(self) -> list[_Climber]:
-        """The uniform sample."""
-        return self._sample
-
-    @property
     def finished(self) -> list[_Climber]:
         """The networks that were trained to their end: those of the sample, and the best few of all."""
-        sampled = [c for c in self._sample if c.end is not None]
-        kept = {id(c) for c in sampled}
-        return sampled + [c for c in self._best if id(c) not in kept]
+        found = [c for c in self.sample if c.end is not None] + self._best
+        return list({id(c): c for c in found}.values())
 
 
 class PruningRules:
     """Collects the fitness of networks at the rungs, and returns what the next networks must reach there.
 
     The rules depend only on the results and their order, so a replayed journal gives the same thresholds. Memory is
-    bounded.
+    bounded. The budget has the rungs and the settings of the rules. A network that breaks a hard constraint of the
+    objectives is not compared with.
 
-    Parameters
-    ----------
-    budget
-        Has the rungs and the settings of the rules.
-    objectives
-        The objectives of the search. A network that breaks a hard constraint is not compared with.
-
-    Examples
-    --------
     >>> rungs = PruningRules(Budget(epochs=4, rungs=(0.5,), rung_quantile=0.5))
     >>> for i in range(20):
     ...     curve = ({"share": 0.5, "fitness": i / 40}, {"share": 1.0, "fitness": i / 20})
@@ -139,7 +125,7 @@ class PruningRules:
 
     def _behind(self, rung: _Rung) -> list[Threshold]:
         """Return thresholds at the fitness that a given share of the networks as cheap exceeded at the rung."""
-        climbers = rung.climbers
+        climbers = rung.sample
         if len(climbers) < _ENOUGH:
             return []
         fitness = np.array([c.fitness for c in climbers])
@@ -149,8 +135,10 @@ class PruningRules:
             rivals = fitness[(costs <= corner).all(1)]
             if len(rivals) >= _ENOUGH:
                 least = float(np.quantile(rivals, 1.0 - self._budget.rung_quantile))
-                told = f"of {len(rivals)} networks before it{self._as_cheap()}, {self._budget.rung_quantile:.0%}"
-                thresholds.append(self._threshold(rung, least, f"{told} did better here".replace("%", " %"), corner))
+                alike = " that cost no more" if self._names else ""
+                share = f"{100 * self._budget.rung_quantile:.0f} %"
+                why = f"of {len(rivals)} networks before it{alike}, {share} did better here"
+                thresholds.append(self._threshold(rung, least, why, corner))
         return thresholds
 
     def _out_of_reach(self, rung: _Rung) -> list[Threshold]:
@@ -162,11 +150,11 @@ class PruningRules:
         ends = np.array([c.end for c in finished], dtype=np.float64)
         if not self._names:
             goals = [(float(np.sort(ends)[-_BEST_FEW]), np.zeros(0))]
-            told = f"the best {_BEST_FEW}"
+            group = f"the best {_BEST_FEW}"
         else:
             costs = np.array([c.costs for c in finished])
             goals = [(float(ends[i]), costs[i]) for i in _front(ends, costs)]
-            told = "a network that is no larger"
+            group = "a network that is no larger"
         # the highest final fitness of the networks that were about as low, for each window from the lowest on
         reach = np.lib.stride_tricks.sliding_window_view(ends, _ALIKE).max(1)
         thresholds = []
@@ -174,7 +162,7 @@ class PruningRules:
             near = np.flatnonzero(reach >= goal)
             lowest = int(near[0]) + _ALIKE // 2 if near[0] else 0  # the middle of the first window that is near
             if lowest:
-                why = f"of the networks that were as low here, none came near {told} ({goal:.4g})"
+                why = f"of the networks that were as low here, none came near {group} ({goal:.4g})"
                 thresholds.append(self._threshold(rung, float(stood[lowest]), why, corner))
         return thresholds
 
@@ -187,9 +175,6 @@ class PruningRules:
 
     def _threshold(self, rung: _Rung, fitness: float, why: str, corner: Floats) -> Threshold:
         return Threshold(rung.share, fitness, why, dict(zip(self._names, corner.tolist(), strict=True)))
-
-    def _as_cheap(self) -> str:
-        return " that cost no more" if self._names else ""
 
 
 def fitness_at(curve: Sequence[Mapping[str, float]], share: float) -> float | None:

@@ -16,14 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 class Throttle:
-    """Calls an action with a run, so seldom that it takes at most two percent of the time.
+    """Calls an action, if any, with the run of a directory, so seldom that it takes at most two percent of the time.
 
-    Parameters
-    ----------
-    action
-        The action. After it has raised an exception it is not called again. None for no action.
-    path
-        The run directory.
+    After it has raised an exception it is not called again.
     """
 
     def __init__(self, action: Callable[[Run], object] | None, path: Path) -> None:

@@ -36,13 +36,6 @@ class Workers:
         only once a group has had more than twice as many tasks as there are threads. Until then there are no spare
         ones: they could wait on a busy worker while another worker is idle.
 
-        Parameters
-        ----------
-        submitted
-            Number of evaluations submitted so far.
-
-        Examples
-        --------
         >>> workers = Workers()
         >>> for count in (0, 2, 8, 100):
         ...     _ = workers.update({f"worker {n}": 1 for n in range(count)}, 0.0)
@@ -59,14 +52,8 @@ class Workers:
     def update(self, threads: Mapping[str, int], now: float) -> str | None:
         """Set the workers, and return a message about those that joined or left, or None.
 
-        Workers that left are reported at once. Workers that joined are reported at most every ten seconds.
-
-        Parameters
-        ----------
-        threads
-            Number of threads of each worker, by its address.
-        now
-            Monotonic clock in seconds.
+        Workers that left are reported at once. Workers that joined are reported at most every ten seconds. `threads`
+        are the numbers of threads of the workers by their addresses, `now` is the monotonic clock in seconds.
         """
         addresses = frozenset(threads)
         lost = len(self._addresses - addresses)

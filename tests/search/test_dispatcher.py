@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 from menndl_dask.evolution.evolution import Evolution
 from menndl_dask.genome.individual import Evaluation
 from menndl_dask.problem import Limits
-from menndl_dask.search.dispatcher import Dispatcher
+from menndl_dask.search.dispatcher import _ATTEMPTS, Dispatcher
 from menndl_dask.search.remote_evaluation import Evaluate, EvaluationRequest
 from tests import evaluations
 from tests.evaluations import SPACE
@@ -95,7 +95,7 @@ def test_evaluations_that_dask_loses_are_submitted_again_a_bounded_number_of_tim
     dispatcher = dispatched(client, partial(evaluations.waiting, tmp_path / "go on"), 1)
     individuals = dispatcher.individuals
     completed: list[Evaluation] = []
-    for _ in range(dispatcher._ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         assert dispatcher.individuals == individuals
         client.cancel([one.future for one in dispatcher._in_flight.values()], force=True)
         while not completed and not dispatcher.notes:

@@ -75,14 +75,7 @@ def with_migrants(evolution: Optimizer, island: int) -> IslandEvolution:
 def prepare_run(run: Path, island: int | None, settings: Settings) -> None:
     """Check that a search belongs in a run directory, and write the run's settings if it is the first island there.
 
-    Parameters
-    ----------
-    run
-        The directory of the run with all islands.
-    island
-        Number of the island. None for a search without islands.
-    settings
-        The settings of the search, as `frozen_settings` returns them.
+    `run` is the directory of the run with all islands; `island` is None for a search without islands.
 
     Raises
     ------
@@ -118,32 +111,14 @@ class _Other:
 class Migration:
     """One island's side of the exchange with the others.
 
-    Parameters
-    ----------
-    run
-        The directory of the run with all islands.
-    island
-        Number of this island.
-    evolution
-        Evolution of this island.
-    recorder
-        Writes this island's journal.
-    every
-        Number of results between two times that migrants are taken in. benchmarks/README.md compares values.
-    count
-        Number of networks that this island offers to the others.
+    Migrants are taken in after `every` so many results; benchmarks/README.md compares values. `count` networks are
+    offered to the others. `run` is the directory of the run with all islands; evolution and recorder are the island's.
     """
 
     def __init__(
-        self,
-        run: Path,
-        island: int,
-        evolution: IslandEvolution,
-        recorder: Recorder,
-        *,
-        every: int = 10,
+        self, run: Path, island: int, evolution: IslandEvolution, recorder: Recorder, *, every: int = 10,
         count: int = 10,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._run, self._island = run, island
         self._every, self._count = every, count
         self._evolution, self._recorder = evolution, recorder
@@ -157,7 +132,7 @@ class Migration:
     def claimed(self, now: float) -> int:
         """Return how much of the budget the other islands have spent, or will have with what they have in flight."""
         return sum(
-            other.status.told + (other.status.in_flight if now - other.at < _SILENT_S else 0)
+            other.status.results + (other.status.in_flight if now - other.at < _SILENT_S else 0)
             for other in self._others.values()
         )
 
@@ -166,25 +141,16 @@ class Migration:
         self._evolution.add_migrant(migrant, result)
 
     def exchange(self, counts: Counts, in_flight: int, now: float) -> int:
-        """Write this island's status, read that of the others, and take in migrants if it is time to.
+        """Write this island's status, read that of the others, and take in migrants if it is time to; return how many.
 
-        Parameters
-        ----------
-        counts
-            Progress of this island. The number of results of the others is set there.
-        in_flight
-            Number of evaluations in flight here.
-        now
-            Monotonic clock in seconds.
-
-        Returns
-        -------
-        int
-            The number of migrants taken in.
+        The number of results of the other islands is set in the counts, the progress of this island.
         """
         self._write_status(counts, in_flight, now)
-        self._read_others(now)
-        counts.elsewhere = sum(other.status.told for other in self._others.values())
+        for number, folder in folders_of(self._run).items():
+            status = IslandStatus.read(folder) if number != self._island else None
+            if status is not None and (number not in self._others or self._others[number].status != status):
+                self._others[number] = _Other(status, now)
+        counts.elsewhere = sum(other.status.results for other in self._others.values())
         if self._due is None:  # in step with the earlier driver of a run that is resumed
             self._due = counts.done - counts.done % self._every + self._every
         if counts.done < self._due:
@@ -198,21 +164,20 @@ class Migration:
         return len(migrants)
 
     def announce_end(self, counts: Counts, now: float) -> None:
-        """Tell the other islands that nothing is in flight here any more."""
+        """Tell the other islands that no evaluation is in flight here any more."""
         counts.workers = 0
         self._write_status(counts, 0, now)
 
     def _write_status(self, counts: Counts, in_flight: int, now: float) -> None:
-        emigrants = tuple(self._evolution.emigrants(self._count))
         status = IslandStatus(
-            told=counts.done,
+            results=counts.done,
             # without workers they may wait for hours: the other islands should rather do them
             in_flight=in_flight if counts.workers else 0,
             workers=counts.workers or 0,
             failures=dict(counts.failures),
             best=counts.best,
             best_id=counts.best_id,
-            emigrants=emigrants,
+            emigrants=tuple(self._evolution.emigrants(self._count)),
             beat=self._written.beat,
         )
         if status == self._written and now - self._written_at < _BEAT_S:
@@ -222,12 +187,6 @@ class Migration:
             self._written.write(self._folder)
         except OSError as error:
             logger.warning("%s: the status for the other islands cannot be written: %s", self._folder, error.strerror)
-
-    def _read_others(self, now: float) -> None:
-        for number, folder in folders_of(self._run).items():
-            status = IslandStatus.read(folder) if number != self._island else None
-            if status is not None and (number not in self._others or self._others[number].status != status):
-                self._others[number] = _Other(status, now)
 
     def _new_migrants(self) -> Sequence[Evaluation]:
         """Return the emigrants of the next island in turn that offers any that are new here."""

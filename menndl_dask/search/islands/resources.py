@@ -15,17 +15,10 @@ from menndl_dask.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class IslandResources:
-    """What one of several islands may use.
+    """What one of several islands may use."""
 
-    Parameters
-    ----------
-    workers
-        Number of its workers. None for as many as the profile says.
-    environment
-        Environment variables of its driver. Those that are None are removed.
-    """
-
-    workers: int | None = None
+    workers: int | None = None  # None for as many as the profile says
+    # variables of its driver; those that are None are removed
     environment: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
@@ -37,18 +30,10 @@ class IslandResources:
 def island_resources(
     profile: Profile, workers: int | None, islands: int, *, is_detached: bool = False
 ) -> list[IslandResources]:
-    """Return the resources of each island.
+    """Return the resources of each island; `is_detached` says whether each driver is a batch job of its own.
 
-    Parameters
-    ----------
-    profile
-        The cluster profile. On a batch system, each island asks for all workers of the profile if `workers` is None.
-    workers
-        Number of workers for all islands together.
-    islands
-        Number of islands.
-    is_detached
-        Whether each driver is a batch job of its own.
+    `workers` is their number for all islands together. On a batch system, each island asks for all workers of the
+    profile if it is None.
 
     Raises
     ------

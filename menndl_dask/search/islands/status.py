@@ -23,40 +23,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class IslandStatus:
-    """Progress and best networks of an island.
+    """Progress and best networks of an island."""
 
-    Parameters
-    ----------
-    told
-        Number of results.
-    in_flight
-        Number of evaluations that its workers have, or are about to get.
-    workers
-        Number of its workers.
-    failures
-        Number of failures of each kind.
-    best, best_id
-        The highest fitness and the individual's number. None if no evaluation has succeeded.
-    emigrants
-        Individuals, with their results, that other islands may take in.
-    beat
-        Rises while the driver lives.
-    """
-
-    told: int = 0
-    in_flight: int = 0
+    results: int = 0
+    in_flight: int = 0  # evaluations that its workers have, or are about to get
     workers: int = 0
-    failures: Mapping[str, int] = field(default_factory=dict)
-    best: float | None = None
-    best_id: int | None = None
-    emigrants: tuple[Evaluation, ...] = ()
-    beat: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)  # of each kind
+    best: float | None = None  # the highest fitness; None if no evaluation has succeeded
+    best_id: int | None = None  # number of that individual
+    emigrants: tuple[Evaluation, ...] = ()  # that other islands may take in
+    beat: int = 0  # rises while the driver lives
 
     @classmethod
     def read(cls, island: Path) -> Self | None:
         """Read the status from an island's directory; None if there is none, or it cannot be read at the moment."""
         try:
             values: dict[str, Any] = json.loads((island / _FILE).read_text(encoding="utf-8"))
+            if "told" in values:  # as version 0.1.0 wrote it
+                values["results"] = values.pop("told")
             pairs = values.pop("emigrants")
             emigrants = tuple((Individual.from_dict(one), Result.from_dict(result)) for one, result in pairs)
             return cls(**values, emigrants=emigrants)

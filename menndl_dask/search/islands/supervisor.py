@@ -43,15 +43,7 @@ _PAUSE_S = 2.0  # before a driver is started again
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How to start an island's driver.
-
-    Parameters
-    ----------
-    words
-        The command line.
-    environment
-        Environment variables to set. Those that are None are removed.
-    """
+    """How to start an island's driver: a command line and environment variables; those that are None are removed."""
 
     words: Sequence[str]
     environment: Mapping[str, str | None] = field(default_factory=dict)
@@ -64,18 +56,18 @@ class _IslandDriver:
     output: Path
     process: subprocess.Popen[bytes]
     started: float  # monotonic clock
-    told: int  # results of the island when the driver was started
+    results: int  # of the island when the driver was started
     failures_in_a_row: int = 0  # earlier drivers that ended early without a result
     is_sound: bool = False  # whether an earlier driver got a result
 
     def after_failure(self, run: Path, now: float) -> _IslandDriver:
         """Return the record of this driver with its early end counted."""
         status = IslandStatus.read(folder_of(run, self.island))
-        told = 0 if status is None else status.told
-        has_result = told > self.told
+        results = 0 if status is None else status.results
+        has_result = results > self.results
         failures = 0 if has_result else self.failures_in_a_row + 1
         is_sound = self.is_sound or has_result or now - self.started >= _SHORT_S
-        return replace(self, told=told, failures_in_a_row=failures, is_sound=is_sound)
+        return replace(self, results=results, failures_in_a_row=failures, is_sound=is_sound)
 
     @property
     def would_fail_again(self) -> bool:
@@ -111,10 +103,8 @@ def supervise(
 
     Parameters
     ----------
-    run
-        The directory of the run with all islands.
-    settings
-        The settings of the search, as `frozen_settings` returns them.
+    run, settings
+        The directory of the run with all islands, and the settings of the search, as `frozen_settings` returns them.
     commands
         For each island the command of its driver.
     evaluations, hours
@@ -172,7 +162,10 @@ class _Supervisor:
             now = time.monotonic()
             if stop_request.is_asked(self._run):
                 self._restart_at.clear()
-                self._ask_to_stop()
+                for folder in (folder_of(self._run, island) for island in self._running):
+                    # one that is only starting would forget it, and is asked later
+                    if holder(folder) is not None and not stop_request.is_asked(folder):
+                        stop_request.ask(folder, "the supervisor of the islands")
             self._update_counts(now)
             if progress is not None:
                 progress.show(self._counts, now)
@@ -217,18 +210,12 @@ class _Supervisor:
         )
         self._running.add(island)
 
-    def _ask_to_stop(self) -> None:
-        """Ask the running drivers to stop; one that is only starting would forget it, and is asked later."""
-        for folder in (folder_of(self._run, island) for island in self._running):
-            if holder(folder) is not None and not stop_request.is_asked(folder):
-                stop_request.ask(folder, "the supervisor of the islands")
-
     def _update_counts(self, now: float) -> None:
         """Set the progress of the run from the status of its islands."""
         counts = self._counts
         islands = {island: IslandStatus.read(folder) for island, folder in folders_of(self._run).items()}
         known = {island: status for island, status in islands.items() if status is not None}
-        done = sum(status.told for status in known.values())
+        done = sum(status.results for status in known.values())
         counts.completed_at.extend([now] * (done - counts.done if counts.workers is not None else 0))
         counts.done = done
         counts.workers = sum(status.workers for island, status in known.items() if island in self._running)
@@ -277,7 +264,7 @@ def _start_driver(run: Path, island: int, command: Command) -> _IslandDriver:
             env={name: value for name, value in environment.items() if value is not None},
             start_new_session=True,  # Ctrl-C is the supervisor's to handle
         )
-    return _IslandDriver(island, command, output, process, time.monotonic(), 0 if status is None else status.told)
+    return _IslandDriver(island, command, output, process, time.monotonic(), 0 if status is None else status.results)
 
 
 def _end(drivers: Sequence[_IslandDriver]) -> None:

@@ -21,6 +21,11 @@ def test_the_status_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert IslandStatus.read(tmp_path) == status
 
 
+def test_a_status_of_version_0_1_0_is_read(tmp_path: Path) -> None:
+    (tmp_path / "island.json").write_text('{"told": 7, "workers": 2, "emigrants": []}')
+    assert IslandStatus.read(tmp_path) == IslandStatus(results=7, workers=2)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"told": 1}', '{"emigrants": [], "unknown": 1}'])
 def test_a_status_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "island.json").write_text(text)

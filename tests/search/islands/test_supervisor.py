@@ -176,7 +176,7 @@ def test_drivers_that_all_fail_are_told_in_their_own_words(tmp_path: Path) -> No
 
 def dying_after_one_result(run: Path) -> Command:
     """Return a driver whose first start brings a result home, and that is killed each time."""
-    IslandStatus(told=1).write(run)
+    IslandStatus(results=1).write(run)
     folder = folder_of(run, 0)
     return Command(["sh", "-c", f"test -e {folder}/island.json || cp {run}/island.json {folder}; kill -9 $$"])
 
@@ -229,7 +229,7 @@ def test_an_island_that_was_started_by_itself_and_has_vanished_is_named(
     for island, workers in enumerate((4, 0, 4)):  # killed, ended in order, running
         folder = folder_of(tmp_path, island)
         folder.mkdir(parents=True)
-        IslandStatus(told=7, workers=workers).write(folder)
+        IslandStatus(results=7, workers=workers).write(folder)
         if island < 2:
             os.utime(folder / "island.json", (hours_ago, hours_ago))
     assert main(["status", str(tmp_path)]) == 0
