@@ -91,9 +91,9 @@ class Channel:
 
     def close(self) -> None:
         """Close both directions."""
-        for descriptor in (self._reading, self._writing):
-            if descriptor >= 0:
-                os.close(descriptor)
+        for pipe in (self._reading, self._writing):
+            if pipe >= 0:
+                os.close(pipe)
         self._reading = self._writing = -1
 
     def _exactly(self, count: int, deadline: float | None) -> bytearray:
@@ -311,9 +311,9 @@ def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 
-def _wait(descriptor: int, deadline: float | None, *, writing: bool = False) -> None:
-    """Wait until a descriptor can be read or written, or is closed; raises `TimeoutError`."""
+def _wait(pipe: int, deadline: float | None, *, writing: bool = False) -> None:
+    """Wait until a pipe can be read or written, or is closed; raises `TimeoutError`."""
     poll = select.poll()  # not `select.select`: a busy worker may have more than 1024 open files
-    poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
+    poll.register(pipe, select.POLLOUT if writing else select.POLLIN)
     if not poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000):
         raise TimeoutError

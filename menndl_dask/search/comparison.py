@@ -1,7 +1,7 @@
 """Comparison of a run's best networks with the standard network, trained longer and tested. Runs on the driver.
 
 Short trainings rank networks with noise. So a few finalists are trained for longer, and the standard network with the
-same budget. The validation split chooses the winner. The test split is only measured; nothing was chosen by it.
+same budget. The validation split chooses the winner. The test split is only measured: no choice depends on it.
 """
 
 from __future__ import annotations

@@ -83,8 +83,8 @@ class Driver:
         self._is_exhausted = False  # evolution has no further network
         self._checked_at = -_CHECK_S
         self._last_completed_at = now
-        self._longest_s = 0.0
-        self._patience_ends: float | None = None
+        self._longest_s = 0.0  # of the evaluations so far
+        self._patience_ends: float | None = None  # when the last evaluations are no longer waited for
         self.stopped: str | None = None
 
     def run(
@@ -126,14 +126,13 @@ class Driver:
         self._check(time.monotonic())
         self._ask_and_submit()
         while self._dispatcher or self._waits_for_islands():
-            completed = self._dispatcher.completed(_CHECK_S)
+            completed = self._dispatcher.completed(_CHECK_S)  # waits for the first
             now = time.monotonic()
             self._record_and_tell(completed, now)
             self._check(now)
+            self._ask_and_submit()
             if self._is_ending(now):
                 self._wind_down(now)
-            else:
-                self._ask_and_submit()
             if progress is not None:
                 progress.show(self._counts, now)
             if completed:
@@ -146,7 +145,11 @@ class Driver:
 
     def _ask_and_submit(self) -> None:
         """Submit as many evaluations as keep the workers busy, those of an earlier driver first."""
-        while (count := min(_BATCH, self._free_places(), self._remaining())) > 0:
+        while True:
+            wanted = self._workers.target_in_flight(self._dispatcher.submitted) - len(self._dispatcher)
+            count = min(_BATCH, wanted, self._remaining())
+            if count <= 0:
+                return
             individuals = [self._to_resume.popleft() for _ in range(min(count, len(self._to_resume)))]
             individuals += self._ask(count - len(individuals))
             if not individuals:
@@ -176,20 +179,6 @@ class Driver:
         checkpoint = str(networks.checkpoint(individual))
         arguments |= accepted(self._search.evaluate, thresholds=thresholds, checkpoint=checkpoint)
         return EvaluationRequest(individual, arguments, self._duration.seconds)
-
-    def _free_places(self) -> int:
-        """Return how many more evaluations should be in flight to keep the workers busy."""
-        return self._workers.target_in_flight(self._dispatcher.submitted) - len(self._dispatcher)
-
-    def _remaining(self) -> int:
-        """Return how many more evaluations the budget allows."""
-        now = time.monotonic()
-        if self._is_ending(now):
-            return 0
-        if self._counts.asked is None:
-            return _BATCH
-        claimed = self._migration.claimed(now) if self._migration is not None else 0
-        return max(0, self._counts.asked - self._counts.done - len(self._dispatcher) - claimed)
 
     # --- results ------------------------------------------------------------------------------------------------------
 
@@ -257,10 +246,12 @@ class Driver:
             self._abandon_stuck(now)
 
     def _exchange(self, now: float) -> None:
+        """Exchange status and networks with the other islands, if there are any."""
         if self._migration is not None:
             self._search.replayed += self._migration.exchange(self._counts, len(self._dispatcher), now)
 
     def _abandon_stuck(self, now: float) -> None:
+        """Give up evaluations whose workers have been silent for too long."""
         silence = duration(now - self._last_completed_at)
         failure = Result.failed("timed_out", f"no answer from its worker for {silence}")
         abandoned = self._dispatcher.abandon_stuck()
@@ -269,7 +260,17 @@ class Driver:
         self._note(f"no result for {silence}: {done}")
         self._last_completed_at = now
 
-    # --- the end ------------------------------------------------------------------------------------------------------
+    # --- the budget and the end ---------------------------------------------------------------------------------------
+
+    def _remaining(self) -> int:
+        """Return how many more evaluations the budget allows."""
+        now = time.monotonic()
+        if self._is_ending(now):
+            return 0
+        if self._counts.asked is None:
+            return _BATCH
+        claimed = self._migration.claimed(now) if self._migration is not None else 0
+        return max(0, self._counts.asked - self._counts.done - len(self._dispatcher) - claimed)
 
     def _is_ending(self, now: float) -> bool:
         return self.stopped is not None or (self._counts.deadline is not None and now >= self._counts.deadline)
@@ -295,5 +296,6 @@ class Driver:
             self._note(f"{count} did not end in time: left to the next start")
 
     def _note(self, message: str) -> None:
+        """Write a message into the log and the journal."""
         logger.info(message)
         self._recorder.note(message)
