@@ -141,14 +141,14 @@ class Network:
     def predict(self, inputs: Iterator[tuple[NDArray[Any], ...]], batch: int) -> NDArray[np.float32]:
         """Return the outputs for some inputs, each a tuple of views; they are passed to the network in batches."""
         outputs = []
-        while batched := list(islice(inputs, batch)):
+        while taken := list(islice(inputs, batch)):
             views = []
-            for view in zip(*batched, strict=True):
+            for view in zip(*taken, strict=True):
                 array = np.zeros((batch, *view[0].shape), np.float32)
                 array[: len(view)] = view
                 views.append(array)
             with self._lock:
-                outputs.append(np.asarray(self._child.ask(("predict", views), _ANSWER_S))[: len(batched)])
+                outputs.append(np.asarray(self._child.ask(("predict", views), _ANSWER_S))[: len(taken)])
         return np.concatenate(outputs)
 
     def close(self) -> None:

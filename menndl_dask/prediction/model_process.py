@@ -20,11 +20,14 @@ class _Predictor:
 
     def __call__(self, request: tuple[Any, ...]) -> Any:
         import_frugally("keras")
-        kind, *arguments = request
-        if kind == "predict":
-            (views,) = arguments
-            return self._model.predict_on_batch(views if len(views) > 1 else views[0])
-        return self._load(*arguments) if kind == "load" else _encode(*arguments)
+        match request:
+            case ("load", path, tile):
+                return self._load(path, tile)
+            case ("predict", views):
+                return self._model.predict_on_batch(views if len(views) > 1 else views[0])
+            case ("encode", path):
+                return _encode(path)
+        raise ValueError(f"unknown request {request[0]!r}")
 
     def _load(self, path: str, tile: tuple[int, ...] | None) -> dict[str, Any]:
         import keras

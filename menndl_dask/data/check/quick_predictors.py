@@ -152,7 +152,7 @@ def coarse(images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
 def neighbourhood(image: NDArray[Any]) -> NDArray[np.float32]:
     """Return features of each pixel: its values, and mean and standard deviation of two neighbourhoods.
 
-    From ``(spatial…, channel)`` of one sample come ``(spatial…, feature)``.
+    The image is one sample ``(spatial…, channel)``; the features are ``(spatial…, feature)``.
     """
     shown = image[..., :_MOST_CHANNELS].astype(np.float64)
     columns = [shown]
