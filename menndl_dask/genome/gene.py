@@ -37,9 +37,10 @@ class Gene:
         _KINDS[kind_name(cls)] = cls
 
     @classmethod
+    @cache
     def domains(cls) -> Mapping[str, Domain]:
         """Return the domain of each field that has one, in the order of the fields."""
-        return _domains(cls)  # type: ignore[arg-type]  # a class is hashable; python/mypy#11470
+        return {f.name: f.metadata["domain"] for f in fields(cls) if "domain" in f.metadata}
 
     def replaced(self, **changes: Any) -> Self:
         """Return the gene with some fields changed."""
@@ -114,11 +115,6 @@ def find_kind(name: str) -> type[Gene]:
     if name not in _KINDS:
         raise GenomeError(f"unknown gene kind {name!r}{nearest(name, _KINDS)}")
     return _KINDS[name]
-
-
-@cache
-def _domains(kind: type[Gene]) -> dict[str, Domain]:
-    return {f.name: f.metadata["domain"] for f in fields(kind) if "domain" in f.metadata}
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The gene kinds that image networks are made of, one file each. Runs anywhere: only `build` and `read` import Keras.
 
-Each kind has the methods that a user's own kind has, see `Layer`. To add one: write its file, name it here, and name it
-in the rules of image networks that it suits.
+Each kind has the methods that a user's own kind has, see `Layer`. Those with weights inherit two from `Weighted`.
+To add one: write its file, name it here, and name it in the rules of image networks that it suits.
 """
 
 from __future__ import annotations
