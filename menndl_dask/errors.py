@@ -102,6 +102,7 @@ class ExitCode(IntEnum):
 
     SUCCESS = 0
     NO_NETWORK = 1  # the budget is spent, and no network has learnt
+    PROBLEM_FOUND = 1  # by a check of a cluster profile
     USER_ERROR = 2
     STOPPED = 130  # before the budget was spent, by Ctrl-C, a signal or a stop request; the same command carries on
     CUT_SHORT = 128 + signal.SIGPIPE  # the reader of its output has ended, such as head

@@ -58,7 +58,7 @@ class Objectives:
     names
         ``fitness``, and costs or metrics to be minimised.
     limits
-        Hard constraints: a result that breaks one stands behind all that keep them.
+        Hard constraints. A result that breaks one ranks behind all that satisfy them.
     """
 
     names: tuple[str, ...] = (FITNESS,)

@@ -14,7 +14,7 @@ from menndl_dask.cli.status import status
 from menndl_dask.cluster.batch.queue import queued
 from menndl_dask.cluster.batch.site import Site
 from menndl_dask.cluster.profile import Local, Profile, Scheduler, profile_schema, read_profile
-from menndl_dask.errors import ProfileError, RunError
+from menndl_dask.errors import ExitCode, ProfileError, RunError
 from menndl_dask.run import stop_request
 from menndl_dask.run.journal import holder
 from menndl_dask.run.layout import folders_of
@@ -48,11 +48,11 @@ def _check(given: argparse.Namespace) -> int:
     if not given.is_tried:
         what = "starts one job and inspects its workers" if isinstance(profile, Site) else "inspects them"
         say(f"nothing was started; --try {what}")
-        return 0 if is_filled_in else 1
+        return ExitCode.SUCCESS if is_filled_in else ExitCode.PROBLEM_FOUND
     say(f"starting the workers of {given.profile} …")
     text, is_good = describe(profile, check_profile(profile, given.wait))
     say(text)
-    return 0 if is_good else 1
+    return ExitCode.SUCCESS if is_good else ExitCode.PROBLEM_FOUND
 
 
 def _show(profile: Profile) -> bool:

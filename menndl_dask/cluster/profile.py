@@ -28,13 +28,13 @@ class Local:
     Parameters
     ----------
     workers
-        How many; by default one for each core.
+        Number of workers; by default one for each core, or `trainers_per_gpu` for each GPU.
     gpus, gpu_vendor
-        GPUs of this machine, where each worker is to see one of them and no other; then they say how many workers.
+        Number of GPUs of this machine, of which each worker sees one, and their vendor.
     trainers_per_gpu
-        Networks that are trained on one GPU at the same time, where one alone leaves it idle.
+        Number of networks that are trained on one GPU at the same time, if one does not use it fully.
     dashboard_port
-        Port of the Dask dashboard on the loopback address; None: no dashboard.
+        Port of the Dask dashboard on the loopback address; None for no dashboard.
     """
 
     workers: int | None = checked(_COUNT, None)
@@ -56,9 +56,9 @@ class Scheduler:
     Parameters
     ----------
     address
-        Such as ``tcp://10.0.0.1:8786``.
+        Address of the scheduler, such as ``tcp://10.0.0.1:8786``.
     scheduler_file
-        The file that ``dask scheduler --scheduler-file`` writes; one of the two is needed.
+        File that ``dask scheduler --scheduler-file`` writes, in place of the address.
     timeout_s
         Seconds to wait for an answer, at the start and when the connection is lost.
     """
