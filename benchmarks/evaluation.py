@@ -67,10 +67,10 @@ from menndl_dask import (  # noqa: E402
     SearchSpace,
     evaluate,
     open_problem,
-    trainer_pool,
 )
 from menndl_dask.data.staging import stage  # noqa: E402
 from menndl_dask.environment import TRAINING_THREADS  # noqa: E402
+from menndl_dask.evaluation import trainer_pool  # noqa: E402
 from menndl_dask.search.rungs import PruningRules  # noqa: E402
 
 _MIB = 2**20
