@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 import time
 import warnings
 import zipfile
@@ -87,22 +86,20 @@ def predict(
     model, target = Path(model).absolute(), Path(target)
     _check_files(model, target)
     absolute = str(source) if "://" in str(source) else str(Path(source).absolute())
-    prepared = files.partial_path(target.absolute())
-    try:
-        job, tiling = _plan(ModelSpec(str(model), None, str(prepared)), absolute, variable, tile, overlap)
-        if probabilities and job.classes is None:
-            raise UserError(f"{model}: probabilities: expected a network for classes, got a regression network")
-        job = replace(job, probabilities=probabilities)
-        _write_template(job, {"source": str(source), **tiling})
-        if client is not None:
-            _run(client, job, progress)
-        else:
-            with _local_cluster() as cluster, Client(cluster) as own:
-                _run(own, job, progress)
-        prepared.rename(target)
-    finally:
-        release(str(prepared))
-        shutil.rmtree(prepared, ignore_errors=True)
+    with files.replacing(target.absolute()) as prepared:
+        try:
+            job, tiling = _plan(ModelSpec(str(model), None, str(prepared)), absolute, variable, tile, overlap)
+            if probabilities and job.classes is None:
+                raise UserError(f"{model}: probabilities: expected a network for classes, got a regression network")
+            job = replace(job, probabilities=probabilities)
+            _write_template(job, {"source": str(source), **tiling})
+            if client is not None:
+                _run(client, job, progress)
+            else:
+                with _local_cluster() as cluster, Client(cluster) as own:
+                    _run(own, job, progress)
+        finally:
+            release(str(prepared))
     return target
 
 
