@@ -162,10 +162,7 @@ class _Supervisor:
             now = time.monotonic()
             if stop_request.is_asked(self._run):
                 self._restart_at.clear()
-                for folder in (folder_of(self._run, island) for island in self._running):
-                    # one that is only starting would forget it, and is asked later
-                    if holder(folder) is not None and not stop_request.is_asked(folder):
-                        stop_request.ask(folder, "the supervisor of the islands")
+                self._ask_to_stop()
             self._update_counts(now)
             if progress is not None:
                 progress.show(self._counts, now)
@@ -209,6 +206,12 @@ class _Supervisor:
             started, failures_in_a_row=failed.failures_in_a_row, is_sound=failed.is_sound
         )
         self._running.add(island)
+
+    def _ask_to_stop(self) -> None:
+        """Ask the running drivers to stop; one that is only starting would forget it, and is asked later."""
+        for folder in (folder_of(self._run, island) for island in self._running):
+            if holder(folder) is not None and not stop_request.is_asked(folder):
+                stop_request.ask(folder, "the supervisor of the islands")
 
     def _update_counts(self, now: float) -> None:
         """Set the progress of the run from the status of its islands."""
