@@ -92,9 +92,9 @@ def test_the_clouds_script_runs_on_the_landsat_patches(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "words", "message"),
     [
-        ("stem_defects.py", ["--images", "3"], "--images: expected at least 10, so that each split has some, got 3"),
+        ("stem_defects.py", ["--images", "3"], "--images: expected at least 10, for samples in each split, got 3"),
         ("stem_defects.py", ["--size", "8"], "--size: expected at least 16 pixels, got 8"),
-        ("clouds.py", ["--data", "nowhere.npz"], "nowhere.npz: expected the .npz file with the patches, found no such"),
+        ("clouds.py", ["--data", "nowhere.npz"], "nowhere.npz: expected an .npz file with patches, found no such file"),
         ("clouds.py", ["--data", "patches.npz", "--chip", "12"], "--chip: expected a divisor of (32, 32), got 12"),
     ],
 )
