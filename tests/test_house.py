@@ -186,6 +186,43 @@ def test_names_of_modules_in_texts_are_modules() -> None:
     assert {name for name in named if importlib.util.find_spec(name) is None} == set()
 
 
+# --- structure ------------------------------------------------------------------------------------------------------
+
+
+def test_no_folder_holds_more_than_sixteen_modules() -> None:
+    folders = {path.parent for path in SOURCES}
+    sizes = {folder: sum(p.name != "__init__.py" for p in folder.glob("*.py")) for folder in folders}
+    assert {str(folder): size for folder, size in sizes.items() if size > 16} == {}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_function_is_longer_than_sixty_lines(path: Path) -> None:
+    """Its docstring, which lists the parameters of public ones, is not counted."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    functions = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, kinds)]
+    assert [function.name for function in functions if _lines(function) > 60] == []
+
+
+def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None
+    docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - docstring
+
+
+def test_the_families_stand_on_at_most_eleven_ranks() -> None:
+    layers = configuration()["importlinter:contract:families"]["layers"].split("\n")
+    assert len([line for line in layers if line.strip()]) <= 11
+
+
+def test_tests_mirror_the_package() -> None:
+    """Each test file in a family's folder is about a module there, or says in its first line what else it is about."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        folder = path.relative_to(ROOT / "tests").parent
+        if str(folder) not in (".", "benchmarks", "workflows", "site", "faults"):
+            assert (PACKAGE / folder).is_dir(), path
+
+
 # --- README ---------------------------------------------------------------------------------------------------------
 
 
