@@ -9,7 +9,7 @@ A network is asked for layer by layer: its kind, its fields, and which earlier l
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import numpy as np
 import optuna
@@ -49,8 +49,14 @@ class OptunaSearch:
         self._best: tuple[Individual, Result] | None = None
         self._next_id = 0
 
-    def ask(self) -> Individual:
-        """Return the next individual; Optuna may name a network again."""
+    @overload
+    def ask(self) -> Individual: ...
+    @overload
+    def ask(self, n: int) -> list[Individual]: ...
+    def ask(self, n: int | None = None) -> Individual | list[Individual]:
+        """Return the next individual, or a list of `n`; Optuna may name a network again."""
+        if n is not None:
+            return [self.ask() for _ in range(n)]
         trial = self._study.ask()
         genome = self.space.repair(self._genome(trial), np.random.default_rng([self._seed, self._next_id]))
         individual = Individual(self._next_id, genome, origin="optuna")

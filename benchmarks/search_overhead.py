@@ -65,13 +65,13 @@ class TimedEvolution:
         self.tell, self.recall = evolution.tell, evolution.recall
         self.asks, self.ask_seconds = 0, 0.0
 
-    def ask(self) -> Individual:
+    def ask(self, n: int) -> list[Individual]:
         """Ask, and stop the time."""
         begun = time.thread_time()  # what others do on the machine does not count
-        individual = self._evolution.ask()
+        asked = self._evolution.ask(n)
         self.ask_seconds += time.thread_time() - begun
-        self.asks += 1
-        return individual
+        self.asks += len(asked)
+        return asked
 
     def best(self) -> tuple[Individual, Result]:
         """Return the best evaluation, as `Evolution.best` does."""

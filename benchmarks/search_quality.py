@@ -25,8 +25,8 @@ import numpy as np
 
 from benchmarks.landscapes import DIGITS, MACRO, MADE_UP, Cell, Digits, HeavyTailed, Macro
 from benchmarks.rivals import RandomSearch, RegularizedEvolution, ScreenedGA, SteadyState
-from benchmarks.simulation import Landscape, Trace, simulate, simulate_generations
-from menndl_dask.evolution.evolution import Evolution, Optimizer
+from benchmarks.simulation import Landscape, Optimizer, Trace, simulate, simulate_generations
+from menndl_dask.evolution.evolution import Evolution
 from menndl_dask.space.space import SearchSpace
 
 Make = Callable[[SearchSpace, int, int], Optimizer]

@@ -15,13 +15,25 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from menndl_dask.evolution.evolution import Optimizer, SpaceExhausted
+from menndl_dask.evolution.evolution import SpaceExhausted
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.result import Result
 from menndl_dask.space.space import SearchSpace
 
 Floats = NDArray[np.float64]
+
+
+class Optimizer(Protocol):
+    """What can be simulated: `Evolution`, or anything else that proposes one network after the other."""
+
+    def ask(self) -> Individual:
+        """Return the next individual."""
+        ...
+
+    def tell(self, individual: Individual, result: Result) -> None:
+        """Take the result of an individual."""
+        ...
 
 
 class Outcome(NamedTuple):

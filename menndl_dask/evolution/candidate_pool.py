@@ -44,11 +44,16 @@ class CandidatePool:
         known: Container[str],
         rng: np.random.Generator,
     ) -> None:
-        self._space, self._model, self._rng = space, model, rng
-        self._exploration, self._weights, self._known = exploration, weights, known
+        self._space, self._known, self._rng = space, known, rng
         self._candidates: list[Offspring] = []
         self._repaired: dict[int, Offspring] = {}
-        self._values: Floats = np.zeros(0)
+        self._points: list[Floats] = []
+        self.rank(model, exploration, weights)
+
+    def rank(self, model: SurrogateModel, exploration: float, weights: Floats) -> None:
+        """Rank the candidates anew, by another model or with another exploration."""
+        self._model, self._exploration, self._weights = model, exploration, weights
+        self._values = np.concatenate([np.zeros(0), *map(self._acquisition, self._points)])
 
     def add(self, offspring: Iterable[Offspring]) -> None:
         """Add candidates; each is taken to cost what its first parent costs."""
@@ -56,6 +61,7 @@ class CandidatePool:
         like = self._model.features.cached([one.parents[0].genome for one in offspring])
         points = self._model.features.of([one.genome for one in offspring], like)
         self._candidates += offspring
+        self._points.append(points)
         self._values = np.concatenate([self._values, self._acquisition(points)])
 
     def leading(self, number: int) -> list[Offspring]:

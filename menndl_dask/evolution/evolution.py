@@ -8,7 +8,7 @@ number and the history of asking and telling, so a run replayed from its journal
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Protocol, overload
@@ -49,8 +49,8 @@ class SpaceExhausted(MenndlError):  # noqa: N818 – the end of a search, not a 
 class Optimizer(Protocol):
     """What can drive a search: `Evolution`, or anything else with these methods over the same space."""
 
-    def ask(self) -> Individual:
-        """Return the next individual to evaluate; raises `SpaceExhausted` when there is none."""
+    def ask(self, n: int) -> list[Individual]:
+        """Return up to `n` individuals to evaluate, at least one; raises `SpaceExhausted` when there is none."""
         ...
 
     def tell(self, individual: Individual, result: Result) -> None:
@@ -141,7 +141,7 @@ class Evolution:
     @overload
     def ask(self, n: int) -> list[Individual]: ...
     def ask(self, n: int | None = None) -> Individual | list[Individual]:
-        """Return the next individual to evaluate, or a list of `n`.
+        """Return the next individual to evaluate, or a list of `n`, which are chosen from the same offspring.
 
         No two individuals of a run are the same network.
 
@@ -151,20 +151,19 @@ class Evolution:
             If no network is left that has not been asked for. A list may be shorter than `n` for that reason, but
             is not empty.
         """
-        if n is None:
-            with _blas().limit(limits=1):
-                individual = self._propose(np.random.default_rng([self.seed, self._next_id]))
-            self.recall(individual)
-            return individual
         asked: list[Individual] = []
-        for _ in range(n):
-            try:
-                asked.append(self.ask())
-            except SpaceExhausted:
-                if not asked:
-                    raise
-                break
-        return asked
+        pool: CandidatePool | None = None
+        with _blas().limit(limits=1):
+            for _ in range(1 if n is None else n):
+                try:
+                    individual, pool = self._propose(pool, np.random.default_rng([self.seed, self._next_id]))
+                except SpaceExhausted:
+                    if not asked:
+                        raise
+                    break
+                self.recall(individual)
+                asked.append(individual)
+        return asked[0] if n is None else asked
 
     def recall(self, individual: Individual) -> None:
         """Take note of an individual that was asked for in an earlier process.
@@ -235,23 +234,35 @@ class Evolution:
             "labels, value ranges, and the loss"
         )
 
-    def _propose(self, rng: np.random.Generator) -> Individual:
-        """Return the next individual: an initial network, a random one, or the best of new offspring."""
+    def _propose(
+        self, pool: CandidatePool | None, rng: np.random.Generator
+    ) -> tuple[Individual, CandidatePool | None]:
+        """Return the next individual: an initial network, a random one, or the best of the offspring.
+
+        The pool of the same `ask`, if there is one, is compared again; else a new one is bred. It is returned too.
+        """
         while self._initial:
             genome = self._initial.pop(0)
             if genome.key not in self._keys:
-                return Individual(self._next_id, genome, (), "seeded")
+                return Individual(self._next_id, genome, (), "seeded"), None
         chosen = None
         if self._next_id - self.first >= self._random and self.population.members:
-            parents = [Offspring(m.individual.genome, (m.individual,)) for m in self.population.ranked()]
-            offspring = self._variation.breed(parents, self._rates.current(), self._tournament, self._offspring, rng)
             pending = [individual.genome for individual in islice(reversed(self._pending.values()), _PENDING)]
             model = self.training_set.model(pending) if self.training_set is not None else None
-            # without a model: as long as too little is known to predict anything
-            chosen = self._most_promising(offspring, model, rng) if model else self._first_new(offspring, rng)
+            if model is None:  # too little is known to predict anything
+                chosen = self._first_new(self._breed(rng), rng)
+            else:
+                pool = self._compare(pool, model, rng)
+                chosen = pool.best()
         if chosen is None:
-            return Individual(self._next_id, self._random_genome(rng), (), "random")
-        return Individual(self._next_id, chosen.genome, tuple(parent.id for parent in chosen.parents), chosen.origin)
+            return Individual(self._next_id, self._random_genome(rng), (), "random"), None
+        parents = tuple(parent.id for parent in chosen.parents)
+        return Individual(self._next_id, chosen.genome, parents, chosen.origin), pool
+
+    def _breed(self, rng: np.random.Generator) -> Iterator[Offspring]:
+        """Yield offspring of the population."""
+        parents = [Offspring(m.individual.genome, (m.individual,)) for m in self.population.ranked()]
+        return self._variation.breed(parents, self._rates.current(), self._tournament, self._offspring, rng)
 
     def _first_new(self, offspring: Iterable[Offspring], rng: np.random.Generator) -> Offspring | None:
         """Return the first of the offspring that was not asked for before, repaired."""
@@ -261,22 +272,23 @@ class Evolution:
                 return Offspring(genome, one.parents, one.origin)
         return None
 
-    def _most_promising(
-        self, offspring: Iterable[Offspring], model: SurrogateModel, rng: np.random.Generator
-    ) -> Offspring | None:
-        """Return the most promising of the offspring and of their own offspring that was not asked for before."""
+    def _compare(self, pool: CandidatePool | None, model: SurrogateModel, rng: np.random.Generator) -> CandidatePool:
+        """Return candidates as the model ranks them: those of the pool, or new offspring and their own offspring."""
         # one factor for all candidates: were it drawn for each, the luckiest would win instead of the most promising
         exploration = _EXPLORATION * rng.exponential()
         weights = rng.dirichlet(np.ones(len(self.objectives.names)))
+        if pool is not None:
+            pool.rank(model, exploration, weights)
+            return pool
         pool = CandidatePool(self.space, model, exploration, weights, self._keys, rng)
-        pool.add(offspring)
+        pool.add(self._breed(rng))
         leading = pool.leading(_BREEDERS)
         for _ in range(_GENERATIONS if leading else 0):
             pool.add(self._variation.breed(leading, self._rates.current(), _PAIR, _GENERATION, rng))
             before, leading = leading, pool.leading(_BREEDERS)
             if leading[0] is before[0]:  # no offspring of the best is better
                 break
-        return pool.best()
+        return pool
 
     def _random_genome(self, rng: np.random.Generator) -> Genome:
         """Return a random network that was not asked for before."""

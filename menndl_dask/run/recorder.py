@@ -118,7 +118,7 @@ class Recorder:
         self._journal.append([_event("ended")])
 
     def asked(self, individuals: Iterable[Individual]) -> None:
-        """Record individuals before they are submitted; not flushed, since asking again gives the same."""
+        """Record individuals before they are submitted; not flushed, since no result of them is known yet."""
         self._journal.append([_event("asked", individual=one.to_dict()) for one in individuals], flush=False)
 
     def completed(self, evaluations: Iterable[Evaluation]) -> None:

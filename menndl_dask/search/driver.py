@@ -159,16 +159,16 @@ class Driver:
 
     def _ask(self, count: int) -> list[Individual]:
         """Ask evolution for up to `count` networks, and write them into the journal."""
-        asked: list[Individual] = []
-        while len(asked) < count and not self._is_exhausted:
-            try:
-                asked.append(self._evolution.ask())
-            except SpaceExhausted as end:
-                self._is_exhausted = True
-                self._note(str(end))
-        if asked:
-            self._recorder.asked(asked)
-            self._search.replayed += len(asked)
+        if count == 0 or self._is_exhausted:
+            return []
+        try:
+            asked = self._evolution.ask(count)
+        except SpaceExhausted as end:
+            self._is_exhausted = True
+            self._note(str(end))
+            return []
+        self._recorder.asked(asked)
+        self._search.replayed += len(asked)
         return asked
 
     def _request(self, individual: Individual) -> EvaluationRequest:

@@ -137,9 +137,9 @@ def test_a_replayed_journal_carries_on_with_the_same_offspring(name: str, stop: 
 
 
 @pytest.mark.parametrize("name", ["slots", "pixels of images"])
-@pytest.mark.parametrize("stop", [1, 7, 8, 11])
-def test_a_journal_that_ends_among_networks_that_were_asked_for_together_carries_on_with_the_same(
-    name: str, stop: int
+@pytest.mark.parametrize("size", [1, 3, 12])
+def test_a_journal_that_ends_with_networks_that_were_asked_for_together_carries_on_with_the_same(
+    name: str, size: int
 ) -> None:
     first, second = (Evolution(SPACES[name], seed=2, random=10) for _ in range(2))
     for _ in range(3):  # several results at once, several networks at once
@@ -149,11 +149,25 @@ def test_a_journal_that_ends_among_networks_that_were_asked_for_together_carries
         for individual in asked[:9]:
             for evolution in (first, second):
                 evolution.tell(individual, toy_result(individual))
-    burst = first.ask(12)
-    for individual in burst[:stop]:
+    for individual in first.ask(size):
         second.recall(individual)
-    assert {individual.origin for individual in burst} - {"random"}
-    assert fingerprint(second.ask(12 - stop)) == fingerprint(burst[stop:])
+    following = first.ask(5)
+    assert {individual.origin for individual in following} - {"random"}
+    assert fingerprint(second.ask(5)) == fingerprint(following)
+
+
+@pytest.mark.parametrize("name", ["slots", "classes of images"])
+def test_networks_of_one_ask_are_chosen_from_the_same_offspring_and_all_differ(name: str) -> None:
+    evolution = Evolution(SPACES[name], seed=1, random=10)
+    for individual in evolution.ask(40):
+        evolution.tell(individual, toy_result(individual))
+    bred: list[int] = []
+    breed = evolution._breed
+    evolution._breed = lambda rng: bred.append(evolution._next_id) or breed(rng)  # type: ignore[method-assign, func-returns-value]
+    asked = evolution.ask(8)
+    assert len({individual.genome.key for individual in asked}) == 8
+    assert bred == [40]
+    assert all(individual.parents for individual in asked)
 
 
 @pytest.mark.parametrize("name", ["slots", "classes of images"])

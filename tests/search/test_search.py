@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,16 @@ def test_a_replayed_journal_proposes_the_same_children(client: Client, tmp_path:
     Search(None, SPACE, tmp_path, evaluate=evaluations.instant, seed=3).run(client, evaluations=60)
     lived, replayed = Evolution(SPACE, seed=3), Evolution(SPACE, seed=3)
     with Recorder(tmp_path) as recorder:
-        for individual, result in recorder.history():
-            if result is None:
-                assert lived.ask() == individual  # in one process, with the same order of results
-                replayed.recall(individual)
-            else:
-                lived.tell(individual, result)
-                replayed.tell(individual, result)
+        for is_asked, events in groupby(recorder.history(), key=lambda event: event[1] is None):
+            group = list(events)
+            if is_asked:  # together, in one process, with the same order of results
+                assert lived.ask(len(group)) == [individual for individual, _ in group]
+            for individual, result in group:
+                if result is None:
+                    replayed.recall(individual)
+                else:
+                    lived.tell(individual, result)
+                    replayed.tell(individual, result)
     assert [lived.ask() for _ in range(20)] == [replayed.ask() for _ in range(20)]
 
 
