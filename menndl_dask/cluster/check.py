@@ -138,7 +138,7 @@ def _why(profile: Profile, client: Client, reason: str) -> str:
     """Return what is known about a job without workers."""
     if not isinstance(profile, Site) or getattr(client.cluster, "trouble", None):
         return reason
-    from menndl_dask.cluster.batch.group_cluster import printed  # loads dask-jobqueue
+    from menndl_dask.cluster.batch.multi_node_cluster import printed  # loads dask-jobqueue
 
     jobs = list(getattr(client.cluster, "workers", {}).values())
     alive = queued(profile.system, [str(job.job_id) for job in jobs])

@@ -120,7 +120,7 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
 
 def cancel(site: Site, numbers: Iterable[str]) -> None:
     """Cancel jobs; jobs that have ended are ignored."""
-    from menndl_dask.cluster.batch.group_cluster import cluster_class
+    from menndl_dask.cluster.batch.multi_node_cluster import cluster_class
 
     command = shlex.split(cluster_class(site.system).job_cls.cancel_command)
     for number in numbers:
@@ -199,7 +199,7 @@ def _submit(site: Site, run: Path, after: str | None) -> str:
 
 
 def _job(site: Site, run: Path) -> Any:
-    from menndl_dask.cluster.batch.group_cluster import cluster_class
+    from menndl_dask.cluster.batch.multi_node_cluster import cluster_class
     from menndl_dask.cluster.batch.site_cluster import job_keywords, prepare
 
     island = [] if whole_run(run) == run else [run.name]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from menndl_dask.cluster.batch import group_cluster
-from menndl_dask.cluster.batch.group_cluster import MultiNodeCluster
+from menndl_dask.cluster.batch import multi_node_cluster
+from menndl_dask.cluster.batch.multi_node_cluster import MultiNodeCluster
 from menndl_dask.cluster.cluster import Cluster, load_cluster
 from menndl_dask.errors import RunError
 from menndl_dask.run.progress import Counts
@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask Slurm every second what is queued."""
-    monkeypatch.setattr(group_cluster, "_QUEUE_S", 1.0)
-    monkeypatch.setattr(group_cluster, "_SUSPECT_QUEUE_S", 1.0)
+    monkeypatch.setattr(multi_node_cluster, "_QUEUE_S", 1.0)
+    monkeypatch.setattr(multi_node_cluster, "_SUSPECT_QUEUE_S", 1.0)
 
 
 def where(directory: Path, **keys: Any) -> Cluster:

@@ -18,7 +18,7 @@ from typing import Any
 from distributed.core import Status
 
 from menndl_dask.cluster.batch.dask_jobqueue import Job, JobQueueCluster, LocalJob
-from menndl_dask.cluster.batch.group_cluster import MultiNodeCluster, MultiNodeJob
+from menndl_dask.cluster.batch.multi_node_cluster import MultiNodeCluster, MultiNodeJob
 from menndl_dask.cluster.batch.site import Site
 from menndl_dask.errors import ProfileError
 

@@ -17,7 +17,7 @@ from menndl_dask import files
 from menndl_dask.cluster.batch.allocation import AllocationCluster
 from menndl_dask.cluster.batch.batch_system import SYSTEMS
 from menndl_dask.cluster.batch.dask_jobqueue import Job, JobQueueCluster, dask_jobqueue
-from menndl_dask.cluster.batch.group_cluster import MultiNodeCluster, cluster_class
+from menndl_dask.cluster.batch.multi_node_cluster import MultiNodeCluster, cluster_class
 from menndl_dask.cluster.batch.site import ALLOCATION, Site
 from menndl_dask.cluster.credentials import temporary_credentials
 from menndl_dask.cluster.ports import LOOPBACK, free_port, raise_file_limit

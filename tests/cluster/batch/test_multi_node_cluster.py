@@ -1,4 +1,4 @@
-"""Tests of `menndl_dask.cluster.batch.group_cluster`: job scripts line by line, and pretended batch systems."""
+"""Tests of `menndl_dask.cluster.batch.multi_node_cluster`: job scripts line by line, and pretended batch systems."""
 
 from __future__ import annotations
 
