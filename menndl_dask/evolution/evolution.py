@@ -252,8 +252,11 @@ class Evolution:
             if model is None:  # too little is known to predict anything
                 chosen = self._first_new(self._breed(rng), rng)
             else:
-                pool = self._compare(pool, model, rng)
+                shared, pool = pool, self._compare(pool, model, rng)
                 chosen = pool.best()
+                if chosen is None and shared is not None:  # all its candidates have been proposed by now
+                    pool = self._compare(None, model, rng)
+                    chosen = pool.best()
         if chosen is None:
             return Individual(self._next_id, self._random_genome(rng), (), "random"), None
         parents = tuple(parent.id for parent in chosen.parents)

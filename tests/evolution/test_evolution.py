@@ -170,6 +170,15 @@ def test_networks_of_one_ask_are_chosen_from_the_same_offspring_and_all_differ(n
     assert all(individual.parents for individual in asked)
 
 
+def test_an_ask_for_more_networks_than_were_bred_breeds_again() -> None:
+    evolution = Evolution(SPACES["slots"], seed=1, random=10, offspring=4)
+    for individual in evolution.ask(40):
+        evolution.tell(individual, toy_result(individual))
+    asked = evolution.ask(40)
+    assert len({individual.genome.key for individual in asked}) == 40
+    assert all(individual.parents for individual in asked)
+
+
 @pytest.mark.parametrize("name", ["slots", "classes of images"])
 def test_a_run_is_resumed_from_wherever_it_stopped_as_it_would_have_gone_on(name: str) -> None:
     first = Evolution(SPACES[name], seed=5, random=8)
