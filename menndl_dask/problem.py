@@ -18,6 +18,8 @@ SPLITS = ("train", "validation", "test")
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("cosine", "constant")
 BACKENDS = ("tensorflow", "jax", "torch")
+NORMALISATIONS = ("channel", "clip", "none")
+LARGE_IMAGES = ("vote", "mean", "resize")
 AUGMENTATIONS = ("flip", "rotate", "shift", "noise")
 _AMOUNTS = {"shift": 0.125, "noise": 0.1}  # unless said otherwise
 _AXES = "zyx"  # names of the spatial axes, the last ones of an image with fewer
@@ -120,6 +122,42 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Patches:
+    """Patches: parts of equal size of images that are larger, or of unequal sizes, on which networks are trained.
+
+    Parameters
+    ----------
+    size
+        Pixels of a patch along each spatial axis, which are also those of `Facts.input_shapes`.
+    per_epoch
+        Number of patches in an epoch; new ones are drawn for each epoch.
+    foreground
+        Share (0 to 1) of the patches that are drawn around a pixel of a class, each class but the most frequent one
+        alike; the others are drawn anywhere. Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
+    gap
+        Pixels along each axis that are left out between two parts of one image that are in different splits.
+    validation_tiles
+        Tiles that are predicted at most in a validation during a search; None for all. The test split is always
+        predicted whole.
+    """
+
+    size: tuple[int, ...]
+    per_epoch: int = checked(_POSITIVE, 256)
+    foreground: float = 1 / 3
+    gap: tuple[int, ...] = ()
+    validation_tiles: int | None = None
+
+    def __post_init__(self) -> None:
+        check_values(Patches, asdict(self), "patches")
+        if not 1 <= len(self.size) <= 3 or min(self.size) < 1:
+            raise UserError(f"patches: size: expected 1 to 3 numbers of pixels ≥ 1, got {self.size!r}")
+        if not 0 <= self.foreground <= 1:
+            raise UserError(f"patches: foreground: expected a share from 0 to 1, got {self.foreground!r}")
+        if self.gap and len(self.gap) != len(self.size):
+            raise UserError(f"patches: gap: expected {len(self.size)} numbers of pixels, got {self.gap!r}")
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of one evaluation; its process is ended when it exceeds one.
 
@@ -146,7 +184,8 @@ class Facts:
     Parameters
     ----------
     input_shapes
-        For each view the spatial sizes and the number of channels: ``(y, x, channel)``.
+        For each view the spatial sizes and the number of channels: ``(y, x, channel)``. With patches, those of a
+        patch.
     outputs
         Number of classes, or of values to predict.
     classes
@@ -154,9 +193,15 @@ class Facts:
     class_counts
         Samples (pixels for segmentation) of each class in the training split.
     samples
-        Number of samples in the training, validation and test split.
+        Number of samples in the training, validation and test split. With patches, of images or parts of images.
     mean, variance
-        For each view and channel, over the training split.
+        For each view and channel, over the training split; of the clipped values if `clip` is given.
+    clip
+        For each view and channel the lowest and highest value that networks see; empty if values are not clipped.
+    image_sizes
+        Pixels along each spatial axis of the smallest, the median and the largest image; empty without patches.
+    spacing
+        Size of a pixel along each spatial axis, in the unit of the data; empty if it is not known.
     label_mean, label_variance
         For regression: of each value to predict, over the training split.
     constant_fitness
@@ -175,6 +220,9 @@ class Facts:
     variance: tuple[tuple[float, ...], ...] = ()
     label_mean: tuple[float, ...] = ()
     label_variance: tuple[float, ...] = ()
+    clip: tuple[tuple[tuple[float, float], ...], ...] = ()
+    image_sizes: tuple[tuple[int, ...], ...] = ()
+    spacing: tuple[float, ...] = ()
     constant_fitness: float | None = None
     fingerprint: str = ""
 
@@ -215,6 +263,16 @@ class Problem:
         along that one), ``rotate`` (by multiples of 90° in the y–x plane), ``shift`` (by up to an eighth of the size;
         ``shift=0.25``: a quarter), ``noise`` (with a tenth of the channel's standard deviation; ``noise=0.05``), or
         ``module:Class``, a Keras layer of the user's own. The labels of pixels move with them.
+    normalisation
+        What networks see of the values: ``channel`` (each channel minus its mean, divided by its standard deviation,
+        both over the training split, so that differences between images are kept), ``clip`` (the same after values
+        beyond the percentiles 0.5 and 99.5 were clipped), or ``none``.
+    patches
+        Parts of the images that networks are trained on; None for whole images, which then have equal sizes.
+    large_images
+        For classification and regression of images that are larger than a patch, or of unequal sizes: ``vote`` (a
+        network predicts for patches, and the class that most of them have wins), ``mean`` (the mean of the predictions
+        for the patches), or ``resize`` (images are resized to one size). None for whole images of equal size.
     budget
         Training of each network.
     seed
@@ -234,11 +292,17 @@ class Problem:
     group: str | None = None
     objectives: tuple[str, ...] = ("fitness",)
     augmentation: tuple[str, ...] = ()
+    normalisation: str = "channel"
+    patches: Patches | None = None
+    large_images: str | None = None
     budget: Budget = field(default_factory=lambda: Budget(epochs=10))
     seed: int = 0
 
     def __post_init__(self) -> None:
         one_of(TASKS).demand("task", self.task)
+        one_of(NORMALISATIONS).demand("normalisation", self.normalisation)
+        if self.large_images is not None:
+            one_of(LARGE_IMAGES).demand("large_images", self.large_images)
         if self.metric_mode not in ("max", "min"):
             raise UserError(f"metric_mode: expected 'max' or 'min', got {self.metric_mode!r}")
         weights = self.class_weight
@@ -316,6 +380,8 @@ class Problem:
         values = dict(data)
         values["facts"] = read(Facts, values["facts"], "facts")
         values["budget"] = Budget.from_dict(values["budget"])
+        if values.get("patches") is not None:
+            values["patches"] = read(Patches, values["patches"], "patches")
         return read(cls, values, "problem")
 
 

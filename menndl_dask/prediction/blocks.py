@@ -16,10 +16,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from menndl_dask.data.tiling import BlockSpan, Tiling, split_tiles, stitch
 from menndl_dask.errors import TrainerError, UserError
 from menndl_dask.evaluation.child_process import ChildProcess
 from menndl_dask.prediction.images import ImageSource
-from menndl_dask.prediction.tiling import BlockSpan, Tiling, split_tiles, stitch
 
 _BLOCK_PIXELS = 2**20  # of all samples of a block: limits the memory of a Dask task to some tens of megabytes
 _BATCH_PIXELS = 2**17  # in one forward pass

@@ -22,10 +22,10 @@ import xarray as xr
 from distributed import Client, LocalCluster, as_completed
 
 from menndl_dask import __version__, files
+from menndl_dask.data.tiling import Tiling
 from menndl_dask.errors import TrainerError, UserError
 from menndl_dask.prediction.blocks import Job, ModelDescription, ModelSpec, get_network, predict_block, release
 from menndl_dask.prediction.images import ImageSource, open_images
-from menndl_dask.prediction.tiling import Tiling
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE
 

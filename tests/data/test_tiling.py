@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menndl_dask.prediction.tiling import Tiling, split_tiles, stitch
+from menndl_dask.data.tiling import Tiling, split_tiles, stitch
 
 
 @st.composite
