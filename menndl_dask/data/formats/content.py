@@ -54,6 +54,7 @@ class SourceArray:
     dims: tuple[str, ...] = ()  # empty if the file has none
     attributes: Mapping[str, Any] = field(default_factory=dict)
     stored: Sliceable | None = None  # before decoding (scale, offset, fill value); None if the values are the same
+    spacing: Mapping[str, float] = field(default_factory=dict)  # size of a pixel by dimension, where the file says it
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,28 +34,13 @@ from menndl_dask.data.formats.content import (
 )
 from menndl_dask.data.formats.csv import open_csv
 from menndl_dask.data.formats.folder import open_folder
-from menndl_dask.data.formats.hdf import open_hdf5, open_netcdf
-from menndl_dask.data.formats.npz import open_npz
-from menndl_dask.data.formats.tiff import open_tiff
+from menndl_dask.data.formats.readers.readers import FORMATS, Opener
 from menndl_dask.errors import DataError, MenndlError, UserError, nearest, one_line
 
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 4 * 2**20
 _BLOCK_CHUNKS = 8
-
-Opener = Callable[[Path], AbstractContextManager[Content]]
-FORMATS: Mapping[str, Opener] = {
-    ".npz": open_npz,
-    ".h5": open_hdf5,
-    ".hdf5": open_hdf5,
-    ".hdf": open_hdf5,
-    ".nc": open_netcdf,
-    ".nc4": open_netcdf,
-    ".tif": open_tiff,
-    ".tiff": open_tiff,
-}
-"""Suffixes of the files that can be converted."""
 
 _LABEL_FILES: Mapping[str, Opener] = {**FORMATS, ".csv": open_csv}
 

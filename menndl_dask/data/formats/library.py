@@ -2,25 +2,70 @@
 
 from __future__ import annotations
 
-import zipfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from menndl_dask.errors import DataError, UserError, one_line
+import numpy as np
+from numpy.typing import NDArray
 
-_PACKAGES = {"PIL": "pillow"}
+from menndl_dask.data.formats.content import Sliceable, SourceArray
+from menndl_dask.errors import DataError, MenndlError, UserError, one_line
+
+_PACKAGES = {"PIL": "pillow", "rsciio": "rosettasciio"}
+_EXTRA = 'pip install "menndl_dask[formats]"'
+_COMMANDS = {"rosettasciio": "pip install rosettasciio"}  # of packages that are in no extra
 
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Say in one line that a file cannot be read as this kind, or which library must be installed for it."""
+    """Say in one line that a file cannot be read as this kind, or which library must be installed for it.
+
+    Libraries raise any exception for a damaged file, and warn of what a user cannot change.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except MenndlError:
+        raise
     except ImportError as error:
         name = (error.name or str(error)).partition(".")[0]
         needed = _PACKAGES.get(name, name)
-        message = f'{path}: needs {needed}, which is not installed: pip install "menndl_dask[formats]"'
+        message = f"{path}: needs {needed}, which is not installed: {_COMMANDS.get(needed, _EXTRA)}"
         raise UserError(message) from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as {kind}: {one_line(error)}") from None
+    except Exception as error:  # libraries raise any exception
+        raise DataError(f"{path}: cannot be read as {kind}: {one_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class FileArray:
+    """An array of a file; an error while a part is read names the file."""
+
+    array: Sliceable
+    path: Path
+    kind: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.dtype(self.array.dtype)
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        """Read a part."""
+        with reading(self.path, self.kind):
+            return np.asarray(self.array[index])
+
+
+def guarded(source: SourceArray, path: Path, kind: str) -> SourceArray:
+    """Return an array whose errors while it is read are one line with the name of the file."""
+    stored = None if source.stored is None else FileArray(source.stored, path, kind)
+    return replace(source, array=FileArray(source.array, path, kind), stored=stored)
