@@ -27,6 +27,9 @@ SPLIT_NAMES: Mapping[str, str] = {
 }
 """Names of splits in other data sets, and ours."""
 
+ORDERED = ("t", "time", "frame", "frames", "page", "pages", "section", "sections", "slice", "slices")
+"""Names of a dimension that holds samples in order: neighbours are alike."""
+
 _SPACE = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 _MOST_CHANNELS = 4  # grey, RGB or RGBA: a short axis without a name holds channels
 
@@ -46,12 +49,36 @@ class Sliceable(Protocol):
         """Read a part of the array."""
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """Arrays with equal numbers of axes, one for each sample, perhaps of unequal size; the first axis is the samples."""
+
+    items: Sequence[Sliceable]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of samples, and the length of each axis; -1 where the samples differ."""
+        shapes = {tuple(item.shape) for item in self.items}
+        lengths = [set(axis) for axis in zip(*shapes, strict=True)]
+        return (len(self.items), *(axis.pop() if len(axis) == 1 else -1 for axis in lengths))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type that holds the values of all."""
+        return np.result_type(*{np.dtype(item.dtype) for item in self.items})
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        """Read a slice of samples of equal size."""
+        which, *rest = index if isinstance(index, tuple) else (index,)
+        return np.stack([np.asarray(item[tuple(rest)]) for item in self.items[which]]).astype(self.dtype, copy=False)
+
+
 @dataclass(frozen=True, slots=True)
 class SourceArray:
     """One array of a source file, with its dimension names and attributes."""
 
-    array: Sliceable
-    dims: tuple[str, ...] = ()  # empty if the file has none
+    array: Sliceable  # `Pieces` for samples of unequal size
+    dims: tuple[str, ...] = ()  # as the file names them, such as ("z", "y", "x"); empty if it does not
     attributes: Mapping[str, Any] = field(default_factory=dict)
     stored: Sliceable | None = None  # before decoding (scale, offset, fill value); None if the values are the same
     spacing: Mapping[str, float] = field(default_factory=dict)  # size of a pixel by dimension, where the file says it
@@ -64,10 +91,18 @@ class SourceArray:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Arrays of a file or folder by name, and the class names if they are known."""
+    """Arrays of a file or folder by name, and what the source says of them.
+
+    A dimension of an array is the samples if it is called so (`SAMPLE` in `menndl_dask.data.axes`) or if it is one of
+    `ORDERED`; without one, an array whose dimensions have names is a single image.
+    """
 
     arrays: Mapping[str, SourceArray]
     classes: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()  # names of the arrays that hold images, where the format says so
+    label: str | None = None  # name of the array that holds the labels, where the format says so
+    consecutive: bool = False  # the samples are sections or frames of one object, in order
+    notes: tuple[str, ...] = ()  # what was assumed, changed or left out, one line each, for the end of a conversion
 
 
 def find(arrays: Mapping[str, SourceArray], name: str | None, usual: Sequence[str], what: str, option: str) -> str:

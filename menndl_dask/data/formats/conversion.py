@@ -34,7 +34,7 @@ from menndl_dask.data.formats.content import (
 )
 from menndl_dask.data.formats.csv import open_csv
 from menndl_dask.data.formats.folder import open_folder
-from menndl_dask.data.formats.readers.readers import FORMATS, Opener
+from menndl_dask.data.formats.readers.readers import FORMATS, Opener, ending
 from menndl_dask.errors import DataError, MenndlError, UserError, nearest, one_line
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def _opener(source: Path) -> Opener:
     if not source.is_file():
         beside = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
         raise DataError(f"{source}: expected a file or folder, found none{nearest(source.name, beside)}")
-    suffix = source.suffix.lower()
+    suffix = ending(source)
     if suffix not in FORMATS:
         known = ", ".join(FORMATS)
         raise DataError(f"{source}: expected a folder of images or a file {known}, got {suffix or 'no suffix'}")
@@ -258,9 +258,7 @@ def _bounds(variable: _Variable, step: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, variable.shape[0])
 
 
-def _write(
-    variables: Sequence[_Variable], columns: Mapping[str, NDArray[Any]], store: Path, chunk: int | None
-) -> None:
+def _write(variables: Sequence[_Variable], columns: Mapping[str, NDArray[Any]], store: Path, chunk: int | None) -> None:
     """Write the store under another name first: a store that has its name is complete."""
     coordinates = {k: ("sample", v.astype(object) if v.dtype.kind in "SUT" else v) for k, v in columns.items()}
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -22,4 +22,15 @@ FORMATS: Mapping[str, Opener] = {
     ".tif": open_tiff,
     ".tiff": open_tiff,
 }
-"""Readers by the suffix of a file."""
+"""Readers by the ending of a file's name; an ending may have several parts, such as ``.nii.gz``."""
+
+
+def ending(path: Path, known: Iterable[str] = FORMATS) -> str:
+    """Return the longest known ending of a file's name, in lower case; else its suffix.
+
+    >>> ending(Path("a.b.TIF")), ending(Path("scan.xyz"))
+    ('.tif', '.xyz')
+    """
+    name = path.name.lower()
+    fitting = [end for end in known if name.endswith(end) and len(name) > len(end)]
+    return max(fitting, key=len, default=path.suffix.lower())
