@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from menndl_dask.data.tiling import BlockSpan, Tiling, split_tiles, stitch
+from menndl_dask.data.tiling import Span, Tiling, block_size, split_tiles, stitch
 from menndl_dask.errors import TrainerError, UserError
 from menndl_dask.evaluation.child_process import ChildProcess
 from menndl_dask.prediction.images import ImageSource
@@ -40,7 +40,7 @@ class Block(NamedTuple):
 
     start: int
     stop: int
-    spans: tuple[BlockSpan, ...]
+    spans: tuple[Span, ...]
 
 
 class ModelSpec(NamedTuple):
@@ -91,8 +91,7 @@ class Job:
     @property
     def step(self) -> tuple[int, ...]:
         """Size of a block: samples, and pixels along each axis."""
-        side = max(1, round(_BLOCK_PIXELS ** (1 / max(1, len(self.tilings)))))
-        pixels = tuple(tiling.step(side) for tiling in self.tilings)
+        pixels = block_size(self.tilings, _BLOCK_PIXELS)
         each = math.prod(pixels) if pixels else math.prod(self.sources[0].size)
         return (min(self.sources[0].samples, max(1, _BLOCK_PIXELS // each)), *pixels)
 
@@ -101,7 +100,7 @@ class Job:
         """Number of tiles (or images) in a batch; constant, so that the network is compiled once."""
         tile = math.prod(t.tile for t in self.tilings) if self.tilings else math.prod(self.sources[0].size)
         samples, *pixels = self.step
-        most = samples * math.prod(-(-n // t.core) for n, t in zip(pixels, self.tilings, strict=True))
+        most = samples * math.prod(len(t.spans(n)[0].tiles) for n, t in zip(pixels, self.tilings, strict=True))
         return max(1, min(_BATCH_PIXELS // tile, most))
 
     def blocks(self) -> Iterator[Block]:
@@ -195,7 +194,7 @@ def predict_block(block: Block, job: Job) -> None:
         If the images cannot be read, the target cannot be written, or the network fails.
     """
     samples = slice(block.start, block.stop)
-    pixels = [slice(span.low, span.high) for span in block.spans]
+    pixels = [span.read for span in block.spans]
     views = [source.read(samples, pixels or [slice(None)] * len(source.size)) for source in job.sources]
     try:
         outputs = get_network(job.model).predict(_inputs(job, block, views), job.batch)
@@ -204,7 +203,7 @@ def predict_block(block: Block, job: Job) -> None:
     if job.tilings:
         each = outputs.reshape(block.stop - block.start, -1, *outputs.shape[1:])
         outputs = np.stack([stitch(tiles, block.spans, job.tilings) for tiles in each])
-    index: list[Any] = [samples, *(slice(span.start, span.stop) for span in block.spans)]
+    index: list[Any] = [samples, *(span.predicted for span in block.spans)]
     values = _to_output(job, outputs)
     if job.sources[0].axes.sample is None:
         values, index = values[0], index[1:]

@@ -65,7 +65,8 @@ def predict(
     tile
         Side of a tile in pixels; by default the size of the training images. Larger tiles are faster.
     overlap
-        Pixels at each side of a tile whose prediction is discarded; by default about a quarter of the tile.
+        Pixels at each side of a tile whose prediction is discarded; by default an eighth of the tile.
+        As many are blended with the next tile.
     client
         Dask client; its workers must share a file system with this process. By default threads of this process.
     probabilities
@@ -142,7 +143,8 @@ def _plan(
             raise UserError(f"{spec.path}: predicts for whole images: expected neither a tile nor an overlap")
         _check_whole(sources, model)
     job = Job(spec, sources, tilings, model.output[-1] or 1, _classes(Path(spec.path), model))
-    return job, {"tile": [t.tile for t in tilings], "overlap": [t.margin for t in tilings]} if tilings else {}
+    facts = {"tile": [t.tile for t in tilings], "overlap": [t.margin for t in tilings]}
+    return job, {**facts, "blend": [t.blend for t in tilings]} if tilings else {}
 
 
 def _describe(spec: ModelSpec) -> ModelDescription:
@@ -173,10 +175,7 @@ def _tilings(sources: Sequence[ImageSource], sides: Sequence[int], overlap: int 
             raise UserError(f"{source.label}: expected {expected}, got {source.samples} of {_by(source.size)}")
     if overlap is not None and not 0 <= 2 * overlap < min(sides):
         raise UserError(f"overlap: expected 0 to less than half a tile of {_by(sides)} pixels, got {overlap}")
-    # about a quarter of the tile, a multiple of 8: networks often halve the image three times
-    quarters = [side // 4 if side < 32 else side // 32 * 8 for side in sides]
-    margins = quarters if overlap is None else [overlap] * len(sides)
-    return tuple(Tiling(n, side, margin) for n, side, margin in zip(first.size, sides, margins, strict=True))
+    return tuple(Tiling.of(n, side, overlap) for n, side in zip(first.size, sides, strict=True))
 
 
 def _check_whole(sources: Sequence[ImageSource], model: ModelDescription) -> None:
