@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from menndl_dask.errors import UserError, nearest
+from menndl_dask.change import MOVES, Change, read_change
+from menndl_dask.errors import UserError
 from menndl_dask.validation import check_values, checked, number, one_of, read
 
 WEIGHTED_CROSSENTROPY = "weighted_crossentropy"  # our own loss
@@ -20,9 +21,11 @@ SCHEDULES = ("cosine", "constant")
 BACKENDS = ("tensorflow", "jax", "torch")
 NORMALISATIONS = ("channel", "clip", "none")
 LARGE_IMAGES = ("vote", "mean", "resize")
-AUGMENTATIONS = ("flip", "rotate", "shift", "noise")
-_AMOUNTS = {"shift": 0.125, "noise": 0.1}  # unless said otherwise
-_AXES = "zyx"  # names of the spatial axes, the last ones of an image with fewer
+# our own losses of classes
+LOSSES = (WEIGHTED_CROSSENTROPY, "dice", "dice_crossentropy", "focal", "tversky")
+_LOSS_AMOUNTS = {"focal": 2.0, "tversky": 0.3}  # unless said otherwise: gamma, alpha
+# losses that count every class alike, however rare it is
+_BALANCED_LOSSES = ("dice", "dice_crossentropy", "tversky")
 # fields of budgets in runs of version 0.1.0
 _FORMER = {"early_verdict": "early_stopping", "verdict_share": "early_stopping_share", "rung_pass": "rung_quantile"}
 _REMOVED = ("inherit",)
@@ -109,16 +112,6 @@ class Budget:
         """Read a budget back, also one that an earlier version wrote; raises `UserError` for an unknown key."""
         values = {_FORMER.get(key, key): value for key, value in data.items() if key not in _REMOVED}
         return read(cls, values, "budget")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One way in which training images are changed at random; see `Problem.augmentation`."""
-
-    name: str  # one of `AUGMENTATIONS`, or ``module:Class``
-    axes: str = ""  # names of the spatial axes that a flip is along
-    # of a shift, the largest share of the image's size; of noise, its standard deviation in units of the channel's
-    amount: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,24 +238,26 @@ class Problem:
     label
         Name of the variable with the labels.
     loss, metric
-        A name of ours or of Keras, or ``module:function`` for one of the user's own; by default what suits the
-        task and the balance of the classes (see `loss_name`, `metric_name`). The metric is the fitness.
+        A name of ours (of losses `LOSSES`, ``focal=2`` or ``tversky=0.3`` with its number) or of Keras, or
+        ``module:function`` for one of the user's own; by default what suits the task and the balance of the classes
+        (see `loss_name`, `metric_name`). The metric is the fitness.
     metric_mode
         Whether a larger (``max``) or a smaller (``min``) metric is better.
     ignore
         Label value of pixels or samples that are ignored.
     class_weight
-        ``auto`` (``sqrt`` for segmentation and for imbalanced classes), ``balanced`` (inverse frequency), ``sqrt`` (its
-        root), ``none``, or a weight for each class.
+        ``auto`` (``sqrt`` for segmentation and for imbalanced classes, but ``none`` for losses that count every class
+        alike: ``dice``, ``dice_crossentropy``, ``tversky``), ``balanced`` (inverse frequency), ``sqrt`` (its root),
+        ``none``, or a weight for each class.
     group
         Coordinate whose samples must stay together in one split (a scene, a patient, a microscope session).
     objectives
         What selection compares: ``fitness`` (larger is better) and costs (smaller is better).
     augmentation
-        Random changes of training images, none by default: ``flip`` (along each spatial axis; ``flip=x``:
-        along that one), ``rotate`` (by multiples of 90° in the y–x plane), ``shift`` (by up to an eighth of the size;
-        ``shift=0.25``: a quarter), ``noise`` (with a tenth of the channel's standard deviation; ``noise=0.05``), or
-        ``module:Class``, a Keras layer of the user's own. The labels of pixels move with them.
+        Random changes of training images, none by default, as names of `menndl_dask.change.AUGMENTATIONS` with an
+        amount if it is not the usual one, such as ``flip``, ``flip=x``, ``rotate`` (by multiples of 90° in the y–x
+        plane), ``rotate=15`` (by up to 15°), ``noise=0.05``; or ``module:Class``, a Keras layer of the user's own. The
+        labels of pixels move with them.
     normalisation
         What networks see of the values: ``channel`` (each channel minus its mean, divided by its standard deviation,
         both over the training split, so that differences between images are kept), ``clip`` (the same after values
@@ -312,6 +307,9 @@ class Problem:
         if not isinstance(weights, str) and len(weights) != self.facts.outputs:
             expected = f"{self.facts.outputs} weights, one for each class"
             raise UserError(f"class_weight: expected {expected}, got {len(weights)}")
+        loss, _ = read_loss(self.loss_name)
+        if self.task == "regression" and loss in LOSSES:
+            raise UserError(f"loss: expected for regression a loss of numbers, got {self.loss!r}")
         self.changes()
 
     def changes(self) -> tuple[Change, ...]:
@@ -321,7 +319,13 @@ class Problem:
         >>> Problem("data.zarr", "classification", facts, augmentation=("flip", "shift=0.25")).changes()
         (Change(name='flip', axes='yx', amount=0.0), Change(name='shift', axes='', amount=0.25))
         """
-        return tuple(_read_change(text, self.facts.input_shapes) for text in self.augmentation)
+        facts = self.facts
+        found = tuple(read_change(text, facts.input_shapes, facts.spacing) for text in self.augmentation)
+        moves = [(change.name, change.amount > 0) for change in found if change.name in MOVES]
+        for name, is_turn in moves:
+            if moves.count((name, is_turn)) > 1:
+                raise UserError(f"augmentation: expected {name} once, got {', '.join(self.augmentation)}")
+        return found
 
     @property
     def rank(self) -> int:
@@ -363,7 +367,8 @@ class Problem:
             return tuple(self.class_weight)
         kind = self.class_weight
         if kind == "auto":
-            kind = "sqrt" if self.task == "segmentation" or self.is_imbalanced else "none"
+            is_weighted = self.task == "segmentation" or self.is_imbalanced
+            kind = "sqrt" if is_weighted and read_loss(self.loss_name)[0] not in _BALANCED_LOSSES else "none"
         counts = self.facts.class_counts
         power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[kind]
         raw = [c ** -power if c > 0 else 0.0 for c in counts]
@@ -385,30 +390,25 @@ class Problem:
         return read(cls, values, "problem")
 
 
-def _read_change(text: str, shapes: tuple[tuple[int, ...], ...]) -> Change:
-    """Read one word of an augmentation for images of these shapes."""
-    if ":" in text:
-        return Change(text)
-    name, _, value = text.partition("=")
-    if name not in AUGMENTATIONS:
-        expected = f"{', '.join(AUGMENTATIONS)} or module:Class"
-        raise UserError(f"augmentation: expected {expected}, got {text!r}{nearest(name, AUGMENTATIONS)}")
-    if name == "rotate":
-        uneven = next((shape for shape in shapes if len(shape) < 3 or shape[-3] != shape[-2]), None)
-        if uneven is not None or value:
-            got = repr(text) if uneven is None else "×".join(map(str, uneven[:-1]))
-            raise UserError(f"augmentation: rotate: expected images as high as wide, without a value, got {got}")
-        return Change(name)
-    if name == "flip":
-        axes = _AXES[-len(shapes[0]) + 1 :]
-        if not set(value) <= set(axes):
-            raise UserError(f"augmentation: flip: expected axes among {', '.join(axes)}, got {value!r}")
-        return Change(name, axes=value or axes)
-    most = 0.5 if name == "shift" else math.inf
+def read_loss(name: str) -> tuple[str, float]:
+    """Return the name of one of `LOSSES` and its number, 0 if it has none; raises `UserError` if that is not right.
+
+    ``focal=2`` has the exponent gamma, ``tversky=0.3`` the weight alpha of false positives. Any other name, of Keras or
+    of the user's own, is returned as it is.
+
+    >>> read_loss("focal"), read_loss("tversky=0.5"), read_loss("dice"), read_loss("my_losses:focal")
+    (('focal', 2.0), ('tversky', 0.5), ('dice', 0.0), ('my_losses:focal', 0.0))
+    """
+    word, _, value = name.partition("=")
+    if word not in LOSSES or (not value and word not in _LOSS_AMOUNTS):
+        return name, 0.0
+    expected = {"focal": "a number > 0 (gamma)", "tversky": "a number between 0 and 1 (alpha)"}
+    if word not in expected:
+        raise UserError(f"loss: {word}: expected no number, got {name!r}")
     try:
-        amount = float(value) if value else _AMOUNTS[name]
+        amount = float(value) if value else _LOSS_AMOUNTS[word]
     except ValueError:
         amount = math.nan
-    if not 0 < amount <= most or math.isinf(amount):
-        raise UserError(f"augmentation: {name}: expected a number > 0{' and ≤ 0.5' * (most < 1)}, got {value!r}")
-    return Change(name, amount=amount)
+    if not 0 < amount < (1 if word == "tversky" else math.inf):
+        raise UserError(f"loss: {word}: expected {expected[word]}, got {value!r}")
+    return word, amount

@@ -46,6 +46,23 @@ def test_class_weights_have_mean_one_over_the_samples() -> None:
     assert rare[2] / rare[0] == pytest.approx(30)
 
 
+def test_losses_that_count_every_class_alike_use_no_weights_unless_asked() -> None:
+    skewed = replace(problem("segmentation").facts, class_counts=(9000, 90, 10))
+    for loss in ("dice", "dice_crossentropy", "tversky=0.4"):
+        of = replace(problem("segmentation", loss=loss), facts=skewed)
+        assert of.class_weights() == (1.0, 1.0, 1.0)
+        assert replace(of, class_weight=(0.0, 1.0, 2.0)).class_weights() == (0.0, 1.0, 2.0)
+    assert replace(problem("segmentation", loss="focal"), facts=skewed).class_weights()[2] > 10
+
+
+def test_rotation_is_by_right_angles_or_by_up_to_an_angle() -> None:
+    square, turned = problem(augmentation=("rotate", "rotate=10")).changes()
+    assert (square.amount, turned.amount) == (0.0, 10.0)
+    apart = replace(problem(shapes=((8, 16, 16, 1),)).facts, spacing=(1.0, 3.0, 9.0))
+    with pytest.raises(UserError, match=r"rotate: expected two axes .* same size, got pixels of 1 × 3 × 9"):
+        replace(problem(shapes=((8, 16, 16, 1),)), facts=apart, augmentation=("rotate=10",))
+
+
 def test_a_class_without_samples_has_no_weight() -> None:
     skewed = replace(problem(class_weight="balanced"), facts=replace(problem().facts, class_counts=(10, 0, 10)))
     assert skewed.class_weights() == (1.0, 0.0, 1.0)
@@ -91,8 +108,15 @@ def test_a_budget_of_an_earlier_version_has_the_defaults_of_this_one() -> None:
         ({"class_weight": (1.0, 2.0)}, "expected 3 weights, one for each class, got 2"),
         ({"augmentation": ("flp",)}, "augmentation: expected flip, .*, got 'flp'; did you mean 'flip'"),
         ({"augmentation": ("flip=z",)}, "augmentation: flip: expected axes among y, x, got 'z'"),
-        ({"augmentation": ("rotate=90",)}, "rotate: expected images as high as wide, without a value, got 'rotate=90'"),
+        ({"augmentation": ("rotate=270",)}, "rotate: expected a number > 0 and ≤ 180, got '270'"),
         ({"augmentation": ("rotate",), "shapes": ((8, 12, 1),)}, "rotate: expected images as high as wide.*, got 8×12"),
+        ({"augmentation": ("rotate=9",), "shapes": ((8, 1),)}, "rotate: expected two axes .*, got images with 1"),
+        ({"augmentation": ("shear", "flip", "shear=0.2")}, "expected shear once, got shear, flip, shear=0.2"),
+        ({"augmentation": ("elastic=0.5",)}, "elastic: expected a number > 0 and ≤ 0.1, got '0.5'"),
+        ({"loss": "focal=much"}, r"loss: focal: expected a number > 0 \(gamma\), got 'much'"),
+        ({"loss": "tversky=1"}, r"loss: tversky: expected a number between 0 and 1 \(alpha\), got '1'"),
+        ({"loss": "dice=2"}, "loss: dice: expected no number, got 'dice=2'"),
+        ({"loss": "dice", "task": "regression"}, "loss: expected for regression a loss of numbers, got 'dice'"),
         ({"augmentation": ("shift=0.7",)}, "shift: expected a number > 0 and ≤ 0.5, got '0.7'"),
         ({"augmentation": ("noise=much",)}, "noise: expected a number > 0, got 'much'"),
     ],

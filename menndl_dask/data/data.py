@@ -22,11 +22,11 @@ from menndl_dask.data.staging import stage
 from menndl_dask.errors import UserError, nearest
 from menndl_dask.metric import BUILT_IN, constant_fitness, suits
 from menndl_dask.moments import Moments
-from menndl_dask.problem import SPLITS, TASKS, WEIGHTED_CROSSENTROPY, Budget, Facts, Problem
+from menndl_dask.problem import LOSSES, SPLITS, TASKS, Budget, Facts, Problem, read_loss
 
 __all__ = ["Samples", "open_problem", "open_staged", "splits", "stage"]
 
-_LOSSES = (WEIGHTED_CROSSENTROPY, "mean_squared_error")  # known without asking Keras
+_LOSSES = (*LOSSES, "mean_squared_error")  # known without asking Keras
 _MOST_VALUES = 2**30  # of a view, read for its mean and variance
 
 
@@ -104,7 +104,7 @@ def open_problem(
         known = ", ".join(built_in)
         raise UserError(f"metric: expected for {found} one of {known} or one of Keras, got {metric!r}")
     check_name("metric", problem.metric_name, built_in, problem.budget.backend)
-    check_name("loss", problem.loss_name, _LOSSES, problem.budget.backend)
+    check_name("loss", read_loss(problem.loss_name)[0], _LOSSES, problem.budget.backend)
     where = parts["validation"]
     if found == "regression":
         constant = constant_fitness(problem, labels.rows[where])

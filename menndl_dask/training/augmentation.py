@@ -14,8 +14,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from menndl_dask.change import Change
 from menndl_dask.errors import UserError
-from menndl_dask.problem import Change, Problem
+from menndl_dask.problem import Problem
 from menndl_dask.training.user_function import resolve
 
 Tensor = Any  # of the Keras backend
