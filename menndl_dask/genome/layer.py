@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome.domain import PerAxis, compact
@@ -16,6 +16,19 @@ Shape = tuple[int, ...]  # (*spatial, channels) of an image, or (features,); wit
 Seeds = Callable[[], int]  # returns the next random seed
 JOINS = ("concatenate", "add")
 RULES = ("output_shape", "parameter_count", "forward_flops", "build", "read")  # methods that every kind must have
+
+
+class Window(NamedTuple):
+    """The pixels along one axis that a layer reads for each pixel of its output.
+
+    For pixel ``i`` they are those from ``(step * i + first) // parts`` to ``(step * i + last) // parts``. By default
+    this is pixel ``i`` only.
+    """
+
+    step: int = 1
+    parts: int = 1
+    first: int = 0
+    last: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +116,14 @@ class Layer(Gene):
             If the Keras layer has a setting that this kind does not know.
         """
         return None
+
+    def windows(self, spatial: Shape) -> tuple[Window, ...]:
+        """Return which pixels an output pixel reads, along each axis of an image of these sizes; by default its own."""
+        return (Window(),) * len(spatial)
+
+    def reads_whole_image(self, shape: Shape) -> bool:
+        """Tell whether each output pixel depends on all pixels that the layer reads, such as on their mean."""
+        return len(self.output_shape(shape)) < len(shape)
 
     @property
     def is_identity(self) -> bool:

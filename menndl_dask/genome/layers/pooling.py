@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice, per_axis, spread
-from menndl_dask.genome.layer import Layer, Seeds, Shape
+from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
 from menndl_dask.genome.layers.activation import only_join
 from menndl_dask.genome.layers.keras_settings import expect, expect_image_layer, is_of, keras_class, rank_of, sizes
-from menndl_dask.genome.layers.window import image_size, size_after_window, window_area, window_reach
+from menndl_dask.genome.layers.window import (
+    image_size,
+    size_after_window,
+    sliding_windows,
+    window_area,
+    window_reach,
+)
 
 _STEMS = {"max": "MaxPooling", "average": "AveragePooling"}
 
@@ -67,6 +73,10 @@ class Pooling(Layer):
         reach = window_reach(self.size, (1,), len(spatial))
         pads = only_same or any(r > n for r, n in zip(reach, spatial, strict=True))
         return self.replaced(padding="same") if pads else self
+
+    def windows(self, spatial: Shape) -> tuple[Window, ...]:
+        reach = window_reach(self.size, (1,), len(spatial))
+        return sliding_windows(spatial, reach, self.stride, self.padding)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import integer, per_axis, spread
-from menndl_dask.genome.layer import Seeds, Shape
+from menndl_dask.genome.layer import Seeds, Shape, Window
 from menndl_dask.genome.layers.keras_settings import expect, expect_image_layer, is_of, keras_class, rank_of, sizes
 from menndl_dask.genome.layers.weighted import Weighted
 from menndl_dask.genome.layers.window import image_size, window_area
@@ -57,3 +57,12 @@ class TransposedConvolution(Weighted):
         expect(layer, "dilation_rate", sizes(layer.dilation_rate) == (1,))
         expect(layer, "output_padding", layer.output_padding is None)
         return cls(layer.filters, sizes(layer.kernel_size), sizes(layer.strides), **cls.read_end(layer))
+
+    def windows(self, spatial: Shape) -> tuple[Window, ...]:
+        rank = len(spatial)
+        found = []
+        for k, s in zip(spread(self.kernel_size, rank), spread(self.stride, rank), strict=True):
+            padded = max(0, k - s) // 2
+            # where the kernels are smaller than the stride, some pixels read none: as if they read the one before
+            found.append(Window(parts=s, first=min(padded, padded - k + s), last=padded))
+        return tuple(found)

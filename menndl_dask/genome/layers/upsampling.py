@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, per_axis, spread
-from menndl_dask.genome.layer import Layer, Seeds, Shape
+from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
 from menndl_dask.genome.layers.activation import only_join
 from menndl_dask.genome.layers.keras_settings import expect, expect_image_layer, is_of, keras_class, rank_of, sizes
-from menndl_dask.genome.layers.window import image_size
+from menndl_dask.genome.layers.window import enlarging_windows, image_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,9 @@ class Upsampling(Layer):
 
     def simplified(self) -> Layer:
         return only_join(self) if self.is_identity else Layer.simplified(self)
+
+    def windows(self, spatial: Shape) -> tuple[Window, ...]:
+        return enlarging_windows(spread(self.size, len(spatial)), self.interpolation)
 
 
 def keras_upsampling(tensor: Any, factors: Shape, interpolation: str, name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, spread
-from menndl_dask.genome.layer import Layer, Seeds, Shape
+from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
 from menndl_dask.genome.layers.activation import ACTIVATIONS, Activation
 from menndl_dask.genome.layers.keras_settings import (
     expect,
@@ -24,7 +24,13 @@ from menndl_dask.genome.layers.normalisation import (
     keras_normalisation,
     normalisation_parameters,
 )
-from menndl_dask.genome.layers.window import image_size, size_after_window, window_area, window_reach
+from menndl_dask.genome.layers.window import (
+    image_size,
+    size_after_window,
+    sliding_windows,
+    window_area,
+    window_reach,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +125,10 @@ class SlidingKernel(Weighted):
         reach = window_reach(layer.kernel_size, layer.dilation, len(spatial))
         pads = only_same or any(r > n for r, n in zip(reach, spatial, strict=True))
         return layer.replaced(padding="same") if pads else layer
+
+    def windows(self, spatial: Shape) -> tuple[Window, ...]:
+        reach = window_reach(self.kernel_size, self.dilation, len(spatial))
+        return sliding_windows(spatial, reach, self.stride, self.padding)
 
     def build_kernels(self, stem: str, tensor: Any, name: str, **settings: Any) -> Any:
         """Apply the Keras layer with this start of its name and these settings, and then `build_weighted`'s others."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import spread
-from menndl_dask.genome.layer import Shape
+from menndl_dask.genome.layer import Shape, Window
 
 
 def image_size(shape: Shape, ranks: Sequence[int] = (1, 2, 3)) -> Shape:
@@ -51,3 +51,19 @@ def size_after_window(spatial: Shape, reach: Shape, stride: Shape, padding: str)
         if r > n:
             raise InfeasibleError(f"expected a window that fits into {n} pixels, got one of {r}")
     return tuple((n - r) // s + 1 for n, r, s in zip(spatial, reach, strides, strict=True))
+
+
+def sliding_windows(spatial: Shape, reach: Shape, stride: Shape, padding: str) -> tuple[Window, ...]:
+    """Return which pixels are read by a window that covers `reach` pixels and moves over an image of these sizes."""
+    found = []
+    for n, r, s in zip(spatial, reach, spread(stride, len(spatial)), strict=True):
+        padded = max(0, (-(-n // s) - 1) * s + r - n) if padding == "same" else 0
+        found.append(Window(step=s, first=-(padded // 2), last=r - 1 - padded // 2))
+    return tuple(found)
+
+
+def enlarging_windows(factors: Shape, interpolation: str) -> tuple[Window, ...]:
+    """Return which pixels are read where an image is enlarged so many times along each axis."""
+    if interpolation == "nearest":
+        return tuple(Window(parts=f) for f in factors)
+    return tuple(Window(2, 2 * f, 1 - f, f) for f in factors)  # the two pixels whose centres are nearest
