@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_RESOLUTION = 1e-7  # of a float32, relative to its value
+_SMALLEST = 1e-37  # a smaller standard deviation is no float32 with all its digits
+
+
+def is_constant(mean: float, variance: float) -> bool:
+    """Return whether values do not differ, as far as float32 can tell; this does not depend on their unit.
+
+    >>> is_constant(3e-9, 1e-18), is_constant(300.0, 1e-12), is_constant(0.0, 0.0)
+    (False, True, True)
+    """
+    return math.sqrt(variance) <= max(_RESOLUTION * abs(mean), _SMALLEST)
+
+
+def scale_of(means: Iterable[float], variances: Iterable[float]) -> tuple[float, ...]:
+    """Return the standard deviation of each channel, by which it is divided; 1 for a constant one.
+
+    >>> scale_of([3e-9, 5.0], [4e-18, 0.0])
+    (2e-09, 1.0)
+    """
+    pairs = zip(means, variances, strict=True)
+    return tuple(1.0 if is_constant(mean, variance) else math.sqrt(variance) for mean, variance in pairs)
 
 
 class Moments:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menndl_dask.moments import Moments
+from menndl_dask.moments import Moments, is_constant, scale_of
 
 
 @given(seed=st.integers(0, 1000), size=st.integers(1, 40), missing=st.floats(0, 0.9))
@@ -46,3 +46,13 @@ def test_infinite_values_are_seen_in_the_mean() -> None:
     moments.update(np.array([[1.0], [np.inf]]))
     moments.update(np.array([[2.0]]))
     assert not np.isfinite(moments.mean).any()
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-9, 1.0, 1e9, 1e30])
+def test_whether_values_are_constant_does_not_depend_on_their_unit(unit: float) -> None:
+    constant, differing = Moments(1), Moments(1)
+    constant.update((np.full((9, 1), 0.3) * unit).astype("float32"))
+    differing.update(np.array([[0.3], [0.30001]]) * unit)
+    assert is_constant(constant.mean.item(), constant.variance.item())
+    assert not is_constant(differing.mean.item(), differing.variance.item())
+    assert scale_of(differing.mean, differing.variance) == pytest.approx((5e-6 * unit,))

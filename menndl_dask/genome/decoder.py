@@ -6,13 +6,13 @@ preprocessing. The head is not in the genome: the problem determines it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome.cost import cost_of
@@ -20,10 +20,12 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer, Seeds
 from menndl_dask.genome.layers.keras_settings import keras_class, rank_of
 from menndl_dask.genome.layers.upsampling import keras_upsampling
+from menndl_dask.moments import scale_of
 from menndl_dask.problem import Problem
 
 Tensor = Any  # a KerasTensor: Keras ships no types
-_EPSILON = 1e-12  # below this a channel is constant, and is only shifted
+# outside of this range of standard deviations values are scaled first: Keras would divide by at least its own epsilon
+_ORDINARY = (1e-3, 1e6)
 
 
 def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "float32") -> keras.Model:
@@ -109,11 +111,29 @@ def _seeds(seed: int) -> Iterator[int]:
 
 
 def _normalised(tensor: Tensor, problem: Problem, view: int) -> Tensor:
-    mean, variance = problem.facts.mean[view], problem.facts.variance[view]
-    # the variance is kept away from zero: Keras would divide a constant channel by its own epsilon
-    safe = [v if v > _EPSILON else 1.0 for v in variance]
-    name = f"normalisation_{problem.inputs[view]}"
-    return keras.layers.Normalization(axis=-1, mean=list(mean), variance=safe, name=name)(tensor)
+    """Apply the normalisation of the problem in plain layers of Keras, so that a saved network needs no class of ours.
+
+    A constant channel is only shifted.
+    """
+    facts, name = problem.facts, problem.inputs[view]
+    if problem.normalisation == "none":
+        return tensor
+    mean, deviation = np.array(facts.mean[view]), np.array(scale_of(facts.mean[view], facts.variance[view]))
+    if problem.normalisation == "clip":
+        low, high = np.array(facts.clip[view]).T
+        factor = 1 / np.where(high > low, high - low, 1.0)  # the lowest value becomes 0, the highest 1
+        tensor = keras.layers.Rescaling(factor.tolist(), (-low * factor).tolist(), name=f"range_{name}")(tensor)
+        tensor = keras.layers.ReLU(max_value=1.0, name=f"clip_{name}")(tensor)
+        mean, deviation = (mean - low) * factor, deviation * factor
+    unusual = (deviation < _ORDINARY[0]) | (deviation > _ORDINARY[1])
+    if unusual.any():
+        factor = np.where(unusual, 2.0 ** -np.round(np.log2(deviation)), 1.0)  # a power of two loses no digit
+        tensor = keras.layers.Rescaling(factor.tolist(), name=f"unit_{name}")(tensor)
+        mean, deviation = mean * factor, deviation * factor
+    variance = (deviation**2).tolist()
+    return keras.layers.Normalization(axis=-1, mean=mean.tolist(), variance=variance, name=f"normalisation_{name}")(
+        tensor
+    )
 
 
 def _joined(layer: Layer, tensors: Sequence[Tensor]) -> Tensor:
@@ -134,8 +154,9 @@ def _head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
         return keras.layers.Dense(problem.facts.outputs, "softmax", kernel_initializer=weights, name="head")(tensor)
     tensor = keras.layers.Dense(problem.facts.outputs, kernel_initializer=weights, name="head")(tensor)
     # the network learns standardised values; the model answers in the user's unit
-    scale = [math.sqrt(v) if v > _EPSILON else 1.0 for v in problem.facts.label_variance]
-    return keras.layers.Rescaling(scale, list(problem.facts.label_mean), name="unit")(tensor)
+    facts = problem.facts
+    scale = list(scale_of(facts.label_mean, facts.label_variance))
+    return keras.layers.Rescaling(scale, list(facts.label_mean), name="unit")(tensor)
 
 
 def _dense_head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:

@@ -90,7 +90,7 @@ class _Walk:
         if id(layer) in self.used:
             raise unsupported(layer, "it is used more than once, with shared weights")
         self.used.add(id(layer))
-        if isinstance(layer, _PREPROCESSING):
+        if isinstance(layer, _PREPROCESSING) or _clips(layer):
             if len(sources) != 1 or sources[0] >= 0:
                 raise unsupported(layer, "it is supported only directly behind an input")
             return sources[0]
@@ -102,6 +102,12 @@ class _Walk:
         self.layers.append(gene)
         self.sources.append(sources)
         return len(self.layers) - 1
+
+
+def _clips(layer: Any) -> bool:
+    """Return whether a layer limits values from 0 to 1, as the preprocessing of images does."""
+    others = (getattr(layer, name, 0) for name in ("threshold", "negative_slope"))
+    return isinstance(layer, keras.layers.ReLU) and layer.max_value == 1 and not any(others)
 
 
 def _gene(layer: Any, inputs: int) -> Layer:

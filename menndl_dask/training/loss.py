@@ -11,11 +11,11 @@ from keras import ops
 from numpy.typing import NDArray
 
 from menndl_dask.errors import UserError
+from menndl_dask.moments import scale_of
 from menndl_dask.problem import WEIGHTED_CROSSENTROPY, Problem
 from menndl_dask.training.user_function import is_reference, resolve
 
 Tensor = Any  # of the Keras backend
-_EPSILON = 1e-12  # the decoder's: below this a value is constant, and is only shifted
 
 
 class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
@@ -37,9 +37,9 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
         self._ignore = problem.ignore
         self._outputs = problem.facts.outputs
         self._weights = np.asarray(problem.class_weights(), dtype="float32")
-        variance = np.asarray(problem.facts.label_variance, dtype="float32")
-        self._scale = np.sqrt(np.where(variance > _EPSILON, variance, 1.0))
-        self._mean = np.asarray(problem.facts.label_mean, dtype="float32")
+        facts = problem.facts
+        self._scale = np.asarray(scale_of(facts.label_mean, facts.label_variance), dtype="float32")
+        self._mean = np.asarray(facts.label_mean, dtype="float32")
         self._is_own = is_reference(problem.loss_name)
         self._is_sparse = problem.loss_name.lower().startswith((WEIGHTED_CROSSENTROPY, "sparse"))
         self._function = _function(problem.loss_name)

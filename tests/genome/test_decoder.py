@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ import pytest
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.decoder import decode
+from menndl_dask.genome.encoder import encode
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import (
@@ -28,6 +30,9 @@ from menndl_dask.problem import Problem
 from menndl_dask.space.standard.standard import standard_network
 from tests.kinds import Noise
 from tests.problems import PROBLEMS, problem
+
+# Keras itself, when it saves a network
+_SAVING = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
 def _images(of: Problem, number: int = 2) -> list[np.ndarray]:
@@ -98,6 +103,48 @@ def test_images_are_normalised_inside_of_the_model() -> None:
     image = np.full((1, 8, 8, 2), (150.0, 7.0), "float32")
     # a constant channel is shifted only
     np.testing.assert_allclose(normalised(image)[0, 0, 0], (1.0, 2.0), rtol=1e-5)
+
+
+def _preprocessed(of: Problem, image: np.ndarray, folder: Path) -> np.ndarray:
+    """Return what the genome of a network sees of an image, after Keras has loaded the network."""
+    decode(Genome((Convolution(4),)), of).save(folder / "network.keras")
+    model = keras.saving.load_model(folder / "network.keras")
+    assert {type(layer).__module__.partition(".")[0] for layer in model.layers} == {"keras"}  # none of ours
+    assert encode(model) == Genome((Convolution(4),))
+    first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    return np.asarray(keras.Model(model.input, first.input)(image))
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(5e-9, 1e-9), (1e4, 3.0), (-2e20, 1e19), (0.0, 1e-30)])
+def test_the_unit_of_the_images_does_not_matter(mean: float, deviation: float) -> None:
+    raw = problem(shapes=((8, 8, 2),))
+    facts = replace(raw.facts, mean=((mean, 0.5),), variance=((deviation**2, 0.25),))
+    model = decode(Genome((Convolution(4),)), replace(raw, facts=facts))
+    standard = np.random.default_rng(0).normal(size=(1, 8, 8, 1))
+    image = np.concatenate([mean + deviation * standard, standard], axis=-1).astype("float32")
+    seen = np.asarray(keras.Model(model.input, model.get_layer("normalisation_image").output)(image))
+    np.testing.assert_allclose(seen[..., :1], standard, atol=2e-6 * (1 + abs(mean) / deviation))
+    np.testing.assert_allclose(seen[..., 1:], 2 * standard - 1, atol=1e-5)
+    assert encode(model) == Genome((Convolution(4),))
+
+
+@_SAVING
+def test_values_are_clipped_by_a_network_that_plain_keras_loads(tmp_path: Path) -> None:
+    raw = problem(shapes=((2, 2, 2),), normalisation="clip")
+    limits = (((1e-9, 3e-9), (100.0, 100.0)),)  # of the second channel all values are equal
+    facts = replace(raw.facts, mean=((2e-9, 100.0),), variance=((4e-18, 0.0),), clip=limits)
+    values = [[(0.0, 100.0), (1.5e-9, 100.0)], [(3e-9, 100.0), (np.inf, 100.0)]]
+    seen = _preprocessed(replace(raw, facts=facts), np.array([values], "float32"), tmp_path)
+    np.testing.assert_allclose(seen[0, ..., 0], [[-0.5, -0.25], [0.5, 0.5]], atol=1e-6)
+    np.testing.assert_allclose(seen[0, ..., 1], 0.0, atol=1e-6)
+
+
+@_SAVING
+def test_images_are_seen_as_they_are_where_no_normalisation_is_wanted(tmp_path: Path) -> None:
+    raw = problem(shapes=((2, 2, 1),), normalisation="none")
+    facts = replace(raw.facts, mean=((7.0,),), variance=((9.0,),))
+    image = np.arange(4.0, dtype="float32").reshape(1, 2, 2, 1)
+    np.testing.assert_array_equal(_preprocessed(replace(raw, facts=facts), image, tmp_path), image)
 
 
 def test_a_regression_answers_in_the_users_unit() -> None:

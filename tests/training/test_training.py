@@ -104,3 +104,14 @@ def test_a_network_below_a_bar_ends_at_its_rung_and_keeps_what_it_had_reached(pr
     assert [(point["epoch"], point["share"]) for point in result.curve] == [(2, 0.5)]
     assert result.metrics["fitness"] == result.curve[-1]["fitness"]
     assert result.costs["latency_ms"] > 0
+
+
+def test_images_and_values_in_metres_are_learnt_as_well_as_in_nanometres(tmp_path: Path) -> None:
+    data = stores.regression(120, values=1)
+    metres = data.assign(image=data["image"] * np.float32(1e-9), label=data["label"] * 1e-9)
+    scores = []
+    for name, stored in (("nanometres", data), ("metres", metres)):
+        of = open_problem(stores.write(stored, tmp_path / f"{name}.zarr", 60), budget=replace(BUDGET, epochs=20))
+        scores.append(_evaluate(of, genome=Genome((FullyConnected(8),)), early_stopping=False).fitness)
+    assert scores[0] is not None and scores[0] > 0.8
+    assert scores[1] == pytest.approx(scores[0], abs=0.05)
