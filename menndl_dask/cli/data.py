@@ -44,7 +44,8 @@ def add_problem_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--group", metavar="NAME", help="coordinate whose samples stay together in one split")
     group.add_argument("--metric", metavar="NAME", help="what the fitness is: a name, or module:function of your own")
     group.add_argument("--metric-mode", choices=("max", "min"), default="max", help="is more or less of it better")
-    group.add_argument("--loss", metavar="NAME", help="a Keras name, or module:function of your own")
+    loss = "such as dice_crossentropy, focal=2 or tversky=0.3; a Keras name, or module:function of your own"
+    group.add_argument("--loss", metavar="NAME", help=loss)
     group.add_argument("--class-weight", default="auto", metavar="KIND", help="auto, balanced, sqrt or none")
 
 

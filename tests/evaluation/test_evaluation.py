@@ -362,7 +362,7 @@ def test_a_trainer_that_hangs_is_killed(problem: Problem, monkeypatch: pytest.Mo
     [
         ("tests.own_functions:raising", "error", "ZeroDivisionError: one over nothing (own_functions.py, line "),
         ("tests.own_functions:leaving", "killed", "the process ended with status 7"),
-        ("categorical_crosentropy", "error", "loss: expected weighted_crossentropy, a name of Keras or"),
+        ("categorical_crosentropy", "error", "loss: expected weighted_crossentropy, dice, "),
     ],
 )
 def test_a_mistake_of_the_users_is_told_in_a_line(problem: Problem, loss: str, failure: str, message: str) -> None:
