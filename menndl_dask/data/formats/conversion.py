@@ -34,7 +34,8 @@ from menndl_dask.data.formats.content import (
 )
 from menndl_dask.data.formats.csv import open_csv
 from menndl_dask.data.formats.folder import open_folder
-from menndl_dask.data.formats.readers.readers import FORMATS, Opener, ending
+from menndl_dask.data.formats.readers.readers import FORMATS, Opener, opener
+from menndl_dask.data.formats.readers.zarr_store import is_converted, is_zarr
 from menndl_dask.errors import DataError, MenndlError, UserError, nearest, one_line
 
 logger = logging.getLogger(__name__)
@@ -133,18 +134,12 @@ def convert(
 
 
 def _opener(source: Path) -> Opener:
-    if source.is_dir():
-        if any((source / marker).exists() for marker in ("zarr.json", ".zgroup")):
-            raise UserError(f"{source}: expected data to convert, got a Zarr store")
-        return open_folder
-    if not source.is_file():
+    if not source.is_file() and not source.is_dir():
         beside = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
         raise DataError(f"{source}: expected a file or folder, found none{nearest(source.name, beside)}")
-    suffix = ending(source)
-    if suffix not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise DataError(f"{source}: expected a folder of images or a file {known}, got {suffix or 'no suffix'}")
-    return FORMATS[suffix]
+    if is_zarr(source) and is_converted(source):
+        raise UserError(f"{source}: is laid out as `menndl check` expects it, and needs no conversion")
+    return opener(source) or open_folder
 
 
 def _label_file(opened: ExitStack, path: Path) -> Content:

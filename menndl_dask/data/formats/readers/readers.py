@@ -8,19 +8,31 @@ from pathlib import Path
 
 from menndl_dask.data.formats.content import Content
 from menndl_dask.data.formats.npz import open_npz
-from menndl_dask.data.formats.readers.hdf import open_hdf5, open_netcdf
+from menndl_dask.data.formats.readers.geotiff import open_raster
+from menndl_dask.data.formats.readers.hdf import open_hdf5
+from menndl_dask.data.formats.readers.mrc import SUFFIXES as MRC
+from menndl_dask.data.formats.readers.mrc import open_mrc
+from menndl_dask.data.formats.readers.nifti import open_nifti
+from menndl_dask.data.formats.readers.picture import open_npy, open_picture
+from menndl_dask.data.formats.readers.rosetta import SUFFIXES as MICROSCOPES
+from menndl_dask.data.formats.readers.rosetta import open_rosetta
 from menndl_dask.data.formats.readers.tiff import open_tiff
+from menndl_dask.data.formats.readers.xarray_engine import open_by_engine, open_netcdf
+from menndl_dask.data.formats.readers.zarr_store import is_zarr, open_zarr
 
 Opener = Callable[[Path], AbstractContextManager[Content]]
 FORMATS: Mapping[str, Opener] = {
     ".npz": open_npz,
-    ".h5": open_hdf5,
-    ".hdf5": open_hdf5,
-    ".hdf": open_hdf5,
-    ".nc": open_netcdf,
-    ".nc4": open_netcdf,
-    ".tif": open_tiff,
-    ".tiff": open_tiff,
+    ".npy": open_npy,
+    **dict.fromkeys((".h5", ".hdf5", ".hdf", ".he5"), open_hdf5),
+    **dict.fromkeys((".nc", ".nc4", ".cdf", ".netcdf"), open_netcdf),
+    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf8", ".lsm"), open_tiff),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm"), open_picture),
+    **dict.fromkeys((".jp2", ".vrt", ".asc"), open_raster),
+    **dict.fromkeys(MRC, open_mrc),
+    **dict.fromkeys((".nii", ".nii.gz", ".mgz"), open_nifti),
+    **dict.fromkeys(MICROSCOPES, open_rosetta),
+    ".zarr.zip": open_zarr,
 }
 """Readers by the ending of a file's name; an ending may have several parts, such as ``.nii.gz``."""
 
@@ -34,3 +46,13 @@ def ending(path: Path, known: Iterable[str] = FORMATS) -> str:
     name = path.name.lower()
     fitting = [end for end in known if name.endswith(end) and len(name) > len(end)]
     return max(fitting, key=len, default=path.suffix.lower())
+
+
+def opener(path: Path) -> Opener | None:
+    """Return the reader of a file, or of a folder that is a Zarr store; None for another folder.
+
+    Files with other endings are left to the engines of xarray.
+    """
+    if path.is_dir():
+        return open_rosetta if path.suffix.lower() == ".zspy" else open_zarr if is_zarr(path) else None
+    return FORMATS.get(ending(path), open_by_engine)

@@ -1,0 +1,56 @@
+"""Images with a place on Earth, read lazily: GeoTIFF and what else rasterio opens. Runs on the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from menndl_dask.data.formats.content import Content, SourceArray
+from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.data.formats.views import Squeezed, decoded
+from menndl_dask.errors import DataError
+
+
+@contextmanager
+def open_raster(path: Path) -> Iterator[Content]:
+    """Open a raster as the array ``image`` (band, y, x), or (y, x) if it has one band.
+
+    Missing values (``nodata``) are NaN in images, and stay as they are in labels, with the value as ``fill``. The size
+    of a pixel is that of the transform, in the units of the coordinate reference system.
+    """
+    with reading(path, "a raster"):
+        import rioxarray
+
+        array = rioxarray.open_rasterio(path, cache=False)
+    if not hasattr(array, "rio"):
+        raise DataError(f"{path}: expected one raster, found several subdatasets; convert one of them")
+    with array:
+        with reading(path, "a raster"):
+            attributes, notes = dict(array.attrs), _notes(array)
+            dims = tuple(map(str, array.dims))
+            one = (0,) if dims[0] == "band" and array.shape[0] == 1 else ()
+            stored = Squeezed(array.variable, one)
+            spacing = dict(zip(("x", "y"), map(abs, map(float, array.rio.resolution())), strict=True))
+        values = decoded(stored, attributes)
+        source = SourceArray(values or stored, dims[len(one) :], _labels(attributes), stored, spacing)
+        yield Content({"image": guarded(source, path, "a raster")}, images=("image",), notes=notes)
+
+
+def _labels(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return what attributes say of the values as labels."""
+    fill = attributes.get("_FillValue")
+    return {} if fill is None or not np.isfinite(fill) else {"fill": fill}
+
+
+def _notes(array: Any) -> tuple[str, ...]:
+    notes = [f"coordinate reference system {array.rio.crs}" if array.rio.crs else "no coordinate reference system"]
+    names = array.attrs.get("long_name")
+    if names and array.sizes.get("band", 1) > 1:
+        notes.append(f"bands {', '.join(map(str, names))}")
+    if "_FillValue" in array.attrs:
+        notes.append(f"pixels of the value {array.attrs['_FillValue']} (nodata) become NaN in images")
+    return tuple(notes)

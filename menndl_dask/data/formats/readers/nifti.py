@@ -1,0 +1,60 @@
+"""NIfTI images of medicine, read lazily. Runs on the driver.
+
+Source: https://nifti.nimh.nih.gov/nifti-1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from menndl_dask.data.formats.content import Content, SourceArray
+from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.data.formats.views import Squeezed, Transposed
+from menndl_dask.errors import DataError
+
+_TIMES = ("sec", "msec", "usec")
+
+
+class _Voxels:
+    """Values of a NIfTI file with their scale, which are read when they are sliced."""
+
+    def __init__(self, image: Any) -> None:
+        self._values = image.dataobj
+        self.shape: tuple[int, ...] = tuple(image.shape)
+        corner = (slice(0, 1),) * len(self.shape)
+        self.dtype: np.dtype[Any] = np.dtype(self._values[corner].dtype).newbyteorder("=")
+
+    def __getitem__(self, index: Any, /) -> Any:
+        return self._values[index]
+
+
+@contextmanager
+def open_nifti(path: Path) -> Iterator[Content]:
+    """Open a NIfTI file as (z, y, x), with the zooms as size of a voxel.
+
+    A fourth axis is time if its unit is a time, else channels; a fifth one is channels.
+    """
+    with reading(path, "NIfTI"):
+        import nibabel
+
+        image: Any = nibabel.load(path, keep_file_open=True)
+        values = _Voxels(image)
+        units = image.header.get_xyzt_units()
+        zooms = [float(size) for size in image.header.get_zooms()[:3]]
+    names = ["x", "y", "z", "t" if units[1] in _TIMES else "channel", "channel"][: len(values.shape)]
+    single = tuple(a for a, size in enumerate(values.shape) if size == 1 and a > 1)
+    dims = tuple(name for axis, name in enumerate(names) if axis not in single)
+    if len(set(dims)) < len(dims) or len(values.shape) > len(names):
+        expected = "up to three spatial axes, one of time and one of channels"
+        raise DataError(f"{path}: expected {expected}, got shape {values.shape}")
+    spacing = {name: size for name, size in zip("xyz", zooms, strict=False) if name in dims and size > 0}
+    attributes = {} if units[0] == "unknown" else {"spacing_unit": units[0]}
+    source = SourceArray(Transposed(Squeezed(values, single)), dims[::-1], attributes, None, spacing)
+    axes = "".join(filter(None, nibabel.aff2axcodes(image.affine)))
+    notes = (f"axes x, y, z run towards {axes} (R right, A front, S top; L, P, I the opposite); they are not turned",)
+    yield Content({"image": guarded(source, path, "NIfTI")}, images=("image",), consecutive="t" in dims, notes=notes)

@@ -1,0 +1,45 @@
+"""Single pictures (PNG, JPEG, …) and NumPy arrays (``.npy``). Runs on the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from menndl_dask.data.formats.content import Content, SourceArray
+from menndl_dask.data.formats.library import guarded, reading
+
+
+@contextmanager
+def open_npy(path: Path) -> Iterator[Content]:
+    """Open one array as a memory map."""
+    with reading(path, ".npy"):
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    yield Content({"image": guarded(SourceArray(values), path, ".npy")}, images=("image",))
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Content]:
+    """Open one picture as (y, x) or (y, x, channel); palettes are read as colours, and black and white as 0 and 255."""
+    with reading(path, "a picture"):
+        from PIL import Image
+
+        with _any_size(Image), Image.open(path) as picture:
+            mode = {"P": "RGB", "1": "L"}.get(picture.mode)
+            values = np.asarray(picture.convert(mode) if mode else picture)
+    dims = ("y", "x", "channel")[: values.ndim]
+    yield Content({"image": SourceArray(values, dims)}, images=("image",))
+
+
+@contextmanager
+def _any_size(module: Any) -> Iterator[None]:
+    """Let Pillow open pictures of any size: sections and scans have hundreds of millions of pixels."""
+    limit = module.MAX_IMAGE_PIXELS
+    module.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        module.MAX_IMAGE_PIXELS = limit

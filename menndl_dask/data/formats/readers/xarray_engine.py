@@ -1,0 +1,96 @@
+"""Files that xarray opens: NetCDF, and whatever else it has an engine for. Runs on the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from menndl_dask.data.axes import CHANNEL, SPATIAL
+from menndl_dask.data.formats.content import Content, SourceArray
+from menndl_dask.data.formats.library import guarded, reading
+
+
+@contextmanager
+def open_netcdf(path: Path) -> Iterator[Content]:
+    """Open a NetCDF file; scaled and missing values of images are decoded, labels are as stored.
+
+    Arrays in groups are named by their path, such as ``scan/image``.
+    """
+    with reading(path, "NetCDF"):
+        with path.open("rb") as file:
+            classic = file.read(3) == b"CDF"
+        if classic:
+            import netCDF4  # noqa: F401  xarray uses it
+        else:
+            import h5netcdf  # noqa: F401
+    engine = "netcdf4" if classic else "h5netcdf"
+    with _opened(path, "NetCDF", engine) as content:
+        yield content
+
+
+@contextmanager
+def open_by_engine(path: Path) -> Iterator[Content]:
+    """Open a file by the engine that xarray finds for it."""
+    with _opened(path, "a file that xarray opens", None) as content:
+        yield content
+
+
+@contextmanager
+def _opened(path: Path, kind: str, engine: str | None) -> Iterator[Content]:
+    options: dict[str, Any] = {"engine": engine, "cache": False}
+    if engine == "h5netcdf":
+        options["phony_dims"] = "sort"
+    with ExitStack() as stack:
+        arrays: dict[str, SourceArray] = {}
+        with reading(path, kind):
+            for group, measured in _groups(path, options).items():
+                stored = _groups(path, {**options, "mask_and_scale": False}, group)[group]
+                stack.enter_context(measured)
+                stack.enter_context(stored)
+                prefix = group.strip("/") and f"{group.strip('/')}/"
+                arrays |= {f"{prefix}{name}": source for name, source in dataset_arrays(measured, stored).items()}
+        yield Content({name: guarded(source, path, kind) for name, source in arrays.items()})
+
+
+def _groups(path: Path, options: Mapping[str, Any], only: str | None = None) -> dict[str, xr.Dataset]:
+    """Return the data sets of a file by the path of their group."""
+    if options["engine"] is None:
+        return {"/": xr.open_dataset(path, **options)}
+    if only is not None:
+        return {only: xr.open_dataset(path, group=only, **options)}
+    found = xr.open_groups(path, **options)
+    return {name: dataset for name, dataset in found.items() if dataset.variables}
+
+
+def dataset_arrays(measured: xr.Dataset, stored: xr.Dataset) -> dict[str, SourceArray]:
+    """Return the variables of a data set, but not the positions along spatial axes and channels."""
+    arrays = {}
+    spacing = {str(d): spacing_of(measured[d].values) for d in measured.dims if d in measured.coords and _is_space(str(d))}
+    for name, array in measured.variables.items():
+        dims = tuple(map(str, array.dims))
+        if dims != (str(name),) or not (_is_space(str(name)) or str(name).lower() in CHANNEL):
+            raw = stored[name]
+            known = {d: step for d in dims if (step := spacing.get(d)) is not None}
+            arrays[str(name)] = SourceArray(array, dims, raw.attrs, raw.variable, known)
+    return arrays
+
+
+def _is_space(name: str) -> bool:
+    return name.lower() in SPATIAL
+
+
+def spacing_of(values: Any) -> float | None:
+    """Return the distance of evenly spaced positions; None if they are not.
+
+    >>> spacing_of(np.array([3.0, 2.5, 2.0])), spacing_of(np.array([1.0, 2.0, 9.0]))
+    (0.5, None)
+    """
+    if len(values) < 2 or np.asarray(values).dtype.kind not in "iuf":
+        return None
+    steps = np.diff(np.asarray(values, dtype=np.float64))
+    return float(abs(steps.mean())) if np.allclose(steps, steps.mean(), rtol=1e-3, atol=0) and steps.any() else None

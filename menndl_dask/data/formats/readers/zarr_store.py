@@ -1,0 +1,167 @@
+"""Zarr stores of versions 2 and 3 in any layout, and OME-Zarr, read lazily. Runs on the driver.
+
+Source: https://ngff.openmicroscopy.org, versions 0.4 and 0.5 (``multiscales``, ``labels``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import ZipStore
+
+from menndl_dask.data.axes import SAMPLE, SPATIAL
+from menndl_dask.data.formats.content import Content, SourceArray
+from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.data.formats.readers.hdf import hdf_spacing
+from menndl_dask.data.formats.readers.xarray_engine import spacing_of
+from menndl_dask.data.formats.views import Squeezed, decoded
+from menndl_dask.errors import DataError
+
+_MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_KINDS = {"time": "t", "channel": "channel"}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr store, or a file is one that was zipped."""
+    if path.is_dir():
+        return any((path / marker).is_file() for marker in _MARKERS)
+    return path.name.lower().endswith(".zarr.zip")
+
+
+def is_converted(path: Path) -> bool:
+    """Whether a Zarr store is laid out as `open_problem` expects it: ``image`` and ``label`` with named dimensions."""
+    with reading(path, "Zarr"):
+        group = _opened(path)
+        if not isinstance(group, zarr.Group) or _ome(group.attrs.asdict()):
+            return False
+        names = [_dims(group[name]) for name in ("image", "label") if isinstance(group.get(name), zarr.Array)]
+        samples = isinstance(group.get("samples"), zarr.Group)
+    return samples or (len(names) == 2 and all(names) and any(d.lower() in SAMPLE for d in names[0]))
+
+
+@contextmanager
+def open_zarr(path: Path) -> Iterator[Content]:
+    """Open a Zarr store; arrays in groups are named by their path, such as ``scan/image``.
+
+    Dimensions have names where the store has them. An OME-Zarr gives its finest level as ``image``, and those of the
+    group ``labels``.
+    """
+    with reading(path, "Zarr"):
+        node = _opened(path)
+        attributes = node.attrs.asdict()
+        if isinstance(node, zarr.Group) and "plate" in _ome(attributes):
+            raise DataError(f"{path}: expected an image, got a plate of wells; name one of its fields, such as A/1/0")
+        if isinstance(node, zarr.Group) and (images := _ome_images(node)):
+            content = _ome_content(images)
+        else:
+            arrays = {"image": node} if isinstance(node, zarr.Array) else _arrays(node)
+            content = Content(_sources(arrays))
+    if not content.arrays:
+        raise DataError(f"{path}: expected arrays, found none")
+    found = {name: guarded(source, path, "Zarr") for name, source in content.arrays.items()}
+    yield Content(found, images=content.images, label=content.label, notes=content.notes)
+
+
+def _opened(path: Path) -> zarr.Group | zarr.Array[Any]:
+    return zarr.open(path if path.is_dir() else ZipStore(path, mode="r"), mode="r")
+
+
+def _arrays(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
+    members = sorted(group.members(max_depth=None))
+    return {name: member for name, member in members if isinstance(member, zarr.Array) and member.shape}
+
+
+def _sources(arrays: Mapping[str, zarr.Array[Any]]) -> dict[str, SourceArray]:
+    """Return the arrays, but not the positions along spatial axes, which give the size of a pixel."""
+    named = {name: _dims(array) for name, array in arrays.items()}
+    positions = {n for n, d in named.items() if d == (n.rpartition("/")[2],) and d[0].lower() in SPATIAL}
+    found = {}
+    for name, array in arrays.items():
+        if name not in positions:
+            folder = name.rpartition("/")[0]
+            beside = {d: f"{folder}/{d}".lstrip("/") for d in named[name]}
+            steps = {d: spacing_of(arrays[place][:]) for d, place in beside.items() if place in positions}
+            found[name] = _source(array, named[name], {d: step for d, step in steps.items() if step is not None})
+    return found
+
+
+def _source(array: zarr.Array[Any], dims: tuple[str, ...], spacing: Mapping[str, float]) -> SourceArray:
+    attributes = dict(array.attrs.asdict())
+    fill = array.metadata.fill_value
+    if array.metadata.zarr_format == 2 and fill is not None and fill != 0 and "_FillValue" not in attributes:
+        attributes["_FillValue"] = fill  # as xarray writes it; 0 is what Zarr writes without being asked
+    measured = decoded(array, attributes)
+    given = attributes.get("spacing")
+    if isinstance(given, Sequence) and not isinstance(given, str) and dims:
+        spatial = [d for d in dims if d.lower() in SPATIAL]
+        spacing = dict(zip(spatial, map(float, given), strict=True)) if len(spatial) == len(given) else spacing
+    sizes = dict(spacing) or hdf_spacing(array.shape, dims, attributes)
+    return SourceArray(measured or array, dims, attributes, None if measured is None else array, sizes)
+
+
+def _dims(array: Any) -> tuple[str, ...]:
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    return tuple(map(str, names)) if all(names) and len(names) == len(array.shape) else ()
+
+
+def _ome(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the OME metadata of a group, empty if it has none: version 0.5 has them in ``ome``."""
+    inner = attributes.get("ome")
+    found = inner if isinstance(inner, Mapping) else attributes
+    return found if "multiscales" in found or "plate" in found else {}
+
+
+def _ome_images(group: zarr.Group) -> dict[str, zarr.Group]:
+    """Return the groups with images at several scales: the group itself, or its numbered series."""
+    if _ome(group.attrs.asdict()):
+        return {"image": group}
+    series = [(name, g) for name, g in sorted(group.groups()) if name.isdigit() and _ome(g.attrs.asdict())]
+    return {"image": series[0][1]} if len(series) == 1 else {f"series{name}": g for name, g in series}
+
+
+def _ome_content(images: Mapping[str, zarr.Group]) -> Content:
+    arrays: dict[str, SourceArray] = {}
+    notes = []
+    for name, group in images.items():
+        arrays[name], note = _finest(group, keep_channels=True)
+        notes.append(f"{name}: {note}")
+    labels: dict[str, SourceArray] = {}
+    for name, group in images.items():
+        found = group.get("labels")
+        for label, member in sorted(found.groups()) if isinstance(found, zarr.Group) else ():
+            if _ome(member.attrs.asdict()):
+                labels[f"labels/{label}" if len(images) == 1 else f"{name}/labels/{label}"] = _finest(member)[0]
+    label = next(iter(labels)) if len(labels) == 1 else None
+    return Content({**arrays, **labels}, images=("image",) if "image" in arrays else (), label=label, notes=tuple(notes))
+
+
+def _finest(group: zarr.Group, keep_channels: bool = False) -> tuple[SourceArray, str]:
+    """Return level 0 without axes of length 1 (but y and x), its size of a pixel, and what was taken."""
+    scales = _ome(group.attrs.asdict())["multiscales"][0]
+    level = scales["datasets"][0]
+    array = group[level["path"]]
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"level {level['path']} is no array")
+    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in scales.get("axes", "tczyx"[-array.ndim :])]
+    names = [_KINDS.get(str(a.get("type")), {"c": "channel"}.get(a["name"], str(a["name"]))) for a in axes]
+    if len(names) != array.ndim:
+        raise ValueError(f"expected {array.ndim} axes, got {', '.join(names)}")
+    kept = ("y", "x", "channel") if keep_channels else ("y", "x")
+    single = tuple(p for p, n in enumerate(names) if array.shape[p] == 1 and n not in kept)
+    dims = tuple(name for place, name in enumerate(names) if place not in single)
+    steps = np.ones(array.ndim)
+    for transformation in (*level.get("coordinateTransformations", ()), *scales.get("coordinateTransformations", ())):
+        if transformation.get("type") == "scale":
+            steps = steps * np.asarray(transformation["scale"], dtype=np.float64)
+    spacing = {n: float(s) for n, s in zip(names, steps, strict=True) if n in dims and n in SPATIAL and s > 0}
+    units = {str(a.get("unit")) for a, n in zip(axes, names, strict=True) if n in spacing} - {"None"}
+    attributes = {"spacing_unit": units.pop()} if len(units) == 1 else {}
+    values = Squeezed(array, single) if single else array
+    left = len(scales["datasets"]) - 1
+    note = f"the finest of {left + 1} levels" if left else "its only level"
+    return SourceArray(values, dims, attributes, None, spacing if (steps != 1).any() else {}), note
