@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,11 +43,12 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class FileArray:
-    """An array of a file; an error while a part is read names the file."""
+    """An array of a file; an error while a part is read names the file and the array."""
 
     array: Sliceable
     path: Path
     kind: str
+    name: str
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,16 +57,20 @@ class FileArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        return np.dtype(self.array.dtype)
+        """Type of the values, in the byte order of this machine."""
+        return np.dtype(self.array.dtype).newbyteorder("=")
 
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
         """Read a part."""
-        with reading(self.path, self.kind):
-            return np.asarray(self.array[index])
+        with reading(self.path, f"{self.kind}, array {self.name}"):
+            values = np.asarray(self.array[index])
+            return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
-def guarded(source: SourceArray, path: Path, kind: str) -> SourceArray:
-    """Return an array whose errors while it is read are one line with the name of the file."""
-    stored = None if source.stored is None else FileArray(source.stored, path, kind)
-    return replace(source, array=FileArray(source.array, path, kind), stored=stored)
+def guarded(arrays: Mapping[str, SourceArray], path: Path, kind: str) -> dict[str, SourceArray]:
+    """Return arrays whose errors while they are read are one line with the name of the file."""
+    found = {}
+    for name, source in arrays.items():
+        stored = None if source.stored is None else FileArray(source.stored, path, kind, name)
+        found[name] = replace(source, array=FileArray(source.array, path, kind, name), stored=stored)
+    return found

@@ -25,7 +25,7 @@ def open_raster(path: Path) -> Iterator[Content]:
     with reading(path, "a raster"):
         import rioxarray
 
-        array = rioxarray.open_rasterio(path, cache=False)
+        array: Any = rioxarray.open_rasterio(path, cache=False)
     if not hasattr(array, "rio"):
         raise DataError(f"{path}: expected one raster, found several subdatasets; convert one of them")
     with array:
@@ -37,7 +37,7 @@ def open_raster(path: Path) -> Iterator[Content]:
             spacing = dict(zip(("x", "y"), map(abs, map(float, array.rio.resolution())), strict=True))
         values = decoded(stored, attributes)
         source = SourceArray(values or stored, dims[len(one) :], _labels(attributes), stored, spacing)
-        yield Content({"image": guarded(source, path, "a raster")}, images=("image",), notes=notes)
+        yield Content(guarded({"image": source}, path, "a raster"), images=("image",), notes=notes)
 
 
 def _labels(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def open_hdf5(path: Path) -> Iterator[Content]:
     with file:
         with reading(path, "HDF5"):
             found = {name: _source(item) for name, item in _datasets(file, h5py).items()}
-        yield Content({name: guarded(source, path, "HDF5") for name, source in found.items()})
+        yield Content(guarded(found, path, "HDF5"))
 
 
 def _datasets(file: Any, h5py: Any) -> dict[str, Any]:
@@ -38,7 +38,8 @@ def _datasets(file: Any, h5py: Any) -> dict[str, Any]:
     visited = set()
 
     def add(group: Any, prefix: str) -> None:
-        for name in group:
+        links = [(name, isinstance(group.get(name, getlink=True), h5py.HardLink)) for name in group]
+        for name, _ in sorted(links, key=lambda link: not link[1]):
             item = group.get(name)  # None for a link that leads nowhere
             if isinstance(item, h5py.Group) and item.id not in visited:
                 visited.add(item.id)
@@ -61,9 +62,9 @@ def _source(item: Any) -> SourceArray:
     attributes = {name: item.attrs[name] for name in item.attrs if name not in ("REFERENCE_LIST", "DIMENSION_LIST")}
     if item.dtype.kind == "O":  # texts of any length, else unusable
         return SourceArray(np.asarray(item.asstr()[:]), _dims(item), attributes)
-    measured = decoded(item, attributes)
+    measured, dims = decoded(item, attributes), _dims(item)
     stored = None if measured is None else item
-    return SourceArray(measured or item, _dims(item), attributes, stored, hdf_spacing(item.shape, _dims(item), attributes))
+    return SourceArray(measured or item, dims, attributes, stored, hdf_spacing(item.shape, dims, attributes))
 
 
 def _dims(item: Any) -> tuple[str, ...]:

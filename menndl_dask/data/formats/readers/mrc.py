@@ -36,5 +36,5 @@ def open_mrc(path: Path) -> Iterator[Content]:
             source = SourceArray(file.data, dims, attributes, None, sizes if known else {})
         kind = "a stack of images" if first else "a volume" if rank == 3 else "an image"
         note = f"the header says that it is {kind}; --dims says otherwise"
-        arrays = {"image": guarded(source, path, "MRC")}
+        arrays = guarded({"image": source}, path, "MRC")
         yield Content(arrays, images=("image",), consecutive=bool(first), notes=(note,) if rank > 2 else ())

@@ -55,6 +55,7 @@ def open_nifti(path: Path) -> Iterator[Content]:
     spacing = {name: size for name, size in zip("xyz", zooms, strict=False) if name in dims and size > 0}
     attributes = {} if units[0] == "unknown" else {"spacing_unit": units[0]}
     source = SourceArray(Transposed(Squeezed(values, single)), dims[::-1], attributes, None, spacing)
-    axes = "".join(filter(None, nibabel.aff2axcodes(image.affine)))
+    codes: Any = nibabel.aff2axcodes  # it has no types
+    axes = "".join(filter(None, codes(image.affine)))
     notes = (f"axes x, y, z run towards {axes} (R right, A front, S top; L, P, I the opposite); they are not turned",)
-    yield Content({"image": guarded(source, path, "NIfTI")}, images=("image",), consecutive="t" in dims, notes=notes)
+    yield Content(guarded({"image": source}, path, "NIfTI"), images=("image",), consecutive="t" in dims, notes=notes)

@@ -18,7 +18,7 @@ def open_npy(path: Path) -> Iterator[Content]:
     """Open one array as a memory map."""
     with reading(path, ".npy"):
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    yield Content({"image": guarded(SourceArray(values), path, ".npy")}, images=("image",))
+    yield Content(guarded({"image": SourceArray(values)}, path, ".npy"), images=("image",))
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from menndl_dask.data.formats.content import Content
@@ -17,8 +17,9 @@ from menndl_dask.data.formats.readers.picture import open_npy, open_picture
 from menndl_dask.data.formats.readers.rosetta import SUFFIXES as MICROSCOPES
 from menndl_dask.data.formats.readers.rosetta import open_rosetta
 from menndl_dask.data.formats.readers.tiff import open_tiff
-from menndl_dask.data.formats.readers.xarray_engine import open_by_engine, open_netcdf
+from menndl_dask.data.formats.readers.xarray_engine import UnknownFormatError, open_by_engine, open_netcdf
 from menndl_dask.data.formats.readers.zarr_store import is_zarr, open_zarr
+from menndl_dask.errors import DataError
 
 Opener = Callable[[Path], AbstractContextManager[Content]]
 FORMATS: Mapping[str, Opener] = {
@@ -55,4 +56,16 @@ def opener(path: Path) -> Opener | None:
     """
     if path.is_dir():
         return open_rosetta if path.suffix.lower() == ".zspy" else open_zarr if is_zarr(path) else None
-    return FORMATS.get(ending(path), open_by_engine)
+    return FORMATS.get(ending(path), _open_other)
+
+
+@contextmanager
+def _open_other(path: Path) -> Iterator[Content]:
+    """Open a file with an ending that no reader knows."""
+    try:
+        with open_by_engine(path) as content:
+            yield content
+    except UnknownFormatError:
+        got = path.suffix.lower() or "no suffix"
+        expected = f"a folder of images, a file {', '.join(FORMATS)}, or one that xarray opens"
+        raise DataError(f"{path}: expected {expected}; got {got}") from None

@@ -1,7 +1,7 @@
 """Files of electron microscopes' makers, through RosettaSciIO if the user has it. Runs on the driver.
 
-RosettaSciIO has the licence GPL-3. It is found at run time, and is no dependency of this package. It gives the axes with
-names, units and scale: https://hyperspy.org/rosettasciio/api/index.html
+RosettaSciIO has the licence GPL-3. It is found at run time, and is no dependency of this package. It gives the axes
+with names, units and scale: https://hyperspy.org/rosettasciio/api/index.html
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from menndl_dask.data.axes import CHANNEL, SPATIAL
 from menndl_dask.data.formats.content import ORDERED, Content, SourceArray
@@ -40,10 +38,10 @@ def open_rosetta(path: Path) -> Iterator[Content]:
             name = str(entry.get("metadata", {}).get("General", {}).get("title") or f"image{number}")
             source = _source(entry)
         name = "image" if len(found) == 1 else name if name not in arrays else f"{name}_{number}"
-        arrays[name] = guarded(source, path, kind)
+        arrays[name] = source
     if not arrays:
         raise DataError(f"{path}: expected images, found no data set")
-    yield Content(arrays, images=("image",) if len(arrays) == 1 else ())
+    yield Content(guarded(arrays, path, kind), images=("image",) if len(arrays) == 1 else ())
 
 
 def _source(entry: Mapping[str, Any]) -> SourceArray:

@@ -1,4 +1,4 @@
-"""TIFF arrays with axes, read lazily: pages, ImageJ hyperstacks, OME; with places on Earth by rasterio. Runs on the driver.
+"""TIFF arrays with axes, read lazily: pages, ImageJ hyperstacks, OME. Runs on the driver.
 
 Sources: https://www.openmicroscopy.org/Schemas (OME-TIFF, units of ``PhysicalSize``) and the documentation of tifffile
 (letters of axes).
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import zarr
@@ -30,7 +30,7 @@ _RESOLUTION_UNIT = {2: "inch", 3: "cm"}  # of the tag ResolutionUnit
 
 @contextmanager
 def open_tiff(path: Path) -> Iterator[Content]:
-    """Open a TIFF as the array ``image``, and further series of pages as ``series1``, …
+    """Open a TIFF as the array ``image``, and further series of pages as ``series1`` and so on.
 
     Axes are those of the file: ``t``, ``page``, ``z``, ``channel``, ``y``, ``x``. A GeoTIFF is opened by `open_raster`.
     """
@@ -41,7 +41,7 @@ def open_tiff(path: Path) -> Iterator[Content]:
     with file:
         with reading(path, "TIFF"), _damage_is_an_error():
             on_earth = len(file.pages) == 1 and file.is_geotiff
-            arrays = {} if on_earth else dict(_arrays(file, path))
+            arrays = {} if on_earth else guarded(dict(_arrays(file, path)), path, "TIFF")
         if on_earth:
             with open_raster(path) as content:
                 yield content
@@ -86,12 +86,12 @@ def _arrays(file: Any, path: Path) -> Iterator[tuple[str, SourceArray]]:
             raise DataError(f"{path}: expected one axis of channels and one of samples, got the axes {series.axes}")
         spacing = {name: size for name, size in sizes.items() if name in dims} if number == 0 else {}
         source = SourceArray(_values(file, series, path), dims, _attributes(file, sizes), None, spacing)
-        yield f"series{number}" if number else "image", guarded(source, path, "TIFF")
+        yield f"series{number}" if number else "image", source
 
 
 def _values(file: Any, series: Any, path: Path) -> Sliceable:
     """Return the values: of one contiguous block in the file as a memory map, else page by page or tile by tile."""
-    if series.dataoffset is not None and file.filehandle.offset == 0:
+    if series.dataoffset is not None:
         kind = np.dtype(series.dtype).newbyteorder(file.byteorder)
         return np.memmap(path, kind, "r", series.dataoffset, tuple(series.shape))
     pages: Sliceable = zarr.open_array(series.aszarr(level=0), mode="r")
@@ -137,9 +137,11 @@ def _pixel(page: Any, tag: str) -> float | None:
 
 def _ome_spacing(text: str) -> dict[str, float]:
     """Return the physical sizes of the first image in micrometres."""
-    pixels = next((e for e in ElementTree.fromstring(text).iter() if e.tag.endswith("}Pixels")), None)
+    pixels = next((e for e in ET.fromstring(text).iter() if e.tag.endswith("}Pixels")), None)
     sizes: dict[str, float] = {}
-    for axis in "" if pixels is None else "XYZ":
+    if pixels is None:
+        return sizes
+    for axis in "XYZ":
         value = pixels.get(f"PhysicalSize{axis}")
         unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
         if value and float(value) > 0 and unit in _MICROMETRES:

@@ -13,6 +13,11 @@ import xarray as xr
 from menndl_dask.data.axes import CHANNEL, SPATIAL
 from menndl_dask.data.formats.content import Content, SourceArray
 from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.errors import DataError
+
+
+class UnknownFormatError(DataError):
+    """No engine of xarray opens a file."""
 
 
 @contextmanager
@@ -35,7 +40,20 @@ def open_netcdf(path: Path) -> Iterator[Content]:
 
 @contextmanager
 def open_by_engine(path: Path) -> Iterator[Content]:
-    """Open a file by the engine that xarray finds for it."""
+    """Open a file by the engine that xarray finds for it.
+
+    Raises
+    ------
+    UnknownFormatError
+        If it finds none.
+    """
+    with reading(path, "a file that xarray opens"):
+        try:
+            xr.open_dataset(path, cache=False).close()
+        except ValueError as error:
+            if "did not find a match" in str(error):
+                raise UnknownFormatError(f"{path}: no engine of xarray opens it") from None
+            raise
     with _opened(path, "a file that xarray opens", None) as content:
         yield content
 
@@ -54,7 +72,7 @@ def _opened(path: Path, kind: str, engine: str | None) -> Iterator[Content]:
                 stack.enter_context(stored)
                 prefix = group.strip("/") and f"{group.strip('/')}/"
                 arrays |= {f"{prefix}{name}": source for name, source in dataset_arrays(measured, stored).items()}
-        yield Content({name: guarded(source, path, kind) for name, source in arrays.items()})
+        yield Content(guarded(arrays, path, kind))
 
 
 def _groups(path: Path, options: Mapping[str, Any], only: str | None = None) -> dict[str, xr.Dataset]:
@@ -70,7 +88,8 @@ def _groups(path: Path, options: Mapping[str, Any], only: str | None = None) -> 
 def dataset_arrays(measured: xr.Dataset, stored: xr.Dataset) -> dict[str, SourceArray]:
     """Return the variables of a data set, but not the positions along spatial axes and channels."""
     arrays = {}
-    spacing = {str(d): spacing_of(measured[d].values) for d in measured.dims if d in measured.coords and _is_space(str(d))}
+    positions = [str(d) for d in measured.dims if d in measured.coords and _is_space(str(d))]
+    spacing = {d: spacing_of(measured[d].values) for d in positions}
     for name, array in measured.variables.items():
         dims = tuple(map(str, array.dims))
         if dims != (str(name),) or not (_is_space(str(name)) or str(name).lower() in CHANNEL):

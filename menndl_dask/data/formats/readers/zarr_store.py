@@ -63,7 +63,7 @@ def open_zarr(path: Path) -> Iterator[Content]:
             content = Content(_sources(arrays))
     if not content.arrays:
         raise DataError(f"{path}: expected arrays, found none")
-    found = {name: guarded(source, path, "Zarr") for name, source in content.arrays.items()}
+    found = guarded(content.arrays, path, "Zarr")
     yield Content(found, images=content.images, label=content.label, notes=content.notes)
 
 
@@ -96,10 +96,10 @@ def _source(array: zarr.Array[Any], dims: tuple[str, ...], spacing: Mapping[str,
     if array.metadata.zarr_format == 2 and fill is not None and fill != 0 and "_FillValue" not in attributes:
         attributes["_FillValue"] = fill  # as xarray writes it; 0 is what Zarr writes without being asked
     measured = decoded(array, attributes)
-    given = attributes.get("spacing")
-    if isinstance(given, Sequence) and not isinstance(given, str) and dims:
-        spatial = [d for d in dims if d.lower() in SPATIAL]
-        spacing = dict(zip(spatial, map(float, given), strict=True)) if len(spatial) == len(given) else spacing
+    given: Any = attributes.get("spacing")
+    spatial = [d for d in dims if d.lower() in SPATIAL]
+    if isinstance(given, list) and len(given) == len(spatial):
+        spacing = {d: float(size) for d, size in zip(spatial, given, strict=True)}
     sizes = dict(spacing) or hdf_spacing(array.shape, dims, attributes)
     return SourceArray(measured or array, dims, attributes, None if measured is None else array, sizes)
 
@@ -126,42 +126,51 @@ def _ome_images(group: zarr.Group) -> dict[str, zarr.Group]:
 
 def _ome_content(images: Mapping[str, zarr.Group]) -> Content:
     arrays: dict[str, SourceArray] = {}
+    labels: dict[str, SourceArray] = {}
     notes = []
     for name, group in images.items():
-        arrays[name], note = _finest(group, keep_channels=True)
+        arrays[name], note = _finest(group, ("y", "x", "channel"))
         notes.append(f"{name}: {note}")
-    labels: dict[str, SourceArray] = {}
-    for name, group in images.items():
         found = group.get("labels")
         for label, member in sorted(found.groups()) if isinstance(found, zarr.Group) else ():
             if _ome(member.attrs.asdict()):
-                labels[f"labels/{label}" if len(images) == 1 else f"{name}/labels/{label}"] = _finest(member)[0]
-    label = next(iter(labels)) if len(labels) == 1 else None
-    return Content({**arrays, **labels}, images=("image",) if "image" in arrays else (), label=label, notes=tuple(notes))
+                prefix = "labels" if len(images) == 1 else f"{name}/labels"
+                labels[f"{prefix}/{label}"] = _finest(member)[0]
+    chosen = next(iter(labels)) if len(labels) == 1 else None
+    known = ("image",) if "image" in arrays else ()
+    return Content({**arrays, **labels}, images=known, label=chosen, notes=tuple(notes))
 
 
-def _finest(group: zarr.Group, keep_channels: bool = False) -> tuple[SourceArray, str]:
-    """Return level 0 without axes of length 1 (but y and x), its size of a pixel, and what was taken."""
+def _finest(group: zarr.Group, kept: Sequence[str] = ("y", "x")) -> tuple[SourceArray, str]:
+    """Return level 0 without axes of length 1 that are not kept, its size of a pixel, and what was taken."""
     scales = _ome(group.attrs.asdict())["multiscales"][0]
     level = scales["datasets"][0]
     array = group[level["path"]]
     if not isinstance(array, zarr.Array):
         raise ValueError(f"level {level['path']} is no array")
-    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in scales.get("axes", "tczyx"[-array.ndim :])]
-    names = [_KINDS.get(str(a.get("type")), {"c": "channel"}.get(a["name"], str(a["name"]))) for a in axes]
-    if len(names) != array.ndim:
-        raise ValueError(f"expected {array.ndim} axes, got {', '.join(names)}")
-    kept = ("y", "x", "channel") if keep_channels else ("y", "x")
+    axes = _axes(scales.get("axes", "tczyx"[-array.ndim :]), array.ndim)
+    names = [name for name, _ in axes]
     single = tuple(p for p, n in enumerate(names) if array.shape[p] == 1 and n not in kept)
     dims = tuple(name for place, name in enumerate(names) if place not in single)
     steps = np.ones(array.ndim)
-    for transformation in (*level.get("coordinateTransformations", ()), *scales.get("coordinateTransformations", ())):
-        if transformation.get("type") == "scale":
-            steps = steps * np.asarray(transformation["scale"], dtype=np.float64)
-    spacing = {n: float(s) for n, s in zip(names, steps, strict=True) if n in dims and n in SPATIAL and s > 0}
-    units = {str(a.get("unit")) for a, n in zip(axes, names, strict=True) if n in spacing} - {"None"}
+    for step in (*level.get("coordinateTransformations", ()), *scales.get("coordinateTransformations", ())):
+        if step.get("type") == "scale":
+            steps = steps * np.asarray(step["scale"], dtype=np.float64)
+    sizes = {n: float(s) for n, s in zip(names, steps, strict=True) if n in dims and n in SPATIAL and s > 0}
+    units = {unit for name, unit in axes if name in sizes and unit}
     attributes = {"spacing_unit": units.pop()} if len(units) == 1 else {}
+    number = len(scales["datasets"])
+    note = f"the finest of {number} levels" if number > 1 else "its only level"
     values = Squeezed(array, single) if single else array
-    left = len(scales["datasets"]) - 1
-    note = f"the finest of {left + 1} levels" if left else "its only level"
-    return SourceArray(values, dims, attributes, None, spacing if (steps != 1).any() else {}), note
+    return SourceArray(values, dims, attributes, None, sizes if (steps != 1).any() else {}), note
+
+
+def _axes(given: Sequence[Any], rank: int) -> list[tuple[str, str]]:
+    """Return our name and the unit of each axis; before version 0.4 axes are letters."""
+    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in given]
+    if len(axes) != rank:
+        raise ValueError(f"expected {rank} axes, got {len(axes)}")
+    names = [str(axis["name"]) for axis in axes]
+    kinds = [_KINDS.get(str(axis.get("type"))) for axis in axes]
+    named = [kind or {"c": "channel"}.get(name, name) for kind, name in zip(kinds, names, strict=True)]
+    return [(name, str(axis.get("unit") or "")) for name, axis in zip(named, axes, strict=True)]

@@ -1,0 +1,327 @@
+"""Readers: values, axes, size of a pixel and labels of each format; what is read is what was sliced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import mrcfile
+import nibabel
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+import xarray as xr
+import zarr
+from PIL import Image
+
+from menndl_dask.data.formats.content import Content
+from menndl_dask.data.formats.conversion import convert
+from menndl_dask.data.formats.readers.readers import opener
+from menndl_dask.errors import UserError
+
+VOLUME = np.arange(4 * 5 * 6, dtype="uint16").reshape(4, 5, 6)
+CHANNELS = np.arange(2 * 5 * 6, dtype="uint8").reshape(2, 5, 6)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Content]:
+    reader = opener(path)
+    assert reader is not None
+    with reader(path) as content:
+        yield content
+
+
+def seen(path: Path, name: str = "image") -> tuple[tuple[str, ...], dict[str, float], np.ndarray]:
+    """Return dimensions, sizes of a pixel and values of an array."""
+    with opened(path) as content:
+        source = content.arrays[name]
+        values = np.asarray(source.array[:])
+        assert values.shape == source.shape
+        assert values.dtype == source.array.dtype
+        np.testing.assert_array_equal(source.array[1:2], values[1:2])
+        return source.dims, dict(source.spacing), values
+
+
+# --- TIFF -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "dims"),
+    [
+        ("TZCYX", (3, 4, 2, 5, 6), ("t", "z", "channel", "y", "x")),
+        ("ZYX", (4, 5, 6), ("z", "y", "x")),
+        ("CYX", (2, 5, 6), ("channel", "y", "x")),
+        ("TYX", (3, 5, 6), ("t", "y", "x")),
+    ],
+)
+@pytest.mark.parametrize("kind", ["imagej", "ome", "compressed"])
+def test_axes_of_hyperstacks_are_those_of_the_file(
+    axes: str, shape: tuple[int, ...], dims: tuple[str, ...], kind: str, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(0).integers(0, 999, shape).astype("uint16")
+    options: dict[str, Any] = {"imagej": True} if kind == "imagej" else {"ome": True}
+    options |= {"compression": "zlib"} if kind == "compressed" else {}
+    tifffile.imwrite(tmp_path / "a.tif", values, metadata={"axes": axes}, photometric="minisblack", **options)
+    found, _, read = seen(tmp_path / "a.tif")
+    assert found == dims
+    np.testing.assert_array_equal(read, values)
+
+
+def test_pages_are_samples_in_order_and_colours_are_channels(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", VOLUME, photometric="minisblack")
+    with opened(tmp_path / "a.tif") as content:
+        assert content.arrays["image"].dims == ("page", "y", "x")
+        assert content.consecutive
+    colours = np.arange(5 * 6 * 3, dtype="uint8").reshape(5, 6, 3)
+    tifffile.imwrite(tmp_path / "b.tif", colours, photometric="rgb")
+    dims, _, values = seen(tmp_path / "b.tif")
+    assert dims == ("y", "x", "channel")
+    np.testing.assert_array_equal(values, colours)
+    tifffile.imwrite(tmp_path / "c.tif", colours[None].repeat(3, 0), photometric="rgb")
+    assert seen(tmp_path / "c.tif")[0] == ("page", "y", "x", "channel")
+
+
+def test_the_size_of_a_pixel_comes_from_imagej_ome_or_the_resolution(tmp_path: Path) -> None:
+    unit = {"axes": "ZYX", "spacing": 2.0, "unit": "um"}
+    tifffile.imwrite(tmp_path / "i.tif", VOLUME, imagej=True, resolution=(4, 2), metadata=unit)
+    assert seen(tmp_path / "i.tif")[1] == {"z": 2.0, "y": 0.5, "x": 0.25}
+    sizes = {"PhysicalSizeX": 100.0, "PhysicalSizeY": 200.0, "PhysicalSizeZ": 1.5}
+    units = {"PhysicalSizeXUnit": "nm", "PhysicalSizeYUnit": "nm", "PhysicalSizeZUnit": "µm"}
+    tifffile.imwrite(tmp_path / "o.ome.tif", VOLUME, metadata={"axes": "ZYX", **sizes, **units})
+    assert seen(tmp_path / "o.ome.tif")[1] == pytest.approx({"z": 1.5, "y": 0.2, "x": 0.1})
+    tifffile.imwrite(tmp_path / "r.tif", VOLUME[0], resolution=(1000, 500), resolutionunit="CENTIMETER")
+    assert seen(tmp_path / "r.tif")[1] == {"y": 20.0, "x": 10.0}
+    tifffile.imwrite(tmp_path / "n.tif", VOLUME[0])
+    assert seen(tmp_path / "n.tif")[1] == {}
+
+
+def test_a_tiff_that_has_lost_pages_is_damaged_and_not_short(tmp_path: Path) -> None:
+    for number, options in enumerate(({"compression": "zlib"}, {}, {"metadata": None}, {"imagej": True})):
+        path = tmp_path / f"{number}.tif"
+        tifffile.imwrite(path, VOLUME.repeat(9, 1).repeat(9, 2), photometric="minisblack", **options)  # type: ignore[arg-type]
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
+        with pytest.raises(UserError, match=rf"{number}\.tif: cannot be read as TIFF"):
+            seen(path)
+
+
+# --- rasters --------------------------------------------------------------------------------------------------------
+
+
+def geotiff(path: Path, values: np.ndarray, size: float = 30.0, **options: Any) -> Path:
+    """Write bands (band, y, x) as a GeoTIFF."""
+    bands, height, width = values.shape
+    shape = {"count": bands, "height": height, "width": width, "dtype": str(values.dtype)}
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(size, 0, 500_000, 0, -size, 4_000_000)}
+    with rasterio.open(path, "w", driver=options.pop("driver", "GTiff"), **shape, **place, **options) as file:
+        file.write(values)
+    return path
+
+
+def test_bands_of_a_geotiff_are_channels_and_nodata_is_missing(tmp_path: Path) -> None:
+    dims, spacing, values = seen(geotiff(tmp_path / "a.tif", CHANNELS, nodata=7))
+    assert dims == ("band", "y", "x")
+    assert spacing == {"y": 30.0, "x": 30.0}
+    assert values.dtype == "float32"
+    np.testing.assert_array_equal(values, np.where(CHANNELS == 7, np.nan, CHANNELS))
+    with opened(tmp_path / "a.tif") as content:
+        source = content.arrays["image"]
+        assert source.attributes == {"fill": 7}
+        assert source.stored is not None
+        np.testing.assert_array_equal(source.stored[:], CHANNELS)
+        assert content.notes[0] == "coordinate reference system EPSG:32633"
+
+
+def test_one_band_is_an_image_and_its_type_is_kept(tmp_path: Path) -> None:
+    dims, _, values = seen(geotiff(tmp_path / "a.tif", CHANNELS[:1]))
+    assert dims == ("y", "x")
+    assert values.dtype == "uint8"
+    np.testing.assert_array_equal(values, CHANNELS[0])
+
+
+# --- microscopes and medicine ---------------------------------------------------------------------------------------
+
+
+def test_the_header_of_mrc_says_whether_it_is_a_volume_or_a_stack(tmp_path: Path) -> None:
+    with mrcfile.new(tmp_path / "v.mrc") as file:
+        file.set_data(VOLUME.astype("float32"))
+        file.set_volume()
+        file.voxel_size = (1.0, 2.0, 3.0)
+    dims, spacing, values = seen(tmp_path / "v.mrc")
+    assert (dims, spacing) == (("z", "y", "x"), {"z": 3.0, "y": 2.0, "x": 1.0})
+    np.testing.assert_array_equal(values, VOLUME)
+    with mrcfile.new(tmp_path / "s.mrcs") as file:
+        file.set_data(VOLUME.astype("int16"))
+        file.set_image_stack()
+        file.voxel_size = 1.5
+    dims, spacing, _ = seen(tmp_path / "s.mrcs")
+    assert (dims, spacing) == (("page", "y", "x"), {"y": 1.5, "x": 1.5})
+
+
+def nifti(path: Path, values: np.ndarray, zooms: tuple[float, ...], time: bool = False) -> Path:
+    image = nibabel.Nifti1Image(values, np.diag([*zooms[:3], 1.0]))
+    image.header.set_zooms(zooms)
+    image.header.set_xyzt_units("mm", "sec" if time else None)
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_axes_of_nifti_are_turned_round_and_zooms_are_the_size_of_a_voxel(name: str, tmp_path: Path) -> None:
+    dims, spacing, values = seen(nifti(tmp_path / name, VOLUME.T.copy(), (0.5, 0.75, 2.0)))
+    assert (dims, spacing) == (("z", "y", "x"), {"z": 2.0, "y": 0.75, "x": 0.5})
+    np.testing.assert_array_equal(values, VOLUME)
+
+
+def test_a_fourth_axis_of_nifti_is_time_or_channels(tmp_path: Path) -> None:
+    four = np.stack([VOLUME.T, VOLUME.T + 1], -1)
+    assert seen(nifti(tmp_path / "t.nii", four, (1, 1, 1, 2), time=True))[0] == ("t", "z", "y", "x")
+    assert seen(nifti(tmp_path / "c.nii", four, (1, 1, 1, 1)))[0] == ("channel", "z", "y", "x")
+
+
+def test_files_of_microscopes_are_read_by_rosettasciio_if_it_is_there(tmp_path: Path) -> None:
+    hspy = pytest.importorskip("rsciio.hspy")
+    names = (("frame", True), ("y", False), ("x", False))
+    axes = [
+        {"name": n, "units": "nm", "index_in_array": p, "size": s, "offset": 0.0, "scale": 0.1 * p, "navigate": nav}
+        for p, ((n, nav), s) in enumerate(zip(names, VOLUME.shape, strict=True))
+    ]
+    about = {"General": {"title": "scan"}, "Signal": {"signal_type": ""}}
+    state: dict[str, Any] = {"attributes": {"_lazy": False, "ragged": False}}
+    state |= {name: {} for name in ("package_info", "learning_results", "tmp_parameters")}
+    hspy.file_writer(
+        str(tmp_path / "a.hspy"),
+        {"data": VOLUME, "axes": axes, "metadata": about, "original_metadata": {}, "models": {}, **state},
+    )
+    dims, spacing, values = seen(tmp_path / "a.hspy")
+    assert (dims, spacing) == (("frame", "y", "x"), pytest.approx({"y": 0.1, "x": 0.2}))
+    np.testing.assert_array_equal(values, VOLUME)
+
+
+def test_without_rosettasciio_the_message_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "rsciio", None)
+    (tmp_path / "a.dm4").touch()
+    with pytest.raises(UserError, match=r"a\.dm4: needs rosettasciio, .*: pip install rosettasciio$"):
+        seen(tmp_path / "a.dm4")
+
+
+# --- HDF5, NetCDF, Zarr, arrays, pictures ---------------------------------------------------------------------------
+
+
+def test_hdf5_has_groups_names_of_dimensions_scales_and_sizes(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        raw = file.create_dataset("volumes/raw", data=VOLUME)
+        raw.attrs["resolution"] = (40.0, 4.0, 4.0)
+        scaled = file.create_dataset("scaled", data=VOLUME.astype("int16"))
+        scaled.attrs.update({"scale_factor": 0.5, "_FillValue": np.int16(3)})
+        file["y"] = np.arange(5.0)
+        file["y"].make_scale("y")
+        scaled.dims[0].label, scaled.dims[2].label = "z", "x"
+        scaled.dims[1].attach_scale(file["y"])
+        file["again"] = h5py.SoftLink("/volumes")
+        file["nowhere"] = h5py.SoftLink("/missing")
+    assert seen(tmp_path / "a.h5", "volumes/raw")[1] == {"z": 40.0, "y": 4.0, "x": 4.0}
+    dims, _, values = seen(tmp_path / "a.h5", "scaled")
+    assert dims == ("z", "y", "x")
+    np.testing.assert_array_equal(values, np.where(VOLUME == 3, np.nan, VOLUME * 0.5))
+    with opened(tmp_path / "a.h5") as content:
+        assert sorted(content.arrays) == ["scaled", "volumes/raw"]
+
+
+@pytest.mark.parametrize("version", ["NETCDF4", "NETCDF3_64BIT"])
+def test_positions_in_netcdf_give_the_size_of_a_pixel_and_are_no_images(version: Any, tmp_path: Path) -> None:
+    places = {"y": np.arange(5) * -2.0, "x": np.arange(6) * 3.0}
+    data = xr.Dataset({"reflectance": (("scene", "y", "x"), VOLUME.astype("int16"))}, coords=places)
+    data.to_netcdf(tmp_path / "a.nc", engine="netcdf4", format=version)
+    dims, spacing, values = seen(tmp_path / "a.nc", "reflectance")
+    assert (dims, spacing) == (("scene", "y", "x"), {"y": 2.0, "x": 3.0})
+    np.testing.assert_array_equal(values, VOLUME)
+    with opened(tmp_path / "a.nc") as content:
+        assert list(content.arrays) == ["reflectance"]
+
+
+def test_groups_of_netcdf_are_read(tmp_path: Path) -> None:
+    xr.Dataset({"image": (("y", "x"), VOLUME[0])}).to_netcdf(tmp_path / "a.nc", engine="netcdf4", group="scan/one")
+    assert seen(tmp_path / "a.nc", "scan/one/image")[0] == ("y", "x")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr_of_any_layout_is_read(version: Any, tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
+    group.create_array("plain/scan", data=VOLUME)
+    places = {"y": np.arange(5) * 2.0, "x": np.arange(6) * 3.0}
+    named = xr.Dataset({"scan": (("z", "y", "x"), VOLUME.astype("float32"))}, coords=places)
+    encoding = {"scan": {"scale_factor": 0.25, "_FillValue": 9, "dtype": "int16"}}
+    named.to_zarr(tmp_path / "a.zarr", group="named", zarr_format=version, consolidated=False, encoding=encoding)
+    dims, _, values = seen(tmp_path / "a.zarr", "plain/scan")
+    assert dims == ()
+    np.testing.assert_array_equal(values, VOLUME)
+    dims, spacing, values = seen(tmp_path / "a.zarr", "named/scan")
+    assert (dims, spacing) == (("z", "y", "x"), {"y": 2.0, "x": 3.0})
+    stored = np.round(VOLUME / 0.25)
+    np.testing.assert_array_equal(values, np.where(stored == 9, np.nan, stored * 0.25))
+    zarr.create_array(tmp_path / "b.zarr", data=VOLUME, zarr_format=version)
+    np.testing.assert_array_equal(seen(tmp_path / "b.zarr")[2], VOLUME)
+
+
+def ome(path: Path, version: str) -> Path:
+    """Write an OME-Zarr of two levels with one set of labels."""
+    old = version == "0.4"
+    group = zarr.open_group(path, mode="w", zarr_format=2 if old else 3)
+
+    def scales(place: zarr.Group, values: np.ndarray) -> None:
+        axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}]
+        axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+        levels = []
+        for level in (0, 1):
+            place.create_array(str(level), data=values[..., :: level + 1, :: level + 1])
+            step = [1.0, 1.0, 2.0, 0.5 * (level + 1), 0.5 * (level + 1)]
+            levels.append({"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": step}]})
+        about = {"multiscales": [{"version": version, "axes": axes, "datasets": levels}]}
+        place.attrs.update(about if old else {"ome": {"version": version, **about}})
+
+    scales(group, np.stack([VOLUME, VOLUME + 1])[None])
+    labels = group.create_group("labels")
+    labels.attrs.update({"labels": ["cells"]} if old else {"ome": {"labels": ["cells"]}})
+    scales(labels.create_group("cells"), (VOLUME % 3)[None, None].astype("uint8"))
+    return path
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr_gives_its_finest_level_and_its_labels(version: str, tmp_path: Path) -> None:
+    dims, spacing, values = seen(ome(tmp_path / "a.zarr", version))
+    assert (dims, spacing) == (("channel", "z", "y", "x"), {"z": 2.0, "y": 0.5, "x": 0.5})
+    np.testing.assert_array_equal(values, np.stack([VOLUME, VOLUME + 1]))
+    dims, _, values = seen(tmp_path / "a.zarr", "labels/cells")
+    assert dims == ("z", "y", "x")
+    np.testing.assert_array_equal(values, VOLUME % 3)
+    with opened(tmp_path / "a.zarr") as content:
+        assert (content.images, content.label) == (("image",), "labels/cells")
+
+
+def test_a_store_that_is_converted_needs_no_conversion(tmp_path: Path) -> None:
+    labels = np.arange(4) % 2
+    data = xr.Dataset({"image": (("sample", "y", "x"), VOLUME), "label": ("sample", labels)})
+    data.to_zarr(tmp_path / "a.zarr", zarr_format=3, consolidated=False)
+    with pytest.raises(UserError, match=r"a\.zarr: is laid out as .* and needs no conversion"):
+        convert(tmp_path / "a.zarr", tmp_path / "b.zarr")
+
+
+def test_single_pictures_and_arrays_are_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", VOLUME)
+    np.testing.assert_array_equal(seen(tmp_path / "a.npy")[2], VOLUME)
+    Image.fromarray(CHANNELS[0]).save(tmp_path / "a.png")
+    dims, _, values = seen(tmp_path / "a.png")
+    assert dims == ("y", "x")
+    np.testing.assert_array_equal(values, CHANNELS[0])
+    Image.fromarray(np.zeros((5, 6, 3), "uint8")).save(tmp_path / "b.jpg")
+    assert seen(tmp_path / "b.jpg")[0] == ("y", "x", "channel")
+
+
+def test_a_file_of_no_known_format_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.xyz").write_bytes(b"nothing that is known")
+    with pytest.raises(UserError, match=r"a\.xyz: expected .* a file \.npz, .*or one that xarray opens"):
+        seen(tmp_path / "a.xyz")
