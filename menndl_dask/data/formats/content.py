@@ -51,7 +51,7 @@ class Sliceable(Protocol):
 
 @dataclass(frozen=True)
 class Pieces:
-    """Arrays with equal numbers of axes, one for each sample, perhaps of unequal size; the first axis is the samples."""
+    """Arrays of one rank, one for each sample, perhaps of unequal size; the first axis is the samples."""
 
     items: Sequence[Sliceable]
 
@@ -70,7 +70,8 @@ class Pieces:
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
         """Read a slice of samples of equal size."""
         which, *rest = index if isinstance(index, tuple) else (index,)
-        return np.stack([np.asarray(item[tuple(rest)]) for item in self.items[which]]).astype(self.dtype, copy=False)
+        items: Any = self.items[which]
+        return np.stack([np.asarray(item[tuple(rest)]) for item in items]).astype(self.dtype, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
