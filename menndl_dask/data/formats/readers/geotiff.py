@@ -23,11 +23,14 @@ def open_raster(path: Path) -> Iterator[Content]:
     of a pixel is that of the transform, in the units of the coordinate reference system.
     """
     with reading(path, "a raster"):
+        import rasterio
         import rioxarray
 
+        with rasterio.open(path) as file:
+            several = tuple(file.subdatasets)
+        if several:
+            raise DataError(f"{path}: expected one raster, found {len(several)}, such as {several[0]}")
         array: Any = rioxarray.open_rasterio(path, cache=False)
-    if not hasattr(array, "rio"):
-        raise DataError(f"{path}: expected one raster, found several subdatasets; convert one of them")
     with array:
         with reading(path, "a raster"):
             attributes, notes = dict(array.attrs), _notes(array)
