@@ -70,6 +70,8 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
     """
     typed = list(sys.argv if arguments is None else arguments)
     say(_describe(problem))
+    if options.plan is not None:
+        say(options.plan.text())
     # before batch jobs are submitted: can the run be resumed with these settings?
     own = options.run if options.island is None else folder_of(options.run, options.island)
     if (own / FILE).exists():
@@ -89,7 +91,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         random=DRAWN if options.evaluations is None else min(DRAWN, max(_FEWEST_DRAWN, options.evaluations // 3)),
         seed=options.seed,
         limits=options.limits,
-        settings=_settings(typed),
+        settings=_settings(typed, options),
         island=options.island,
     )
     say(f"starting the workers of {options.cluster} …")
@@ -121,7 +123,7 @@ def _search_islands(problem: Problem, space: SearchSpace, options: Options, type
     outputs = folder_of(options.run, 0) / supervisor.OUTPUT
     say(f"starting {options.islands} islands; output of their drivers: {outputs}, …")
     say(f"report: {options.run / 'report.html'} (rewritten while it runs)")
-    settings = frozen_settings(problem, space, options.seed, options.limits, _settings(typed))
+    settings = frozen_settings(problem, space, options.seed, options.limits, _settings(typed, options))
     stopped = supervisor.supervise(
         options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
         progress=ProgressLine(sys.stderr), on_change=write_report,
@@ -261,10 +263,11 @@ def guarded(main: Callable[[], int], message: str = "stopped; the same command c
         signal.signal(signal.SIGTERM, before)
 
 
-def _settings(typed: Sequence[str]) -> dict[str, Any]:
-    """Return the command line in words and as a list, to be recorded in the run."""
+def _settings(typed: Sequence[str], options: Options) -> dict[str, Any]:
+    """Return the command line in words and as a list, and the plan, to be recorded in the run."""
     program = [] if not typed else ["menndl"] if _is_menndl(typed) else ["python", typed[0]]
-    return {"command": shlex.join([*program, *typed[1:]]), "arguments": list(typed[1:])}
+    plan = {} if options.plan is None else {"plan": options.plan.to_dict()}
+    return {"command": shlex.join([*program, *typed[1:]]), "arguments": list(typed[1:]), **plan}
 
 
 def _is_menndl(typed: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The commands ``menndl convert | check``, and the options of a problem. Runs on the driver."""
+"""The commands ``menndl convert | check``. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from menndl_dask.cli.parser import add_command
-from menndl_dask.data.data import open_problem
-from menndl_dask.problem import TASKS, Problem
+from menndl_dask.cli.planning import new_plan, open_planned
+from menndl_dask.cli.problem import add_problem_options
+from menndl_dask.cluster.profile import read_profile
+from menndl_dask.search.options import add_plan_options, check_counts
 from menndl_dask.terminal import say
 
 _CONVERSION = ("images", "label", "dims", "classes", "fill", "chunk")
-_PROBLEM = ("task", "inputs", "label", "ignore", "group", "metric", "metric_mode", "loss", "class_weight")
 
 
 def add_commands(commands: Any) -> None:
@@ -30,28 +31,9 @@ def add_commands(commands: Any) -> None:
     text = "describe a data set, warn of mistakes in it, and score simple predictors"
     parser = add_command(commands, "check", _check, text)
     add_problem_options(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the split (default: 0)")
-
-
-def add_problem_options(parser: argparse.ArgumentParser) -> None:
-    """Add the data set and the options of the problem."""
-    parser.add_argument("data", help="Zarr store with the labelled images")
-    group = parser.add_argument_group("problem")
-    group.add_argument("--task", choices=TASKS, help="default: what the labels look like")
-    group.add_argument("--inputs", nargs="+", metavar="NAME", help="variables with the images; several: several views")
-    group.add_argument("--label", default="label", metavar="NAME", help="variable with the labels (default: label)")
-    group.add_argument("--ignore", type=int, metavar="VALUE", help="label of pixels or samples to ignore")
-    group.add_argument("--group", metavar="NAME", help="coordinate whose samples stay together in one split")
-    group.add_argument("--metric", metavar="NAME", help="what the fitness is: a name, or module:function of your own")
-    group.add_argument("--metric-mode", choices=("max", "min"), default="max", help="is more or less of it better")
-    loss = "such as dice_crossentropy, focal=2 or tversky=0.3; a Keras name, or module:function of your own"
-    group.add_argument("--loss", metavar="NAME", help=loss)
-    group.add_argument("--class-weight", default="auto", metavar="KIND", help="auto, balanced, sqrt or none")
-
-
-def read_problem(given: argparse.Namespace, **settings: Any) -> Problem:
-    """Return the problem of the options that `add_problem_options` adds."""
-    return open_problem(given.data, **{name: getattr(given, name) for name in _PROBLEM}, **settings)
+    add_plan_options(parser)
+    text = "plan without a training of some seconds, so that times are not known"
+    parser.add_argument("--no-trial", action="store_true", help=text)
 
 
 def _convert(given: argparse.Namespace) -> int:
@@ -65,5 +47,9 @@ def _convert(given: argparse.Namespace) -> int:
 def _check(given: argparse.Namespace) -> int:
     from menndl_dask.data.check.check import check_data
 
-    say(*check_data(read_problem(given, seed=given.seed)).parts())
+    check_counts(given)
+    profile = read_profile(given.cluster)
+    problem = open_planned(given)
+    say(*check_data(problem).parts())
+    say("", *new_plan(given, problem, profile, trial=not given.no_trial).parts())
     return 0

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any
 
 from menndl_dask import workflow
-from menndl_dask.cli.data import add_problem_options, read_problem
 from menndl_dask.cli.parser import add_cluster_options, add_command, add_run_command
+from menndl_dask.cli.planning import new_plan, open_planned, resumed_plan, run_path
+from menndl_dask.cli.problem import add_problem_options
 from menndl_dask.cluster.cluster import load_cluster
+from menndl_dask.cluster.profile import read_profile
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.problem import Limits
 from menndl_dask.run.layout import whole_run
 from menndl_dask.run.run import Run
+from menndl_dask.run.settings import FILE, read_settings
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.validation import read
 
@@ -23,11 +25,9 @@ def add_commands(commands: Any) -> None:
     parser = add_command(commands, "search", _search, "evolve a network for a data set; the same command resumes")
     add_problem_options(parser)
     group = parser.add_argument_group("search space")
-    group.add_argument("--max-parameters", type=float, default=20e6, metavar="N", help="weights (default: 20e6)")
-    group.add_argument("--max-flops", type=float, default=math.inf, metavar="N", help="FLOPs of one sample, forward")
     group.add_argument("--max-layers", type=int, metavar="N", help="layers of a network, the head not counted")
     group.add_argument("--training", action="store_true", help="evolve optimiser, learning rate and batch size too")
-    workflow.add_options(parser)
+    workflow.add_options(parser, planned=True, run=None)
     parser = add_run_command(commands, "resume", _resume, "resume a run of menndl search with its options")
     parser.add_argument("--evaluations", metavar="N", help="networks to evaluate, those done included")
     parser.add_argument("--hours", metavar="H", help="other hours to search")
@@ -42,16 +42,17 @@ def add_commands(commands: Any) -> None:
 
 
 def _search(given: argparse.Namespace) -> int:
+    given.run = run_path(given)
     options = workflow.Options.read(given)
-    problem = read_problem(given, budget=options.budget, augmentation=options.augmentation, seed=options.seed)
-    space = SearchSpace.image(
-        problem,
-        training=given.training,
-        maximum=given.max_layers,
-        max_parameters=given.max_parameters,
-        max_flops=given.max_flops,
-    )
-    return workflow.main_job(problem, space, options)
+    profile = read_profile(options.cluster)  # a mistake in it is told before the data is read
+    settings = options.run / FILE
+    if settings.exists() and (frozen := read_settings(settings)).get("problem") is not None:
+        plan = resumed_plan(given, options.budget, profile, frozen)
+    else:
+        problem = open_planned(given, options.budget)
+        plan = new_plan(given, problem, profile, trial=True)
+    space = SearchSpace.image(plan.problem, training=given.training, maximum=given.max_layers, **plan.space)
+    return workflow.main_job(plan.problem, space, options.following(plan))
 
 
 def _resume(given: argparse.Namespace) -> int:

@@ -5,19 +5,30 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from menndl_dask.errors import UserError
-from menndl_dask.problem import BACKENDS, PRECISIONS, SCHEDULES, UNITS, Budget, Limits
+from menndl_dask.problem import (
+    BACKENDS,
+    LARGE_IMAGES,
+    NORMALISATIONS,
+    PRECISIONS,
+    SCHEDULES,
+    UNITS,
+    Budget,
+    Limits,
+)
 from menndl_dask.search.initial_networks import NONE, STANDARD
+from menndl_dask.search.plan.plan import Plan
 
 logger = logging.getLogger(__name__)
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    return () if words == ("none",) else words
 
 
 # name: type, placeholder of the value, usual default, help
@@ -35,7 +46,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "learning_rate": (float, "X", 1e-3, "of the optimiser, Adam"),
     "schedule": (str, "KIND", "cosine", f"how the learning rate goes over the budget: {', '.join(SCHEDULES)}"),
     "precision": (str, "KIND", "float32", f"numbers that layers compute with: {', '.join(PRECISIONS)}"),
-    "augment": (_words, "LIST", None, "how training images are changed, such as flip,rotate,shift,noise"),
+    "augment": (_words, "LIST", None, "how training images are changed, such as flip,rotate,shift,noise, or none"),
     "backend": (str, "NAME", None, f"of Keras: {', '.join(BACKENDS)}; by default what KERAS_BACKEND says on a worker"),
     "retrain": (float, "X", 4.0, "the best and the standard network are trained for X times the budget; 0: not at all"),
     "finalists": (int, "N", 2, "how many of the best networks are trained for longer"),
@@ -45,8 +56,23 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "islands": (int, "N", None, "searches that share the run, each with a driver and workers, and exchange networks"),
     "island": (int, "K", None, "be island K of the run, 0, 1, …; to start each driver yourself, without --islands"),
 }  # fmt: skip
+# what only a planned search has
+_MORE: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "patch": (int, "PIXELS", "pixels of a patch along each spatial axis, such as 16 64 64"),
+    "patches": (int, "N", "patches in an epoch"),
+    "normalisation": (str, "KIND", f"what networks see of the values: {', '.join(NORMALISATIONS)}"),
+    "large_images": (str, "KIND", f"classes or values of images larger than a patch: {', '.join(LARGE_IMAGES)}"),
+    "max_parameters": (float, "N", "weights of a network"),
+    "max_flops": (float, "N", "FLOPs of a network for one sample, forward"),
+    "max_memory": (float, "GB", "estimated memory of a training step of a network"),
+}
+PLANNED = (*_MORE, *UNITS, "batch_size", "augment", "evaluations", "hours", "workers", "time_limit", "memory_limit")
+_NEEDED = ("cluster", "retrain", "finalists", "seed")  # by the plan too
 _TAKEN = ("cluster", "workers", "evaluations", "hours", "retrain", "finalists", "seed", "detach", "islands", "island")
-_COUNTED = ("workers", "evaluations", "hours", "time_limit", "memory_limit", "finalists", "islands")
+_COUNTED = (
+    "workers", "evaluations", "hours", "time_limit", "memory_limit", "finalists", "islands",
+    "patches", "max_parameters", "max_flops", "max_memory",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +94,7 @@ class Options:
     islands: int | None = None
     island: int | None = None
     initial: tuple[str, ...] = (STANDARD,)
+    plan: Plan | None = None
 
     @classmethod
     def read(cls, given: argparse.Namespace) -> Self:
@@ -76,16 +103,14 @@ class Options:
         Raises
         ------
         UserError
-            If neither evaluations nor hours are given, or a number is out of range.
+            If neither evaluations nor hours are given and none are planned, or a number is out of range.
         """
+        is_planned = getattr(given, "is_planned", False)
         if given.inherit:
             logger.warning("--inherit was removed and has no effect: every network begins with new weights")
-        if given.evaluations is None and given.hours is None:
+        if given.evaluations is None and given.hours is None and not is_planned:
             raise UserError("expected --evaluations or --hours (or both), got neither")
-        for name in _COUNTED:
-            value = getattr(given, name)
-            if value is not None and value <= 0:
-                raise UserError(f"--{name.replace('_', '-')}: expected a number > 0, got {value}")
+        check_counts(given)
         if given.island is not None and (given.island < 0 or given.islands is not None):
             raise UserError(f"--island: expected a number ≥ 0, and no --islands beside it, got {given.island}")
         if given.retrain < 0:
@@ -93,26 +118,42 @@ class Options:
         return cls(
             Path(given.run),
             **{name: getattr(given, name) for name in _TAKEN},
-            budget=_budget(given),
+            budget=budget_of(given),
             augmentation=given.augment or (),
-            limits=Limits(given.time_limit, int(given.memory_limit * 1e9)),
+            limits=Limits() if is_planned else Limits(given.time_limit, int(given.memory_limit * 1e9)),
             initial=tuple(given.initial),
         )
 
+    def following(self, plan: Plan) -> Self:
+        """Return these options with what is planned in their places."""
+        return replace(
+            self,
+            budget=plan.problem.budget,
+            augmentation=plan.problem.augmentation,
+            limits=plan.limits,
+            evaluations=plan.value("evaluations"),
+            hours=plan.value("hours"),
+            plan=plan,
+        )
 
-def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+
+def add_options(parser: argparse.ArgumentParser, *, planned: bool = False, **defaults: Any) -> None:
     """Add the options that every workflow script has, with the script's own defaults by the names of the options.
 
-    The default budget counts only if the user gives no budget in any unit.
+    The default budget counts only if the user gives no budget in any unit. If `planned`, the options in `PLANNED` have
+    no defaults: a plan has their values, see `menndl_dask.search.plan.plan.plan_search`.
     """
+    if planned:
+        add_plan_options(parser, needed=False)
     group = parser.add_argument_group("search")
     for name, (kind, metavar, usual, text) in _OPTIONS.items():
+        if planned and name in PLANNED:
+            continue
         default = defaults.get(name, usual)
-        shown = text if default is None else f"{text} (default: {default})"
-        flag = "--" + name.replace("_", "-")
+        shown = text if default is None or (planned and name == "run") else f"{text} (default: {default})"
         given = None if name in UNITS else default
-        group.add_argument(flag, type=kind, default=given, metavar=metavar, help=shown)
-    parser.set_defaults(usual_budget={name: defaults.get(name) for name in UNITS})
+        group.add_argument(_flag(name), type=kind, default=given, metavar=metavar, help=shown)
+    parser.set_defaults(usual_budget={name: defaults.get(name) for name in UNITS}, is_planned=planned)
     text = f"{STANDARD}, {NONE}, run directories or .keras files: networks that the search begins with"
     group.add_argument("--initial", nargs="+", default=[STANDARD], metavar="NAME", help=f"{text} (default: {STANDARD})")
     text = "train so that the same seed gives the same bits on the same kind of machine; slower"
@@ -125,11 +166,42 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     group.add_argument("--detach", action="store_true", help=text)
 
 
-def _budget(given: argparse.Namespace) -> Budget:
+def add_plan_options(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
+    """Add the options that override the plan; if `needed`, the others too that a plan is made from."""
+    text = "planned from the data and this machine where you do not give them; menndl check shows the plan"
+    group = parser.add_argument_group("plan", text)
+    for name in (*PLANNED, *(_NEEDED if needed else ())):
+        usual = None
+        if name in _MORE:
+            kind, metavar, about = _MORE[name]
+        else:
+            kind, metavar, usual, about = _OPTIONS[name]
+        usual = usual if name in _NEEDED else None
+        about = about if usual is None else f"{about} (default: {usual})"
+        nargs = "+" if name == "patch" else None
+        group.add_argument(_flag(name), type=kind, default=usual, metavar=metavar, help=about, nargs=nargs)
+
+
+def check_counts(given: argparse.Namespace) -> None:
+    """Check that the numbers among the options are larger than 0; raises `UserError`."""
+    for name in _COUNTED:
+        value = getattr(given, name, None)
+        if value is not None and value <= 0:
+            raise UserError(f"{_flag(name)}: expected a number > 0, got {value}")
+
+
+def budget_of(given: argparse.Namespace) -> Budget:
     """Return the budget in the units that the user gave, or the script's default budget."""
     units = {name: getattr(given, name) for name in UNITS}
     if all(value is None for value in units.values()):
         units = given.usual_budget
+    if all(value is None for value in units.values()) and given.is_planned:
+        units = {"epochs": 10}  # until the plan says how many
     same = ("batch_size", "learning_rate", "schedule", "precision", "deterministic", "backend")
-    budget = Budget(**units, **{name: getattr(given, name) for name in same})
+    settings = {name: value for name in same if (value := getattr(given, name)) is not None}
+    budget = Budget(**units, **settings)
     return budget.without_early_stopping() if given.no_early_stop else budget
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,110 @@
+"""Rules of the plan for the limits of a network, the number of networks and the expected time. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from menndl_dask.genome.cost import Cost
+from menndl_dask.search.plan.planned_value import PlannedValue, minutes_text, seconds_text
+from menndl_dask.search.plan.training_rules import round_figure
+from menndl_dask.text import quantity
+
+FRAMEWORK_BYTES = 0.9e9  # of a training beside the network's own, if it was not measured
+# the measured peak of the worst of many random networks is this many times the estimate of its step
+ESTIMATE_FACTOR = 1.6
+_USUAL_LIMIT = 4e9
+_ROOM = 0.9  # of a limit that is used
+_LARGER = 4.0  # times what the standard network costs, at most
+_MOST_PARAMETERS = 20e6
+_SEARCH_S = 3600.0
+_FEWEST, _MOST = 20, 200
+_MEAN_SHARE = 0.75  # of the standard network's time, that of a network of the search: many are ended early
+_SLOWEST = 6.0  # times the standard network's time, that a network may take
+_LEAST_LIMIT_S = 600.0
+_GB = 1e9
+
+
+def needed_bytes(step_bytes: float, framework: float = FRAMEWORK_BYTES) -> float:
+    """Return the memory of a training for which this many bytes of a step were estimated."""
+    return framework + ESTIMATE_FACTOR * step_bytes
+
+
+def memory_limit(share: float | None, needed: float) -> PlannedValue:
+    """Return the memory in GB that a training may use, of the share of a worker, if the standard network needs so much.
+
+    >>> memory_limit(7e9, 1.5e9).value, memory_limit(3.26e9, 1.5e9).value, memory_limit(9e9, 4e9).value
+    (4.0, 3.2, 8.0)
+    """
+    wanted = max(_USUAL_LIMIT, 2 * needed)
+    if share is None:
+        return PlannedValue("memory_limit", _down(wanted), f"the standard network takes {needed / _GB:.1f} GB")
+    of = f"a worker may use {share / _GB:.1f} GB; the standard network takes {needed / _GB:.1f} GB"
+    return PlannedValue("memory_limit", _down(min(share, wanted)), of)
+
+
+def max_memory(limit_gb: float, framework: float, gpu_bytes: float | None) -> PlannedValue:
+    """Return the estimated memory in GB of a training step that a network of the search may have."""
+    step = (_ROOM * limit_gb * _GB - framework) / ESTIMATE_FACTOR
+    reason = f"fits into {limit_gb:g} GB beside the {framework / _GB:.1f} GB of Keras and the data"
+    if gpu_bytes is not None and _ROOM * gpu_bytes / ESTIMATE_FACTOR < step:
+        step, reason = _ROOM * gpu_bytes / ESTIMATE_FACTOR, f"fits into a GPU of {gpu_bytes / _GB:.0f} GB"
+    return PlannedValue("max_memory", _down(max(step, 0.01 * _GB), 2), reason)
+
+
+def max_parameters(standard: Cost) -> PlannedValue:
+    """Return the most weights of a network."""
+    most = min(_MOST_PARAMETERS, max(1e6, float(round_figure(10 * standard.parameters))))
+    return PlannedValue("max_parameters", most, f"the standard network has {quantity(standard.parameters)}")
+
+
+def max_flops(standard: Cost) -> PlannedValue:
+    """Return the most FLOPs of a network, for one sample forward."""
+    reason = f"{_LARGER:g} times those of the standard network: its training would take {_LARGER:g} times as long"
+    return PlannedValue("max_flops", float(f"{_LARGER * standard.flops_forward:.2g}"), reason)
+
+
+def time_limit(network_s: float | None) -> PlannedValue:
+    """Return the seconds that an evaluation may take."""
+    if network_s is None:
+        return PlannedValue("time_limit", 3600.0, "not timed")
+    limit = max(_LEAST_LIMIT_S, float(round_figure(_SLOWEST * network_s)))
+    return PlannedValue("time_limit", limit, f"the standard network takes {seconds_text(network_s)} in all")
+
+
+def evaluations(network_s: float | None, workers: int) -> PlannedValue:
+    """Return the number of networks that are evaluated in about an hour.
+
+    >>> evaluations(60, 2).value, evaluations(3, 2).value, evaluations(1000, 1).value
+    (160, 200, 20)
+    """
+    if network_s is None:
+        return PlannedValue("evaluations", 100, "not timed; see --hours")
+    fitting = _SEARCH_S * workers / (_MEAN_SHARE * network_s)
+    number = max(_FEWEST, min(_MOST, int(fitting) // 10 * 10))
+    about = "about an hour" if _FEWEST <= fitting <= _MOST else "enough" if fitting > _MOST else "the fewest"
+    at = f"at {seconds_text(_MEAN_SHARE * network_s)} a network and {workers} at a time"
+    why = {"enough": f"more add little; {at}", "the fewest": f"fewer find little; {at}"}
+    return PlannedValue("evaluations", number, why.get(about, f"{about} {at}"))
+
+
+def minutes(
+    network_s: float | None, training_s: float, workers: int, number: int | None, hours: float | None, *,
+    retrain: float, finalists: int,
+) -> PlannedValue:
+    """Return the minutes that the search and the training of the finalists will take."""
+    searching = math.inf if hours is None else 60 * hours
+    if network_s is not None and number is not None:
+        searching = min(searching, _MEAN_SHARE * network_s * number / workers / 60)
+    if network_s is None:
+        return PlannedValue("minutes", None if math.isinf(searching) else searching, "not timed")
+    longer = network_s + (retrain - 1) * training_s if retrain > 0 else 0.0
+    trainings = (finalists + 1) * longer + network_s
+    training = max(longer, trainings / workers) / 60
+    reason = f"{minutes_text(searching)} for the search, {minutes_text(training)} for the comparison at the end"
+    return PlannedValue("minutes", round(searching + training, 1), reason)
+
+
+def _down(value_bytes: float, digits: int = 1) -> float:
+    """Return gigabytes, rounded down."""
+    scale = 10.0**digits
+    return math.floor(value_bytes / _GB * scale) / scale

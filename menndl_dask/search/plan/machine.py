@@ -1,0 +1,153 @@
+"""The machine that networks are trained on: cores, memory, GPUs and workers. Runs on the driver."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from menndl_dask.cluster.batch.site import Site
+from menndl_dask.cluster.profile import Local, Profile
+
+_GB = 1e9
+_DRIVER_BYTES = 1.0e9  # of the driver, the scheduler and what else runs
+_WORKER_BYTES = 0.5e9  # of a worker and its trainer, which holds Keras, beside the training
+_ANSWER_S = 20
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What networks are trained on.
+
+    Parameters
+    ----------
+    workers
+        Trainings at the same time.
+    cores
+        CPU cores of a training.
+    memory_bytes
+        Memory that each training may use; None if it is not known.
+    gpu_bytes
+        Memory of a GPU that each training may use; None without GPUs, or if it is not known.
+    gpus
+        Whether trainings run on GPUs.
+    is_this
+        Whether the workers run on this machine, so that a training can be timed here.
+    may_change_workers
+        Whether fewer workers may be planned, so that each has more memory.
+    """
+
+    workers: int
+    cores: int = 1
+    memory_bytes: float | None = None
+    gpu_bytes: float | None = None
+    gpus: bool = False
+    is_this: bool = True
+    may_change_workers: bool = False
+
+    @classmethod
+    def of(cls, profile: Profile, workers: int | None = None) -> Self:
+        """Return the machine of a cluster profile, with a number of workers that the user gave."""
+        if isinstance(profile, Local):
+            count = workers or profile.count
+            cores = len(os.sched_getaffinity(0))
+            gpu = _gpu_bytes() if profile.gpus and profile.gpu_vendor == "nvidia" else None
+            return cls(
+                count,
+                max(1, cores // count),
+                share_of(available_bytes(), count),
+                None if gpu is None else gpu / profile.trainers_per_gpu,
+                profile.gpus > 0,
+                may_change_workers=workers is None and profile.workers is None and not profile.gpus,
+            )
+        if isinstance(profile, Site):
+            return cls._of_site(profile, workers)
+        return cls(workers or 1, memory_bytes=None, is_this=False)
+
+    @classmethod
+    def _of_site(cls, profile: Site, workers: int | None) -> Self:
+        trainings = max(1, profile.gpus_per_node * profile.trainers_per_gpu or profile.workers_per_node)
+        jobs = profile.jobs if isinstance(profile.jobs, int) else profile.jobs[1]
+        cores = int(profile.jobqueue.get("cores") or 1)
+        memory = profile.jobqueue.get("memory")
+        return cls(
+            workers or jobs * profile.nodes_per_job * trainings,
+            max(1, cores // trainings),
+            None if memory is None else max(_GB, _bytes(str(memory)) / trainings - _WORKER_BYTES),
+            gpus=profile.gpus_per_node > 0,
+            is_this=False,
+        )
+
+    def with_workers(self, workers: int) -> Self:
+        """Return this machine with another number of workers that share its memory and its cores."""
+        if self.memory_bytes is None:
+            return replace(self, workers=workers)
+        whole = (self.memory_bytes + _WORKER_BYTES) * self.workers
+        return replace(
+            self,
+            workers=workers,
+            cores=max(1, self.cores * self.workers // workers),
+            memory_bytes=whole / workers - _WORKER_BYTES,
+        )
+
+    def most_workers(self, memory_gb: float | None) -> int:
+        """Return the number of workers, fewer if the memory does not suffice for that limit of each."""
+        machine = self
+        while (
+            machine.may_change_workers
+            and machine.workers > 1
+            and machine.memory_bytes is not None
+            and machine.memory_bytes < (memory_gb or 0.0) * _GB
+        ):
+            machine = machine.with_workers(machine.workers - 1)
+        return machine.workers
+
+
+def share_of(available: float, workers: int) -> float:
+    """Return the bytes that each of some trainings may use, of those that are available now.
+
+    >>> share_of(16e9, 2) / 1e9
+    7.0
+    """
+    return max(0.5e9, (available - _DRIVER_BYTES) / workers - _WORKER_BYTES)
+
+
+def available_bytes() -> float:
+    """Return the bytes of memory that this process and its children can still take."""
+    free = float(psutil.virtual_memory().available)
+    try:  # of a container
+        most = (_CGROUP / "memory.max").read_text().strip()
+        if most.isdigit():
+            free = min(free, int(most) - int((_CGROUP / "memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    return max(0.0, free)
+
+
+def _gpu_bytes() -> float | None:
+    """Return the memory of the smallest GPU of this machine; None if it is not known."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=True)
+        return min(float(line) for line in answer.stdout.split()) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+def _bytes(text: str) -> float:
+    """Return the bytes of a text such as 64GB.
+
+    >>> _bytes("64GB"), _bytes("1 GiB")
+    (64000000000.0, 1073741824.0)
+    """
+    from dask.utils import parse_bytes
+
+    return float(parse_bytes(text.replace(" ", "")))

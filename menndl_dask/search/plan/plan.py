@@ -1,0 +1,321 @@
+"""The plan before a search: from the data, the options that the user gave and the machine. Runs on the driver.
+
+`plan_search` is the one function that ``menndl check`` shows, ``menndl search`` follows and scripts may call. The rules
+are in modules of their own, without data or machine; the trial is the only part that takes time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from menndl_dask.cluster.profile import read_profile
+from menndl_dask.errors import UserError
+from menndl_dask.genome.cost import Cost, cost_of
+from menndl_dask.genome.genome import Genome
+from menndl_dask.problem import UNITS, Limits, Problem
+from menndl_dask.search.plan import limit_rules, training_rules
+from menndl_dask.search.plan.machine import Machine
+from menndl_dask.search.plan.planned_value import GIVEN, PlannedValue, minutes_text, seconds_text
+from menndl_dask.search.plan.trial import Trial, run_trial
+from menndl_dask.space.standard.standard import standard_network
+from menndl_dask.text import TextTable
+
+_TRIALS = 3
+_GB = 1e9
+_LEAST_EXTENT = {1: 64, 2: 32, 3: 16}  # pixels, of the longest side of a patch, by rank
+_RETRAIN, _FINALISTS = 4.0, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The plan of a search.
+
+    Parameters
+    ----------
+    problem
+        The problem, with the planned training.
+    values
+        Each planned value with its reason.
+    """
+
+    problem: Problem
+    values: tuple[PlannedValue, ...]
+
+    def value(self, name: str) -> Any:
+        """Return a planned value by the name of its option; None if the plan has none."""
+        return next((each.value for each in self.values if each.name == name), None)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of an evaluation."""
+        return Limits(float(self.value("time_limit")), int(self.value("memory_limit") * _GB))
+
+    @property
+    def space(self) -> dict[str, Any]:
+        """The limits of a network, for `SearchSpace.image`."""
+        return {
+            "max_parameters": self.value("max_parameters"),
+            "max_flops": self.value("max_flops"),
+            "max_memory_bytes": self.value("max_memory") * _GB,
+        }
+
+    def parts(self) -> list[str | TextTable]:
+        """Return the plan as a text and a table: each value and why."""
+        rows = [each.row() for each in self.values]
+        return [TextTable(["plan of the search", "is", "because"], rows, (0, 1, 2), title="")]
+
+    def text(self) -> str:
+        """Return the plan in two lines."""
+        patch, expected = self.value("patch"), self.value("minutes")
+        size = "whole images" if patch is None else f"patches of {'×'.join(map(str, patch))}"
+        shown = {each.name: each.shown for each in self.values}
+        length = next((f"{shown[unit]} {unit}" for unit in UNITS if unit in shown), "")
+        ends = {"evaluations": " evaluations", "hours": ""}
+        searched = " or ".join(f"{shown[name]}{unit}" for name, unit in ends.items() if name in shown)
+        took = "" if expected is None else f", about {minutes_text(expected)}"
+        return (
+            f"plan: {size}, batches of {shown['batch_size']}, {length} for each network; "
+            f"loss: {shown['loss']}; augmentation: {shown['augment']}\n"
+            f"      {searched} on {shown['workers']} workers{took}; reasons: menndl check, or run.yaml"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values with their reasons as a plain dict, for ``run.yaml``."""
+        return {each.name: each.to_dict() for each in self.values}
+
+
+def plan_search(
+    problem: Problem,
+    given: Mapping[str, Any] | None = None,
+    machine: Machine | None = None,
+    *,
+    trial: bool = True,
+) -> Plan:
+    """Plan a search: how networks are trained, what they may cost, how many are evaluated, and how long it takes.
+
+    Parameters
+    ----------
+    problem
+        The problem, from `open_problem`, which has chosen the patch and the normalisation.
+    given
+        Values that the user gave, by the names of the options (``batch_size`` for ``--batch-size``). They are kept, and
+        the others follow from them. The problem has the given patch, normalisation, loss and augmentation already.
+    machine
+        Where networks are trained; by default this machine, with a worker for each core.
+    trial
+        Whether the standard network is trained for some seconds, for the time of a step and the memory.
+
+    Raises
+    ------
+    UserError
+        If the trial fails for a reason for which every training would.
+    """
+    known = {name: value for name, value in (given or {}).items() if value is not None}
+    where = machine or Machine.of(read_profile("local"), known.get("workers"))
+    return _Planner(problem, known, where).plan(trial and where.is_this)
+
+
+@dataclass
+class _Planner:
+    """The plan while it is made."""
+
+    problem: Problem
+    given: Mapping[str, Any]
+    machine: Machine
+    values: dict[str, PlannedValue] = field(default_factory=dict)
+    measured: Trial = field(default_factory=Trial)
+    standard: Genome | None = None
+    batch: int = 0
+    smaller: str = ""  # why the batch or the patch is smaller than usual
+
+    def plan(self, is_timed: bool) -> Plan:
+        """Return the plan."""
+        self._set_loss()
+        self._find_standard()
+        usual = training_rules.batch_size(self.problem)
+        self.batch = int(self.given.get("batch_size", usual.value))
+        self._fit_memory()
+        if is_timed and self.standard is not None:
+            self._measure()
+        self._set_length(usual)
+        self._set_limits()
+        order = ("patch", "batch_size", "patches", *UNITS, "normalisation", "loss", "augment", "large_images")
+        names = [name for name in order if name in self.values]
+        names += [name for name in self.values if name not in names]
+        return Plan(self.problem, tuple(self.values[name] for name in names))
+
+    def _set(self, planned: PlannedValue) -> Any:
+        """Take a planned value, or the one that the user gave in its place; return the value."""
+        if planned.name in self.given:
+            planned = PlannedValue(planned.name, self.given[planned.name], GIVEN, given=True)
+        self.values[planned.name] = planned
+        return planned.value
+
+    def _set_loss(self) -> None:
+        problem = self.problem
+        loss = self._set(training_rules.loss(problem))
+        augment = self._set(training_rules.augmentation(safe_names(problem), problem))
+        self.problem = replace(problem, loss=loss, augmentation=tuple(augment))
+        self._set(training_rules.normalisation(problem))
+        if problem.large_images is not None:
+            self._set(PlannedValue("large_images", problem.large_images, "images are larger than a patch"))
+
+    def _find_standard(self) -> None:
+        try:
+            self.standard = standard_network(self.problem)[1]
+        except UserError:  # images of a single pixel have no standard network
+            self.standard = None
+
+    def _cost(self) -> Cost:
+        return cost_of(self.standard or Genome(()), self.problem)
+
+    def _fit_memory(self) -> None:
+        """Make the batch, the patch or the number of workers smaller until the standard network fits."""
+        while self.machine.memory_bytes is not None:
+            share = self.machine.memory_bytes
+            if limit_rules.needed_bytes(self._cost().memory_bytes(self.batch)) <= share:
+                return
+            why = f"smaller, so that the standard network fits into the {share / _GB:.1f} GB of a worker"
+            if not self._shrink(why):
+                if not (self.machine.may_change_workers and self.machine.workers > 1):
+                    return
+                self.machine = self.machine.with_workers(self.machine.workers - 1)
+
+    def _shrink(self, why: str) -> bool:
+        """Make the batch smaller, else the patch; tell whether that was possible."""
+        if self.batch > training_rules.LEAST_BATCH and "batch_size" not in self.given:
+            self.batch //= 2
+        elif (size := self._smaller_patch()) is not None:
+            self.problem = reopened(self.problem, size)
+            self._find_standard()
+        else:
+            return False
+        self.smaller = why
+        return True
+
+    def _smaller_patch(self) -> tuple[int, ...] | None:
+        """Return a patch that is half as long where it is longest; None if that would be too small."""
+        problem = self.problem
+        if "patch" in self.given or problem.task != "segmentation":
+            return None
+        size = problem.facts.input_shapes[0][:-1]
+        if max(size) < 2 * _LEAST_EXTENT[problem.rank]:
+            return None
+        return tuple(n // 2 if n > 0.75 * max(size) else n for n in size)
+
+    def _measure(self) -> None:
+        """Train the standard network for some seconds, with a smaller batch or patch if it is too slow or large."""
+        assert self.standard is not None
+        for _ in range(_TRIALS):
+            budget = replace(self.problem.budget, batch_size=self.batch)
+            self.measured = run_trial(replace(self.problem, budget=budget), self.standard, self.machine)
+            step_s = self.measured.step_s
+            if self.measured.failure:
+                if not self._shrink(f"smaller, since the standard network was {self.measured.failure}"):
+                    return
+            elif step_s is None or not training_rules.is_too_slow(step_s) or not self._shrink_for_time(step_s):
+                return
+
+    def _shrink_for_time(self, step_s: float) -> bool:
+        size = "" if self.problem.patches is None else f" patches of {_size_text(self.problem)}"
+        why = f"smaller, since a step took {seconds_text(step_s)} with a batch of {self.batch}{size}"
+        is_smaller = False
+        expected, volume = step_s, self._volume()
+        while training_rules.is_too_slow(expected) and self._shrink(why):
+            is_smaller = True
+            expected = step_s * self._volume() / volume
+        return is_smaller
+
+    def _volume(self) -> float:
+        return self._cost().flops_training * self.batch
+
+    def _set_length(self, usual: PlannedValue) -> None:
+        """Set patch, batch, epochs, and the budget of the problem."""
+        problem, step_s = self.problem, self.measured.step_s
+        self._set(training_rules.patch(problem))
+        if self.smaller and self.batch != usual.value:
+            usual = PlannedValue("batch_size", self.batch, self.smaller)
+        elif self.smaller and "patch" not in self.given:
+            patch = self.values["patch"]
+            self.values["patch"] = replace(patch, reason=f"{patch.reason}; {self.smaller}")
+        self._set(replace(usual, value=self.batch))
+        wanted = training_rules.steps(problem, self.batch, step_s)
+        per_epoch, epochs = training_rules.length(problem, self.batch, wanted, self.given.get("patches"))
+        units: dict[str, Any] = {name: self.given[name] for name in UNITS if name in self.given}
+        if problem.patches is not None and per_epoch is not None:
+            problem = replace(problem, patches=replace(problem.patches, per_epoch=per_epoch))
+            self._set(PlannedValue("patches", per_epoch, f"{per_epoch // self.batch} steps an epoch; new ones in each"))
+        if units:
+            for name, value in units.items():
+                self._set(PlannedValue(name, value, ""))
+        else:
+            samples = per_epoch or problem.facts.samples[0]
+            total = round(epochs * -(-samples // self.batch))
+            slow = step_s is not None and training_rules.is_too_slow(1.2 * step_s)
+            self._set(PlannedValue("epochs", epochs, training_rules.length_reason(total, step_s, slow=slow)))
+            units = {"epochs": float(epochs)}
+        changes: dict[str, Any] = {"batch_size": self.batch, **{name: units.get(name) for name in UNITS}}
+        self.problem = replace(problem, budget=replace(problem.budget, **changes))
+
+    def _set_limits(self) -> None:
+        """Set what a network may cost, how many are evaluated, and the time that is expected."""
+        cost, machine, measured = self._cost(), self.machine, self.measured
+        framework = limit_rules.FRAMEWORK_BYTES if measured.framework_bytes is None else measured.framework_bytes
+        framework = max(framework, limit_rules.FRAMEWORK_BYTES)
+        needed = limit_rules.needed_bytes(cost.memory_bytes(self.batch), framework)
+        self._set(limit_rules.max_parameters(cost))
+        self._set(limit_rules.max_flops(cost))
+        limit = float(self._set(limit_rules.memory_limit(machine.memory_bytes, needed)))
+        self._set(limit_rules.max_memory(limit, framework, machine.gpu_bytes))
+        training_s = None if measured.step_s is None else self._training_s(measured.step_s)
+        network_s = None if training_s is None else training_s + measured.other_s
+        self._set(limit_rules.time_limit(network_s))
+        self._set(PlannedValue("workers", machine.workers, self._workers_reason()))
+        if "hours" in self.given:
+            self._set(PlannedValue("hours", None, ""))
+        if "hours" not in self.given or "evaluations" in self.given:
+            self._set(limit_rules.evaluations(network_s, machine.workers))
+        number, hours = (self.values[n].value if n in self.values else None for n in ("evaluations", "hours"))
+        self.values["minutes"] = limit_rules.minutes(
+            network_s, training_s or 0.0, machine.workers, number, hours,
+            retrain=self.given.get("retrain", _RETRAIN), finalists=self.given.get("finalists", _FINALISTS),
+        )  # fmt: skip
+
+    def _training_s(self, step_s: float) -> float:
+        """Return the seconds that the standard network is trained for."""
+        budget, samples = self.problem.budget, self.problem.facts.samples[0]
+        if self.problem.patches is not None:
+            samples = self.problem.patches.per_epoch
+        ends = []
+        if budget.epochs is not None:
+            ends.append(budget.epochs * samples / budget.batch_size * step_s)
+        if budget.steps is not None:
+            ends.append(budget.steps * step_s)
+        if budget.seconds is not None:
+            ends.append(budget.seconds)
+        if budget.flops is not None:
+            ends.append(budget.flops / (self._cost().flops_training * budget.batch_size) * step_s)
+        return min(ends)
+
+    def _workers_reason(self) -> str:
+        machine = self.machine
+        memory = "" if machine.memory_bytes is None else f", {machine.memory_bytes / _GB:.1f} GB of memory each"
+        if not machine.is_this:
+            return f"of the cluster profile{memory}"
+        return f"{'one for each GPU' if machine.gpus else f'{machine.cores} core(s) each'}{memory}"
+
+
+def _size_text(problem: Problem) -> str:
+    return "×".join(map(str, problem.facts.input_shapes[0][:-1]))
+
+
+def safe_names(problem: Problem) -> tuple[str, ...]:
+    """Return the augmentation under which labels stay true."""
+    return problem.augmentation
+
+
+def reopened(problem: Problem, patch: tuple[int, ...]) -> Problem:
+    """Return a problem with another patch, from its data."""
+    raise UserError("not yet")

@@ -1,0 +1,152 @@
+"""Rules of the plan for a training: batch, length, loss, and what is said of patch and normalisation. Pure.
+
+They follow nnU-Net (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z) in what they look at: the size of the images,
+the spacing of pixels, the shares of the classes and the memory. The numbers are for trainings of a minute or two on a
+CPU or a small GPU, of which a search needs many.
+"""
+
+from __future__ import annotations
+
+import math
+
+from menndl_dask.problem import WEIGHTED_CROSSENTROPY, Problem
+from menndl_dask.search.plan.planned_value import PlannedValue, seconds_text
+from menndl_dask.text import counted
+
+DICE_CROSSENTROPY = "dice_crossentropy"
+LEAST_BATCH = 2  # as nnU-Net
+_MOST_BATCH = 32
+_PIXELS = {1: 2**16, 2: 2**17, 3: 2**17}  # of a batch of dense images, by rank
+_LEAST_STEPS, _MOST_STEPS, _USUAL_STEPS = 200, 1000, 500
+_STEPS_AN_EPOCH = 8  # at least, of a small data set
+_NETWORK_S = 75.0  # aim for the training of the standard network
+LONGEST_S = 180.0
+_EPOCHS = 10  # of patches, whose epochs have any length
+_RARE = 0.05  # share of the pixels of a class
+_FIGURES = (1, 2, 3, 5, 8)
+
+
+def batch_size(problem: Problem) -> PlannedValue:
+    """Return the batch size by the size of the images and the number of samples, before memory and time are known."""
+    pixels = math.prod(problem.facts.input_shapes[0][:-1])
+    samples = problem.facts.samples[0]
+    most = _MOST_BATCH
+    what = f"images of {_sizes(problem)} pixels"
+    if problem.task == "segmentation":
+        most = max(LEAST_BATCH, min(most, _power_of_two(_PIXELS[problem.rank] / pixels)))
+    if problem.patches is not None:
+        reason = f"patches of {_sizes(problem)} pixels, {counted(most * pixels, 'pixel')} a step"
+        return PlannedValue("batch_size", most, reason)
+    few = max(LEAST_BATCH, _power_of_two(samples / _STEPS_AN_EPOCH))
+    if few < most:
+        reason = f"only {counted(samples, 'training sample')}: more steps of fewer samples"
+        return PlannedValue("batch_size", few, reason)
+    return PlannedValue("batch_size", most, f"{what}, {counted(samples, 'training sample')}")
+
+
+def steps(problem: Problem, batch: int, step_s: float | None) -> int:
+    """Return the number of optimiser steps for a network, by the seconds of a step of the standard network.
+
+    >>> from tests.problems import problem
+    >>> [steps(problem(), 32, s) for s in (0.01, 0.15, 0.3, 2.0, None)]
+    [1000, 500, 250, 200, 500]
+    """
+    most = float(_MOST_STEPS)
+    if problem.patches is None:  # a large data set is seen twice where there is time
+        most = max(most, 2 * problem.facts.samples[0] / batch)
+    if step_s is None:
+        return _USUAL_STEPS
+    return round(min(most, max(_LEAST_STEPS, _NETWORK_S / step_s)))
+
+
+def length(problem: Problem, batch: int, wanted: int, per_epoch: int | None) -> tuple[int | None, float]:
+    """Return the patches an epoch (None for whole images) and the epochs that take about so many steps."""
+    if problem.patches is not None and per_epoch is None:
+        return max(1, round_figure(wanted / _EPOCHS)) * batch, _EPOCHS
+    samples = per_epoch or problem.facts.samples[0]
+    epochs = round_figure(wanted / math.ceil(samples / batch))
+    return per_epoch, epochs
+
+
+def is_too_slow(step_s: float) -> bool:
+    """Tell whether the fewest steps of the standard network would take too long."""
+    return _LEAST_STEPS * step_s > LONGEST_S
+
+
+def length_reason(total: int, step_s: float | None, *, slow: bool) -> str:
+    """Say why a training has so many steps."""
+    if step_s is None:
+        return f"{counted(total, 'step')} for each network; not timed"
+    whole = seconds_text(total * step_s)
+    each = f"{counted(total, 'step')} of {seconds_text(step_s)}: {whole} for the standard network"
+    return f"{each}; fewer steps would teach too little" if slow else each
+
+
+def loss(problem: Problem) -> PlannedValue:
+    """Return the loss by the task and the shares of the classes."""
+    if problem.task == "regression":
+        return PlannedValue("loss", "mean_squared_error", "usual for numbers")
+    counts = [count for count in problem.facts.class_counts if count > 0]
+    if problem.task == "classification" or len(counts) < 2:
+        balance = "classes are imbalanced" if problem.is_imbalanced else "usual for classes"
+        return PlannedValue("loss", WEIGHTED_CROSSENTROPY, balance)
+    rarest = min(counts) / sum(counts)
+    of = f"the rarest class has {rarest:.2g}" if rarest < 0.001 else f"the rarest class has {rarest:.1%}"
+    if rarest < _RARE or problem.is_imbalanced:
+        return PlannedValue("loss", DICE_CROSSENTROPY, f"{of} of the pixels: Dice counts classes equally")
+    return PlannedValue("loss", WEIGHTED_CROSSENTROPY, f"{of} of the pixels: no class is rare")
+
+
+def normalisation(problem: Problem) -> PlannedValue:
+    """Say how values are normalised, which was decided when the data was opened, and why."""
+    if problem.normalisation == "clip":
+        reason = "some values lie far outside of the usual range: they are clipped to the percentiles 0.5 and 99.5"
+    elif problem.normalisation == "channel":
+        reason = "each channel minus its mean, divided by its standard deviation, of the training split"
+    else:
+        reason = "values as they are"
+    return PlannedValue("normalisation", problem.normalisation, reason)
+
+
+def patch(problem: Problem) -> PlannedValue:
+    """Say which part of an image networks are trained on, which was decided when the data was opened, and why."""
+    facts = problem.facts
+    if problem.patches is None:
+        return PlannedValue("patch", None, f"images of {_sizes(problem)} pixels are small enough")
+    if not facts.image_sizes:
+        return PlannedValue("patch", problem.patches.size, "images are larger")
+    least, middle, largest = (" × ".join(map(str, size)) for size in facts.image_sizes)
+    sizes = f"images of {middle} pixels" if least == largest else f"images of {least} to {largest} pixels"
+    spacing = ""
+    if facts.spacing and max(facts.spacing) > 1.5 * min(facts.spacing):
+        spacing = f", {' × '.join(f'{s:.3g}' for s in facts.spacing)} apart"
+    return PlannedValue("patch", problem.patches.size, f"{sizes}{spacing}")
+
+
+def augmentation(names: tuple[str, ...], problem: Problem) -> PlannedValue:
+    """Return the augmentation with what it keeps."""
+    what = "labels stay true under these" if names else "none is safe for such images"
+    if any(name.partition("=")[0] == "flip" for name in names):
+        what = "the images have no orientation that matters; labels stay true under these"
+    return PlannedValue("augment", names, what)
+
+
+def round_figure(value: float) -> int:
+    """Return the largest number with one figure of 1, 2, 3, 5, 8 that is at most 10 % above the value; at least 1.
+
+    >>> [round_figure(v) for v in (0.3, 4.4, 4.7, 36, 95, 1000)]
+    [1, 3, 5, 30, 100, 1000]
+    """
+    if value < 1:
+        return 1
+    scale = 10 ** math.floor(math.log10(value))
+    return int(scale * max(f for f in (*_FIGURES, 10) if f * scale <= 1.1 * value))
+
+
+def _power_of_two(value: float) -> int:
+    """Return the largest power of two that is at most the value; at least 1."""
+    return 1 << math.floor(math.log2(max(1.0, value)))
+
+
+def _sizes(problem: Problem) -> str:
+    return " × ".join(map(str, problem.facts.input_shapes[0][:-1]))
