@@ -51,5 +51,6 @@ def _check(given: argparse.Namespace) -> int:
     profile = read_profile(given.cluster)
     problem = open_planned(given)
     say(*check_data(problem).parts())
-    say("", *new_plan(given, problem, profile, trial=not given.no_trial).parts())
+    plan = new_plan(given, problem, profile, trial=not given.no_trial)
+    say("", *plan.parts())
     return 0

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from menndl_dask.cluster.profile import read_profile
+from menndl_dask.data.safe_augmentation import safe_augmentation
 from menndl_dask.errors import UserError
 from menndl_dask.genome.cost import Cost, cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.problem import UNITS, Limits, Problem
 from menndl_dask.search.plan import limit_rules, training_rules
+from menndl_dask.search.plan.image_sample import read_sample
 from menndl_dask.search.plan.machine import Machine
 from menndl_dask.search.plan.planned_value import GIVEN, PlannedValue, minutes_text, seconds_text
 from menndl_dask.search.plan.trial import Trial, run_trial
@@ -63,8 +65,8 @@ class Plan:
 
     def parts(self) -> list[str | TextTable]:
         """Return the plan as a text and a table: each value and why."""
-        rows = [each.row() for each in self.values]
-        return [TextTable(["plan of the search", "is", "because"], rows, (0, 1, 2), title="")]
+        rows = [row for each in self.values for row in each.rows()]
+        return [TextTable(["value", "is", "because"], rows, (0, 1, 2), "plan of the search; options change it")]
 
     def text(self) -> str:
         """Return the plan in two lines."""
@@ -156,11 +158,20 @@ class _Planner:
     def _set_loss(self) -> None:
         problem = self.problem
         loss = self._set(training_rules.loss(problem))
-        augment = self._set(training_rules.augmentation(safe_names(problem), problem))
+        augment = self._set(PlannedValue("augment", (), "") if "augment" in self.given else self._safe())
         self.problem = replace(problem, loss=loss, augmentation=tuple(augment))
         self._set(training_rules.normalisation(problem))
         if problem.large_images is not None:
             self._set(PlannedValue("large_images", problem.large_images, "images are larger than a patch"))
+
+    def _safe(self) -> PlannedValue:
+        """Return the augmentation that is safe by what some training images look like."""
+        problem, sample = self.problem, read_sample(self.problem)
+        size = problem.facts.input_shapes[0][:-1]
+        found = safe_augmentation(
+            problem.task, sample.images, sample.labels, sample.dims, problem.facts.spacing, sample.dtype_kind, size
+        )
+        return training_rules.augmentation(found)
 
     def _find_standard(self) -> None:
         try:
@@ -309,11 +320,6 @@ class _Planner:
 
 def _size_text(problem: Problem) -> str:
     return "×".join(map(str, problem.facts.input_shapes[0][:-1]))
-
-
-def safe_names(problem: Problem) -> tuple[str, ...]:
-    """Return the augmentation under which labels stay true."""
-    return problem.augmentation
 
 
 def reopened(problem: Problem, patch: tuple[int, ...]) -> Problem:

@@ -5,13 +5,16 @@ The names are those of the options: ``batch_size`` is the value of ``--batch-siz
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from menndl_dask.text import quantity
 
 GIVEN = "you gave it"
+_VALUE_WIDTH, _REASON_WIDTH = 24, 64  # characters
 _TITLES = {
     "patch": "patch",
     "batch_size": "batch",
@@ -52,9 +55,12 @@ class PlannedValue:
     reason: str
     given: bool = False
 
-    def row(self) -> list[str]:
-        """Return the value as cells of a table: what, the value, the reason."""
-        return [_TITLES.get(self.name, self.name.replace("_", " ")), self.shown, self.reason]
+    def rows(self) -> list[list[str]]:
+        """Return the value as rows of a table: what, the value, the reason; more rows for a long reason."""
+        shown = textwrap.wrap(self.shown, _VALUE_WIDTH)
+        reason = textwrap.wrap(self.reason, _REASON_WIDTH)
+        title = [_TITLES.get(self.name, self.name.replace("_", " "))]
+        return [list(cells) for cells in zip_longest(title, shown, reason, fillvalue="")]
 
     @property
     def shown(self) -> str:

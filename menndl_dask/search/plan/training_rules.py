@@ -8,6 +8,7 @@ CPU or a small GPU, of which a search needs many.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from menndl_dask.problem import WEIGHTED_CROSSENTROPY, Problem
 from menndl_dask.search.plan.planned_value import PlannedValue, seconds_text
@@ -123,12 +124,13 @@ def patch(problem: Problem) -> PlannedValue:
     return PlannedValue("patch", problem.patches.size, f"{sizes}{spacing}")
 
 
-def augmentation(names: tuple[str, ...], problem: Problem) -> PlannedValue:
-    """Return the augmentation with what it keeps."""
-    what = "labels stay true under these" if names else "none is safe for such images"
-    if any(name.partition("=")[0] == "flip" for name in names):
-        what = "the images have no orientation that matters; labels stay true under these"
-    return PlannedValue("augment", names, what)
+def augmentation(found: Sequence[tuple[str, str]]) -> PlannedValue:
+    """Return the augmentation, of changes with their reasons."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in found:
+        reasons.setdefault(reason, []).append(name.partition("=")[0])
+    said = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return PlannedValue("augment", tuple(name for name, _ in found), "; ".join(said) or "no change is safe")
 
 
 def round_figure(value: float) -> int:
