@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from menndl_dask import __version__, workflow
 from menndl_dask.cli import cluster, data, predict, search
@@ -20,6 +22,8 @@ _EXAMPLES = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; see `menndl_dask.errors.ExitCode`."""
     given = _parser().parse_args(arguments)
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # for functions of the user's own; workers and trainings take over this path
     message = "stopped; the same command carries on" if given.command in ("search", "resume") else "stopped"
     return workflow.guarded(lambda: int(given.function(given)), message)
 

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from menndl_dask.data.data import open_problem
+from menndl_dask.data.keras_names import check_reference
 from menndl_dask.problem import TASKS, Problem
 
 _PROBLEM = ("task", "inputs", "label", "ignore", "group", "metric", "metric_mode", "loss", "class_weight")
@@ -28,5 +29,13 @@ def add_problem_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_problem(given: argparse.Namespace, **settings: Any) -> Problem:
-    """Return the problem of the options that `add_problem_options` adds."""
+    """Return the problem of the options that `add_problem_options` adds.
+
+    Functions of the user's own are imported first, in a process of their own: a mistake in a name is told at once.
+    """
+    names = [("metric", given.metric), ("loss", given.loss)]
+    names += [("augment", name) for name in settings.get("augmentation", ())]
+    budget = settings.get("budget")
+    for what, name in names:
+        check_reference(what, name or "", None if budget is None else budget.backend)
     return open_problem(given.data, **{name: getattr(given, name) for name in _PROBLEM}, **settings)

@@ -1,4 +1,4 @@
-"""Check names of metrics and losses against Keras, in a separate process. Runs on the driver."""
+"""Check names of metrics, losses and users' functions, in a separate process. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection
+from pathlib import Path
+from typing import Any
 
-from menndl_dask.errors import UserError, nearest
+from menndl_dask.errors import UserError, nearest, shortened
 
 _ANSWER_S = 120
 # looks names up as the training process does; lists the names of the Keras documentation
@@ -23,6 +25,48 @@ except (ValueError, TypeError) as error:
     answer = [str(error), names]
 print(json.dumps(answer))
 """
+
+# imports what a reference names, as the training process does
+_IMPORT = """
+import importlib, json, sys
+sys.path.extend(path for path in json.loads(sys.argv[2]) if path not in sys.path)
+module, _, name = sys.argv[1].partition(":")
+try:
+    found = importlib.import_module(module)
+    answer = None if hasattr(found, name) else ["name", "", dir(found)]
+except BaseException as error:
+    missing = isinstance(error, ModuleNotFoundError) and error.name == module
+    answer = ["module" if missing else "error", f"{type(error).__name__}: {error}", []]
+print(json.dumps(answer))
+"""
+
+
+def check_reference(what: str, name: str, backend: str | None = None) -> None:
+    """Check that a user's function or class ``module:name`` can be imported, before every training fails because of it.
+
+    It is imported in a process of its own, with the import path of this one. Names without a colon are accepted, and
+    all names if no answer comes.
+
+    Raises
+    ------
+    UserError
+        If it cannot; the message suggests the nearest name.
+    """
+    module, colon, wanted = name.partition(":")
+    if not colon:
+        return
+    paths = [path or str(Path.cwd()) for path in sys.path]
+    answer = _ask([sys.executable, "-c", _IMPORT, name, json.dumps(paths)], backend)
+    if answer is None:
+        return
+    kind, message, names = answer
+    if kind == "name":
+        raise UserError(f"{what}: module {module!r} has no {wanted!r}{nearest(wanted, names)}")
+    if kind == "module":
+        beside = [path.stem for path in Path.cwd().glob("*.py")]
+        expected = f"expected a module {module!r} in the current directory or installed, found none"
+        raise UserError(f"{what}: {name!r}: {expected}{nearest(module, beside)}")
+    raise UserError(f"{what}: {name!r}: module {module!r} cannot be imported: {shortened(message)}")
 
 
 def check_name(what: str, name: str, built_in: Collection[str], backend: str | None = None) -> None:
@@ -39,17 +83,22 @@ def check_name(what: str, name: str, built_in: Collection[str], backend: str | N
     if name in built_in or ":" in name:
         return
     command = [sys.executable, "-c", _QUESTION, {"metric": "metrics", "loss": "losses"}[what], name]
+    error = _ask(command, backend)
+    if error is not None:
+        message, keras_names = error
+        expected = f"{', '.join(built_in)}, a name of Keras or module:function"
+        near = nearest(name, [*built_in, *keras_names])
+        raise UserError(f"{what}: expected {expected}, got {name!r}{near or f' ({message})'}")
+
+
+def _ask(command: list[str], backend: str | None) -> Any:
+    """Return the answer of a Python program, which is JSON in its last line; None if there is none."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment |= {} if backend is None else {"KERAS_BACKEND": backend}
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=_ANSWER_S, check=True
         )
-        error = json.loads(done.stdout.splitlines()[-1])
+        return json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return
-    if error is not None:
-        message, keras_names = error
-        expected = f"{', '.join(built_in)}, a name of Keras or module:function"
-        near = nearest(name, [*built_in, *keras_names])
-        raise UserError(f"{what}: expected {expected}, got {name!r}{near or f' ({message})'}")
+        return None

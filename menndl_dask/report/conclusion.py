@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from menndl_dask.problem import Problem
 from menndl_dask.report.table import Row, best_rows, table
+from menndl_dask.result import FAILURES
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
 from menndl_dask.text import TextTable, error_name, fitness_text, metric_title, quantity, with_error
 from menndl_dask.training.significance import SIGNIFICANT
 
 _SHOWN = 5  # networks of the search in the table
+_OF_DATA = ("no_learning", "diverged")  # failures whose cause may be the data
 
 
 def findings(run: Run) -> list[str | TextTable]:
@@ -21,7 +24,7 @@ def findings(run: Run) -> list[str | TextTable]:
     metric = metric_title(problem.metric_name) if problem is not None else "fitness"
     rows = best_rows(run.evaluations, _SHOWN)
     if not rows:
-        return ["No network has succeeded yet. " + " ".join(str(note["message"]) for note in run.notes[-1:])]
+        return [_no_network(run)]
     standard, alike = run.standard, run.alike
     if standard is not None:
         rows.append(Row.of(standard.name, standard.result))
@@ -33,6 +36,23 @@ def findings(run: Run) -> list[str | TextTable]:
         compared = table([Row.of(c.name, c.result) for c in alike], metric)
         parts += ["Retrained for the comparison, all with the same budget:", compared, conclude(alike, problem)]
     return parts
+
+
+def _no_network(run: Run) -> str:
+    """Say how the networks failed: each kind of failure with its most frequent message."""
+    messages: dict[str, Counter[str]] = {}
+    for _, result in run.evaluations:
+        messages.setdefault(result.failure or "", Counter())[result.message] += 1
+    kinds = sorted(messages.items(), key=lambda kind: -kind[1].total())
+    lines = []
+    for kind, counted in kinds:
+        (message, count), total = counted.most_common(1)[0], counted.total()
+        often = "" if count == total else f" ({count} of them)"
+        lines.append(f"  {total} × {kind}: {message or FAILURES.get(kind, '')}{often}")
+    if not lines:
+        return "No network has succeeded yet."
+    advice = ["If simple networks learn nothing either, look at the data first: menndl check."]
+    return "\n".join(["No network has succeeded yet:", *lines, *(advice if kinds[0][0] in _OF_DATA else [])])
 
 
 def winner(compared: Sequence[Compared]) -> Compared | None:

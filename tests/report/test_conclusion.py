@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from menndl_dask.genome.individual import Individual
-from menndl_dask.report.conclusion import conclude, winner
+from menndl_dask.report.conclusion import conclude, findings, winner
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID, Compared
 from tests.problems import problem
-from tests.runs import made_up
+from tests.runs import finished, made_up
 
 FINALISTS = [e for e in made_up(12) if e[1].succeeded][:2]
 
@@ -27,6 +28,16 @@ def compared(number: int, fitness: float | None, test: float = 0.5, factor: floa
 
 def test_a_search_that_found_nothing_but_the_standard_network_says_so() -> None:
     assert "no network that works, apart from the standard one" in conclude([compared(STANDARD_ID, 0.9)], problem())
+
+
+def test_where_all_networks_fail_the_most_frequent_message_of_each_kind_is_told(tmp_path: Path) -> None:
+    genome = FINALISTS[0][0].genome
+    failures = ["error", "module 'areas' has no 'shar'"], ["error", "another"], ["error", "module 'areas' has no 'shar'"]
+    results = [Result.failed(kind, message) for kind, message in failures] + [Result.failed("timed_out", "60 s")]
+    run = finished(tmp_path / "run", [(Individual(i, genome), result) for i, result in enumerate(results)])
+    (text,) = findings(run)
+    assert "  3 × error: module 'areas' has no 'shar' (2 of them)\n  1 × timed_out: 60 s" in str(text)
+    assert "look at the data" not in str(text)
 
 
 def test_the_winner_is_chosen_by_validation_and_never_by_test_data() -> None:

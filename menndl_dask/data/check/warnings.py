@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from menndl_dask.problem import SPLITS
+from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.text import counted
 
 if TYPE_CHECKING:
@@ -86,18 +86,34 @@ def _scores(report: DataReport) -> Iterator[str]:
     minimise = problem.metric_mode == "min"
     name, best = min(values.items(), key=lambda v: v[1] if minimise else -v[1])
     gain = (constant - best) / max(abs(constant), 1e-12) if minimise else best - constant
-    noise = _SIGMAS * 0.5 / math.sqrt(max(1, problem.facts.samples[1])) if problem.task == "classification" else 0.0
-    if gain < max(_LEAST_GAIN, noise):
+    noise = _noise(problem, constant, best)
+    if gain < _LEAST_GAIN:
+        how = "hardly better" if gain > 0 else "no better"
         yield (
-            f"The quick predictors are no better than the constant one ({best:.3f} against {constant:.3f}). Either "
+            f"The quick predictors are {how} than the constant one ({best:.3f} against {constant:.3f}). Either "
             "images and labels are not in the same order, or the task needs a neural network. Compare a few "
             "images with their labels before a long search."
+        )
+    elif gain < noise:
+        yield (
+            f"The {name} predictor has {best:.3f} and the constant one {constant:.3f}, but with "
+            f"{counted(problem.facts.samples[1], 'validation sample')} a difference of up to {noise:.2f} may be chance: "
+            "the validation split is too small to tell. If images and labels are not in the same order, it looks like "
+            "this too: compare a few."
         )
     elif not minimise and best > _NEARLY_PERFECT:
         yield (
             f"The {name} predictor is nearly perfect ({best:.4f}): a search cannot improve on it. If the task should "
             "be hard, look for leakage: a marker in the image, or copies in two splits."
         )
+
+
+def _noise(problem: Problem, *shares: float) -> float:
+    """Return up to which difference two shares of right answers may be equal, by the number of validation samples."""
+    if problem.task != "classification" or not all(0 <= share <= 1 for share in shares):
+        return 0.0
+    variance = sum(share * (1 - share) for share in shares)
+    return _SIGMAS * math.sqrt(variance / max(1, problem.facts.samples[1]))
 
 
 def _values(report: DataReport) -> Iterator[str]:

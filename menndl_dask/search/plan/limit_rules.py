@@ -14,7 +14,9 @@ FRAMEWORK_BYTES = 0.9e9  # of a training beside the network's own, if it was not
 ESTIMATE_FACTOR = 1.6
 _USUAL_LIMIT = 4e9
 _ROOM = 0.9  # of a limit that is used
-_LARGER = 4.0  # times what the standard network costs, at most
+# times the FLOPs of the standard network, at most: more if it is trained in a short time
+_LARGER, _LARGEST = 4.0, 16.0
+_LONG_TRAINING_S = 300.0
 _MOST_PARAMETERS = 20e6
 _SEARCH_S = 3600.0
 _FEWEST, _MOST = 20, 200
@@ -57,10 +59,11 @@ def max_parameters(standard: Cost) -> PlannedValue:
     return PlannedValue("max_parameters", most, f"the standard network has {quantity(standard.parameters)}")
 
 
-def max_flops(standard: Cost) -> PlannedValue:
-    """Return the most FLOPs of a network, for one sample forward."""
-    reason = f"{_LARGER:g} times those of the standard network: its training would take {_LARGER:g} times as long"
-    return PlannedValue("max_flops", float(f"{_LARGER * standard.flops_forward:.2g}"), reason)
+def max_flops(standard: Cost, training_s: float | None) -> PlannedValue:
+    """Return the most FLOPs of a network, for one sample forward, by the time that the standard network is trained."""
+    times = _LARGER if training_s is None else min(_LARGEST, max(_LARGER, _LONG_TRAINING_S / max(training_s, 1e-3)))
+    reason = f"{times:.2g} times those of the standard network, and so about the time of its training"
+    return PlannedValue("max_flops", float(f"{times * standard.flops_forward:.2g}"), reason)
 
 
 def time_limit(network_s: float | None) -> PlannedValue:

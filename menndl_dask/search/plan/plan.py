@@ -277,10 +277,10 @@ class _Planner:
         framework = max(framework, limit_rules.FRAMEWORK_BYTES)
         needed = limit_rules.needed_bytes(cost.memory_bytes(self.batch), framework)
         self._set(limit_rules.max_parameters(cost))
-        self._set(limit_rules.max_flops(cost))
+        training_s = None if measured.step_s is None else self._training_s(measured.step_s)
+        self._set(limit_rules.max_flops(cost, training_s))
         limit = float(self._set(limit_rules.memory_limit(machine.memory_bytes, needed)))
         self._set(limit_rules.max_memory(limit, framework, machine.gpu_bytes))
-        training_s = None if measured.step_s is None else self._training_s(measured.step_s)
         network_s = None if training_s is None else training_s + measured.other_s
         self._set(limit_rules.time_limit(network_s))
         self._set(PlannedValue("workers", machine.workers, self._workers_reason()))

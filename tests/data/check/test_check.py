@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import xarray as xr
 
 from menndl_dask.data.check.check import check_data
+from menndl_dask.data.check.quick_predictors import Score
 from menndl_dask.data.check.report import DataReport
+from menndl_dask.data.check.warnings import warn
 from menndl_dask.data.data import open_problem
 from tests import stores
 
@@ -90,6 +93,26 @@ def test_labels_in_another_order_than_the_images_are_noticed(tmp_path: Path) -> 
     data = stores.classification(samples=300)
     data.label.values[:] = np.random.default_rng(1).permutation(data.label.values)
     assert "images and labels are not in the same order" in _said(_check(data, tmp_path))
+
+
+def test_a_small_validation_split_is_said_to_be_too_small_and_not_that_nothing_is_better(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    kinds = np.arange(60) % 2
+    images = rng.normal(2.0 * kinds[:, None, None, None], 1, (60, 9, 11, 1)).astype("float32")
+    report = _check(stores.dataset(images, kinds), tmp_path)
+    constant, best = report.scores[0].value, max(score.value or 0.0 for score in report.scores[1:])
+    assert constant is not None and best > constant + 0.3
+    said = _said(report)
+    assert "no better" not in said and "hardly better" not in said
+    assert "the validation split is too small to tell" in said
+    assert "9 validation samples" in said
+
+
+@pytest.mark.parametrize(("best", "how"), [(0.51, "hardly better than"), (0.5, "no better than"), (0.4, "no better than")])
+def test_a_larger_score_is_never_called_no_better(best: float, how: str, tmp_path: Path) -> None:
+    report = _check(stores.classification(samples=600), tmp_path)
+    scores = (Score("constant", 0.5, ""), Score("linear", best, ""))
+    assert f"are {how} the constant one ({best:.3f} against 0.500)" in "\n".join(warn(replace(report, scores=scores)))
 
 
 def test_copies_in_two_splits_are_noticed(tmp_path: Path) -> None:
