@@ -59,7 +59,7 @@ def resumed_plan(given: argparse.Namespace, budget: Budget, profile: Profile, se
         raise UserError("expected --evaluations or --hours (or both), got neither")
     length: dict[str, Any] = {name: known.get(name) for name in UNITS}
     budget = replace(budget, batch_size=known["batch_size"], **length)
-    opened = {name: known[name] for name in _OF_DATA if known.get(name) is not None}
+    opened = {name: known[name] for name in _OF_DATA if known.get(name) not in (None, "channel")}
     given = argparse.Namespace(**{**vars(given), "loss": known["loss"]})
     problem = read_problem(given, budget=budget, augmentation=known["augment"], seed=given.seed, **opened)
     if problem.patches is not None and "patches" in known:

@@ -32,8 +32,8 @@ def test_a_search_that_found_nothing_but_the_standard_network_says_so() -> None:
 
 def test_where_all_networks_fail_the_most_frequent_message_of_each_kind_is_told(tmp_path: Path) -> None:
     genome = FINALISTS[0][0].genome
-    failures = ["error", "module 'areas' has no 'shar'"], ["error", "another"], ["error", "module 'areas' has no 'shar'"]
-    results = [Result.failed(kind, message) for kind, message in failures] + [Result.failed("timed_out", "60 s")]
+    messages = "module 'areas' has no 'shar'", "another", "module 'areas' has no 'shar'"
+    results = [*(Result.failed("error", message) for message in messages), Result.failed("timed_out", "60 s")]
     run = finished(tmp_path / "run", [(Individual(i, genome), result) for i, result in enumerate(results)])
     (text,) = findings(run)
     assert "  3 × error: module 'areas' has no 'shar' (2 of them)\n  1 × timed_out: 60 s" in str(text)

@@ -97,9 +97,9 @@ def _scores(report: DataReport) -> Iterator[str]:
     elif gain < noise:
         yield (
             f"The {name} predictor has {best:.3f} and the constant one {constant:.3f}, but with "
-            f"{counted(problem.facts.samples[1], 'validation sample')} a difference of up to {noise:.2f} may be chance: "
-            "the validation split is too small to tell. If images and labels are not in the same order, it looks like "
-            "this too: compare a few."
+            f"{counted(problem.facts.samples[1], 'validation sample')} a difference of up to {noise:.2f} may be "
+            "chance: the validation split is too small to tell. If images and labels are not in the same order, it "
+            "looks like this too: compare a few."
         )
     elif not minimise and best > _NEARLY_PERFECT:
         yield (

@@ -18,7 +18,13 @@ def _pixels(*counts: int, shape: tuple[int, ...] = (64, 64, 1), samples: int = 1
 
 @pytest.mark.parametrize(
     ("shape", "samples", "batch"),
-    [((64, 64, 1), 1000, 32), ((128, 128, 1), 1000, 8), ((512, 512, 1), 1000, 2), ((64, 64, 1), 21, 2), ((64, 64, 1), 40, 4)],
+    [
+        ((64, 64, 1), 1000, 32),
+        ((128, 128, 1), 1000, 8),
+        ((512, 512, 1), 1000, 2),
+        ((64, 64, 1), 21, 2),
+        ((64, 64, 1), 40, 4),
+    ],
 )
 def test_a_batch_of_pixel_labels_has_about_as_many_pixels_and_a_small_split_makes_several_steps(
     shape: tuple[int, ...], samples: int, batch: int
