@@ -132,3 +132,28 @@ def _numbers(value: Any) -> tuple[float, ...]:
         return tuple(float(v) for v in np.ravel(np.asarray(value, dtype=np.float64)) if np.isfinite(v))
     except (TypeError, ValueError):  # a text or None
         return ()
+
+
+@dataclass(frozen=True)
+class Cropped:
+    """A part of an array, as an array."""
+
+    array: Sliceable
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.dtype(self.array.dtype)
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        """Read a part."""
+        whole = []
+        for entry, first, length in zip(full_index(index, len(self.shape)), self.start, self.shape, strict=True):
+            if isinstance(entry, slice):
+                start, stop, step = entry.indices(length)
+                whole.append(slice(first + start, first + stop, step))
+            else:
+                whole.append(first + range(length)[entry])
+        return np.asarray(self.array[tuple(whole)])

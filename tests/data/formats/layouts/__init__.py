@@ -1,0 +1,1 @@
+"""Tests of the layouts of published data sets and satellite scenes."""

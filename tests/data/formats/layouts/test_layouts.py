@@ -1,0 +1,243 @@
+"""Layouts: tiny files under the published names give the images, classes, spacing and notes that are expected."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import rasterio
+import rasterio.errors
+import tifffile
+
+from menndl_dask.data.formats.content import Content
+from menndl_dask.data.formats.layouts.layouts import LAYOUTS, open_layout, suggested
+from menndl_dask.errors import UserError
+
+RNG = np.random.default_rng(0)
+RAW = RNG.integers(0, 255, (3, 8, 10)).astype("uint8")
+NEURONS = np.repeat([[[5] * 4 + [7] * 6] * 8], 3, axis=0).astype("uint64")
+EDGE = np.repeat([[[0] * 3 + [1] * 2 + [0] * 5] * 8], 3, axis=0)
+
+
+def opened(path: Path, name: str, *bands: str) -> tuple[Content, dict[str, Any]]:
+    """Return the content, and the values of its arrays: a list of samples where their sizes differ."""
+    with open_layout(path, name, bands) as content:
+        values = {}
+        for key, source in content.arrays.items():
+            items = getattr(source.array, "items", None)
+            values[key] = np.asarray(source.array[:]) if items is None else [np.asarray(item[:]) for item in items]
+    return content, values
+
+
+def cremi(path: Path, labels: bool = True, pad: int = 0) -> Path:
+    with h5py.File(path, "w") as file:
+        raw = file.create_dataset("volumes/raw", data=np.pad(RAW, ((0, 0), (pad, pad), (pad, pad))))
+        raw.attrs["resolution"] = (40.0, 4.0, 4.0)
+        if labels:
+            ids = file.create_dataset("volumes/labels/neuron_ids", data=NEURONS)
+            ids[0, 7, 9] = 2**64 - 3
+            ids.attrs.update({"resolution": (40.0, 4.0, 4.0), "offset": (0.0, 4.0 * pad, 4.0 * pad)})
+    return path
+
+
+def test_cremi_gives_a_volume_with_boundaries_and_its_resolution(tmp_path: Path) -> None:
+    content, values = opened(cremi(tmp_path / "sample_A_20160501.hdf"), "cremi")
+    assert content.arrays["image"].dims == ("z", "y", "x")
+    assert content.arrays["image"].spacing == {"z": 40.0, "y": 4.0, "x": 4.0}
+    np.testing.assert_array_equal(values["image"], RAW)
+    assert values["label"][0, 7, 9] == 255
+    np.testing.assert_array_equal(values["label"][1:], EDGE[1:])
+    assert content.classes == ("inside", "boundary")
+    assert "boundaries, in each section" in content.notes[0]
+
+
+def test_volumes_of_cremi_are_samples_and_padding_is_cropped(tmp_path: Path) -> None:
+    cremi(tmp_path / "sample_A_20160501.hdf")
+    cremi(tmp_path / "sample_B_padded_20160501.hdf", pad=2)
+    cremi(tmp_path / "sample_C+_20160601.hdf", labels=False)
+    content, values = opened(tmp_path, "cremi")
+    assert content.arrays["image"].dims == ("sample", "z", "y", "x")
+    np.testing.assert_array_equal(values["image"][1], RAW)
+    assert values["file"].tolist() == ["sample_A_20160501.hdf", "sample_B_padded_20160501.hdf"]
+    assert any("(3, 12, 14) was cropped to its labels (3, 8, 10)" in note for note in content.notes)
+    assert any(note.startswith("sample_C+_20160601.hdf: left out") for note in content.notes)
+
+
+def test_boundaries_are_the_same_however_they_are_cut(tmp_path: Path) -> None:
+    ids = RNG.integers(0, 3, (3, 20, 22)).repeat(2, 1).astype("uint64")
+    with h5py.File(tmp_path / "sample_A.hdf", "w") as file:
+        file["volumes/raw"], file["volumes/labels/neuron_ids"] = np.zeros(ids.shape, "uint8"), ids
+    with open_layout(tmp_path, "cremi") as content:
+        label = content.arrays["label"].array
+        whole = label[:]
+        np.testing.assert_array_equal(label[1:2, 3:9, 5:6], whole[1:2, 3:9, 5:6])
+        np.testing.assert_array_equal(label[2, ::3, 7], whole[2, ::3, 7])
+
+
+def stacks(path: Path, *names: str, **arrays: np.ndarray) -> Path:
+    for name, values in zip(names, arrays.values(), strict=True):
+        tifffile.imwrite(path / name, values, photometric="minisblack")
+    return path
+
+
+def test_snemi3d_is_a_volume_and_its_test_volume_is_named_as_left_out(tmp_path: Path) -> None:
+    names = ("train-input.tif", "train-labels.tif", "test-input.tif")
+    stacks(tmp_path, *names, image=RAW, ids=NEURONS.astype("uint16"), test=RAW)
+    content, values = opened(tmp_path, "snemi3d")
+    assert content.arrays["image"].spacing == {"z": 30.0, "y": 6.0, "x": 6.0}
+    np.testing.assert_array_equal(values["image"], RAW)
+    np.testing.assert_array_equal(values["label"], EDGE)
+    assert content.notes[-1].startswith("test-input.tif: left out, it has no labels")
+
+
+def test_sections_of_isbi_are_samples_in_order_with_membranes_as_class_one(tmp_path: Path) -> None:
+    stacks(tmp_path, "train-volume.tif", "train-labels.tif", image=RAW, label=np.where(EDGE, 0, 255).astype("uint8"))
+    content, values = opened(tmp_path, "isbi")
+    assert content.arrays["image"].dims == ("page", "y", "x")
+    assert content.consecutive
+    assert content.classes == ("cell", "membrane")
+    np.testing.assert_array_equal(values["label"], EDGE)
+    tifffile.imwrite(tmp_path / "train-labels.tif", RAW, photometric="minisblack")
+    with pytest.raises(UserError, match=r"train-labels\.tif: .*expected the codes 255, 0, got"):
+        opened(tmp_path, "isbi")
+
+
+def band(path: Path, values: np.ndarray, size: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = values.shape
+    driver = {".jp2": "JP2OpenJPEG", ".img": "ENVI"}.get(path.suffix, "GTiff")
+    options: dict[str, Any] = {"QUALITY": "100", "REVERSIBLE": "YES"} if driver == "JP2OpenJPEG" else {}
+    if driver != "ENVI":
+        options |= {"crs": "EPSG:32633", "transform": rasterio.Affine(size, 0, 500_000, 0, -size, 4_000_000)}
+    shape = {"height": height, "width": width, "count": 1, "dtype": str(values.dtype)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path, "w", driver=driver, **shape, **options) as file:
+            file.write(values, 1)
+
+
+def landsat(folder: Path, scene: str, shape: tuple[int, int] = (12, 14)) -> dict[str, np.ndarray]:
+    """Write a scene of five bands, of which the eighth has half the pixel size and the tenth is thermal."""
+    bands = {}
+    for number in (2, 3, 4, 8, 10):
+        scale = 2 if number == 8 else 1
+        values = RNG.integers(1, 9999, (shape[0] * scale, shape[1] * scale)).astype("uint16")
+        values[0, 0] = 0
+        bands[f"B{number}"] = values
+        band(folder / f"{scene}_B{number}.TIF", values, 30 / scale)
+    return bands
+
+
+def test_bands_of_a_landsat_scene_are_channels(tmp_path: Path) -> None:
+    bands = landsat(tmp_path, "LC08_L1TP_193024_20200101_20200101_02_T1")
+    content, values = opened(tmp_path, "landsat")
+    source = content.arrays["image"]
+    assert (source.dims, source.spacing) == (("band", "y", "x"), {"y": 30.0, "x": 30.0})
+    for place, name in enumerate(("B2", "B3", "B4", "B10")):
+        np.testing.assert_array_equal(values["image"][place], np.where(bands[name] == 0, np.nan, bands[name]))
+    assert content.notes[0] == "bands B2, B3, B4, B10; left out: B8 (--bands names others)"
+
+
+def test_other_bands_are_resampled_to_the_finest_that_is_chosen(tmp_path: Path) -> None:
+    bands = landsat(tmp_path, "LC08_L1TP_193024_20200101_20200101_02_T1")
+    content, values = opened(tmp_path, "landsat", "b8", "B2")
+    assert content.arrays["image"].spacing == {"y": 15.0, "x": 15.0}
+    assert "B2 resampled to pixels of 15 m, bilinearly" in content.notes
+    np.testing.assert_array_equal(values["image"][0][1:], bands["B8"][1:])
+    middle = values["image"][1][9:15, 9:15]
+    np.testing.assert_allclose(middle.mean(), bands["B2"][4:8, 4:8].mean(), rtol=0.2)
+    with open_layout(tmp_path, "landsat", ["B8", "B2"]) as again:
+        part = again.arrays["image"].array[1, 9:15, 9:15:2]
+        np.testing.assert_array_equal(part, middle[:, ::2])
+    with pytest.raises(UserError, match=r"expected a band B7, found B2, B3, B4, B8, B10"):
+        opened(tmp_path, "landsat", "B7")
+
+
+def test_the_quality_band_of_landsat_becomes_classes(tmp_path: Path) -> None:
+    scene = "LC09_L2SP_193024_20220101_20220101_02_T1"
+    band(tmp_path / f"{scene}_SR_B4.TIF", np.ones((2, 4), "uint16"), 30)
+    codes = np.array([[1, 1 << 6, 1 << 3 | 1 << 1, 1 << 2], [1 << 4, 1 << 5, 1 << 7, 1 << 1]], "uint16")
+    band(tmp_path / f"{scene}_QA_PIXEL.TIF", codes, 30)
+    content, values = opened(tmp_path, "landsat")
+    classes = content.arrays["QA_PIXEL"].attributes["classes"]
+    named = [[classes[n] if n != 255 else "fill" for n in row] for row in values["QA_PIXEL"]]
+    assert named == [["fill", "clear", "cloud", "cirrus"], ["cloud shadow", "snow", "water", "dilated cloud"]]
+    assert content.label is None
+
+
+def test_scenes_of_l8_biome_have_their_own_size_and_their_manual_masks(tmp_path: Path) -> None:
+    shapes = {"LC80010102014000LGN00": (12, 14), "LC80020202014000LGN00": (10, 16)}
+    codes = np.array([0, 64, 128, 192, 255], "uint8")
+    for scene, shape in shapes.items():
+        landsat(tmp_path / "Barren" / scene, scene, shape)
+        band(tmp_path / "Barren" / scene / f"{scene}_fixedmask.img", np.resize(codes, shape), 30)
+    landsat(tmp_path / "Forest" / "LC80030302014000LGN00", "LC80030302014000LGN00")
+    content, values = opened(tmp_path, "l8biome")
+    assert [image.shape for image in values["image"]] == [(4, 12, 14), (4, 10, 16)]
+    assert content.arrays["image"].dims == ("sample", "band", "y", "x")
+    assert content.classes == ("clear", "cloud shadow", "thin cloud", "cloud")
+    assert values["label"][1][0, :5].tolist() == [255, 1, 0, 2, 3]
+    assert values["file"].tolist() == list(shapes)
+    assert content.notes[-1] == "LC80030302014000LGN00: left out, it has no fixedmask"
+
+
+def sentinel(folder: Path, level: str) -> dict[str, np.ndarray]:
+    images = folder / f"S2A_MSI{level}_20181014T102019.SAFE" / "GRANULE" / f"{level}_T32TMP" / "IMG_DATA"
+    name = "T32TMP_20181014T102019"
+    bands = {}
+    for key, size in (("B02", 10), ("B8A", 20), ("B11", 20), ("B09", 60)):
+        values = RNG.integers(1, 9999, (960 // size, 1200 // size)).astype("uint16")
+        bands[key] = values
+        band(images / (f"{name}_{key}.jp2" if level == "L1C" else f"R{size}m/{name}_{key}_{size}m.jp2"), values, size)
+    if level == "L2A":
+        band(images / f"R20m/{name}_B02_20m.jp2", np.ones((48, 60), "uint16"), 20)
+        band(images / f"R20m/{name}_SCL_20m.jp2", np.full((48, 60), 8, "uint8"), 20)
+    quality = images.parent / "QI_DATA" / f"{name}_B02.jp2"
+    band(quality, np.ones((96, 120), "uint16"), 10)
+    return bands
+
+
+@pytest.mark.parametrize("level", ["L1C", "L2A"])
+def test_bands_of_sentinel_2_are_read_at_their_finest_and_resampled(level: str, tmp_path: Path) -> None:
+    bands = sentinel(tmp_path, level)
+    content, values = opened(tmp_path, "sentinel2")
+    source = content.arrays["image"]
+    assert (source.shape, source.spacing) == ((4, 96, 120), {"y": 10.0, "x": 10.0})
+    np.testing.assert_array_equal(values["image"][0], bands["B02"])
+    assert content.notes[1] == "B8A, B09, B11 resampled to pixels of 10 m, bilinearly"
+    if level == "L2A":
+        assert set(np.unique(values["SCL"])) == {7}
+        assert source.shape[1:] == values["SCL"].shape
+        assert content.arrays["SCL"].attributes["classes"][7] == "cloud of medium probability"
+
+
+def test_a_folder_with_a_layout_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "cremi").mkdir()
+    cremi(tmp_path / "cremi" / "sample_A_20160501.hdf")
+    for name, files in (("snemi3d", ("train-input.tif",)), ("isbi", ("train-volume.tif",))):
+        (tmp_path / name).mkdir()
+        stacks(tmp_path / name, *files, "train-labels.tif", image=RAW, label=RAW)
+    landsat(tmp_path / "landsat", "LC08_L1TP_193024_20200101_20200101_02_T1")
+    landsat(tmp_path / "l8biome" / "Barren" / "LC8", "LC80010102014000LGN00")
+    band(tmp_path / "l8biome" / "Barren" / "LC8" / "LC80010102014000LGN00_fixedmask.img", RAW[0], 30)
+    sentinel(tmp_path / "sentinel2", "L1C")
+    for name, layout in LAYOUTS.items():
+        assert suggested(tmp_path / name) == f"looks like {layout.title}: add --layout {name}"
+    assert suggested(tmp_path) is None
+    assert suggested(tmp_path / "isbi" / "train-labels.tif") is None
+
+
+def test_what_a_layout_lacks_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"layout: expected one of cremi, .*got 'landsta'; did you mean 'landsat'\?"):
+        open_layout(tmp_path, "landsta")
+    with pytest.raises(UserError, match="bands: the layout isbi has no bands to choose"):
+        open_layout(tmp_path, "isbi", ["B2"])
+    for name in LAYOUTS:
+        with pytest.raises(UserError, match=r": expected .*, found no"), open_layout(tmp_path, name):
+            pass
+    with pytest.raises(UserError, match=r"gone: expected a file or folder, found none"):
+        open_layout(tmp_path / "gone", "cremi")
