@@ -41,7 +41,7 @@ Classes = Callable[[Sliceable], Sliceable]
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class BandFiles:
     """The files of a scene by the name of their band."""
 
     name: str
@@ -102,13 +102,13 @@ def _landsat_files(path: Path) -> list[tuple[str, str, Path]]:
     return [(match[1], match[2].upper(), file) for match, file in matches if match]
 
 
-def _scenes(path: Path, files: Sequence[tuple[str, str, Path]], example: str) -> list[Scene]:
+def _scenes(path: Path, files: Sequence[tuple[str, str, Path]], example: str) -> list[BandFiles]:
     """Return the scenes of (scene, band, file); of a band at several resolutions, the finest."""
     if not path.is_dir():
         raise DataError(f"{path}: expected a folder with a file for each band, such as {example}")
-    scenes: dict[str, Scene] = {}
+    scenes: dict[str, BandFiles] = {}
     for name, band, file in files:
-        known = scenes.setdefault(name, Scene(name)).files
+        known = scenes.setdefault(name, BandFiles(name)).files
         if band not in known or grid_of(file).pixel < grid_of(known[band]).pixel:
             known[band] = file
     found = [scene for scene in scenes.values() if set(scene.files) - set(_QUALITY)]
@@ -118,7 +118,7 @@ def _scenes(path: Path, files: Sequence[tuple[str, str, Path]], example: str) ->
 
 
 def _content(
-    path: Path, scenes: Sequence[Scene], bands: Sequence[str], quality: Mapping[str, tuple[str, ...]], classes: Classes
+    path: Path, scenes: Sequence[BandFiles], bands: Sequence[str], quality: Mapping[str, tuple[str, ...]], classes: Classes
 ) -> Content:
     """Return scenes as samples, or a single one as an image without a dimension of samples."""
     chosen, notes = _chosen(path, scenes, bands)
@@ -164,7 +164,7 @@ def _label(file: Path, grid: Grid, classes: Classes) -> Sliceable:
     return FileArray(classes(band), file, "a mask", file.name)
 
 
-def _chosen(path: Path, scenes: Sequence[Scene], bands: Sequence[str]) -> tuple[list[str], list[str]]:
+def _chosen(path: Path, scenes: Sequence[BandFiles], bands: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the bands, which all scenes must have, and what is to say of them."""
     there = [band for band in scenes[0].files if band not in _QUALITY]
     names = sorted(there, key=lambda band: (int(re.findall(r"\d+", band)[0]), band))
@@ -179,6 +179,6 @@ def _chosen(path: Path, scenes: Sequence[Scene], bands: Sequence[str]) -> tuple[
     return chosen, notes
 
 
-def _resampled(scene: Scene, bands: Sequence[str], grid: Grid) -> str:
+def _resampled(scene: BandFiles, bands: Sequence[str], grid: Grid) -> str:
     other = [band for band in bands if grid_of(scene.files[band]).transform != grid.transform]
     return f"{', '.join(other)} resampled to pixels of {grid.pixel:g} m, bilinearly" if other else ""
