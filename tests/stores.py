@@ -43,9 +43,12 @@ def dataset(images: np.ndarray, labels: np.ndarray, **attributes: Any) -> xr.Dat
     return xr.Dataset({"image": (dims, images), "label": (dims[: labels.ndim], labels, attributes)})
 
 
-def write(data: xr.Dataset, path: Path, chunk: int = 7) -> Path:
-    """Write a data set as Zarr, in chunks that fit nothing evenly."""
-    chunks = {n: {"chunks": tuple(chunk if d == "sample" else s for d, s in v.sizes.items())} for n, v in data.items()}
+def write(data: xr.Dataset, path: Path, chunk: int = 7, side: int | None = None) -> Path:
+    """Write a data set as Zarr, in chunks that fit nothing evenly, so many pixels a side."""
+    chunks = {
+        name: {"chunks": tuple(chunk if d == "sample" else min(s, side or s) for d, s in values.sizes.items())}
+        for name, values in data.items()
+    }
     data.to_zarr(path, zarr_format=3, consolidated=False, encoding=chunks)
     return path
 
@@ -54,3 +57,45 @@ def with_split(data: xr.Dataset, *names: str) -> xr.Dataset:
     """Return the data with a coordinate ``split`` that repeats these names."""
     column = np.resize(np.array(names, dtype=object), data.sizes["sample"])
     return data.assign_coords(split=("sample", column))
+
+
+def volume(size: tuple[int, ...], seed: int = 0) -> xr.Dataset:
+    """Return one volume without a sample dimension, whose bright voxels are of class 1."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(size) < 0.2).astype("uint8")
+    images = (100 * labels + rng.normal(20, 5, size)).astype("int16")
+    dims = ("z", "y", "x")[-len(size) :]
+    return xr.Dataset({"image": (dims, images), "label": (dims, labels, {"classes": ["background", "spot"]})})
+
+
+def large_segmentation(samples: int, side: int, seed: int = 0) -> xr.Dataset:
+    """Return images whose bright pixels are of class 1, as wide as high."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((samples, side, side)) < 0.2).astype("uint8")
+    images = (100 * labels[..., None] + rng.normal(20, 5, (samples, side, side, 1))).astype("int16")
+    return dataset(images, labels, classes=["background", "spot"])
+
+
+def unequal(
+    path: Path,
+    samples: int,
+    *,
+    size: tuple[int, int] = (20, 30),
+    label: np.ndarray | None = None,
+    split: list[str] | None = None,
+    seed: int = 0,
+) -> tuple[Path, list[np.ndarray], list[np.ndarray]]:
+    """Write images of which each is a pixel higher than the one before, and return them and the labels of pixels."""
+    rng = np.random.default_rng(seed)
+    images, labels = [], []
+    coords = {} if split is None else {"split": ("sample", np.array(split, dtype=object))}
+    root = xr.Dataset({} if label is None else {"label": (("sample",), label)}, coords)
+    root.to_zarr(path, zarr_format=3, consolidated=False)
+    for number in range(samples):
+        truth = (rng.random((size[0] + number, size[1])) < 0.3).astype("uint8")
+        image = (100 * truth + rng.normal(50, 5, truth.shape)).astype("uint8")
+        each = {"image": (("y", "x"), image)} | ({} if label is not None else {"label": (("y", "x"), truth)})
+        xr.Dataset(each).to_zarr(path, group=f"samples/{number:05}", zarr_format=3, consolidated=False, mode="a")
+        images.append(image)
+        labels.append(truth)
+    return path, images, labels

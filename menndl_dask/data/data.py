@@ -5,6 +5,7 @@ Data may be larger than memory: labels and images are read in blocks.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -13,21 +14,24 @@ from pathlib import Path
 
 import numpy as np
 
-from menndl_dask.data.dataset import Dataset, Variable, blocks, open_dataset
+from menndl_dask.data import patch_size
+from menndl_dask.data.dataset import Dataset, open_dataset
+from menndl_dask.data.facts import image_sizes, read_facts, spacing
 from menndl_dask.data.keras_names import check_name
-from menndl_dask.data.labels import LabelTable, infer_task, read_labels, splits
-from menndl_dask.data.splits import Positions, within
+from menndl_dask.data.labels import LabelTable, divided, images_to_divide, infer_task, read_labels, splits
+from menndl_dask.data.splits import Positions
 from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.data.staging import stage
-from menndl_dask.errors import UserError, nearest
+from menndl_dask.errors import DataError, UserError, nearest
 from menndl_dask.metric import BUILT_IN, constant_fitness, suits
-from menndl_dask.moments import Moments
-from menndl_dask.problem import LOSSES, SPLITS, TASKS, Budget, Facts, Problem, read_loss
+from menndl_dask.problem import LARGE_IMAGES, LOSSES, TASKS, Budget, Patches, Problem, read_loss
 
 __all__ = ["Samples", "open_problem", "open_staged", "splits", "stage"]
 
+logger = logging.getLogger(__name__)
+
 _LOSSES = (*LOSSES, "mean_squared_error")  # known without asking Keras
-_MOST_VALUES = 2**30  # of a view, read for its mean and variance
+_RESIZED = 128  # pixels a side at most of images that are resized, unless the user says otherwise
 
 
 def open_problem(
@@ -44,6 +48,10 @@ def open_problem(
     group: str | None = None,
     objectives: Sequence[str] = ("fitness",),
     augmentation: str | Sequence[str] = (),
+    normalisation: str | None = None,
+    patch: int | str | Sequence[int] | None = None,
+    patches_per_epoch: int | None = None,
+    large_images: str | None = None,
     budget: Budget | None = None,
     seed: int = 0,
 ) -> Problem:
@@ -62,8 +70,18 @@ def open_problem(
     label
         Name of the variable with the labels. Its attributes ``classes`` (class names) and ``fill`` (class number to
         ignore) are used.
-    loss, metric, metric_mode, ignore, class_weight, group, objectives, augmentation, budget, seed
-        As in `Problem`. The mode of a built-in metric is known.
+    patch
+        Pixels of a patch along each spatial axis, or one number for all axes; ``whole`` or 0 for whole images. By
+        default pixel labels of large images, of images of unequal size, and of one or two images are learnt from
+        patches whose size suits them (see `menndl_dask.data.patch_size`). With ``resize``, the size to which images
+        are resized.
+    patches_per_epoch
+        By default as many as cover the training images once, from 64 to 2048.
+    large_images
+        As in `Problem`. By default images of unequal size with one label each are resized to their median size, at
+        most 128 pixels a side.
+    loss, metric, metric_mode, ignore, class_weight, group, objectives, augmentation, normalisation, budget, seed
+        As in `Problem`. The mode of a built-in metric is known. By default values are normalised by channel.
 
     Raises
     ------
@@ -78,12 +96,20 @@ def open_problem(
         raise UserError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{nearest(task, TASKS)}")
     dataset = open_dataset(path, names, label, group)
     found = infer_task(dataset, task)
+    normalisation = normalisation or "channel"
+    patches, large_images, size = _patches(dataset, found, patch, large_images)
+    if patches is not None and found == "segmentation":
+        dataset = divided(dataset, patches, ignore)
+    elif size:
+        dataset = dataset.resized(size)
     labels = read_labels(dataset, found, ignore)
     parts = labels.split(dataset, seed)
+    if patches is not None:
+        patches = _counted(patches, dataset, parts, patches_per_epoch)
     problem = Problem(
         data=path if "://" in path else str(Path(path).absolute()),
         task=found,
-        facts=_facts(dataset, labels, parts),
+        facts=read_facts(dataset, labels, parts, patches, normalisation),
         inputs=names,
         label=label,
         loss=loss,
@@ -93,59 +119,112 @@ def open_problem(
         class_weight=class_weight if isinstance(class_weight, str) else tuple(class_weight),
         group=group,
         objectives=tuple(objectives),
+        normalisation=normalisation,
+        patches=patches,
+        large_images=large_images,
         augmentation=(augmentation,) if isinstance(augmentation, str) else tuple(augmentation),
         budget=budget or Budget(epochs=10),
         seed=seed,
     )
-    if metric_mode == "min" and problem.metric_mode == "max":
-        raise UserError(f"metric_mode: expected 'max' for {metric}, got {metric_mode!r}")
-    built_in = [name for name in BUILT_IN if suits(name, found)]
-    if not suits(problem.metric_name, found):
-        known = ", ".join(built_in)
-        raise UserError(f"metric: expected for {found} one of {known} or one of Keras, got {metric!r}")
-    check_name("metric", problem.metric_name, built_in, problem.budget.backend)
-    check_name("loss", read_loss(problem.loss_name)[0], _LOSSES, problem.budget.backend)
-    where = parts["validation"]
-    if found == "regression":
+    _check_names(problem, metric_mode)
+    return _with_constant_fitness(problem, labels, parts["validation"])
+
+
+def _with_constant_fitness(problem: Problem, labels: LabelTable, where: Positions) -> Problem:
+    """Return the problem with the fitness of the best predictor that ignores the image, at these positions."""
+    if problem.task == "regression":
         constant = constant_fitness(problem, labels.rows[where])
     else:
         constant = constant_fitness(problem, np.arange(labels.outputs), np.asarray(labels.class_counts(where)))
     return replace(problem, facts=replace(problem.facts, constant_fitness=constant))
 
 
-def _facts(dataset: Dataset, labels: LabelTable, parts: dict[str, Positions]) -> Facts:
-    train = parts["train"]
-    of_views = [_moments(view, train) for view in dataset.views]
-    values = labels.rows[train] if labels.task == "regression" else np.zeros((1, 0))
-    train_samples, validation_samples, test_samples = (len(parts[name]) for name in SPLITS)
-    return Facts(
-        input_shapes=tuple((*v.shape, *((1,) if v.axes.channel is None else ())) for v in dataset.views),
-        outputs=labels.outputs,
-        classes=labels.classes,
-        class_counts=() if labels.task == "regression" else labels.class_counts(train),
-        samples=(train_samples, validation_samples, test_samples),
-        mean=tuple(tuple(m.mean.tolist()) for m in of_views),
-        variance=tuple(tuple(m.variance.tolist()) for m in of_views),
-        label_mean=tuple(values.mean(axis=0).tolist()),
-        label_variance=tuple(values.var(axis=0).tolist()),
-        fingerprint=dataset.fingerprint(),
-    )
+def _check_names(problem: Problem, metric_mode: str) -> None:
+    """Raise `UserError` if the metric or the loss does not suit the task, or Keras does not know it."""
+    if metric_mode == "min" and problem.metric_mode == "max":
+        raise UserError(f"metric_mode: expected 'max' for {problem.metric}, got {metric_mode!r}")
+    built_in = [name for name in BUILT_IN if suits(name, problem.task)]
+    if not suits(problem.metric_name, problem.task):
+        known = ", ".join(built_in)
+        raise UserError(f"metric: expected for {problem.task} one of {known} or one of Keras, got {problem.metric!r}")
+    check_name("metric", problem.metric_name, built_in, problem.budget.backend)
+    check_name("loss", read_loss(problem.loss_name)[0], _LOSSES, problem.budget.backend)
 
 
-def _moments(view: Variable, train: Positions) -> Moments:
-    """Return mean and variance of each channel of a view over the training split; of a part if it is very large."""
-    moments = Moments(1 if view.axes.channel is None else view.shape[-1])
-    bounds = list(blocks(view))
-    step = max(1, -(-view.samples * math.prod(view.shape) // _MOST_VALUES))
-    for start, stop in bounds[:: min(step, max(1, len(bounds) // 2))]:  # evenly spaced
-        inside = within(train, start, stop)
-        if len(inside):
-            moments.update(view.images(start, stop)[inside])
-    for channel, (mean, count) in enumerate(zip(moments.mean, moments.count, strict=True)):
-        where = "" if len(moments.mean) == 1 else f"channel {channel}: "
-        if not count:
-            raise view.error(f"{where}expected numbers in the training split, got only NaN")
-        if not np.isfinite(mean):
-            extremes = f"{moments.minimum[channel]:g} to {moments.maximum[channel]:g}"
-            raise view.error(f"{where}expected finite values, got {extremes}")
-    return moments
+def _patches(
+    dataset: Dataset, task: str, patch: int | str | Sequence[int] | None, large_images: str | None
+) -> tuple[Patches | None, str | None, tuple[int, ...]]:
+    """Return the patches, the way for large images, and the size to which images are resized, by rule or as given."""
+    view = dataset.views[0]
+    given = None if patch is None else patch_size.read_patch(patch, view.rank)
+    if large_images is not None and large_images not in LARGE_IMAGES:
+        hint = nearest(large_images, LARGE_IMAGES)
+        raise UserError(f"large_images: expected one of {', '.join(LARGE_IMAGES)}, got {large_images!r}{hint}")
+    if task == "segmentation":
+        if large_images is not None:
+            raise UserError(f"large_images: expected classification or regression, got {task}; it has patches")
+        return _segmentation_patches(dataset, patch is not None, given), None, ()
+    if large_images is None and not dataset.is_uniform:
+        if patch is not None and given is None:
+            raise _unequal(dataset)
+        large_images = "resize"
+    if large_images is None:
+        if given is not None:
+            raise UserError("patch: expected large_images (vote, mean or resize) with it for a label for each image")
+        return None, None, ()
+    if large_images == "resize":
+        median = image_sizes(view)[1]
+        size = given or tuple(min(side, _RESIZED) for side in median)
+        logger.info("%s: images are resized to %s pixels", dataset.path, "×".join(map(str, size)))
+        return None, large_images, size
+    _check_equal_views(dataset)
+    return _sized(dataset, given, None), large_images, ()
+
+
+def _segmentation_patches(dataset: Dataset, is_given: bool, given: tuple[int, ...] | None) -> Patches | None:
+    view = dataset.views[0]
+    pool, _ = images_to_divide(dataset)
+    if is_given and given is None:
+        if not dataset.is_uniform or dataset.is_single:
+            raise _unequal(dataset)
+        return None
+    are_alike = len({v.size(0) for v in dataset.views}) == 1
+    small = math.prod(view.size(0)) <= patch_size.WHOLE[view.rank]
+    if not is_given and dataset.is_uniform and not pool and (small or not are_alike):
+        return None
+    _check_equal_views(dataset)
+    longest = [max(view.size(image)) for image in pool]
+    return _sized(dataset, given, min(longest, default=None))
+
+
+def _sized(dataset: Dataset, given: tuple[int, ...] | None, divided: int | None) -> Patches:
+    view = dataset.views[0]
+    smallest, median, _ = image_sizes(view)
+    size = given or patch_size.choose_patch(smallest, median, spacing(view), divided=divided)
+    return Patches(size=size, gap=tuple(side // 2 for side in size))
+
+
+def _counted(patches: Patches, dataset: Dataset, parts: dict[str, Positions], patches_per_epoch: int | None) -> Patches:
+    """Return the patches with their number in an epoch and in a validation."""
+    view = dataset.views[0]
+    pixels = sum(math.prod(view.size(int(region))) for region in parts["train"])
+    number = patches_per_epoch or patch_size.patches_per_epoch(pixels, patches.size)
+    sizes = [view.size(int(region)) for region in parts["validation"]]
+    tiles = patch_size.validation_tiles(sizes, patches.size, number)
+    return replace(patches, per_epoch=number, validation_tiles=tiles)
+
+
+def _unequal(dataset: Dataset) -> DataError:
+    view = dataset.views[0]
+    if dataset.is_single:
+        return view.error("patch: expected images enough to train on whole ones, got one; leave the option out")
+    smallest, _, largest = image_sizes(view)
+    return view.error(f"patch: expected images of one size to train on whole ones, got {smallest} to {largest} pixels")
+
+
+def _check_equal_views(dataset: Dataset) -> None:
+    first = dataset.views[0]
+    for view in dataset.views[1:]:
+        for size, expected in zip(view.sizes(), first.sizes(), strict=True):
+            if size != expected:
+                raise view.error(f"expected {expected} pixels as in {first.name}, to draw patches of both, got {size}")

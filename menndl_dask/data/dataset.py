@@ -1,7 +1,7 @@
-"""A labelled data set in Zarr, read in blocks. Runs on the driver and on workers.
+"""A labelled data set in Zarr: its images, labels, splits and groups. Runs on the driver and on workers.
 
-No Dask computation is started, so that a worker thread can read while the cluster is busy. Zarr reads the chunks of a
-block in parallel.
+Images have one size and one array, or each its own size and its own array in the group ``samples``; or there is one
+image without a sample dimension.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,65 +19,13 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from menndl_dask.data.axes import Axes, format_dims, image_axes, sample_axis
+from menndl_dask.data.axes import Axes, find_sample, format_dims, image_axes
+from menndl_dask.data.regions import Region
+from menndl_dask.data.store.variable import LARGEST_BLOCK_BYTES, SAMPLES, Block, Variable, blocks, open_sample
 from menndl_dask.errors import DataError, nearest, one_line
 
-_BLOCK_BYTES = 32 * 2**20
-_LARGEST_BLOCK_BYTES = 256 * 2**20
 _HASHED_SAMPLES = 16
 _MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """Images of one view, or labels, of a store; read with samples first and channels last."""
-
-    path: str
-    name: str
-    array: xr.DataArray
-    axes: Axes
-
-    @property
-    def samples(self) -> int:
-        """Number of samples."""
-        return self.array.shape[self.axes.order[0]]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one sample; without a channel axis if the data has none."""
-        return tuple(self.array.shape[axis] for axis in self.axes.order[1:])
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Names of the dimensions of one sample."""
-        return tuple(str(self.array.dims[axis]) for axis in self.axes.order[1:])
-
-    @property
-    def sample_bytes(self) -> int:
-        """Bytes of one sample in memory."""
-        return self.array.dtype.itemsize * math.prod(self.shape)
-
-    @property
-    def chunk(self) -> int:
-        """Number of samples in a chunk."""
-        return int(self.array.encoding.get("preferred_chunks", {}).get(self.array.dims[self.axes.order[0]], 1))
-
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the samples ``start:stop`` as ``(sample, spatial…, channel)``."""
-        try:
-            values = self.array.isel({self.array.dims[self.axes.order[0]]: slice(start, stop)}).values
-        except Exception as error:  # storage and codecs raise any exception
-            raise self.error(f"samples {start} to {stop - 1} cannot be read: {one_line(error)}") from error
-        return values.transpose(self.axes.order)
-
-    def images(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the samples ``start:stop``, with a channel axis of length 1 if the data has none."""
-        values = self.read(start, stop)
-        return values[..., np.newaxis] if self.axes.channel is None else values
-
-    def error(self, message: str) -> DataError:
-        """Return a `DataError` about this variable."""
-        return DataError(f"{self.path}: {self.name}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,40 +37,73 @@ class Dataset:
     label: Variable
     split: NDArray[Any] | None = None
     group: NDArray[Any] | None = None
+    consecutive: bool = False  # whether neighbouring samples are alike, as sections and frames are
 
     @property
     def samples(self) -> int:
         """Number of samples."""
         return self.label.samples
 
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The views and the label."""
+        return (*self.views, self.label)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one image without a sample dimension."""
+        return self.views[0].axes.sample is None and not self.views[0].keys
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all images have one size."""
+        return all(view.is_uniform for view in self.views)
+
+    def in_regions(self, regions: Sequence[Region], split: NDArray[Any] | None) -> Dataset:
+        """Return the data set whose samples are these regions of its images, with the split of each."""
+        images = np.array([region.sample for region in regions])
+        return replace(
+            self,
+            views=tuple(replace(view, regions=tuple(regions)) for view in self.views),
+            label=replace(self.label, regions=tuple(regions)),
+            split=split,
+            group=None if self.group is None else self.group[images],
+        )
+
+    def resized(self, size: tuple[int, ...]) -> Dataset:
+        """Return the data set with images that are resized as they are read."""
+        return replace(self, views=tuple(replace(view, resized=size) for view in self.views))
+
     def fingerprint(self) -> str:
         """Return a hash of the metadata and of a part of the values; equal data has equal fingerprints."""
         digest = hashlib.sha256()
-        for variable in (*self.views, self.label):
+        for variable in self.variables:
             array = variable.array
-            attributes = {key: str(array.attrs[key]) for key in ("classes", "fill") if key in array.attrs}
+            attributes = {key: str(array.attrs[key]) for key in ("classes", "fill", "nodata") if key in array.attrs}
             facts = [variable.name, list(map(str, array.dims)), list(array.shape), str(array.dtype), attributes]
-            digest.update(json.dumps(facts).encode())
-            spans = [(0, variable.samples)]
-            if variable.axes.spatial:
-                drawn = np.linspace(0, variable.samples - 1, min(_HASHED_SAMPLES, variable.samples)).astype(int)
-                spans = [(position, position + 1) for position in drawn.tolist()]
-            for start, stop in spans:
-                digest.update(np.ascontiguousarray(variable.read(start, stop)).tobytes())
+            digest.update(json.dumps([*facts, variable.shapes] if variable.shapes else facts).encode())
+            for block in _drawn_blocks(variable):
+                digest.update(np.ascontiguousarray(variable.read(block)).tobytes())
         for names in (self.split, self.group):
             digest.update(json.dumps(None if names is None else [str(n) for n in names]).encode())
+        if self.consecutive:
+            digest.update(b"consecutive")
         return digest.hexdigest()[:16]
 
 
-def blocks(*variables: Variable) -> Iterator[tuple[int, int]]:
-    """Yield ``(start, stop)`` of blocks of samples: whole chunks, some tens of megabytes of all variables together."""
-    each = max(1, sum(v.sample_bytes for v in variables))
-    chunk = max(v.chunk for v in variables)
-    size = chunk * max(1, _BLOCK_BYTES // (chunk * each))
-    size = max(1, min(size, _LARGEST_BLOCK_BYTES // each))
-    samples = variables[0].samples
-    for start in range(0, samples, size):
-        yield start, min(start + size, samples)
+def _drawn_blocks(variable: Variable) -> list[Block]:
+    """Return evenly spaced samples, or parts of them where they are large; all samples if a sample is a number."""
+    if len(variable.axes.order) == 1 and variable.axes.sample is not None:
+        return [Block(0, variable.samples)]
+    if variable.sample_bytes > LARGEST_BLOCK_BYTES:
+        whole = list(blocks(variable))
+        return [whole[place] for place in _evenly(len(whole))]
+    return [Block(place, place + 1) for place in _evenly(variable.samples)]
+
+
+def _evenly(number: int) -> list[int]:
+    drawn: list[int] = np.linspace(0, number - 1, min(_HASHED_SAMPLES, number)).astype(int).tolist()
+    return drawn
 
 
 def fill_missing(images: NDArray[Any], mean: Sequence[float]) -> NDArray[np.float32]:
@@ -142,17 +123,48 @@ def open_dataset(path: str, inputs: Sequence[str], label: str, group: str | None
         If the store cannot be opened, a variable is missing, or shapes do not match.
     """
     source = open_store(path, (label,))
-    truth = find_variable(source, path, label)
-    if not truth.dims:
-        raise DataError(f"{path}: {label}: expected a label for each sample, got a single value")
-    dims = [str(dim) for dim in truth.dims]
-    axis = sample_axis(dims)
-    labels = Variable(path, label, truth, Axes(axis, tuple(other for other in range(truth.ndim) if other != axis)))
-    views = tuple(_view(path, name, find_variable(source, path, name), dims[axis], labels) for name in inputs)
+    store = _Store(path, source, *(((), {}) if inputs[0] in source.variables else _sample_arrays(path)))
+    labels = _label(store, label)
+    views = tuple(_view(store, name, labels) for name in inputs)
+    if labels.axes.sample is not None:
+        labels = replace(labels, axes=_label_axes(labels, views[0]))
     _check_sizes(views, labels)
     split = _names(source, path, "split", labels.samples) if "split" in source.variables else None
     groups = None if group is None else _names(source, path, group, labels.samples)
-    return Dataset(path, views, labels, split, groups)
+    return Dataset(path, views, labels, split, groups, bool(source.attrs.get("consecutive", False)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """An open store: its variables, and the arrays ``sample/variable`` where samples have their own."""
+
+    path: str
+    source: xr.Dataset
+    keys: tuple[str, ...]
+    arrays: Mapping[str, zarr.Array[Any]]
+
+    def own(self, name: str) -> bool:
+        """Return whether samples have each an array of this name."""
+        return bool(self.keys) and name not in self.source.variables
+
+
+def _sample_arrays(path: str) -> tuple[tuple[str, ...], dict[str, zarr.Array[Any]]]:
+    """Return the names of the samples that have arrays of their own, and the arrays by ``sample/variable``.
+
+    Both are empty if the store has no group ``samples``.
+    """
+    try:
+        root = zarr.open_group(path, mode="r")
+        group = root.get(SAMPLES)
+        if not isinstance(group, zarr.Group):
+            return (), {}
+        members = dict(group.members(max_depth=1))
+    except Exception as error:  # storage raises any exception
+        raise DataError(f"{path}: {SAMPLES}: cannot be read as Zarr: {one_line(error)}") from error
+    keys = tuple(sorted(name for name, member in members.items() if isinstance(member, zarr.Group)))
+    if not keys:
+        raise DataError(f"{path}: {SAMPLES}: expected a group for each image, such as {SAMPLES}/00000, found none")
+    return keys, {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
 
 
 def open_store(path: str, raw: Sequence[str] = ()) -> xr.Dataset:
@@ -184,15 +196,15 @@ def _check_directory(path: str) -> None:
         raise DataError(f"{path}: expected a Zarr store, got a directory without {' or '.join(_MARKERS[:2])}")
 
 
-def _diagnosis(path: str, error: Exception) -> str:
+def _diagnosis(path: str, error: Exception, group: str = "") -> str:
     """Explain why xarray cannot open a store: missing dimension names, or conflicting sizes of a dimension."""
     try:
-        arrays = sorted(zarr.open_group(path, mode="r").arrays())
+        arrays = sorted(zarr.open_group(path, mode="r", path=group).arrays())
     except Exception:  # noqa: BLE001  the first error is the one to report
         return f"cannot be read as Zarr: {one_line(error)}"
     lengths: dict[str, dict[str, int]] = {}
     for name, array in arrays:
-        dims: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+        dims = _stored_dims(array)
         if not dims or None in dims:
             return f"{name}: expected named dimensions such as (sample, y, x, channel), got none"
         for dim, size in zip(dims, array.shape, strict=False):
@@ -213,32 +225,115 @@ def find_variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
     return source[name]
 
 
-def _view(path: str, name: str, array: xr.DataArray, sample: str, labels: Variable) -> Variable:
-    # labels with as many axes as the images, with or without channels, are taken to be per pixel
-    by_pixel = array.ndim - 1 - len(labels.dims) in (0, 1) and labels.array.dtype.kind in "iub"
-    pixels = labels.dims if by_pixel else ()
+def _label(store: _Store, name: str) -> Variable:
+    if store.own(name) and any(f"{key}/{name}" in store.arrays for key in store.keys):
+        array, shapes = _own_arrays(store, name)
+        return Variable(store.path, name, array, Axes(None, tuple(range(array.ndim))), store.keys, shapes)
+    truth = find_variable(store.source, store.path, name)
+    if not truth.dims:
+        raise DataError(f"{store.path}: {name}: expected a label for each sample, got a single value")
+    dims = [str(dim) for dim in truth.dims]
+    axis = find_sample(dims)
+    if store.keys and axis is None:
+        raise DataError(f"{store.path}: {name}: expected the dimension sample, got {format_dims(dims)}")
+    return Variable(store.path, name, truth, Axes(axis, tuple(other for other in range(truth.ndim) if other != axis)))
+
+
+def _own_arrays(store: _Store, name: str) -> tuple[xr.DataArray, tuple[tuple[int, ...], ...]]:
+    """Return the array of the first sample, and the shape of the array of each; their dimensions must be the same."""
+    first = _first_array(store, name)
+    shapes = []
+    for key in store.keys:
+        where = f"{store.path}: {SAMPLES}/{key}: {name}"
+        found = store.arrays.get(f"{key}/{name}")
+        if found is None:
+            raise DataError(f"{where}: expected an array as in the other samples, found none")
+        dims = tuple(map(str, _stored_dims(found)))
+        if dims != first.dims:
+            expected = f"{format_dims([str(d) for d in first.dims])} as in {SAMPLES}/{store.keys[0]}"
+            raise DataError(f"{where}: expected dimensions {expected}, got {format_dims(dims)}")
+        shapes.append(tuple(map(int, found.shape)))
+    return first, tuple(shapes)
+
+
+def _first_array(store: _Store, name: str) -> xr.DataArray:
+    key = store.keys[0]
+    try:
+        source = open_sample(store.path, key)
+    except Exception as error:  # xarray, zarr and file systems raise any exception
+        group = f"{SAMPLES}/{key}"
+        raise DataError(f"{store.path}: {group}: {_diagnosis(store.path, error, group)}") from error
+    return find_variable(source, f"{store.path}: {SAMPLES}/{key}", name)
+
+
+def _stored_dims(array: zarr.Array[Any]) -> Sequence[Any]:
+    dims: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    return dims or ()
+
+
+def _view(store: _Store, name: str, labels: Variable) -> Variable:
+    path, own = store.path, store.own(name)
+    array, shapes = _own_arrays(store, name) if own else (find_variable(store.source, path, name), ())
+    dims = [str(d) for d in array.dims]
     if array.dtype.kind not in "iufb":
         raise DataError(f"{path}: {name}: expected numbers, got values of type {array.dtype}")
+    single = own or labels.axes.sample is None
+    sample = None if labels.axes.sample is None else str(labels.array.dims[labels.axes.sample])
+    # labels with as many axes as the images, with or without channels, are taken to be per pixel
+    by_pixel = array.ndim - (not single) - len(labels.dims) in (0, 1) and labels.array.dtype.kind in "iub"
+    pixels = labels.dims if by_pixel else ()
     try:
-        axes = image_axes([str(d) for d in array.dims], sample, pixels)
+        axes = image_axes(dims, sample, pixels, shape=array.shape, single=single)
     except DataError as error:
         raise DataError(f"{path}: {name}: {error}") from None
     if pixels and len(axes.spatial) == len(pixels):
-        named = {str(array.dims[axis]): axis for axis in axes.spatial}
+        named = {dims[axis]: axis for axis in axes.spatial}
         if set(named) == set(pixels):  # in the order of the labels
-            axes = Axes(axes.sample, tuple(named[dim] for dim in pixels), axes.channel)
-    return Variable(path, name, array, axes)
+            axes = replace(axes, spatial=tuple(named[dim] for dim in pixels))
+    if not own:
+        return Variable(path, name, array, axes, nodata=_nodata(path, name, array))
+    kinds = {store.arrays[f"{key}/{name}"].dtype for key in store.keys}
+    mixed = np.result_type(*kinds, array.dtype) if len(kinds) > 1 else None
+    return Variable(path, name, array, axes, store.keys, shapes, mixed=mixed, nodata=_nodata(path, name, array))
+
+
+def _nodata(path: str, name: str, array: xr.DataArray) -> float | None:
+    value = array.attrs.get("nodata")
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{path}: {name}: attribute 'nodata': expected a number, got {value!r}") from None
+    return None if math.isnan(number) else number
+
+
+def _label_axes(labels: Variable, view: Variable) -> Axes:
+    """Return the axes of labels of an array of all samples: spatial ones only if there is a label for each pixel."""
+    axes = labels.axes
+    if len(axes.spatial) == 1 and (labels.array.dtype.kind == "f" or labels.size(0) != view.size(0)):
+        return Axes(axes.sample, (), axes.spatial[0])  # values of a sample
+    return axes
 
 
 def _check_sizes(views: Sequence[Variable], labels: Variable) -> None:
     for view in views:
         if view.samples != labels.samples:
             raise view.error(f"expected {labels.samples} samples as in {labels.name}, got {view.samples}")
-        if 0 in view.array.shape:
-            raise view.error(f"expected at least one pixel, got shape {view.array.shape}")
+        for image, shape in enumerate(view.shapes or (view.array.shape,)):
+            where = f"{view.keys[image]}: " if view.keys else ""
+            if 0 in shape:
+                raise view.error(f"{where}expected at least one pixel, got shape {tuple(shape)}")
+            if view.axes.channel is not None and shape[view.axes.channel] != view.channels:
+                got = shape[view.axes.channel]
+                raise view.error(f"{where}expected {view.channels} channels as in {view.keys[0]}, got {got}")
         if len(view.axes.spatial) != len(views[0].axes.spatial):
             expected = f"{views[0].name} {format_dims(views[0].dims)}"
             raise view.error(f"expected as many spatial axes as in {expected}, got {format_dims(view.dims)}")
+    if labels.keys:
+        for key, size, image_size in zip(labels.keys, labels.sizes(), views[0].sizes(), strict=False):
+            if size != image_size:
+                raise labels.error(f"{key}: expected the size {image_size} of {views[0].name}, got {size}")
 
 
 def _names(source: xr.Dataset, path: str, name: str, samples: int) -> NDArray[Any]:

@@ -1,11 +1,12 @@
 """Labels of a data set: checked, summarised by sample, and split. Runs on the driver.
 
 Pixel labels are read in one pass; only a row for each sample is kept in memory: its class, its values, or its number
-of pixels of each class.
+of pixels of each class. A sample is an image, or a region of one that is divided.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask.data.axes import format_dims
-from menndl_dask.data.dataset import Dataset, Variable, blocks, open_dataset
+from menndl_dask.data.dataset import Dataset, open_dataset
+from menndl_dask.data.regions import Region, cut, cut_axis
 from menndl_dask.data.splits import Positions, split_samples
+from menndl_dask.data.store.variable import Block, Variable, blocks
 from menndl_dask.errors import DataError
-from menndl_dask.problem import Problem
+from menndl_dask.problem import SPLITS, Patches, Problem
 
 MOST_CLASSES = 4096
 """Limit for classes without names; larger numbers are probably regression targets or object numbers."""
 
 _QUANTILES = 10  # strata for regression
+_MOST_PIXELS = 2**30  # whose labels are read; of more, evenly spaced blocks are
+_MOST_PROFILE_PIXELS = 2**26  # of an image that is divided, whose labels are read to divide it well
+_AT_ONCE = 2**20  # labels
+_FEW = 2  # images that are divided where they must give several splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,8 @@ class LabelTable:
     def split(self, dataset: Dataset, seed: int) -> dict[str, Positions]:
         """Return the positions of the training, validation and test samples."""
         try:
-            return split_samples(self.strata(), dataset.group, given=dataset.split, seed=seed)
+            given, consecutive = dataset.split, dataset.consecutive
+            return split_samples(self.strata(), dataset.group, given=given, consecutive=consecutive, seed=seed)
         except DataError as error:
             raise DataError(f"{dataset.path}: {error}") from None
 
@@ -74,15 +82,93 @@ def splits(problem: Problem) -> dict[str, Positions]:
     """Return the sorted positions of the training, validation and test samples of a problem.
 
     They are read from the coordinate ``split`` if the data has one. Else 70, 15 and 15 % of the samples are drawn with
-    the seed of the problem, stratified by class; a group is never divided.
+    the seed of the problem, stratified by class; a group is never divided. Where images are divided, positions are
+    those of the regions of `problem_dataset`.
     """
     dataset = problem_dataset(problem)
     return read_labels(dataset, problem.task, problem.ignore).split(dataset, problem.seed)
 
 
 def problem_dataset(problem: Problem) -> Dataset:
-    """Open the data set of a problem."""
-    return open_dataset(problem.data, problem.inputs, problem.label, problem.group)
+    """Open the data set of a problem, its images divided or resized as the problem says."""
+    dataset = open_dataset(problem.data, problem.inputs, problem.label, problem.group)
+    if problem.large_images == "resize":
+        return dataset.resized(problem.facts.input_shapes[0][:-1])
+    if problem.patches is not None and problem.task == "segmentation":
+        return divided(dataset, problem.patches, problem.ignore)
+    return dataset
+
+
+def label_type(problem: Problem) -> str:
+    """Return the type in which labels are staged: small integers, or float32 values."""
+    if problem.task == "regression":
+        return "<f4"
+    return "|u1" if problem.facts.outputs <= 256 and 0 <= (problem.ignore or 0) <= 255 else "<i4"
+
+
+def images_to_divide(dataset: Dataset) -> tuple[list[int], list[str]]:
+    """Return the one or two images that must give more splits than they can give whole, and the names of the splits.
+
+    Both are empty if there are images enough.
+    """
+    given = dataset.split
+    names = [name for name in SPLITS if given is None or name == "train" or not (given == name).any()]
+    pool = list(range(dataset.samples)) if given is None else np.flatnonzero(given == "train").tolist()
+    return (pool, names) if len(names) > 1 and 0 < len(pool) <= _FEW else ([], [])
+
+
+def divided(dataset: Dataset, patches: Patches, ignore: int | None = None) -> Dataset:
+    """Return the data set with one or two images divided along their longest axis into parts for the splits.
+
+    Raises
+    ------
+    DataError
+        If an image is too small to be divided.
+    """
+    pool, names = images_to_divide(dataset)
+    if not pool:
+        return dataset
+    label, regions, of_split = dataset.label, [], []
+    ignore = _fill(label) if ignore is None else ignore
+    for image in range(dataset.samples):
+        size = label.size(image)
+        if image not in pool:
+            regions.append(Region(image, (0,) * len(size), size))
+            of_split.append(str(dataset.split[image]) if dataset.split is not None else "train")
+            continue
+        axis = cut_axis(size)
+        gap = patches.gap[axis] if patches.gap else 0
+        try:
+            profile = _class_profile(label, image, axis, ignore)
+            parts = cut(size[axis], names, least=patches.size[axis], gap=gap, profile=profile)
+        except DataError as error:
+            raise label.error(f"image {image}: pixels along {label.dims[axis]}: {error}") from None
+        for name, (start, stop) in parts.items():
+            low, high = [0] * len(size), list(size)
+            low[axis], high[axis] = start, stop
+            regions.append(Region(image, tuple(low), tuple(high)))
+            of_split.append(name)
+    return dataset.in_regions(regions, np.array(of_split))
+
+
+def _class_profile(label: Variable, image: int, axis: int, ignore: int | None) -> NDArray[np.int64]:
+    """Return the number of pixels of each class at each place along an axis, ``(place, class)``.
+
+    Of a very large image only evenly spaced blocks are read.
+    """
+    size = label.size(image)
+    whole = [block for block in blocks(label) if block.start == image or block.start < image < block.stop]
+    found: list[tuple[int, NDArray[np.int64]]] = []
+    for block in whole[:: max(1, math.prod(size) // _MOST_PROFILE_PIXELS)]:
+        values = np.moveaxis(label.read(block)[image - block.start], axis, 0)
+        first = block.part[axis].start if block.part is not None else 0
+        for place, plane in enumerate(values):
+            known = plane[(plane >= 0) & (plane < MOST_CLASSES) & (plane != (-1 if ignore is None else ignore))]
+            found.append((first + place, np.bincount(known.astype(np.int64).ravel())))
+    profile = np.zeros((size[axis], max((len(counts) for _, counts in found), default=1)), dtype=np.int64)
+    for place, counts in found:
+        profile[place, : len(counts)] += counts
+    return profile
 
 
 def infer_task(dataset: Dataset, task: str | None = None) -> str:
@@ -97,14 +183,14 @@ def infer_task(dataset: Dataset, task: str | None = None) -> str:
         If the labels do not fit the given task or any task.
     """
     label, view = dataset.label, dataset.views[0]
-    pixels = view.shape[: len(view.axes.spatial)]
+    pixels = view.size(0)
     kind = label.array.dtype.kind
     if kind not in "iufb":
         expected = "class numbers from 0 on, with their names in the attribute 'classes', or values"
         raise label.error(f"expected {expected}, got values of type {label.array.dtype}")
     fits = {
         "classification": label.shape == (),
-        "segmentation": label.shape == pixels,
+        "segmentation": len(label.axes.spatial) == view.rank and label.sizes() == view.sizes(),
         "regression": len(label.shape) <= 1,
     }
     suggested = [name for name, fitting in fits.items() if fitting and (kind == "f") == (name == "regression")]
@@ -135,13 +221,12 @@ def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> Label
         return LabelTable(task, _values(label))
     ignore = _fill(label) if ignore is None else ignore
     names = _names(label)
-    pieces = [_class_rows(label, *bounds, names, ignore, task) for bounds in blocks(label)]
     if task == "classification":
-        rows = np.concatenate(pieces)
+        rows = np.concatenate([_checked(label, block, names, ignore)[0].astype(np.int64) for block in blocks(label)])
         found = int(max((rows[rows != ignore]), default=-1)) + 1
     else:
-        found = max(piece.shape[1] for piece in pieces)
-        rows = np.concatenate([np.pad(p, ((0, 0), (0, found - p.shape[1]))) for p in pieces])
+        rows = _pixel_rows(label, names, ignore)
+        found = rows.shape[1]
     classes = names or tuple(str(number) for number in range(found))
     if len(classes) < 2:
         raise label.error(f"expected at least two classes, got {len(classes)}")
@@ -167,8 +252,9 @@ def _names(label: Variable) -> tuple[str, ...]:
 
 def _values(label: Variable) -> NDArray[np.float64]:
     pieces = []
-    for start, stop in blocks(label):
-        values = label.read(start, stop).reshape(stop - start, -1).astype(np.float64)
+    for block in blocks(label):
+        start = block.start
+        values = label.read(block).reshape(block.stop - start, -1).astype(np.float64)
         if not np.isfinite(values).all():
             index = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
             wrong = values[index][~np.isfinite(values[index])][0]
@@ -177,29 +263,52 @@ def _values(label: Variable) -> NDArray[np.float64]:
     return np.concatenate(pieces)
 
 
-def _class_rows(
-    label: Variable, start: int, stop: int, names: tuple[str, ...], ignore: int | None, task: str
-) -> NDArray[Any]:
-    """Return the class of each sample, or its number of pixels of each class."""
-    values = label.read(start, stop)
+def _pixel_rows(label: Variable, names: tuple[str, ...], ignore: int | None) -> NDArray[np.int64]:
+    """Return the number of pixels of each class in each sample; of very many labels, estimated from a part of them."""
+    rows = np.zeros((label.samples, len(names)), dtype=np.int64)
+    pixels = sum(map(math.prod, label.sizes()))
+    every = -(-pixels // _MOST_PIXELS)
+    for number, block in enumerate(blocks(label)):
+        if block.part is not None and number % every:
+            continue
+        values, kept = _checked(label, block, names, ignore)
+        width = len(names) or int(values.max(initial=0, where=kept)) + int(kept.any())
+        if width > rows.shape[1]:
+            rows = np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
+        weight = 1 if block.part is None else every
+        for sample, (image, inside) in enumerate(zip(values, kept, strict=True), block.start):
+            known = image[inside]
+            for first in range(0, len(known), _AT_ONCE):  # int64 class numbers need eight times the memory
+                counts = np.bincount(known[first : first + _AT_ONCE].astype(np.int64), minlength=rows.shape[1])
+                rows[sample] += weight * counts
+    return rows
+
+
+def _checked(
+    label: Variable, block: Block, names: tuple[str, ...], ignore: int | None
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the class numbers of a block, and which of them are not ignored."""
+    values = label.read(block)
     most = len(names) or MOST_CLASSES
     wrong = (values < 0) | (values >= most) | (values != np.floor(values) if values.dtype.kind == "f" else False)
     wrong |= np.isnan(values) if values.dtype.kind == "f" else False
     kept = np.ones(values.shape, dtype=np.bool_) if ignore is None else values != ignore
     wrong &= kept
     if wrong.any():
-        raise label.error(_outside(values, wrong, start, names))
-    if task == "classification":
-        return values.astype(np.int64)
-    width = len(names) or int(values.max(initial=0, where=kept)) + int(kept.any())
-    # one by one: int64 class numbers of a whole block need eight times its memory
-    pixels = (image[inside].astype(np.int64) for image, inside in zip(values, kept, strict=True))
-    return np.array([np.bincount(numbers, minlength=width) for numbers in pixels], dtype=np.int32)
+        raise label.error(_outside(label, values, wrong, block, names))
+    return values, kept
 
 
-def _outside(values: NDArray[Any], wrong: NDArray[np.bool_], start: int, names: tuple[str, ...]) -> str:
+def _outside(
+    label: Variable, values: NDArray[Any], wrong: NDArray[np.bool_], block: Block, names: tuple[str, ...]
+) -> str:
     index = tuple(int(p) for p in np.argwhere(wrong)[0])
-    where = f"sample {start + index[0]}" + (f", pixel {index[1:]}" if len(index) > 1 else "")
+    sample = block.start + index[0]
+    pixel = [p + (s.start or 0) for p, s in zip(index[1:], block.part or (slice(0),) * len(index[1:]), strict=True)]
+    if label.regions and pixel:
+        region = label.regions[sample]
+        sample, pixel = region.sample, [p + low for p, low in zip(pixel, region.start, strict=True)]
+    where = f"sample {label.keys[sample] if label.keys else sample}" + (f", pixel {tuple(pixel)}" if pixel else "")
     got = _number(values[index])
     if names:
         return f"{where}: expected a class number from 0 to {len(names) - 1} ({', '.join(names)}), got {got}"

@@ -32,8 +32,13 @@ _EQUAL = 1.05  # ratio of two spacings
 
 
 def safe_augmentation(
-    task: str, images: Sequence[Array], labels: Sequence[Any], dims: Sequence[str], spacing: Sequence[float] = (),
-    dtype_kind: str = "f", size: Sequence[int] = (),
+    task: str,
+    images: Sequence[Array],
+    labels: Sequence[Any],
+    dims: Sequence[str],
+    spacing: Sequence[float] = (),
+    dtype_kind: str = "f",
+    size: Sequence[int] = (),
 ) -> list[tuple[str, str]]:
     """Return the changes of `Problem.augmentation` that are safe, each with the reason.
 
@@ -79,9 +84,7 @@ def oriented_axes(images: Sequence[Array], labels: Sequence[Array], dims: Sequen
     >>> oriented_axes(falling, [np.zeros((8, 8))] * 6, ("y", "x"))
     {0: 'the first half along y has higher values of channel 0 in 6 of 6 images'}
     """
-    reasons = {
-        axis: f"dimension {name} has a direction" for axis, name in enumerate(dims) if name.lower() in _ORIENTED
-    }
+    reasons = {axis: f"dimension {name} has a direction" for axis, name in enumerate(dims) if name.lower() in _ORIENTED}
     if len(images) < _FEWEST:
         return reasons
     classes, counts = np.unique(np.concatenate([np.ravel(label) for label in labels]), return_counts=True)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from menndl_dask.data.regions import SHARES, cut
 from menndl_dask.errors import DataError, nearest
 from menndl_dask.problem import SPLITS
-
-SHARES: Mapping[str, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}
-"""Default share of the samples in each split."""
 
 Positions = NDArray[np.int64]
 
@@ -22,13 +19,15 @@ def split_samples(
     groups: NDArray[Any] | None = None,
     *,
     given: NDArray[Any] | None = None,
+    consecutive: bool = False,
     seed: int = 0,
 ) -> dict[str, Positions]:
     """Split samples into train, validation and test, stratified and without dividing a group.
 
     Samples with a negative stratum are left out. `given` are the names of the user's splits; a split without samples
-    is drawn from the user's training samples, in the proportion of `SHARES`. Equal samples and seed give equal splits
-    on every machine. Returns the sorted positions for each of `SPLITS`; none is empty.
+    is drawn from the user's training samples, in the proportion of `SHARES`. Where samples are `consecutive` (sections,
+    frames) and have no groups, a split is a block of neighbours. Equal samples and seed give equal splits on every
+    machine. Returns the sorted positions for each of `SPLITS`; none is empty.
 
     Raises
     ------
@@ -48,7 +47,10 @@ def split_samples(
     if open_splits:
         pool = kept if given is None else found["train"]
         names = ["train", *(name for name in open_splits if name != "train")]
-        part = _draw(strata[pool], None if groups is None else groups[pool], names, seed)
+        if consecutive and groups is None:
+            part = _neighbours(strata[pool], names)
+        else:
+            part = _draw(strata[pool], None if groups is None else groups[pool], names, seed)
         found |= {name: pool[part == place] for place, name in enumerate(names)}
     return {name: np.sort(found[name]) for name in SPLITS}
 
@@ -81,6 +83,18 @@ def _draw(strata: NDArray[Any], groups: NDArray[Any] | None, names: list[str], s
         raise DataError(f"split: expected at least {len(names)} {units} for {', '.join(names)}, got {number}")
     rng = np.random.default_rng(seed)
     return _sample_strata(strata, share, rng) if groups is None else _assign_groups(strata, groups, share, rng)
+
+
+def _neighbours(strata: NDArray[Any], names: list[str]) -> NDArray[np.int64]:
+    """Return for each of the samples in order the index of its split in `names`."""
+    if len(strata) < len(names):
+        raise DataError(f"split: expected at least {len(names)} samples for {', '.join(names)}, got {len(strata)}")
+    _, stratum = np.unique(strata, return_inverse=True)
+    parts = cut(len(strata), names, profile=np.eye(stratum.max() + 1)[stratum])
+    part = np.zeros(len(strata), dtype=np.int64)
+    for place, name in enumerate(names):
+        part[slice(*parts[name])] = place
+    return part
 
 
 def _sample_strata(strata: NDArray[Any], share: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:

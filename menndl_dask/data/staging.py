@@ -20,16 +20,18 @@ from typing import IO
 import numpy as np
 
 from menndl_dask import files
-from menndl_dask.data.dataset import Dataset, blocks, fill_missing
-from menndl_dask.data.labels import problem_dataset, read_labels
+from menndl_dask.data.dataset import Dataset, fill_missing
+from menndl_dask.data.image_staging import write_images
+from menndl_dask.data.labels import label_type, problem_dataset, read_labels
 from menndl_dask.data.splits import Positions, within
 from menndl_dask.data.staged_samples import staged_files
+from menndl_dask.data.store.variable import Block, blocks
 from menndl_dask.errors import DataError, NodeError
 from menndl_dask.problem import SPLITS, Problem
 
 logger = logging.getLogger(__name__)
 
-_LAYOUT = 1  # version of the file layout
+_LAYOUT = 2  # version of the file layout
 
 
 def stage(problem: Problem, directory: str | Path) -> Path:
@@ -39,8 +41,11 @@ def stage(problem: Problem, directory: str | Path) -> Path:
     integers, or float32 values. One block of samples is in memory at a time. If several processes stage the same
     samples, one writes and the others wait; the directory is renamed to its final name when it is complete.
 
+    With patches the images keep their sizes and types, and missing values stay NaN; if they take more than a share of
+    the free disk, only where to read them is written, for `open_images`.
+
     `directory` is on a local disk. The samples get a subdirectory named after the data and the split, which is returned
-    for `open_staged`.
+    for `open_staged`, or with patches for `open_images`.
 
     Raises
     ------
@@ -69,7 +74,9 @@ def _key(problem: Problem) -> str:
     """Return a name that is equal for equal samples in equal order."""
     facts = problem.facts
     what = [_LAYOUT, facts.fingerprint, problem.task, problem.inputs, problem.label, problem.ignore, problem.group]
-    digest = hashlib.sha256(json.dumps([*what, problem.seed, facts.samples, facts.mean]).encode())
+    patches = None if problem.patches is None else [problem.patches.size, problem.patches.gap]
+    shown = [patches, problem.large_images, facts.input_shapes]
+    digest = hashlib.sha256(json.dumps([*what, problem.seed, facts.samples, facts.mean, *shown]).encode())
     return f"{facts.fingerprint}-{digest.hexdigest()[:12]}"
 
 
@@ -96,7 +103,8 @@ def _write_whole(problem: Problem, target: Path) -> None:
     try:
         with files.replacing(target) as partial:
             partial.mkdir()
-            _write(problem, dataset, parts, partial)
+            write = _write if problem.patches is None else write_images
+            write(problem, dataset, parts, partial)
     except OSError:
         if not target.is_dir():  # else another process wrote the same samples first
             raise
@@ -105,11 +113,8 @@ def _write_whole(problem: Problem, target: Path) -> None:
 
 def _write(problem: Problem, dataset: Dataset, parts: Mapping[str, Positions], directory: Path) -> None:
     means = problem.facts.mean
-    shape, kind = dataset.label.shape, "<i4"
-    if problem.task == "regression":
-        shape, kind = (problem.facts.outputs,), "<f4"
-    elif problem.facts.outputs <= 256 and 0 <= (problem.ignore or 0) <= 255:
-        kind = "|u1"
+    kind = label_type(problem)
+    shape = (problem.facts.outputs,) if problem.task == "regression" else dataset.label.shape
     shapes, kinds = [*problem.facts.input_shapes, shape], [*("<f4" for _ in dataset.views), kind]
     with ExitStack() as files:
         outputs = {}
@@ -119,9 +124,11 @@ def _write(problem: Problem, dataset: Dataset, parts: Mapping[str, Positions], d
                 files.enter_context(_array_file(path, (len(parts[split]), *each), stored))
                 for path, each, stored in zip(paths, shapes, kinds, strict=True)
             ]
-        for start, stop in blocks(*dataset.views, dataset.label):
-            arrays = [fill_missing(v.images(start, stop), m) for v, m in zip(dataset.views, means, strict=True)]
-            arrays.append(dataset.label.read(start, stop).reshape(stop - start, *shape).astype(kind))
+        # whole samples: they are of moderate size, else they would be learnt from patches or resized
+        for start, stop, _ in blocks(*dataset.variables, whole=True):
+            block = Block(start, stop)
+            arrays = [fill_missing(v.images(block), m) for v, m in zip(dataset.views, means, strict=True)]
+            arrays.append(dataset.label.read(block).reshape(stop - start, *shape).astype(kind))
             for split, opened in outputs.items():
                 inside = within(parts[split], start, stop)
                 for file, values in zip(opened, arrays, strict=True):

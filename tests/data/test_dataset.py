@@ -12,7 +12,8 @@ import xarray as xr
 import zarr
 
 from menndl_dask.data.data import open_problem
-from menndl_dask.data.dataset import blocks, open_dataset
+from menndl_dask.data.dataset import open_dataset
+from menndl_dask.data.store.variable import BLOCK_BYTES, blocks
 from menndl_dask.errors import DataError
 from tests import stores
 
@@ -243,10 +244,10 @@ def test_blocks_are_whole_chunks_and_cover_every_sample_once(tmp_path: Path) -> 
     path = stores.write(stores.classification(), tmp_path / "data.zarr", chunk=7)
     view = open_dataset(str(path), ("image",), "label").views[0]
     assert view.chunk == 7
-    assert list(blocks(view)) == [(0, 60)]
+    assert list(blocks(view)) == [(0, 60, None)]
 
 
-def test_samples_larger_than_a_block_are_read_one_by_one(tmp_path: Path) -> None:
+def test_samples_larger_than_a_block_are_read_in_parts_of_whole_chunks(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "data.zarr")
     side = 2**14
     group.create_array(
@@ -254,4 +255,12 @@ def test_samples_larger_than_a_block_are_read_one_by_one(tmp_path: Path) -> None
     )
     group.create_array("label", shape=(3,), dtype="u1", dimension_names=("sample",))
     view = open_dataset(str(tmp_path / "data.zarr"), ("image",), "label").views[0]
-    assert list(blocks(view)) == [(0, 1), (1, 2), (2, 3)]
+    found = list(blocks(view))
+    assert [block.start for block in found] == np.repeat([0, 1, 2], len(found) // 3).tolist()
+    covered = np.zeros((side, side), dtype="u1")
+    for _, _, part in found[: len(found) // 3]:
+        assert part is not None
+        assert all(edge % 512 == 0 for piece in part for edge in (piece.start, piece.stop))
+        assert covered[part].size <= BLOCK_BYTES
+        covered[part] += 1
+    assert covered.min() == covered.max() == 1

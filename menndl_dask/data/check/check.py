@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 
 from menndl_dask.data.check.quick_predictors import QuickPredictors, Score
 from menndl_dask.data.check.report import ClassReport, DataReport, Statistics, ViewReport
-from menndl_dask.data.check.scan import DatasetScan
+from menndl_dask.data.check.scan import DatasetScan, read_blocks
 from menndl_dask.data.check.warnings import warn
-from menndl_dask.data.dataset import Dataset, blocks, open_store
+from menndl_dask.data.dataset import Dataset, open_store
 from menndl_dask.data.labels import LabelTable, problem_dataset, read_labels
 from menndl_dask.data.splits import Positions
 from menndl_dask.metric import to_fitness
@@ -26,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
     """Read every sample of a problem once, fit quick predictors on a part, and return a report.
+
+    Of images that are larger than memory, evenly spaced parts are read.
 
     Parameters
     ----------
@@ -38,11 +39,11 @@ def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
     labels = read_labels(dataset, problem.task, problem.ignore)
     parts = labels.split(dataset, problem.seed)
     scan, predictors = DatasetScan(dataset), QuickPredictors(problem, labels, parts)
-    for start, stop in blocks(*dataset.views, dataset.label):
-        block = [view.images(start, stop) for view in dataset.views], dataset.label.read(start, stop)
-        scan.update(start, *block)
-        predictors.update(start, *block)
-        logger.debug("%s: read %d of %d samples", dataset.path, stop, dataset.samples)
+    for block in read_blocks(dataset):
+        values = [view.images(block) for view in dataset.views], dataset.label.read(block)
+        scan.update(block, *values)
+        predictors.update(block, *values)
+        logger.debug("%s: read %d of %d samples", dataset.path, block.stop, dataset.samples)
     fitness = problem.facts.constant_fitness
     about = "the mean of the labels" if problem.task == "regression" else "the most frequent class"
     constant = Score("constant", None if fitness is None else to_fitness(problem, fitness), about)
@@ -101,7 +102,7 @@ def _ignored(dataset: Dataset, labels: LabelTable) -> int:
         return int((labels.rows == labels.ignore).sum()) if labels.ignore is not None else 0
     if labels.task == "regression":
         return 0
-    return dataset.samples * math.prod(dataset.label.shape) - int(labels.rows.sum(dtype=np.int64))
+    return dataset.label.values - int(labels.rows.sum(dtype=np.int64))
 
 
 def _leaking(group: NDArray[np.str_], parts: Mapping[str, Positions]) -> tuple[str, ...]:
@@ -111,11 +112,14 @@ def _leaking(group: NDArray[np.str_], parts: Mapping[str, Positions]) -> tuple[s
 
 def _candidates(problem: Problem, parts: Mapping[str, Positions]) -> tuple[str, ...]:
     """Return sample coordinates whose values repeat across splits: they may name groups."""
+    dataset = problem_dataset(problem)
+    if dataset.label.regions:
+        return ()
     source = open_store(problem.data, (problem.label,))
     known = (problem.label, *problem.inputs, "split")
     report = []
     for name, array in source.variables.items():
-        if name not in known and array.dims == source[problem.label].dims[:1]:
+        if name not in known and array.ndim == 1 and len(array) == dataset.samples:
             values = array.values.tolist()
             held = [{values[position] for position in where} for where in parts.values()]
             different = set().union(*held)

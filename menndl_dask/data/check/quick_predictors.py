@@ -6,6 +6,7 @@ neighbourhood (for pixel labels). The number of samples is limited, so that fitt
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,9 @@ from scipy.ndimage import uniform_filter
 
 from menndl_dask.data.dataset import fill_missing
 from menndl_dask.data.labels import LabelTable
+from menndl_dask.data.resize import resize
 from menndl_dask.data.splits import Positions, within
+from menndl_dask.data.store.variable import Block
 from menndl_dask.metric import BUILT_IN, Measure
 from menndl_dask.problem import Problem
 
@@ -59,25 +62,38 @@ class QuickPredictors:
             shuffled = np.concatenate([rare, shuffled[~np.isin(shuffled, rare)]])
         return np.sort(shuffled[:most])
 
-    def update(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
-        """Collect features and labels from a block of samples."""
+    def update(self, block: Block, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
+        """Collect features and labels from samples, or from a part of one."""
         for split, wanted in self._wanted.items():
-            inside = within(wanted, start, start + len(labels))
+            inside = within(wanted, block.start, block.stop)
             if not len(inside):
                 continue
             means = self._problem.facts.mean
             chosen = [fill_missing(values[inside], mean) for values, mean in zip(images, means, strict=True)]
             if self._problem.task == "segmentation":
-                self._gathered[split] += self._windows(chosen, labels[inside])
+                each = _MOST_WINDOWS[split] / len(wanted)
+                self._gathered[split] += self._windows(chosen, labels[inside], each)
             else:
+                if self._problem.large_images is not None:
+                    chosen = [self._resized(values) for values in chosen]
                 self._gathered[split].append((coarse(chosen), labels[inside]))
 
+    def _resized(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Return images as features of equal number need them: all of one size."""
+        grid = _GRID[images.ndim - 2]
+        return np.stack([resize(image, (grid,) * (images.ndim - 2)) for image in images])
+
     def _windows(
-        self, images: Sequence[NDArray[Any]], labels: NDArray[Any]
+        self, images: Sequence[NDArray[Any]], labels: NDArray[Any], each: float
     ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Yield features and labels of a window of each image: the one with most classes of four random ones."""
+        """Yield features and labels of windows of each image: the one with most classes of four random ones.
+
+        A large image has several windows, up to `each`.
+        """
         size = _WINDOW[labels.ndim - 1]
-        for index, truth in enumerate(labels):
+        room = max(1, labels[0].size // size ** (labels.ndim - 1))
+        for index in np.repeat(np.arange(len(labels)), min(room, math.ceil(each))).tolist():
+            truth = labels[index]
             starts = [[self._rng.integers(0, max(1, length - size + 1)) for length in truth.shape] for _ in range(4)]
             windows = [tuple(slice(first, first + size) for first in corner) for corner in starts]
             window = max(windows, key=lambda drawn: len(np.unique(truth[drawn])))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from menndl_dask.data.check.quick_predictors import Score
 from menndl_dask.data.check.scan import Duplicates
-from menndl_dask.data.dataset import Variable
+from menndl_dask.data.store.variable import Variable
 from menndl_dask.metric import BUILT_IN
 from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.text import TextTable, counted
@@ -118,10 +118,16 @@ def _head(report: DataReport) -> str:
 
 def _view_table(report: ViewReport) -> TextTable:
     view = report.variable
-    sizes = " × ".join(f"{size} {dim}" for size, dim in zip(view.shape, view.dims, strict=True))
+    sizes = " × ".join(f"{size} {dim}" for size, dim in zip(_lengths(view), view.dims, strict=True))
     title = f"images {view.name!r}: {view.samples} samples of {sizes}, {view.array.dtype}, {view.chunk} per chunk"
     rows = [[*channel.row(), str(channel.missing or "–")] for channel in report.channels]
     return TextTable(["channel", "mean", "std", "min", "max", "NaN"], rows, title=title, most=_MOST_ROWS)
+
+
+def _lengths(view: Variable) -> list[str]:
+    """Return the length of each dimension of a sample, as a range where samples differ."""
+    shapes = [view.shape_of(sample) for sample in range(view.samples if not view.is_uniform else 1)]
+    return [str(min(n)) if len(set(n)) == 1 else f"{min(n)} to {max(n)}" for n in zip(*shapes, strict=True)]
 
 
 def _labels_table(report: DataReport) -> TextTable:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from menndl_dask.data.dataset import Dataset, blocks
+from menndl_dask.data.dataset import Dataset
 from menndl_dask.data.splits import Positions
+from menndl_dask.data.store.variable import Block, blocks
 from menndl_dask.moments import Moments
 
 _QUANTILE_VALUES = 200_000  # of each channel, for the usual range (0.5 to 99.5 %)
+_MOST_VALUES = 2**30  # that the check reads of images that are larger than a block
 _OUTLIER_RANGES = 10.0  # an outlier lies this many usual ranges outside of the usual range
 
 
@@ -28,26 +30,34 @@ class Duplicates:
     conflicting: tuple[tuple[int, int], ...] = ()  # pairs with different labels
 
 
+def read_blocks(dataset: Dataset) -> list[Block]:
+    """Return the blocks of a data set that the check reads: all, or evenly spaced ones of very large images."""
+    every = -(-sum(variable.values for variable in dataset.variables) // _MOST_VALUES)
+    found = list(blocks(*dataset.variables))
+    return [block for number, block in enumerate(found) if block.part is None or number % every == 0]
+
+
 class DatasetScan:
     """Statistics of all samples of a data set, updated block by block."""
 
     def __init__(self, dataset: Dataset) -> None:
-        channels = [1 if view.axes.channel is None else view.shape[-1] for view in dataset.views]
+        channels = [view.channels for view in dataset.views]
         self.moments = [Moments(number) for number in channels]
         self._values: list[list[NDArray[Any]]] = [[] for _ in channels]
         self._images = np.zeros(dataset.samples, dtype=np.uint64)
         self._labels = np.zeros(dataset.samples, dtype=np.uint64)
-        self._share = max(1, _QUANTILE_VALUES // max(1, sum(1 for _ in blocks(*dataset.views, dataset.label))))
+        self._share = max(1, _QUANTILE_VALUES // max(1, len(read_blocks(dataset))))
 
-    def update(self, start: int, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
-        """Update the statistics with a block of samples."""
+    def update(self, block: Block, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
+        """Update the statistics with samples, or with a part of one."""
         for view, values in enumerate(images):
             self.moments[view].update(values)
             flat = values.reshape(-1, values.shape[-1])
             self._values[view].append(flat[:: max(1, len(flat) // self._share)].astype(np.float32))
         for index in range(len(labels)):
-            self._images[start + index] = _hash(*(values[index] for values in images))
-            self._labels[start + index] = _hash(labels[index])
+            place = block.start + index
+            self._images[place] = _hash(self._images[place], *(values[index] for values in images))
+            self._labels[place] = _hash(self._labels[place], labels[index])
 
     def outliers(self, view: int) -> list[int]:
         """Return the channels of a view with values far outside of the usual range."""

@@ -121,7 +121,7 @@ def _values(report: DataReport) -> Iterator[str]:
         view, channels = checked.variable, checked.channels
         missing = [c for c in channels if c.missing]
         if missing:
-            most = max(c.missing for c in missing) * len(channels) / (view.samples * math.prod(view.shape))
+            most = max(c.missing for c in missing) * len(channels) / view.values
             yield (
                 f"{view.name}: {_channels(missing)} {_has(missing)} missing values (NaN, up to {most:.2%} of a "
                 "channel). Networks get the mean of the channel instead; fill them yourself if that is wrong."

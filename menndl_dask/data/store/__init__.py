@@ -1,0 +1,1 @@
+"""Reading of the arrays of a Zarr store, part by part."""
