@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask.data.labels import problem_dataset, read_labels
+from menndl_dask.data.store.variable import Block
 from menndl_dask.problem import Problem
 
 _IMAGES = 24
@@ -32,10 +33,10 @@ def read_sample(problem: Problem) -> ImageSample:
     chosen = train[np.unique(np.linspace(0, len(train) - 1, min(_IMAGES, len(train))).astype(int))]
     view, images, labels = dataset.views[0], [], []
     for position in chosen.tolist():
-        image, label = view.images(position, position + 1)[0], dataset.label.read(position, position + 1)[0]
-        middle = tuple(_middle(size, _EXTENT[problem.rank]) for size in image.shape[:-1])
-        images.append(image[middle])
-        labels.append(label[middle] if problem.task == "segmentation" else label)
+        middle = tuple(_middle(size, _EXTENT[problem.rank]) for size in view.size(position))
+        block = Block(position, position + 1, middle)
+        images.append(view.images(block)[0])
+        labels.append(dataset.label.read(block)[0])
     return ImageSample(tuple(images), tuple(labels), view.dims[: problem.rank], view.array.dtype.kind)
 
 
