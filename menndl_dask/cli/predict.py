@@ -14,13 +14,17 @@ from menndl_dask.terminal import say
 def add_commands(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
     parser = add_command(commands, "predict", _predict, "apply a trained network to images of any size in Zarr")
-    parser.add_argument("model", type=Path, help="trained network, such as runs/mine/best.keras")
+    parser.add_argument("model", type=Path, help="trained network, such as runs/mine/best.keras, or a run")
     parser.add_argument("source", type=Path, help="Zarr store with the images")
     parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
     text = "variables with the images (default: those that the network was trained on)"
     parser.add_argument("--variable", nargs="+", metavar="NAME", help=text)
     parser.add_argument("--tile", type=int, metavar="PIXELS", help="side of the tiles of a large image")
-    parser.add_argument("--overlap", type=int, metavar="PIXELS", help="pixels that tiles share with their neighbours")
+    parser.add_argument("--overlap", type=int, metavar="PIXELS", help="pixels discarded at each side of a tile")
+    text = "mean of the best N networks of the run that contains the model"
+    parser.add_argument("--ensemble", type=int, default=1, metavar="N", help=text)
+    text = "mean over flips of the images along these axes, such as y x (default: those flipped in training)"
+    parser.add_argument("--flips", nargs="*", metavar="AXIS", help=text)
     parser.add_argument("--probabilities", action="store_true", help="write the probability of each class")
     add_cluster_options(parser)
 
@@ -28,7 +32,9 @@ def add_commands(commands: Any) -> None:
 def _predict(given: argparse.Namespace) -> int:
     from menndl_dask.prediction.prediction import predict
 
-    options = {name: getattr(given, name) for name in ("variable", "tile", "overlap", "probabilities")}
+    names = ("variable", "tile", "overlap", "probabilities", "ensemble")
+    options = {name: getattr(given, name) for name in names}
+    options["flips"] = False if given.flips is None else given.flips or True
     with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
         path = predict(given.model, given.source, given.target, client=client, **options)
     say(f"written: {path}")

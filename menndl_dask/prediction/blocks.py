@@ -1,80 +1,69 @@
-"""Block-wise prediction: read a block of images, apply a network, write its output. Runs on a worker.
-
-Keras runs in a child process, one for each worker process; see `menndl_dask.prediction.model_process`.
-"""
+"""Block-wise prediction: read a block of images, apply a network, write its output. Runs on a worker."""
 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from menndl_dask.data.tiling import Span, Tiling, block_size, split_tiles, stitch
+from menndl_dask.data.dataset import fill_missing
+from menndl_dask.data.resize import resize
+from menndl_dask.data.tiling import Block, Tiling, split_tiles, stitch
+from menndl_dask.data.windows import pooled, window_starts
 from menndl_dask.errors import TrainerError, UserError
-from menndl_dask.evaluation.child_process import ChildProcess
 from menndl_dask.prediction.images import ImageSource
+from menndl_dask.prediction.network import ModelSpec, get_network
 
-_BLOCK_PIXELS = 2**20  # of all samples of a block: limits the memory of a Dask task to some tens of megabytes
-_BATCH_PIXELS = 2**17  # in one forward pass
-_ANSWER_S = 600.0
-
-
-class ModelDescription(NamedTuple):
-    """Names and shapes of the inputs of a network, and shape and activation function of its output."""
-
-    names: tuple[str, ...]
-    inputs: tuple[tuple[int | None, ...], ...]  # (spatial…, channel) of each; None where any size is accepted
-    output: tuple[int | None, ...]
-    activation: str  # empty if there is none
+Array = NDArray[Any]
+_VALUES = 2**24  # of an image of which windows are taken: a larger one is read window by window
 
 
-class Block(NamedTuple):
-    """Samples, and span along each axis, of one Dask task; no spans for a network that takes whole images."""
+class Piece(NamedTuple):
+    """Some images of equal size, or a block of them."""
 
-    start: int
+    sources: tuple[ImageSource, ...]  # of each view
+    start: int  # the images start:stop of these sources
     stop: int
-    spans: tuple[Span, ...]
+    block: Block = ()  # empty for a network that predicts for whole images
+    tilings: tuple[Tiling, ...] = ()  # along each axis
+    group: str = ""  # of the store that is written
+    first: int = 0  # number of the first image of these sources in that group
 
+    @property
+    def samples(self) -> slice:
+        """The images in the sources."""
+        return slice(self.start, self.stop)
 
-class ModelSpec(NamedTuple):
-    """A ``.keras`` file to apply, and the store that its predictions are written to."""
-
-    path: str
-    tile: tuple[int, ...] | None  # pixels along each axis that the network is resized to; None to keep its own size
-    target: str
+    @property
+    def written(self) -> slice:
+        """The images in the store that is written."""
+        return slice(self.first + self.start, self.first + self.stop)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Settings that all blocks share; sent to the workers."""
+    """Settings that all pieces share; sent to the workers."""
 
     model: ModelSpec
-    sources: tuple[ImageSource, ...]  # of each view
-    tilings: tuple[Tiling, ...]  # along each axis; empty for a network that takes whole images
+    batch: int  # tiles, windows or images in a batch; constant, so that the network is compiled once
     outputs: int  # of the network for each pixel or image
     classes: tuple[str, ...] | None  # their names; None for a regression network
     probabilities: bool = False  # write the probability of each class instead of the most likely one
+    # for each pixel: "tiles"; for each image: "whole", or `Problem.large_images`
+    how: str = "tiles"
+    sizes: tuple[tuple[int, ...], ...] = ()  # pixels along each axis that the network sees, of each view
+    means: tuple[tuple[float, ...], ...] | None = None  # of each view and channel, for missing values
 
     @property
     def variable(self) -> str:
         """Name of the variable that is written."""
         return "probability" if self.probabilities else "prediction"
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Dimensions of the variable that is written."""
-        source = self.sources[0]
-        kept = source.kept_dims if self.tilings else source.kept_dims[: source.axes.sample is not None]
-        if self.classes is None:
-            return (*kept, "value")
-        return (*kept, "class") if self.probabilities else kept
 
     @property
     def dtype(self) -> str:
@@ -88,141 +77,97 @@ class Job:
         """Class number of pixels without a prediction, where the image is NaN."""
         return 255 if len(self.classes or ()) <= 255 else 65535
 
-    @property
-    def step(self) -> tuple[int, ...]:
-        """Size of a block: samples, and pixels along each axis."""
-        pixels = block_size(self.tilings, _BLOCK_PIXELS)
-        each = math.prod(pixels) if pixels else math.prod(self.sources[0].size)
-        return (min(self.sources[0].samples, max(1, _BLOCK_PIXELS // each)), *pixels)
 
-    @property
-    def batch(self) -> int:
-        """Number of tiles (or images) in a batch; constant, so that the network is compiled once."""
-        tile = math.prod(t.tile for t in self.tilings) if self.tilings else math.prod(self.sources[0].size)
-        samples, *pixels = self.step
-        most = samples * math.prod(len(t.spans(n)[0].tiles) for n, t in zip(pixels, self.tilings, strict=True))
-        return max(1, min(_BATCH_PIXELS // tile, most))
+def predict_pieces(pieces: Sequence[Piece], job: Job) -> None:
+    """Read the images, apply the network, and write the predictions to the target.
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the blocks; no two write into the same stored chunk."""
-        samples, *pixels = self.step
-        spans = [tiling.spans(step) for tiling, step in zip(self.tilings, pixels, strict=True)]
-        for start in range(0, self.sources[0].samples, samples):
-            stop = min(start + samples, self.sources[0].samples)
-            for block in product(*spans):
-                yield Block(start, stop, block)
-
-
-class Network:
-    """A trained network in a child process; a lock lets one thread use it at a time.
-
-    Raises
-    ------
-    TrainerError
-        If the network cannot be loaded.
-    """
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self._lock = threading.Lock()
-        self._child = ChildProcess("menndl_dask.prediction.model_process")
-        try:
-            self.adapt(spec)
-        except TrainerError:
-            self._child.close()
-            raise
-
-    def adapt(self, spec: ModelSpec) -> None:
-        """Load the network for another tile size."""
-        with self._lock:
-            self.description = ModelDescription(**self._child.ask(("load", spec.path, spec.tile), _ANSWER_S))
-        self.spec = spec
-
-    def predict(self, inputs: Iterator[tuple[NDArray[Any], ...]], batch: int) -> NDArray[np.float32]:
-        """Return the outputs for some inputs, each a tuple of views; they are passed to the network in batches."""
-        outputs = []
-        while taken := list(islice(inputs, batch)):
-            views = []
-            for view in zip(*taken, strict=True):
-                array = np.zeros((batch, *view[0].shape), np.float32)
-                array[: len(view)] = view
-                views.append(array)
-            with self._lock:
-                outputs.append(np.asarray(self._child.ask(("predict", views), _ANSWER_S))[: len(taken)])
-        return np.concatenate(outputs)
-
-    def close(self) -> None:
-        """End the child process."""
-        with self._lock:
-            self._child.close()
-
-
-_NETWORKS: dict[str, Network] = {}  # of this process, by target store
-_NETWORKS_LOCK = threading.Lock()
-
-
-def get_network(spec: ModelSpec) -> Network:
-    """Return the network of this process, loaded on first use; `release` closes it.
-
-    Raises
-    ------
-    TrainerError
-        If the network cannot be loaded.
-    """
-    with _NETWORKS_LOCK:
-        if spec.target not in _NETWORKS:
-            _NETWORKS[spec.target] = Network(spec)
-        held = _NETWORKS[spec.target]
-        if held.spec != spec:
-            held.adapt(spec)
-        return held
-
-
-def release(target: str) -> None:
-    """End the child process that predicts for a target, if there is one."""
-    with _NETWORKS_LOCK:
-        held = _NETWORKS.pop(target, None)
-    if held is not None:
-        held.close()
-
-
-def predict_block(block: Block, job: Job) -> None:
-    """Read a block with its margin, apply the network, and write the prediction to the target.
+    With outputs for each pixel there is one piece.
 
     Raises
     ------
     UserError
         If the images cannot be read, the target cannot be written, or the network fails.
     """
-    samples = slice(block.start, block.stop)
-    pixels = [span.read for span in block.spans]
-    views = [source.read(samples, pixels or [slice(None)] * len(source.size)) for source in job.sources]
     try:
-        outputs = get_network(job.model).predict(_inputs(job, block, views), job.batch)
+        outputs = _predict_pixels(pieces[0], job) if job.how == "tiles" else _predict_images(pieces, job)
     except TrainerError as error:
-        raise UserError(f"{job.model.path}: the network failed: {error}") from error
-    if job.tilings:
-        each = outputs.reshape(block.stop - block.start, -1, *outputs.shape[1:])
-        outputs = np.stack([stitch(tiles, block.spans, job.tilings) for tiles in each])
-    index: list[Any] = [samples, *(span.predicted for span in block.spans)]
-    values = _to_output(job, outputs)
-    if job.sources[0].axes.sample is None:
-        values, index = values[0], index[1:]
-    index.append(...)
-    try:
-        zarr.open_array(f"{job.model.target}/{job.variable}", mode="r+")[tuple(index)] = values
-    except OSError as error:
-        raise UserError(f"{job.model.target}: cannot be written: {error}") from error
+        raise UserError(f"{job.model.name}: the network failed: {error}") from error
+    _write(pieces, job, _to_output(job, outputs))
 
 
-def _inputs(job: Job, block: Block, views: Sequence[NDArray[Any]]) -> Iterator[tuple[NDArray[Any], ...]]:
-    for images in zip(*views, strict=True):
-        if job.tilings:
-            yield from zip(*[split_tiles(image, block.spans, job.tilings) for image in images], strict=True)
-        else:
-            yield images
+def _predict_pixels(piece: Piece, job: Job) -> NDArray[np.float32]:
+    """Return the outputs for each pixel of a block of some images."""
+    pixels = [span.read for span in piece.block]
+    views = [source.read(piece.samples, pixels) for source in piece.sources]
+    empty = np.logical_and.reduce([np.isnan(view).all(axis=-1) for view in views])
+    tiles = (
+        tile
+        for images in zip(*_filled(views, job), strict=True)
+        for tile in zip(*[split_tiles(image, piece.block, piece.tilings) for image in images], strict=True)
+    )
+    predicted = get_network(job.model).predict(tiles, job.batch)
+    count = math.prod(len(span.tiles) for span in piece.block)
+    images = range(piece.start, piece.stop)
+    outputs = np.stack([stitch(islice(predicted, count), piece.block, piece.tilings) for _ in images])
+    inside = [slice(span.start - span.low, span.stop - span.low) for span in piece.block]
+    outputs[empty[(slice(None), *inside)]] = np.nan
+    return outputs
 
 
-def _to_output(job: Job, outputs: NDArray[np.float32]) -> NDArray[Any]:
+def _predict_images(pieces: Sequence[Piece], job: Job) -> NDArray[np.float32]:
+    """Return the outputs for each image of some pieces."""
+    counts: list[int] = []  # windows of each image
+    inputs = (view for piece in pieces for view in _inputs(piece, job, counts))
+    outputs = iter(list(get_network(job.model).predict(inputs, job.batch)))  # then the counts are known
+    each = [np.stack(list(islice(outputs, count))) for count in counts]
+    return np.stack([pooled(found, job.how) if job.how in ("vote", "mean") else found[0] for found in each])
+
+
+def _inputs(piece: Piece, job: Job, counts: list[int]) -> Iterator[tuple[Array, ...]]:
+    """Yield what the network sees of each image, and note how many inputs each image has."""
+    for sample in range(piece.start, piece.stop):
+        one = slice(sample, sample + 1)
+        if job.how in ("vote", "mean"):
+            starts = window_starts(piece.sources[0].size, job.sizes[0])
+            counts.append(len(starts))
+            views = [_Windows(source, one) for source in piece.sources]
+            for start in starts.tolist():
+                yield tuple(_filled([view.read(start, job.sizes[0]) for view in views], job))
+            continue
+        counts.append(1)
+        images = [source.read(one)[0] for source in piece.sources]
+        if job.how == "resize":
+            images = [resize(image, size) for image, size in zip(images, job.sizes, strict=True)]
+        yield tuple(_filled(images, job))
+
+
+class _Windows:
+    """Windows of an image, which is in memory unless it is very large."""
+
+    def __init__(self, source: ImageSource, sample: slice) -> None:
+        self._source, self._sample = source, sample
+        values = math.prod(source.shape) // source.samples
+        self._whole = source.read(sample)[0] if values <= _VALUES else None
+
+    def read(self, start: Sequence[int], size: Sequence[int]) -> Array:
+        """Return a window; where it is beyond the image, the image is continued by reflection."""
+        inside, pads = [], []
+        for first, count, pixels in zip(start, size, self._source.size, strict=True):
+            low, high = max(first, 0), min(first + count, pixels)
+            inside.append(slice(low, high))
+            pads.append((low - first, first + count - high))
+        found = self._source.read(self._sample, inside)[0] if self._whole is None else self._whole[tuple(inside)]
+        return np.pad(found, [*pads, (0, 0)], mode="reflect")
+
+
+def _filled(views: Sequence[Array], job: Job) -> list[Array]:
+    """Return views with the mean of the channel for missing values, as in training, if it is known."""
+    if job.means is None:
+        return list(views)
+    return [fill_missing(view, mean) for view, mean in zip(views, job.means, strict=True)]
+
+
+def _to_output(job: Job, outputs: NDArray[np.float32]) -> Array:
     """Return values, probabilities, or the most likely class."""
     if job.classes is None:
         return outputs
@@ -232,3 +177,19 @@ def _to_output(job: Job, outputs: NDArray[np.float32]) -> NDArray[Any]:
         return outputs
     known = np.isfinite(outputs).all(axis=-1)
     return np.where(known, outputs.argmax(axis=-1), job.fill).astype(job.dtype)
+
+
+def _write(pieces: Sequence[Piece], job: Job, values: Array) -> None:
+    """Write the outputs for some pieces, of which there is one if there is an output for each pixel."""
+    first, last = pieces[0], pieces[-1]
+    index: list[Any] = [slice(first.written.start, last.written.stop), *(span.predicted for span in first.block)]
+    if job.how == "tiles" and first.sources[0].axes.sample is None:
+        values, index = values[0], index[1:]
+    path = "/".join(word for word in (job.model.target, first.group, job.variable) if word)
+    try:
+        array = zarr.open_array(path, mode="r+")
+        if job.how != "tiles" and array.ndim == values.ndim - 1:  # one image without a dimension of samples
+            values, index = values[0], index[1:]
+        array[(*index, ...)] = values
+    except OSError as error:
+        raise UserError(f"{job.model.target}: cannot be written: {error}") from error

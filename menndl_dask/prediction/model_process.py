@@ -1,12 +1,16 @@
-"""Model process: holds one trained network and applies it. Runs as a child of a worker or of the driver.
+"""Model process: holds a trained network, or several of an ensemble, and applies them. Runs as a child process.
 
-It answers requests: ``("load", path, tile)`` with the fields of a `menndl_dask.prediction.blocks.ModelDescription`,
-``("predict", views)`` with an array, ``("encode", path)`` with the dict of a genome.
+It answers requests: ``("load", paths, tile)`` with the fields of a `menndl_dask.prediction.network.ModelDescription`,
+``("predict", views, flips)`` with an array, ``("encode", path)`` with the dict of a genome.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from menndl_dask.evaluation.child_process import connect_to_parent, serve
 from menndl_dask.evaluation.keras_import import import_frugally
@@ -16,34 +20,56 @@ class _Predictor:
     """Answers requests; Keras is imported with the first."""
 
     def __init__(self) -> None:
-        self._model: Any = None
+        self._models: list[Any] = []
 
     def __call__(self, request: tuple[Any, ...]) -> Any:
         import_frugally("keras")
         match request:
-            case ("load", path, tile):
-                return self._load(path, tile)
-            case ("predict", views):
-                return self._model.predict_on_batch(views if len(views) > 1 else views[0])
+            case ("load", paths, tile):
+                return self._load(paths, tile)
+            case ("predict", views, flips):
+                return self._predict(views, flips)
             case ("encode", path):
                 return _encode(path)
         raise ValueError(f"unknown request {request[0]!r}")
 
-    def _load(self, path: str, tile: tuple[int, ...] | None) -> dict[str, Any]:
+    def _load(self, paths: Sequence[str], tile: tuple[int, ...] | None) -> dict[str, Any]:
         import keras
 
         import menndl_dask.genome.decoder  # noqa: F401  # registers our own layers
 
-        model = keras.saving.load_model(path, compile=False)
-        self._model = model if tile is None else _resize(model, tile)
-        last = self._model.outputs[0]._keras_history.operation
-        function = getattr(last, "activation", None)
-        return {
-            "names": tuple(tensor.name for tensor in self._model.inputs),
-            "inputs": tuple(tuple(tensor.shape[1:]) for tensor in self._model.inputs),
-            "output": tuple(self._model.outputs[0].shape[1:]),
-            "activation": getattr(function, "__name__", "") or type(last).__name__.lower(),
-        }
+        models = [keras.saving.load_model(path, compile=False) for path in paths]
+        self._models = models if tile is None else [_resize(model, tile) for model in models]
+        first, *others = [_describe(model) for model in self._models]
+        for path, other in zip(paths[1:], others, strict=True):
+            if other != first:
+                raise ValueError(f"{path}: expected inputs and outputs as those of {paths[0]}, {first}, got {other}")
+        return first
+
+    def _predict(self, views: list[Any], flips: Sequence[tuple[int, ...]]) -> Any:
+        """Return the mean of the predictions of all networks for the images flipped along some spatial axes."""
+        total: Any = 0.0
+        for model in self._models:
+            for axes in flips:
+                turned = [_flip(view, axes) for view in views]
+                found = model.predict_on_batch(turned if len(turned) > 1 else turned[0])
+                total = total + (_flip(found, axes) if found.ndim == views[0].ndim else found)
+        return total / (len(self._models) * len(flips))
+
+
+def _flip(values: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
+    return np.flip(values, tuple(1 + axis for axis in axes))
+
+
+def _describe(model: Any) -> dict[str, Any]:
+    last = model.outputs[0]._keras_history.operation
+    function = getattr(last, "activation", None)
+    return {
+        "names": tuple(tensor.name for tensor in model.inputs),
+        "inputs": tuple(tuple(tensor.shape[1:]) for tensor in model.inputs),
+        "output": tuple(model.outputs[0].shape[1:]),
+        "activation": getattr(function, "__name__", "") or type(last).__name__.lower(),
+    }
 
 
 def _encode(path: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +19,10 @@ import zarr
 
 from menndl_dask import Limits, SearchSpace, decode
 from menndl_dask.errors import DataError, UserError
-from menndl_dask.prediction import blocks
-from menndl_dask.prediction.blocks import ModelDescription
+from menndl_dask.prediction import network
+from menndl_dask.prediction.network import ModelDescription
 from menndl_dask.prediction.prediction import predict
+from menndl_dask.problem import Problem
 from menndl_dask.run.settings import freeze, frozen_settings
 from menndl_dask.space.standard.standard import standard_network
 from tests.problems import problem
@@ -153,23 +156,23 @@ class Known:
     description = ModelDescription(("image",), ((16, 16, 1),), (16, 16, 2), "softmax")
     opened: int = 0
 
-    def __init__(self, spec: blocks.ModelSpec) -> None:
+    def __init__(self, spec: network.ModelSpec) -> None:
         type(self).opened += 1
         self.adapt(spec)
 
-    def adapt(self, spec: blocks.ModelSpec) -> None:
+    def adapt(self, spec: network.ModelSpec) -> None:
         self.spec = spec
         if spec.tile is not None:
             inputs = tuple((*spec.tile, shape[-1]) for shape in self.description.inputs)
             output = (*spec.tile, self.description.output[-1])
             self.description = self.description._replace(inputs=inputs, output=output)
 
-    def predict(self, inputs: Any, batch: int) -> np.ndarray:
+    def predict(self, inputs: Any, batch: int) -> Iterator[np.ndarray]:
         means = np.stack([views[0].mean(axis=-1) for views in inputs])
         if len(self.description.output) == 1:
             means = means.mean(axis=(1, 2))
         positive = np.where(np.isnan(means), np.nan, means > 0)
-        return np.stack([1 - positive, positive], axis=-1).astype("float32")
+        yield from np.stack([1 - positive, positive], axis=-1).astype("float32")
 
     def close(self) -> None:
         type(self).opened -= 1
@@ -179,7 +182,7 @@ class Known:
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a file that passes for a network, while `Known` answers."""
     described = SimpleNamespace(**{k: v for k, v in vars(Known).items() if not k.startswith("__")})
-    monkeypatch.setattr(blocks, "Network", type("Mine", (Known,), {"description": described.description}))
+    monkeypatch.setattr(network, "Network", type("Mine", (Known,), {"description": described.description}))
     path = tmp_path / "trained.keras"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("config.json", "{}")
@@ -188,7 +191,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def describe(**changes: Any) -> None:
     """Change what the stand-in says about itself, for this test."""
-    blocks.Network.description = Known.description._replace(**changes)  # type: ignore[misc]
+    network.Network.description = Known.description._replace(**changes)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -241,6 +244,70 @@ def test_scaled_integers_are_read_as_the_values_they_stand_for(model: Path, tmp_
     assert predicted.values.tolist() == [[0, 1], [1, 0]]
 
 
+def of_unequal_sizes(path: Path, images: list[np.ndarray], dims: tuple[str, ...], **attributes: Any) -> Path:
+    """Write images each into a group of its own, with the files' names at the root."""
+    names = np.array([f"{number}.tif" for number in range(len(images))], dtype=object)
+    xr.Dataset(coords={"file": ("sample", names)}).to_zarr(path, consolidated=False, zarr_format=3)
+    for number, image in enumerate(images):
+        part = xr.Dataset({"image": (dims, image, attributes)}, {"x": np.arange(image.shape[1]) * 0.5})
+        part.to_zarr(path, group=f"samples/{number:05d}", mode="a", consolidated=False, zarr_format=3)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:.*Zarr V3 specification")
+def test_images_of_unequal_size_are_labelled_each_in_its_own_group(model: Path, tmp_path: Path) -> None:
+    images = [noise(30, 20), noise(5, 7), noise(1, 40), noise(16, 16)]
+    source = of_unequal_sizes(tmp_path / "images.zarr", images, ("y", "x"), spacing=[0.25, 0.5])
+    target = predict(model, source, tmp_path / "predicted.zarr")
+    root = read(target)
+    assert root["file"].values.tolist() == ["0.tif", "1.tif", "2.tif", "3.tif"] and root.attrs["tile"] == [16, 16]
+    for number, image in enumerate(images):
+        part = xr.open_zarr(target, group=f"samples/{number:05d}", consolidated=False, chunks=None)["prediction"]
+        assert part.dims == ("y", "x") and np.array_equal(part.values, image > 0)
+        assert part.attrs["spacing"] == [0.25, 0.5] and part.attrs["classes"] == ["0", "1"]
+        assert part["x"].values.tolist() == (np.arange(image.shape[1]) * 0.5).tolist()
+
+
+def trained_for(folder: Path, model: Path, of: Problem) -> Path:
+    """Make a run of a problem around a network; return the network's file."""
+    folder.mkdir()
+    freeze(folder / "run.yaml", frozen_settings(of, SearchSpace.image(of), 0, Limits(), {}))
+    return model.rename(folder / "best.keras")
+
+
+@pytest.mark.filterwarnings("ignore:.*Zarr V3 specification")
+@pytest.mark.parametrize("how", ["vote", "mean", "resize"])
+def test_images_larger_than_a_network_for_whole_images_are_predicted_as_in_training(
+    model: Path, tmp_path: Path, how: str
+) -> None:
+    describe(output=(2,))
+    model = trained_for(tmp_path / "run", model, problem(shapes=((16, 16, 1),), outputs=2, large_images=how))
+    images = [np.full((40, 20), -1.0), np.full((5, 64), 1.0), np.full((16, 32), -1.0)]
+    images[2][:, :12] = 3.0  # of the whole image more than half is negative, and the mean is positive
+    source = of_unequal_sizes(tmp_path / "images.zarr", images, ("y", "x"))
+    predicted = read(predict(model, source, tmp_path / "predicted.zarr"))
+    assert predicted["prediction"].dims == ("sample",) and predicted["file"].values[1] == "1.tif"
+    assert predicted["prediction"].attrs["classes"] == ["class 0", "class 1"]
+    # of the two windows of the last image one is positive: a draw, and then the classes are equally probable too
+    assert predicted["prediction"].values.tolist() == [0, 1, 1 if how == "resize" else 0]
+    uniform = write(tmp_path / "equal.zarr", {"image": (("sample", "y", "x"), np.stack([images[2], -images[2]]))})
+    share = read(predict(model, uniform, tmp_path / "shares.zarr", probabilities=True))["probability"].values
+    assert share[:, 1].tolist() == ([1.0, 0.0] if how == "resize" else [0.5, 0.5])
+
+
+def test_missing_values_are_the_mean_of_their_channel_as_in_training(model: Path, tmp_path: Path) -> None:
+    describe(inputs=((16, 16, 2),))
+    of = problem("segmentation", ((16, 16, 2),), outputs=2)
+    of = replace(of, facts=replace(of.facts, mean=((-9.0, 4.0),)))
+    model = trained_for(tmp_path / "run", model, of)
+    image = np.ones((20, 20, 2), "float32")
+    image[3, 4, 0], image[5, 6, 1], image[7, 8, :] = -999.0, np.nan, -999.0
+    data = {"image": (("y", "x", "channel"), image, {"nodata": -999.0})}
+    predicted = read(predict(model, write(tmp_path / "images.zarr", data), tmp_path / "predicted.zarr"))["prediction"]
+    assert np.argwhere(predicted.values != 1).tolist() == [[3, 4], [7, 8]]
+    assert (predicted.values[3, 4], predicted.values[7, 8]) == (0, 255)
+
+
 def test_many_small_images_are_taken_together_in_a_block(model: Path, tmp_path: Path) -> None:
     image = noise(5000, 16, 16)
     source = write(tmp_path / "images.zarr", {"image": (("sample", "y", "x"), image)})
@@ -275,7 +342,7 @@ def test_children_are_closed_and_nothing_is_left_aside_after_a_failure(model: Pa
     with pytest.raises(DataError, match=r"images.zarr: image: \[0:30, 0:20\] cannot be read"):
         predict(model, source, tmp_path / "predicted.zarr")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images.zarr", "trained.keras"]
-    assert blocks.Network.opened == 0  # type: ignore[attr-defined]
+    assert network.Network.opened == 0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
