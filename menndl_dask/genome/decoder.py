@@ -118,19 +118,19 @@ def _normalised(tensor: Tensor, problem: Problem, view: int) -> Tensor:
     facts, name = problem.facts, problem.inputs[view]
     if problem.normalisation == "none":
         return tensor
-    mean, deviation = np.array(facts.mean[view]), np.array(scale_of(facts.mean[view], facts.variance[view]))
+    mean, scale = np.array(facts.mean[view]), np.array(scale_of(facts.mean[view], facts.variance[view]))
     if problem.normalisation == "clip":
         low, high = np.array(facts.clip[view]).T
         factor = 1 / np.where(high > low, high - low, 1.0)  # the lowest value becomes 0, the highest 1
         tensor = keras.layers.Rescaling(factor.tolist(), (-low * factor).tolist(), name=f"range_{name}")(tensor)
         tensor = keras.layers.ReLU(max_value=1.0, name=f"clip_{name}")(tensor)
-        mean, deviation = (mean - low) * factor, deviation * factor
-    unusual = (deviation < _ORDINARY[0]) | (deviation > _ORDINARY[1])
+        mean, scale = (mean - low) * factor, scale * factor
+    unusual = (scale < _ORDINARY[0]) | (scale > _ORDINARY[1])
     if unusual.any():
-        factor = np.where(unusual, 2.0 ** -np.round(np.log2(deviation)), 1.0)  # a power of two loses no digit
+        factor = np.where(unusual, 2.0 ** -np.round(np.log2(scale)), 1.0)  # a power of two loses no digit
         tensor = keras.layers.Rescaling(factor.tolist(), name=f"unit_{name}")(tensor)
-        mean, deviation = mean * factor, deviation * factor
-    variance = (deviation**2).tolist()
+        mean, scale = mean * factor, scale * factor
+    variance = (scale**2).tolist()
     return keras.layers.Normalization(axis=-1, mean=mean.tolist(), variance=variance, name=f"normalisation_{name}")(
         tensor
     )
