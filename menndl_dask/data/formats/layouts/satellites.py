@@ -118,7 +118,11 @@ def _scenes(path: Path, files: Sequence[tuple[str, str, Path]], example: str) ->
 
 
 def _content(
-    path: Path, scenes: Sequence[BandFiles], bands: Sequence[str], quality: Mapping[str, tuple[str, ...]], classes: Classes
+    path: Path,
+    scenes: Sequence[BandFiles],
+    bands: Sequence[str],
+    quality: Mapping[str, tuple[str, ...]],
+    classes: Classes,
 ) -> Content:
     """Return scenes as samples, or a single one as an image without a dimension of samples."""
     chosen, notes = _chosen(path, scenes, bands)
