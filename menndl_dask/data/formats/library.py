@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 from menndl_dask.data.formats.content import Sliceable, SourceArray
 from menndl_dask.errors import DataError, MenndlError, UserError, one_line
 
+_LOGGERS = ("tifffile", "rasterio", "rsciio", "nibabel", "PIL")
 _PACKAGES = {"PIL": "pillow", "rsciio": "rosettasciio"}
 _EXTRA = 'pip install "menndl_dask[formats]"'
 _COMMANDS = {"rosettasciio": "pip install rosettasciio"}  # of packages that are in no extra
@@ -27,8 +31,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     Libraries raise any exception for a damaged file, and warn of what a user cannot change.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             yield
     except MenndlError:
         raise
@@ -38,7 +41,31 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         message = f"{path}: needs {needed}, which is not installed: {_COMMANDS.get(needed, _EXTRA)}"
         raise UserError(message) from None
     except Exception as error:  # libraries raise any exception
-        raise DataError(f"{path}: cannot be read as {kind}: {one_line(error)}") from error
+        message = f"{path}: cannot be read as {kind}: {one_line(error)}"
+        with _quiet():
+            traceback.clear_frames(error.__traceback__)  # what is half open closes here, not when the program ends
+        raise DataError(message) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what libraries warn of, log, or say of files that they could not open whole."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    propagated = [logger.propagate for logger in loggers]
+    hook, silent = sys.unraisablehook, logging.NullHandler()
+    try:
+        for logger in loggers:
+            logger.propagate = False
+            logger.addHandler(silent)
+        sys.unraisablehook = lambda _: None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.unraisablehook = hook
+        for logger, before in zip(loggers, propagated, strict=True):
+            logger.propagate = before
+            logger.removeHandler(silent)
 
 
 @dataclass(frozen=True)

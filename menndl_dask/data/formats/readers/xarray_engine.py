@@ -28,12 +28,12 @@ def open_netcdf(path: Path) -> Iterator[Content]:
     """
     with reading(path, "NetCDF"):
         with path.open("rb") as file:
-            classic = file.read(3) == b"CDF"
-        if classic:
+            start = file.read(4)
+        if start[:3] != b"CDF":
+            import h5netcdf  # noqa: F401  xarray uses it
+        elif start[3] not in (1, 2):  # else SciPy, which sees that a file is too short: the C library does not
             import netCDF4  # noqa: F401  xarray uses it
-        else:
-            import h5netcdf  # noqa: F401
-    engine = "netcdf4" if classic else "h5netcdf"
+    engine = "h5netcdf" if start[:3] != b"CDF" else "scipy" if start[3] in (1, 2) else "netcdf4"
     with _opened(path, "NetCDF", engine) as content:
         yield content
 
@@ -77,7 +77,7 @@ def _opened(path: Path, kind: str, engine: str | None) -> Iterator[Content]:
 
 def _groups(path: Path, options: Mapping[str, Any], only: str | None = None) -> dict[str, xr.Dataset]:
     """Return the data sets of a file by the path of their group."""
-    if options["engine"] is None:
+    if options["engine"] in (None, "scipy"):  # without groups
         return {"/": xr.open_dataset(path, **options)}
     if only is not None:
         return {only: xr.open_dataset(path, group=only, **options)}
