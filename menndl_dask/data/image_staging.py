@@ -57,10 +57,10 @@ def write_images(problem: Problem, dataset: Dataset, parts: Mapping[str, Positio
             if copied or not variable.axes.spatial:  # labels of whole images are few
                 is_view = place < len(dataset.views)
                 _copy(variable, samples, shapes[place], kinds[place], is_view, file_of(directory, split, place))
-    if problem.task == "segmentation":
-        drawn = list(_drawn_pixels(problem, dataset.label, parts["train"]))
+    for split in SPLITS[:2] if problem.task == "segmentation" else ():  # the test split is predicted whole
+        drawn = list(_drawn_pixels(problem, dataset.label, parts[split]))
         rows = np.concatenate(drawn) if drawn else np.zeros((0, 2 + dataset.label.rank), dtype=np.int32)
-        np.save(directory / "train-pixels.npy", rows)
+        np.save(directory / f"{split}-pixels.npy", rows)
     (directory / INDEX).write_text(json.dumps(index), encoding="utf-8")
     if not copied:
         logger.info("%s: %.1f GB are read from there: the local disk has no room", problem.data, needed / 1e9)

@@ -62,8 +62,8 @@ def file_of(directory: Path, split: str, place: int) -> Path:
 def open_images(directory: str | Path, split: str) -> list[StagedImage]:
     """Open the staged images of a split (``train``, ``validation`` or ``test``) in a directory from `stage`.
 
-    They are mapped from the local disk, or read from the Zarr store as they are sliced. Of the training split,
-    `StagedImage.pixels` holds up to 1000 positions of each class in an image.
+    They are mapped from the local disk, or read from the Zarr store as they are sliced. Of the training
+    and the validation split, `StagedImage.pixels` holds up to 1000 positions of each class in an image.
 
     Raises
     ------

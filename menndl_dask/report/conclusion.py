@@ -12,7 +12,7 @@ from menndl_dask.result import FAILURES
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
 from menndl_dask.text import TextTable, error_name, fitness_text, metric_title, quantity, with_error
-from menndl_dask.training.significance import SIGNIFICANT
+from menndl_dask.training.scoring.significance import SIGNIFICANT
 
 _SHOWN = 5  # networks of the search in the table
 _OF_DATA = ("no_learning", "diverged")  # failures whose cause may be the data

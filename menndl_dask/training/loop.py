@@ -15,65 +15,63 @@ import keras
 import numpy as np
 
 from menndl_dask.training.augmentation import Augmentation
-from menndl_dask.training.batches import Array, as_model_input, chunk_size, chunks
+from menndl_dask.training.batches import Array, Source, as_model_input, chunks
 from menndl_dask.training.loss import Loss
 
 
 class Loop(Protocol):
-    """Trains a model on given samples."""
+    """Trains a model on the samples of a source."""
 
     def run(self, order: Array, deadline: float) -> Array:
-        """Take a step for each batch of an order of samples (their positions); return the loss of each step taken.
+        """Take a step for each batch of an order of samples (their numbers); return the loss of each step taken.
 
         Steps end at the deadline, in seconds since 1970, but the first one is always taken. If the training diverged,
         the last loss is not finite.
         """
 
-    def predict(self, images: Sequence[Array], labels: Array) -> tuple[Array, float]:
-        """Return the predictions for a batch and their loss."""
+    def predict(self, images: Sequence[Array]) -> Array:
+        """Return the predictions for a batch."""
 
 
 def make_loop(
-    model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array], labels: Array,
-    batch_size: int, memory_bytes: float, augmentation: Augmentation | None = None, is_timed: bool = True,
+    model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, source: Source, batch_size: int,
+    memory_bytes: float, augmentation: Augmentation | None = None, is_timed: bool = True,
 ) -> Loop:
-    """Return the loop for the current backend, ready to run on the training split.
+    """Return the loop for the current backend, ready to train on the samples of a source.
 
-    A split that takes more than `memory_bytes` is read in chunks. `is_timed` says whether there will be deadlines: a
+    Samples that take more than `memory_bytes` are read in chunks. `is_timed` says whether there will be deadlines: a
     deterministic TensorFlow graph cannot read the clock.
     """
     if keras.backend.backend() != "tensorflow":
-        return BatchLoop(model, loss, optimizer, images, labels, batch_size, augmentation)
+        return BatchLoop(model, loss, optimizer, source, batch_size, augmentation)
     from menndl_dask.training.tensorflow_loop import GraphLoop
 
-    size = sum(array.nbytes for array in (*images, labels))
-    chunk = None if size <= memory_bytes else chunk_size(images, labels, batch_size, memory_bytes)
-    return GraphLoop(model, loss, optimizer, images, labels, batch_size, augmentation, is_timed, chunk)
+    chunk = source.chunk_size(batch_size, memory_bytes)
+    return GraphLoop(model, loss, optimizer, source, batch_size, augmentation, is_timed, chunk)
 
 
 class BatchLoop:
     """Any backend: steps compiled by Keras; the next batch is read from disk during a step."""
 
     def __init__(
-        self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],
-        labels: Array, batch_size: int, augmentation: Augmentation | None = None,
+        self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, source: Source, batch_size: int,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        self._images, self._labels, self._batch_size = images, labels, batch_size
-        self._loss = loss
+        self._source, self._batch_size = source, batch_size
         # a second model with the same weights: the given one stays uncompiled, and is saved without our loss
         self._model = keras.Model(as_model_input(model.inputs), model.outputs[0])
         self._model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
         self._augmentation = None
         if augmentation is not None:  # as a model of views and labels, which Keras compiles on every backend
-            views = [keras.Input(view.shape[1:], dtype=view.dtype) for view in model.inputs]
-            truth = keras.Input(labels.shape[1:], dtype=labels.dtype.name)
+            one = source.read(source.order(0)[:1])
+            *views, truth = [keras.Input(a.shape[1:], dtype=a.dtype.name) for a in (*one.images, one.labels)]
             changed, moved = augmentation(views, truth)
             self._augmentation = keras.Model([*views, truth], [*changed, moved])
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""
         losses: list[float] = []
-        for chunk in chunks(self._images, self._labels, order, self._batch_size):
+        for chunk in chunks(self._source, order, self._batch_size):
             *views, labels = [*chunk.images, chunk.labels]
             if self._augmentation is not None:
                 *views, labels = self._augmentation.predict_on_batch([*views, labels])
@@ -84,9 +82,6 @@ class BatchLoop:
                 break
         return np.asarray(losses, dtype="float32")
 
-    def predict(self, images: Sequence[Array], labels: Array) -> tuple[Array, float]:
-        """Return the predictions for a batch and their loss."""
-        predictions = self._model.predict_on_batch(as_model_input([np.asarray(view) for view in images]))
-        truth = keras.ops.convert_to_tensor(np.asarray(labels))
-        loss = self._loss.call(truth, keras.ops.convert_to_tensor(predictions))
-        return np.asarray(predictions), float(keras.ops.convert_to_numpy(loss))
+    def predict(self, images: Sequence[Array]) -> Array:
+        """Return the predictions for a batch."""
+        return np.asarray(self._model.predict_on_batch(as_model_input([np.asarray(view) for view in images])))

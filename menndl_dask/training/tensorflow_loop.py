@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from menndl_dask.training.augmentation import Augmentation
-from menndl_dask.training.batches import Array, as_model_input, chunks
+from menndl_dask.training.batches import Array, Chunk, Source, as_model_input, chunks
 from menndl_dask.training.loss import Loss
 
 
@@ -22,45 +22,43 @@ class GraphLoop:
     """Shuffled batches, steps and the check of the loss in one TensorFlow graph; see `menndl_dask.training.loop`.
 
     Deadlines are checked if `is_timed`: reading the clock makes two trainings differ. `chunk` is the number of samples
-    in memory at a time; None for all.
+    that are read at a time; None for all, once.
     """
 
     def __init__(
-        self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, images: Sequence[Array],
-        labels: Array, batch_size: int, augmentation: Augmentation | None = None, is_timed: bool = True,
-        chunk: int | None = None,
+        self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, source: Source, batch_size: int,
+        augmentation: Augmentation | None = None, is_timed: bool = True, chunk: int | None = None,
     ) -> None:
         self._model, self._loss, self._optimizer, self._batch_size = model, loss, optimizer, batch_size
         self._augmentation, self._is_timed = augmentation, is_timed
         optimizer.build(model.trainable_variables)
-        self._images, self._labels, self._chunk = images, labels, chunk
+        self._source, self._chunk = source, chunk
         order, deadline = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float64)
-        views = [tf.TensorSpec([None, *view.shape[1:]], tf.as_dtype(view.dtype)) for view in images]
-        truth = tf.TensorSpec([None, *labels.shape[1:]], tf.as_dtype(labels.dtype))
+        one = _tensors(source.read(source.order(0)[:1]))
+        *views, truth = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in one]
+        inputs = [tf.TensorSpec(view.shape, view.dtype) for view in model.inputs]
         steps, forward = (tf.function(each, autograph=False) for each in (self._take_steps, self._predict))
         self._steps: Callable[..., Any] = steps.get_concrete_function(order, deadline, views, truth)
-        self._forward: Callable[..., Any] = forward.get_concrete_function(views, truth)
+        self._forward: Callable[..., Any] = forward.get_concrete_function(inputs)
         # TensorFlow optimises a graph in its first call, which must not count in a budget of seconds
-        self._call_steps(np.zeros(0), 0.0, _tensors([view[:1] for view in images], labels[:1]))
-        self._samples = _tensors(images, labels) if chunk is None else None
+        self._call_steps(np.zeros(0), 0.0, one)
+        self._samples = _tensors(source.read(np.arange(len(source)))) if chunk is None else None
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `menndl_dask.training.loop.Loop.run`."""
         if self._samples is not None:
             return self._call_steps(order, deadline, self._samples)
         losses: list[Array] = []
-        for chunk in chunks(self._images, self._labels, order, self._chunk or len(order)):
-            losses.append(self._call_steps(chunk.order, deadline, _tensors(chunk.images, chunk.labels)))
+        for chunk in chunks(self._source, order, self._chunk or len(order)):
+            losses.append(self._call_steps(chunk.order, deadline, _tensors(chunk)))
             steps = -(-len(chunk.order) // self._batch_size)
             if len(losses[-1]) < steps or (self._is_timed and time.time() >= deadline):
                 break
         return np.concatenate(losses)
 
-    def predict(self, images: Sequence[Array], labels: Array) -> tuple[Array, float]:
-        """Return the predictions for a batch and their loss."""
-        *views, truth = _tensors(images, labels)
-        predictions, loss = self._forward(views, truth)
-        return np.asarray(predictions), float(loss)
+    def predict(self, images: Sequence[Array]) -> Array:
+        """Return the predictions for a batch."""
+        return np.asarray(self._forward([tf.constant(view) for view in images]))
 
     def _call_steps(self, order: Array, deadline: float, samples: list[Any]) -> Array:
         *views, truth = samples
@@ -98,10 +96,9 @@ class GraphLoop:
         self._optimizer.apply(tape.gradient(scaled, variables), variables)
         return tf.cast(total, tf.float32)
 
-    def _predict(self, images: list[Any], labels: Any) -> Any:
-        predictions = self._model(as_model_input(images), training=False)
-        return predictions, self._loss.call(labels, predictions)
+    def _predict(self, images: list[Any]) -> Any:
+        return self._model(as_model_input(images), training=False)
 
 
-def _tensors(images: Sequence[Array], labels: Array) -> list[Any]:
-    return [tf.constant(np.asarray(array)) for array in (*images, labels)]
+def _tensors(chunk: Chunk) -> list[Any]:
+    return [tf.constant(array) for array in (*chunk.images, chunk.labels)]

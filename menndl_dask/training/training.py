@@ -17,7 +17,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from menndl_dask.data.staged_samples import open_staged
+from menndl_dask.data.staged_images import StagedImage, open_images
+from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.errors import InfeasibleError, MenndlError, one_line_with_place
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.decoder import decode
@@ -28,14 +29,16 @@ from menndl_dask.problem import Budget, Problem
 from menndl_dask.text import error_name
 from menndl_dask.training import backend
 from menndl_dask.training.augmentation import Augmentation
+from menndl_dask.training.batches import Source, WholeSamples
 from menndl_dask.training.checkpoint import Checkpoint, State, restore
 from menndl_dask.training.loop import make_loop
 from menndl_dask.training.loss import Loss
 from menndl_dask.training.optimizer import make_optimizer
+from menndl_dask.training.patches import PatchSource
 from menndl_dask.training.request import TrainingRequest
 from menndl_dask.training.schedule import TrainingSchedule
-from menndl_dask.training.significance import shows_learning
-from menndl_dask.training.validation import ValidationScores, Validator
+from menndl_dask.training.scoring.significance import shows_learning
+from menndl_dask.training.scoring.validation import ValidationScores, Validator
 
 if TYPE_CHECKING:
     from menndl_dask.evaluation.child_process import Channel
@@ -75,8 +78,7 @@ class _Evaluation:
         self._problem = Problem.from_dict(request.problem)
         self._genome = Genome.from_dict(request.genome)
         self._budget = _budget(self._genome, self._problem.budget)
-        self._train_split = open_staged(Path(request.data), "train")
-        self._validation_split = open_staged(Path(request.data), "validation")
+        self._train_split, self._validation_split = self._open("train"), self._open("validation")
         self._flops_before = self._flops_spent = 0.0  # before: by a training that diverged with 16 bits
         self._restarted = ""
         self._checkpoint = Checkpoint(request)
@@ -90,9 +92,9 @@ class _Evaluation:
         model, fitness = self._trained()
         if self._request.test:
             name = f"test_{self._problem.metric_name}"
-            value, error = self._validator.score_with_error(open_staged(Path(self._request.data), "test"))
+            value, error = self._validator.score_with_error(self._validator.predicting(self._open("test")))
             self._tell(metrics={name: value} if error is None else {name: value, error_name(name): error})
-        latency = self._validator.latency_ms(self._validation_split)
+        latency = self._validator.latency_ms(self._validation)
         self._tell(costs={"latency_ms": latency, "memory_bytes": _peak_memory()})
         self._save(model, fitness)
         return fitness
@@ -119,8 +121,8 @@ class _Evaluation:
     def _trained_in(self, precision: str, found: tuple[State, list[Any]] | None) -> tuple[keras.Model, float]:
         model = decode(self._genome, self._problem, self._request.seed, precision)
         self._prepare(model, precision)
-        samples, validation_samples = len(self._train_split.labels), len(self._validation_split.labels)
-        schedule = TrainingSchedule(self._budget, samples, self._cost.flops_training, validation_samples)
+        samples, predicted = len(self._source), self._validation.predicted
+        schedule = TrainingSchedule(self._budget, samples, self._cost.flops_training, predicted)
         self._curve: list[Mapping[str, float]] = []
         self._metrics: dict[str, float] = {}
         self._losses = np.zeros(0)  # since the last validation
@@ -144,18 +146,28 @@ class _Evaluation:
     def _tell(self, **message: Any) -> None:
         self._channel.send(message)
 
+    def _open(self, split: str) -> Samples | list[StagedImage]:
+        opened = open_staged if self._problem.patches is None else open_images
+        return opened(Path(self._request.data), split)
+
     def _prepare(self, model: keras.Model, precision: str) -> None:
-        budget, samples = self._budget, self._train_split
+        budget, seed = self._budget, self._request.seed
         optimizer = make_optimizer(budget.optimizer, budget.learning_rate, budget.weight_decay, precision)
-        augmentation = Augmentation(self._problem, self._request.seed) if self._problem.augmentation else None
+        augmentation = Augmentation(self._problem, seed) if self._problem.augmentation else None
         self._optimizer = optimizer
+        if isinstance(self._train_split, Samples):
+            self._source: Source = WholeSamples(self._train_split, seed)
+        else:
+            self._source = PatchSource(self._train_split, self._problem, seed)
         loss = Loss(self._problem)
         memory_bytes = _RESIDENT_SHARE * (self._request.limits.memory_bytes or psutil.virtual_memory().available)
         self._loop = make_loop(
-            model, loss, optimizer, samples.images, samples.labels, budget.batch_size, memory_bytes, augmentation,
+            model, loss, optimizer, self._source, budget.batch_size, memory_bytes, augmentation,
             is_timed=not budget.deterministic,
         )
         self._validator = Validator(self._problem, loss, self._loop, self._cost, budget.batch_size)
+        tiles = None if self._problem.patches is None else self._problem.patches.validation_tiles
+        self._validation = self._validator.predicting(self._validation_split, tiles)
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
         self._variables = [*model.variables, *optimizer.variables, *(augmentation.variables if augmentation else ())]
@@ -186,8 +198,7 @@ class _Evaluation:
     def _take_steps(self, schedule: TrainingSchedule) -> None:
         """Take the steps until the next validation, or until a checkpoint is due."""
         if schedule.is_epoch_end or self._order is None:
-            # seeded by the epoch, so that a resumed training has the same order
-            self._order = np.random.default_rng([self._request.seed, schedule.epochs]).permutation(schedule.samples)
+            self._order = self._source.order(schedule.epochs)  # the same in a resumed training
         self._phase("train")
         started = time.time()
         deadline = min(started + schedule.seconds_left(), self._checkpoint.due)
@@ -203,7 +214,7 @@ class _Evaluation:
     def _validate(self, schedule: TrainingSchedule) -> tuple[ValidationScores, float]:
         """Score the validation split and add a point to the learning curve; return the scores and the fitness."""
         compared = schedule.learning_check_is_due and not schedule.is_over
-        scores = self._validator.validate(self._validation_split, compared=compared)
+        scores = self._validator.validate(self._validation, compared=compared)
         fitness = to_fitness(self._problem, scores.value)
         if not (math.isfinite(scores.loss) and math.isfinite(fitness)):
             raise _Ended("diverged", f"on the validation split the loss was {scores.loss} and the fitness {fitness}")
@@ -235,7 +246,7 @@ class _Evaluation:
             return
         costs = {"parameters": float(self._cost.parameters), "flops_forward": self._cost.flops_forward}
         if any("latency_ms" in threshold.costs for threshold in thresholds):
-            costs["latency_ms"] = self._validator.latency_ms(self._validation_split)
+            costs["latency_ms"] = self._validator.latency_ms(self._validation)
         costs["memory_bytes"] = _peak_memory()
         for threshold in thresholds:
             if threshold.stops(fitness, costs):
@@ -244,9 +255,7 @@ class _Evaluation:
                 raise _Ended("pruned", f"after {schedule.epoch:.3g} epochs {below}: {threshold.why}")
 
     def _check_learning(self, schedule: TrainingSchedule, scores: ValidationScores, fitness: float) -> None:
-        evidence = self._validator.learning_evidence(
-            scores, self._validation_split, self._train_split.labels, self._losses_of_epoch(schedule)
-        )
+        evidence = self._validator.learning_evidence(scores, self._source, self._losses_of_epoch(schedule))
         if not shows_learning(evidence):
             better = "was better than the constant predictor's beyond noise"
             neither = f"neither the fitness ({fitness:.4g}) nor the loss {better}"

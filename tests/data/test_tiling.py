@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menndl_dask.data.tiling import Tiling, block_size, blocks, cost_factor, predict_blocks, split_tiles
+from menndl_dask.data.tiling import (
+    Tiling,
+    block_size,
+    blocks,
+    cost_factor,
+    evenly_spaced,
+    pooled,
+    predict_blocks,
+    split_tiles,
+    stitch,
+    window_starts,
+)
 
 
 @st.composite
@@ -130,3 +141,56 @@ def test_blocks_are_bounded_and_short_axes_are_not_divided() -> None:
     assert block_size(along, 2**20) == (16, 240, 240)
     assert block_size([Tiling.of(50, 16), Tiling.of(100, 64), Tiling.of(200, 64)]) == (50, 100, 200)
     assert len(set(blocks(along, 2**20))) == 9 * 13
+
+
+@pytest.mark.parametrize(
+    ("size", "window"), [((10, 7), (4, 4)), ((4, 9), (4, 9)), ((23,), (5,)), ((9, 5, 8), (3, 4, 8))]
+)
+def test_windows_cover_an_image_and_stay_inside(size: tuple[int, ...], window: tuple[int, ...]) -> None:
+    starts = window_starts(size, window)
+    seen = np.zeros(size, bool)
+    for start in starts:
+        part = seen[tuple(slice(first, first + side) for first, side in zip(start, window, strict=True))]
+        assert part.shape == window
+        part[...] = True
+    assert seen.all()
+    assert len(starts) == np.prod([-(-pixels // side) for pixels, side in zip(size, window, strict=True)])
+
+
+def test_an_image_smaller_than_a_window_is_in_its_middle() -> None:
+    assert window_starts((3, 20), (9, 20)).tolist() == [[-3, 0]]
+
+
+def test_some_of_the_windows_are_from_all_of_the_image() -> None:
+    starts = window_starts((100, 100), (10, 10), most=4)
+    assert len(starts) == 4
+    assert starts[0, 0] < 30
+    assert starts[-1, 0] > 60
+
+
+def test_numbers_are_evenly_spaced() -> None:
+    assert evenly_spaced(4, 100).tolist() == [0, 1, 2, 3]
+    assert evenly_spaced(1000, 0).tolist() == [500]
+
+
+def test_votes_are_counted_and_a_tie_is_decided_by_the_mean() -> None:
+    predictions = np.array([[0.5, 0.4, 0.1], [0.5, 0.4, 0.1], [0.0, 0.9, 0.1]], "float32")
+    assert pooled(predictions, "vote").argmax() == 0
+    assert pooled(predictions, "mean").argmax() == 1
+    assert pooled(predictions[1:], "vote").argmax() == 1
+    assert pooled(predictions, "vote").sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(pooled(predictions, "mean"), [1 / 3, 1.7 / 3, 0.1], rtol=1e-6)
+
+
+def test_what_is_kept_of_each_tile_is_predicted_by_it_alone() -> None:
+    along = [Tiling.of(41, 16), Tiling.of(9, 16)]
+    image = np.arange(41.0 * 9).reshape(41, 9, 1)
+    seen = np.zeros(41, int)
+    for tile in range(len(along[0].starts)):
+        block = (along[0].span_of(tile), along[1].span_of(0))
+        views = image[tuple(span.read for span in block)]
+        found = stitch(list(split_tiles(views, block, along)), block, along)
+        np.testing.assert_allclose(found, image[tuple(span.predicted for span in block)])
+        seen[block[0].predicted] += 1
+    assert seen.min() == 1
+    assert seen.max() == 2

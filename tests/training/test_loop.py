@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from menndl_dask.data.staged_samples import Samples
 from menndl_dask.errors import UserError
 from menndl_dask.genome.decoder import decode
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import Convolution, Dropout, FullyConnected
 from menndl_dask.training.augmentation import Augmentation
+from menndl_dask.training.batches import WholeSamples
 from menndl_dask.training.loop import BatchLoop, Loop, make_loop
 from menndl_dask.training.loss import Loss
 from menndl_dask.training.optimizer import make_optimizer
@@ -34,35 +36,39 @@ def _samples(of: Any, count: int = 22) -> tuple[list[np.ndarray], np.ndarray]:
     return images, labels
 
 
+def _source(of: Any) -> WholeSamples:
+    images, labels = _samples(of)
+    return WholeSamples(Samples(tuple(images), labels), seed=0)
+
+
 def _loop(kind: Any, of: Any, genome: Genome = GENOME, rate: float = 1e-2) -> tuple[Loop, keras.Model]:
     model = decode(genome, of, seed=3)
-    return kind(model, Loss(of), make_optimizer("sgd", rate, 0.0), *_samples(of), 8), model
+    return kind(model, Loss(of), make_optimizer("sgd", rate, 0.0), _source(of), 8), model
 
 
 def test_both_loops_take_the_same_steps() -> None:
     of = PROBLEMS["two views"]
     two = Genome((Convolution(4, inputs=(2,), normalisation="batch"), FullyConnected(8, inputs=(1,))))
-    images, labels = _samples(of)
+    images, _ = _samples(of)
     orders = [np.random.default_rng(n).permutation(22) for n in range(2)]
     losses, judged = [], []
     for kind in LOOPS:
         loop, model = _loop(kind, of, two)
         losses.append(np.concatenate([loop.run(order, math.inf) for order in orders]))
-        judged.append(loop.predict(images, labels))
+        judged.append(loop.predict(images))
         assert not model.compiled  # so that it is saved without our loss
     assert len(losses[0]) == 6  # two epochs of 8, 8 and 6 samples
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
-    np.testing.assert_allclose(judged[0][0], judged[1][0], rtol=1e-3, atol=1e-5)
-    assert judged[0][1] == pytest.approx(judged[1][1], rel=1e-4)
+    np.testing.assert_allclose(judged[0], judged[1], rtol=1e-3, atol=1e-5)
 
 
 def test_graphs_are_called_with_arguments_as_they_were_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, _ = _loop(GraphLoop, PROBLEMS["two views"], Genome((Convolution(4, inputs=(2,)), Convolution(4))))
     graph = tf.function(lambda: tf.constant(0)).get_concrete_function()
     monkeypatch.delattr(type(graph), "_call_with_flat_signature")  # which takes them in any structure, but slowly
-    images, labels = _samples(PROBLEMS["two views"])
+    images, _ = _samples(PROBLEMS["two views"])
     assert len(loop.run(np.arange(22), math.inf)) == 3
-    assert len(loop.predict(images, labels)[0]) == 22
+    assert len(loop.predict(images)) == 22
 
 
 def _losses(kind: Any, of: Any, *, precision: str = "float32", seed: int | None = None) -> np.ndarray:
@@ -71,9 +77,10 @@ def _losses(kind: Any, of: Any, *, precision: str = "float32", seed: int | None 
     labels = (images[0][..., 0] > 1).astype("uint8")
     model = decode(Genome((Convolution(4, normalisation="batch"), Convolution(4))), of, 3, precision)
     optimizer = make_optimizer("sgd", 1e-1, 0.0, precision)
-    loop = kind(model, Loss(of), optimizer, images, labels, 8, None if seed is None else Augmentation(of, seed))
+    source = WholeSamples(Samples(tuple(images), labels), seed=0)
+    loop = kind(model, Loss(of), optimizer, source, 8, None if seed is None else Augmentation(of, seed))
     losses = np.concatenate([loop.run(np.arange(22), math.inf) for _ in range(3)])
-    predictions, _ = loop.predict(images, labels)
+    predictions = loop.predict(images)
     assert predictions.dtype == np.float32
     np.testing.assert_allclose(predictions.sum(axis=-1), 1.0, rtol=1e-5)
     return losses
@@ -119,7 +126,7 @@ def test_a_penalty_of_a_users_own_layer_is_part_of_the_loss() -> None:
     losses = []
     for kind in LOOPS:
         model = keras.Model(image, keras.layers.Dense(3, "softmax", kernel_initializer="zeros")(pooled))
-        loop = kind(model, Loss(of), make_optimizer("sgd", 1e-3, 0.0), *_samples(of), 22)
+        loop = kind(model, Loss(of), make_optimizer("sgd", 1e-3, 0.0), _source(of), 22)
         losses.append(float(loop.run(np.arange(22), math.inf)[0]))
     assert losses[0] > 2 * math.log(3)
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
@@ -133,7 +140,7 @@ def test_a_network_with_dropout_trains_in_the_graph() -> None:
 
 def test_the_loop_suits_the_data() -> None:
     of = problem()
-    arguments = (decode(GENOME, of), Loss(of), make_optimizer("adam", 1e-3, 0.0), *_samples(of), 8)
+    arguments = (decode(GENOME, of), Loss(of), make_optimizer("adam", 1e-3, 0.0), _source(of), 8)
     resident, streaming = (make_loop(*arguments, memory_bytes=room) for room in (1e6, 1e3))
     assert isinstance(resident, GraphLoop)
     assert isinstance(streaming, GraphLoop)
@@ -147,7 +154,7 @@ def test_samples_that_do_not_fit_into_memory_give_the_same_network() -> None:
     found = []
     for chunk in (None, 16):
         model = decode(two, of, seed=3)
-        loop = GraphLoop(model, Loss(of), make_optimizer("sgd", 1e-2, 0.0), *_samples(of), 8, chunk=chunk)
+        loop = GraphLoop(model, Loss(of), make_optimizer("sgd", 1e-2, 0.0), _source(of), 8, chunk=chunk)
         found.append([loop.run(order, math.inf), *model.get_weights()])
     assert len(found[1][0]) == 3
     for held, streamed in zip(*found, strict=True):
@@ -157,7 +164,7 @@ def test_samples_that_do_not_fit_into_memory_give_the_same_network() -> None:
 def test_a_deadline_between_two_chunks_is_kept() -> None:
     of = problem()
     model = decode(GENOME, of, seed=3)
-    loop = GraphLoop(model, Loss(of), make_optimizer("sgd", 1e-2, 0.0), *_samples(of), 8, chunk=8)
+    loop = GraphLoop(model, Loss(of), make_optimizer("sgd", 1e-2, 0.0), _source(of), 8, chunk=8)
     assert len(loop.run(np.arange(22), time.time() - 1.0)) == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from menndl_dask.training.significance import PARTS, beyond_noise, shows_learning
+from menndl_dask.training.scoring.significance import PARTS, beyond_noise, shows_learning
 
 
 def test_noise_seldom_passes() -> None:

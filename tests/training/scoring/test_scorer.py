@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from menndl_dask.errors import UserError
-from menndl_dask.training.scorer import Scorer, make_scorer
+from menndl_dask.training.scoring.scorer import Scorer, make_scorer
 from tests.problems import problem
 
 LABELS = np.array([0, 2, 1, 1])

@@ -42,6 +42,11 @@ def make_scorer(problem: Problem) -> Scorer:
     return _KerasScorer(keras.metrics.MeanMetricWrapper(found, name=name), problem)
 
 
+def takes_whole_images(problem: Problem) -> bool:
+    """Return whether the metric is a function of the user's own, which a part of an image would not suit."""
+    return isinstance(make_scorer(problem), _FunctionScorer)
+
+
 class _KerasScorer:
     """A metric of Keras; class numbers become one-hot vectors for metrics that need them."""
 
@@ -65,7 +70,10 @@ class _KerasScorer:
 
 
 class _FunctionScorer:
-    """A function of the user's own, ``(labels, predictions) -> number``, of the whole split at once, in numpy."""
+    """A function of the user's own, ``(labels, predictions) -> number``, of the whole split at once, in numpy.
+
+    If images have different sizes, it is called for each batch of them, and the mean over the images is the metric.
+    """
 
     def __init__(self, function: Callable[[Array, Array], float]) -> None:
         self._function = function
@@ -77,7 +85,10 @@ class _FunctionScorer:
         self._predictions.append(np.asarray(predictions))
 
     def value(self) -> float:
-        return float(self._function(np.concatenate(self._labels), np.concatenate(self._predictions)))
+        if len({labels.shape[1:] for labels in self._labels}) == 1:
+            return float(self._function(np.concatenate(self._labels), np.concatenate(self._predictions)))
+        values = [float(self._function(*batch)) for batch in zip(self._labels, self._predictions, strict=True)]
+        return float(np.average(values, weights=list(map(len, self._labels))))
 
 
 def _keras_metric(name: str) -> Any:
