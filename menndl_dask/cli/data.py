@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,12 @@ from menndl_dask.cli.planning import new_plan, open_planned
 from menndl_dask.cli.problem import add_problem_options
 from menndl_dask.cluster.profile import read_profile
 from menndl_dask.search.options import add_plan_options, check_counts
-from menndl_dask.terminal import say
-
-_CONVERSION = ("images", "label", "dims", "classes", "fill", "chunk")
+from menndl_dask.terminal import progress_bar, say
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to a parser's subparsers."""
-    parser = add_command(commands, "convert", _convert, "write labelled images of another format to Zarr")
-    parser.add_argument("source", type=Path, help=".npz, HDF5 or NetCDF file, TIFF stack, or folder of images")
-    parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
-    text = "array with the images, where it has no usual name; several: several views"
-    parser.add_argument("--images", nargs="+", metavar="NAME", help=text)
-    parser.add_argument("--label", metavar="NAME", help="array with the labels, or the file that holds them")
-    parser.add_argument("--dims", nargs="+", metavar="NAME", help="dimensions of the images: sample channel y x")
-    parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of the classes, by their numbers")
-    parser.add_argument("--fill", type=int, metavar="VALUE", help="class number of what has no label")
-    parser.add_argument("--chunk", type=int, metavar="N", help="samples in a chunk (default: some megabytes)")
+    add_conversion(commands)
     text = "describe a data set, warn of mistakes in it, and score simple predictors"
     parser = add_command(commands, "check", _check, text)
     add_problem_options(parser)
@@ -36,11 +26,44 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--no-trial", action="store_true", help=text)
 
 
-def _convert(given: argparse.Namespace) -> int:
-    from menndl_dask.data.formats.conversion import convert
+def add_conversion(commands: Any) -> None:
+    """Add the command ``menndl convert``."""
+    parser = add_command(commands, "convert", _convert, "write images of another format to Zarr, with their labels")
+    parser.add_argument("source", type=Path, help="file of images (.npz, HDF5, NetCDF, TIFF, …), or a folder of images")
+    parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
+    text = "array with the images, where it has no usual name; several: several views"
+    parser.add_argument("--images", nargs="+", default=(), metavar="NAME", help=text)
+    text = "array with the labels, or a file or folder that holds them; FILE:NAME is a column or array in it"
+    parser.add_argument("--label", metavar="NAME", help=text)
+    text = "dimensions of the images: sample channel y x; without sample they are one image: z y x"
+    parser.add_argument("--dims", nargs="+", metavar="NAME", help=text)
+    text = "names of the classes, by their numbers; of colours by their order, or #rrggbb=name"
+    parser.add_argument("--classes", nargs="+", default=(), metavar="NAME", help=text)
+    parser.add_argument("--fill", type=int, metavar="VALUE", help="class number of what has no label")
+    text = "value in the images that stands for a missing one: becomes NaN"
+    parser.add_argument("--nodata", type=float, metavar="VALUE", help=text)
+    text = "labels are numbers of objects: boundary[=WIDTH] makes a class of their boundaries (default: 1 pixel)"
+    parser.add_argument("--instances", metavar="KIND", help=text)
+    text = "radius in pixels of the discs that a table of positions (columns x, y) becomes (default: 3)"
+    parser.add_argument("--radius", type=float, metavar="R", help=text)
+    parser.add_argument("--chips", type=int, metavar="N", help="cut the images into parts of N pixels along each side")
+    text = "label of a chip: whether the share of a class in its mask is at least SHARE (default: 0.5)"
+    parser.add_argument("--label-share", metavar="CLASS[=SHARE]", help=text)
+    text = "layout of a published data set or a scene: cremi, snemi3d, isbi, l8biome, landsat or sentinel2"
+    parser.add_argument("--layout", metavar="NAME", help=text)
+    parser.add_argument("--bands", nargs="+", default=(), metavar="NAME", help="bands to take, with --layout")
+    parser.add_argument("--chunk", type=int, metavar="N", help="samples in a chunk (default: some megabytes)")
 
-    path = convert(given.source, given.target, **{name: getattr(given, name) for name in _CONVERSION})
-    say(f"written: {path}; next: menndl check {path}")
+
+def _convert(given: argparse.Namespace) -> int:
+    from menndl_dask.data.formats.conversion import write_converted
+    from menndl_dask.data.formats.conversion_options import Options
+
+    values = {field.name: getattr(given, field.name) for field in fields(Options)}
+    values |= {name: tuple(values[name]) for name in ("images", "classes", "bands")}
+    with progress_bar("writing") as progress:
+        done = write_converted(given.source, given.target, Options(**values), progress)
+    say(str(done))
     return 0
 
 

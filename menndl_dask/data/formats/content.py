@@ -9,12 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from menndl_dask.data.axes import CHANNEL, format_dims, sample_axis
-from menndl_dask.errors import DataError, nearest
+from menndl_dask.errors import DataError
 
 IMAGES = ("image", "images", "x", "X", "data", "img")
-LABELS = ("label", "labels", "y", "Y", "mask", "masks", "target", "targets")
+LABELS = (
+    "label", "labels", "y", "Y", "mask", "masks", "target", "targets", "segmentation", "segmentations", "seg", "gt",
+    "ground_truth", "annotation", "annotations", "boundary", "boundaries", "class", "category",
+)  # fmt: skip
 CLASSES = ("classes", "class_names", "label_names")
+"""Usual names of arrays and columns, without regard to case."""
+
 SPLIT_NAMES: Mapping[str, str] = {
     "train": "train",
     "training": "train",
@@ -29,9 +33,6 @@ SPLIT_NAMES: Mapping[str, str] = {
 
 ORDERED = ("t", "time", "frame", "frames", "page", "pages", "section", "sections", "slice", "slices")
 """Names of a dimension that holds samples in order: neighbours are alike."""
-
-_SPACE = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
-_MOST_CHANNELS = 4  # grey, RGB or RGBA: a short axis without a name holds channels
 
 
 class Sliceable(Protocol):
@@ -104,64 +105,6 @@ class Content:
     label: str | None = None  # name of the array that holds the labels, where the format says so
     consecutive: bool = False  # the samples are sections or frames of one object, in order
     notes: tuple[str, ...] = ()  # what was assumed, changed or left out, one line each, for the end of a conversion
-
-
-def find(arrays: Mapping[str, SourceArray], name: str | None, usual: Sequence[str], what: str, option: str) -> str:
-    """Return the name of an array: the given one, else the first usual one.
-
-    Raises
-    ------
-    DataError
-        If there is no such array.
-    """
-    for known in (name,) if name else usual:
-        if known in arrays:
-            return known
-    found = ", ".join(f"{n} {format_dims(list(map(str, s.shape)))}" for n, s in arrays.items()) or "none"
-    if name is None:
-        raise DataError(f"expected an array with the {what} ({', '.join(usual)}), found {found}; name it with {option}")
-    raise DataError(f"expected an array {name!r}, found {found}{nearest(name, arrays)}")
-
-
-def image_dims(source: SourceArray, label: SourceArray, given: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return the dimension names of an image array: as given, from the file, or inferred from the shapes.
-
-    Raises
-    ------
-    DataError
-        If these are not the dimensions of images.
-    """
-    shape = source.shape
-    if given is not None and len(given) != len(shape):
-        raise DataError(f"dims: expected {len(shape)} names for the shape {shape}, got {', '.join(given)}")
-    names = tuple(given or source.dims)
-    if names:
-        first = sample_axis(names)
-        return tuple("sample" if p == first else "channel" if n in CHANNEL else n for p, n in enumerate(names))
-    axis = _channel_axis(shape[1:], label.shape[1:])
-    rank = len(shape) - 1 - (axis is not None)
-    if rank not in _SPACE:
-        raise DataError(f"expected images (sample, one to three spatial axes, channel), got shape {shape}")
-    space = list(_SPACE[rank])
-    if axis is not None:
-        space.insert(axis, "channel")
-    return ("sample", *space)
-
-
-def _channel_axis(shape: tuple[int, ...], pixels: tuple[int, ...]) -> int | None:
-    """Return the channel axis of a sample: the one that pixel labels lack, else a short one; None if there is none."""
-    if pixels and shape == pixels:
-        return None
-    if len(pixels) > 1 and len(shape) == len(pixels) + 1:
-        for axis in (len(shape) - 1, 0):
-            if shape[:axis] + shape[axis + 1 :] == pixels:
-                return axis
-    if len(shape) < 3:
-        return 1 if len(shape) == 2 and shape[1] == 1 else None
-    short = [axis for axis in (len(shape) - 1, 0) if shape[axis] <= _MOST_CHANNELS]
-    if short:
-        return short[0]
-    return None if len(shape) == 3 else len(shape) - 1
 
 
 def split_name(name: object) -> str:

@@ -1,77 +1,31 @@
 """Convert labelled images from other formats to Zarr. Runs on the driver.
 
-Data is read in blocks of some tens of megabytes if the format allows it.
+Data is read and written in blocks of some tens of megabytes, also within one large image, if the format allows it.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import xarray as xr
-import zarr
-from numpy.typing import NDArray
-
-from menndl_dask import files
-from menndl_dask.data.axes import format_dims, sample_axis
-from menndl_dask.data.formats.content import (
-    CLASSES,
-    IMAGES,
-    LABELS,
-    Content,
-    Sliceable,
-    SourceArray,
-    find,
-    image_dims,
-    numbered,
-    split_name,
-)
-from menndl_dask.data.formats.csv import open_csv
-from menndl_dask.data.formats.folder import open_folder
-from menndl_dask.data.formats.readers.readers import FORMATS, Opener, opener
+from menndl_dask.data.formats.arrangement.arrangement import arrange
+from menndl_dask.data.formats.arrangement.label_source import open_labels
+from menndl_dask.data.formats.arrangement.store_writer import Progress, write_store
+from menndl_dask.data.formats.arrangement.summary import Converted, arranged
+from menndl_dask.data.formats.content import Content
+from menndl_dask.data.formats.conversion_options import Options
+from menndl_dask.data.formats.folders.folder import open_folder
+from menndl_dask.data.formats.layouts.layouts import open_layout, suggested
+from menndl_dask.data.formats.readers.readers import opener
 from menndl_dask.data.formats.readers.zarr_store import is_converted, is_zarr
-from menndl_dask.errors import DataError, MenndlError, UserError, nearest, one_line
+from menndl_dask.errors import DataError, UserError, nearest
 
 logger = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 4 * 2**20
-_BLOCK_CHUNKS = 8
-
-_LABEL_FILES: Mapping[str, Opener] = {**FORMATS, ".csv": open_csv}
-
-
-@dataclass(frozen=True, slots=True)
-class _Variable:
-    """An array to write, with ``sample`` as first dimension; read in blocks of samples."""
-
-    name: str
-    array: Sliceable
-    dims: tuple[str, ...]
-    attributes: Mapping[str, Any]
-    axis: int = 0  # of the samples in the array
-    translate: Callable[[NDArray[Any]], NDArray[Any]] | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        shape = tuple(self.array.shape)
-        return (shape[self.axis], *shape[: self.axis], *shape[self.axis + 1 :])
-
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        index = (*(slice(None),) * self.axis, slice(start, stop))
-        try:
-            values = np.moveaxis(np.asarray(self.array[index]), self.axis, 0)
-        except MenndlError:
-            raise
-        except Exception as error:  # libraries raise any exception
-            which = f"samples {start} to {stop - 1}"
-            raise DataError(f"{self.name}: {which} cannot be read: {one_line(error)}") from error
-        return values if self.translate is None else self.translate(values)
+_DEFAULT = Options()
 
 
 def convert(
@@ -79,31 +33,54 @@ def convert(
     target: str | Path,
     *,
     images: str | Sequence[str] | None = None,
-    label: str | None = None,
+    label: str | Path | None = None,
     dims: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     fill: int | None = None,
     chunk: int | None = None,
+    instances: str | None = None,
+    radius: float | None = None,
+    chips: int | None = None,
+    label_share: str | None = None,
+    nodata: float | None = None,
+    layout: str | None = None,
+    bands: Sequence[str] | None = None,
 ) -> Path:
     """Write labelled images as Zarr, laid out as `open_problem` expects them.
+
+    What was found, taken, assumed, changed and left out is logged; `write_converted` returns it.
 
     Parameters
     ----------
     source
-        File ``.npz``, ``.h5`` or ``.hdf5``, ``.nc``, ``.tif`` or ``.tiff`` (a stack), or a folder of images.
+        A file of a format in `FORMATS`, or a folder of such files.
     target
         The Zarr store to write; must not exist.
     images, label
         Names of the arrays in the file; by default usual names (`IMAGES`, `LABELS`). Several arrays of images are
-        several views. The label may also be another file, such as a ``.csv`` table or a TIFF stack.
+        several views. The label may also be another file, such as a ``.csv`` table or a TIFF stack, a column or array
+        in it (``table.csv:kind``), or a folder of masks. Without labels there are only images, to be predicted.
     dims
-        Dimension names of the images, such as ``sample, channel, y, x``; by default inferred.
+        Dimension names of the images, such as ``sample, channel, y, x``, or ``z, y, x`` for one volume; by default
+        those of the source, or inferred.
     classes
-        Class names, in the order of the class numbers.
+        Class names, in the order of the class numbers; of colours, in the order of the colours or as ``#rrggbb=name``.
     fill
         Class number of samples or pixels without a label.
     chunk
         Samples in a chunk; by default a few megabytes.
+    instances
+        ``boundary`` or ``boundary=WIDTH``: labels are numbers of objects, and their boundaries become a class.
+    radius
+        Radius in pixels of the discs that positions in a table become.
+    chips
+        Side in pixels of the parts into which images are cut.
+    label_share
+        ``CLASS`` or ``CLASS=SHARE``: a chip gets its label from the share of a class in its mask.
+    nodata
+        Value in the images that stands for a missing one; becomes NaN.
+    layout, bands
+        Name of a published layout (`LAYOUTS`), and for satellite scenes the names of the bands to take.
 
     Returns
     -------
@@ -115,168 +92,68 @@ def convert(
     UserError
         If the target exists, a library is missing, or source or options are not as expected.
     """
+    named = (images,) if isinstance(images, str) else tuple(images or ())
+    options = Options(
+        named,
+        None if label is None else str(label),
+        None if dims is None else tuple(dims),
+        tuple(classes or ()),
+        fill,
+        chunk,
+        instances,
+        radius,
+        chips,
+        label_share,
+        nodata,
+        layout,
+        tuple(bands or ()),
+    )
+    done = write_converted(source, target, options)
+    for line in str(done).splitlines():
+        logger.info("%s", line.strip())
+    return done.path
+
+
+def write_converted(
+    source: str | Path, target: str | Path, options: Options = _DEFAULT, progress: Progress | None = None
+) -> Converted:
+    """Convert as `convert` does, and return what was done; `progress` is called with the bytes written and in all.
+
+    Raises
+    ------
+    UserError
+        If the target exists, a library is missing, or source or options are not as expected.
+    """
     path, store = Path(source), Path(target)
     if store.exists():
         raise UserError(f"{store}: expected a new name, found an existing store; remove it or choose another name")
     with ExitStack() as opened:
-        content = opened.enter_context(_opener(path)(path))
-        labels = content
-        if label is not None and label not in content.arrays and Path(label).suffix.lower() in _LABEL_FILES:
-            labels = _label_file(opened, Path(label))
-            label = None
+        content = _open(opened, path, options)
+        labels = open_labels(opened, content, options)
         try:
-            variables, columns = _plan(content, labels, images, label, dims, classes, fill)
-            _write(variables, columns, store, chunk)
+            arrangement = arrange(labels, options)
+            write_store(arrangement.store, store, options.chunk, progress)
         except DataError as error:
             raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from None
-    logger.info("%s: %d samples of %s", store, variables[0].shape[0], path)
-    return store
+    return Converted(store, arranged(arrangement.lines()), arrangement.next_command(store))
 
 
-def _opener(source: Path) -> Opener:
-    if not source.is_file() and not source.is_dir():
-        beside = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
-        raise DataError(f"{source}: expected a file or folder, found none{nearest(source.name, beside)}")
-    if is_zarr(source) and is_converted(source):
-        raise UserError(f"{source}: is laid out as `menndl check` expects it, and needs no conversion")
-    return opener(source) or open_folder
-
-
-def _label_file(opened: ExitStack, path: Path) -> Content:
-    if not path.is_file():
-        raise DataError(f"{path}: expected a file with the labels, found none")
-    content = opened.enter_context(_LABEL_FILES[path.suffix.lower()](path))
-    if path.suffix.lower() in (".tif", ".tiff"):
-        return Content({"label": content.arrays["image"]})
-    return content
-
-
-def _plan(
-    content: Content,
-    labels: Content,
-    images: str | Sequence[str] | None,
-    label: str | None,
-    dims: Sequence[str] | None,
-    classes: Sequence[str] | None,
-    fill: int | None,
-) -> tuple[tuple[_Variable, ...], dict[str, NDArray[Any]]]:
-    """Return images and labels with their class names, and further columns with a value for each sample."""
-    wanted = [None] if images is None else [images] if isinstance(images, str) else list(images)
-    names = [find(content.arrays, name, IMAGES, "images", "images") for name in wanted]
-    label_name = find(labels.arrays, label, LABELS, "labels", "label")
-    truth = labels.arrays[label_name]
-    kept = ["image"] if len(names) == 1 else [name.replace("/", "_") for name in names]
-    views = [_view(new, content.arrays[name], truth, dims) for new, name in zip(kept, names, strict=True)]
-    number = views[0].shape[0]
-    others = {**content.arrays, **labels.arrays}
-    listed = next((n for n in CLASSES if n in others and len(others[n].shape) == 1), None)
-    known = tuple(classes or labels.classes or content.classes)
-    if not known and listed is not None:
-        known = tuple(map(str, np.asarray(others[listed].array[:]).tolist()))
-    variables = (*views, _label(truth, views[0], known, fill))
-    for variable in variables:
-        if variable.shape[0] != number:
-            raise DataError(f"{variable.name}: expected {number} samples as in {kept[0]}, got {variable.shape[0]}")
-    columns = {
-        name.replace("/", "_"): np.asarray(source.array[:])
-        for name, source in others.items()
-        if source.shape == (number,) and name not in (*names, label_name, *CLASSES)
-    }
-    if "split" in columns:
-        columns["split"] = np.array([split_name(name) for name in columns["split"].tolist()])
-    return variables, columns
-
-
-def _view(name: str, source: SourceArray, label: SourceArray, dims: Sequence[str] | None) -> _Variable:
+def _open(opened: ExitStack, path: Path, options: Options) -> Content:
+    if options.layout is not None:
+        return opened.enter_context(open_layout(path, options.layout, options.bands))
+    if options.bands:
+        raise UserError("bands: expected with layout, which names the bands")
+    if not path.exists():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"{path}: expected a file or folder, found none{nearest(path.name, beside)}")
+    if is_zarr(path) and is_converted(path):
+        raise UserError(f"{path}: is laid out as `menndl check` expects it, and needs no conversion")
+    reader = opener(path)
+    if reader is not None:
+        return opened.enter_context(reader(path))
+    hint = suggested(path)
     try:
-        found = image_dims(source, label, dims)
+        content = opened.enter_context(open_folder(path, options.label is not None))
     except DataError as error:
-        raise DataError(f"{name}: {error}") from None
-    axis = sample_axis(found)
-    return _Variable(name, source.array, ("sample", *found[:axis], *found[axis + 1 :]), {}, axis)
-
-
-def _label(source: SourceArray, view: _Variable, classes: tuple[str, ...], fill: int | None) -> _Variable:
-    array = source.array if source.stored is None else source.stored
-    attributes: dict[str, Any] = {}
-    fill_value = source.attributes.get("fill", source.attributes.get("_FillValue")) if fill is None else fill
-    if array.dtype.kind in "OSUT":
-        array, classes = numbered(np.asarray(array[:]).tolist(), classes)
-    if fill_value is not None and array.dtype.kind in "iu":
-        attributes["fill"] = int(fill_value)
-    if classes:
-        attributes["classes"] = list(classes)
-    axis = sample_axis(source.dims) if source.dims else 0
-    whole = _Variable("label", array, (), attributes, axis)
-    whole = replace(whole, dims=_label_dims(whole.shape, view))
-    if len(whole.shape) == 2 and len(whole.dims) == 1:
-        return replace(whole, translate=lambda values: values[:, 0])
-    if array.dtype.kind == "b":
-        return replace(whole, translate=lambda values: values.astype(np.uint8))
-    if len(whole.dims) > 2 and "fill" not in attributes and _is_black_and_white(whole):
-        return replace(whole, translate=lambda values: values // 255)
-    return whole
-
-
-def _label_dims(shape: tuple[int, ...], view: _Variable) -> tuple[str, ...]:
-    sizes = {dim: size for dim, size in zip(view.dims, view.shape, strict=True) if dim not in ("sample", "channel")}
-    if len(shape) == 1 or shape[1:] == (1,):
-        return ("sample",)
-    if shape[1:] == tuple(sizes.values()):
-        return ("sample", *sizes)
-    if len(shape) == 2:
-        return ("sample", "value")
-    pixels = format_dims(["sample", *map(str, sizes.values())])
-    raise DataError(f"label: expected one label for each sample (sample) or pixel {pixels}, got shape {shape}")
-
-
-def _is_black_and_white(variable: _Variable) -> bool:
-    """Whether a mask has only the values 0 and 255, as image editors write it."""
-    if variable.array.dtype != np.uint8:
-        return False
-    white = False
-    for start, stop in _bounds(variable, _samples_in_chunk(variable) * _BLOCK_CHUNKS):
-        values = np.unique(variable.read(start, stop))
-        if not set(values.tolist()) <= {0, 255}:
-            return False
-        white |= 255 in values
-    return white
-
-
-def _samples_in_chunk(variable: _Variable) -> int:
-    each = variable.array.dtype.itemsize * math.prod(variable.shape[1:])
-    return max(1, min(variable.shape[0], _CHUNK_BYTES // max(1, each)))
-
-
-def _bounds(variable: _Variable, step: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, variable.shape[0], step):
-        yield start, min(start + step, variable.shape[0])
-
-
-def _write(variables: Sequence[_Variable], columns: Mapping[str, NDArray[Any]], store: Path, chunk: int | None) -> None:
-    """Write the store under another name first: a store that has its name is complete."""
-    coordinates = {k: ("sample", v.astype(object) if v.dtype.kind in "SUT" else v) for k, v in columns.items()}
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with files.replacing(store) as partial:
-            xr.Dataset(coords=coordinates).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
-            group = zarr.open_group(partial, mode="a")
-            for variable in variables:
-                _write_array(group, variable, chunk or _samples_in_chunk(variable))
-    except OSError as error:
-        raise UserError(f"{store}: cannot be written: {error.strerror or error}") from error
-
-
-def _write_array(group: zarr.Group, variable: _Variable, chunk: int) -> None:
-    kind = variable.read(0, 1).dtype if variable.shape[0] else variable.array.dtype
-    shape = variable.shape[: len(variable.dims)]
-    array = group.create_array(
-        variable.name,
-        shape=shape,
-        chunks=(min(chunk, shape[0]), *shape[1:]),
-        dtype=kind,
-        dimension_names=variable.dims,
-        attributes=dict(variable.attributes),
-    )
-    for start, stop in _bounds(variable, chunk * _BLOCK_CHUNKS):
-        array[start:stop] = variable.read(start, stop)
+        raise error if hint is None else DataError(f"{error}; it {hint}") from None
+    return replace(content, notes=(*content.notes, f"the folder {hint}")) if hint else content

@@ -1,4 +1,4 @@
-"""Label tables: ``.csv``. Runs on the driver."""
+"""Tables with a row for each sample or position: ``.csv``, ``.tsv``. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -18,26 +18,56 @@ from menndl_dask.errors import DataError
 
 @contextmanager
 def open_csv(path: Path) -> Iterator[Content]:
-    """Open a table with one row per sample: one column of labels, or named columns (``label``, ``split``, …)."""
+    """Open a table: one column of labels, or columns that the first row names; commas, semicolons or tabs.
+
+    The attribute ``text`` of a column holds its values as they are written, such as ``007``.
+    """
     with reading(path, "a table"), path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if row]
+        text = file.read()
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if any(row)]
     if not rows:
         raise DataError(f"{path}: expected a row for each sample, got none")
-    named = any(name in rows[0] for name in LABELS)
+    named = _has_names(rows)
     if not named and len(rows[0]) > 1:
         raise DataError(f"{path}: expected one column, or a first row with a column 'label', got {', '.join(rows[0])}")
-    head, body = (rows[0], rows[1:]) if named else (["label"], rows)
+    head, body = ([name.strip() for name in rows[0]], rows[1:]) if named else (["label"], rows)
+    if len(set(head)) < len(head):
+        raise DataError(f"{path}: expected a different name for each column, got {', '.join(head)}")
     for number, row in enumerate(body, 1 + named):
         if len(row) != len(head):
             raise DataError(f"{path}: line {number}: expected {len(head)} values, got {len(row)}")
-    yield Content({name: SourceArray(_column([row[place] for row in body])) for place, name in enumerate(head)})
+    columns = {name: np.array([row[place].strip() for row in body]) for place, name in enumerate(head)}
+    yield Content({name: SourceArray(column(text), attributes={"text": text}) for name, text in columns.items()})
 
 
-def _column(values: list[str]) -> NDArray[Any]:
-    """Return the values as integers, floats or strings, the first that fits all."""
+def _has_names(rows: list[list[str]]) -> bool:
+    """Whether the first row holds names: a usual one, or several words, or a word above numbers."""
+    first = rows[0]
+    if any(name.strip() in LABELS for name in first):
+        return True
+    words = not any(_is_number(name) for name in first)
+    return words and len(rows) > 1 and (len(first) > 1 or all(_is_number(row[0]) for row in rows[1:]))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def column(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values of a column as integers, floats or text, the first that fits all.
+
+    >>> column(np.array(["1", "2.5"])), column(np.array(["1", "a"])).dtype.kind
+    (array([1. , 2.5]), 'U')
+    """
     for kind in (np.int64, np.float64):
         try:
-            return np.array(values, dtype=kind)
+            return values.astype(kind)
         except ValueError:
             continue
-    return np.array(values)
+    return values

@@ -1,20 +1,89 @@
-"""NumPy archives: ``.npz``. Runs on the driver."""
+"""NumPy archives: ``.npz``, read in parts. Runs on the driver."""
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from menndl_dask.data.formats.content import Content, SourceArray
 from menndl_dask.data.formats.library import reading
 
+_LARGE = 256 * 2**20  # bytes of an array that is unpacked to the disk instead of to memory
+
+
+class ArchivedArray:
+    """An array of an archive: mapped from the file, or unpacked when it is read for the first time."""
+
+    def __init__(self, path: Path, entry: zipfile.ZipInfo, folder: Path) -> None:
+        """Read the header."""
+        self._path, self._entry, self._folder = path, entry, folder
+        with self._opened() as stream:
+            self.shape, self._fortran, self.dtype = _header(stream)
+            self._header = stream.tell()
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        with reading(self._path, ".npz"), zipfile.ZipFile(self._path) as archive, archive.open(self._entry) as stream:
+            yield stream
+
+    @cached_property
+    def _values(self) -> NDArray[Any]:
+        if np.prod(self.shape, dtype=np.float64) * self.dtype.itemsize < _LARGE:
+            with self._opened() as stream:
+                return npy.read_array(stream, allow_pickle=False)
+        with reading(self._path, ".npz"):
+            if self._entry.compress_type == zipfile.ZIP_STORED:
+                start = _data_offset(self._path, self._entry) + self._header
+                shape = self.shape[::-1] if self._fortran else self.shape
+                mapped: NDArray[Any] = np.memmap(self._path, self.dtype, "r", start, shape)
+                return mapped.T if self._fortran else mapped
+            with TemporaryDirectory(dir=self._folder) as name, self._opened() as stream:
+                unpacked = Path(name) / "values.npy"
+                with unpacked.open("wb") as file:
+                    shutil.copyfileobj(stream, file, 2**20)
+                whole: NDArray[Any] = np.load(unpacked, mmap_mode="r")  # the map stays valid without its name
+                return whole
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        """Read a part."""
+        values: NDArray[Any] = self._values[index]
+        return values
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = npy.read_magic(stream)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, kind = read(stream)
+    return tuple(shape), bool(fortran), np.dtype(kind)
+
+
+def _data_offset(path: Path, entry: zipfile.ZipInfo) -> int:
+    """Return where the bytes of an entry begin; its own header may be longer than the one in the directory."""
+    with path.open("rb") as file:
+        file.seek(entry.header_offset + 26)
+        name, extra = np.frombuffer(file.read(4), "<u2").tolist()
+    return int(entry.header_offset + 30 + name + extra)
+
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[Content]:
-    """Open an ``.npz`` file; its arrays cannot be read in parts."""
-    with reading(path, ".npz"), np.load(path, allow_pickle=False) as file:
-        arrays = {name: SourceArray(file[name]) for name in file.files}
-    yield Content(arrays)
+    """Open an ``.npz`` file; arrays of many megabytes are mapped, or unpacked beside the other temporary files."""
+    with ExitStack() as stack:
+        with reading(path, ".npz"), zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="menndl-")))
+            found = {e.filename.removesuffix(".npy"): ArchivedArray(path, e, folder) for e in entries}
+        arrays = {name: SourceArray(array) for name, array in found.items() if not array.dtype.hasobject}
+        objects = [name for name in found if name not in arrays]
+        notes = (f"left out: {', '.join(objects)} (Python objects)",) if objects else ()
+        yield Content(arrays, notes=notes)

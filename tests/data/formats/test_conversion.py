@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 import xarray as xr
+import zarr
 from PIL import Image
 
 from menndl_dask.data.data import open_problem, splits
@@ -273,7 +274,7 @@ def test_sources_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 
 def test_arrays_that_are_not_there_are_told(tmp_path: Path) -> None:
     images, labels = _arrays("classification")
-    np.savez(tmp_path / "a.npz", pictures=images, truth=labels)
+    np.savez(tmp_path / "a.npz", pictures=images, sketches=images, truth=labels)
     expected = "a.npz: expected an array with the images (image, images, x, X, data, img), found pictures (60, 8, 6, 2)"
     assert expected in _refused(tmp_path / "a.npz", tmp_path)
     message = _refused(tmp_path / "a.npz", tmp_path, images="picture", label="truth")
@@ -327,8 +328,6 @@ def test_folders_that_hold_something_else_are_told(tmp_path: Path) -> None:
     assert "expected images (.png, " in _refused(root, tmp_path)
     Image.new("L", (4, 4)).save(root / "images" / "one.png")
     assert "one.png: expected a mask masks/one.*, found none" in _refused(root, tmp_path)
-    Image.new("RGB", (4, 4)).save(root / "masks" / "one.png")
-    assert "one.png: expected class numbers in one channel, got 3 channels" in _refused(root, tmp_path)
     (root / "masks" / "one.png").write_bytes(b"no picture")
     assert "one.png: cannot be read as an image" in _refused(root, tmp_path)
     mixed = tmp_path / "mixed"
@@ -337,11 +336,17 @@ def test_folders_that_hold_something_else_are_told(tmp_path: Path) -> None:
     assert "expected masks in all of test, train or in none" in _refused(mixed, tmp_path)
 
 
-def test_pictures_of_another_size_are_told(tmp_path: Path) -> None:
+def test_pictures_of_another_size_are_kept_as_they_are(tmp_path: Path) -> None:
     root = _folder_of_classes(tmp_path / "pets")
-    Image.new("RGB", (9, 9)).save(root / "dog" / "3.png")
-    message = _refused(root, tmp_path)
-    assert message.endswith("dog/3.png: expected an image of shape (5, 7, 3) uint8 as 0.png, got (9, 9, 3) uint8")
+    Image.new("RGB", (9, 8), (7, 8, 9)).save(root / "dog" / "3.png")
+    target = convert(root, tmp_path / "pets.zarr")
+    store = zarr.open_group(target, mode="r")
+    assert sorted(store["samples"].group_keys()) == [f"{number:05}" for number in range(12)]
+    assert store["samples/00009/image"].shape == (8, 9, 3)
+    assert store["samples/00009/image"].metadata.dimension_names == ("y", "x", "channel")
+    assert store["samples/00009/image"][0, 0].tolist() == [7, 8, 9]
+    assert store["label"][:].tolist() == [0] * 6 + [1] * 6
+    assert store["file"][9] == "dog/3.png"
 
 
 def test_a_missing_library_is_named_with_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,289 @@
+"""Labels of a source as a variable of the store: a class, values, or a mask for each image. Runs on the driver."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from menndl_dask.data.axes import format_dims
+from menndl_dask.data.formats.arrangement.choice import class_array
+from menndl_dask.data.formats.arrangement.label_source import LabelSource
+from menndl_dask.data.formats.arrangement.store_writer import Variable
+from menndl_dask.data.formats.arrangement.summary import shares
+from menndl_dask.data.formats.arrangement.view import View
+from menndl_dask.data.formats.content import ORDERED, Pieces, SourceArray, numbered
+from menndl_dask.data.formats.conversion_options import Options
+from menndl_dask.data.formats.dimension import our_names
+from menndl_dask.data.formats.labels.mask import MOST_CLASSES, Mask, read_mask
+from menndl_dask.data.formats.labels.points import RADIUS, draw_points
+from menndl_dask.data.formats.samples import Samples, Separate, samples_of
+from menndl_dask.errors import DataError
+from menndl_dask.text import counted
+
+_NUMBERED = re.compile(r"^(\d+)\s*[\s:=._-]\s*(\S.*)$")
+_NO_LABEL = ("fill", "ignore", "ignored", "void", "unlabelled", "unlabeled", "nodata", "no data", "none", "unknown")
+_MISSING = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The labels as a variable, what they mean, and what is to be said."""
+
+    variable: Variable
+    by_pixel: bool
+    classes: tuple[str, ...]
+    fill: int | None
+    notes: tuple[str, ...]
+
+
+def read_truth(labels: LabelSource, name: str | None, view: View, options: Options) -> Truth | None:
+    """Return the labels; None if there are none.
+
+    Raises
+    ------
+    DataError
+        If they do not fit the images, or the names of the classes.
+    """
+    if labels.positions:
+        return _drawn(labels, view, options)
+    if name is None:
+        unused = [o for o, given in (("classes", options.classes), ("instances", options.instances)) if given]
+        if unused:
+            raise DataError(f"{unused[0]}: expected labels to which it applies, found none; name them with --label")
+        return None
+    source = labels.arrays[name]
+    known, fill_by_name = _class_names(labels, options)
+    fill = _fill(source, options)
+    fill = fill_by_name if fill is None else fill
+    array = source.array if source.stored is None else source.stored
+    where = f"{labels.elsewhere}, {name}" if labels.elsewhere and labels.elsewhere != name else f"array {name}"
+    samples, dims = _layout(replace(source, array=array, stored=None), view, name)
+    if dims is not None:
+        return _mask(samples, dims, view, known, fill, options, where)
+    if options.instances is not None:
+        raise DataError(
+            f"instances: expected numbers of objects in the pixels, got {name} with one label for each image"
+        )
+    return _per_image(samples, source, array, known, fill, where, options)
+
+
+def _drawn(labels: LabelSource, view: View, options: Options) -> Truth:
+    samples = view.variable.samples
+    axes = [place for place, dim in enumerate(view.layout.inner) if dim != "channel"]
+    sizes = [tuple(samples.size(number)[axis] for axis in axes) for number in range(len(samples))]
+    file = labels.content.arrays.get("file")
+    files = [] if file is None else list(map(str, np.asarray(file.array).tolist()))
+    try:
+        discs, classes, note = draw_points(
+            labels.positions, sizes, view.layout.spatial, files, options.radius or RADIUS
+        )
+    except DataError as error:
+        raise DataError(f"{labels.elsewhere}: {error}") from None
+    if options.radius is None:
+        note += " (--radius R chooses another)"
+    if options.classes and len(options.classes) != len(classes):
+        raise DataError(f"classes: expected {len(classes)} names, for {', '.join(classes)}, got {len(options.classes)}")
+    mask = Mask(discs, {}, options.classes or classes, options.fill, (f"changed: {note}",))
+    attributes: dict[str, Any] = {"classes": list(mask.classes)}
+    variable = Variable("label", discs, view.layout.spatial, attributes)
+    said = f"labels: a class for each pixel, from {labels.elsewhere}: {', '.join(mask.classes)}"
+    return Truth(variable, True, mask.classes, None, (said, *mask.notes))
+
+
+def _class_names(labels: LabelSource, options: Options) -> tuple[tuple[str, ...], int | None]:
+    """Return the names of the classes, and the class number that a name says to be no label."""
+    if options.classes:
+        return options.classes, None
+    if labels.classes:
+        return labels.classes, None
+    others = {**labels.content.arrays, **labels.arrays}
+    listed = class_array(others)
+    if listed is None:
+        return (), None
+    names = [str(value) for value in np.asarray(others[listed].array[:]).tolist()]
+    parts = [_NUMBERED.match(name) for name in names]
+    if not all(parts):
+        return tuple(names), None
+    by_number = {int(part[1]): part[2].strip() for part in parts if part is not None}
+    unlabelled = [number for number, name in by_number.items() if name.lower() in _NO_LABEL]
+    kept = {number: name for number, name in by_number.items() if number not in unlabelled}
+    if sorted(kept) != list(range(len(kept))) or len(unlabelled) > 1:
+        return tuple(names), None
+    return tuple(kept[number] for number in sorted(kept)), unlabelled[0] if unlabelled else None
+
+
+def _fill(source: SourceArray, options: Options) -> int | None:
+    if options.fill is not None:
+        return options.fill
+    value = source.attributes.get("fill", source.attributes.get("_FillValue"))
+    if value is None or np.ndim(value) or value != value or int(value) != value:
+        return None
+    return int(value)
+
+
+def _layout(source: SourceArray, view: View, name: str) -> tuple[Samples, tuple[str, ...] | None]:
+    """Return labels as samples, and the dimensions of a mask; None for labels of whole images."""
+    one = view.layout.axis is None
+    dims = our_names(source.dims) if source.dims and len(source.dims) == len(source.shape) else ()
+    if isinstance(source.array, Pieces):
+        axis: int | None = 0
+    elif dims:
+        axis = next((p for p, dim in enumerate(dims) if dim in ("sample", *ORDERED)), None)
+        if axis is None and not one:
+            axis = next((p for p, dim in enumerate(dims) if dim not in (*view.layout.spatial, "channel")), 0)
+    else:
+        axis = None if one else 0
+    samples = samples_of(source.array, axis)
+    number = len(view.variable.samples)
+    if len(samples) != number:
+        expected = f"{number} samples as in {view.variable.name}"
+        raise DataError(f"label: expected {expected}, got {len(samples)} in the array {name}")
+    size = samples.size(0)
+    rank = len(view.layout.spatial)
+    inner = tuple(dim for place, dim in enumerate(dims) if place != axis)
+    pixels = _pixels(view)
+    if not size or (size == (1,) and pixels != (1,)):
+        return samples, None
+    values = samples.dtype.kind == "f" and len(size) == 1  # of a line: a value to predict, not a class
+    if not values and _is_mask(size, pixels, set(inner) == set(view.layout.spatial), isinstance(samples, Separate)):
+        return samples, inner if len(inner) == rank and set(inner) == set(view.layout.spatial) else view.layout.spatial
+    if len(size) == 1 and not one:
+        return samples, None
+    shown = format_dims([*([] if one else ["sample"]), *map(str, pixels)])
+    raise DataError(
+        f"label: expected one label for each sample (sample) or pixel {shown}, got shape {source.shape} in {name}"
+    )
+
+
+def _pixels(view: View) -> tuple[int, ...]:
+    sizes = zip(view.layout.inner, view.variable.samples.size(0), strict=True)
+    return tuple(size for dim, size in sizes if dim != "channel")
+
+
+def _is_mask(size: tuple[int, ...], pixels: tuple[int, ...], named: bool, separate: bool) -> bool:
+    """Whether labels of a shape are a mask; one of another size than its image, in a file of its own, is told later."""
+    if len(size) == len(pixels):
+        return size == pixels or named or (separate and len(size) > 1)
+    return len(size) == len(pixels) + 1 and (
+        (size[:-1] == pixels and size[-1] in (1, 2, 3, 4)) or (size[1:] == pixels and size[0] in (1, 2, 3, 4))
+    )
+
+
+def _mask(
+    samples: Samples,
+    dims: tuple[str, ...],
+    view: View,
+    classes: Sequence[str],
+    fill: int | None,
+    options: Options,
+    where: str,
+) -> Truth:
+    boundary = options.boundary
+    names = options.classes if boundary is not None else classes
+    mask = read_mask(samples, len(dims), classes=names, fill=fill, boundary=boundary)
+    attributes: dict[str, Any] = {}
+    if mask.fill is not None:
+        attributes["fill"] = int(mask.fill)
+    if mask.classes:
+        attributes["classes"] = list(mask.classes)
+    _check_numbers(mask)
+    named = {n: mask.classes[n] if n < len(mask.classes) else str(n) for n in mask.counts if n != mask.fill}
+    counts = [(named[number], count) for number, count in mask.counts.items() if number in named]
+    said = [f"labels: a class for each pixel, from {where}: {shares(counts)}"]
+    if mask.fill is not None:
+        missing = mask.counts.get(mask.fill, 0)
+        said.append(f"labels: {mask.fill} is no label ({missing:,} pixels)")
+    if len(counts) > MOST_CLASSES and not mask.classes:
+        said.append(
+            f"note: {len(counts)} class numbers up to {max(mask.counts)}: if these are numbers of objects, "
+            "--instances boundary makes their boundaries a class"
+        )
+    said += [f"changed: {note}" for note in mask.notes]
+    return Truth(Variable("label", mask.samples, dims, attributes), True, mask.classes, mask.fill, tuple(said))
+
+
+def _check_numbers(mask: Mask) -> None:
+    """Refuse what `menndl check` would refuse."""
+    numbers = [number for number in mask.counts if number != mask.fill]
+    if not numbers:
+        raise DataError("label: expected class numbers in the pixels, got none but those without a label")
+    most = len(mask.classes)
+    if most and (numbers[-1] >= most or numbers[0] < 0):
+        wrong = numbers[-1] if numbers[-1] >= most else numbers[0]
+        known = ", ".join(mask.classes[:8]) + (", …" if most > 8 else "")
+        raise DataError(f"label: expected class numbers from 0 to {most - 1} ({known}), got {wrong}; --fill {wrong} "
+                        "if it is no label")  # fmt: skip
+    if numbers[0] < 0:
+        raise DataError(
+            f"label: expected class numbers from 0 on, got {numbers[0]}; --fill {numbers[0]} if it is no label"
+        )
+    if not most and numbers[-1] >= 4096:
+        raise DataError(
+            f"label: expected class numbers below 4096, got {counted(len(numbers), 'value')} up to {numbers[-1]}; if "
+            "these are numbers of objects, --instances boundary makes their boundaries a class"
+        )
+
+
+def _per_image(
+    samples: Samples,
+    source: SourceArray,
+    array: Any,
+    classes: tuple[str, ...],
+    fill: int | None,
+    where: str,
+    options: Options,
+) -> Truth:
+    """Return a class number, a name or values for each image."""
+    del options
+    size = samples.size(0)
+    kind = np.dtype(array.dtype).kind
+    attributes: dict[str, Any] = {}
+    said: list[str] = []
+    if kind in "OSUT":
+        words = [_text(value) for value in np.asarray(array[...]).reshape(len(samples)).tolist()]
+        numbers, classes = _words(words, classes)
+        if (numbers == _MISSING).any():
+            fill = _MISSING
+        samples, kind, size = samples_of(numbers, 0), "i", ()
+    elif size == (1,):
+        samples, size = samples_of(np.asarray(array[...]).reshape(len(samples)), 0), ()
+    if kind == "b":
+        samples = samples_of(np.asarray(array[...]).reshape(len(samples)).astype(np.uint8), 0)
+    if size:
+        said.append(f"labels: {size[0]} values for each image, from {where}")
+        return Truth(Variable("label", samples, ("value",), {}), False, (), None, tuple(said))
+    values = samples.read(0, len(samples), ())
+    if kind == "f":
+        low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (np.nan, np.nan)
+        said.append(f"labels: a value for each image, from {where}: {low:g} to {high:g}")
+        return Truth(Variable("label", samples, (), {}), False, (), None, tuple(said))
+    if fill is not None:
+        attributes["fill"] = int(fill)
+        said.append(f"labels: {fill} is no label ({int((values == fill).sum())} images)")
+    if classes:
+        attributes["classes"] = list(classes)
+    found, counts = np.unique(values[values != fill] if fill is not None else values, return_counts=True)
+    named = [classes[n] if 0 <= n < len(classes) else str(n) for n in found.tolist()]
+    said.insert(
+        0, f"labels: a class for each image, from {where}: {shares(list(zip(named, counts.tolist(), strict=True)))}"
+    )
+    return Truth(Variable("label", samples, (), attributes), False, classes, fill, tuple(said))
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _words(words: Sequence[str], classes: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return class numbers of words; an empty word is no label."""
+    known = [word for word in words if word.strip()]
+    if len(known) == len(words):
+        return numbered(words, classes)
+    numbers, names = numbered(known, classes)
+    rest = iter(numbers.tolist())
+    return np.array([next(rest) if word.strip() else _MISSING for word in words], dtype=np.int64), names

@@ -1,0 +1,1 @@
+"""Folders of images and of files with several arrays each."""
