@@ -77,6 +77,11 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
     if (own / FILE).exists():
         freeze(own / FILE, frozen_settings(problem, space, options.seed, options.limits, {}))
     if options.detach:
+        if options.plan is not None and not (options.run / FILE).exists():  # the jobs follow this plan
+            freeze(
+                options.run / FILE,
+                frozen_settings(problem, space, options.seed, options.limits, _settings(typed, options)),
+            )
         return _detach(own, options, typed)
     check_free(own)
     if options.islands is not None:

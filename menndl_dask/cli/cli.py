@@ -14,8 +14,8 @@ _DESCRIPTION = "Evolve a neural network made for your labelled images, on whatev
 _EXAMPLES = """examples:
   menndl convert my_images.npz my_images.zarr
   menndl check my_images.zarr
-  menndl search my_images.zarr --run runs/mine --epochs 8 --evaluations 200
-  menndl predict runs/mine/best.keras new_images.zarr predicted.zarr
+  menndl search my_images.zarr
+  menndl predict runs/my_images/best.keras new_images.zarr predicted.zarr
 """
 
 

@@ -12,12 +12,12 @@ from menndl_dask.cli.problem import read_problem
 from menndl_dask.cluster.profile import Profile
 from menndl_dask.errors import UserError
 from menndl_dask.problem import UNITS, Budget, Problem
+from menndl_dask.run.planned_value import PlannedValue
 from menndl_dask.run.settings import FILE, Settings, read_settings
 from menndl_dask.search.options import PLANNED
 from menndl_dask.search.plan.frozen_plan import frozen_values, merged
 from menndl_dask.search.plan.machine import Machine
 from menndl_dask.search.plan.plan import Plan, plan_search
-from menndl_dask.search.plan.planned_value import PlannedValue
 from menndl_dask.terminal import say
 
 # what the data is opened with

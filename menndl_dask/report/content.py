@@ -34,6 +34,7 @@ class ReportContent:
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     written: float = 0.0  # time at which the page is written
+    plan: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # planned values, each with its reason
     migrations: Mapping[int, int] = field(default_factory=dict)  # number of migrants that each island received
 
     @property
@@ -78,5 +79,6 @@ def read_content(run: Run) -> ReportContent:
         seed=settings.get("seed", None if problem is None else problem.seed),
         versions=settings.get("versions") or installed_versions(),
         written=time.time(),
+        plan=settings.get("plan") or {},
         migrations={number: island.migrations for number, island in run.islands.items()},
     )

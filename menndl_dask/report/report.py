@@ -21,6 +21,7 @@ from menndl_dask.report.network_drawing import draw_network, summary
 from menndl_dask.report.table import best_rows, table
 from menndl_dask.result import FAILURES
 from menndl_dask.run.layout import island_of
+from menndl_dask.run.planned_value import PlannedValue
 from menndl_dask.run.run import Run
 from menndl_dask.text import TextTable, counted, duration, fitness_text, quantity
 
@@ -68,6 +69,7 @@ def render(content: ReportContent) -> str:
         _islands(content),
         _events(content),
         _workers(content),
+        _plan(content),
         _reproduce(content),
     ]
     written = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(content.written))
@@ -264,6 +266,14 @@ def _workers(content: ReportContent) -> str:
     each = (f"{name} {duration(value)} ({value / seconds:.0%})" for name, value in total.most_common())
     phases = f'<p class="note">Time of the evaluations by phase: {escape(", ".join(each))}.</p>' if total else ""
     return page.section("Workers", text, page.scrolling(figure), phases, name="workers")
+
+
+def _plan(content: ReportContent) -> str:
+    if not content.plan:
+        return ""
+    values = [PlannedValue.from_dict(name, each) for name, each in content.plan.items()]
+    rows = [[each.title, each.shown, each.reason] for each in values]
+    return page.section("Plan", page.html_table(TextTable(["value", "is", "because"], rows, (0, 1, 2))), name="plan")
 
 
 def _reproduce(content: ReportContent) -> str:

@@ -146,7 +146,9 @@ class Search:
                 from menndl_dask.data.data import splits
 
                 recorder.keep_splits(splits(self.problem))
-            started = {"evaluations": evaluations, "hours": hours, **self.settings}
+            # the plan stands in run.yaml
+            given = {name: value for name, value in self.settings.items() if name != "plan"}
+            started = {"evaluations": evaluations, "hours": hours, **given}
             driver = Driver(self, client, recorder, evaluations, hours)
             driver.run(started, progress, on_change)
             self.stopped = driver.stopped

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from menndl_dask.problem import UNITS, Budget, Problem
-from menndl_dask.search.plan.planned_value import GIVEN, PlannedValue
+from menndl_dask.run.planned_value import GIVEN, PlannedValue
 
 _GB = 1e9
 _AGAIN = "as when the run began"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from menndl_dask.genome.cost import Cost
-from menndl_dask.search.plan.planned_value import PlannedValue, minutes_text, seconds_text
+from menndl_dask.run.planned_value import PlannedValue, minutes_text, seconds_text
 from menndl_dask.search.plan.training_rules import round_figure
 from menndl_dask.text import quantity
 

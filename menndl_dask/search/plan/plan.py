@@ -16,10 +16,10 @@ from menndl_dask.errors import UserError
 from menndl_dask.genome.cost import Cost, cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.problem import UNITS, Limits, Problem
+from menndl_dask.run.planned_value import GIVEN, PlannedValue, minutes_text, seconds_text
 from menndl_dask.search.plan import limit_rules, training_rules
 from menndl_dask.search.plan.image_sample import read_sample
 from menndl_dask.search.plan.machine import Machine
-from menndl_dask.search.plan.planned_value import GIVEN, PlannedValue, minutes_text, seconds_text
 from menndl_dask.search.plan.trial import Trial, run_trial
 from menndl_dask.space.standard.standard import standard_network
 from menndl_dask.text import TextTable

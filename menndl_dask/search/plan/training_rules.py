@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from menndl_dask.problem import WEIGHTED_CROSSENTROPY, Problem
-from menndl_dask.search.plan.planned_value import PlannedValue, seconds_text
+from menndl_dask.run.planned_value import PlannedValue, seconds_text
 from menndl_dask.text import counted
 
 DICE_CROSSENTROPY = "dice_crossentropy"

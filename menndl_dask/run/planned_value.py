@@ -59,8 +59,12 @@ class PlannedValue:
         """Return the value as rows of a table: what, the value, the reason; more rows for a long reason."""
         shown = textwrap.wrap(self.shown, _VALUE_WIDTH)
         reason = textwrap.wrap(self.reason, _REASON_WIDTH)
-        title = [_TITLES.get(self.name, self.name.replace("_", " "))]
-        return [list(cells) for cells in zip_longest(title, shown, reason, fillvalue="")]
+        return [list(cells) for cells in zip_longest([self.title], shown, reason, fillvalue="")]
+
+    @property
+    def title(self) -> str:
+        """What the value is of, in words."""
+        return _TITLES.get(self.name, self.name.replace("_", " "))
 
     @property
     def shown(self) -> str:
