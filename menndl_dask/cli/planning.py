@@ -17,11 +17,11 @@ from menndl_dask.run.settings import FILE, Settings, read_settings
 from menndl_dask.search.options import PLANNED
 from menndl_dask.search.plan.frozen_plan import frozen_values, merged
 from menndl_dask.search.plan.machine import Machine
-from menndl_dask.search.plan.plan import Plan, plan_search
+from menndl_dask.search.plan.plan import Plan, patch_of, plan_search
 from menndl_dask.terminal import say
 
 # what the data is opened with
-_OF_DATA = ("patch", "normalisation", "large_images")
+_OF_DATA = ("patch", "patches", "normalisation", "large_images")
 
 
 def given_values(given: argparse.Namespace) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def given_values(given: argparse.Namespace) -> dict[str, Any]:
     names = (*PLANNED, "loss", "retrain", "finalists")
     values = {name: getattr(given, name) for name in names}
     if values["patch"] is not None:
-        values["patch"] = tuple(values["patch"])
+        values["patch"] = ",".join(values["patch"])  # a word, one number, or one for each axis
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -37,6 +37,7 @@ def open_planned(given: argparse.Namespace, budget: Budget | None = None) -> Pro
     """Open the data with what the user gave of patch, normalisation and augmentation; what is left out is chosen."""
     values = given_values(given)
     chosen = {name: values[name] for name in _OF_DATA if name in values}
+    chosen["patches_per_epoch"] = chosen.pop("patches", None)
     return read_problem(given, budget=budget, augmentation=given.augment or (), seed=given.seed, **chosen)
 
 
@@ -59,11 +60,13 @@ def resumed_plan(given: argparse.Namespace, budget: Budget, profile: Profile, se
         raise UserError("expected --evaluations or --hours (or both), got neither")
     length: dict[str, Any] = {name: known.get(name) for name in UNITS}
     budget = replace(budget, batch_size=known["batch_size"], **length)
-    opened = {name: known[name] for name in _OF_DATA if known.get(name) not in (None, "channel")}
+    opened = {name: known.get(name) for name in _OF_DATA}
+    if opened["patch"] is None:
+        opened["patch"] = patch_of(Problem.from_dict(settings["problem"]))
+    opened["patches_per_epoch"] = opened.pop("patches")
     given = argparse.Namespace(**{**vars(given), "loss": known["loss"]})
     problem = read_problem(given, budget=budget, augmentation=known["augment"], seed=given.seed, **opened)
-    if problem.patches is not None and "patches" in known:
-        problem = replace(problem, patches=replace(problem.patches, per_epoch=known["patches"]))
+    values["patch"] = replace(values["patch"], value=None if problem.patches is None else problem.patches.size)
     workers = Machine.of(profile, given.workers).most_workers(known["memory_limit"])
     values["workers"] = PlannedValue("workers", workers, "of this machine now")
     values.pop("minutes", None)  # a part of it has passed

@@ -58,7 +58,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
 }  # fmt: skip
 # what only a planned search has
 _MORE: dict[str, tuple[Callable[[str], Any], str, str]] = {
-    "patch": (int, "PIXELS", "pixels of a patch along each spatial axis, such as 16 64 64"),
+    "patch": (str, "PIXELS", "pixels of a patch along each spatial axis, such as 16 64 64; whole: whole images"),
     "patches": (int, "N", "patches in an epoch"),
     "normalisation": (str, "KIND", f"what networks see of the values: {', '.join(NORMALISATIONS)}"),
     "large_images": (str, "KIND", f"classes or values of images larger than a patch: {', '.join(LARGE_IMAGES)}"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from menndl_dask.cluster.profile import read_profile
+from menndl_dask.data.data import open_problem
 from menndl_dask.data.safe_augmentation import safe_augmentation
 from menndl_dask.errors import UserError
 from menndl_dask.genome.cost import Cost, cost_of
@@ -18,7 +19,7 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.problem import UNITS, Limits, Problem
 from menndl_dask.run.planned_value import GIVEN, PlannedValue, minutes_text, seconds_text
 from menndl_dask.search.plan import limit_rules, training_rules
-from menndl_dask.search.plan.image_sample import read_sample
+from menndl_dask.search.plan.image_sample import ImageSample, read_sample
 from menndl_dask.search.plan.machine import Machine
 from menndl_dask.search.plan.trial import Trial, run_trial
 from menndl_dask.space.standard.standard import standard_network
@@ -134,7 +135,7 @@ class _Planner:
 
     def plan(self, is_timed: bool) -> Plan:
         """Return the plan."""
-        self._set_loss()
+        self._set_from_images()
         self._find_standard()
         usual = training_rules.batch_size(self.problem)
         self.batch = int(self.given.get("batch_size", usual.value))
@@ -155,21 +156,30 @@ class _Planner:
         self.values[planned.name] = planned
         return planned.value
 
-    def _set_loss(self) -> None:
-        problem = self.problem
-        loss = self._set(training_rules.loss(problem))
-        augment = self._set(PlannedValue("augment", (), "") if "augment" in self.given else self._safe())
-        self.problem = replace(problem, loss=loss, augmentation=tuple(augment))
-        self._set(training_rules.normalisation(problem))
-        if problem.large_images is not None:
-            self._set(PlannedValue("large_images", problem.large_images, "images are larger than a patch"))
+    def _set_of_data(self, planned: PlannedValue) -> None:
+        """Take a value with which the data was opened, which is the user's if there is one."""
+        is_given = planned.name in self.given
+        self.values[planned.name] = replace(planned, reason=GIVEN, given=True) if is_given else planned
 
-    def _safe(self) -> PlannedValue:
-        """Return the augmentation that is safe by what some training images look like."""
-        problem, sample = self.problem, read_sample(self.problem)
-        size = problem.facts.input_shapes[0][:-1]
+    def _set_from_images(self) -> None:
+        """Set what follows from the classes and from what some training images look like."""
+        loss = self._set(training_rules.loss(self.problem))
+        sample = read_sample(self.problem)
+        far = training_rules.far_outside(sample.images) if "normalisation" not in self.given else ()
+        if far and self.problem.normalisation == "channel":
+            self.problem = reopened(self.problem, normalisation="clip")
+        self._set_of_data(training_rules.normalisation(self.problem, far))
+        if self.problem.large_images is not None:
+            self._set_of_data(training_rules.large_images(self.problem))
+        augment = self._set(PlannedValue("augment", (), "") if "augment" in self.given else self._safe(sample))
+        self.problem = replace(self.problem, loss=loss, augmentation=tuple(augment))
+
+    def _safe(self, sample: ImageSample) -> PlannedValue:
+        """Return the augmentation that is safe."""
+        task, facts = self.problem.task, self.problem.facts
+        size = facts.input_shapes[0][:-1]
         found = safe_augmentation(
-            problem.task, sample.images, sample.labels, sample.dims, problem.facts.spacing, sample.dtype_kind, size
+            task, sample.images, sample.labels, sample.dims, facts.spacing, sample.dtype_kind, size
         )
         return training_rules.augmentation(found)
 
@@ -199,7 +209,7 @@ class _Planner:
         if self.batch > training_rules.LEAST_BATCH and "batch_size" not in self.given:
             self.batch //= 2
         elif (size := self._smaller_patch()) is not None:
-            self.problem = reopened(self.problem, size)
+            self.problem = reopened(self.problem, patch=size)
             self._find_standard()
         else:
             return False
@@ -245,7 +255,7 @@ class _Planner:
     def _set_length(self, usual: PlannedValue) -> None:
         """Set patch, batch, epochs, and the budget of the problem."""
         problem, step_s = self.problem, self.measured.step_s
-        self._set(training_rules.patch(problem))
+        self._set_of_data(training_rules.patch(problem))
         if self.smaller and self.batch != usual.value:
             usual = PlannedValue("batch_size", self.batch, self.smaller)
         elif self.smaller and "patch" not in self.given:
@@ -322,6 +332,18 @@ def _size_text(problem: Problem) -> str:
     return "×".join(map(str, problem.facts.input_shapes[0][:-1]))
 
 
-def reopened(problem: Problem, patch: tuple[int, ...]) -> Problem:
-    """Return a problem with another patch, from its data."""
-    raise UserError("not yet")
+def reopened(problem: Problem, **changes: Any) -> Problem:
+    """Return a problem as its data gives it with other values, such as another patch; its loss and budget are kept."""
+    names = ("task", "inputs", "label", "loss", "metric", "metric_mode", "ignore", "class_weight", "group")
+    names += ("objectives", "augmentation", "normalisation", "large_images", "budget", "seed")
+    given = {name: getattr(problem, name) for name in names}
+    return open_problem(problem.data, **{**given, "patch": patch_of(problem), **changes})
+
+
+def patch_of(problem: Problem) -> tuple[int, ...] | str | None:
+    """Return the patch with which `open_problem` opens a problem as it is."""
+    if problem.patches is not None:
+        return problem.patches.size
+    if problem.large_images == "resize":
+        return problem.facts.input_shapes[0][:-1]
+    return "whole" if problem.task == "segmentation" else None

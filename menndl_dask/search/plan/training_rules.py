@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from menndl_dask.problem import WEIGHTED_CROSSENTROPY, Problem
 from menndl_dask.run.planned_value import PlannedValue, seconds_text
@@ -24,6 +28,7 @@ _NETWORK_S = 75.0  # aim for the training of the standard network
 LONGEST_S = 180.0
 _EPOCHS = 10  # of patches, whose epochs have any length
 _RARE = 0.05  # share of the pixels of a class
+_OUTLIER_RANGES = 10.0
 _FIGURES = (1, 2, 3, 5, 8)
 
 
@@ -98,29 +103,63 @@ def loss(problem: Problem) -> PlannedValue:
     return PlannedValue("loss", WEIGHTED_CROSSENTROPY, f"{of} of the pixels: no class is rare")
 
 
-def normalisation(problem: Problem) -> PlannedValue:
-    """Say how values are normalised, which was decided when the data was opened, and why."""
+def far_outside(images: Sequence[NDArray[Any]]) -> tuple[int, ...]:
+    """Return the channels of images ``(spatial…, channel)`` that have values far outside of their usual range.
+
+    Those are ten times the range from the percentile 0.5 to 99.5 below or above it.
+
+    >>> rng = np.random.default_rng(0)
+    >>> image = rng.normal(size=(64, 64, 2))
+    >>> image[5, 5, 1] = 1e4
+    >>> far_outside([image])
+    (1,)
+    """
+    found = []
+    for channel in range(images[0].shape[-1]):
+        values = np.concatenate([np.ravel(image[..., channel]) for image in images]).astype(np.float64)
+        values = values[np.isfinite(values)]
+        if not len(values):
+            continue
+        low, high = np.percentile(values, (0.5, 99.5))
+        reach = _OUTLIER_RANGES * (high - low)
+        if reach > 0 and (values.max() > high + reach or values.min() < low - reach):
+            found.append(channel)
+    return tuple(found)
+
+
+def normalisation(problem: Problem, far: Sequence[int] = ()) -> PlannedValue:
+    """Say how values are normalised, and why; `far` are channels with values far outside of the usual range."""
     if problem.normalisation == "clip":
-        reason = "some values lie far outside of the usual range: they are clipped to the percentiles 0.5 and 99.5"
+        where = f" of channel {', '.join(map(str, far[:3]))}{', …' if len(far) > 3 else ''}" if far else ""
+        reason = f"values{where} lie far outside of the usual range: clipped to the percentiles 0.5 and 99.5"
     elif problem.normalisation == "channel":
-        reason = "each channel minus its mean, divided by its standard deviation, of the training split"
+        reason = "minus the mean, divided by the standard deviation of each channel of the training split"
     else:
         reason = "values as they are"
     return PlannedValue("normalisation", problem.normalisation, reason)
 
 
+def large_images(problem: Problem) -> PlannedValue:
+    """Say what is done with images that are larger than what a network sees, or of unequal sizes."""
+    least, middle, largest = (" × ".join(map(str, size)) for size in problem.facts.image_sizes or ((), (), ()))
+    sizes = f"of {middle} pixels" if least == largest else f"of {least} to {largest} pixels"
+    to = f", resized to {_sizes(problem)}" if problem.large_images == "resize" else ""
+    return PlannedValue("large_images", problem.large_images, f"images {sizes}{to}")
+
+
 def patch(problem: Problem) -> PlannedValue:
-    """Say which part of an image networks are trained on, which was decided when the data was opened, and why."""
+    """Say which part of an image networks are trained on, and why."""
     facts = problem.facts
     if problem.patches is None:
-        return PlannedValue("patch", None, f"images of {_sizes(problem)} pixels are small enough")
+        small = "all resized to" if problem.large_images == "resize" else "small enough, and all of"
+        return PlannedValue("patch", None, f"images are {small} {_sizes(problem)} pixels")
     if not facts.image_sizes:
         return PlannedValue("patch", problem.patches.size, "images are larger")
     least, middle, largest = (" × ".join(map(str, size)) for size in facts.image_sizes)
     sizes = f"images of {middle} pixels" if least == largest else f"images of {least} to {largest} pixels"
     spacing = ""
-    if facts.spacing and max(facts.spacing) > 1.5 * min(facts.spacing):
-        spacing = f", {' × '.join(f'{s:.3g}' for s in facts.spacing)} apart"
+    if facts.spacing and max(facts.spacing) > 1.05 * min(facts.spacing):
+        spacing = f", {' × '.join(f'{s:.3g}' for s in facts.spacing)} apart: about as long along each axis"
     return PlannedValue("patch", problem.patches.size, f"{sizes}{spacing}")
 
 
