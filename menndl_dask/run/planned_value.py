@@ -77,7 +77,7 @@ class PlannedValue:
         """
         value = self.value
         if value is None or value in ((), []):
-            return "whole images" if self.name == "patch" else "none"
+            return {"patch": "whole images", "minutes": "not known"}.get(self.name, "none")
         if self.name == "patch":
             return " × ".join(map(str, value))
         if self.name in ("max_parameters", "max_flops", "flops"):
@@ -86,7 +86,7 @@ class PlannedValue:
             return minutes_text(value)
         unit = {"memory_limit": " GB", "max_memory": " GB", "time_limit": " s", "seconds": " s", "hours": " h"}
         if isinstance(value, float):
-            value = f"{value:.3g}"
+            value = f"{value:.6g}"
         return (", ".join(value) if isinstance(value, (tuple, list)) else str(value)) + unit.get(self.name, "")
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,9 +15,10 @@ from menndl_dask.data.check.quick_predictors import QuickPredictors, Score
 from menndl_dask.data.check.report import ClassReport, DataReport, Statistics, ViewReport
 from menndl_dask.data.check.scan import DatasetScan, read_blocks
 from menndl_dask.data.check.warnings import warn
-from menndl_dask.data.dataset import Dataset, open_store
+from menndl_dask.data.dataset import Dataset, open_dataset, open_store
 from menndl_dask.data.labels import LabelTable, problem_dataset, read_labels
 from menndl_dask.data.splits import Positions
+from menndl_dask.data.store.variable import Block
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import SPLITS, Problem
 
@@ -39,7 +41,8 @@ def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
     labels = read_labels(dataset, problem.task, problem.ignore)
     parts = labels.split(dataset, problem.seed)
     scan, predictors = DatasetScan(dataset), QuickPredictors(problem, labels, parts)
-    for block in read_blocks(dataset):
+    read = read_blocks(dataset)
+    for block in read:
         values = [view.images(block) for view in dataset.views], dataset.label.read(block)
         scan.update(block, *values)
         predictors.update(block, *values)
@@ -49,7 +52,9 @@ def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
     constant = Score("constant", None if fitness is None else to_fitness(problem, fitness), about)
     report = DataReport(
         problem,
-        given=() if dataset.split is None else tuple(n for n in SPLITS if n in dataset.split),
+        given=_given_splits(problem),
+        divided=_divided(dataset, parts),
+        read=sum(_pixels(dataset, block) for block in read) / sum(map(math.prod, dataset.views[0].sizes())),
         views=tuple(_view_report(dataset, scan, view) for view in range(len(dataset.views))),
         classes=_class_reports(labels, parts),
         values=_value_statistics(labels.rows, dataset.label.array.dtype.kind) if problem.task == "regression" else (),
@@ -60,6 +65,37 @@ def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
         scores=(constant, *predictors.scores(seconds)),
     )
     return replace(report, warnings=tuple(warn(report)))
+
+
+def _given_splits(problem: Problem) -> tuple[str, ...]:
+    """Return the splits that the data gives, by its coordinate ``split``."""
+    split = open_dataset(problem.data, problem.inputs, problem.label, problem.group).split
+    return () if split is None else tuple(name for name in SPLITS if name in split)
+
+
+def _divided(dataset: Dataset, parts: Mapping[str, Positions]) -> tuple[str, ...]:
+    """Say for each image that is divided which part of it is in which split."""
+    regions = dataset.label.regions
+    of_split = {int(position): name for name, positions in parts.items() for position in positions}
+    found = []
+    for image in dict.fromkeys(region.sample for region in regions):
+        size = dataset.label.stored_size(image)
+        own = [(number, region) for number, region in enumerate(regions) if region.sample == image]
+        if len(own) < 2:
+            continue
+        axis = next(a for a, length in enumerate(size) if own[0][1].size[a] < length)
+        ordered = sorted(own, key=lambda item: item[1].start[axis])
+        spans = [f"{of_split.get(number, 'none')} {r.start[axis]} to {r.stop[axis] - 1}" for number, r in ordered]
+        which = "the image" if dataset.label.images_stored == 1 else f"image {image}"
+        found.append(f"{which} is divided along {dataset.views[0].dims[axis]}: {', '.join(spans)}")
+    return tuple(found)
+
+
+def _pixels(dataset: Dataset, block: Block) -> int:
+    view = dataset.views[0]
+    if block.part is not None:
+        return math.prod(len(range(*s.indices(n))) for s, n in zip(block.part, view.size(block.start), strict=True))
+    return sum(math.prod(view.size(sample)) for sample in range(block.start, block.stop))
 
 
 def _view_report(dataset: Dataset, scan: DatasetScan, index: int) -> ViewReport:

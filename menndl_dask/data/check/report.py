@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from menndl_dask.data.check.quick_predictors import Score
 from menndl_dask.data.check.scan import Duplicates
@@ -61,6 +61,10 @@ class DataReport:
         The problem that was checked.
     given
         Splits given by the coordinate ``split`` of the data; the others were drawn.
+    divided
+        For each image that is divided, in words, which part of it is in which split.
+    read
+        Share of the pixels that were read (0 to 1).
     views
         Statistics of the images.
     classes, values
@@ -81,6 +85,8 @@ class DataReport:
 
     problem: Problem
     given: tuple[str, ...] = ()
+    divided: tuple[str, ...] = ()
+    read: float = 1.0
     views: tuple[ViewReport, ...] = ()
     classes: tuple[ClassReport, ...] = ()
     values: tuple[Statistics, ...] = ()
@@ -108,25 +114,39 @@ def _head(report: DataReport) -> str:
     origin = f"{', '.join(drawn) if report.given else 'all'} drawn with seed {problem.seed}"
     origin = origin if drawn else "from the coordinate 'split'"
     samples = ", ".join(f"{number} {name}" for number, name in zip(facts.samples, SPLITS, strict=True))
-    return f"""{problem.data}
-  task         {problem.task}
-  splits       {samples} ({origin})
-  groups       {problem.group or "none"}
-  fitness      {problem.metric_name}
-  fingerprint  {facts.fingerprint}"""
+    if report.divided:  # there is no choice by a seed
+        origin = "parts of images" + ("" if not report.given else "; others from the coordinate 'split'")
+    lines = {"task": problem.task, "splits": f"{samples} ({origin})"}
+    lines |= {" " * number: text for number, text in enumerate(report.divided)}
+    lines["groups"] = problem.group or "none"
+    if facts.spacing:
+        dims = " × ".join(report.views[0].variable.dims[: problem.rank])
+        lines["spacing"] = f"{' × '.join(f'{size:.4g}' for size in facts.spacing)} ({dims})"
+    assumed = dict.fromkeys(view.variable.axes.assumed for view in report.views if view.variable.axes.assumed)
+    if assumed:
+        lines["assumed"] = "; ".join(assumed)
+    if report.read < 1:
+        lines["read"] = f"{report.read:.0%} of the pixels, evenly spaced: statistics and duplicates are of these"
+    lines |= {"fitness": problem.metric_name, "fingerprint": facts.fingerprint}
+    return "\n".join([problem.data, *(f"  {name.strip():<11}  {text}" for name, text in lines.items())])
 
 
 def _view_table(report: ViewReport) -> TextTable:
     view = report.variable
     sizes = " × ".join(f"{size} {dim}" for size, dim in zip(_lengths(view), view.dims, strict=True))
-    title = f"images {view.name!r}: {view.samples} samples of {sizes}, {view.array.dtype}, {view.chunk} per chunk"
+    number = counted(view.images_stored, "sample") if view.axes.sample is not None or view.keys else "one image"
+    chunks = f"{view.chunk} per chunk"
+    if view.axes.sample is None or view.chunk == 1:
+        chunks = f"chunks of {' × '.join(map(str, view.chunk_size))}"
+    title = f"images {view.name!r}: {number} of {sizes}, {view.array.dtype}, {chunks}"
     rows = [[*channel.row(), str(channel.missing or "–")] for channel in report.channels]
     return TextTable(["channel", "mean", "std", "min", "max", "NaN"], rows, title=title, most=_MOST_ROWS)
 
 
 def _lengths(view: Variable) -> list[str]:
-    """Return the length of each dimension of a sample, as a range where samples differ."""
-    shapes = [view.shape_of(sample) for sample in range(view.samples if not view.is_uniform else 1)]
+    """Return the length of each dimension of a stored image, as a range where images differ."""
+    whole = replace(view, regions=(), resized=())
+    shapes = [whole.shape_of(image) for image in range(whole.samples if whole.shapes else 1)]
     return [str(min(n)) if len(set(n)) == 1 else f"{min(n)} to {max(n)}" for n in zip(*shapes, strict=True)]
 
 

@@ -16,6 +16,7 @@ _FEW_SAMPLES = 100  # for training
 _FEW_IMAGES = 30  # for training, with pixel labels
 _FEW_OF_A_CLASS = 20  # samples for training
 _FEW_WITH_A_CLASS = 5  # images for training with pixels of the class
+_FEW_PIXELS = 1000  # for training, of a class in large images
 _FEW_TO_CHOOSE = 50  # for validation or test
 _FEW_IMAGES_TO_CHOOSE = 5  # for validation or test, with pixel labels
 _MANY_CLASSES = 8
@@ -26,6 +27,14 @@ _LEAST_GAIN = 0.02  # over the constant predictor
 _SIGMAS = 3.0  # standard errors of an accuracy, for a significant gain
 _LIKE_CLASSES = 20  # as many different whole numbers may be classes
 _NAMED = 3  # examples in a sentence
+_OF_OUTLIERS = {
+    "channel": (
+        "They spoil mean and standard deviation, by which networks normalise: a planned search clips them "
+        "(--normalisation clip). If they are measured values that matter, take their logarithm."
+    ),
+    "clip": "Networks see them clipped to the percentiles 0.5 and 99.5.",
+    "none": "Networks see them as they are.",
+}
 _ABSENT = {
     "train": "networks cannot learn it.",
     "validation": "the search cannot measure whether networks learn it.",
@@ -117,6 +126,7 @@ def _noise(problem: Problem, *shares: float) -> float:
 
 
 def _values(report: DataReport) -> Iterator[str]:
+    problem = report.problem
     for checked in report.views:
         view, channels = checked.variable, checked.channels
         missing = [c for c in channels if c.missing]
@@ -134,8 +144,7 @@ def _values(report: DataReport) -> Iterator[str]:
             extremes = f"{outliers[0].minimum:.4g} to {outliers[0].maximum:.4g} with a mean of {outliers[0].mean:.4g}"
             yield (
                 f"{view.name}: {_channels(outliers)} {_has(outliers)} values far outside the usual range ({extremes}). "
-                "Networks normalise by mean and standard deviation, which outliers spoil: clip the values, or "
-                "take their logarithm."
+                f"{_OF_OUTLIERS.get(problem.normalisation, '')}"
             )
     for value in report.values:
         if value.std == 0:
@@ -159,10 +168,15 @@ def _classes(report: DataReport) -> Iterator[str]:
                 f"No sample of the {split} split has {_examples(absent)}: {_ABSENT[split]} Label more samples, split "
                 "them differently, or remove the class."
             )
-    few = _FEW_WITH_A_CLASS if pixels else _FEW_OF_A_CLASS
+    few, unit = _FEW_OF_A_CLASS, "training samples"
     rare = [f"{c.name} ({c.samples[0]})" for c in report.classes if 0 < c.samples[0] < few]
+    if pixels and problem.patches is not None:  # a large image shows a class in many places
+        few, unit = _FEW_PIXELS, "training pixels"
+        rare = [f"{c.name} ({c.counts[0]})" for c in report.classes if 0 < c.counts[0] < few]
+    elif pixels:
+        few, unit = _FEW_WITH_A_CLASS, "training samples with such pixels"
+        rare = [f"{c.name} ({c.samples[0]})" for c in report.classes if 0 < c.samples[0] < few]
     if rare:
-        unit = "training samples with such pixels" if pixels else "training samples"
         them = "it" if len(rare) == 1 else "them"
         yield f"Fewer than {few} {unit}: {_examples(rare)}. Networks will hardly learn {them}. Label more."
     sizes = [c.counts[0] for c in report.classes if c.counts[0]]
@@ -170,11 +184,10 @@ def _classes(report: DataReport) -> Iterator[str]:
         metric = f"The fitness is {problem.metric_name}, which weights classes equally; accuracy would hide rare ones."
         if problem.metric_name == "accuracy":
             metric = "The metric accuracy hides rare classes; balanced_accuracy and mean_iou do not."
-        weighted = "by the root of their inverse frequency" if problem.class_weight == "auto" else "as given"
-        yield (
-            f"The largest class is {max(sizes) / min(sizes):.0f} times the smallest. {metric} "
-            f"The loss weights classes {weighted}."
-        )
+        weighted = "The loss weights classes as given"
+        if problem.class_weight == "auto":
+            weighted = "The loss takes account of it too: see the plan of a search"
+        yield f"The largest class is {max(sizes) / min(sizes):.0f} times the smallest. {metric} {weighted}."
     counts = problem.facts.class_counts
     if problem.ignore is None and len(counts) > _MANY_CLASSES and 2 * counts.count(0) > len(counts):
         yield (
@@ -184,16 +197,30 @@ def _classes(report: DataReport) -> Iterator[str]:
 
 
 def _sizes(report: DataReport) -> Iterator[str]:
-    train, validation, test = report.problem.facts.samples
-    pixels = report.problem.task == "segmentation"
+    problem = report.problem
+    train, validation, test = problem.facts.samples
+    pixels = problem.task == "segmentation"
     held_out = f"{validation} validation and {counted(test, 'test sample')}"
-    if train < (_FEW_IMAGES if pixels else _FEW_SAMPLES):
-        cut = " You can cut large images into smaller ones, with the image as group." if pixels else ""
+    if problem.patches is not None and pixels:
+        number = sum(c.counts[0] for c in report.classes) // math.prod(problem.patches.size)
+        if number < _FEW_IMAGES:
+            size = " × ".join(map(str, problem.patches.size))
+            yield (
+                f"The labelled training pixels fill only {number} patch{'es' * (number != 1)} of {size}: networks will "
+                "overfit. Label more."
+            )
+    elif train < (_FEW_IMAGES if pixels else _FEW_SAMPLES):
+        cut = " Patches show more of large images: --patch." if pixels else ""
         yield (
             f"Only {counted(train, 'training sample')}: networks will overfit. Label more, or fine-tune a "
             f"published network.{cut}"
         )
-    if pixels and min(validation, test) < _FEW_IMAGES_TO_CHOOSE:
+    if report.divided:
+        yield (
+            "Training, validation and test are parts of the same image: scores will be better than on other images. "
+            "Label a part of another image for the test if you can."
+        )
+    elif pixels and min(validation, test) < _FEW_IMAGES_TO_CHOOSE:
         yield f"Only {held_out}: scores will have a large random error."
     elif not pixels and min(validation, test) < _FEW_TO_CHOOSE:
         yield (

@@ -23,7 +23,7 @@ from menndl_dask.search.plan.machine import Machine
 
 _TRAINING_S = 6.0
 _LONGEST_S = 240.0
-_TILES = 4
+_VALIDATIONS = 4  # of a training: after a third, at two rungs and at the end
 _TOO_LARGE = ("out_of_memory", "killed", "timed_out")
 
 
@@ -65,8 +65,6 @@ def run_trial(problem: Problem, genome: Genome, machine: Machine) -> Trial:
         deterministic=False,
     )  # fmt: skip
     tried = replace(problem, budget=budget)
-    if problem.patches is not None:
-        tried = replace(tried, patches=replace(problem.patches, validation_tiles=_TILES))
     memory = None if machine.memory_bytes is None else int(machine.memory_bytes)
     limits = Limits(_LONGEST_S, memory, checkpoint_s=None)
     try:
@@ -87,7 +85,8 @@ def run_trial(problem: Problem, genome: Genome, machine: Machine) -> Trial:
     trained_s = result.curve[-1]["seconds"]
     memory_bytes = result.costs.get("memory_bytes")
     framework = None if memory_bytes is None else max(0.0, memory_bytes - cost.memory_bytes(budget.batch_size))
-    other = sum(seconds for name, seconds in result.times.items() if name in ("data", "build", "measure"))
+    measure_s = result.times.get("measure", 0.0) / len(result.curve) * _VALIDATIONS
+    other = measure_s + result.times.get("data", 0.0) + result.times.get("build", 0.0)
     return Trial(trained_s / steps, other, memory_bytes, framework)
 
 

@@ -178,7 +178,7 @@ def test_few_samples_are_noticed(tmp_path: Path) -> None:
     assert "Only 21 training samples" in said
     assert "one sample is 25.0%" in said
     pixels = check_data(open_problem(stores.write(stores.segmentation(9), tmp_path / "pixels.zarr")), seconds=0)
-    assert "You can cut large images into smaller ones" in _said(pixels)
+    assert "Patches show more of large images: --patch" in _said(pixels)
     assert "scores will have a large random error" in _said(pixels)
 
 
@@ -246,3 +246,34 @@ def _check_named(data: xr.Dataset, tmp_path: Path) -> DataReport:
 def test_chunks_that_hold_too_much_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("menndl_dask.data.check.warnings._LARGE_CHUNK", 1000)
     assert "store fewer samples in a chunk" in _said(_check(stores.classification(), tmp_path))
+
+
+def test_a_single_volume_is_said_to_be_divided_and_where(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((8, 24, 96)) < 0.3).astype("uint8")
+    volume = xr.Dataset({"image": (("z", "y", "x"), labels * 1.5), "label": (("z", "y", "x"), labels)})
+    volume["image"].attrs["spacing"] = [40.0, 4.0, 4.0]
+    volume.to_zarr(tmp_path / "volume.zarr", zarr_format=3, consolidated=False)
+    problem = open_problem(tmp_path / "volume.zarr")
+    report = check_data(problem, seconds=0.0)
+    assert len(report.divided) == 1
+    assert all(f"{name} " in report.divided[0] for name in ("train", "validation", "test"))
+    text = report.text()
+    assert "the image is divided along x: " in text
+    assert "spacing      40 × 4 × 4 (z × y × x)" in text
+    assert "images 'image': one image of 8 z × 24 y × 96 x" in text
+    assert "drawn with seed" not in text
+    assert "are parts of the same image" in _said(report)
+    assert "Networks will hardly learn" not in _said(report)
+
+
+def test_what_was_assumed_and_how_much_was_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    dims = ("dim_0", "dim_1", "dim_2", "dim_3")
+    data = {"image": (dims, rng.normal(size=(12, 24, 24, 3))), "label": (dims[:1], np.arange(12) % 2)}
+    xr.Dataset(data).to_zarr(tmp_path / "numbered.zarr", zarr_format=3, consolidated=False)
+    report = check_data(open_problem(tmp_path / "numbered.zarr"), seconds=0.0)
+    assert "assumed      dimensions have no names: took dim_3 (3 long) as channels" in report.text()
+    assert report.read == 1.0 and "evenly spaced" not in report.text()
+    part = replace(report, read=0.25)
+    assert "read         25% of the pixels, evenly spaced" in part.text()
