@@ -31,12 +31,15 @@ _LAYERS: tuple[Layer, ...] = (
     Convolution(2, (5,)),
     Convolution(2, (1,), padding="valid", activation="linear"),
     Convolution(4, (3,), activation="linear", normalisation="batch"),
+    Convolution(2, (3,), groups=2),
+    Convolution(4, (3,), normalisation="group"),
     DepthwiseConvolution(multiplier=2),
     FullyConnected(2, activation="linear"),
     Activation("linear"),
     Activation("linear"),
     Activation("relu"),
     Normalisation("layer"),
+    Normalisation("group"),
     Normalisation("none"),
     Dropout(0.0),
     Dropout(0.5),
@@ -80,7 +83,7 @@ def shuffled(genome: Genome, rng: np.random.Generator, *, only_free: bool) -> Ge
     """Return the genome with the sources of each layer in another order; maybe only where weights mix or it adds."""
     sources = [
         tuple(int(s) for s in rng.permutation(node))
-        if not only_free or layer.join == "add" or layer.channels == "mixed"
+        if not only_free or layer.join == "add" or layer.channel_role in ("mixed", "grouped")
         else node
         for layer, node in zip(genome.layers, genome.sources, strict=True)
     ]
@@ -130,20 +133,39 @@ def _computed(layer: Layer, channels: list[Any]) -> list[Any]:
     if isinstance(layer, Flatten):
         return channels if _is_flat(channels) else [("flat", tuple(channels))]
     if not isinstance(layer, Weighted):
-        return [(repr(layer), channel) for channel in channels]
+        return _normalised(layer.method, channels) if isinstance(layer, Normalisation) else _each(layer, channels)
     bare = replace(layer, activation="linear", normalisation="none")
     if isinstance(layer, DepthwiseConvolution):
         made = [(repr(bare), channel) for channel in channels for _ in range(layer.multiplier)]
+    elif isinstance(layer, Convolution) and layer.groups > 1:
+        made = _in_groups(bare, channels)
     else:
         if isinstance(layer, FullyConnected) and _is_flat(channels):
             channels = list(channels[0][1])
         mixed = (repr(bare), tuple(sorted(channels, key=repr)))
         made = [mixed] * (getattr(layer, "kernels", 0) or getattr(layer, "units", 0))
     if layer.normalisation != "none":
-        made = [(repr(Normalisation(layer.normalisation)), channel) for channel in made]
-    if layer.activation != "linear":
-        made = [(repr(Activation(layer.activation)), channel) for channel in made]
-    return made
+        made = _normalised(layer.normalisation, made)
+    return made if layer.activation == "linear" else _each(Activation(layer.activation), made)
+
+
+def _each(layer: Layer, channels: list[Any]) -> list[Any]:
+    return [(repr(layer), channel) for channel in channels]
+
+
+def _normalised(method: str, channels: list[Any]) -> list[Any]:
+    named = _each(Normalisation(method), channels)
+    # by groups, a channel depends on its neighbours, too
+    return [(*one, place, tuple(channels)) for place, one in enumerate(named)] if method == "group" else named
+
+
+def _in_groups(layer: Any, channels: list[Any]) -> list[Any]:
+    if len(channels) % layer.groups:
+        raise UnfitError
+    size = len(channels) // layer.groups
+    groups = [channels[i : i + size] for i in range(0, len(channels), size)]
+    mixed = [(repr(layer), tuple(sorted(group, key=repr))) for group in groups]
+    return [one for one in mixed for _ in range(layer.kernels // layer.groups)]
 
 
 def _is_flat(channels: list[Any]) -> bool:

@@ -38,7 +38,9 @@ class GroupNormalisation(Layer):
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        return cls(layer.groups) if type(layer).__name__ == "GroupNormalization" else None
+        # the package's normalisation by groups has another epsilon
+        own = type(layer).__name__ == "GroupNormalization" and layer.epsilon == 1e-3
+        return cls(layer.groups) if own else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Noise(Layer):
 
 @dataclass(frozen=True, slots=True)
 class GroupedConvolution(Layer):
-    """A convolution in two groups: a Keras layer that the package knows, with a setting that it does not."""
+    """A convolution in two groups and without an activation: a Keras layer that the package knows, too."""
 
     kernel_size: tuple[int, ...] = per_axis(1, 3)
 
@@ -99,6 +101,7 @@ class GroupedConvolution(Layer):
         if getattr(layer, "groups", 1) != 2 or not type(layer).__name__.startswith("Conv"):
             return None
         alike = layer.filters == layer.input.shape[-1] and layer.padding == "same"
+        alike = alike and layer.activation.__name__ == "linear"
         return cls(tuple(layer.kernel_size)) if alike else None
 
 

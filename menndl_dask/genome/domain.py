@@ -326,8 +326,11 @@ def spread(values: tuple[Any, ...], rank: int) -> tuple[Any, ...]:
     return values * rank
 
 
-def choice(*values: Any, default: Any = None) -> Any:
+def choice(*values: Any, default: Any = None, later: bool = False) -> Any:
     """Declare a gene's field that takes one of several values; the first is the default.
+
+    A field that was added `later` to its kind, when genomes had been stored, leaves their keys as they were where it
+    has its default.
 
     >>> from dataclasses import dataclass
     >>> from menndl_dask.genome.gene import Gene
@@ -337,7 +340,7 @@ def choice(*values: Any, default: Any = None) -> Any:
     >>> Edge().operation
     'none'
     """
-    return _field(Choice(tuple(values)), values[0] if default is None else default)
+    return _field(Choice(tuple(values)), values[0] if default is None else default, later)
 
 
 def integer(low: int, high: int, *, log: bool = False, default: int | None = None) -> Any:
@@ -360,8 +363,8 @@ def with_rank(domain: Domain, rank: int) -> Domain:
     return replace(domain, rank=rank) if isinstance(domain, PerAxis) else domain
 
 
-def _field(domain: Domain, default: Any) -> Any:
-    return field(default=default, metadata={"domain": domain})
+def _field(domain: Domain, default: Any, later: bool = False) -> Any:
+    return field(default=default, metadata={"domain": domain, "later": later})
 
 
 def _plain(value: Any) -> Any:

@@ -79,7 +79,7 @@ class Genome:
             layers, sources, output = simplify(self.layers, self.sources)
             labels = [_label(with_inputs(layer, (1,))) for layer in layers]
             adds = [len(node) > 1 and layer.join == "add" for layer, node in zip(layers, sources, strict=True)]
-            ordered = order_matters(sources, adds, [layer.channels for layer in layers])
+            ordered = order_matters(sources, adds, [layer.channel_role for layer in layers])
             order, sources = canonical_order(labels, sources, output, ordered)
             place = {old: new for new, old in enumerate(order)}
             moved = [tuple(place[s] if s >= 0 else s for s in sources[old]) for old in order]
@@ -123,4 +123,5 @@ def _label(gene: Gene) -> str:
     kind = kind_name(type(gene))
     # the module that our kinds were in when the first runs were written: every key ever stored depends on it
     kind = kind if is_users(type(gene)) else f"menndl_dask.layer:{kind}"
-    return f"{kind}{sorted((f.name, getattr(gene, f.name)) for f in fields(gene))!r}"
+    values = [(f, getattr(gene, f.name)) for f in fields(gene)]
+    return f"{kind}{sorted((f.name, v) for f, v in values if not (f.metadata.get('later') and v == f.default))!r}"

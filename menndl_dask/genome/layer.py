@@ -50,7 +50,7 @@ class Layer(Gene):
     ----------
     channels
         What the layer does with the channels: ``mixed`` (by weights), ``kept`` (each by itself) or ``fixed`` (their
-        order means something); see `topology.order_matters`.
+        order means something); see `topology.order_matters`. Where it depends on the settings: `channel_role`.
     drawn_title
         Name in the drawing of a network; the name of the class by default.
     drawn_family
@@ -117,6 +117,11 @@ class Layer(Gene):
         """
         return None
 
+    @property
+    def channel_role(self) -> str:
+        """What the layer does with the channels with its settings; `channels` by default."""
+        return self.channels
+
     def windows(self, spatial: Shape) -> tuple[Window, ...]:
         """Return which pixels an output pixel reads, along each axis of an image of these sizes; by default its own."""
         return (Window(),) * len(spatial)
@@ -147,6 +152,16 @@ class Layer(Gene):
     def absorb(self, following: Layer) -> Layer | None:
         """Return one layer that does the same as this and the following one; None if there is no such layer."""
         return None
+
+    def suited(self, shape: Shape) -> Layer:
+        """Return the layer with settings that are possible on a tensor of this shape, if there are such.
+
+        Raises
+        ------
+        InfeasibleError
+            If the layer cannot read a tensor of this shape.
+        """
+        return self
 
     def clipped(self, spatial: Shape, *, only_same: bool) -> Layer:
         """Return the layer with settings that are possible on an image of these sizes, if there are such.

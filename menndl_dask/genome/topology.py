@@ -96,7 +96,8 @@ def order_matters(sources: Sequence[Sources], adds: Sequence[bool], channels: Se
         For each node whether it adds its sources; else it concatenates them.
     channels
         For each node what becomes of the channels: ``mixed`` (by weights; any order does), ``kept`` (each by itself),
-        or ``fixed`` (their order means something).
+        ``fixed`` (their order means something), or ``grouped`` (they are read in any order, but the order of those
+        that are given means something).
     """
     classes = _Classes(1 + max((-s for node in sources for s in node if s < 0), default=0))
     concatenates = [len(node) > 1 and not add for node, add in zip(sources, adds, strict=True)]
@@ -107,7 +108,7 @@ def order_matters(sources: Sequence[Sources], adds: Sequence[bool], channels: Se
             classes.join(i, node[0])
     deciding = {classes.of(-s): 1 for s in range(1, classes.views)}  # the channels of a view have the order they have
     for i, kind in enumerate(channels):
-        if kind == "fixed" or (kind == "kept" and concatenates[i]):
+        if kind in ("fixed", "grouped") or (kind == "kept" and concatenates[i]):
             deciding[classes.of(i)] = deciding.get(classes.of(i), 0) + 1
     rigid = {c for c, count in deciding.items() if count > 1}
     rigid |= {classes.of(s) for node, kind in zip(sources, channels, strict=True) if kind == "fixed" for s in node}

@@ -36,9 +36,10 @@ _QUIET: Mapping[str, tuple[Any, ...]] = {  # default values that are not shown
     "normalisation": ("none",),
     "join": ("concatenate", "add"),
     "multiplier": (1,),
+    "groups": (1,),
     "interpolation": ("nearest",),
 }
-_LAST = ("stride", "dilation", "padding", "multiplier", "activation", "normalisation", "bias", "join")
+_LAST = ("stride", "dilation", "padding", "multiplier", "groups", "activation", "normalisation", "bias", "join")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def _setting(name: str, value: Any) -> str:
         text = f"{value:.3g}" if isinstance(value, float) else str(value)
     if name == "normalisation":
         return f"{text} norm"
-    return f"{name} {text}" if name in ("stride", "dilation", "multiplier", "rate") else text
+    return f"{name} {text}" if name in ("stride", "dilation", "multiplier", "groups", "ratio", "rate") else text
 
 
 def _layer_costs(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...], int | None]]:

@@ -16,7 +16,7 @@ from menndl_dask.errors import InfeasibleError, UserError
 from menndl_dask.genome import layers as genes
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.domain import Choice, Domain, PerAxis, with_rank
-from menndl_dask.genome.gene import Gene
+from menndl_dask.genome.gene import Gene, is_users
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import RULES, Layer, Shape
 from menndl_dask.genome.shape import joined_shape
@@ -51,7 +51,7 @@ class ImageRules:
             _check_rules(kind)
         own = _ranges(problem, extra)
         merged = {kind: {**own.get(kind, {}), **ranges.get(kind, {})} for kind in {*own, *ranges}}
-        return cls(problem, *limits, kinds=(*_kinds(problem), *extra), ranges=merged)
+        return cls(problem, *limits, kinds=tuple(dict.fromkeys((*_kinds(problem), *extra))), ranges=merged)
 
     def violation(self, genome: Genome) -> str | None:
         """Return why no network can be built within the limits, in words; None if one can."""
@@ -132,6 +132,7 @@ class ImageRules:
             return None
         try:
             layer = layer.clipped(spatial, only_same=dense) if spatial else layer
+            layer = layer.suited(shape)
             after = layer.output_shape(shape)
         except (InfeasibleError, ValueError):
             return None
@@ -188,6 +189,8 @@ def insert(
 
 def _check_rules(kind: type[Gene]) -> None:
     """Refuse a user's gene kind that lacks a method, before a search begins."""
+    if kind in genes.KINDS:
+        return
     if not issubclass(kind, Layer) or issubclass(kind, genes.KINDS):
         raise UserError(f"search space: {kind.__name__}: expected a gene kind that is derived from Layer itself")
     defined = {name for base in kind.__mro__[: kind.__mro__.index(Layer)] for name in vars(base)}
@@ -207,7 +210,7 @@ def _compatible(layer: Layer, read: list[int], shapes: list[Shape]) -> tuple[lis
 
 def _kinds(problem: Problem) -> tuple[type[Gene], ...]:
     kinds: list[type[Gene]] = [genes.Convolution, genes.Pooling, genes.Dropout, genes.Activation, genes.Normalisation]
-    if problem.rank <= 2:
+    if problem.rank <= 2:  # in 3-D, a depthwise convolution takes Keras many times as long as a plain one on a CPU
         kinds += [genes.SeparableConvolution, genes.DepthwiseConvolution]
     if problem.task == "segmentation":
         return (*kinds, genes.Upsampling, genes.TransposedConvolution)
@@ -216,30 +219,48 @@ def _kinds(problem: Problem) -> tuple[type[Gene], ...]:
 
 def _ranges(problem: Problem, extra: Sequence[type[Gene]]) -> dict[type[Gene], dict[str, Domain]]:
     """Return domains that suit the rank and size of the images."""
-    extent = min(min(shape[:-1]) for shape in problem.facts.input_shapes)
-    found = {
-        kind: {name: _suited(name, with_rank(domain, problem.rank), extent) for name, domain in kind.domains().items()}
-        for kind in _kinds(problem)
-    }
-    if problem.task == "segmentation":
-        for ranges in found.values():
-            if "padding" in ranges:
-                ranges["padding"] = Choice(("same",))
-    for kind in extra:
-        found[kind] = {name: with_rank(domain, problem.rank) for name, domain in kind.domains().items()}
-    if problem.rank != 2 and genes.Upsampling in found:
-        found[genes.Upsampling]["interpolation"] = Choice(("nearest",))
+    found: dict[type[Gene], dict[str, Domain]] = {}
+    for kind in dict.fromkeys((*_kinds(problem), *extra)):
+        domains = {name: with_rank(domain, problem.rank) for name, domain in kind.domains().items()}
+        if not is_users(kind):
+            domains = {name: _suited(kind, name, domain, problem) for name, domain in domains.items()}
+        found[kind] = domains
     return found
 
 
-def _suited(name: str, domain: Domain, extent: int) -> Domain:
+def _suited(kind: type[Gene], name: str, domain: Domain, problem: Problem) -> Domain:
+    if isinstance(domain, Choice):
+        return _suited_choice(name, domain, problem)
+    if not (isinstance(domain, PerAxis) and isinstance(domain.inner, Choice)):
+        return domain
+    extent = min(min(shape[:-1]) for shape in problem.facts.input_shapes)
+    values = tuple(v for v in domain.inner.values if v <= max(extent, 2)) or domain.inner.values[:1]
+    if name in ("stride", "size"):
+        values = tuple(v for v in values if v <= (2 if name == "stride" else 3))
+    # to leave the size of an image along one axis as it is makes sense where the axes differ, such as in volumes
+    by_axis = {genes.TransposedConvolution: ("kernel_size", "stride"), genes.DepthwiseConvolution: ("kernel_size",)}
+    if (name == "size" or name in by_axis.get(kind, ())) and not _is_uneven(problem):
+        values = tuple(v for v in values if v > 1) or values[:1]
+    return replace(domain, inner=Choice(values))
+
+
+def _suited_choice(name: str, domain: Choice, problem: Problem) -> Domain:
+    dense = problem.task == "segmentation"
     if name == "bias":
         return Choice((True,))  # a bias costs so little that a choice without it is not worth searching
-    if name == "stride" and isinstance(domain, PerAxis):
-        return replace(domain, inner=Choice((1, 2) if 1 in domain.inner.values else (2,)))  # type: ignore[union-attr]
-    if isinstance(domain, PerAxis) and isinstance(domain.inner, Choice):
-        values = tuple(v for v in domain.inner.values if v <= max(extent, 2)) or domain.inner.values[:1]
-        if name == "size":
-            values = tuple(v for v in values if 2 <= v <= 3) or values[:1]
-        return replace(domain, inner=Choice(values))
+    if name == "groups":
+        return Choice((1,))  # on a CPU, Keras needs many times as long for several groups as for one
+    if name == "padding" and dense:
+        return Choice(("same",))
+    if name == "interpolation" and problem.rank != 2:
+        return Choice(("nearest",))
+    if "instance" in domain.values and not dense:
+        # after it, the means over the image that the head reads would be the same for all images
+        return Choice(tuple(v for v in domain.values if v != "instance"))
     return domain
+
+
+def _is_uneven(problem: Problem) -> bool:
+    """Tell whether the axes of the images may differ in what they mean."""
+    spacing = problem.facts.spacing
+    return problem.rank == 3 or (bool(spacing) and max(spacing) > 2 * min(spacing))

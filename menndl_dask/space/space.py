@@ -127,7 +127,7 @@ class SearchSpace:
             Limits of a network: its weights, its FLOPs for one sample forward, and the estimate of the
             memory that a training step of the problem's batch size needs.
         extra
-            Further gene kinds, of the user's own.
+            Further gene kinds: the user's own, or such of the package as the space leaves out.
         ranges
             Domains that take the place of the usual ones.
         constraints

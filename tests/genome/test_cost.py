@@ -210,7 +210,7 @@ def test_a_network_that_cannot_be_built_is_refused_with_the_layer_named(
     [
         (problem("segmentation"), (FullyConnected(8),), "head: expected an image, got 8 features"),
         (problem("segmentation"), (Upsampling((2,)),), r"head: expected an image of at most \(16, 16\) pixels"),
-        (problem(shapes=((8, 8, 8, 1),)), (DepthwiseConvolution(),), "exists for images of 1 or 2 axes, got 3"),
+        (problem(shapes=((8, 8, 8, 1),)), (SeparableConvolution(),), "exists for images of 1 or 2 axes, got 3"),
         (problem(shapes=((8, 1),)), (Upsampling((2,), "bilinear"),), "bilinear interpolation exists for 2-D images"),
     ],
 )

@@ -113,7 +113,6 @@ def _classifier(*layers: keras.Layer) -> keras.Model:
     ("layer", "message"),
     [
         (keras.layers.SpatialDropout2D(0.1, name="odd"), r"layer 'odd' \(SpatialDropout2D\): there is no gene"),
-        (keras.layers.Conv2D(4, 3, groups=2, name="odd"), r"layer 'odd' \(Conv2D\): groups=2 has no gene"),
         (keras.layers.BatchNormalization(scale=False, name="odd"), "scale=False has no gene"),
         (keras.layers.LeakyReLU(0.01, name="odd"), "negative_slope=0.01 has no gene"),
         (keras.layers.ReLU(6.0, name="odd"), "max_value=6.0 has no gene"),

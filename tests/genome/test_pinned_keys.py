@@ -1,4 +1,4 @@
-"""Keys, costs and random networks stay what they were when the first runs were written."""
+"""Keys stay what they were when the first runs were written; random networks and their costs within a version."""
 
 from __future__ import annotations
 
@@ -63,28 +63,28 @@ KEYS = {
 }
 
 RANDOM = {
-    "classes of 2-D images": ["53028355a3f58583", "52a51364e8694346", "032262e541a44a97", "4b32b71b2d49af8e"],
-    "numbers of 2-D images": ["53028355a3f58583", "52a51364e8694346", "032262e541a44a97", "4b32b71b2d49af8e"],
-    "pixels of 2-D images": ["397d9e39608faaf2", "072dabe7079ed23a", "4f3bf6c57a14b520", "9928f169565c9ccb"],
-    "pixels of odd 2-D images": ["397d9e39608faaf2", "072dabe7079ed23a", "62ad2d267ee7abff", "c44b131dbde32d3b"],
-    "classes of 1-D images": ["53028355a3f58583", "01a8d49b61f7fb01", "13ca50fa6e9eb402", "6de36ae232d00d3f"],
-    "classes of 3-D images": ["f628a0a1de9e3cfb", "c7bd80a1d5bd0621", "4498b8400192569c", "f8f25362f587ed86"],
-    "pixels of 3-D images": ["74838717aa8760a5", "a66e671537e3e3a7", "c490235ed9775dbc", "86329fed83d38a77"],
+    "classes of 2-D images": ["53028355a3f58583", "52a51364e8694346", "032262e541a44a97", "7bd58262a11c422c"],
+    "numbers of 2-D images": ["53028355a3f58583", "52a51364e8694346", "032262e541a44a97", "7bd58262a11c422c"],
+    "pixels of 2-D images": ["397d9e39608faaf2", "072dabe7079ed23a", "ca6de70fe9789346", "78fa8544e2a6a2a1"],
+    "pixels of odd 2-D images": ["397d9e39608faaf2", "072dabe7079ed23a", "b1763cedfd0ea435", "0333403432dd4d74"],
+    "classes of 1-D images": ["53028355a3f58583", "01a8d49b61f7fb01", "96e6091866702261", "69fe862b98267e99"],
+    "classes of 3-D images": ["f628a0a1de9e3cfb", "d4307c4d587b45cb", "b5f030cf43c452c9", "71f3118e02ceb734"],
+    "pixels of 3-D images": ["74838717aa8760a5", "5edc6d530a8c2f8b", "03f90ed3af43c4c4", "86329fed83d38a77"],
     "two views": ["2eac034aa97176af", "f20735d395b2dde1", "ed7d0ee2aceaa2a5", "210468b06dd6b575"],
-    "two views of pixels": ["e655253df3c51670", "2843df5e16a8549d", "152162213b86b33e", "eac13c4ea094aec1"],
-    "tiny images": ["920e581621000a27", "1c7e22efbb1a634e", "26bc88b740814557", "523febb692b61e71"],
+    "two views of pixels": ["e655253df3c51670", "2843df5e16a8549d", "3ada10d400d712b6", "1a338a2cb6ae3284"],
+    "tiny images": ["920e581621000a27", "1c7e22efbb1a634e", "26bc88b740814557", "a97d2c855fb2bca1"],
 }
 
 COSTS = {
     "classes of 2-D images": (70395, 5263067.0, 15491217.0, 20428720.0),
     "numbers of 2-D images": (70194, 5262665.0, 15490011.0, 20424480.0),
-    "pixels of 2-D images": (192356, 131239872.0, 391626560.0, 163092032.0),
-    "pixels of odd 2-D images": (26923, 10903326.0, 32390358.0, 28554416.0),
-    "classes of 1-D images": (33204, 1712391.0, 5016853.0, 9041216.0),
-    "classes of 3-D images": (252476, 109377824.0, 321732192.0, 88862400.0),
-    "pixels of 3-D images": (159982, 639477760.0, 1907275776.0, 302780128.0),
+    "pixels of 2-D images": (192256, 131239872.0, 391626560.0, 163090432.0),
+    "pixels of odd 2-D images": (26861, 10903326.0, 32390358.0, 28553424.0),
+    "classes of 1-D images": (33186, 1712391.0, 5016853.0, 9040928.0),
+    "classes of 3-D images": (252458, 109377824.0, 321732192.0, 88862112.0),
+    "pixels of 3-D images": (159982, 639514624.0, 1907386368.0, 307498720.0),
     "two views": (47845, 14275581.0, 38647959.0, 39299920.0),
-    "two views of pixels": (187188, 33762080.0, 100537696.0, 40710976.0),
+    "two views of pixels": (187092, 33762080.0, 100537696.0, 40709440.0),
     "tiny images": (27743, 529788.0, 1575284.0, 2306544.0),
 }
 

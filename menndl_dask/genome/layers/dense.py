@@ -22,7 +22,7 @@ class FullyConnected(Weighted):
     units: int = integer(4, 1024, log=True, default=64)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (self.units,)
+        return self.ended((self.units,))
 
     def weight_count(self, shape: Shape) -> int:
         return math.prod(shape) * self.units

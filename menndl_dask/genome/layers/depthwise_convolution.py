@@ -5,37 +5,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, per_axis
 from menndl_dask.genome.layer import Seeds, Shape
-from menndl_dask.genome.layers.keras_settings import is_of
+from menndl_dask.genome.layers.keras_settings import is_depthwise, is_of, rank_of
 from menndl_dask.genome.layers.weighted import SlidingKernelByChannel
 
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseConvolution(SlidingKernelByChannel):
-    """A convolution of each channel by itself, with `multiplier` kernels for each. 1-D and 2-D images."""
+    """A convolution of each channel by itself, with `multiplier` kernels for each.
+
+    In 3-D it is a Keras convolution with a group for each channel, which is slow on a CPU: see the documentation.
+    """
 
     channels: ClassVar[str] = "kept"
+    ranks: ClassVar[tuple[int, ...]] = (1, 2, 3)
     drawn_title: ClassVar[str] = "Depthwise conv."
 
-    kernel_size: tuple[int, ...] = per_axis(2, 3, 4, 5, 7, 9, default=3)
+    kernel_size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, 7, 9, default=3)
     stride: tuple[int, ...] = per_axis(1, 2, 3)
     padding: str = choice("same", "valid")
     dilation: tuple[int, ...] = per_axis(1, 2, 4)
     multiplier: int = choice(1, 2, 4)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (*self.spatial_after(shape), shape[-1] * self.multiplier)
+        if len(shape) == 4 and shape[-1] == 1:
+            raise InfeasibleError("expected a volume of several channels, got one: this is a Convolution")
+        return self.ended((*self.spatial_after(shape), shape[-1] * self.multiplier))
 
     def weight_count(self, shape: Shape) -> int:
         return self.kernel_area(shape) * shape[-1] * self.multiplier
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        settings = {"depth_multiplier": self.multiplier, "depthwise_initializer": self.initial_weights(seeds)}
+        weights, channels = self.initial_weights(seeds), int(tensor.shape[-1])
+        if rank_of(tensor) == 3:
+            grouped = {"filters": channels * self.multiplier, "groups": channels, "kernel_initializer": weights}
+            return self.build_kernels("Conv", tensor, name, **grouped)
+        settings = {"depth_multiplier": self.multiplier, "depthwise_initializer": weights}
         return self.build_kernels("DepthwiseConv", tensor, name, **settings)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
+        if is_depthwise(layer):
+            return cls(multiplier=layer.filters // layer.groups, **cls.read_kernel(layer))
         if not is_of(layer, "DepthwiseConv"):
             return None
         return cls(multiplier=layer.depth_multiplier, **cls.read_kernel(layer))

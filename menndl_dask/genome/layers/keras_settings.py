@@ -33,6 +33,11 @@ def is_exactly(layer: Any, *names: str) -> bool:
     return any(type(layer) is getattr(keras.layers, name, None) for name in names)
 
 
+def is_depthwise(layer: Any) -> bool:
+    """Tell whether a Keras layer is a depthwise convolution in 3-D: a convolution with a group for each channel."""
+    return is_exactly(layer, "Conv3D") and layer.groups > 1 and layer.groups == int(layer.input.shape[-1])
+
+
 def unsupported(layer: Any, why: str) -> GenomeError:
     """Return the error for a Keras layer without a gene."""
     return GenomeError(f"layer {layer.name!r} ({type(layer).__name__}): {why}")

@@ -25,7 +25,7 @@ class SeparableConvolution(SlidingKernelByChannel):
     multiplier: int = choice(1, 2, 4)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (*self.spatial_after(shape), self.kernels)
+        return self.ended((*self.spatial_after(shape), self.kernels))
 
     def weight_count(self, shape: Shape) -> int:
         return shape[-1] * self.multiplier * (self.kernel_area(shape) + self.kernels)

@@ -21,12 +21,13 @@ class TransposedConvolution(Weighted):
     drawn_family: ClassVar[str] = "enlarging"
 
     kernels: int = integer(4, 256, log=True, default=32)
-    kernel_size: tuple[int, ...] = per_axis(2, 3, 4, 5, default=2)
-    stride: tuple[int, ...] = per_axis(2, 3, 4)
+    kernel_size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, default=2)
+    stride: tuple[int, ...] = per_axis(1, 2, 3, 4, default=2)
 
     def output_shape(self, shape: Shape) -> Shape:
         spatial = image_size(shape)
-        return (*(n * s for n, s in zip(spatial, spread(self.stride, len(spatial)), strict=True)), self.kernels)
+        enlarged = (n * s for n, s in zip(spatial, spread(self.stride, len(spatial)), strict=True))
+        return self.ended((*enlarged, self.kernels))
 
     def weight_count(self, shape: Shape) -> int:
         return window_area(self.kernel_size, len(shape) - 1) * shape[-1] * self.kernels

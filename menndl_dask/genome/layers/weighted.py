@@ -21,8 +21,11 @@ from menndl_dask.genome.layers.keras_settings import (
 from menndl_dask.genome.layers.normalisation import (
     NORMALISATIONS,
     Normalisation,
+    check_normalisation,
     keras_normalisation,
     normalisation_parameters,
+    possible_normalisation,
+    role_with,
 )
 from menndl_dask.genome.layers.window import (
     image_size,
@@ -46,6 +49,24 @@ class Weighted(Layer):
     def weight_count(self, shape: Shape) -> int:
         """Return the number of weights without those of bias and normalisation."""
         raise self._without("weights")
+
+    def ended(self, after: Shape) -> Shape:
+        """Return the shape of the output; raises `InfeasibleError` if it cannot be normalised as the gene says."""
+        check_normalisation(self.normalisation, after)
+        return after
+
+    @property
+    def channel_role(self) -> str:
+        return role_with(self.normalisation, self.channels)
+
+    def reads_whole_image(self, shape: Shape) -> bool:
+        return self.normalisation in ("instance", "group") or Layer.reads_whole_image(self, shape)
+
+    def suited(self, shape: Shape) -> Layer:
+        if self.normalisation not in ("instance", "group"):
+            return self
+        after = self.replaced(normalisation="none").output_shape(shape)
+        return self.replaced(normalisation=possible_normalisation(self.normalisation, after))
 
     def parameter_count(self, shape: Shape) -> int:
         channels = self.output_shape(shape)[-1]
@@ -75,7 +96,7 @@ class Weighted(Layer):
         if self.normalisation == "none":
             return kind(**settings, use_bias=self.bias, activation=self.activation, name=name)(tensor)
         tensor = kind(**settings, use_bias=self.bias, name=name)(tensor)
-        tensor = keras_normalisation(self.normalisation, f"{name}_normalisation")(tensor)
+        tensor = keras_normalisation(self.normalisation, int(tensor.shape[-1]), f"{name}_normalisation")(tensor)
         if self.activation != "linear":
             tensor = keras.layers.Activation(self.activation, name=f"{name}_activation")(tensor)
         return tensor
@@ -158,17 +179,19 @@ class SlidingKernel(Weighted):
 
 
 class SlidingKernelByChannel(SlidingKernel):
-    """Base of the layers whose kernels slide over each channel by itself, which Keras has for 1-D and 2-D images."""
+    """Base of the layers whose kernels slide over each channel by itself: in Keras, layers of 1-D and 2-D images."""
 
     __slots__ = ()
     ranks: ClassVar[tuple[int, ...]] = (1, 2)
 
     def spatial_after(self, shape: Shape) -> Shape:
-        """Return the sizes of the image after the kernels, which move by the same stride along all axes."""
-        if len(set(spread(self.stride, len(image_size(shape, self.ranks))))) > 1:
+        """Return the sizes of the image after the kernels; along both axes of a 2-D image they move by one stride."""
+        rank = len(image_size(shape, self.ranks))
+        if rank < 3 and len(set(spread(self.stride, rank))) > 1:
             raise InfeasibleError(f"expected the same stride on all axes, got {self.stride}")
         return SlidingKernel.spatial_after(self, shape)
 
     def clipped(self, spatial: Shape, *, only_same: bool) -> Layer:
-        layer = self.replaced(stride=(max(self.stride),)) if len(set(self.stride)) > 1 else self
+        uneven = len(spatial) < 3 and len(set(self.stride)) > 1
+        layer = self.replaced(stride=(max(self.stride),)) if uneven else self
         return SlidingKernel.clipped(layer, spatial, only_same=only_same)

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from menndl_dask.errors import InfeasibleError
+from menndl_dask.errors import GenomeError, InfeasibleError
 from menndl_dask.genome import decoder, encoder
+from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.domain import PerAxis, with_rank
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.genome import Genome
@@ -93,10 +94,86 @@ def test_a_layer_is_in_keras_what_its_rules_say_and_is_read_back(kind: type[Laye
     assert tried or rank not in getattr(kind, "ranks", (1, 2, 3))
 
 
-@pytest.mark.parametrize("kind", [DepthwiseConvolution, SeparableConvolution])
-def test_depthwise_layers_do_not_exist_for_volumes(kind: type[Layer]) -> None:
+def test_separable_convolutions_do_not_exist_for_volumes() -> None:
     with pytest.raises(InfeasibleError, match="exists for images of 1 or 2 axes, got 3"):
-        kind().output_shape(SHAPES[3])
+        SeparableConvolution().output_shape(SHAPES[3])
+
+
+@pytest.mark.parametrize("multiplier", [1, 2, 3])
+def test_a_depthwise_convolution_of_a_volume_is_one_with_a_group_for_each_channel(multiplier: int) -> None:
+    gene = DepthwiseConvolution((1, 3, 3), stride=(1, 2, 2), multiplier=multiplier, normalisation="instance")
+    view = keras.Input((8, 12, 12, 4))
+    tensor = keras.layers.Conv3D(4 * multiplier, (1, 3, 3), (1, 2, 2), "same", groups=4)(view)
+    tensor = keras.layers.Activation("relu")(keras.layers.GroupNormalization(-1, epsilon=1e-5)(tensor))
+    model = keras.Model(view, keras.layers.Conv3D(2, 1, activation="softmax")(tensor))
+    assert encoder.encode(model) == Genome((gene,))
+    assert model.count_params() == cost_of(Genome((gene,)), problem("segmentation", ((8, 12, 12, 4),), 2)).parameters
+    images = np.random.default_rng(0).normal(size=(1, 8, 12, 12, 4)).astype("float32")
+    changed = images.copy()
+    changed[..., 3] += 1  # the other channels do not see it
+    plain = keras.Model(view, gene.replaced(normalisation="none").build(view, "layer0", lambda: 3))
+    first, second = np.asarray(plain(images)), np.asarray(plain(changed))
+    np.testing.assert_allclose(first[..., : 3 * multiplier], second[..., : 3 * multiplier], atol=1e-5)
+    assert not np.allclose(first, second, atol=1e-2)
+
+
+def test_a_volume_of_one_channel_has_no_depthwise_convolution_of_its_own() -> None:
+    with pytest.raises(InfeasibleError, match="expected a volume of several channels, got one"):
+        DepthwiseConvolution().output_shape((8, 8, 8, 1))
+
+
+@pytest.mark.parametrize("rank", SHAPES)
+@pytest.mark.parametrize("groups", [2, 4])
+def test_a_convolution_in_groups_is_read_back_and_counted(rank: int, groups: int) -> None:
+    shape = (*SHAPES[rank][:-1], 8)
+    genome = Genome((Convolution(12, groups=groups, normalisation="group"),))
+    of = problem("segmentation", (shape,))
+    model = decoder.decode(genome, of)
+    assert encoder.encode(model) == genome
+    assert model.count_params() == cost_of(genome, of).parameters
+    whole = Convolution(12).weight_count(shape)
+    assert Convolution(12, groups=groups).weight_count(shape) == whole // groups
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "suited"),
+    [
+        (Convolution(12, groups=8), (16, 16, 6), Convolution(12, groups=2)),
+        (Convolution(9, groups=4), (16, 16, 8), Convolution(9)),
+        (Convolution(8, groups=4), (8, 8, 8, 4), Convolution(8)),  # in 3-D this is depthwise
+        (Convolution(8, normalisation="instance"), (16, 8), Convolution(8, normalisation="instance")),
+        (FullyConnected(8, normalisation="instance"), (16,), FullyConnected(8, normalisation="group")),
+        (Normalisation("instance"), (1, 1, 1), Normalisation("none")),
+        (Normalisation("group"), (8, 8, 1), Normalisation("instance")),
+    ],
+)
+def test_a_layer_is_suited_to_the_channels_that_it_reads(layer: Layer, shape: tuple[int, ...], suited: Layer) -> None:
+    if layer != suited:
+        with pytest.raises(InfeasibleError):
+            layer.output_shape(shape)
+    assert layer.suited(shape) == suited
+    suited.output_shape(shape)
+
+
+def test_each_normalisation_makes_even_what_it_says() -> None:
+    images = np.random.default_rng(0).normal(3, 2, size=(4, 10, 12, 16)).astype("float32")
+    axes = {"batch": (0, 1, 2), "layer": (3,), "instance": (1, 2), "group": (1, 2, 4)}
+    for method, over in axes.items():
+        view = keras.Input((10, 12, 16))
+        model = keras.Model(view, Normalisation(method).build(view, "layer0", lambda: 3))
+        found = np.asarray(model(images, training=True))
+        if method == "group":
+            found = found.reshape(4, 10, 12, 4, 4)  # four groups of four channels
+        np.testing.assert_allclose(found.mean(over), 0, atol=1e-4)
+        np.testing.assert_allclose(found.var(over), 1, atol=5e-3)
+
+
+def test_groups_of_another_size_have_no_gene() -> None:
+    view = keras.Input((8, 8, 16))
+    tensor = keras.layers.GroupNormalization(2, name="odd")(view)
+    model = keras.Model(view, tensor)
+    with pytest.raises(GenomeError, match=r"layer 'odd' .*groups=2 has no gene"):
+        Normalisation.read(model.layers[1])
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
