@@ -34,6 +34,17 @@ class Axes:
         return tuple(axis for axis in (self.sample, *self.spatial, self.channel) if axis is not None)
 
 
+def usual_name(name: str) -> str:
+    """Return a dimension's name in lower case, without the view to which it belongs: views may differ in size.
+
+    >>> usual_name("Band"), usual_name("y_left"), usual_name("plate_row")
+    ('band', 'y', 'plate_row')
+    """
+    lower = name.lower()
+    first = lower.partition("_")[0]
+    return first if first in SPATIAL or first in CHANNEL else lower
+
+
 def find_sample(dims: Sequence[str], sample: str | None = None) -> int | None:
     """Return the position of the sample dimension, or None: then it is a single image, without such a dimension.
 
@@ -43,7 +54,7 @@ def find_sample(dims: Sequence[str], sample: str | None = None) -> int | None:
     >>> find_sample(["y", "x", "sample"]), find_sample(["picture", "y", "x"]), find_sample(["Y", "X", "C"])
     (2, 0, None)
     """
-    names = [name.lower() for name in dims]
+    names = [usual_name(name) for name in dims]
     if sample in dims:
         return list(dims).index(str(sample))
     usual = next((names.index(name) for name in SAMPLE if name in names), None)
@@ -113,7 +124,7 @@ def image_axes(
 
 def _channel(dims: Sequence[str], pixels: Sequence[str]) -> int | None:
     """Return the position of the channels among the dimensions without samples."""
-    names = [name.lower() for name in dims]
+    names = [usual_name(name) for name in dims]
     usual = [p for p, name in enumerate(names) if name in CHANNEL]
     if usual:
         return usual[-1]

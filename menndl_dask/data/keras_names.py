@@ -96,9 +96,7 @@ def _ask(command: list[str], backend: str | None) -> Any:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment |= {} if backend is None else {"KERAS_BACKEND": backend}
     try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=_ANSWER_S, check=True
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_ANSWER_S, check=True)
         return json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None

@@ -27,6 +27,7 @@ class Layout:
     dims: tuple[str, ...]
     rule: str
     ordered: bool = False  # the samples are sections or frames in order
+    pages: bool = False  # they are the pages of a file, of which it does not say what they are
 
     @property
     def axis(self) -> int | None:
@@ -87,11 +88,13 @@ def our_names(dims: Sequence[str]) -> tuple[str, ...]:
 
 def _named(dims: Sequence[str], rule: str, source: SourceArray, label: SourceArray | None) -> Layout:
     names = list(our_names(dims))
-    ordered = False
+    ordered = pages = False
     if "sample" not in names:
         in_order = [place for place, name in enumerate(names) if name in ORDERED]
         lengths = (label.shape[0],) if label is not None and len(label.shape) == 1 else ()
         if in_order:
+            pages = names[in_order[0]] in ("page", "pages")
+            rule += f"; {names[in_order[0]]} holds the samples"
             names[in_order[0]], ordered = "sample", True
         elif names[0] not in (*SPATIAL, "channel"):
             names[0] = "sample"
@@ -104,7 +107,7 @@ def _named(dims: Sequence[str], rule: str, source: SourceArray, label: SourceArr
         if len(other) == 1 and spatial:
             rule += f"; {names[other[0]]} holds the channels"
             names[other[0]] = "channel"
-    return Layout(tuple(names), rule, ordered)
+    return Layout(tuple(names), rule, ordered, pages)
 
 
 def _guessed(name: str, source: SourceArray, label: SourceArray | None) -> Layout:
@@ -123,7 +126,10 @@ def _guessed(name: str, source: SourceArray, label: SourceArray | None) -> Layou
     if axis is not None:
         space.insert(axis, "channel")
     known = isinstance(source.array, Pieces)
-    return Layout(("sample", *space), "guessed from the shape" if not known else "of a file, guessed from the shape")
+    rule = "of a file, guessed from the shape" if known else "guessed from the shape"
+    if not known and len(shape) == 3 and pixels == shape:
+        rule += "; if it is one volume: --dims z y x"
+    return Layout(("sample", *space), rule)
 
 
 def _one_image(name: str, shape: tuple[int, ...], pixels: tuple[int, ...], unlabelled: bool) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ import numpy as np
 from menndl_dask.data.formats.arrangement.choice import choose
 from menndl_dask.data.formats.arrangement.columns import Columns, find_columns
 from menndl_dask.data.formats.arrangement.label_source import LabelSource
-from menndl_dask.data.formats.arrangement.label_variable import read_truth
+from menndl_dask.data.formats.arrangement.label_variable import Truth, read_truth
 from menndl_dask.data.formats.arrangement.store_writer import Store, Variable
-from menndl_dask.data.formats.arrangement.tiles import cut
+from menndl_dask.data.formats.arrangement.tiles import GROUP, cut
 from menndl_dask.data.formats.arrangement.view import View, read_view
 from menndl_dask.data.formats.content import Content, SourceArray
 from menndl_dask.data.formats.conversion_options import Options
@@ -22,6 +22,8 @@ from menndl_dask.data.formats.dimension import image_layout
 from menndl_dask.data.formats.samples import equal_sizes
 from menndl_dask.errors import DataError
 from menndl_dask.text import counted
+
+_SPLITS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,13 @@ def arrange(labels: LabelSource, options: Options) -> Arrangement:
     if read is not None:
         variables.append(read.variable)
     columns = find_columns(content, labels, (*choice.images, *([label] if label else [])), views)
-    store = Store(tuple(variables), columns.values, views[0].layout.axis is None, _attributes(content, views))
+    store = Store(tuple(variables), columns.values, views[0].layout.axis is None, _attributes(content, views, read))
     _check(store, columns)
     late = [line for view in views for line in view.late]
     notes += _view_lines(views, choice.images)
     store, said = cut(store, read, options) if options.chips is not None else (store, ())
     notes += [*(read.notes if read else [_unlabelled(labels)]), *columns.notes, *said, *_split_lines(store)]
-    return Arrangement(store, tuple(notes), tuple(late), _next_options(store))
+    return Arrangement(store, tuple(notes), tuple(late), _next_options(store, read))
 
 
 def _views(content: Content, names: Sequence[str], truth: SourceArray | None, options: Options) -> tuple[View, ...]:
@@ -93,9 +95,13 @@ def _views(content: Content, names: Sequence[str], truth: SourceArray | None, op
     return tuple(views)
 
 
-def _attributes(content: Content, views: Sequence[View]) -> dict[str, Any]:
-    ordered = content.consecutive or any(view.layout.ordered for view in views)
-    return {"consecutive": True} if ordered and views[0].layout.axis is not None else {}
+def _attributes(content: Content, views: Sequence[View], read: Truth | None) -> dict[str, Any]:
+    """Return whether the samples are in order; pages with a label each may be in any."""
+    layout = views[0].layout
+    pages = layout.pages or not layout.ordered
+    each = read is not None and not read.by_pixel
+    ordered = (content.consecutive or any(view.layout.ordered for view in views)) and not (each and pages)
+    return {"consecutive": True} if ordered and layout.axis is not None else {}
 
 
 def _check(store: Store, columns: Columns) -> None:
@@ -154,12 +160,26 @@ def _split_lines(store: Store) -> list[str]:
     if others and not store.one_image:
         lines.append(f"coordinates: {', '.join(others)}")
     if store.attributes.get("consecutive"):
-        lines.append("axes: samples are in order, neighbours are alike: splits keep neighbours together")
+        lines.append("axes: samples are in order and neighbours are alike: splits will be blocks of neighbours")
     return lines
 
 
-def _next_options(store: Store) -> tuple[str, ...]:
+def _next_options(store: Store, read: Truth | None) -> tuple[str, ...]:
     names = [variable.name for variable in store.variables if variable.name != "label"]
     found = ["--inputs", *names] if names != ["image"] else []
-    group = next((name for name in ("source_image", "folder") if name in store.columns), None)
-    return (*found, *(["--group", group] if group and "split" not in store.columns else []))
+    group = next((name for name in (GROUP, "folder") if name in store.columns), None)
+    if group is not None and _can_be_split(store, group, read):
+        found += ["--group", group]
+    return tuple(found)
+
+
+def _can_be_split(store: Store, group: str, read: Truth | None) -> bool:
+    """Whether there are groups for three splits: of each class, if an image has one."""
+    groups = store.columns[group]
+    if "split" in store.columns:
+        return group == GROUP
+    label = store.variables[-1]
+    if read is None or read.by_pixel or group == GROUP or label.samples.dtype.kind == "f" or label.dims:
+        return len(np.unique(groups)) >= _SPLITS
+    values = label.samples.read(0, len(groups), ())
+    return all(len(np.unique(groups[values == value])) >= _SPLITS for value in np.unique(values))

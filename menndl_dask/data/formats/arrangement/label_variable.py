@@ -61,7 +61,8 @@ def read_truth(labels: LabelSource, name: str | None, view: View, options: Optio
     fill = _fill(source, options)
     fill = fill_by_name if fill is None else fill
     array = source.array if source.stored is None else source.stored
-    where = f"{labels.elsewhere}, {name}" if labels.elsewhere and labels.elsewhere != name else f"array {name}"
+    of_folder = "the folder" if "file" in labels.content.arrays else f"array {name}"
+    where = f"{labels.elsewhere}, {name}" if labels.elsewhere else of_folder
     samples, dims = _layout(replace(source, array=array, stored=None), view, name)
     if dims is not None:
         return _mask(samples, dims, view, known, fill, options, where)

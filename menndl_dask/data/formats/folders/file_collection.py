@@ -20,6 +20,7 @@ from menndl_dask.text import counted
 
 _ENDINGS = (".npz", ".h5", ".hdf5", ".hdf", ".he5", ".nc", ".nc4", ".cdf", ".netcdf", ".zarr", ".zarr.zip")
 _PLURAL = ("images", "x", "X", "imgs", "frames", "labels", "masks", "targets", "y", "Y")
+_EACH = ("split", "name", "names", "file", "id", "ids", "group", "groups", "scene", "patient", "sample", "index")
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def _several(arrays: dict[str, SourceArray], content: Content) -> str | None:
             return name
     label = content.label or next((n for n in LABELS if n in arrays), None)
     lengths = {source.shape[0] for source in large.values()}
-    if label is not None and len(arrays[label].shape) == 1 and lengths == {arrays[label].shape[0]}:
+    flat = [name for name, source in arrays.items() if len(source.shape) == 1 and lengths == {source.shape[0]}]
+    if label in flat or any(name.lower() in _EACH for name in flat):
         return next(iter(large))
     return None
 
