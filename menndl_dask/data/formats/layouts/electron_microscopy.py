@@ -23,7 +23,10 @@ from menndl_dask.errors import DataError
 
 _VOLUME = ("z", "y", "x")
 _BOUNDARY = ("inside", "boundary")
-_WIDTH = "numbers of neurons became boundaries, in each section: pixels beside another number in y or x, or numbered 0"
+_WIDTH = (
+    "changed: numbers of neurons became boundaries, in each section: pixels beside another number in y or x, "
+    "or numbered 0"
+)
 _NO_NEURON = 2**64 - 10  # from here on, numbers of CREMI mean that there is no label
 _SUFFIXES = (".hdf", ".h5", ".hdf5")
 
@@ -48,7 +51,7 @@ def open_cremi(path: Path, bands: Sequence[str] = ()) -> Iterator[Content]:
             if raw is None:
                 raise DataError(f"{file}: expected an array 'volumes/raw', found {', '.join(arrays) or 'none'}")
             if ids is None:
-                notes.append(f"{file.name}: left out, it has no volumes/labels/neuron_ids")
+                notes.append(f"left out: {file.name} has no volumes/labels/neuron_ids")
                 continue
             images.append(_cropped(file, raw, ids, notes))
             labels.append(SectionBoundaries(ids.array, _NO_NEURON))
@@ -69,7 +72,7 @@ def _cropped(file: Path, raw: SourceArray, ids: SourceArray, notes: list[str]) -
     if len(start) != 3 or any(s + n > m for s, n, m in zip(start, ids.shape, raw.shape, strict=True)):
         expected = f"labels within the raw volume {raw.shape}"
         raise DataError(f"{file}: volumes/labels/neuron_ids: expected {expected}, got {ids.shape} from {start} on")
-    notes.append(f"{file.name}: the raw volume {raw.shape} was cropped to its labels {ids.shape}")
+    notes.append(f"changed: {file.name}: the raw volume {raw.shape} was cropped to its labels {ids.shape}")
     return Cropped(raw.array, start, ids.shape)
 
 
@@ -102,7 +105,7 @@ def is_snemi3d(path: Path) -> bool:
 def open_snemi3d(path: Path, bands: Sequence[str] = ()) -> Iterator[Content]:
     """Open ``train-input.tif`` as one volume, with boundaries of ``train-labels.tif`` as labels."""
     with _stacks(path, "train-input.tif", "train-labels.tif") as (image, ids):
-        notes = (_WIDTH, "voxels are 30 x 6 x 6 nm, as published", *_without_labels(path, "test-input.tif"))
+        notes = (_WIDTH, "axes: voxels are 30 x 6 x 6 nm, as published", *_without_labels(path, "test-input.tif"))
         sizes = {"z": 30.0, "y": 6.0, "x": 6.0}
         yield _volumes([image], [SectionBoundaries(ids)], [], sizes, notes)
 
@@ -122,14 +125,15 @@ def open_isbi(path: Path, bands: Sequence[str] = ()) -> Iterator[Content]:
             "image": SourceArray(image, dims, {"spacing_unit": "nm"}, None, {"y": 4.0, "x": 4.0}),
             "label": SourceArray(membranes, dims),
         }
-        notes = ("pixels are 4 x 4 nm, as published; sections are samples", *_without_labels(path, "test-volume.tif"))
+        left = _without_labels(path, "test-volume.tif")
+        notes = ("axes: pixels are 4 x 4 nm, as published; sections are samples", *left)
         found = guarded(arrays, path / "train-labels.tif", "labels of ISBI 2012")
         yield Content(found, ("cell", "membrane"), ("image",), "label", consecutive=True, notes=notes)
 
 
 def _without_labels(path: Path, name: str) -> tuple[str, ...]:
     there = (path / name).is_file()
-    return (f"{name}: left out, it has no labels; convert it by itself to predict it",) if there else ()
+    return (f"left out: {name} has no labels; convert it by itself to predict it",) if there else ()
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def open_l8biome(path: Path, bands: Sequence[str] = ()) -> Iterator[Content]:
     scenes = [scene for scene in found if "FIXEDMASK" in scene.files]
     if not scenes:
         raise DataError(f"{path}: expected masks such as LC8…_fixedmask.img beside the bands, found none")
-    left = [f"{scene.name}: left out, it has no fixedmask" for scene in found if scene not in scenes]
+    left = [f"left out: {scene.name} has no fixedmask" for scene in found if scene not in scenes]
     content = _content(path, scenes, bands, {"FIXEDMASK": _BIOME_CLASSES}, lambda band: Codes(band, _BIOME_CODES))
     arrays = {"label" if name == "FIXEDMASK" else name: source for name, source in content.arrays.items()}
     yield Content(arrays, _BIOME_CLASSES, ("image",), "label", notes=(*content.notes, *left))
@@ -137,11 +137,12 @@ def _content(
             if name in scene.files:
                 found.append(_label(scene.files[name], grid, classes))
     sizes = grids[0].spacing
-    notes += [_resampled(scenes[0], chosen, grids[0]), "values are as stored; 0 (no data) becomes NaN"]
+    notes += [_resampled(scenes[0], chosen, grids[0]), "changed: 0 (no data) became NaN; other values are as stored"]
     arrays = {"image": _source(images, ("band", "y", "x"), {}, sizes)}
     for name, found in labels.items():
         if len(found) == len(scenes):
             arrays[name] = _source(found, ("y", "x"), {"fill": FILL, "classes": quality[name]}, sizes)
+    arrays["band"] = SourceArray(np.array(chosen), ("band",))
     if len(scenes) > 1:
         arrays["file"] = SourceArray(np.array([scene.name for scene in scenes]), ("sample",))
     return Content(arrays, images=("image",), notes=tuple(filter(None, notes)))
@@ -179,10 +180,12 @@ def _chosen(path: Path, scenes: Sequence[BandFiles], bands: Sequence[str]) -> tu
                 raise DataError(f"{path}: {scene.name}: expected a band {band}, found {', '.join(names)}"
                                 f"{nearest(band, names)}")  # fmt: skip
     left = [band for band in names if band not in chosen]
-    notes = [f"bands {', '.join(chosen)}" + (f"; left out: {', '.join(left)} (--bands names others)" if left else "")]
+    notes = [f"taken: bands {', '.join(chosen)}"]
+    if left:
+        notes.append(f"left out: bands {', '.join(left)} (--bands names others)")
     return chosen, notes
 
 
 def _resampled(scene: BandFiles, bands: Sequence[str], grid: Grid) -> str:
     other = [band for band in bands if grid_of(scene.files[band]).transform != grid.transform]
-    return f"{', '.join(other)} resampled to pixels of {grid.pixel:g} m, bilinearly" if other else ""
+    return f"changed: {', '.join(other)} resampled to pixels of {grid.pixel:g} m, bilinearly" if other else ""

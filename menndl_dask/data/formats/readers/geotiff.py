@@ -40,7 +40,11 @@ def open_raster(path: Path) -> Iterator[Content]:
             spacing = dict(zip(("x", "y"), map(abs, map(float, array.rio.resolution())), strict=True))
         values = decoded(stored, attributes)
         source = SourceArray(values or stored, dims[len(one) :], _labels(attributes), stored, spacing)
-        yield Content(guarded({"image": source}, path, "a raster"), images=("image",), notes=notes)
+        arrays = guarded({"image": source}, path, "a raster")
+        names = array.attrs.get("long_name")
+        if isinstance(names, tuple) and not one:
+            arrays["band"] = SourceArray(np.array(list(map(str, names))), ("band",))
+        yield Content(arrays, images=("image",), notes=notes)
 
 
 def _labels(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -50,10 +54,8 @@ def _labels(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _notes(array: Any) -> tuple[str, ...]:
-    notes = [f"coordinate reference system {array.rio.crs}" if array.rio.crs else "no coordinate reference system"]
-    names = array.attrs.get("long_name")
-    if names and array.sizes.get("band", 1) > 1:
-        notes.append(f"bands {', '.join(map(str, names))}")
+    place = f"coordinate reference system {array.rio.crs}" if array.rio.crs else "no coordinate reference system"
+    notes = [f"axes: {place}"]
     if "_FillValue" in array.attrs:
-        notes.append(f"pixels of the value {array.attrs['_FillValue']} (nodata) become NaN in images")
+        notes.append(f"changed: pixels of the value {array.attrs['_FillValue']} (nodata) become NaN in images")
     return tuple(notes)

@@ -35,6 +35,6 @@ def open_mrc(path: Path) -> Iterator[Content]:
             attributes = {"spacing_unit": "Å"} if known else {}
             source = SourceArray(file.data, dims, attributes, None, sizes if known else {})
         kind = "a stack of images" if first else "a volume" if rank == 3 else "an image"
-        note = f"the header says that it is {kind}; --dims says otherwise"
+        note = f"axes: {kind}, as the header says (--dims names the axes otherwise)"
         arrays = guarded({"image": source}, path, "MRC")
         yield Content(arrays, images=("image",), consecutive=bool(first), notes=(note,) if rank > 2 else ())

@@ -57,5 +57,5 @@ def open_nifti(path: Path) -> Iterator[Content]:
     source = SourceArray(Transposed(Squeezed(values, single)), dims[::-1], attributes, None, spacing)
     codes: Any = nibabel.aff2axcodes  # it has no types
     axes = "".join(filter(None, codes(image.affine)))
-    notes = (f"axes x, y, z run towards {axes} (R right, A front, S top; L, P, I the opposite); they are not turned",)
+    notes = (f"axes: x, y, z run towards {axes} (R right, A front, S top; L, P, I the opposite); they are not turned",)
     yield Content(guarded({"image": source}, path, "NIfTI"), images=("image",), consecutive="t" in dims, notes=notes)

@@ -25,6 +25,7 @@ from menndl_dask.errors import DataError
 _AXES = {"Y": "y", "X": "x", "Z": "z", "C": "channel", "S": "channel", "T": "t", "Q": "page", "I": "page", "P": "page"}
 _MICROMETRES = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "micron": 1.0, "\\u00b5m": 1.0}
 _MICROMETRES |= {"nm": 1e-3, "pm": 1e-6, "Å": 1e-4, "å": 1e-4, "inch": 25400.0}
+_WITHOUT_CODECS = (1, 8, 32773, 32946, 34925)  # raw, zlib, packed bits, LZMA
 _RESOLUTION_UNIT = {2: "inch", 3: "cm"}  # of the tag ResolutionUnit
 
 
@@ -39,6 +40,9 @@ def open_tiff(path: Path) -> Iterator[Content]:
 
         file = tifffile.TiffFile(path)
     with file:
+        with reading(path, "TIFF"):
+            if file.pages.first.compression not in _WITHOUT_CODECS:
+                import imagecodecs  # noqa: F401  tifffile uses it
         with reading(path, "TIFF"), _damage_is_an_error():
             on_earth = len(file.pages) == 1 and file.is_geotiff
             arrays = {} if on_earth else guarded(dict(_arrays(file, path)), path, "TIFF")

@@ -130,7 +130,7 @@ def _ome_content(images: Mapping[str, zarr.Group]) -> Content:
     notes = []
     for name, group in images.items():
         arrays[name], note = _finest(group, ("y", "x", "channel"))
-        notes.append(f"{name}: {note}")
+        notes.append(f"taken: {name}: {note}")
         found = group.get("labels")
         for label, member in sorted(found.groups()) if isinstance(found, zarr.Group) else ():
             if _ome(member.attrs.asdict()):

@@ -64,7 +64,7 @@ def test_volumes_of_cremi_are_samples_and_padding_is_cropped(tmp_path: Path) -> 
     np.testing.assert_array_equal(values["image"][1], RAW)
     assert values["file"].tolist() == ["sample_A_20160501.hdf", "sample_B_padded_20160501.hdf"]
     assert any("(3, 12, 14) was cropped to its labels (3, 8, 10)" in note for note in content.notes)
-    assert any(note.startswith("sample_C+_20160601.hdf: left out") for note in content.notes)
+    assert any(note.startswith("left out: sample_C+_20160601.hdf") for note in content.notes)
 
 
 def test_boundaries_are_the_same_however_they_are_cut(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_snemi3d_is_a_volume_and_its_test_volume_is_named_as_left_out(tmp_path: 
     assert content.arrays["image"].spacing == {"z": 30.0, "y": 6.0, "x": 6.0}
     np.testing.assert_array_equal(values["image"], RAW)
     np.testing.assert_array_equal(values["label"], EDGE)
-    assert content.notes[-1].startswith("test-input.tif: left out, it has no labels")
+    assert content.notes[-1].startswith("left out: test-input.tif has no labels")
 
 
 def test_sections_of_isbi_are_samples_in_order_with_membranes_as_class_one(tmp_path: Path) -> None:
@@ -139,14 +139,15 @@ def test_bands_of_a_landsat_scene_are_channels(tmp_path: Path) -> None:
     assert (source.dims, source.spacing) == (("band", "y", "x"), {"y": 30.0, "x": 30.0})
     for place, name in enumerate(("B2", "B3", "B4", "B10")):
         np.testing.assert_array_equal(values["image"][place], np.where(bands[name] == 0, np.nan, bands[name]))
-    assert content.notes[0] == "bands B2, B3, B4, B10; left out: B8 (--bands names others)"
+    assert content.notes[:2] == ("taken: bands B2, B3, B4, B10", "left out: bands B8 (--bands names others)")
+    assert values["band"].tolist() == ["B2", "B3", "B4", "B10"]
 
 
 def test_other_bands_are_resampled_to_the_finest_that_is_chosen(tmp_path: Path) -> None:
     bands = landsat(tmp_path, "LC08_L1TP_193024_20200101_20200101_02_T1")
     content, values = opened(tmp_path, "landsat", "b8", "B2")
     assert content.arrays["image"].spacing == {"y": 15.0, "x": 15.0}
-    assert "B2 resampled to pixels of 15 m, bilinearly" in content.notes
+    assert "changed: B2 resampled to pixels of 15 m, bilinearly" in content.notes
     np.testing.assert_array_equal(values["image"][0][1:], bands["B8"][1:])
     middle = values["image"][1][9:15, 9:15]
     np.testing.assert_allclose(middle.mean(), bands["B2"][4:8, 4:8].mean(), rtol=0.2)
@@ -182,7 +183,7 @@ def test_scenes_of_l8_biome_have_their_own_size_and_their_manual_masks(tmp_path:
     assert content.classes == ("clear", "cloud shadow", "thin cloud", "cloud")
     assert values["label"][1][0, :5].tolist() == [255, 1, 0, 2, 3]
     assert values["file"].tolist() == list(shapes)
-    assert content.notes[-1] == "LC80030302014000LGN00: left out, it has no fixedmask"
+    assert content.notes[-1] == "left out: LC80030302014000LGN00 has no fixedmask"
 
 
 def sentinel(folder: Path, level: str) -> dict[str, np.ndarray]:
@@ -208,7 +209,7 @@ def test_bands_of_sentinel_2_are_read_at_their_finest_and_resampled(level: str, 
     source = content.arrays["image"]
     assert (source.shape, source.spacing) == ((4, 96, 120), {"y": 10.0, "x": 10.0})
     np.testing.assert_array_equal(values["image"][0], bands["B02"])
-    assert content.notes[1] == "B8A, B09, B11 resampled to pixels of 10 m, bilinearly"
+    assert content.notes[1] == "changed: B8A, B09, B11 resampled to pixels of 10 m, bilinearly"
     if level == "L2A":
         assert set(np.unique(values["SCL"])) == {7}
         assert source.shape[1:] == values["SCL"].shape

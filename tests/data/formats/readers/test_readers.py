@@ -132,7 +132,7 @@ def test_bands_of_a_geotiff_are_channels_and_nodata_is_missing(tmp_path: Path) -
         assert source.attributes == {"fill": 7}
         assert source.stored is not None
         np.testing.assert_array_equal(source.stored[:], CHANNELS)
-        assert content.notes[0] == "coordinate reference system EPSG:32633"
+        assert content.notes[0] == "axes: coordinate reference system EPSG:32633"
 
 
 def test_one_band_is_an_image_and_its_type_is_kept(tmp_path: Path) -> None:
