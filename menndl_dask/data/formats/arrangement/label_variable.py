@@ -57,7 +57,7 @@ def read_truth(labels: LabelSource, name: str | None, view: View, options: Optio
             raise DataError(f"{unused[0]}: expected labels to which it applies, found none; name them with --label")
         return None
     source = labels.arrays[name]
-    known, fill_by_name = _class_names(labels, options)
+    known, fill_by_name = _class_names(labels, source, options)
     fill = _fill(source, options)
     fill = fill_by_name if fill is None else fill
     array = source.array if source.stored is None else source.stored
@@ -96,10 +96,13 @@ def _drawn(labels: LabelSource, view: View, options: Options) -> Truth:
     return Truth(variable, True, mask.classes, None, (said, *mask.notes))
 
 
-def _class_names(labels: LabelSource, options: Options) -> tuple[tuple[str, ...], int | None]:
+def _class_names(labels: LabelSource, source: SourceArray, options: Options) -> tuple[tuple[str, ...], int | None]:
     """Return the names of the classes, and the class number that a name says to be no label."""
     if options.classes:
         return options.classes, None
+    own = source.attributes.get("classes")
+    if isinstance(own, list | tuple | np.ndarray) and len(own):
+        return tuple(map(str, own)), None
     if labels.classes:
         return labels.classes, None
     others = {**labels.content.arrays, **labels.arrays}
