@@ -25,17 +25,24 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--ensemble", type=int, default=1, metavar="N", help=text)
     text = "mean over flips of the images along these axes, such as y x (default: those flipped in training)"
     parser.add_argument("--flips", nargs="*", metavar="AXIS", help=text)
+    text = "print the metric of the run for the labels of the images, and its spread over the images"
+    parser.add_argument("--score", action="store_true", help=text)
     parser.add_argument("--probabilities", action="store_true", help="write the probability of each class")
     add_cluster_options(parser)
 
 
 def _predict(given: argparse.Namespace) -> int:
+    from menndl_dask.prediction.ensemble import problem_of
     from menndl_dask.prediction.prediction import predict
+    from menndl_dask.prediction.score import score
 
     names = ("variable", "tile", "overlap", "probabilities", "ensemble")
     options = {name: getattr(given, name) for name in names}
     options["flips"] = False if given.flips is None else given.flips or True
+    problem = problem_of(given.model) if given.score else None
     with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
         path = predict(given.model, given.source, given.target, client=client, **options)
     say(f"written: {path}")
+    if problem is not None:
+        say(*map(str, score(path, given.source, problem)))
     return 0

@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from menndl_dask.data.dataset import fill_missing
-from menndl_dask.data.resize import resize
+from menndl_dask.data.resize import resize_weights, weigh, weighted_mean
 from menndl_dask.data.tiling import Block, Tiling, split_tiles, stitch
 from menndl_dask.data.windows import pooled, window_starts
 from menndl_dask.errors import TrainerError, UserError
@@ -135,10 +135,26 @@ def _inputs(piece: Piece, job: Job, counts: list[int]) -> Iterator[tuple[Array, 
                 yield tuple(_filled([view.read(start, job.sizes[0]) for view in views], job))
             continue
         counts.append(1)
-        images = [source.read(one)[0] for source in piece.sources]
         if job.how == "resize":
-            images = [resize(image, size) for image, size in zip(images, job.sizes, strict=True)]
+            images = [_resized(source, one, size) for source, size in zip(piece.sources, job.sizes, strict=True)]
+        else:
+            images = [source.read(one)[0] for source in piece.sources]
         yield tuple(_filled(images, job))
+
+
+def _resized(source: ImageSource, sample: slice, size: Sequence[int]) -> Array:
+    """Return an image resized as in training; it is read in parts along its first axis."""
+    weights = [resize_weights(before, after) for before, after in zip(source.size, size, strict=True)]
+    total, known = np.zeros((2, *size, source.channels))
+    rows = max(1, _VALUES * source.size[0] // (math.prod(source.size) * source.channels))
+    for start in range(0, source.size[0], rows):
+        part = slice(start, min(start + rows, source.size[0]))
+        values = source.read(sample, [part, *(slice(0, n) for n in source.size[1:])])[0].astype(np.float64)
+        there = ~np.isnan(values)
+        along = [weights[0][:, part], *weights[1:]]
+        total += weigh(np.where(there, values, 0.0), along)
+        known += weigh(there.astype(np.float64), along)
+    return weighted_mean(total, known)
 
 
 class _Windows:

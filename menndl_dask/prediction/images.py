@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from menndl_dask.data.axes import CHANNEL, SAMPLE, SPATIAL, Axes, format_dims
 from menndl_dask.data.dataset import find_variable, open_store
+from menndl_dask.data.store.variable import SAMPLES
 from menndl_dask.errors import DataError, one_line
-
-SAMPLES = "samples"  # group of the images that have each a size of their own
 
 
 @dataclass(frozen=True, slots=True)

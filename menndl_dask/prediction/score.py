@@ -1,0 +1,116 @@
+"""The score of predictions for images with labels, over all images and its spread over them. Runs on the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from menndl_dask.data.dataset import Dataset, open_dataset
+from menndl_dask.data.store.variable import SAMPLES, Block, Variable, blocks
+from menndl_dask.errors import DataError
+from menndl_dask.metric import BUILT_IN, Measure
+from menndl_dask.problem import Problem
+from menndl_dask.text import metric_title
+
+_BLOCK_BYTES = 2**20  # of labels at once: each becomes a number for each class
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A metric over some images, and for each of them if each has many labels."""
+
+    metric: str
+    images: int
+    value: float  # over all images together
+    of_images: tuple[float, ...]  # of those for which it is defined; empty for a label for each image
+    split: str = ""  # the split that the images are in, if the store says it
+
+    def __str__(self) -> str:
+        where = f"{self.split}: " if self.split else ""
+        text = f"{where}{metric_title(self.metric)} of {self.images} image{'s' * (self.images > 1)}: {self.value:.4f}"
+        if len(self.of_images) < 2:
+            return text
+        low, mean, high = min(self.of_images), float(np.mean(self.of_images)), max(self.of_images)
+        return f"{text}; of each image: mean {mean:.4f}, from {low:.4f} to {high:.4f}"
+
+
+def score(predicted: str | Path, source: str | Path, problem: Problem, *, label: str | None = None) -> list[Score]:
+    """Return the scores of predictions, one for each split that the images are in.
+
+    Parameters
+    ----------
+    predicted
+        The Zarr store with the predictions for all images of the source.
+    source
+        The Zarr store with the images and their labels.
+    problem
+        What the network was trained for. Its metric is used; if that is not built in, the usual one of the task.
+    label
+        Name of the variable with the labels; by default that of the problem.
+
+    Raises
+    ------
+    UserError
+        If there are no labels, or they are not those of the problem.
+    """
+    dataset = open_dataset(str(source), problem.inputs, label or problem.label)
+    names = tuple(map(str, dataset.label.array.attrs.get("classes", ())))
+    if problem.task != "regression" and names and names != problem.facts.classes:
+        expected = ", ".join(problem.facts.classes)
+        raise dataset.label.error(f"expected the classes of the network, {expected}, got {', '.join(names)}")
+    metric = problem.metric_name
+    if metric not in BUILT_IN:
+        metric = {"segmentation": "mean_iou", "classification": "balanced_accuracy", "regression": "r2"}[problem.task]
+    measures: dict[tuple[str, int | None], Measure] = {}  # of each split, as a whole and for each image
+    ignore = None if problem.task == "regression" else -1
+    for sample, labels, found in _pairs(Path(predicted), dataset, problem):
+        split = "" if dataset.split is None else str(dataset.split[sample])
+        for key in ((split, None), (split, sample)):
+            measure = measures.setdefault(key, Measure(metric, outputs=problem.facts.outputs, ignore=ignore))
+            measure.update(labels, found)
+    return [_score(metric, split, measures, problem.task) for split in dict.fromkeys(split for split, _ in measures)]
+
+
+def _score(metric: str, split: str, measures: dict[tuple[str, int | None], Measure], task: str) -> Score:
+    values = [measure.value() for (of, sample), measure in measures.items() if of == split and sample is not None]
+    each = tuple(value for value in values if np.isfinite(value)) if task == "segmentation" else ()
+    return Score(metric, len(values), measures[split, None].value(), each, split)
+
+
+def _pairs(predicted: Path, dataset: Dataset, problem: Problem) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
+    """Yield the number of an image, labels of it, and the predictions for them; -1 is a label that is not counted."""
+    label = dataset.label
+    ignored = [n for n in (problem.ignore, label.array.attrs.get("fill")) if n is not None]
+    for some in blocks(label, most=_BLOCK_BYTES):
+        for sample in range(some.start, some.stop):
+            block = Block(sample, sample + 1, some.part)
+            labels, found = label.read(block), _predicted(predicted, label, block, problem)
+            if found.shape[: labels.ndim] != labels.shape:
+                got = f"labels of shape {labels.shape[1:]}, predictions of shape {found.shape[1:]}"
+                raise DataError(f"{predicted}: sample {sample}: expected a prediction for each label, got {got}")
+            if problem.task != "regression":
+                unknown = np.isin(labels, ignored) | np.isnan(found).any(axis=-1)
+                labels, found = np.where(unknown, -1, labels.astype(np.int64)), np.nan_to_num(found)
+            yield sample, labels, found
+
+
+def _predicted(predicted: Path, label: Variable, block: Block, problem: Problem) -> NDArray[Any]:
+    """Return the predictions for a block of an image: values, or a number for each class, NaN if there is none."""
+    own = bool(label.keys) and bool(label.axes.spatial)
+    folder = predicted / SAMPLES / label.keys[block.start] if own else predicted
+    name = "prediction" if (folder / "prediction").exists() else "probability"
+    array = zarr.open_array(folder / name, mode="r")
+    index = () if own or label.axes.sample is None else (slice(block.start, block.stop),)
+    values = np.asarray(array[(*index, *(block.part or ()), ...)])
+    values = values if index else values[np.newaxis]
+    if problem.task == "regression" or name == "probability":
+        return values
+    classes = np.arange(problem.facts.outputs)
+    known = values < len(classes)  # the others have the number of pixels without a prediction
+    return np.where(known[..., np.newaxis], values[..., np.newaxis] == classes, np.nan)
