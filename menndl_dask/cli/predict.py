@@ -15,7 +15,7 @@ def add_commands(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
     parser = add_command(commands, "predict", _predict, "apply a trained network to images of any size in Zarr")
     parser.add_argument("model", type=Path, help="trained network, such as runs/mine/best.keras, or a run")
-    parser.add_argument("source", type=Path, help="Zarr store with the images")
+    parser.add_argument("source", type=Path, help="Zarr store with the images, or images of another format")
     parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
     text = "variables with the images (default: those that the network was trained on)"
     parser.add_argument("--variable", nargs="+", metavar="NAME", help=text)
@@ -32,17 +32,12 @@ def add_commands(commands: Any) -> None:
 
 
 def _predict(given: argparse.Namespace) -> int:
-    from menndl_dask.prediction.ensemble import problem_of
     from menndl_dask.prediction.prediction import predict
-    from menndl_dask.prediction.score import score
 
-    names = ("variable", "tile", "overlap", "probabilities", "ensemble")
+    names = ("variable", "tile", "overlap", "probabilities", "ensemble", "score")
     options = {name: getattr(given, name) for name in names}
     options["flips"] = False if given.flips is None else given.flips or True
-    problem = problem_of(given.model) if given.score else None
     with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
-        path = predict(given.model, given.source, given.target, client=client, **options)
+        path = predict(given.model, given.source, given.target, client=client, notice=say, **options)
     say(f"written: {path}")
-    if problem is not None:
-        say(*map(str, score(path, given.source, problem)))
     return 0

@@ -21,14 +21,6 @@ def run_of(path: Path) -> Run | None:
     return None if folder is None else Run(whole_run(folder))
 
 
-def problem_of(path: Path) -> Problem:
-    """Return what a network was trained for; raises `UserError` if that is not known."""
-    run = run_of(path.absolute())
-    if run is None or run.problem is None:
-        raise UserError(f"{path}: score: expected a network in the directory of a run, which says its metric")
-    return run.problem
-
-
 def best_networks(run: Run, count: int) -> tuple[Path, ...]:
     """Return the files of the fittest networks of a run, each as it was trained last: for longer, if it was.
 

@@ -80,8 +80,8 @@ def plan_prediction(
     spec: ModelSpec,
     problem: Problem | None,
     source: str,
+    variables: Sequence[str],
     *,
-    variables: Sequence[str] | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     probabilities: bool = False,
@@ -96,7 +96,9 @@ def plan_prediction(
         What it was trained for; None if that is not known.
     source
         Zarr store with the images, or Zarr array.
-    variables, tile, overlap, probabilities
+    variables
+        With the images, one for each view.
+    tile, overlap, probabilities
         As in `menndl_dask.prediction.prediction.predict`.
 
     Raises

@@ -17,9 +17,11 @@ from distributed import Client, LocalCluster, as_completed
 from menndl_dask import files
 from menndl_dask.errors import UserError
 from menndl_dask.prediction.blocks import predict_pieces
+from menndl_dask.prediction.conversion import as_store
 from menndl_dask.prediction.ensemble import best_networks, flips_of, run_of
 from menndl_dask.prediction.network import ModelSpec, release
 from menndl_dask.prediction.plan import Plan, describe, plan_prediction
+from menndl_dask.prediction.score import score as score_of
 from menndl_dask.prediction.target import write_template
 
 _LOG = logging.getLogger(__name__)
@@ -37,7 +39,9 @@ def predict(
     probabilities: bool = False,
     ensemble: int = 1,
     flips: Sequence[str] | bool = False,
+    score: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    notice: Callable[[str], None] = _LOG.info,
 ) -> Path:
     """Apply a trained network to images of any size.
 
@@ -52,7 +56,9 @@ def predict(
         says are read from the run directory that contains the file, if there is one.
     source
         Zarr store with the images, or a Zarr array. Spatial dimensions are required, samples and channels optional.
-        Images of unequal size have each a group ``samples/00000``, ….
+        Images of unequal size have each a group ``samples/00000``, …. Files and folders of other formats are converted
+        as by `menndl_dask.data.formats.conversion.convert` without options, into a store beside the target that is
+        removed at the end.
     target
         Zarr store to write; must not exist. It is created under this name when it is complete.
     variable
@@ -72,8 +78,12 @@ def predict(
     flips
         Names of axes such as ``("y", "x")``: the mean of the predictions for the image and its flips along these axes
         is used; True for the axes along which images were flipped in training.
+    score
+        Compute the metric of the run for the labels of the images, and its spread over the images.
     progress
         Called with the number of finished blocks and the number of all blocks.
+    notice
+        Called with lines for the user: what was converted, and the scores. By default they are logged.
 
     Returns
     -------
@@ -95,23 +105,25 @@ def predict(
         if run is None:
             raise UserError(f"{model}: ensemble: expected a network in a run directory, found no run around it")
         paths = best_networks(run, ensemble)
-    absolute = str(source) if "://" in str(source) else str(Path(source).absolute())
-    variables = (variable,) if isinstance(variable, str) else variable
+    if score and problem is None:
+        raise UserError(f"{model}: score: expected a network in the directory of a run, which says its metric")
+    where = str(source) if "://" in str(source) else str(Path(source).absolute())
     with files.replacing(target.absolute()) as prepared:
         try:
             spec = ModelSpec(tuple(map(str, paths)), None, str(prepared))
             if flips is not False:
                 rank = len(describe(spec).inputs[0]) - 1
                 spec = spec._replace(flips=_subsets(flips_of(rank, flips, problem)))
-            plan = plan_prediction(
-                spec, problem, absolute, variables=variables, tile=tile, overlap=overlap, probabilities=probabilities
-            )
-            write_template(plan, {"source": str(source), **_facts(plan)})
-            if client is not None:
-                _run(client, plan, progress)
-            else:
-                with _local_cluster() as cluster, Client(cluster) as own:
-                    _run(own, plan, progress)
+            names = describe(spec).names if variable is None else (variable,) if isinstance(variable, str) else variable
+            with as_store(where, target.absolute(), names, notice) as (store, variables):
+                plan = plan_prediction(
+                    spec, problem, store, variables, tile=tile, overlap=overlap, probabilities=probabilities
+                )
+                write_template(plan, {"source": str(source), **_facts(plan)})
+                _predict(plan, client, progress)
+                if score and problem is not None:
+                    for line in score_of(prepared, store, problem):
+                        notice(str(line))
         finally:
             release(str(prepared))
     return target
@@ -155,6 +167,14 @@ def _local_cluster() -> LocalCluster:
         dashboard_address="127.0.0.1:0",
         silence_logs=logging.ERROR,
     )
+
+
+def _predict(plan: Plan, client: Client | None, progress: Callable[[int, int], None] | None) -> None:
+    if client is not None:
+        _run(client, plan, progress)
+        return
+    with _local_cluster() as cluster, Client(cluster) as own:
+        _run(own, plan, progress)
 
 
 def _run(client: Client, plan: Plan, progress: Callable[[int, int], None] | None) -> None:
