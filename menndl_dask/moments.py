@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _RESOLUTION = 1e-7  # of a float32, relative to its value
+_USUAL = (0.005, 0.995)  # quantiles of the usual range
+_FAR = 10.0  # usual ranges
+_MOST_FAR = 0.5  # share of values that are equal and far from the others
 _SMALLEST = 1e-37  # a smaller standard deviation is no float32 with all its digits
 
 
@@ -31,6 +35,62 @@ def scale_of(means: Iterable[float], variances: Iterable[float]) -> tuple[float,
     """
     pairs = zip(means, variances, strict=True)
     return tuple(1.0 if is_constant(mean, variance) else math.sqrt(variance) for mean, variance in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class FarValue:
+    """A value that lies far from all others, as a mark of missing values does.
+
+    Parameters
+    ----------
+    value
+        The value.
+    share
+        Of the values that are equal to it, 0 to 1.
+    low, high
+        The percentiles 0.5 and 99.5 of the others.
+    """
+
+    value: float
+    share: float
+    low: float
+    high: float
+
+
+def usual_range(values: Floats) -> tuple[float, float]:
+    """Return the percentiles 0.5 and 99.5 of some values; NaN is left out.
+
+    >>> usual_range(np.arange(1001.0))
+    (5.0, 995.0)
+    """
+    known = values[~np.isnan(values)]
+    low, high = np.quantile(known, _USUAL, method="inverted_cdf") if len(known) else (math.nan, math.nan)
+    return float(low), float(high)
+
+
+def is_far(value: float, low: float, high: float) -> bool:
+    """Return whether a value lies more than ten widths of the usual range outside of it."""
+    reach = _FAR * (high - low)
+    return math.isfinite(reach) and reach > 0 and not low - reach <= value <= high + reach
+
+
+def far_value(values: Floats) -> FarValue | None:
+    """Return the lowest or highest of some values if it lies far from the others, however frequent it is, else None.
+
+    The others must be more than half of all. NaN is left out.
+
+    >>> far_value(np.concatenate([np.full(30, -9999.0), np.arange(70.0)]))
+    FarValue(value=-9999.0, share=0.3, low=0.0, high=69.0)
+    """
+    known = values[~np.isnan(values)]
+    found = []
+    for value in {known.min(), known.max()} if len(known) else ():
+        others = known[known != value]
+        share = 1 - len(others) / len(known)
+        low, high = usual_range(others)
+        if share <= _MOST_FAR and is_far(value, low, high):
+            found.append(FarValue(float(value), round(share, 12), low, high))
+    return max(found, key=lambda far: far.share, default=None)
 
 
 class Moments:

@@ -18,7 +18,7 @@ from menndl_dask.data import patch_size
 from menndl_dask.data.dataset import Dataset, open_dataset
 from menndl_dask.data.facts import image_sizes, read_facts, spacing
 from menndl_dask.data.keras_names import check_name
-from menndl_dask.data.labels import LabelTable, divided, images_to_divide, infer_task, read_labels, splits
+from menndl_dask.data.labels import LabelTable, divided, images_to_divide, infer_task, read_labels, region_table, splits
 from menndl_dask.data.splits import Positions
 from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.data.staging import stage
@@ -26,7 +26,7 @@ from menndl_dask.errors import DataError, UserError, nearest
 from menndl_dask.metric import BUILT_IN, constant_fitness, suits
 from menndl_dask.problem import LARGE_IMAGES, LOSSES, TASKS, Budget, Patches, Problem, read_loss
 
-__all__ = ["Samples", "open_problem", "open_staged", "splits", "stage"]
+__all__ = ["Samples", "open_problem", "open_staged", "region_table", "splits", "stage"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,8 @@ def open_problem(
         As in `Problem`. By default images of unequal size with one label each are resized to their median size, at
         most 128 pixels a side.
     loss, metric, metric_mode, ignore, class_weight, group, objectives, augmentation, normalisation, budget, seed
-        As in `Problem`. The mode of a built-in metric is known. By default values are normalised by channel.
+        As in `Problem`. The mode of a built-in metric is known. By default values are clipped if a few of them, far
+        outside of the usual range, spoil a channel's standard deviation, and else only normalised.
 
     Raises
     ------
@@ -96,7 +97,6 @@ def open_problem(
         raise UserError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{nearest(task, TASKS)}")
     dataset = open_dataset(path, names, label, group)
     found = infer_task(dataset, task)
-    normalisation = normalisation or "channel"
     patches, large_images, size = _patches(dataset, found, patch, large_images)
     if patches is not None and found == "segmentation":
         dataset = divided(dataset, patches, ignore)
@@ -106,10 +106,11 @@ def open_problem(
     parts = labels.split(dataset, seed)
     if patches is not None:
         patches = _counted(patches, dataset, parts, patches_per_epoch)
+    facts, normalisation = read_facts(dataset, labels, parts, patches, normalisation)
     problem = Problem(
         data=path if "://" in path else str(Path(path).absolute()),
         task=found,
-        facts=read_facts(dataset, labels, parts, patches, normalisation),
+        facts=facts,
         inputs=names,
         label=label,
         loss=loss,

@@ -13,12 +13,15 @@ from menndl_dask.data.dataset import Dataset
 from menndl_dask.data.labels import LabelTable
 from menndl_dask.data.splits import Positions
 from menndl_dask.data.store.variable import Variable, blocks
-from menndl_dask.moments import Moments
+from menndl_dask.moments import Moments, far_value, is_far, usual_range
 from menndl_dask.problem import SPLITS, Facts, Patches
 
 _MOST_VALUES = 2**30  # of a view, read for its mean and variance
-_QUANTILE_VALUES = 2_000_000  # of a channel, for percentiles
-_PERCENTILES = (0.5, 99.5)
+_DRAWN_VALUES = 2_000_000  # of a channel, for percentiles
+_LARGEST = float(np.finfo(np.float32).max)
+_RARE = 1e-4  # share of the values up to which those far outside are taken for errors
+_SPOILED = 3.0  # ratio of the standard deviation with such values to that without
+_RESOLUTION = 1e-6  # of float32 values after a network's first layer
 _EVEN = 1e-3  # relative difference between the largest and the smallest step of evenly spaced coordinates
 
 Clip = tuple[tuple[float, float], ...]
@@ -29,9 +32,11 @@ def read_facts(
     labels: LabelTable,
     parts: dict[str, Positions],
     patches: Patches | None,
-    normalisation: str,
-) -> Facts:
-    """Read the facts of a problem, the constant fitness excepted.
+    normalisation: str | None,
+) -> tuple[Facts, str]:
+    """Read the facts of a problem, the constant fitness excepted, and choose the normalisation if None is given.
+
+    It is ``clip`` if a few values far outside of its usual range spoil a channel, else ``channel``.
 
     Raises
     ------
@@ -39,12 +44,17 @@ def read_facts(
         If a channel has no numbers, or such that it cannot be normalised.
     """
     train = parts["train"]
-    clip = tuple(_percentiles(view, train) for view in dataset.views) if normalisation == "clip" else ()
-    of_views = [_moments(view, train, clip[i] if clip else ()) for i, view in enumerate(dataset.views)]
+    read = [_Channels(view, train) for view in dataset.views]
+    for channels in read:
+        channels.check()
+    if normalisation is None:
+        normalisation = "clip" if any(channels.are_spoiled for channels in read) else "channel"
+    clip = tuple(channels.clip() for channels in read) if normalisation == "clip" else ()
+    of_views = [c.clipped(clip[i]) if clip else c.moments for i, c in enumerate(read)]
     values = labels.rows[train] if labels.task == "regression" else np.zeros((1, 0))
     train_samples, validation_samples, test_samples = (len(parts[name]) for name in SPLITS)
     view = dataset.views[0]
-    return Facts(
+    facts = Facts(
         input_shapes=tuple((*(patches.size if patches else v.size(0)), v.channels) for v in dataset.views),
         outputs=labels.outputs,
         classes=labels.classes,
@@ -59,6 +69,7 @@ def read_facts(
         spacing=spacing(view),
         fingerprint=dataset.fingerprint(),
     )
+    return facts, normalisation
 
 
 def image_sizes(view: Variable) -> tuple[tuple[int, ...], ...]:
@@ -109,47 +120,84 @@ def _step(view: Variable, dim: str) -> float | None:
     return float(np.abs(float(values[-1]) - float(values[0])) / (len(values) - 1)) if even else None
 
 
-def _training_blocks(view: Variable, train: Positions) -> Iterator[NDArray[Any]]:
-    """Yield blocks of values of the training split, ``(pixel, channel)``; evenly spaced ones of a very large one."""
-    wanted = np.zeros(view.samples, dtype=np.bool_)
-    wanted[train] = True
-    bounds = [block for block in blocks(view) if wanted[block.start : block.stop].any()]
-    values = sum(math.prod(view.shape_of(int(sample))) for sample in train)
-    every = max(1, -(-values // _MOST_VALUES))
-    for block in bounds[:: min(every, max(1, len(bounds) // 2))]:
-        yield view.images(block)[wanted[block.start : block.stop]]
+class _Channels:
+    """Moments of the training split's values of a view, and an evenly spaced sample of them, read in one pass.
+
+    Of a very large view a part is read.
+    """
+
+    def __init__(self, view: Variable, train: Positions) -> None:
+        self._view, self._train = view, train
+        self.moments = Moments(view.channels)
+        pixels = sum(math.prod(view.size(int(sample))) for sample in train)
+        step = max(1, pixels // _DRAWN_VALUES) | 1  # odd, so that it does not meet the same column again and again
+        drawn = []
+        for values in self._blocks(pixels * view.channels):
+            self.moments.update(values)
+            drawn.append(values.reshape(-1, view.channels)[::step].astype(np.float64))
+        self.sample: NDArray[np.float64] = np.concatenate(drawn) if drawn else np.zeros((0, view.channels))
+
+    def _blocks(self, number: int) -> Iterator[NDArray[Any]]:
+        view = self._view
+        wanted = np.zeros(view.samples, dtype=np.bool_)
+        wanted[self._train] = True
+        bounds = [block for block in blocks(view) if wanted[block.start : block.stop].any()]
+        every = max(1, -(-number // _MOST_VALUES))
+        for block in bounds[:: min(every, max(1, len(bounds) // 2))]:  # evenly spaced
+            yield view.images(block)[wanted[block.start : block.stop]]
+
+    def check(self) -> None:
+        """Raise `DataError` if a channel has no numbers, or such that networks cannot see the differences."""
+        moments = self.moments
+        for channel, column in enumerate(self.sample.T):
+            where = "" if len(self.sample.T) == 1 else f"channel {channel}: "
+            if not moments.count[channel]:
+                raise self._view.error(f"{where}expected numbers in the training split, got only NaN")
+            far, variance = far_value(column), float(moments.variance[channel])
+            fits = math.isfinite(variance) and variance <= _LARGEST
+            if fits and (far is None or far.high - far.low > _RESOLUTION * math.sqrt(variance)):
+                continue
+            raise self._view.error(f"{where}{_extreme(column, moments, channel)}")
+
+    def clip(self) -> Clip:
+        """Return the percentiles 0.5 and 99.5 of each channel; 0 to 0 for one without numbers."""
+        return tuple(usual_range(column) for column in self.sample.T)
+
+    def clipped(self, clip: Clip) -> Moments:
+        """Return the moments of the clipped values of the sample."""
+        moments = Moments(self._view.channels)
+        moments.update(np.clip(self.sample, *np.array(clip).T))
+        return moments
+
+    @property
+    def are_spoiled(self) -> bool:
+        """Whether a few values far outside of the usual range, such as hot pixels, rule a channel's standard deviation.
+
+        Less rare ones may be what is looked for, such as bright spots, and are kept.
+        """
+        clip = self.clip()
+        variance = self.clipped(clip).variance
+        for channel, column in enumerate(self.sample.T):
+            extremes = float(self.moments.minimum[channel]), float(self.moments.maximum[channel])
+            if any(is_far(value, *clip[channel]) for value in extremes):
+                beyond = np.sort(np.maximum(column - clip[channel][1], clip[channel][0] - column))
+                often = is_far(clip[channel][1] + float(beyond[-1 - max(1, int(_RARE * len(column)))]), *clip[channel])
+                if not often and self.moments.variance[channel] > _SPOILED**2 * variance[channel]:
+                    return True
+        return False
 
 
-def _moments(view: Variable, train: Positions, clip: Clip = ()) -> Moments:
-    """Return mean and variance of each channel of a view over the training split; of a part if it is very large."""
-    moments = Moments(view.channels)
-    for values in _training_blocks(view, train):
-        moments.update(np.clip(values, *np.array(clip).T) if clip else values)
-    for channel, (mean, count) in enumerate(zip(moments.mean, moments.count, strict=True)):
-        where = "" if len(moments.mean) == 1 else f"channel {channel}: "
-        if not count:
-            raise view.error(f"{where}expected numbers in the training split, got only NaN")
-        if not np.isfinite(mean):
-            extremes = f"{moments.minimum[channel]:g} to {moments.maximum[channel]:g}"
-            raise view.error(f"{where}expected finite values, got {extremes}")
-    return moments
-
-
-def _percentiles(view: Variable, train: Positions) -> Clip:
-    """Return the percentiles of each channel in a bounded sample of the training split's values."""
-    drawn = list(_training_samples(view, train))
-    values = np.concatenate(drawn) if drawn else np.zeros((0, view.channels))
-    found = []
-    for column in values.T:
-        known = column[np.isfinite(column)]
-        low, high = np.percentile(known, _PERCENTILES) if len(known) else (0.0, 0.0)
-        found.append((float(low), float(high)))
-    return tuple(found)
-
-
-def _training_samples(view: Variable, train: Positions) -> Iterator[NDArray[np.float64]]:
-    """Yield an evenly spaced share of the values of the training split, ``(pixel, channel)``."""
-    pixels = sum(math.prod(view.size(int(sample))) for sample in train)
-    step = max(1, pixels // _QUANTILE_VALUES) | 1  # odd, so that it does not meet the same column again and again
-    for values in _training_blocks(view, train):
-        yield values.reshape(-1, view.channels)[::step].astype(np.float64)
+def _extreme(column: NDArray[np.float64], moments: Moments, channel: int) -> str:
+    """Say which extreme value makes a channel unfit for networks."""
+    low, high = float(moments.minimum[channel]), float(moments.maximum[channel])
+    known = column[~np.isnan(column)]
+    value = max((low, high), key=lambda v: ((known == v).mean(), abs(v)))
+    if low == high or not len(known):
+        return f"expected finite values, got {low:g} to {high:g}"
+    others = known[known != value]
+    between = f"; the others are {others.min():.4g} to {others.max():.4g}" if len(others) else ""
+    share = max((known == value).mean(), 1 / max(1, int(moments.count[channel])))
+    return (
+        f"expected values whose differences a float32 can hold, got {value:.4g} in {share:.2g} of the pixels{between}: "
+        "no data? write NaN, or give the value as attribute 'nodata' (menndl convert --nodata)"
+    ).replace(f"{share:.2g} of", f"{100 * share:.2g} % of")

@@ -89,6 +89,16 @@ def splits(problem: Problem) -> dict[str, Positions]:
     return read_labels(dataset, problem.task, problem.ignore).split(dataset, problem.seed)
 
 
+def region_table(problem: Problem) -> NDArray[np.int64]:
+    """Return the regions to which `splits` refers, ``(region, image, first pixels…, pixels after the last…)``.
+
+    It has no rows if images are not divided: then positions are those of samples.
+    """
+    dataset = problem_dataset(problem)
+    rows = [(region.sample, *region.start, *region.stop) for region in dataset.label.regions]
+    return np.array(rows, dtype=np.int64).reshape(len(rows), 1 + 2 * problem.rank)
+
+
 def problem_dataset(problem: Problem) -> Dataset:
     """Open the data set of a problem, its images divided or resized as the problem says."""
     dataset = open_dataset(problem.data, problem.inputs, problem.label, problem.group)

@@ -74,7 +74,7 @@ class Recorder:
             self.note(f"settings that differ from the run's first start: {'; '.join(changes)}")
 
     def keep_splits(self, splits: Mapping[str, Any]) -> None:
-        """Write the positions of each split as ``splits.npz``, or check that they equal those that exist.
+        """Write the positions of each split, and the regions that they mean, as ``splits.npz``, or check that they equal those that exist.
 
         Raises
         ------

@@ -143,9 +143,10 @@ class Search:
             stop_request.begin(self.path)
             recorder.freeze(settings)
             if self.problem is not None and self.problem.facts.fingerprint:
-                from menndl_dask.data.data import splits
+                from menndl_dask.data.data import region_table, splits
 
-                recorder.keep_splits(splits(self.problem))
+                regions = region_table(self.problem) if self.problem.patches is not None else ()
+                recorder.keep_splits(splits(self.problem) | ({"regions": regions} if len(regions) else {}))
             # the plan stands in run.yaml
             given = {name: value for name, value in self.settings.items() if name != "plan"}
             started = {"evaluations": evaluations, "hours": hours, **given}

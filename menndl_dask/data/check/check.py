@@ -100,12 +100,13 @@ def _pixels(dataset: Dataset, block: Block) -> int:
 
 def _view_report(dataset: Dataset, scan: DatasetScan, index: int) -> ViewReport:
     view, moments, outliers = dataset.views[index], scan.moments[index], scan.outliers(index)
+    far = scan.far_values(index)
     dim = None if view.axes.channel is None else view.array.dims[view.axes.channel]
     names = view.array[dim].values if dim in view.array.coords else range(len(moments.mean))
     columns = (moments.mean, np.sqrt(moments.variance), moments.minimum, moments.maximum, moments.missing)
     rows = zip(names, *(column.tolist() for column in columns), strict=True)
     channels = tuple(
-        Statistics(str(name), mean, std, minimum, maximum, missing, c in outliers)
+        Statistics(str(name), mean, std, minimum, maximum, missing, c in outliers, far.get(c))
         for c, (name, mean, std, minimum, maximum, missing) in enumerate(rows)
     )
     return ViewReport(view, channels)

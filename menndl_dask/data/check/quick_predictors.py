@@ -31,6 +31,7 @@ _MOST_PIXELS = 20_000  # of all classes together, for training
 _WINDOW = {1: 4096, 2: 128, 3: 32}  # pixels a side, by rank
 _GRID = {1: 64, 2: 16, 3: 8}  # cells a side of the coarse images, by rank
 _MOST_CHANNELS = 8
+_LARGEST = 1e18
 _TREES = 50
 _TREES_AT_ONCE = 10
 
@@ -126,6 +127,7 @@ class QuickPredictors:
 
     def _flat(self, split: str) -> tuple[NDArray[Any], NDArray[Any]]:
         features = np.concatenate([f.reshape(-1, f.shape[-1]) for f, _ in self._gathered[split]])
+        features = np.clip(features, -_LARGEST, _LARGEST)  # scikit-learn refuses larger ones
         if self._problem.task == "regression":
             return features, np.concatenate([t.reshape(len(t), -1) for _, t in self._gathered[split]])
         truth = np.concatenate([t.reshape(-1) for _, t in self._gathered[split]]).astype(np.int64)

@@ -9,6 +9,7 @@ from menndl_dask.data.check.quick_predictors import Score
 from menndl_dask.data.check.scan import Duplicates
 from menndl_dask.data.store.variable import Variable
 from menndl_dask.metric import BUILT_IN
+from menndl_dask.moments import FarValue
 from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.text import TextTable, counted
 
@@ -27,6 +28,7 @@ class Statistics:
     maximum: float
     missing: int = 0  # values that are NaN
     outliers: bool = False  # whether there are values far outside of the usual range
+    far: FarValue | None = None  # a single value, rare or frequent, that lies far from all others
     whole: int = 0  # number of different values of a target if all are whole numbers stored as floats, else 0
 
     def row(self) -> list[str]:
@@ -125,6 +127,10 @@ def _head(report: DataReport) -> str:
     assumed = dict.fromkeys(view.variable.axes.assumed for view in report.views if view.variable.axes.assumed)
     if assumed:
         lines["assumed"] = "; ".join(assumed)
+    if problem.large_images == "resize":
+        smallest, _, largest = (" × ".join(map(str, size)) for size in facts.image_sizes)
+        size = " × ".join(map(str, facts.input_shapes[0][:-1]))
+        lines["resized"] = f"images of {smallest} to {largest} pixels, to {size}"
     if report.read < 1:
         lines["read"] = f"{report.read:.0%} of the pixels, evenly spaced: statistics and duplicates are of these"
     lines |= {"fitness": problem.metric_name, "fingerprint": facts.fingerprint}

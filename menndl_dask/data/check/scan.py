@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from menndl_dask.data.dataset import Dataset
 from menndl_dask.data.splits import Positions
 from menndl_dask.data.store.variable import Block, blocks
-from menndl_dask.moments import Moments
+from menndl_dask.moments import FarValue, Moments, far_value, is_far, usual_range
 
 _QUANTILE_VALUES = 200_000  # of each channel, for the usual range (0.5 to 99.5 %)
 _MOST_VALUES = 2**30  # that the check reads of images that are larger than a block
-_OUTLIER_RANGES = 10.0  # an outlier lies this many usual ranges outside of the usual range
+_FREQUENT = 1e-3  # share from which on a far value is told as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class DatasetScan:
         for view, values in enumerate(images):
             self.moments[view].update(values)
             flat = values.reshape(-1, values.shape[-1])
-            self._values[view].append(flat[:: max(1, len(flat) // self._share)].astype(np.float32))
+            self._values[view].append(flat[:: max(1, len(flat) // self._share)].astype(np.float64))
         for index in range(len(labels)):
             place = block.start + index
             self._images[place] = _hash(self._images[place], *(values[index] for values in images))
@@ -61,13 +61,19 @@ class DatasetScan:
 
     def outliers(self, view: int) -> list[int]:
         """Return the channels of a view with values far outside of the usual range."""
-        values = np.concatenate(self._values[view])
-        with np.errstate(invalid="ignore"):
-            low, high = np.nanquantile(values, [0.005, 0.995], axis=0)
-        reach = _OUTLIER_RANGES * (high - low)
         moments = self.moments[view]
-        outside = (moments.maximum > high + reach) | (moments.minimum < low - reach)
-        return np.flatnonzero(outside & (reach > 0)).tolist()
+        found = []
+        for channel, column in enumerate(np.concatenate(self._values[view]).T):
+            usual = usual_range(column)
+            if any(is_far(float(extreme[channel]), *usual) for extreme in (moments.minimum, moments.maximum)):
+                found.append(channel)
+        return found
+
+    def far_values(self, view: int) -> dict[int, FarValue]:
+        """Return the channels of a view in which a single value, rare or frequent, lies far from all others."""
+        columns = np.concatenate(self._values[view]).T
+        found = {channel: far_value(column) for channel, column in enumerate(columns)}
+        return {channel: far for channel, far in found.items() if far is not None and far.share >= _FREQUENT}
 
     def duplicates(self, parts: Mapping[str, Positions]) -> Duplicates:
         """Return the duplicates among the samples of these splits."""

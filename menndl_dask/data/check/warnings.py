@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from menndl_dask.moments import is_constant
 from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.text import counted
 
@@ -136,10 +137,17 @@ def _values(report: DataReport) -> Iterator[str]:
                 f"{view.name}: {_channels(missing)} {_has(missing)} missing values (NaN, up to {most:.2%} of a "
                 "channel). Networks get the mean of the channel instead; fill them yourself if that is wrong."
             )
-        constant = [c for c in channels if c.std == 0]
+        constant = [c for c in channels if is_constant(c.mean, c.std**2)]
         if constant:
             yield f"{view.name}: {_channels(constant)} {_has(constant)} the same value everywhere and can be removed."
-        outliers = [c for c in channels if c.outliers]
+        far = [c for c in channels if c.far is not None]
+        if far and (one := far[0].far) is not None:
+            yield (
+                f"{view.name}: {_channels(far)} {_has(far)} the value {one.value:.6g} in {one.share:.1%} of the "
+                f"pixels, far from all others ({one.low:.4g} to {one.high:.4g}). If it marks missing values, write "
+                "NaN in its place, or give it in the attribute 'nodata' (menndl convert --nodata)."
+            )
+        outliers = [c for c in channels if c.outliers and c.far is None]
         if outliers:
             extremes = f"{outliers[0].minimum:.4g} to {outliers[0].maximum:.4g} with a mean of {outliers[0].mean:.4g}"
             yield (

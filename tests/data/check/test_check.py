@@ -277,3 +277,19 @@ def test_what_was_assumed_and_how_much_was_read_is_told(tmp_path: Path, monkeypa
     assert report.read == 1.0 and "evenly spaced" not in report.text()
     part = replace(report, read=0.25)
     assert "read         25% of the pixels, evenly spaced" in part.text()
+
+
+def test_the_quick_predictors_learn_from_parts_of_a_volume(tmp_path: Path) -> None:
+    report = _check(stores.volume((16, 24, 96)), tmp_path)
+    scores = {score.name: score.value for score in report.scores}
+    assert scores["forest"] is not None
+    assert scores["forest"] > 0.9
+
+
+def test_unequal_images_are_described_as_they_are(tmp_path: Path) -> None:
+    path, _, _ = stores.unequal(tmp_path / "data.zarr", 12, label=np.arange(12) % 2)
+    text = check_data(open_problem(path), seconds=0).text()
+    assert "resized      images of 20 × 30 to 31 × 30 pixels, to 26 × 30" in text
+    voted = check_data(open_problem(path, large_images="vote"), seconds=0)
+    assert "12 samples of 20 to 31 y × 30 x, uint8" in voted.text()
+    assert voted.scores[1].value is not None
