@@ -24,9 +24,8 @@ class Axes:
     sample: int | None
     spatial: tuple[int, ...]
     channel: int | None = None
-    assumed: str = field(
-        default="", compare=False, repr=False
-    )  # what was assumed in the absence of names, for the user
+    # what was assumed in the absence of names, for the user
+    assumed: str = field(default="", compare=False, repr=False)
 
     @property
     def order(self) -> tuple[int, ...]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from menndl_dask.data import patch_size
 from menndl_dask.data.dataset import Dataset, open_dataset
 from menndl_dask.data.facts import image_sizes, read_facts, spacing
 from menndl_dask.data.keras_names import check_name
 from menndl_dask.data.labels import LabelTable, divided, images_to_divide, infer_task, read_labels, region_table, splits
+from menndl_dask.data.parts import patch_size
 from menndl_dask.data.splits import Positions
 from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.data.staging import stage
@@ -73,8 +73,8 @@ def open_problem(
     patch
         Pixels of a patch along each spatial axis, or one number for all axes; ``whole`` or 0 for whole images. By
         default pixel labels of large images, of images of unequal size, and of one or two images are learnt from
-        patches whose size suits them (see `menndl_dask.data.patch_size`). With ``resize``, the size to which images
-        are resized.
+        patches whose size suits them (see `menndl_dask.data.parts.patch_size`). With ``resize``, the size to which
+        images are resized.
     patches_per_epoch
         By default as many as cover the training images once, from 64 to 2048.
     large_images

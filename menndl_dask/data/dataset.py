@@ -20,7 +20,7 @@ import zarr
 from numpy.typing import NDArray
 
 from menndl_dask.data.axes import Axes, find_sample, format_dims, image_axes
-from menndl_dask.data.regions import Region
+from menndl_dask.data.parts.regions import Region
 from menndl_dask.data.store.variable import LARGEST_BLOCK_BYTES, SAMPLES, Block, Variable, blocks, open_sample
 from menndl_dask.errors import DataError, nearest, one_line
 

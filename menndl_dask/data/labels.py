@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from menndl_dask.data.axes import format_dims
 from menndl_dask.data.dataset import Dataset, open_dataset
-from menndl_dask.data.regions import Region, cut, cut_axis
+from menndl_dask.data.parts.regions import Region, cut, cut_axis
 from menndl_dask.data.splits import Positions, split_samples
 from menndl_dask.data.store.variable import Block, Variable, blocks
 from menndl_dask.errors import DataError

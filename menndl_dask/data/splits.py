@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from menndl_dask.data.regions import SHARES, cut
+from menndl_dask.data.parts.regions import SHARES, cut
 from menndl_dask.errors import DataError, nearest
 from menndl_dask.problem import SPLITS
 

@@ -74,7 +74,9 @@ class Recorder:
             self.note(f"settings that differ from the run's first start: {'; '.join(changes)}")
 
     def keep_splits(self, splits: Mapping[str, Any]) -> None:
-        """Write the positions of each split, and the regions that they mean, as ``splits.npz``, or check that they equal those that exist.
+        """Write the positions of each split as ``splits.npz``, or check that they equal those that exist.
+
+        Where images are divided, these are positions of the regions, which are written too.
 
         Raises
         ------

@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from menndl_dask.data.axes import Axes
-from menndl_dask.data.regions import Region
+from menndl_dask.data.parts.regions import Region
 from menndl_dask.data.resize import resize_weights, weigh, weighted_mean
 from menndl_dask.errors import DataError, one_line
 

@@ -1,0 +1,1 @@
+"""Parts of images: regions for the splits, and patches for training."""
