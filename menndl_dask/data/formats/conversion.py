@@ -146,7 +146,7 @@ def _open(opened: ExitStack, path: Path, options: Options) -> Content:
     if not path.exists():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{path}: expected a file or folder, found none{nearest(path.name, beside)}")
-    if is_zarr(path) and is_converted(path):
+    if options == replace(_DEFAULT, chunk=options.chunk) and is_zarr(path) and is_converted(path):
         raise UserError(f"{path}: is laid out as `menndl check` expects it, and needs no conversion")
     reader = opener(path)
     if reader is not None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from menndl_dask.data.formats.content import Sliceable, SourceArray
+from menndl_dask.data.formats.content import Pieces, Sliceable, SourceArray
 from menndl_dask.errors import DataError, MenndlError, UserError, one_line
 
 _LOGGERS = ("tifffile", "rasterio", "rsciio", "nibabel", "PIL")
@@ -96,8 +96,13 @@ class FileArray:
 
 def guarded(arrays: Mapping[str, SourceArray], path: Path, kind: str) -> dict[str, SourceArray]:
     """Return arrays whose errors while they are read are one line with the name of the file."""
-    found = {}
-    for name, source in arrays.items():
-        stored = None if source.stored is None else FileArray(source.stored, path, kind, name)
-        found[name] = replace(source, array=FileArray(source.array, path, kind, name), stored=stored)
-    return found
+
+    def one(array: Sliceable, name: str) -> Sliceable:
+        if isinstance(array, Pieces):
+            return Pieces([FileArray(item, path, kind, name) for item in array.items])
+        return FileArray(array, path, kind, name)
+
+    return {
+        name: replace(s, array=one(s.array, name), stored=None if s.stored is None else one(s.stored, name))
+        for name, s in arrays.items()
+    }

@@ -93,12 +93,14 @@ class OpenFile:
     path: Path | None = None
     content: Content = field(default_factory=lambda: Content({}))
     stack: ExitStack = field(default_factory=ExitStack)
+    changes: dict[str, None] = field(default_factory=dict)  # what the readers changed in the files so far, in order
 
     def get(self, path: Path) -> Content:
         """Return the content of a file."""
         if path != self.path:
             self.close()
             self.content, self.path = self.stack.enter_context(FORMATS[ending(path)](path)), path
+            self.changes.update(dict.fromkeys(note for note in self.content.notes if note.startswith("changed: ")))
         return self.content
 
     def close(self) -> None:
@@ -158,7 +160,8 @@ def image_arrays(files: Sequence[Path], mask: bool, opened: OpenFile) -> tuple[S
     dims, said = _dims_in_folder(sources[0].dims)
     items = Pieces([source.array for source in sources])
     spacing = sources[0].spacing if all(source.spacing == sources[0].spacing for source in sources) else {}
-    return SourceArray(items, dims, sources[0].attributes, None, spacing), notes + said
+    changes = [] if mask else list(opened.changes)
+    return SourceArray(items, dims, sources[0].attributes, None, spacing), [*notes, *changes, *said]
 
 
 def _source(file: Path, mask: bool, opened: OpenFile) -> SourceArray:

@@ -30,7 +30,7 @@ def open_mrc(path: Path) -> Iterator[Content]:
             rank = file.data.ndim
             first = ("page",) if file.is_image_stack() or rank == 4 else ()
             dims = (*first, *("z", "y", "x")[len(first) - rank :])
-            sizes = {name: float(file.voxel_size[name]) for name in dims if name != "page"}
+            sizes = {name: float(f"{file.voxel_size[name]:.6g}") for name in dims if name != "page"}
             known = all(size > 0 for size in sizes.values())
             attributes = {"spacing_unit": "Å"} if known else {}
             source = SourceArray(file.data, dims, attributes, None, sizes if known else {})

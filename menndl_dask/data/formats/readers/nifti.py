@@ -45,7 +45,7 @@ def open_nifti(path: Path) -> Iterator[Content]:
         image: Any = nibabel.load(path, keep_file_open=True)
         values = _Voxels(image)
         units = image.header.get_xyzt_units()
-        zooms = [float(size) for size in image.header.get_zooms()[:3]]
+        zooms = [float(f"{size:.6g}") for size in image.header.get_zooms()[:3]]
     names = ["x", "y", "z", "t" if units[1] in _TIMES else "channel", "channel"][: len(values.shape)]
     single = tuple(a for a, size in enumerate(values.shape) if size == 1 and a > 1)
     dims = tuple(name for axis, name in enumerate(names) if axis not in single)

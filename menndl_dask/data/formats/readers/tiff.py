@@ -44,7 +44,7 @@ def open_tiff(path: Path) -> Iterator[Content]:
             if file.pages.first.compression not in _WITHOUT_CODECS:
                 import imagecodecs  # noqa: F401  tifffile uses it
         with reading(path, "TIFF"), _damage_is_an_error():
-            on_earth = len(file.pages) == 1 and file.is_geotiff
+            on_earth = file.is_geotiff and not file.is_imagej and not file.is_ome
             arrays = {} if on_earth else guarded(dict(_arrays(file, path)), path, "TIFF")
         if on_earth:
             with open_raster(path) as content:
@@ -95,7 +95,7 @@ def _arrays(file: Any, path: Path) -> Iterator[tuple[str, SourceArray]]:
 
 def _values(file: Any, series: Any, path: Path) -> Sliceable:
     """Return the values: of one contiguous block in the file as a memory map, else page by page or tile by tile."""
-    if series.dataoffset is not None:
+    if series.dataoffset is not None and not series.is_multifile:
         kind = np.dtype(series.dtype).newbyteorder(file.byteorder)
         return np.memmap(path, kind, "r", series.dataoffset, tuple(series.shape))
     pages: Sliceable = zarr.open_array(series.aszarr(level=0), mode="r")

@@ -60,7 +60,7 @@ def open_by_engine(path: Path) -> Iterator[Content]:
 
 @contextmanager
 def _opened(path: Path, kind: str, engine: str | None) -> Iterator[Content]:
-    options: dict[str, Any] = {"engine": engine, "cache": False}
+    options: dict[str, Any] = {"engine": engine, "cache": False, "decode_times": False}
     if engine == "h5netcdf":
         options["phony_dims"] = "sort"
     with ExitStack() as stack:

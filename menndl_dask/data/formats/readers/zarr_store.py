@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import numpy as np
 import zarr
 from zarr.storage import ZipStore
 
-from menndl_dask.data.axes import SAMPLE, SPATIAL
-from menndl_dask.data.formats.content import Content, SourceArray
+from menndl_dask.data.axes import SPATIAL
+from menndl_dask.data.formats.content import Content, Pieces, SourceArray
 from menndl_dask.data.formats.library import guarded, reading
 from menndl_dask.data.formats.readers.hdf import hdf_spacing
 from menndl_dask.data.formats.readers.xarray_engine import spacing_of
@@ -37,11 +38,34 @@ def is_converted(path: Path) -> bool:
     """Whether a Zarr store is laid out as `open_problem` expects it: ``image`` and ``label`` with named dimensions."""
     with reading(path, "Zarr"):
         group = _opened(path)
-        if not isinstance(group, zarr.Group) or _ome(group.attrs.asdict()):
-            return False
-        names = [_dims(group[name]) for name in ("image", "label") if isinstance(group.get(name), zarr.Array)]
-        samples = isinstance(group.get("samples"), zarr.Group)
-    return samples or (len(names) == 2 and all(names) and any(d.lower() in SAMPLE for d in names[0]))
+        return isinstance(group, zarr.Group) and _is_converted(group)
+
+
+def _is_converted(group: zarr.Group) -> bool:
+    if _ome(group.attrs.asdict()):
+        return False
+    names = [_dims(group[name]) for name in ("image", "label") if isinstance(group.get(name), zarr.Array)]
+    samples = group.get("samples")
+    if isinstance(samples, zarr.Group):
+        return any(isinstance(sample.get("image"), zarr.Array) for _, sample in samples.groups())
+    return len(names) == 2 and all(names)
+
+
+def _converted_content(group: zarr.Group) -> Content:
+    """Return a store of our own layout, with unequal samples as one array."""
+    samples = group.get("samples")
+    arrays = _sources({name: array for name, array in _arrays(group).items() if not name.startswith("samples/")})
+    if isinstance(samples, zarr.Group):
+        each = [_sources(_arrays(sample)) for _, sample in sorted(samples.groups())]
+        for name, first in each[0].items():
+            if any(name not in found for found in each):
+                raise ValueError(f"samples: expected {name} in each of them")
+            if len(first.shape) > 1:
+                pieces = Pieces([found[name].array for found in each])
+                arrays[name] = replace(first, array=pieces, dims=("sample", *first.dims), stored=None)
+    images = tuple(name for name, source in arrays.items() if len(source.shape) > 1 and name != "label")
+    label = "label" if "label" in arrays else None
+    return Content(arrays, images=images, label=label, consecutive=group.attrs.get("consecutive") is True)
 
 
 @contextmanager
@@ -58,13 +82,14 @@ def open_zarr(path: Path) -> Iterator[Content]:
             raise DataError(f"{path}: expected an image, got a plate of wells; name one of its fields, such as A/1/0")
         if isinstance(node, zarr.Group) and (images := _ome_images(node)):
             content = _ome_content(images)
+        elif isinstance(node, zarr.Group):
+            content = _converted_content(node) if _is_converted(node) else Content(_sources(_arrays(node)))
         else:
-            arrays = {"image": node} if isinstance(node, zarr.Array) else _arrays(node)
-            content = Content(_sources(arrays))
+            content = Content(_sources({"image": node}))
     if not content.arrays:
         raise DataError(f"{path}: expected arrays, found none")
     found = guarded(content.arrays, path, "Zarr")
-    yield Content(found, images=content.images, label=content.label, notes=content.notes)
+    yield replace(content, arrays=found)
 
 
 def _opened(path: Path) -> zarr.Group | zarr.Array[Any]:

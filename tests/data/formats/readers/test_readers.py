@@ -325,3 +325,34 @@ def test_a_file_of_no_known_format_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.xyz").write_bytes(b"nothing that is known")
     with pytest.raises(UserError, match=r"a\.xyz: expected .* a file \.npz, .*or one that xarray opens"):
         seen(tmp_path / "a.xyz")
+
+
+def test_an_overview_does_not_hide_that_a_tiff_lies_on_earth(tmp_path: Path) -> None:
+    values = np.arange(3 * 600 * 700).reshape(3, 600, 700).astype("uint16") % 251
+    geotiff(tmp_path / "a.tif", values, driver="COG", nodata=7)
+    dims, spacing, read = seen(tmp_path / "a.tif")
+    assert (dims, spacing) == (("band", "y", "x"), {"y": 30.0, "x": 30.0})
+    np.testing.assert_array_equal(read, np.where(values == 7, np.nan, values))
+
+
+def test_a_calendar_that_is_not_ours_is_left_as_numbers(tmp_path: Path) -> None:
+    days = ("time", np.arange(4), {"units": "days since 2000-01-01", "calendar": "noleap"})
+    xr.Dataset({"t2m": (("time", "lat", "lon"), VOLUME)}, coords={"time": days}).to_netcdf(tmp_path / "a.nc")
+    assert seen(tmp_path / "a.nc", "t2m")[0] == ("time", "lat", "lon")
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_store_of_our_own_is_a_source_of_chips(equal: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (tmp_path / "scans" / name).mkdir(parents=True)
+    for number in range(3):
+        image = rng.integers(0, 255, (16 if equal else 16 + 8 * number, 24)).astype("uint8")
+        Image.fromarray(image).save(tmp_path / "scans" / "images" / f"{number}.png")
+        Image.fromarray((image > 99).astype("uint8")).save(tmp_path / "scans" / "masks" / f"{number}.png")
+    convert(tmp_path / "scans", tmp_path / "scans.zarr")
+    convert(tmp_path / "scans", tmp_path / "direct.zarr", chips=8)
+    convert(tmp_path / "scans.zarr", tmp_path / "again.zarr", chips=8)
+    direct, again = (xr.open_zarr(tmp_path / f"{name}.zarr", consolidated=False) for name in ("direct", "again"))
+    np.testing.assert_array_equal(again.image.values, direct.image.values)
+    np.testing.assert_array_equal(again.label.values, direct.label.values)
