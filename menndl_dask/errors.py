@@ -18,6 +18,7 @@ A message says what was expected and what came, with the file and the key. The c
 
 from __future__ import annotations
 
+import re
 import signal
 import traceback
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ from difflib import get_close_matches
 from enum import IntEnum
 from pathlib import Path
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST = 300  # characters of an exception or of another program's message
 
 
@@ -77,8 +79,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return a message in one line of at most 300 characters."""
-    return " ".join(text.split())[:_LONGEST]
+    r"""Return a message in one line of at most 300 characters, without the colours of a terminal.
+
+    >>> shortened("\x1b[1mtwo\nlines\x1b[0m")
+    'two lines'
+    """
+    return " ".join(_COLOUR.sub("", text).split())[:_LONGEST]
 
 
 def one_line(error: BaseException) -> str:

@@ -117,9 +117,8 @@ def minutes_text(minutes: float) -> str:
 def seconds_text(seconds: float) -> str:
     """Return seconds with two digits.
 
-    >>> seconds_text(0.0123), seconds_text(1.234), seconds_text(75.3)
-    ('12 ms', '1.2 s', '75 s')
+    >>> seconds_text(0.0123), seconds_text(0.456), seconds_text(1.234), seconds_text(75.3)
+    ('12 ms', '460 ms', '1.2 s', '75 s')
     """
-    if seconds < 1:
-        return f"{1000 * seconds:.2g} ms"
-    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    value, unit = (1000 * seconds, "ms") if seconds < 1 else (seconds, "s")
+    return f"{float(f'{value:.2g}') if value < 1000 else value:.6g} {unit}"

@@ -16,7 +16,7 @@ from menndl_dask.data.safe_augmentation import safe_augmentation
 from menndl_dask.errors import UserError
 from menndl_dask.genome.cost import Cost, cost_of
 from menndl_dask.genome.genome import Genome
-from menndl_dask.problem import UNITS, Limits, Problem
+from menndl_dask.problem import UNITS, Limits, Patches, Problem
 from menndl_dask.run.planned_value import GIVEN, PlannedValue, minutes_text, seconds_text
 from menndl_dask.search.plan import limit_rules, training_rules
 from menndl_dask.search.plan.image_sample import ImageSample, read_sample
@@ -132,14 +132,18 @@ class _Planner:
     standard: Genome | None = None
     batch: int = 0
     smaller: str = ""  # why the batch or the patch is smaller than usual
+    is_smaller_patch: bool = False
+    opened_patch: tuple[int, ...] = ()  # with which the data was opened last
 
     def plan(self, is_timed: bool) -> Plan:
         """Return the plan."""
+        self._open_again()
         self._set_from_images()
         self._find_standard()
         usual = training_rules.batch_size(self.problem)
         self.batch = int(self.given.get("batch_size", usual.value))
         self._fit_memory()
+        self._open_again()
         if is_timed and self.standard is not None:
             self._measure()
         self._set_length(usual)
@@ -204,12 +208,12 @@ class _Planner:
                     return
                 self.machine = self.machine.with_workers(self.machine.workers - 1)
 
-    def _shrink(self, why: str) -> bool:
-        """Make the batch smaller, else the patch; tell whether that was possible."""
-        if self.batch > training_rules.LEAST_BATCH and "batch_size" not in self.given:
+    def _shrink(self, why: str, least_batch: int = training_rules.LEAST_BATCH) -> bool:
+        """Make the batch smaller, but not below `least_batch`, else the patch; tell whether that was possible."""
+        if self.batch > least_batch and "batch_size" not in self.given:
             self.batch //= 2
         elif (size := self._smaller_patch()) is not None:
-            self.problem = reopened(self.problem, patch=size)
+            self.problem, self.is_smaller_patch = _with_patch(self.problem, size), True
             self._find_standard()
         else:
             return False
@@ -217,19 +221,20 @@ class _Planner:
         return True
 
     def _smaller_patch(self) -> tuple[int, ...] | None:
-        """Return a patch that is half as long where it is longest; None if that would be too small."""
+        """Return a patch that is a quarter shorter where it is longest; None if that would be too small."""
         problem = self.problem
         if "patch" in self.given or problem.task != "segmentation":
             return None
         size = problem.facts.input_shapes[0][:-1]
-        if max(size) < 2 * _LEAST_EXTENT[problem.rank]:
+        if max(size) <= _LEAST_EXTENT[problem.rank]:
             return None
-        return tuple(n // 2 if n > 0.75 * max(size) else n for n in size)
+        return tuple(max(8, int(0.75 * n) // 8 * 8) if n > 0.75 * max(size) else n for n in size)
 
     def _measure(self) -> None:
         """Train the standard network for some seconds, with a smaller batch or patch if it is too slow or large."""
         assert self.standard is not None
         for _ in range(_TRIALS):
+            self._open_again()
             budget = replace(self.problem.budget, batch_size=self.batch)
             self.measured = run_trial(replace(self.problem, budget=budget), self.standard, self.machine)
             step_s = self.measured.step_s
@@ -238,15 +243,25 @@ class _Planner:
                     return
             elif step_s is None or not training_rules.is_too_slow(step_s) or not self._shrink_for_time(step_s):
                 return
+        self._open_again()
+
+    def _open_again(self) -> None:
+        """Read the facts of the data for a patch that was made smaller since it was opened."""
+        size = self.problem.facts.input_shapes[0][:-1]
+        if self.opened_patch not in ((), size):
+            self.problem = reopened(self.problem)
+        self.opened_patch = size
 
     def _shrink_for_time(self, step_s: float) -> bool:
         size = "" if self.problem.patches is None else f" patches of {_size_text(self.problem)}"
         why = f"smaller, since a step took {seconds_text(step_s)} with a batch of {self.batch}{size}"
         is_smaller = False
         expected, volume = step_s, self._volume()
-        while training_rules.is_too_slow(expected) and self._shrink(why):
-            is_smaller = True
-            expected = step_s * self._volume() / volume
+        # batch normalisation needs some samples: the patch becomes smaller before the batch is smallest
+        for least in (training_rules.GOOD_BATCH, training_rules.LEAST_BATCH):
+            while training_rules.is_too_slow(expected) and self._shrink(why, least):
+                is_smaller = True
+                expected = step_s * self._volume() / volume
         return is_smaller
 
     def _volume(self) -> float:
@@ -258,7 +273,7 @@ class _Planner:
         self._set_of_data(training_rules.patch(problem))
         if self.smaller and self.batch != usual.value:
             usual = PlannedValue("batch_size", self.batch, self.smaller)
-        elif self.smaller and "patch" not in self.given:
+        if self.is_smaller_patch:
             patch = self.values["patch"]
             self.values["patch"] = replace(patch, reason=f"{patch.reason}; {self.smaller}")
         self._set(replace(usual, value=self.batch))
@@ -330,6 +345,13 @@ class _Planner:
 
 def _size_text(problem: Problem) -> str:
     return "×".join(map(str, problem.facts.input_shapes[0][:-1]))
+
+
+def _with_patch(problem: Problem, size: tuple[int, ...]) -> Problem:
+    """Return a problem with another patch, for estimates; its facts are those of the former one."""
+    shapes = tuple((*size, shape[-1]) for shape in problem.facts.input_shapes)
+    patches = Patches(size) if problem.patches is None else replace(problem.patches, size=size)
+    return replace(problem, facts=replace(problem.facts, input_shapes=shapes), patches=patches)
 
 
 def reopened(problem: Problem, **changes: Any) -> Problem:

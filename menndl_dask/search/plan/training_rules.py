@@ -19,7 +19,7 @@ from menndl_dask.run.planned_value import PlannedValue, seconds_text
 from menndl_dask.text import counted
 
 DICE_CROSSENTROPY = "dice_crossentropy"
-LEAST_BATCH = 2  # as nnU-Net
+LEAST_BATCH, GOOD_BATCH = 2, 4  # as nnU-Net; with enough samples for batch normalisation
 _MOST_BATCH = 32
 _PIXELS = {1: 2**16, 2: 2**17, 3: 2**17}  # of a batch of dense images, by rank
 _LEAST_STEPS, _MOST_STEPS, _USUAL_STEPS = 200, 1000, 500

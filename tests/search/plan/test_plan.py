@@ -118,3 +118,44 @@ def test_no_network_of_the_planned_space_is_estimated_to_need_more_memory_than_i
         step = cost_of(genome, found.problem).memory_bytes(batch)
         assert limit_rules.needed_bytes(step) <= found.limits.memory_bytes
     assert space.contains(standard_network(pixels)[1])
+
+
+def _large(folder: Path) -> Problem:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((6, 160, 160)) < 0.02).astype("uint8")
+    images = labels[..., None] + rng.normal(0, 0.3, (6, 160, 160, 1))
+    return open_problem(stores.write(stores.dataset(images.astype("float32"), labels), folder / "large.zarr"))
+
+
+def test_a_patch_becomes_smaller_before_the_batch_is_smallest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = _large(tmp_path)
+    assert problem.patches is not None and problem.patches.size == (128, 128)
+    found, batches = _planned(problem, Trial(4.0, 5.0), Trial(0.7, 5.0), monkeypatch=monkeypatch)
+    assert batches == [8, 4]
+    assert found.value("patch") == (72, 72)
+    assert found.problem.patches is not None
+    assert found.problem.facts.input_shapes == ((72, 72, 1),) and found.problem.patches.gap == (36, 36)
+    reason = next(each.reason for each in found.values if each.name == "patch")
+    assert reason == "images of 160 × 160 pixels; smaller, since a step took 4 s with a batch of 8 patches of 128×128"
+    assert found.problem.patches.per_epoch == found.value("patches") == 4 * 20
+
+
+def test_a_given_patch_is_kept_however_slow_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = _large(tmp_path)
+    given = {"patch": "128", "patches": 40}
+    found, batches = _planned(problem, Trial(9.0, 5.0), monkeypatch=monkeypatch, **given)
+    assert (found.value("patch"), min(batches)) == ((128, 128), 2)
+    assert found.problem.patches is not None and found.problem.patches.per_epoch == 40
+    assert "fewer steps would teach too little" in "\n".join(each.reason for each in found.values)
+
+
+def test_values_far_outside_of_the_usual_range_are_clipped(tmp_path: Path) -> None:
+    data = stores.segmentation(30)
+    data.image.values[3, 4, 5, 0] = 30_000
+    data.image.values[9, 4, 5, 0] = 30_000
+    problem = open_problem(stores.write(data, tmp_path / "spikes.zarr"))
+    found = plan_search(problem, {}, TWO, trial=False)
+    assert found.value("normalisation") == found.problem.normalisation == "clip"
+    assert found.problem.facts.clip and found.problem.facts.clip[0][0][1] < 1000
+    kept = plan_search(problem, {"normalisation": "channel"}, TWO, trial=False)
+    assert kept.problem.normalisation == "channel"
