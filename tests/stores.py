@@ -28,6 +28,14 @@ def segmentation(samples: int = 24, seed: int = 0) -> xr.Dataset:
     return dataset(images, labels, classes=["background", "spot"], fill=255)
 
 
+def micrographs(samples: int = 8, seed: int = 0) -> xr.Dataset:
+    """Return images that are larger than patches, with bright blocks of class 1."""
+    rng = np.random.default_rng(seed)
+    labels = np.kron(rng.random((samples, 12, 15)) < 0.1, np.ones((1, 8, 8))).astype("uint8")
+    images = (80 * labels[..., None] + rng.normal(20, 5, (samples, 96, 120, 1))).astype("float32")
+    return dataset(images, labels, classes=["background", "grain"])
+
+
 def regression(samples: int = 40, values: int = 2, seed: int = 0) -> xr.Dataset:
     """Return images with their mean and its negative as the values to predict."""
     rng = np.random.default_rng(seed)

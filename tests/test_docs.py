@@ -40,6 +40,7 @@ def blocks(page: str) -> list[str]:
 def test_the_examples_of_the_documentation_run(page: str, tmp_path: Path) -> None:
     # what the reader has by then: images, and a run
     stores.write(stores.classification(120), tmp_path / "my_images.zarr", 60)
+    stores.write(stores.micrographs(), tmp_path / "micrographs.zarr")
     finished(tmp_path / "runs" / "stem", made_up(12))
     script = []
     for block in blocks(page):

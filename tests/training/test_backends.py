@@ -104,6 +104,19 @@ def test_pixels_are_classified_and_move_with_their_images(backend: str, tmp_path
     assert result.fitness > of.facts.constant_fitness + 0.2
 
 
+def test_patches_are_trained_on_and_whole_images_scored(backend: str, tmp_path: Path) -> None:
+    budget = Budget(epochs=2, batch_size=16, learning_rate=1e-2, backend=backend)
+    path = stores.write(stores.micrographs(), tmp_path / "data.zarr")
+    of = open_problem(path, budget=budget, patch=(32, 32), augmentation=("flip", "shift"))
+    assert of.patches is not None
+    of = replace(of, patches=replace(of.patches, per_epoch=160, validation_tiles=24))
+    result = _evaluate(of, Genome((Convolution(8, normalisation="batch"),)), test=True)
+    assert result.fitness is not None, result.message
+    assert result.fitness > 0.8
+    assert result.metrics["test_mean_iou"] == pytest.approx(result.fitness, abs=0.1)
+    assert 0 < result.metrics["test_mean_iou_error"] < 0.1
+
+
 def test_numbers_are_predicted_with_a_metric_of_keras(backend: str, tmp_path: Path) -> None:
     path = stores.write(stores.regression(80), tmp_path / "data.zarr")
     budget = Budget(epochs=3, batch_size=16, learning_rate=1e-2, backend=backend)

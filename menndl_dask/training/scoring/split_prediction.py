@@ -54,6 +54,8 @@ class SplitPrediction(Protocol):
     ----------
     units
         Number of samples, of images with a label each, or of blocks of images: what is scored together.
+    images
+        Number of samples or images; of units, if there is a single image.
     groups
         Of each unit the number of its group, for the jackknife; None if there are too few.
     predicted
@@ -61,6 +63,7 @@ class SplitPrediction(Protocol):
     """
 
     units: int
+    images: int
     groups: Array | None
     predicted: int
 
@@ -76,7 +79,7 @@ class SamplePrediction:
 
     def __init__(self, samples: Samples, batch_size: int) -> None:
         self._samples, self._batch_size = samples, batch_size
-        self.units = self.predicted = len(samples)
+        self.units = self.images = self.predicted = len(samples)
         self.groups = _grouped(np.arange(self.units), self.units) if self.units >= PARTS else None
 
     def parts(self, predict: Predict) -> Iterator[Part]:
@@ -123,6 +126,7 @@ class TiledPrediction:
         self._slices = 1 if whole_images else -(-_UNITS // len(self._blocks))
         self.units = len(self._blocks) * self._slices
         self.predicted = sum(_tiles_of(block) for _, block in self._blocks)
+        self.images = len(images) if len(images) > 1 else self.units
         if len(images) > 1:
             of_image = np.array([image for image, _ in self._blocks]).repeat(self._slices)
             self.groups: Array | None = _grouped(of_image, len(images))
@@ -197,7 +201,8 @@ class WindowPrediction:
         self._size = np.array(problem.patches.size)
         each = None if most is None else max(1, most // len(images))
         self._starts = [window_starts(image.size, problem.patches.size, each) for image in images]
-        self.units, self.predicted = len(images), sum(map(len, self._starts))
+        self.units = self.images = len(images)
+        self.predicted = sum(map(len, self._starts))
         self.groups = _grouped(np.arange(self.units), self.units) if self.units > 1 else None
 
     def parts(self, predict: Predict) -> Iterator[Part]:

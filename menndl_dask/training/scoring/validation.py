@@ -115,7 +115,7 @@ class Validator:
         error = float(np.sqrt((count - 1) / count * ((values - values.mean()) ** 2).sum()))
         if not np.isfinite(error):
             return whole.value(), None
-        return whole.value(), error or (1 / (split.units + 2) if whole.value() in (0.0, 1.0) else None)
+        return whole.value(), error or (1 / (split.images + 2) if whole.value() in (0.0, 1.0) else None)
 
     def learning_evidence(self, scores: ValidationScores, source: Source, train_losses: Array) -> Iterator[Array]:
         """Yield gains over the constant predictor, for `shows_learning`: fitness, training loss, validation loss.

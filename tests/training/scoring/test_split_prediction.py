@@ -44,6 +44,7 @@ def test_every_pixel_is_predicted_once() -> None:
     units = np.concatenate([part.units for part in parts])
     assert len(np.unique(units)) == len(units) >= 16
     assert units.max() < split.units
+    assert split.images == 3
     assert split.groups is not None
     assert np.unique(split.groups).tolist() == [0, 1, 2]  # one for each image
     assert split.one()[0].shape == (1, 16, 16, 1)
