@@ -156,7 +156,7 @@ def _split_lines(store: Store) -> list[str]:
     if split is not None:
         names, numbers = np.unique(split.astype(str), return_counts=True)
         lines.append("splits: " + ", ".join(f"{n:,} {name}" for name, n in zip(names, numbers.tolist(), strict=True)))
-    others = [name for name in store.columns if name != "split"]
+    others = [name for name in store.columns if name not in ("split", GROUP)]
     if others and not store.one_image:
         lines.append(f"coordinates: {', '.join(others)}")
     if store.attributes.get("consecutive"):

@@ -67,13 +67,14 @@ def open_labels(opened: ExitStack, content: Content, options: Options) -> LabelS
     other = opened.enter_context(FORMATS[ending(path)](path))
     arrays = dict(other.arrays)
     chosen = name or other.label
-    if chosen is None and not called(arrays, LABELS):
+    if chosen is None:
         large = [key for key, source in arrays.items() if len(source.shape) > 1] or list(arrays)
-        if len(large) != 1:
-            raise DataError(f"{path}: expected an array with the labels, found {found_arrays(arrays)}; name it with "
+        likely = called(arrays, LABELS) or large
+        if len(likely) != 1:
+            raise DataError(f"{path}: expected one array with the labels, found {found_arrays(arrays)}; name it with "
                             f"--label {path.name}:NAME")  # fmt: skip
-        chosen = large[0]
-    if chosen is not None and chosen not in arrays:
+        chosen = likely[0]
+    if chosen not in arrays:
         raise DataError(f"{path}: expected an array {chosen!r}, found {found_arrays(arrays)}{nearest(chosen, arrays)}")
     return LabelSource(content, arrays, chosen, path.name, classes=other.classes, notes=other.notes)
 
@@ -108,6 +109,7 @@ def _table(
         notes.append(f"labels: {match.note}")
         if len(match.files) < len(files):
             content = _taken(content, match.files, len(files))
+            content = replace(content, notes=tuple(n for n in content.notes if not n.startswith("taken: ")))
             notes.append(f"taken: {len(match.files):,} of {counted(len(files), 'image')} have a row in {path.name}")
         table = {key: chosen_rows(source, match.rows) for key, source in table.items()}
         column = match.column

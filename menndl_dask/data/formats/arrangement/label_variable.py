@@ -134,6 +134,8 @@ def _layout(source: SourceArray, view: View, name: str) -> tuple[Samples, tuple[
     """Return labels as samples, and the dimensions of a mask; None for labels of whole images."""
     one = view.layout.axis is None
     dims = our_names(source.dims) if source.dims and len(source.dims) == len(source.shape) else ()
+    if one and source.shape == _pixels(view) and set(dims) != set(view.layout.spatial):
+        dims = ()  # the pages of a mask are the planes of the volume
     if isinstance(source.array, Pieces):
         axis: int | None = 0
     elif dims:

@@ -174,12 +174,12 @@ def _entries(root: Path, files: Sequence[Path], labelled: bool) -> Listing:
     if len(classes) > 1:
         entries = [FolderImage(file, kind=name) for name, found in classes.items() for file in found]
         at_top = tops.get("", [])
+        words = [name for name in classes if name.lower() in SPLIT_NAMES]
+        notes = [f"labels: {', '.join(words)} is a class, no split, as there is no folder train"] if words else []
         left = f"left out: {counted(len(at_top), 'image')} beside the folders of the classes ({listed(_names(at_top))})"
-        return Listing(tuple(entries), notes=(left,) if at_top else ())
-    notes: tuple[str, ...] = ()
-    if classes and images is None:
-        notes = (f"one folder with images, {next(iter(classes))}, is not taken to be a class",)
-    return Listing(tuple(map(FolderImage, files)), notes=notes)
+        return Listing(tuple(entries), notes=(*notes, *([left] if at_top else [])))
+    alone = (f"one folder with images, {next(iter(classes))}, is not taken to be a class",) if classes else ()
+    return Listing(tuple(map(FolderImage, files)), notes=() if images is not None else alone)
 
 
 def _folder(path: Path, names: Sequence[str]) -> Path | None:
@@ -228,7 +228,8 @@ def _matched(masks: Path, images: Sequence[Path], labels: Sequence[Path], place:
         key = place(file, "")
         found = exact.get(key) or short.get(key) or short.get(place(file, _IMAGE_WORDS)) or []
         if not found:
-            raise DataError(f"{file}: expected a mask {masks.name}/{_stem(file)}.*, found none")
+            where = f"{_stem(file)}_mask.*" if file.parent == masks else f"{masks.name}/{_stem(file)}.*"
+            raise DataError(f"{file}: expected a mask {where}, found none")
         if len(found) > 1:
             raise DataError(f"{file}: expected one mask in {masks.name}, found {' and '.join(_names(found))}")
         if found[0] in used:

@@ -148,7 +148,9 @@ def image_arrays(files: Sequence[Path], mask: bool, opened: OpenFile) -> tuple[S
     modes = {picture.mode for picture in pictures}
     if len(modes) > 1:
         common = _common_mode(pictures, modes)
-        notes.append(f"changed: pictures of {' and '.join(sorted(modes))} are read as {common}")
+        other = sum(picture.mode != common for picture in pictures)
+        kinds = " and ".join(sorted(modes - {common}))
+        notes.append(f"changed: {other:,} of {counted(len(pictures), 'picture')} ({kinds}) are read as {common}")
         again = iter([replace(picture, mode=common) for picture in pictures])
         arrays: list[Any] = [next(again) if isinstance(s.array, Picture) else s.array for s in sources]
         sources = [_as_source(array, source) for array, source in zip(arrays, sources, strict=True)]
@@ -157,7 +159,7 @@ def image_arrays(files: Sequence[Path], mask: bool, opened: OpenFile) -> tuple[S
     if not mask and {picture.stored for picture in pictures} & {"P", "PA"}:
         notes.append("changed: pictures with palettes are read as colours")
     _check_alike(files, sources)
-    dims, said = _dims_in_folder(sources[0].dims)
+    dims, said = _dims_in_folder(files[0], sources[0].dims)
     items = Pieces([source.array for source in sources])
     spacing = sources[0].spacing if all(source.spacing == sources[0].spacing for source in sources) else {}
     changes = [] if mask else list(opened.changes)
@@ -215,7 +217,7 @@ def _check_alike(files: Sequence[Path], sources: Sequence[SourceArray]) -> None:
             raise DataError(f"{file}: expected values of type {first.array.dtype} as {name}, got {source.array.dtype}")
 
 
-def _dims_in_folder(dims: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+def _dims_in_folder(file: Path, dims: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
     """Return dimensions with ``sample`` first: pages of a file are the planes of a volume."""
     if not dims:
         return (), []
@@ -224,6 +226,8 @@ def _dims_in_folder(dims: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
         return ("sample", *dims), []
     if len(ordered) > 1 or "z" in dims:
         expected = "one image or volume in a file of a folder"
-        raise DataError(f"expected {expected}, got the dimensions {format_dims(dims)}; convert the files one by one")
+        raise DataError(
+            f"{file}: expected {expected}, got the dimensions {format_dims(dims)}; convert the files one by one"
+        )
     named = tuple("z" if name == ordered[0] else name for name in dims)
     return ("sample", *named), [f"axes: the pages of a file ({ordered[0]}) are taken to be the planes of a volume (z)"]

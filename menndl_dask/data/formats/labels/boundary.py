@@ -45,15 +45,17 @@ class Boundaries:
             for part, length in zip(region, size, strict=True)
         )
         numbers = self.samples.read(start, stop, margin)
-        found = boundaries(numbers, self.width)
+        found = boundaries(numbers, self.width, self.fill)
         if self.fill is not None:
             found[numbers == self.fill] = _NO_LABEL
         inner = (slice(p.start - m.start, p.stop - m.start) for p, m in zip(region, margin, strict=True))
         return found[(slice(None), *inner)]
 
 
-def boundaries(numbers: NDArray[Any], width: int = 1) -> NDArray[np.uint8]:
+def boundaries(numbers: NDArray[Any], width: int = 1, fill: int | None = None) -> NDArray[np.uint8]:
     """Return 1 for pixels at most `width` steps from another number, else 0; the first axis is the samples.
+
+    The number `fill` stands for no label, and is no other number.
 
     >>> boundaries(np.array([[3, 3, 3, 5, 5, 5]])).tolist()
     [[0, 0, 1, 1, 0, 0]]
@@ -62,6 +64,8 @@ def boundaries(numbers: NDArray[Any], width: int = 1) -> NDArray[np.uint8]:
     for axis in range(1, numbers.ndim):
         low, high = _neighbours(axis, numbers.ndim)
         differs = numbers[low] != numbers[high]
+        if fill is not None:
+            differs &= (numbers[low] != fill) & (numbers[high] != fill)
         near[low] |= differs
         near[high] |= differs
     for _ in range(width - 1):

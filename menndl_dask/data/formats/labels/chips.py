@@ -137,4 +137,4 @@ def share_classes(wanted: str, classes: Sequence[str]) -> tuple[tuple[int, ...],
         found += exact or ends
     if len(set(found)) == len(classes):
         raise DataError(f"label-share: expected some of the classes {', '.join(classes)}, got all of them")
-    return tuple(sorted(set(found))), names, share
+    return tuple(sorted(set(found))), " or ".join(names.split("+")), share

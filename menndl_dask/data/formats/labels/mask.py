@@ -77,7 +77,15 @@ def read_mask(
         return _boundary_mask(flat, boundary, classes, fill, notes)
     counts = value_counts(flat)
     mask = Mask(_integers(flat), counts, tuple(classes), fill, notes)
-    return _numbered(mask if fill is not None or not void else _without_void(mask))
+    return _small(_numbered(mask if fill is not None or not void else _without_void(mask)))
+
+
+def _small(mask: Mask) -> Mask:
+    """Return class numbers in the smallest type that holds them: masks are as large as images."""
+    kind = np.result_type(*(np.min_scalar_type(value) for value in (*mask.counts, mask.fill or 0)))
+    if kind.kind not in "iu" or kind.itemsize >= mask.samples.dtype.itemsize:
+        return mask
+    return replace(mask, samples=Changed(mask.samples, lambda values: values, kind))
 
 
 def value_counts(samples: Samples) -> dict[int, int]:
@@ -188,6 +196,8 @@ def _colour_mask(
     lookup = dict(numbers)
     table = Changed(packed, lambda values: _looked_up(values, lookup, _VOID), np.dtype(np.uint8))
     counts = {number: colours[colour] for colour, number in numbers.items()}
+    if missing:
+        counts[_VOID] = sum(colours[int(name[1:], 16)] for name in missing)
     return Mask(table, counts, names, fill if fill is not None else fill_value, tuple(notes))
 
 
@@ -219,15 +229,10 @@ def _without_void(mask: Mask) -> Mask:
     void = None
     if -1 in mask.counts and others and min(others) >= 0:
         void = -1
-    elif (
-        _VOID in mask.counts
-        and len(others) > 1
-        and others == list(range(others[0], others[0] + len(others)))
-        and others[0] in (0, 1)
-        and len(mask.classes) <= _VOID
-        and others[-1] < MOST_CLASSES
-    ):
-        void = _VOID
+    elif _VOID in mask.counts and len(others) > 1:
+        from_0_or_1 = others[0] in (0, 1) and others == list(range(others[0], others[0] + len(others)))
+        if others[-1] < len(mask.classes) <= _VOID or (from_0_or_1 and others[-1] < MOST_CLASSES):
+            void = _VOID
     if void is None:
         return mask
     count = mask.counts[void]
