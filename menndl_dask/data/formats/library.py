@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,29 @@ class FileArray:
         with reading(self.path, f"{self.kind}, array {self.name}"):
             values = np.asarray(self.array[index])
             return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
+
+
+@dataclass(frozen=True)
+class MappedArray:
+    """Values that lie in one block of a file; it is mapped only while a part is read, so that memory stays small."""
+
+    path: Path
+    dtype: np.dtype[Any]
+    offset: int
+    shape: tuple[int, ...]
+    order: Literal["C", "F"] = "C"
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        """Read a part."""
+        return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)[index])
+
+
+def mapped(array: Any, path: Path) -> Sliceable:
+    """Return a memory map as an array that is mapped only while it is read; another array as it is."""
+    if not isinstance(array, np.memmap) or array.offset is None:
+        return np.asarray(array)
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    return MappedArray(path, array.dtype, int(array.offset), tuple(array.shape), order)
 
 
 def guarded(arrays: Mapping[str, SourceArray], path: Path, kind: str) -> dict[str, SourceArray]:

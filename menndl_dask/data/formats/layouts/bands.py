@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask.data.formats.library import reading
+from menndl_dask.data.formats.readers.geotiff import CACHE
 from menndl_dask.data.formats.views import full_index
 
 _KIND = "a band"
@@ -94,7 +95,7 @@ class Bands:
 
             (top, bottom), (left, right) = window
             place = rasterio.windows.Window(left, top, right - left, bottom - top)
-            with rasterio.open(path) as file:
+            with rasterio.Env(GDAL_CACHEMAX=CACHE), rasterio.open(path) as file:
                 same = (file.height, file.width) == (self.grid.height, self.grid.width)
                 if same and tuple(file.transform)[:6] == self.grid.transform:
                     values = file.read(1, window=place)

@@ -14,6 +14,9 @@ from menndl_dask.data.formats.library import guarded, reading
 from menndl_dask.data.formats.views import Squeezed, decoded
 from menndl_dask.errors import DataError
 
+CACHE = 64
+"""Megabytes that GDAL keeps of blocks it has read; its own default is a twentieth of the memory."""
+
 
 @contextmanager
 def open_raster(path: Path) -> Iterator[Content]:
@@ -26,12 +29,13 @@ def open_raster(path: Path) -> Iterator[Content]:
         import rasterio
         import rioxarray
 
-        with rasterio.open(path) as file:
+        setting = rasterio.Env(GDAL_CACHEMAX=CACHE)
+        with setting, rasterio.open(path) as file:
             several = tuple(file.subdatasets)
         if several:
             raise DataError(f"{path}: expected one raster, found {len(several)}, such as {several[0]}")
         array: Any = rioxarray.open_rasterio(path, cache=False)
-    with array:
+    with setting, array:
         with reading(path, "a raster"):
             attributes, notes = dict(array.attrs), _notes(array)
             dims = tuple(map(str, array.dims))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from menndl_dask.data.formats.content import Content, SourceArray
-from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.data.formats.library import guarded, mapped, reading
 
 SUFFIXES = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ccp4")
 
@@ -33,7 +33,7 @@ def open_mrc(path: Path) -> Iterator[Content]:
             sizes = {name: float(f"{file.voxel_size[name]:.6g}") for name in dims if name != "page"}
             known = all(size > 0 for size in sizes.values())
             attributes = {"spacing_unit": "Å"} if known else {}
-            source = SourceArray(file.data, dims, attributes, None, sizes if known else {})
+            source = SourceArray(mapped(file.data, path), dims, attributes, None, sizes if known else {})
         kind = "a stack of images" if first else "a volume" if rank == 3 else "an image"
         note = f"axes: {kind}, as the header says (--dims names the axes otherwise)"
         arrays = guarded({"image": source}, path, "MRC")

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from menndl_dask.data.formats.content import Content, SourceArray
-from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.data.formats.library import guarded, mapped, reading
 
 
 @contextmanager
 def open_npy(path: Path) -> Iterator[Content]:
     """Open one array as a memory map."""
     with reading(path, ".npy"):
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = mapped(np.load(path, mmap_mode="r", allow_pickle=False), path)
     yield Content(guarded({"image": SourceArray(values)}, path, ".npy"), images=("image",))
 
 

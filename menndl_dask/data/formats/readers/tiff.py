@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 
 from menndl_dask.data.formats.content import Content, Sliceable, SourceArray
-from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.data.formats.library import MappedArray, guarded, reading
 from menndl_dask.data.formats.readers.geotiff import open_raster
 from menndl_dask.errors import DataError
 
@@ -97,7 +97,9 @@ def _values(file: Any, series: Any, path: Path) -> Sliceable:
     """Return the values: of one contiguous block in the file as a memory map, else page by page or tile by tile."""
     if series.dataoffset is not None and not series.is_multifile:
         kind = np.dtype(series.dtype).newbyteorder(file.byteorder)
-        return np.memmap(path, kind, "r", series.dataoffset, tuple(series.shape))
+        values = MappedArray(path, kind, series.dataoffset, tuple(series.shape))
+        values[:0]  # a file that is too short cannot be mapped
+        return values
     pages: Sliceable = zarr.open_array(series.aszarr(level=0), mode="r")
     return pages
 

@@ -11,6 +11,7 @@ import h5py
 import mrcfile
 import nibabel
 import numpy as np
+import psutil
 import pytest
 import rasterio
 import tifffile
@@ -187,3 +188,15 @@ def test_a_file_that_was_cut_is_told_and_never_read_as_something_else(name: str,
         else:  # what was cut holds no values
             assert share > 0.5 and list(found) == list(values)
             assert all(np.array_equal(found[key], values[key]) for key in values)
+
+
+@pytest.mark.parametrize("write", [large_npy, large_tiff], ids=lambda write: write.__name__)
+def test_pages_of_a_file_that_were_read_do_not_stay_in_memory(write: Writer, tmp_path: Path) -> None:
+    path = write(tmp_path)
+    with opened(path) as content:
+        array = content.arrays["image"].array
+        array[:1]
+        before = psutil.Process().memory_info().rss
+        for start in range(0, 150, 20):  # 300 MB
+            array[start : start + 20]
+        assert psutil.Process().memory_info().rss - before < 2 * BOUND
