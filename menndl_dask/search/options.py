@@ -46,7 +46,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "learning_rate": (float, "X", 1e-3, "of the optimiser, Adam"),
     "schedule": (str, "KIND", "cosine", f"how the learning rate goes over the budget: {', '.join(SCHEDULES)}"),
     "precision": (str, "KIND", "float32", f"numbers that layers compute with: {', '.join(PRECISIONS)}"),
-    "augment": (_words, "LIST", None, "how training images are changed, such as flip,rotate,shift,noise, or none"),
+    "augment": (_words, "LIST", None, "how training images are changed, such as flip,rotate=15,noise=0.05, or none"),
     "backend": (str, "NAME", None, f"of Keras: {', '.join(BACKENDS)}; by default what KERAS_BACKEND says on a worker"),
     "retrain": (float, "X", 4.0, "the best and the standard network are trained for X times the budget; 0: not at all"),
     "finalists": (int, "N", 2, "how many of the best networks are trained for longer"),

@@ -87,7 +87,8 @@ def _losses(kind: Any, of: Any, *, precision: str = "float32", seed: int | None 
 
 
 def test_both_loops_change_the_same_samples_by_the_same_chances() -> None:
-    of = problem("segmentation", augmentation=("flip", "rotate", "shift", "noise", "tests.own_functions:Brighter"))
+    changes = ("flip", "rotate", "shift", "rotate=15", "elastic", "noise", "gamma", "tests.own_functions:Brighter")
+    of = problem("segmentation", augmentation=changes)
     graph, batch, unchanged = _losses(GraphLoop, of, seed=5), _losses(BatchLoop, of, seed=5), _losses(GraphLoop, of)
     np.testing.assert_allclose(graph, batch, rtol=1e-4)
     assert (abs(graph - unchanged) > 1e-3).any()

@@ -1,0 +1,1 @@
+"""Changes of training images: moves of pixels, and changes of their values."""
