@@ -158,14 +158,15 @@ class _Evaluation:
         if isinstance(self._train_split, Samples):
             self._source: Source = WholeSamples(self._train_split, seed)
         else:
-            self._source = PatchSource(self._train_split, self._problem, seed)
+            margin = None if augmentation is None else augmentation.margin
+            self._source = PatchSource(self._train_split, self._problem, seed, margin)
         loss = Loss(self._problem)
         memory_bytes = _RESIDENT_SHARE * (self._request.limits.memory_bytes or psutil.virtual_memory().available)
         self._loop = make_loop(
             model, loss, optimizer, self._source, budget.batch_size, memory_bytes, augmentation,
             is_timed=not budget.deterministic,
         )
-        self._validator = Validator(self._problem, loss, self._loop, self._cost, budget.batch_size)
+        self._validator = Validator(self._problem, loss, self._loop, self._cost, budget.batch_size, self._source)
         tiles = None if self._problem.patches is None else self._problem.patches.validation_tiles
         self._validation = self._validator.predicting(self._validation_split, tiles)
         if not optimizer.built:
@@ -255,7 +256,7 @@ class _Evaluation:
                 raise _Ended("pruned", f"after {schedule.epoch:.3g} epochs {below}: {threshold.why}")
 
     def _check_learning(self, schedule: TrainingSchedule, scores: ValidationScores, fitness: float) -> None:
-        evidence = self._validator.learning_evidence(scores, self._source, self._losses_of_epoch(schedule))
+        evidence = self._validator.learning_evidence(scores, self._losses_of_epoch(schedule))
         if not shows_learning(evidence):
             better = "was better than the constant predictor's beyond noise"
             neither = f"neither the fitness ({fitness:.4g}) nor the loss {better}"

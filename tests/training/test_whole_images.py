@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from menndl_dask.data.staged_images import StagedImage
@@ -82,6 +83,24 @@ def test_a_network_that_learns_nothing_from_patches_is_stopped(monkeypatch: pyte
     of = replace(problem_of_pixels(per_epoch=100), budget=still, metric="accuracy")
     found = _trained(monkeypatch, of, PIXELS, _images(1, 1, 1))
     assert found["failure"] == "no_learning", found
+
+
+def test_a_network_of_images_that_say_nothing_learns_nothing_by_dice(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = replace(problem_of_pixels(per_epoch=160), budget=BUDGET, loss="dice")
+    splits = _images(2, 1, 1)
+    for image in splits["train"], splits["validation"]:
+        for each in image:
+            each.views[0][...] = np.random.default_rng(0).normal(size=each.views[0].shape)  # type: ignore[index]
+    found = _trained(monkeypatch, of, Genome((Convolution(4),)), splits)
+    assert found["failure"] == "no_learning", found
+
+
+def test_turned_patches_are_learnt_with_a_loss_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = ("flip", "rotate=45", "scale", "elastic", "brightness", "cutout=0.1")
+    of = replace(problem_of_pixels(per_epoch=100), budget=BUDGET, augmentation=changes, loss="dice_crossentropy")
+    found = _trained(monkeypatch, of, PIXELS, _images(3, 2, 2))
+    assert "failure" not in found, found
+    assert found["metrics"]["test_mean_iou"] > 0.6
 
 
 def test_images_with_a_label_each_are_classified_by_their_windows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -19,7 +20,7 @@ from menndl_dask.genome.cost import Cost
 from menndl_dask.problem import Problem
 from menndl_dask.training.batches import Source
 from menndl_dask.training.loop import Loop
-from menndl_dask.training.loss import Loss, loss_minimising_constant
+from menndl_dask.training.loss import Loss, constant_losses, loss_minimising_constant
 from menndl_dask.training.scoring.scorer import make_scorer, takes_whole_images
 from menndl_dask.training.scoring.significance import PARTS
 from menndl_dask.training.scoring.split_prediction import (
@@ -33,7 +34,7 @@ Array = NDArray[Any]
 _ACTIVATION_BYTES = 64e6  # of a batch for prediction, its images included
 _BYTES = 4  # of a float32
 _LARGEST_BATCH = 1024
-_TRAINING_LABELS = 1_000_000  # enough to compute the constant predictor's loss
+_TRAINING_LABELS, _TRAINING_BATCHES = 1_000_000, 4  # enough to compute the constant predictor's loss
 _LATENCY_REPEATS, _LATENCY_SECONDS = 7, 1.0
 
 
@@ -50,10 +51,14 @@ class ValidationScores:
 
 
 class Validator:
-    """Computes the scores of one network, in batches of at least the training's size, limited by the network's cost."""
+    """Computes the scores of one network, in batches of at least the training's size, limited by the network's cost.
 
-    def __init__(self, problem: Problem, loss: Loss, loop: Loop, cost: Cost, batch_size: int) -> None:
+    `source` has the training samples, of which the constant predictor knows the labels.
+    """
+
+    def __init__(self, problem: Problem, loss: Loss, loop: Loop, cost: Cost, batch_size: int, source: Source) -> None:
         self._problem, self._loss, self._loop = problem, loss, loop
+        self._source, self._training_batch = source, batch_size
         input_bytes = sum(_BYTES * math.prod(shape) for shape in problem.facts.input_shapes)
         sample_bytes = input_bytes + sum(layer.activation_bytes for layer in cost.layers)
         self._batch_size = max(batch_size, min(_LARGEST_BATCH, int(_ACTIVATION_BYTES / sample_bytes)))
@@ -73,13 +78,15 @@ class Validator:
         parts = min(PARTS, split.units) if compared else 0
         pairs = [(make_scorer(self._problem), make_scorer(self._problem)) for _ in range(parts)]
         constant = metric.prior_prediction(self._problem).astype("float32")
-        losses, constant_losses, counts = [], [], []
+        losses: list[float] = []
+        baseline_losses: list[float] = []
+        counts: list[int] = []
         for found in split.parts(self._loop.predict):
             whole.update(found.labels, found.predictions)
             losses.append(self._loss_of(*found.for_loss))
             counts.append(found.labels.size)
             if compared:
-                constant_losses.append(self._constant_loss(found.for_loss[0]))
+                baseline_losses.extend(self._constant_losses([found.for_loss[0]]))
             for part, (network, baseline) in enumerate(pairs):
                 chosen = found.units % parts == part
                 if chosen.any():
@@ -87,7 +94,7 @@ class Validator:
                     network.update(found.labels[chosen], predicted)
                     baseline.update(found.labels[chosen], np.broadcast_to(constant, predicted.shape))
         gains = tuple(self._fitness_gain(network.value(), baseline.value()) for network, baseline in pairs)
-        loss_gains = tuple(np.subtract(constant_losses, losses).tolist()) if compared else ()
+        loss_gains = tuple(np.subtract(baseline_losses, losses).tolist()) if compared else ()
         return ValidationScores(whole.value(), float(np.average(losses, weights=counts)), gains, loss_gains)
 
     def score_with_error(self, split: SplitPrediction) -> tuple[float, float | None]:
@@ -117,16 +124,16 @@ class Validator:
             return whole.value(), None
         return whole.value(), error or (1 / (split.images + 2) if whole.value() in (0.0, 1.0) else None)
 
-    def learning_evidence(self, scores: ValidationScores, source: Source, train_losses: Array) -> Iterator[Array]:
+    def learning_evidence(self, scores: ValidationScores, train_losses: Array) -> Iterator[Array]:
         """Yield gains over the constant predictor, for `shows_learning`: fitness, training loss, validation loss.
 
         The losses are used beside the fitness because they change first: a segmentation that still calls every pixel
         background may already have learnt where it is in doubt. The training loss is used because batch normalisation
-        makes validation lag behind; the validation loss because dropout makes the training loss worse. `source` has the
-        training samples. Of `train_losses`, those of the latest steps, the later half is used.
+        makes validation lag behind; the validation loss because dropout makes the training loss worse. Of
+        `train_losses`, those of the latest steps, the later half is used.
         """
         yield np.array(scores.fitness_gains)
-        yield self._constant_loss(source.labels(_TRAINING_LABELS)) - train_losses[len(train_losses) // 2 :]
+        yield self._constant_losses(self._label_batches).mean() - train_losses[len(train_losses) // 2 :]
         yield np.array(scores.loss_gains)
 
     def latency_ms(self, split: SplitPrediction) -> float:
@@ -143,10 +150,22 @@ class Validator:
     def _fitness_gain(self, value: float, constant: float) -> float:
         return metric.to_fitness(self._problem, value) - metric.to_fitness(self._problem, constant)
 
-    def _constant_loss(self, labels: Array) -> float:
-        constant = loss_minimising_constant(self._problem)
-        shape = labels.shape if self._problem.task == "regression" else (*labels.shape, len(constant))
-        return self._loss_of(labels, np.broadcast_to(constant, shape).astype("float32"))
+    @cached_property
+    def _label_batches(self) -> list[Array]:
+        """Labels of some training samples, in batches as in training: a loss such as Dice depends on the batch."""
+        size = self._training_batch
+        shape = self._problem.facts.input_shapes[0]
+        each = math.prod(shape[:-1]) if self._problem.task == "segmentation" else 1
+        labels = self._source.labels(max(_TRAINING_LABELS, _TRAINING_BATCHES * size * each))
+        labels = labels[np.random.default_rng(0).permutation(len(labels))]
+        return [labels[start : start + size] for start in range(0, len(labels), size)]
+
+    @cached_property
+    def _constant(self) -> Array:
+        return loss_minimising_constant(self._problem, self._label_batches)
+
+    def _constant_losses(self, batches: Sequence[Array]) -> Array:
+        return constant_losses(self._problem, self._loss, self._constant, batches)
 
     def _loss_of(self, labels: Array, predictions: Array) -> float:
         loss = self._loss.call(keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(predictions))
