@@ -149,7 +149,7 @@ class Moves:
             scale = _each(factor - 1.0) * _entries(rank, [(i, i) for i in self._fine])
             matrix = ops.matmul(same + scale, matrix)
         matrix = matrix * np.array([[to / of for to in spacing] for of in spacing], dtype="float32")  # in pixels
-        signs = [self._flip_sign(drawn, axis) for axis in range(rank)]
+        directions = [self._flip_sign(drawn, axis) for axis in range(rank)]
         if "rotate" in self._changes:
             quarter = ops.floor(4.0 * drawn["rotate"])
             is_odd = ops.cast(ops.logical_or(quarter == 1, quarter == 3), "float32")
@@ -158,8 +158,8 @@ class Moves:
             matrix = ops.matmul(same + _each(is_odd) * exchange, matrix)
             for axis, other in ((y, 3), (x, 1)):
                 is_back = ops.logical_or(quarter == 2, quarter == other)
-                signs[axis] = signs[axis] * (1.0 - 2.0 * ops.cast(is_back, "float32"))
-        sign = ops.stack(signs, axis=1)
+                directions[axis] = directions[axis] * (1.0 - 2.0 * ops.cast(is_back, "float32"))
+        sign = ops.stack(directions, axis=1)
         offsets = [
             ops.round(self._amount("shift") * n * (2.0 * drawn[f"shift {axis}"] - 1.0)) for axis, n in enumerate(size)
         ]
