@@ -78,6 +78,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         freeze(own / FILE, frozen_settings(problem, space, options.seed, options.limits, {}))
     if options.detach:
         if options.plan is not None and not (options.run / FILE).exists():  # the jobs follow this plan
+            options.run.mkdir(parents=True, exist_ok=True)
             freeze(
                 options.run / FILE,
                 frozen_settings(problem, space, options.seed, options.limits, _settings(typed, options)),

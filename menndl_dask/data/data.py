@@ -22,7 +22,7 @@ from menndl_dask.data.parts import patch_size
 from menndl_dask.data.splits import Positions
 from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.data.staging import stage
-from menndl_dask.errors import DataError, UserError, nearest
+from menndl_dask.errors import DataError, UserError, nearest, shortened
 from menndl_dask.metric import BUILT_IN, constant_fitness, suits
 from menndl_dask.problem import LARGE_IMAGES, LOSSES, TASKS, Budget, Patches, Problem, read_loss
 
@@ -91,6 +91,10 @@ def open_problem(
     UserError
         If a setting is not as expected.
     """
+    if not isinstance(data, str | os.PathLike):
+        raise UserError(f"data: expected the path or URL of a Zarr store, got {_kind(data)}; menndl convert writes one")
+    if budget is not None and not isinstance(budget, Budget):
+        raise UserError(f"budget: expected a Budget, such as Budget(epochs=8), got {shortened(repr(budget))}")
     path = os.fspath(data)
     names = (inputs,) if isinstance(inputs, str) else tuple(inputs or ("image",))
     if task is not None and task not in TASKS:
@@ -129,6 +133,17 @@ def open_problem(
     )
     _check_names(problem, metric_mode)
     return _with_constant_fitness(problem, labels, parts["validation"])
+
+
+def _kind(value: object) -> str:
+    """Return the type of a value in words.
+
+    >>> _kind(np.zeros((2, 3))), _kind(None)
+    ('ndarray of shape (2, 3)', 'None')
+    """
+    shape = getattr(value, "shape", None)
+    kind = "None" if value is None else type(value).__name__
+    return kind if shape is None else f"{kind} of shape {shape}"
 
 
 def _with_constant_fitness(problem: Problem, labels: LabelTable, where: Positions) -> Problem:

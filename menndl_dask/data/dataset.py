@@ -193,7 +193,8 @@ def _check_directory(path: str) -> None:
         beside = [p.name for p in directory.parent.iterdir()] if directory.parent.is_dir() else []
         raise DataError(f"{path}: expected a Zarr store, found no such directory{nearest(directory.name, beside)}")
     if not any((directory / marker).is_file() for marker in _MARKERS):
-        raise DataError(f"{path}: expected a Zarr store, got a directory without {' or '.join(_MARKERS[:2])}")
+        hint = f"; convert images of other formats: menndl convert {path} {directory.resolve().name}.zarr"
+        raise DataError(f"{path}: expected a Zarr store, got a directory without {' or '.join(_MARKERS[:2])}{hint}")
 
 
 def _diagnosis(path: str, error: Exception, group: str = "") -> str:

@@ -85,6 +85,10 @@ class Search:
         settings: Mapping[str, Any] | None = None,
         island: int | None = None,
     ) -> None:
+        if problem is not None and not isinstance(problem, Problem):
+            raise UserError(f"problem: expected a Problem, as open_problem returns it, got {problem!r}")
+        if not isinstance(space, SearchSpace):
+            raise UserError(f"space: expected a SearchSpace, such as SearchSpace.image(problem), got {space!r}")
         self.problem = problem
         self.space = space
         self.island = island

@@ -70,3 +70,9 @@ def test_a_mistake_in_the_profile_is_told_before_the_data_is_read(
     for command in ("search", "check"):
         assert cli.main([command, "none.zarr", "--cluster", "sluurm"]) == 2
         assert "did you mean 'slurm'" in capsys.readouterr().err
+
+
+def test_a_folder_of_images_is_told_how_to_convert_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "pets").mkdir()
+    assert cli.main(["check", "pets"]) == 2
+    assert "convert images of other formats: menndl convert pets pets.zarr" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,3 +165,16 @@ def test_a_setting_that_does_not_suit_the_data_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         _open(stores.classification(), tmp_path, **settings)
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "message"),
+    [
+        (np.zeros((2, 3)), {}, "data: expected the path or URL of a Zarr store, got ndarray of shape"),
+        (None, {}, "data: expected the path or URL of a Zarr store, got None"),
+        ("data.zarr", {"budget": 3}, r"budget: expected a Budget, such as Budget\(epochs=8\), got 3"),
+    ],
+)
+def test_values_of_another_kind_are_refused_in_words(data: Any, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        open_problem(data, **settings)

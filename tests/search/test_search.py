@@ -376,3 +376,10 @@ def test_a_driver_killed_in_mid_run_repeats_nothing_and_loses_nothing(tmp_path: 
     assert sorted(told) == list(range(30))
     assert {i.id: r for i, r in run.evaluations if i.id in finished} == finished
     assert "carried on after" in lost_and_told(run)
+
+
+def test_a_search_without_a_space_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"space: expected a SearchSpace, such as SearchSpace\.image.*, got None"):
+        Search(None, None, tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"problem: expected a Problem, as open_problem returns it, got 'data\.zarr'"):
+        Search("data.zarr", SPACE, tmp_path)  # type: ignore[arg-type]
