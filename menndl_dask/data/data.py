@@ -91,10 +91,7 @@ def open_problem(
     UserError
         If a setting is not as expected.
     """
-    if not isinstance(data, str | os.PathLike):
-        raise UserError(f"data: expected the path or URL of a Zarr store, got {_kind(data)}; menndl convert writes one")
-    if budget is not None and not isinstance(budget, Budget):
-        raise UserError(f"budget: expected a Budget, such as Budget(epochs=8), got {shortened(repr(budget))}")
+    _check_kinds(data, budget)
     path = os.fspath(data)
     names = (inputs,) if isinstance(inputs, str) else tuple(inputs or ("image",))
     if task is not None and task not in TASKS:
@@ -133,6 +130,14 @@ def open_problem(
     )
     _check_names(problem, metric_mode)
     return _with_constant_fitness(problem, labels, parts["validation"])
+
+
+def _check_kinds(data: object, budget: object) -> None:
+    """Raise `UserError` for an array in place of a path, or a number in place of a budget."""
+    if not isinstance(data, str | os.PathLike):
+        raise UserError(f"data: expected the path or URL of a Zarr store, got {_kind(data)}; menndl convert writes one")
+    if budget is not None and not isinstance(budget, Budget):
+        raise UserError(f"budget: expected a Budget, such as Budget(epochs=8), got {shortened(repr(budget))}")
 
 
 def _kind(value: object) -> str:

@@ -169,10 +169,7 @@ class _Planner:
         """Set what follows from the classes and from what some training images look like."""
         loss = self._set(training_rules.loss(self.problem))
         sample = read_sample(self.problem)
-        far = training_rules.far_outside(sample.images) if "normalisation" not in self.given else ()
-        if far and self.problem.normalisation == "channel":
-            self.problem = reopened(self.problem, normalisation="clip")
-        self._set_of_data(training_rules.normalisation(self.problem, far))
+        self._set_of_data(training_rules.normalisation(self.problem))
         if self.problem.large_images is not None:
             self._set_of_data(training_rules.large_images(self.problem))
         augment = self._set(PlannedValue("augment", (), "") if "augment" in self.given else self._safe(sample))

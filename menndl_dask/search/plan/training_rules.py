@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from menndl_dask.problem import WEIGHTED_CROSSENTROPY, Problem
 from menndl_dask.run.planned_value import PlannedValue, seconds_text
@@ -28,7 +24,6 @@ _NETWORK_S = 75.0  # aim for the training of the standard network
 LONGEST_S = 180.0
 _EPOCHS = 10  # of patches, whose epochs have any length
 _RARE = 0.05  # share of the pixels of a class
-_OUTLIER_RANGES = 10.0
 _FIGURES = (1, 2, 3, 5, 8)
 
 
@@ -103,35 +98,10 @@ def loss(problem: Problem) -> PlannedValue:
     return PlannedValue("loss", WEIGHTED_CROSSENTROPY, f"{of} of the pixels: no class is rare")
 
 
-def far_outside(images: Sequence[NDArray[Any]]) -> tuple[int, ...]:
-    """Return the channels of images ``(spatial…, channel)`` that have values far outside of their usual range.
-
-    Those are ten times the range from the percentile 0.5 to 99.5 below or above it.
-
-    >>> rng = np.random.default_rng(0)
-    >>> image = rng.normal(size=(64, 64, 2))
-    >>> image[5, 5, 1] = 1e4
-    >>> far_outside([image])
-    (1,)
-    """
-    found = []
-    for channel in range(images[0].shape[-1]):
-        values = np.concatenate([np.ravel(image[..., channel]) for image in images]).astype(np.float64)
-        values = values[np.isfinite(values)]
-        if not len(values):
-            continue
-        low, high = np.percentile(values, (0.5, 99.5))
-        reach = _OUTLIER_RANGES * (high - low)
-        if reach > 0 and (values.max() > high + reach or values.min() < low - reach):
-            found.append(channel)
-    return tuple(found)
-
-
-def normalisation(problem: Problem, far: Sequence[int] = ()) -> PlannedValue:
-    """Say how values are normalised, and why; `far` are channels with values far outside of the usual range."""
+def normalisation(problem: Problem) -> PlannedValue:
+    """Say how values are normalised, which was chosen when the data was opened, and why."""
     if problem.normalisation == "clip":
-        where = f" of channel {', '.join(map(str, far[:3]))}{', …' if len(far) > 3 else ''}" if far else ""
-        reason = f"values{where} lie far outside of the usual range: clipped to the percentiles 0.5 and 99.5"
+        reason = "some values lie so far outside that they spoil the mean: clipped to the percentiles 0.5 and 99.5"
     elif problem.normalisation == "channel":
         reason = "minus the mean, divided by the standard deviation of each channel of the training split"
     else:
