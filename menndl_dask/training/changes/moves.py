@@ -5,7 +5,8 @@ displacement (elastic). So several moves cost as much as one: every view is gath
 nearest pixel and images between neighbouring pixels, in as many gathers as there are neighbours. Flips, right angles
 and shifts lead from pixel to pixel, and need one gather only.
 
-Keras's layers for this (`RandomRotation` and the like) are for 2-D images and do not take labels of pixels along.
+Keras's layers for this (`RandomRotation` and the like) are for 2-D images without a margin, and interpolate once for
+each layer.
 """
 
 from __future__ import annotations
