@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _RESOLUTION = 1e-7  # of a float32, relative to its value
+_AT_ONCE = 2**20  # values that are float64 at a time
 _USUAL = (0.005, 0.995)  # quantiles of the usual range
 _FAR = 10.0  # usual ranges
 _MOST_FAR = 0.5  # share of values that are equal and far from the others
@@ -118,12 +119,13 @@ class Moments:
         """Add a block of values ``(…, channel)``."""
         flat = np.asarray(values).reshape(-1, len(self.count))
         for channel in range(len(self.count)):  # one contiguous column after the other: less memory, and faster
-            column = flat[:, channel].astype(np.float64)
-            absent = np.isnan(column)
-            known = column[~absent] if absent.any() else column
-            self.missing[channel] += len(column) - len(known)
-            if len(known):
-                self._merge(channel, known)
+            for first in range(0, len(flat), _AT_ONCE):
+                column = flat[first : first + _AT_ONCE, channel].astype(np.float64)
+                absent = np.isnan(column)
+                known = column[~absent] if absent.any() else column
+                self.missing[channel] += len(column) - len(known)
+                if len(known):
+                    self._merge(channel, known)
 
     def _merge(self, channel: int, known: Floats) -> None:
         self.minimum[channel] = min(self.minimum[channel], known.min())

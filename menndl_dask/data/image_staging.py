@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask.data.dataset import Dataset
-from menndl_dask.data.labels import label_type
+from menndl_dask.data.labels import class_counts, label_type
 from menndl_dask.data.splits import Positions
 from menndl_dask.data.staged_images import INDEX, file_of
 from menndl_dask.data.store.variable import Block, Variable, sample_blocks
@@ -27,7 +27,7 @@ _SHARE_OF_DISK = 0.25  # of the free space, that staged images may take
 _PIXELS_A_CLASS = 1000  # positions that are kept of a class in an image
 _PIXELS_TOGETHER = 200_000  # of a class in all images
 _LEAST_PIXELS = 10
-_MOST_READ = 2**30  # pixels whose labels are read to draw positions; of more, evenly spaced blocks are
+_LARGEST_DRAW = 10**9  # of NumPy's hypergeometric distribution
 _AT_ONCE = 2**20
 
 
@@ -108,13 +108,10 @@ def _copy(
 def _drawn_pixels(problem: Problem, label: Variable, samples: Positions) -> Iterator[NDArray[np.int32]]:
     """Yield for each image rows ``(image, class, position…)`` of pixels of each class, drawn evenly."""
     most = min(_PIXELS_A_CLASS, max(_LEAST_PIXELS, _PIXELS_TOGETHER // max(1, len(samples))))
-    every = -(-sum(math.prod(label.size(int(sample))) for sample in samples) // _MOST_READ)
     for number, sample in enumerate(samples.tolist()):
         rng = np.random.default_rng([problem.seed, number])
         reservoirs: dict[int, _Reservoir] = {}
-        for place, block in enumerate(sample_blocks((label,), sample)):
-            if place % every:
-                continue
+        for block in sample_blocks((label,), sample):
             _draw(label, block, problem, reservoirs, most, rng)
         for kind in sorted(reservoirs):
             pixels = reservoirs[kind].pixels
@@ -136,14 +133,15 @@ def _draw(
     flat = values.reshape(-1)
     for start in range(0, flat.size, _AT_ONCE):
         piece = flat[start : start + _AT_ONCE]
-        for kind in np.unique(piece).tolist():
-            if kind == problem.ignore:
-                continue
-            if not 0 <= kind < problem.facts.outputs:
-                raise label.error(f"expected class numbers from 0 to {problem.facts.outputs - 1}, got {kind:g}")
-            there = np.flatnonzero(piece == kind) + start
-            reservoir = reservoirs.setdefault(int(kind), _Reservoir(most, values.ndim))
-            reservoir.add(there, values.shape, first, rng)
+        counts = class_counts(piece, problem.facts.outputs, problem.ignore)
+        if counts is None:
+            raise label.error(f"expected class numbers from 0 to {problem.facts.outputs - 1}, got others since")
+        for kind in np.flatnonzero(counts).tolist():
+            reservoir = reservoirs.setdefault(kind, _Reservoir(most, values.ndim))
+            drawn = reservoir.drawn(int(counts[kind]), rng)
+            if len(drawn):
+                places = np.flatnonzero(piece == kind)[drawn] + start
+                reservoir.add(np.stack(np.unravel_index(places, values.shape), axis=1).astype(np.int32) + first)
 
 
 class _Reservoir:
@@ -153,14 +151,18 @@ class _Reservoir:
         self._most, self._seen = most, 0
         self.pixels = np.zeros((0, rank), dtype=np.int32)
 
-    def add(
-        self, there: NDArray[np.int64], shape: tuple[int, ...], first: NDArray[np.int32], rng: np.random.Generator
-    ) -> None:
-        """Add pixels of a block, given as places in the flattened block; `first` is the block's first pixel."""
-        wanted = min(self._most, self._seen + len(there))
-        new = int(rng.hypergeometric(len(there), self._seen, wanted)) if self._seen else wanted
-        kept = rng.permutation(len(self.pixels))[: wanted - new]
-        drawn = np.sort(rng.choice(there, new, replace=False))
-        fresh = np.stack(np.unravel_index(drawn, shape), axis=1).astype(np.int32) + first
-        self.pixels = np.concatenate([self.pixels[np.sort(kept)], fresh])
-        self._seen += len(there)
+    def drawn(self, number: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return which of so many more pixels are kept, and drop as many of those that were kept."""
+        before, self._seen = self._seen, self._seen + number
+        wanted = min(self._most, self._seen)
+        if self._seen < _LARGEST_DRAW:
+            new = int(rng.hypergeometric(number, before, wanted)) if before else wanted
+        else:
+            new = int(rng.binomial(wanted, number / self._seen))  # nearly the same for so many
+        new = min(new, number)
+        self.pixels = self.pixels[np.sort(rng.permutation(len(self.pixels))[: wanted - new])]
+        return np.sort(rng.choice(number, new, replace=False))
+
+    def add(self, pixels: NDArray[np.int32]) -> None:
+        """Add the pixels that were drawn."""
+        self.pixels = np.concatenate([self.pixels, pixels])

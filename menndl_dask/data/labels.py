@@ -25,9 +25,9 @@ MOST_CLASSES = 4096
 """Limit for classes without names; larger numbers are probably regression targets or object numbers."""
 
 _QUANTILES = 10  # strata for regression
-_MOST_PIXELS = 2**30  # whose labels are read; of more, evenly spaced blocks are
 _MOST_PROFILE_PIXELS = 2**26  # of an image that is divided, whose labels are read to divide it well
 _AT_ONCE = 2**20  # labels
+_COMPARED = 16  # classes, up to which labels are compared with each of them
 _FEW = 2  # images that are divided where they must give several splits
 
 
@@ -85,7 +85,13 @@ def splits(problem: Problem) -> dict[str, Positions]:
     the seed of the problem, stratified by class; a group is never divided. Where images are divided, positions are
     those of the regions of `problem_dataset`.
     """
-    dataset = problem_dataset(problem)
+    return split_positions(problem, problem_dataset(problem))
+
+
+def split_positions(problem: Problem, dataset: Dataset) -> dict[str, Positions]:
+    """Return the positions of `splits` in an open data set."""
+    if dataset.label.regions and dataset.split is not None and set(dataset.split.tolist()) == set(SPLITS):
+        return {name: np.flatnonzero(dataset.split == name) for name in SPLITS}  # without reading the labels
     return read_labels(dataset, problem.task, problem.ignore).split(dataset, problem.seed)
 
 
@@ -232,7 +238,7 @@ def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> Label
     ignore = _fill(label) if ignore is None else ignore
     names = _names(label)
     if task == "classification":
-        rows = np.concatenate([_checked(label, block, names, ignore)[0].astype(np.int64) for block in blocks(label)])
+        rows = np.concatenate([_checked(label, block, names, ignore).astype(np.int64) for block in blocks(label)])
         found = int(max((rows[rows != ignore]), default=-1)) + 1
     else:
         rows = _pixel_rows(label, names, ignore)
@@ -274,39 +280,66 @@ def _values(label: Variable) -> NDArray[np.float64]:
 
 
 def _pixel_rows(label: Variable, names: tuple[str, ...], ignore: int | None) -> NDArray[np.int64]:
-    """Return the number of pixels of each class in each sample; of very many labels, estimated from a part of them."""
+    """Return the number of pixels of each class in each sample."""
     rows = np.zeros((label.samples, len(names)), dtype=np.int64)
-    pixels = sum(map(math.prod, label.sizes()))
-    every = -(-pixels // _MOST_PIXELS)
-    for number, block in enumerate(blocks(label)):
-        if block.part is not None and number % every:
-            continue
-        values, kept = _checked(label, block, names, ignore)
-        width = len(names) or int(values.max(initial=0, where=kept)) + int(kept.any())
-        if width > rows.shape[1]:
-            rows = np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
-        weight = 1 if block.part is None else every
-        for sample, (image, inside) in enumerate(zip(values, kept, strict=True), block.start):
-            known = image[inside]
-            for first in range(0, len(known), _AT_ONCE):  # int64 class numbers need eight times the memory
-                counts = np.bincount(known[first : first + _AT_ONCE].astype(np.int64), minlength=rows.shape[1])
-                rows[sample] += weight * counts
+    for block in blocks(label):
+        values = label.read(block)
+        for sample, image in enumerate(values, block.start):
+            counts = class_counts(image, len(names) or None, ignore)
+            if counts is None:
+                raise label.error(_outside(label, values, _wrong(values, names, ignore), block, names))
+            if len(counts) > rows.shape[1]:
+                rows = np.pad(rows, ((0, 0), (0, len(counts) - rows.shape[1])))
+            rows[sample, : len(counts)] += counts
     return rows
 
 
-def _checked(
-    label: Variable, block: Block, names: tuple[str, ...], ignore: int | None
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the class numbers of a block, and which of them are not ignored."""
+def class_counts(labels: NDArray[Any], classes: int | None, ignore: int | None) -> NDArray[np.int64] | None:
+    """Return the number of labels of each class; None if there are others.
+
+    >>> class_counts(np.array([[0, 2], [2, 255]], dtype="uint8"), 3, 255).tolist()
+    [1, 0, 2]
+    """
+    flat = labels.reshape(-1)
+    most = classes or MOST_CLASSES
+    if flat.dtype.kind in "iub" and classes is not None and classes <= _COMPARED:  # many times faster than to count
+        counts = np.array([np.count_nonzero(flat == number) for number in range(classes)], dtype=np.int64)
+        ignored = 0 if ignore is None or 0 <= ignore < classes else np.count_nonzero(flat == ignore)
+        if counts.sum() + ignored != flat.size:
+            return None
+        if ignore is not None and 0 <= ignore < classes:
+            counts[ignore] = 0
+        return counts
+    total = np.zeros(classes or 0, dtype=np.int64)
+    for first in range(0, len(flat), _AT_ONCE):  # int64 class numbers need eight times the memory
+        piece = flat[first : first + _AT_ONCE]
+        known = piece if ignore is None else piece[piece != ignore]
+        if len(known) and (
+            not (known.min() >= 0 and known.max() < most) or (known.dtype.kind == "f" and (known % 1).any())
+        ):
+            return None
+        counts = np.bincount(known.astype(np.int64), minlength=len(total))
+        total = np.pad(total, (0, len(counts) - len(total))) + counts
+    return total
+
+
+def _checked(label: Variable, block: Block, names: tuple[str, ...], ignore: int | None) -> NDArray[Any]:
+    """Return the class numbers of a block."""
     values = label.read(block)
-    most = len(names) or MOST_CLASSES
-    wrong = (values < 0) | (values >= most) | (values != np.floor(values) if values.dtype.kind == "f" else False)
-    wrong |= np.isnan(values) if values.dtype.kind == "f" else False
-    kept = np.ones(values.shape, dtype=np.bool_) if ignore is None else values != ignore
-    wrong &= kept
+    wrong = _wrong(values, names, ignore)
     if wrong.any():
         raise label.error(_outside(label, values, wrong, block, names))
-    return values, kept
+    return values
+
+
+def _wrong(values: NDArray[Any], names: tuple[str, ...], ignore: int | None) -> NDArray[np.bool_]:
+    """Return which labels are no class numbers and not ignored."""
+    most = len(names) or MOST_CLASSES
+    wrong: NDArray[np.bool_] = (
+        (values < 0) | (values >= most) | (values != np.floor(values) if values.dtype.kind == "f" else False)
+    )
+    wrong |= np.isnan(values) if values.dtype.kind == "f" else False
+    return wrong if ignore is None else wrong & (values != ignore)
 
 
 def _outside(

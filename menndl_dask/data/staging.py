@@ -22,7 +22,7 @@ import numpy as np
 from menndl_dask import files
 from menndl_dask.data.dataset import Dataset, fill_missing
 from menndl_dask.data.image_staging import write_images
-from menndl_dask.data.labels import label_type, problem_dataset, read_labels
+from menndl_dask.data.labels import label_type, problem_dataset, split_positions
 from menndl_dask.data.splits import Positions, within
 from menndl_dask.data.staged_samples import staged_files
 from menndl_dask.data.store.variable import Block, blocks
@@ -99,7 +99,7 @@ def _write_whole(problem: Problem, target: Path) -> None:
     if found != problem.facts.fingerprint:
         expected = problem.facts.fingerprint
         raise DataError(f"{problem.data}: the data has changed: expected fingerprint {expected}, got {found}")
-    parts = read_labels(dataset, problem.task, problem.ignore).split(dataset, problem.seed)
+    parts = split_positions(problem, dataset)
     try:
         with files.replacing(target) as partial:
             partial.mkdir()

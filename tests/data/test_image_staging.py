@@ -80,7 +80,7 @@ def test_pixels_are_drawn_evenly_from_all_parts_of_an_image() -> None:
     rng = np.random.default_rng(0)
     reservoir = image_staging._Reservoir(500, 1)
     for start in range(0, 10_000, 1000):
-        reservoir.add(np.arange(1000), (1000,), np.array([start], dtype=np.int32), rng)
+        reservoir.add(reservoir.drawn(1000, rng)[:, None].astype("int32") + start)
     counts = np.bincount(reservoir.pixels[:, 0] // 1000, minlength=10)
     assert len(np.unique(reservoir.pixels)) == 500
     assert counts.min() > 25

@@ -17,7 +17,7 @@ from menndl_dask.data.store.variable import Block, blocks
 from menndl_dask.moments import FarValue, Moments, far_value, is_far, usual_range
 
 _QUANTILE_VALUES = 200_000  # of each channel, for the usual range (0.5 to 99.5 %)
-_MOST_VALUES = 2**30  # that the check reads of images that are larger than a block
+_MOST_VALUES = 2**29  # that the check reads of images that are larger than a block
 _FREQUENT = 1e-3  # share from which on a far value is told as one
 
 
