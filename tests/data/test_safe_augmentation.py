@@ -15,8 +15,11 @@ MASKS = [(image[..., 0] > 0.5).astype("uint8") for image in IMAGES]
 
 
 def _names(
-    images: list[np.ndarray] = IMAGES, labels: list[Any] = MASKS, dims: tuple[str, ...] = ("y", "x"),
-    task: str = "segmentation", **settings: Any,
+    images: list[np.ndarray] = IMAGES,
+    labels: list[Any] = MASKS,
+    dims: tuple[str, ...] = ("y", "x"),
+    task: str = "segmentation",
+    **settings: Any,
 ) -> list[str]:
     found = safe_augmentation(task, images, labels, dims, **settings)
     assert all(reason for _, reason in found)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menndl_dask.data.splits import SHARES, split_samples
+from menndl_dask.data.parts.regions import SHARES
+from menndl_dask.data.splits import split_samples
 from menndl_dask.errors import DataError
 from menndl_dask.problem import SPLITS
 
@@ -61,6 +62,21 @@ def test_equal_seeds_give_equal_splits_and_others_do_not() -> None:
     first, again, other = (split_samples(strata, seed=seed) for seed in (1, 1, 2))
     assert all(np.array_equal(first[name], again[name]) for name in SPLITS)
     assert not np.array_equal(first["test"], other["test"])
+
+
+def test_consecutive_samples_are_split_into_blocks_of_neighbours_with_all_classes() -> None:
+    strata = np.r_[np.zeros(30, dtype=int), np.ones(70, dtype=int)]
+    parts = split_samples(strata, consecutive=True)
+    assert [len(parts[name]) for name in SPLITS] == [70, 15, 15]
+    assert all((np.diff(part) == 1).all() for part in parts.values())
+    assert set(strata[parts["train"]]) == {0, 1}
+    names = np.array(["train"] * 40 + ["test"] * 10)
+    given = split_samples(np.zeros(50), given=names, consecutive=True)
+    assert (np.diff(given["validation"]) == 1).all()
+    assert given["test"].tolist() == list(range(40, 50))
+    groups = np.arange(100) // 10
+    kept = split_samples(strata, groups, consecutive=True)
+    assert not set(groups[kept["train"]]) & set(groups[kept["test"]])
 
 
 def test_samples_without_a_label_are_left_out() -> None:

@@ -40,8 +40,8 @@ def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
     dataset = problem_dataset(problem)
     labels = read_labels(dataset, problem.task, problem.ignore)
     parts = labels.split(dataset, problem.seed)
-    scan, predictors = DatasetScan(dataset), QuickPredictors(problem, labels, parts)
     read = read_blocks(dataset)
+    scan, predictors = DatasetScan(dataset), QuickPredictors(problem, labels, parts, read)
     for block in read:
         values = [view.images(block) for view in dataset.views], dataset.label.read(block)
         scan.update(block, *values)

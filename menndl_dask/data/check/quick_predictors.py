@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,8 +49,11 @@ class Score:
 class QuickPredictors:
     """Collects features and labels of a part of the samples in one pass, then fits the predictors."""
 
-    def __init__(self, problem: Problem, labels: LabelTable, parts: Mapping[str, Positions]) -> None:
+    def __init__(
+        self, problem: Problem, labels: LabelTable, parts: Mapping[str, Positions], blocks: Sequence[Block] = ()
+    ) -> None:
         self._problem = problem
+        self._blocks = Counter(block.start for block in blocks if block.part is not None)  # in which a sample is read
         self._rng = np.random.default_rng(problem.seed)
         most = _MOST_WINDOWS if problem.task == "segmentation" else _MOST_SAMPLES
         self._wanted = {split: self._choose(parts[split], most[split], labels.strata()) for split in most}
@@ -73,7 +77,10 @@ class QuickPredictors:
             chosen = [fill_missing(values[inside], mean) for values, mean in zip(images, means, strict=True)]
             if self._problem.task == "segmentation":
                 each = _MOST_WINDOWS[split] / len(wanted)
-                self._gathered[split] += self._windows(chosen, labels[inside], each)
+                if block.part is not None:  # some of the sample's parts have a window more
+                    each /= self._blocks[block.start]
+                    each = int(each + self._rng.random()) or float(not self._gathered[split])
+                self._gathered[split] += self._windows(chosen, labels[inside], math.ceil(each))
             else:
                 if self._problem.large_images is not None:
                     chosen = [self._resized(values) for values in chosen]
@@ -85,7 +92,7 @@ class QuickPredictors:
         return np.stack([resize(image, (grid,) * (images.ndim - 2)) for image in images])
 
     def _windows(
-        self, images: Sequence[NDArray[Any]], labels: NDArray[Any], each: float
+        self, images: Sequence[NDArray[Any]], labels: NDArray[Any], each: int
     ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Yield features and labels of windows of each image: the one with most classes of four random ones.
 
@@ -93,7 +100,7 @@ class QuickPredictors:
         """
         size = _WINDOW[labels.ndim - 1]
         room = max(1, labels[0].size // size ** (labels.ndim - 1))
-        for index in np.repeat(np.arange(len(labels)), min(room, math.ceil(each))).tolist():
+        for index in np.repeat(np.arange(len(labels)), min(room, each)).tolist():
             truth = labels[index]
             starts = [[self._rng.integers(0, max(1, length - size + 1)) for length in truth.shape] for _ in range(4)]
             windows = [tuple(slice(first, first + size) for first in corner) for corner in starts]

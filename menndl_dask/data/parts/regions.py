@@ -98,7 +98,9 @@ def _lengths(length: int, shares: Sequence[float], least: int, gap: int) -> tupl
     """Return the length of each part, and of each gap."""
     number = len(shares)
     floor = min(max(least, 1), length // number)
-    gap = min(gap, max(0, length - number * min(floor, _LEAST)) // (2 * (number - 1)) if number > 1 else 0)
+    gaps = max(1, number - 1)
+    half = (length - number * min(floor, _LEAST)) // 2  # of the room that the parts do not need
+    gap = min(gap, max(0, half, length - number * floor) // gaps)
     room = length - gap * (number - 1)
     floor = min(floor, room // number)
     others = [max(floor, int(room * share / sum(shares))) for share in shares[1:]]
