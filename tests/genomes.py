@@ -21,6 +21,7 @@ from menndl_dask.genome.layers import (
     GlobalPooling,
     Normalisation,
     Pooling,
+    SqueezeExcitation,
     Upsampling,
     Weighted,
 )
@@ -43,6 +44,7 @@ _LAYERS: tuple[Layer, ...] = (
     Normalisation("none"),
     Dropout(0.0),
     Dropout(0.5),
+    SqueezeExcitation(),
     Pooling((1,), (1,)),
     Pooling((2, 2), (2,)),
     Upsampling(),

@@ -16,6 +16,7 @@ from menndl_dask.genome.gene import kinds_of_users
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import KINDS, Activation
+from menndl_dask.genome.layers.gate import gated_tensor
 from menndl_dask.genome.layers.keras_settings import expect, keras_class, unsupported
 from menndl_dask.genome.topology import Sources
 
@@ -130,7 +131,10 @@ def _layer_of(tensor: Any) -> Any:
 
 
 def _inputs_of(tensor: Any) -> list[Any]:
+    """Return what a tensor is computed from; the gate of a tensor is not listed beside it."""
     history = tensor._keras_history
+    if (gated := gated_tensor(history.operation)) is not None:
+        return [gated]
     return list(history.operation._inbound_nodes[history.node_index].input_tensors)
 
 

@@ -23,6 +23,7 @@ from menndl_dask.genome.shape import joined_shape
 from menndl_dask.genome.topology import Sources
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.problem import Problem
+from menndl_dask.space.stages import is_uneven
 
 _NARROWER = 0.6  # factor on all widths of a network that costs too much, again and again
 Ranges = Mapping[type[Gene], Mapping[str, Domain]]
@@ -212,8 +213,9 @@ def _kinds(problem: Problem) -> tuple[type[Gene], ...]:
     kinds: list[type[Gene]] = [genes.Convolution, genes.Pooling, genes.Dropout, genes.Activation, genes.Normalisation]
     if problem.rank <= 2:  # in 3-D, a depthwise convolution takes Keras many times as long as a plain one on a CPU
         kinds += [genes.SeparableConvolution, genes.DepthwiseConvolution]
+    kinds.append(genes.SqueezeExcitation)
     if problem.task == "segmentation":
-        return (*kinds, genes.Upsampling, genes.TransposedConvolution)
+        return (*kinds, genes.Upsampling, genes.TransposedConvolution, genes.AttentionGate)
     return (*kinds, genes.GlobalPooling, genes.Flatten, genes.FullyConnected)
 
 
@@ -239,7 +241,7 @@ def _suited(kind: type[Gene], name: str, domain: Domain, problem: Problem) -> Do
         values = tuple(v for v in values if v <= (2 if name == "stride" else 3))
     # to leave the size of an image along one axis as it is makes sense where the axes differ, such as in volumes
     by_axis = {genes.TransposedConvolution: ("kernel_size", "stride"), genes.DepthwiseConvolution: ("kernel_size",)}
-    if (name == "size" or name in by_axis.get(kind, ())) and not _is_uneven(problem):
+    if (name == "size" or name in by_axis.get(kind, ())) and not is_uneven(problem):
         values = tuple(v for v in values if v > 1) or values[:1]
     return replace(domain, inner=Choice(values))
 
@@ -259,8 +261,3 @@ def _suited_choice(name: str, domain: Choice, problem: Problem) -> Domain:
         return Choice(tuple(v for v in domain.values if v != "instance"))
     return domain
 
-
-def _is_uneven(problem: Problem) -> bool:
-    """Tell whether the axes of the images may differ in what they mean."""
-    spacing = problem.facts.spacing
-    return problem.rank == 3 or (bool(spacing) and max(spacing) > 2 * min(spacing))

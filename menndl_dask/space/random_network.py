@@ -8,19 +8,23 @@ leave the motifs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from menndl_dask.genome import layers as genes
 from menndl_dask.genome.gene import Gene, is_users
-from menndl_dask.genome.layer import Layer
+from menndl_dask.genome.layer import Layer, Shape
 from menndl_dask.problem import Problem
 from menndl_dask.space.network_builder import NetworkBuilder
+from menndl_dask.space.stages import Stage, stages, usual_normalisation
 
 Samplers = Mapping[type[Gene], Callable[[np.random.Generator], Gene]]
 _ACTIVATIONS = ("relu", "relu", "elu", "gelu", "silu", "leaky_relu", "tanh")
+_NORMALISED = 0.6  # share of networks with a normalisation in their style
+_GATED = 0.1  # share of residual blocks with squeeze-and-excitation, and of skip connections with an attention gate
+_LEAST_OF_TOWER, _LEAST_OF_U = 3, 4  # pixels along an axis that are left when it is halved
 
 
 def random_network(
@@ -45,10 +49,11 @@ class NetworkSampler(NetworkBuilder):
     def __init__(self, problem: Problem, samplers: Samplers, rng: np.random.Generator) -> None:
         super().__init__()
         self.problem, self.samplers, self.rng = problem, samplers, rng
+        self.stage = stages(problem, (), even=False)[0]
         self.width = round(8 * 2 ** rng.uniform(0, 2.5))
         self.style = {
             "activation": _ACTIVATIONS[rng.integers(len(_ACTIVATIONS))],
-            "normalisation": "batch" if rng.random() < 0.6 else "none",
+            "normalisation": usual_normalisation(problem) if rng.random() < _NORMALISED else "none",
         }
 
     def sample(self, kind: type[Gene], *sources: int, **fields: Any) -> int:
@@ -76,7 +81,7 @@ class NetworkSampler(NetworkBuilder):
         if self.rng.random() < 0.8:
             given.setdefault("dilation", (1,))
         if self.rng.random() < 0.6:
-            given.setdefault("kernel_size", (3,))
+            given.setdefault("kernel_size", self.stage.window)
         return self.sample(kind, *sources, **given)
 
     def residual(self) -> int:
@@ -84,6 +89,8 @@ class NetworkSampler(NetworkBuilder):
         stem = self.convolve(kernels=self.width)
         self.convolve(kernels=self.width)
         last = self.convolve(kernels=self.width, activation="linear")
+        if genes.SqueezeExcitation in self.samplers and self.rng.random() < _GATED:
+            last = self.sample(genes.SqueezeExcitation)
         return self.sample(genes.Activation, last, stem, join="add", function=self.style["activation"])
 
     def branches(self) -> int:
@@ -96,12 +103,13 @@ class NetworkSampler(NetworkBuilder):
         ]
         return self.sample(genes.Activation, *ends, function="linear")
 
-    def shrink(self) -> int:
+    def shrink(self, stage: Stage) -> int:
         """Halve the image by pooling or a strided convolution, and widen."""
         if self.rng.random() < 0.7:
-            tip = self.sample(genes.Pooling, size=(2,), stride=(2,), padding="same")
+            tip = self.sample(genes.Pooling, size=stage.step, stride=stage.step, padding="same")
         else:
-            tip = self.convolve(stride=(2,), dilation=(1,))
+            tip = self.convolve(stride=stage.step, dilation=(1,))
+        self.stage = stage
         self.width = round(self.width * self.rng.choice([1.0, 1.5, 2.0]))
         return tip
 
@@ -124,7 +132,7 @@ class NetworkSampler(NetworkBuilder):
         views = self.problem.facts.input_shapes
         tail = int(self.rng.integers(0, 3)) if target > 3 else 0
         share = max(1, (target - tail) // len(views))
-        ends = [self.tower(-1 - v, share, min(shape[:-1])) for v, shape in enumerate(views)]
+        ends = [self.tower(-1 - v, share, shape[:-1]) for v, shape in enumerate(views)]
         if len(views) > 1:
             self.sample(genes.Activation, *ends, function="linear")
         for i in range(tail):
@@ -133,15 +141,16 @@ class NetworkSampler(NetworkBuilder):
             if i == 0 and self.rng.random() < 0.4:
                 self.sample(genes.Dropout)
 
-    def tower(self, view: int, target: int, extent: int) -> int:
+    def tower(self, view: int, target: int, size: Shape) -> int:
         """Add the layers that one view passes."""
         start = len(self.layers)
+        self.stage = Stage.first(self.problem, size)
         self.convolve(view)
         while len(self.layers) - start < target:
             room = target - (len(self.layers) - start)
-            if extent > 4 and self.rng.random() < 0.35:
-                self.shrink()
-                extent //= 2
+            following = self.stage.halved(_LEAST_OF_TOWER)
+            if following is not None and self.rng.random() < 0.35:
+                self.shrink(following)
             else:
                 self.block(room)
         if len(self.problem.facts.input_shapes) > 1 or self.rng.random() < 0.3:
@@ -152,10 +161,10 @@ class NetworkSampler(NetworkBuilder):
         """Add a network for segmentation: a U, or blocks at full resolution with growing dilation."""
         views = tuple(-1 - v for v in range(len(self.problem.facts.input_shapes)))
         self.convolve(*views)
-        extent = min(self.problem.facts.input_shapes[0][:-1])
-        deepest = min(3, max(0, int(np.log2(extent)) - 2))
-        if self.rng.random() < 0.65 and deepest > 0 and target >= 6:
-            self.u_shape(min(int(self.rng.integers(1, deepest + 1)), max(1, target // 5)))
+        below = stages(self.problem, (_LEAST_OF_U,) * 3, even=False)[1:]
+        if self.rng.random() < 0.65 and below and target >= 6:
+            depth = min(int(self.rng.integers(1, len(below) + 1)), max(1, target // 5))
+            self.u_shape(below[:depth])
             return
         dilation = 1
         while len(self.layers) < target:
@@ -164,21 +173,32 @@ class NetworkSampler(NetworkBuilder):
             if dilation > 1 and len(self.layers) < target:
                 self.convolve(dilation=(dilation,), kernel_size=(3,))
 
-    def u_shape(self, depth: int) -> None:
-        """Add an encoder, and a decoder that reads the encoder's stages again."""
-        skips, widths = [], []
-        for _ in range(depth):
+    def u_shape(self, below: Sequence[Stage]) -> None:
+        """Add an encoder with these stages, and a decoder that reads the encoder's stages again."""
+        skips, widths, above = [], [], [self.stage, *below]
+        for stage in below:
             skips.append(self.convolve() if self.rng.random() < 0.5 else len(self.layers) - 1)
             widths.append(self.width)
-            self.sample(genes.Pooling, size=(2,), stride=(2,), padding="same")
+            self.sample(genes.Pooling, size=stage.step, stride=stage.step, padding="same")
+            self.stage = stage
             self.width = round(self.width * self.rng.choice([1.0, 1.5, 2.0]))
         self.convolve()
-        for skip, width in zip(reversed(skips), reversed(widths), strict=True):
-            self.width = width
+        for place in reversed(range(len(below))):
+            self.width, step = widths[place], below[place].step
+            self.stage = above[place]
             if self.rng.random() < 0.7:
-                up = self.sample(genes.Upsampling, size=(2,))
+                up = self.sample(genes.Upsampling, size=step)
             else:
-                up = self.sample(genes.TransposedConvolution, stride=(2,), kernels=width, **self.style)
-            self.convolve(*((up, skip) if self.rng.random() < 0.85 else (up,)))
+                up = self.sample(genes.TransposedConvolution, stride=step, kernels=self.width, **self.style)
+            self.convolve(*self.skipped(up, skips[place]))
             if self.rng.random() < 0.4:
                 self.convolve()
+
+    def skipped(self, up: int, skip: int) -> tuple[int, ...]:
+        """Return what a decoder's stage reads: the stage below and mostly the encoder's, perhaps through a gate."""
+        if self.rng.random() >= 0.85:
+            return (up,)
+        if genes.AttentionGate in self.samplers and self.rng.random() < _GATED:
+            return (self.sample(genes.AttentionGate, up, skip),)
+        return up, skip
+

@@ -22,6 +22,7 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import (
     Activation,
+    AttentionGate,
     Convolution,
     DepthwiseConvolution,
     Flatten,
@@ -29,6 +30,7 @@ from menndl_dask.genome.layers import (
     GlobalPooling,
     Pooling,
     SeparableConvolution,
+    SqueezeExcitation,
     TransposedConvolution,
     Upsampling,
 )
@@ -125,6 +127,9 @@ def test_the_flops_of_well_known_networks_are_those_that_tensorflow_counts(name:
         SeparableConvolution(24, (3,), multiplier=2),
         TransposedConvolution(16, (3,), (2,)),
         FullyConnected(64),
+        Convolution(24, groups=4),
+        SqueezeExcitation(4),
+        AttentionGate(2),
         Pooling((3,), (2,), "average"),
         Pooling((3, 2), (2, 1), "max", "valid"),
     ],

@@ -63,29 +63,29 @@ KEYS = {
 }
 
 RANDOM = {
-    "classes of 2-D images": ["53028355a3f58583", "52a51364e8694346", "032262e541a44a97", "7bd58262a11c422c"],
-    "numbers of 2-D images": ["53028355a3f58583", "52a51364e8694346", "032262e541a44a97", "7bd58262a11c422c"],
-    "pixels of 2-D images": ["397d9e39608faaf2", "072dabe7079ed23a", "ca6de70fe9789346", "78fa8544e2a6a2a1"],
-    "pixels of odd 2-D images": ["397d9e39608faaf2", "072dabe7079ed23a", "b1763cedfd0ea435", "0333403432dd4d74"],
-    "classes of 1-D images": ["53028355a3f58583", "01a8d49b61f7fb01", "96e6091866702261", "69fe862b98267e99"],
-    "classes of 3-D images": ["f628a0a1de9e3cfb", "d4307c4d587b45cb", "b5f030cf43c452c9", "71f3118e02ceb734"],
-    "pixels of 3-D images": ["74838717aa8760a5", "5edc6d530a8c2f8b", "03f90ed3af43c4c4", "86329fed83d38a77"],
-    "two views": ["2eac034aa97176af", "f20735d395b2dde1", "ed7d0ee2aceaa2a5", "210468b06dd6b575"],
-    "two views of pixels": ["e655253df3c51670", "2843df5e16a8549d", "3ada10d400d712b6", "1a338a2cb6ae3284"],
-    "tiny images": ["920e581621000a27", "1c7e22efbb1a634e", "26bc88b740814557", "a97d2c855fb2bca1"],
+    "classes of 2-D images": ["53028355a3f58583", "52a51364e8694346", "abc86fe3ebf88b1c", "7bd58262a11c422c"],
+    "numbers of 2-D images": ["53028355a3f58583", "52a51364e8694346", "abc86fe3ebf88b1c", "7bd58262a11c422c"],
+    "pixels of 2-D images": ["397d9e39608faaf2", "072dabe7079ed23a", "5b822b946f4deece", "aed3e63cd1789daf"],
+    "pixels of odd 2-D images": ["397d9e39608faaf2", "072dabe7079ed23a", "783275d2fc273208", "14f1ab5b619ec4a4"],
+    "classes of 1-D images": ["53028355a3f58583", "01a8d49b61f7fb01", "2ac753b41813d551", "69fe862b98267e99"],
+    "classes of 3-D images": ["f628a0a1de9e3cfb", "e4653477f891b83c", "f35d0bd6d47eaa3b", "72d559f2d9ff0d78"],
+    "pixels of 3-D images": ["74838717aa8760a5", "ab74e3cab4a68e45", "c546fdf84ab1345c", "be2169b81cb6f70d"],
+    "two views": ["2eac034aa97176af", "f20735d395b2dde1", "d85fa2d660b179cc", "210468b06dd6b575"],
+    "two views of pixels": ["e655253df3c51670", "2843df5e16a8549d", "9e8f24932a53353a", "a3dd825631044b1b"],
+    "tiny images": ["920e581621000a27", "1c7e22efbb1a634e", "26bc88b740814557", "81cd3f3d48f34b99"],
 }
 
 COSTS = {
-    "classes of 2-D images": (70395, 5263067.0, 15491217.0, 20428720.0),
-    "numbers of 2-D images": (70194, 5262665.0, 15490011.0, 20424480.0),
-    "pixels of 2-D images": (192256, 131239872.0, 391626560.0, 163090432.0),
-    "pixels of odd 2-D images": (26861, 10903326.0, 32390358.0, 28553424.0),
-    "classes of 1-D images": (33186, 1712391.0, 5016853.0, 9040928.0),
-    "classes of 3-D images": (252458, 109377824.0, 321732192.0, 88862112.0),
-    "pixels of 3-D images": (159982, 639514624.0, 1907386368.0, 307498720.0),
-    "two views": (47845, 14275581.0, 38647959.0, 39299920.0),
-    "two views of pixels": (187092, 33762080.0, 100537696.0, 40709440.0),
-    "tiny images": (27743, 529788.0, 1575284.0, 2306544.0),
+    "classes of 2-D images": (46675, 5177864.0, 15235608.0, 20006704.0),
+    "numbers of 2-D images": (46485, 5177484.0, 15234468.0, 20002640.0),
+    "pixels of 2-D images": (205658, 100440128.0, 299227328.0, 165189024.0),
+    "pixels of odd 2-D images": (31311, 11584083.0, 34432629.0, 28506352.0),
+    "classes of 1-D images": (20805, 1745474.0, 5116102.0, 9176400.0),
+    "classes of 3-D images": (246111, 95204897.0, 279213411.0, 85755376.0),
+    "pixels of 3-D images": (537375, 850824320.0, 2541315456.0, 395391472.0),
+    "two views": (47545, 14131581.0, 38264919.0, 39172240.0),
+    "two views of pixels": (169625, 25924128.0, 77023840.0, 41445776.0),
+    "tiny images": (70124, 980027.0, 2924113.0, 3430848.0),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,21 +11,23 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import (
     Activation,
+    AttentionGate,
     Convolution,
     FullyConnected,
     GlobalPooling,
     Pooling,
+    SqueezeExcitation,
     TransposedConvolution,
     Upsampling,
 )
-from menndl_dask.problem import Problem
+from menndl_dask.problem import Budget, Problem
 from menndl_dask.space.random_network import random_network
 from menndl_dask.space.space import SearchSpace
 from tests.problems import PROBLEMS, problem
 
 
 def _drawn(of: Problem, count: int = 60, maximum: int = 16) -> list[tuple[Layer, ...]]:
-    space = SearchSpace.image(of)
+    space = SearchSpace.image(of, max_memory_bytes=1e12)
     samplers = {kind: lambda rng, k=kind: space.sample_gene(k, rng) for kind in space.kinds}
     return [random_network(of, samplers, 2, maximum, np.random.default_rng(seed)) for seed in range(count)]
 
@@ -88,3 +92,26 @@ def test_a_network_keeps_to_one_style() -> None:
         if len(used) >= 4:
             agreeing.append(max(map(used.count, used)) / len(used))
     assert np.mean(agreeing) > 0.6
+
+
+def test_networks_for_serial_sections_halve_the_sections_first() -> None:
+    of = problem("segmentation", ((16, 64, 64, 1),))
+    of = replace(of, facts=replace(of.facts, spacing=(40.0, 8.0, 8.0)))
+    drawn = _drawn(of, 60, 28)
+    pooled = [layer.size for layers in drawn for layer in layers if isinstance(layer, Pooling)]
+    assert pooled.count((1, 2, 2)) > 0.5 * len(pooled) > 5
+    first = [layers[0].kernel_size for layers in drawn if isinstance(layers[0], Convolution)]
+    assert first.count((1, 3, 3)) > 0.4 * len(first)
+    space = SearchSpace.image(of, max_memory_bytes=1e12)
+    assert all(space.contains(space.sample(np.random.default_rng(seed))) for seed in range(10))
+
+
+def test_some_networks_have_gates_and_small_batches_are_not_normalised_by_batch() -> None:
+    of = problem("segmentation", ((32, 32, 1),), budget=Budget(1, batch_size=2))
+    drawn = [layer for layers in _drawn(of, 150, 28) for layer in layers]
+    assert any(isinstance(layer, SqueezeExcitation) for layer in drawn)
+    assert any(isinstance(layer, AttentionGate) and len(layer.inputs) == 2 for layer in drawn)
+    methods = [layer.normalisation for layer in drawn if isinstance(layer, Convolution)]
+    assert methods.count("instance") > 3 * methods.count("batch")
+    summarising = [layer for layers in _drawn(problem(), 60) for layer in layers]
+    assert not any("instance" in (getattr(g, "normalisation", ""), getattr(g, "method", "")) for g in summarising)

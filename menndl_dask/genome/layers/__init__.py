@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers.activation import ACTIVATIONS, Activation
+from menndl_dask.genome.layers.attention_gate import AttentionGate
 from menndl_dask.genome.layers.convolution import Convolution
 from menndl_dask.genome.layers.dense import Flatten, FullyConnected
 from menndl_dask.genome.layers.depthwise_convolution import DepthwiseConvolution
@@ -15,6 +16,7 @@ from menndl_dask.genome.layers.dropout import Dropout
 from menndl_dask.genome.layers.normalisation import NORMALISATIONS, Normalisation
 from menndl_dask.genome.layers.pooling import GlobalPooling, Pooling
 from menndl_dask.genome.layers.separable_convolution import SeparableConvolution
+from menndl_dask.genome.layers.squeeze_excitation import SqueezeExcitation
 from menndl_dask.genome.layers.transposed_convolution import TransposedConvolution
 from menndl_dask.genome.layers.upsampling import Upsampling
 from menndl_dask.genome.layers.weighted import Weighted
@@ -32,12 +34,15 @@ KINDS: tuple[type[Layer], ...] = (
     Dropout,
     Normalisation,
     Activation,
+    SqueezeExcitation,
+    AttentionGate,
 )
 __all__ = [
     "ACTIVATIONS",
     "KINDS",
     "NORMALISATIONS",
     "Activation",
+    "AttentionGate",
     "Convolution",
     "DepthwiseConvolution",
     "Dropout",
@@ -47,6 +52,7 @@ __all__ = [
     "Normalisation",
     "Pooling",
     "SeparableConvolution",
+    "SqueezeExcitation",
     "TransposedConvolution",
     "Upsampling",
     "Weighted",

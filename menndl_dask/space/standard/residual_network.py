@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import Activation, Convolution, GlobalPooling
 from menndl_dask.space.network_builder import NetworkBuilder
+from menndl_dask.space.stages import Stage
 
 _WIDTH = 16  # kernels at full resolution
 
 
-def residual_network(depth: int, views: int) -> Genome:
-    """Return a residual network that halves the image `depth` times, with one block a stage and a tower for each view.
+def residual_network(stages: Sequence[Stage], views: int, normalisation: str) -> Genome:
+    """Return a residual network with one block in each stage and a tower for each view.
 
     He et al. 2016, doi:10.1109/CVPR.2016.90.
     """
     net = NetworkBuilder()
-    ends = [_tower(net, -1 - view, depth) for view in range(views)]
+    ends = [_tower(net, -1 - view, stages, normalisation) for view in range(views)]
     if views > 1:
         net.add(Activation("linear"), *[net.add(GlobalPooling(), end) for end in ends])
     return net.genome().canonical()
 
 
-def _tower(net: NetworkBuilder, view: int, depth: int) -> int:
-    tip = net.add(_convolution(_WIDTH), view)
-    for stage in range(depth + 1):
-        kernels, stride = _WIDTH * 2**stage, 1 if stage == 0 else 2
-        net.add(_convolution(kernels, stride), tip)
-        main = net.add(_convolution(kernels, activation="linear"))
-        short = tip if stage == 0 else net.add(_convolution(kernels, stride, 1, "linear"), tip)
+def _tower(net: NetworkBuilder, view: int, stages: Sequence[Stage], normalisation: str) -> int:
+    convolution = partial(Convolution, normalisation=normalisation)
+    tip = net.add(convolution(_WIDTH, stages[0].window), view)
+    for place, stage in enumerate(stages):
+        kernels, step = _WIDTH * 2**place, stage.step
+        net.add(convolution(kernels, stage.window, step), tip)
+        main = net.add(convolution(kernels, stage.window, activation="linear"))
+        short = tip if place == 0 else net.add(convolution(kernels, (1,), step, activation="linear"), tip)
         tip = net.add(Activation("relu", join="add"), main, short)
     return tip
-
-
-def _convolution(kernels: int, stride: int = 1, size: int = 3, activation: str = "relu") -> Convolution:
-    return Convolution(kernels, (size,), (stride,), normalisation="batch", activation=activation)

@@ -7,31 +7,33 @@ from collections.abc import Sequence
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import Convolution, Pooling, Upsampling
 from menndl_dask.space.network_builder import NetworkBuilder
+from menndl_dask.space.stages import Stage
 
-_WIDTH = 16  # kernels at full resolution
+_WIDTH, _MOST = 16, 256  # kernels at full resolution, and at most
 
 
-def u_net(depth: int, views: int) -> Genome:
-    """Return a U-Net that halves the image `depth` times, with two convolutions a stage; the views are concatenated.
+def u_net(stages: Sequence[Stage], views: int, normalisation: str) -> Genome:
+    """Return a U-Net with two convolutions in each stage; the views are concatenated.
 
     Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28.
     """
     net = NetworkBuilder()
     skips: list[int] = []
     entry: Sequence[int] = [-1 - v for v in range(views)]
-    for stage in range(depth + 1):
-        net.add(_convolution(stage), *entry)
-        tip = net.add(_convolution(stage))
+
+    def convolve(place: int, *sources: int) -> int:
+        kernels = min(_MOST, _WIDTH * 2**place)
+        return net.add(Convolution(kernels, stages[place].window, normalisation=normalisation), *sources)
+
+    for place in range(len(stages)):
+        if place:
+            step = stages[place].step
+            net.add(Pooling(step, step))
+        convolve(place, *entry)
+        skips.append(convolve(place))
         entry = ()
-        if stage < depth:
-            skips.append(tip)
-            net.add(Pooling((2,), (2,)))
-    for stage in reversed(range(depth)):
-        up = net.add(Upsampling((2,)))
-        net.add(_convolution(stage), up, skips[stage])
-        net.add(_convolution(stage))
+    for place in reversed(range(len(stages) - 1)):
+        up = net.add(Upsampling(stages[place + 1].step))
+        convolve(place, up, skips[place])
+        convolve(place)
     return net.genome().canonical()
-
-
-def _convolution(stage: int) -> Convolution:
-    return Convolution(_WIDTH * 2**stage, (3,), normalisation="batch")

@@ -20,6 +20,7 @@ from menndl_dask.genome.layers import (
     KINDS,
     NORMALISATIONS,
     Activation,
+    AttentionGate,
     Convolution,
     DepthwiseConvolution,
     Dropout,
@@ -29,6 +30,7 @@ from menndl_dask.genome.layers import (
     Normalisation,
     Pooling,
     SeparableConvolution,
+    SqueezeExcitation,
     TransposedConvolution,
     Upsampling,
 )
@@ -51,7 +53,7 @@ def _drawn(kind: type[Gene], rank: int, rng: np.random.Generator) -> Layer:
 def test_the_kinds_that_the_encoding_promises_exist() -> None:
     assert set(KINDS) == {
         Convolution, DepthwiseConvolution, SeparableConvolution, TransposedConvolution, FullyConnected, Pooling,
-        GlobalPooling, Flatten, Upsampling, Dropout, Normalisation, Activation,
+        GlobalPooling, Flatten, Upsampling, Dropout, Normalisation, Activation, SqueezeExcitation, AttentionGate,
     }  # fmt: skip
 
 
@@ -250,3 +252,62 @@ def test_every_field_of_every_kind_has_a_domain_that_holds_its_default() -> None
         names = {f.name for f in fields(gene)} - {"inputs", "join"}  # type: ignore[arg-type]
         assert names == set(kind.domains())
         assert all(domain.contains(getattr(gene, name)) for name, domain in kind.domains().items())
+
+
+def _gated(means: bool, dense: bool, turned: bool) -> keras.Model:
+    """Return a network with squeeze-and-excitation or an attention gate as people write it in plain Keras."""
+    image = keras.Input((16, 12, 8))
+    gate = image
+    if means:
+        gate = keras.layers.GlobalAveragePooling2D(keepdims=not dense)(gate)
+        gate = keras.layers.Reshape((1, 1, 8))(gate) if dense else gate
+    if dense:
+        gate = keras.layers.Dense(8 if means else 1, "sigmoid")(keras.layers.Dense(2, "relu")(gate))
+    else:
+        gate = keras.layers.Conv2D(2, 1, activation="relu")(gate)
+        gate = keras.layers.Conv2D(8 if means else 1, 1, activation="sigmoid")(gate)
+    tensor = keras.layers.Multiply()([image, gate] if turned else [gate, image])
+    return keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax")(tensor))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize(("means", "gene"), [(True, SqueezeExcitation(4)), (False, AttentionGate(4))])
+def test_a_gate_of_plain_keras_is_one_gene(means: bool, gene: Layer, dense: bool, turned: bool) -> None:
+    model = _gated(means, dense, turned)
+    genome = encoder.encode(model)
+    assert genome == Genome((gene,))
+    of = problem("segmentation", ((16, 12, 8),))
+    built = decoder.decode(genome, of)
+    assert built.count_params() == model.count_params() == cost_of(genome, of).parameters
+    for mine, its in zip(built.weights, model.weights, strict=True):
+        mine.assign(np.reshape(its, mine.shape))
+    images = np.random.default_rng(0).normal(size=(2, 16, 12, 8)).astype("float32")
+    np.testing.assert_allclose(np.asarray(built(images)), np.asarray(model(images)), atol=1e-5)
+
+
+def test_a_gate_is_narrowed_to_the_channels_that_there_are() -> None:
+    for kind in (SqueezeExcitation, AttentionGate):
+        with pytest.raises(InfeasibleError, match="expected at least 8 channels, got 5"):
+            kind(8).output_shape((16, 16, 5))
+        assert kind(8).suited((16, 16, 5)) == kind(4)
+        with pytest.raises(InfeasibleError, match="expected an image, got 8 features"):
+            kind().output_shape((8,))
+
+
+@pytest.mark.parametrize("activation", ["hard_sigmoid", "tanh"])
+def test_a_gate_that_is_computed_otherwise_has_no_gene(activation: str) -> None:
+    image = keras.Input((16, 12, 8))
+    gate = keras.layers.Conv2D(2, 1, activation="relu")(image)
+    gate = keras.layers.Conv2D(1, 1, activation=activation, name="odd")(gate)
+    model = keras.Model(image, keras.layers.Conv2D(3, 1)(keras.layers.Multiply()([image, gate])))
+    with pytest.raises(GenomeError, match=f"layer 'odd' .*expected the activation sigmoid in a gate, got {activation}"):
+        encoder.encode(model)
+
+
+def test_a_product_of_two_layers_has_no_gene() -> None:
+    image = keras.Input((16, 12, 8))
+    branches = [keras.layers.Conv2D(4, 3, padding="same")(image) for _ in range(2)]
+    model = keras.Model(image, keras.layers.Conv2D(3, 1)(keras.layers.Multiply(name="odd")(branches)))
+    with pytest.raises(GenomeError, match=r"layer 'odd' \(Multiply\): there is no gene"):
+        encoder.encode(model)

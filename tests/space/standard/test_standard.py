@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from menndl_dask.errors import UserError
 from menndl_dask.genome.cost import cost_of
-from menndl_dask.genome.layers import Activation, Upsampling
+from menndl_dask.genome.layers import Activation, Convolution, Pooling, Upsampling
+from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import standard_network
 from tests.problems import PROBLEMS, problem
 
@@ -24,6 +27,27 @@ def test_the_u_net_reads_its_encoder_again_and_the_residual_network_adds() -> No
     assert sum(len(node) == 2 for node in u_net.sources) == 3
     _, residual = standard_network(PROBLEMS["classes of 2-D images"])
     assert sum(isinstance(g, Activation) and g.join == "add" for g in residual.layers) == 3
+
+
+def test_the_u_net_of_serial_sections_halves_the_sections_first() -> None:
+    of = problem("segmentation", ((16, 64, 64, 1),))
+    of = replace(of, facts=replace(of.facts, spacing=(40.0, 8.0, 8.0)))
+    _, genome = standard_network(of)
+    assert [layer.size for layer in genome.layers if isinstance(layer, Pooling)] == [(1, 2, 2), (1, 2, 2), (2,)]
+    assert [layer.size for layer in genome.layers if isinstance(layer, Upsampling)] == [(2,), (1, 2, 2), (1, 2, 2)]
+    kernels = [layer.kernel_size for layer in genome.layers if isinstance(layer, Convolution)]
+    assert (kernels[0], kernels[-1], kernels.count((3,))) == ((1, 3, 3), (1, 3, 3), 6)
+    assert {layer.normalisation for layer in genome.layers if isinstance(layer, Convolution)} == {"instance"}
+    assert SearchSpace.image(of, max_memory_bytes=1e12).contains(genome)
+
+
+@pytest.mark.parametrize(("size", "depth", "widest"), [(32, 3, 128), (64, 3, 128), (128, 4, 256), (512, 4, 256)])
+def test_large_images_have_a_deeper_u_net(size: int, depth: int, widest: int) -> None:
+    of = problem("segmentation", ((size, size, 1),))
+    _, genome = standard_network(of)
+    assert sum(isinstance(layer, Pooling) for layer in genome.layers) == depth
+    assert max(layer.kernels for layer in genome.layers if isinstance(layer, Convolution)) == widest
+    assert SearchSpace.image(of, max_memory_bytes=1e12).contains(genome)
 
 
 def test_images_of_one_pixel_have_no_standard_network() -> None:
