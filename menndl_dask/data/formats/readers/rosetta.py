@@ -6,6 +6,7 @@ with names, units and scale: https://hyperspy.org/rosettasciio/api/index.html
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -27,21 +28,28 @@ def open_rosetta(path: Path) -> Iterator[Content]:
     kind = f"{path.suffix} by RosettaSciIO"
     with reading(path, kind):
         plugins = import_module("rsciio").IO_PLUGINS
+        logging.getLogger("rsciio").setLevel(logging.ERROR)  # it has a handler of its own
         suffix = path.suffix.lower().removeprefix(".")
         plugin = next((p for p in plugins if suffix in map(str.lower, p["file_extensions"])), None)
         if plugin is None:
             raise ValueError("it has no reader of this suffix")
         found = import_module(plugin["api"]).file_reader(str(path), lazy=True)
     arrays: dict[str, SourceArray] = {}
+    left: list[str] = []
     for number, entry in enumerate(found):
         with reading(path, kind):
             name = str(entry.get("metadata", {}).get("General", {}).get("title") or f"image{number}")
             source = _source(entry)
+        if len(source.shape) > 3 and not source.dims:
+            size = " x ".join(map(str, source.shape))
+            left.append(f"{name} ({size}): a scan of patterns, which are no images")
+            continue
         name = "image" if len(found) == 1 else name if name not in arrays else f"{name}_{number}"
         arrays[name] = source
     if not arrays:
-        raise DataError(f"{path}: expected images, found no data set")
-    yield Content(guarded(arrays, path, kind), images=("image",) if len(arrays) == 1 else ())
+        raise DataError(f"{path}: expected images, found {'; '.join(left) or 'no data set'}")
+    notes = tuple(f"left out: {text}" for text in left)
+    yield Content(guarded(arrays, path, kind), images=tuple(arrays) if len(arrays) == 1 else (), notes=notes)
 
 
 def _source(entry: Mapping[str, Any]) -> SourceArray:

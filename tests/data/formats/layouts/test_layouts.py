@@ -12,8 +12,11 @@ import pytest
 import rasterio
 import rasterio.errors
 import tifffile
+import xarray as xr
 
+from menndl_dask.data.data import open_problem
 from menndl_dask.data.formats.content import Content
+from menndl_dask.data.formats.conversion import convert
 from menndl_dask.data.formats.layouts.layouts import LAYOUTS, open_layout, suggested
 from menndl_dask.errors import UserError
 
@@ -242,3 +245,32 @@ def test_what_a_layout_lacks_is_told(tmp_path: Path) -> None:
             pass
     with pytest.raises(UserError, match=r"gone: expected a file or folder, found none"):
         open_layout(tmp_path / "gone", "cremi")
+
+
+def test_every_layout_becomes_a_problem(tmp_path: Path) -> None:
+    """Volumes, sections and scenes, equal and unequal, are read again as they were written."""
+    for letter in "AB":
+        cremi(tmp_path / f"sample_{letter}.hdf")
+    (tmp_path / "isbi").mkdir()
+    masks = np.resize([0, 255], (12, 8, 10)).astype("uint8")
+    stacks(tmp_path / "isbi", "train-volume.tif", "train-labels.tif", image=np.resize(RAW, masks.shape), label=masks)
+    for number, shape in enumerate([(12, 14), (10, 16), (12, 14), (12, 14)]):
+        scene = f"LC8001010201400{number}LGN00"
+        landsat(tmp_path / "biome" / scene, scene, shape)
+        codes = np.resize(np.array([0, 64, 128, 192, 255], "uint8"), shape)
+        band(tmp_path / "biome" / scene / f"{scene}_fixedmask.img", codes, 30)
+    convert(tmp_path, tmp_path / "cremi.zarr", layout="cremi")
+    convert(tmp_path / "isbi", tmp_path / "isbi.zarr", layout="isbi")
+    convert(tmp_path / "biome", tmp_path / "biome.zarr", layout="l8biome")
+    convert(tmp_path / "biome" / "LC80010102014000LGN00", tmp_path / "scene.zarr", layout="landsat", bands=["B4", "B2"])
+    isbi = open_problem(tmp_path / "isbi.zarr")
+    assert isbi.facts.classes == ("cell", "membrane")
+    biome = open_problem(tmp_path / "biome.zarr")
+    assert biome.facts.classes == ("clear", "cloud shadow", "thin cloud", "cloud")
+    assert biome.facts.input_shapes[0][-1] == 4
+    data = xr.open_zarr(tmp_path / "scene.zarr", consolidated=False)
+    assert data.image.attrs["spacing"] == [30.0, 30.0]
+    assert data.channel.values.tolist() == ["B4", "B2"]
+    volume = xr.open_zarr(tmp_path / "cremi.zarr", consolidated=False, mask_and_scale=False)
+    np.testing.assert_array_equal(volume.label.values[1][1:], EDGE[1:])
+    assert volume.label.attrs["classes"] == ["inside", "boundary"]

@@ -182,23 +182,31 @@ def test_a_fourth_axis_of_nifti_is_time_or_channels(tmp_path: Path) -> None:
     assert seen(nifti(tmp_path / "c.nii", four, (1, 1, 1, 1)))[0] == ("channel", "z", "y", "x")
 
 
-def test_files_of_microscopes_are_read_by_rosettasciio_if_it_is_there(tmp_path: Path) -> None:
-    hspy = pytest.importorskip("rsciio.hspy")
-    names = (("frame", True), ("y", False), ("x", False))
+def hspy(path: Path, values: np.ndarray, names: tuple[str, ...], across: int) -> Path:
+    """Write a file of HyperSpy, with so many axes across which a signal was measured."""
+    writer = pytest.importorskip("rsciio.hspy").file_writer
     axes = [
-        {"name": n, "units": "nm", "index_in_array": p, "size": s, "offset": 0.0, "scale": 0.1 * p, "navigate": nav}
-        for p, ((n, nav), s) in enumerate(zip(names, VOLUME.shape, strict=True))
+        {"name": name, "units": "nm", "index_in_array": p, "size": n, "navigate": p < across, "scale": 0.1 * p}
+        | {"offset": 0.0}
+        for p, (name, n) in enumerate(zip(names, values.shape, strict=True))
     ]
     about = {"General": {"title": "scan"}, "Signal": {"signal_type": ""}}
     state: dict[str, Any] = {"attributes": {"_lazy": False, "ragged": False}}
-    state |= {name: {} for name in ("package_info", "learning_results", "tmp_parameters")}
-    hspy.file_writer(
-        str(tmp_path / "a.hspy"),
-        {"data": VOLUME, "axes": axes, "metadata": about, "original_metadata": {}, "models": {}, **state},
-    )
-    dims, spacing, values = seen(tmp_path / "a.hspy")
+    others = ("package_info", "learning_results", "tmp_parameters", "original_metadata", "models")
+    state |= {name: {} for name in others}
+    writer(str(path), {"data": values, "axes": axes, "metadata": about, **state})
+    return path
+
+
+def test_files_of_microscopes_are_read_by_rosettasciio_if_it_is_there(tmp_path: Path) -> None:
+    dims, spacing, values = seen(hspy(tmp_path / "a.hspy", VOLUME, ("frame", "y", "x"), 1))
     assert (dims, spacing) == (("frame", "y", "x"), pytest.approx({"y": 0.1, "x": 0.2}))
     np.testing.assert_array_equal(values, VOLUME)
+    assert seen(hspy(tmp_path / "b.hspy", VOLUME, ("y", "x", "Energy loss"), 2))[0] == ("y", "x", "channel")
+    four = VOLUME.reshape(2, 2, 5, 6)
+    hspy(tmp_path / "c.hspy", four, ("scan_y", "scan_x", "ky", "kx"), 2)
+    with pytest.raises(UserError, match=r"expected images, found scan \(2 x 2 x 5 x 6\): a scan of patterns"):
+        seen(tmp_path / "c.hspy")
 
 
 def test_without_rosettasciio_the_message_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
