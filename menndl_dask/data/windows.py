@@ -45,7 +45,7 @@ def pooled(predictions: Array, how: str) -> Array:
     With ``mean`` that is their mean. With ``vote`` it is the share of the windows for which a class is the most likely
     one; where two classes have equally many windows, the mean of their probabilities decides.
 
-    >>> pooled(np.array([[0.9, 0.1], [0.4, 0.6], [0.4, 0.6]]), "vote").argmax()
+    >>> pooled(np.array([[0.9, 0.1], [0.4, 0.6], [0.4, 0.6]]), "vote").argmax().item()
     1
     """
     mean: Array = predictions.mean(axis=0, dtype=np.float64)

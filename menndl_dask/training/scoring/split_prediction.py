@@ -16,16 +16,8 @@ from numpy.typing import NDArray
 
 from menndl_dask.data.staged_images import StagedImage
 from menndl_dask.data.staged_samples import Samples
-from menndl_dask.data.tiling import (
-    Block,
-    Tiling,
-    blocks,
-    evenly_spaced,
-    pooled,
-    split_tiles,
-    stitch,
-    window_starts,
-)
+from menndl_dask.data.tiling import Block, Tiling, blocks, split_tiles, stitch
+from menndl_dask.data.windows import evenly_spaced, pooled, window_starts
 from menndl_dask.problem import Problem
 from menndl_dask.training.batches import read_ahead
 from menndl_dask.training.patches import read_label, read_views
@@ -189,7 +181,7 @@ class TiledPrediction:
 class WindowPrediction:
     """Predictions for images with a label each: from their windows, by vote or mean; see `SplitPrediction`.
 
-    The windows are those of `menndl_dask.data.tiling`. With `most`, at most so many windows of all images together
+    The windows are those of `menndl_dask.data.windows`. With `most`, at most so many windows of all images together
     are predicted, but at least one of each image. Groups for the jackknife are neighbouring images.
     """
 
