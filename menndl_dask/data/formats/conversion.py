@@ -134,7 +134,9 @@ def write_converted(
             arrangement = arrange(labels, options)
             write_store(arrangement.store, store, options.chunk, progress)
         except DataError as error:
-            raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from None
+            hint = None if options.layout or path.is_dir() else suggested(path, content.arrays)
+            text = f"{error}; it {hint}" if hint else str(error)
+            raise DataError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     return Converted(store, arranged(arrangement.lines()), arrangement.next_command(store))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,9 @@ def open_layout(path: Path, name: str, bands: Sequence[str] | None = None) -> Ab
     return layout.opener(path, tuple(bands or ()))
 
 
-def suggested(path: Path) -> str | None:
-    """Return what a folder looks like, and the option that opens it; None if it looks like no layout."""
+def suggested(path: Path, arrays: Collection[str] = ()) -> str | None:
+    """Return what a folder, or a file with these arrays, looks like, and the option that opens it; else None."""
     found = next((name for name, layout in LAYOUTS.items() if path.is_dir() and layout.fits(path)), None)
+    if {"volumes/raw", "volumes/labels/neuron_ids"} <= set(arrays):
+        found = "cremi"
     return None if found is None else f"looks like {LAYOUTS[found].title}: add --layout {found}"
