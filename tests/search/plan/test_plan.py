@@ -150,8 +150,8 @@ def test_a_given_patch_is_kept_however_slow_it_is(tmp_path: Path, monkeypatch: p
 
 
 def test_values_that_spoil_a_channel_are_said_to_be_clipped(tmp_path: Path) -> None:
-    data = stores.segmentation(30)
-    data.image.values[::3, 4, 5, 0] = 30_000
+    data = stores.with_split(stores.segmentation(60), "train", "train", "validation", "test")
+    data.image.values[0, 4, 5, 0] = 30_000
     path = stores.write(data, tmp_path / "spikes.zarr")
     found = plan_search(open_problem(path), {}, TWO, trial=False)
     assert found.value("normalisation") == found.problem.normalisation == "clip"
