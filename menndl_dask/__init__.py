@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from menndl_dask.problem import Budget, Facts, Limits, Problem
     from menndl_dask.result import Result
     from menndl_dask.run.run import Run
+    from menndl_dask.search.plan.plan import plan_search
     from menndl_dask.search.search import Search
     from menndl_dask.space.space import SearchSpace
 
@@ -51,6 +52,7 @@ _NAMES = {
     "problem": "Budget Facts Limits Problem",
     "result": "Result",
     "run.run": "Run",
+    "search.plan.plan": "plan_search",
     "search.search": "Search",
     "space.space": "SearchSpace",
 }
