@@ -23,6 +23,7 @@ _STEPS_AN_EPOCH = 8  # at least, of a small data set
 _NETWORK_S = 75.0  # aim for the training of the standard network
 LONGEST_S = 180.0
 _EPOCHS = 10  # of patches, whose epochs have any length
+_LEAST_TILES = 32
 _RARE = 0.05  # share of the pixels of a class
 _FIGURES = (1, 2, 3, 5, 8)
 
@@ -67,6 +68,15 @@ def length(problem: Problem, batch: int, wanted: int, per_epoch: int | None) -> 
     samples = per_epoch or problem.facts.samples[0]
     epochs = round_figure(wanted / math.ceil(samples / batch))
     return per_epoch, epochs
+
+
+def validation_tiles(tiles: int | None, patches: int) -> int | None:
+    """Return the tiles of a validation, of which a training has about four, so that they take little of its time.
+
+    >>> validation_tiles(None, 800), validation_tiles(168, 800), validation_tiles(168, 4000)
+    (None, 100, 168)
+    """
+    return None if tiles is None else min(tiles, max(_LEAST_TILES, patches // 8))
 
 
 def is_too_slow(step_s: float) -> bool:
