@@ -60,12 +60,15 @@ def resumed_plan(given: argparse.Namespace, budget: Budget, profile: Profile, se
         raise UserError("expected --evaluations or --hours (or both), got neither")
     length: dict[str, Any] = {name: known.get(name) for name in UNITS}
     budget = replace(budget, batch_size=known["batch_size"], **length)
-    opened = {name: known.get(name) for name in _OF_DATA}
+    opened, former = {name: known.get(name) for name in _OF_DATA}, Problem.from_dict(settings["problem"])
     if opened["patch"] is None:
-        opened["patch"] = patch_of(Problem.from_dict(settings["problem"]))
+        opened["patch"] = patch_of(former)
     opened["patches_per_epoch"] = opened.pop("patches")
     given = argparse.Namespace(**{**vars(given), "loss": known["loss"]})
     problem = read_problem(given, budget=budget, augmentation=known["augment"], seed=given.seed, **opened)
+    if problem.patches is not None and former.patches is not None:
+        tiles = former.patches.validation_tiles
+        problem = replace(problem, patches=replace(problem.patches, validation_tiles=tiles))
     values["patch"] = replace(values["patch"], value=None if problem.patches is None else problem.patches.size)
     workers = Machine.of(profile, given.workers).most_workers(known["memory_limit"])
     values["workers"] = PlannedValue("workers", workers, "of this machine now")
