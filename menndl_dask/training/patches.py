@@ -74,10 +74,9 @@ class PatchSource:
 
     def labels(self, most: int) -> Array:
         """Return the labels of the first patches, without their margin."""
-        inner = tuple(slice(margin, margin + side) for margin, side in zip(self._margin, self._size, strict=True))
         each = math.prod(self._patches.size) if self._of_pixels else 1
-        labels = self.read(self.order(0)[: max(1, most // each)]).labels
-        return labels[:, *inner] if self._of_pixels else labels
+        places = [self._draw(number) for number in range(min(len(self), max(1, most // each)))]
+        return np.stack([self._label(number, np.array(start), self._size) for number, *start in places])
 
     def chunk_size(self, batch_size: int, memory_bytes: float) -> int:
         """Return the number of patches that are read at once: a megabyte of them, at least a batch."""
@@ -109,12 +108,15 @@ class PatchSource:
         return (image, *start.tolist())
 
     def _read(self, number: int, start: Array) -> tuple[list[Array], Array]:
-        image = self._images[number]
         start, size = start - self._margin, self._size + 2 * self._margin
-        views = read_views(image, start, size, self._problem.facts.mean)
-        if not self._of_pixels:
-            return views, np.asarray(image.label, np.float32 if self._problem.task == "regression" else np.int32)
-        return views, read_label(image, start, size, self._problem.ignore)
+        views = read_views(self._images[number], start, size, self._problem.facts.mean)
+        return views, self._label(number, start, size)
+
+    def _label(self, number: int, start: Array, size: Array) -> Array:
+        image = self._images[number]
+        if self._of_pixels:
+            return read_label(image, start, size, self._problem.ignore)
+        return np.asarray(image.label, np.float32 if self._problem.task == "regression" else np.int32)
 
 
 def read_views(image: StagedImage, start: Array, size: Array, means: Sequence[Sequence[float]]) -> list[Array]:

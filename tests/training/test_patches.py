@@ -94,6 +94,8 @@ def test_a_margin_is_around_each_patch() -> None:
     assert outer.labels.shape == (20, 12, 14)
     np.testing.assert_array_equal(outer.images[0][:, 2:-2, 3:-3], inner.images[0])
     assert wide.labels(3 * 64).shape == (3, 8, 8)
+    chunk = plain.read(plain.order(0)[:3])
+    np.testing.assert_array_equal(wide.labels(3 * 64), np.asarray(chunk.labels)[chunk.order])
 
 
 def test_missing_values_become_the_mean_and_integers_are_read_as_they_are() -> None:
