@@ -70,7 +70,7 @@ def read_truth(labels: LabelSource, name: str | None, view: View, options: Optio
         raise DataError(
             f"instances: expected numbers of objects in the pixels, got {name} with one label for each image"
         )
-    return _per_image(samples, source, array, known, fill, where, options)
+    return _per_image(samples, array, known, fill, where)
 
 
 def _drawn(labels: LabelSource, view: View, options: Options) -> Truth:
@@ -237,15 +237,12 @@ def _check_numbers(mask: Mask) -> None:
 
 def _per_image(
     samples: Samples,
-    source: SourceArray,
     array: Any,
     classes: tuple[str, ...],
     fill: int | None,
     where: str,
-    options: Options,
 ) -> Truth:
     """Return a class number, a name or values for each image."""
-    del options
     size = samples.size(0)
     kind = np.dtype(array.dtype).kind
     attributes: dict[str, Any] = {}
@@ -260,6 +257,9 @@ def _per_image(
         samples, size = samples_of(np.asarray(array[...]).reshape(len(samples)), 0), ()
     if kind == "b":
         samples = samples_of(np.asarray(array[...]).reshape(len(samples)).astype(np.uint8), 0)
+    if size and size[0] > 1 and (single := _from_one_hot(samples)) is not None:
+        said.append(f"changed: rows of {size[0]} with a single 1 became class numbers")
+        samples, kind, size = samples_of(single, 0), "i", ()
     if size:
         said.append(f"labels: {size[0]} values for each image, from {where}")
         return Truth(Variable("label", samples, ("value",), {}), False, (), None, tuple(said))
@@ -279,6 +279,15 @@ def _per_image(
         0, f"labels: a class for each image, from {where}: {shares(list(zip(named, counts.tolist(), strict=True)))}"
     )
     return Truth(Variable("label", samples, (), attributes), False, classes, fill, tuple(said))
+
+
+def _from_one_hot(samples: Samples) -> NDArray[np.int64] | None:
+    """Return class numbers of rows that hold a single 1 each, and else zeros; None if they hold something else."""
+    rows = samples.read(0, len(samples), (slice(0, samples.size(0)[0]),))
+    if not (np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all()):
+        return None
+    numbers: NDArray[np.int64] = rows.argmax(axis=1)
+    return numbers
 
 
 def _text(value: object) -> str:

@@ -165,10 +165,11 @@ def _entries(root: Path, files: Sequence[Path], labelled: bool) -> Listing:
         return _pairs(root, images, masks, beside, inside)
     if labelled:
         return Listing(tuple(map(FolderImage, files)))
-    suffixed = [file for file in files if _stem(file) != _key(file, _MASK_WORDS)]
+    suffixed = {file for file in files if _stem(file) != _key(file, _MASK_WORDS)}
     pictures = {_beside(file, _IMAGE_WORDS) for file in files if file not in suffixed}
     if any(_beside(file, _MASK_WORDS) in pictures for file in suffixed):
-        return _matched(root, [file for file in files if file not in suffixed], suffixed, _beside)
+        images_beside = [file for file in files if file not in suffixed]
+        return _matched(root, images_beside, [file for file in files if file in suffixed], _beside)
     tops = _by_folder(root, files)
     classes = {name: found for name, found in tops.items() if name and found}
     if len(classes) > 1:
@@ -209,7 +210,8 @@ def _pairs(root: Path, images: Path | None, masks: Path, beside: Sequence[Path],
         split = [split_name(part) for part in parts]
         entries = tuple(replace(e, split=name) for e, name in zip(found.entries, split, strict=True))
         found = replace(found, entries=entries)
-    stray = [file for file in beside if file not in set(taken)]
+    known = set(taken)
+    stray = [file for file in beside if file not in known]
     if not stray:
         return found
     note = f"left out: {counted(len(stray), 'image')} beside {base.name} ({listed(_names(stray))})"

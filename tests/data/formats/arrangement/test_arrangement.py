@@ -214,6 +214,15 @@ def test_a_large_image_is_written_in_chunks_of_its_own(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.label.values, image > 9)
 
 
+def test_rows_with_a_single_one_are_classes_and_that_is_said(tmp_path: Path) -> None:
+    path = _npz(tmp_path, image=IMAGES, label=np.eye(3)[CLASSES])
+    data, said, done = _converted(path)
+    assert data.label.values.tolist() == CLASSES.tolist()
+    assert "rows of 3 with a single 1 became class numbers" in said
+    done.path.rename(tmp_path / "first")
+    assert _converted(_npz(tmp_path, image=IMAGES, label=RNG.random((9, 3))))[0].label.dims == ("sample", "value")
+
+
 def test_progress_ends_with_all_bytes(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     path = _npz(tmp_path, image=IMAGES, label=CLASSES)
