@@ -54,6 +54,15 @@ def test_a_gradient_in_every_image_that_points_anywhere_is_no_direction() -> Non
     assert _names(lit)[0] == "flip=yx"
 
 
+def test_an_object_that_goes_through_a_stack_of_sections_is_no_direction() -> None:
+    sections = [RNG.normal(0, 0.1, (24, 24, 1)) for _ in range(24)]
+    for number, section in enumerate(sections):  # it grows, and is always at the top left
+        section[: 2 + number // 3, :6] += 1
+    masks = [np.zeros((24, 24), "uint8")] * 24
+    assert _names(sections, masks)[0] == "flip=yx"
+    assert _names([sections[number] for number in RNG.permutation(24)], masks)[0] != "flip=yx"  # other images each
+
+
 @pytest.mark.parametrize(
     ("dims", "first"), [(("lat", "lon"), "noise=0.05"), (("Latitude", "x"), "flip=x"), (("y", "energy"), "flip=y")]
 )
