@@ -46,11 +46,14 @@ def open_tiff(path: Path) -> Iterator[Content]:
         with reading(path, "TIFF"), _damage_is_an_error():
             on_earth = file.is_geotiff and not file.is_imagej and not file.is_ome
             arrays = {} if on_earth else guarded(dict(_arrays(file, path)), path, "TIFF")
+            names = _channel_names(file)
         if on_earth:
             with open_raster(path) as content:
                 yield content
         else:
             found = arrays["image"].dims[:1]
+            if names:
+                arrays["channel"] = SourceArray(np.array(names), ("channel",))
             yield Content(arrays, images=("image",), consecutive=found in (("t",), ("page",)))
 
 
@@ -141,9 +144,23 @@ def _pixel(page: Any, tag: str) -> float | None:
     return float(units) / float(pixels) if pixels and units else None
 
 
+def _channel_names(file: Any) -> list[str]:
+    """Return the names of the channels of an OME-TIFF; empty if not all of them have one."""
+    if not file.is_ome:
+        return []
+    pixels = _pixels(file.ome_metadata)
+    channels = [] if pixels is None else [e for e in pixels if e.tag.endswith("}Channel")]
+    names = [channel.get("Name", "") for channel in channels]
+    return names if len(names) > 1 and all(names) else []
+
+
+def _pixels(text: str) -> ET.Element | None:
+    return next((e for e in ET.fromstring(text).iter() if e.tag.endswith("}Pixels")), None)
+
+
 def _ome_spacing(text: str) -> dict[str, float]:
     """Return the physical sizes of the first image in micrometres."""
-    pixels = next((e for e in ET.fromstring(text).iter() if e.tag.endswith("}Pixels")), None)
+    pixels = _pixels(text)
     sizes: dict[str, float] = {}
     if pixels is None:
         return sizes

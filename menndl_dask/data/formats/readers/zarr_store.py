@@ -161,9 +161,23 @@ def _ome_content(images: Mapping[str, zarr.Group]) -> Content:
             if _ome(member.attrs.asdict()):
                 prefix = "labels" if len(images) == 1 else f"{name}/labels"
                 labels[f"{prefix}/{label}"] = _finest(member)[0]
+    names = _channel_names(next(iter(images.values())))
+    if names and "image" in arrays:
+        arrays["channel"] = SourceArray(np.array(names), ("channel",))
     chosen = next(iter(labels)) if len(labels) == 1 else None
     known = ("image",) if "image" in arrays else ()
     return Content({**arrays, **labels}, images=known, label=chosen, notes=tuple(notes))
+
+
+def _channel_names(group: zarr.Group) -> list[str]:
+    """Return the labels of the channels in the metadata of OMERO; empty if not all of them have one."""
+    attributes = group.attrs.asdict()
+    inner = attributes.get("ome")
+    shown = (inner if isinstance(inner, Mapping) else attributes).get("omero")
+    channels = shown.get("channels") if isinstance(shown, Mapping) else None
+    listed = channels if isinstance(channels, list) else []
+    names = [str(channel.get("label") or "") for channel in listed if isinstance(channel, Mapping)]
+    return names if len(names) > 1 and all(names) else []
 
 
 def _finest(group: zarr.Group, kept: Sequence[str] = ("y", "x")) -> tuple[SourceArray, str]:

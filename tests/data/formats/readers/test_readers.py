@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,13 @@ def test_the_size_of_a_pixel_comes_from_imagej_ome_or_the_resolution(tmp_path: P
     assert seen(tmp_path / "r.tif")[1] == {"y": 20.0, "x": 10.0}
     tifffile.imwrite(tmp_path / "n.tif", VOLUME[0])
     assert seen(tmp_path / "n.tif")[1] == {}
+
+
+def test_channels_of_an_ome_tiff_keep_their_names(tmp_path: Path) -> None:
+    about = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", CHANNELS, metadata=about, photometric="minisblack")
+    data = xr.open_zarr(convert(tmp_path / "a.ome.tif", tmp_path / "a.zarr"), consolidated=False)
+    assert data.channel.values.tolist() == ["DAPI", "GFP"]
 
 
 def test_a_tiff_that_has_lost_pages_is_damaged_and_not_short(tmp_path: Path) -> None:
@@ -210,7 +218,7 @@ def test_files_of_microscopes_are_read_by_rosettasciio_if_it_is_there(tmp_path: 
 
 
 def test_without_rosettasciio_the_message_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "rsciio", None)
+    monkeypatch.setitem(sys.modules, "rsciio", None)
     (tmp_path / "a.dm4").touch()
     with pytest.raises(UserError, match=r"a\.dm4: needs rosettasciio, .*: pip install rosettasciio$"):
         seen(tmp_path / "a.dm4")
@@ -288,7 +296,9 @@ def ome(path: Path, version: str) -> Path:
             place.create_array(str(level), data=values[..., :: level + 1, :: level + 1])
             step = [1.0, 1.0, 2.0, 0.5 * (level + 1), 0.5 * (level + 1)]
             levels.append({"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": step}]})
-        about = {"multiscales": [{"version": version, "axes": axes, "datasets": levels}]}
+        about: dict[str, Any] = {"multiscales": [{"version": version, "axes": axes, "datasets": levels}]}
+        if len(values[0]) > 1:
+            about["omero"] = {"channels": [{"label": "DAPI"}, {"label": "GFP"}]}
         place.attrs.update(about if old else {"ome": {"version": version, **about}})
 
     scales(group, np.stack([VOLUME, VOLUME + 1])[None])
@@ -308,6 +318,7 @@ def test_ome_zarr_gives_its_finest_level_and_its_labels(version: str, tmp_path: 
     np.testing.assert_array_equal(values, VOLUME % 3)
     with opened(tmp_path / "a.zarr") as content:
         assert (content.images, content.label) == (("image",), "labels/cells")
+        assert np.asarray(content.arrays["channel"].array[:]).tolist() == ["DAPI", "GFP"]
 
 
 def test_a_store_that_is_converted_needs_no_conversion(tmp_path: Path) -> None:
@@ -364,3 +375,29 @@ def test_a_store_of_our_own_is_a_source_of_chips(equal: bool, tmp_path: Path) ->
     direct, again = (xr.open_zarr(tmp_path / f"{name}.zarr", consolidated=False) for name in ("direct", "again"))
     np.testing.assert_array_equal(again.image.values, direct.image.values)
     np.testing.assert_array_equal(again.label.values, direct.label.values)
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [
+        ("a.h5", "h5py"),
+        ("a.nc", "h5netcdf"),
+        ("a.mrc", "mrcfile"),
+        ("a.nii.gz", "nibabel"),
+        ("a.jp2", "rasterio"),
+        ("a.vrt", "rioxarray"),
+        ("a.tif", "imagecodecs"),
+    ],
+)
+def test_a_library_that_is_missing_is_named_with_the_command_that_installs_it(
+    name: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "a.tif":
+        tifffile.imwrite(tmp_path / name, VOLUME, compression="lzw", photometric="minisblack")
+        np.testing.assert_array_equal(seen(tmp_path / name)[2], VOLUME)
+    else:
+        (tmp_path / name).touch()
+    monkeypatch.setitem(sys.modules, library, None)
+    message = rf'needs {library}, which is not installed: pip install "menndl_dask\[formats\]"$'
+    with pytest.raises(UserError, match=message):
+        seen(tmp_path / name)
