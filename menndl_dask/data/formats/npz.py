@@ -37,27 +37,32 @@ class ArchivedArray:
             yield stream
 
     @cached_property
-    def _values(self) -> NDArray[Any]:
-        if np.prod(self.shape, dtype=np.float64) * self.dtype.itemsize < _LARGE:
-            with self._opened() as stream:
-                return npy.read_array(stream, allow_pickle=False)
-        with reading(self._path, ".npz"):
-            if self._entry.compress_type == zipfile.ZIP_STORED:
-                start = _data_offset(self._path, self._entry) + self._header
-                shape = self.shape[::-1] if self._fortran else self.shape
-                mapped: NDArray[Any] = np.memmap(self._path, self.dtype, "r", start, shape)
-                return mapped.T if self._fortran else mapped
-            with TemporaryDirectory(dir=self._folder) as name, self._opened() as stream:
-                unpacked = Path(name) / "values.npy"
-                with unpacked.open("wb") as file:
-                    shutil.copyfileobj(stream, file, 2**20)
-                whole: NDArray[Any] = np.load(unpacked, mmap_mode="r")  # the map stays valid without its name
-                return whole
+    def _small(self) -> NDArray[Any] | None:
+        """The values, if they are few."""
+        if np.prod(self.shape, dtype=np.float64) * self.dtype.itemsize >= _LARGE:
+            return None
+        with self._opened() as stream:
+            return npy.read_array(stream, allow_pickle=False)
+
+    @cached_property
+    def _place(self) -> tuple[Path, int]:
+        """The file that holds the values as they are, and where they begin in it."""
+        if self._entry.compress_type == zipfile.ZIP_STORED:
+            return self._path, _data_offset(self._path, self._entry) + self._header
+        unpacked = self._folder / f"{self._entry.header_offset}.npy"
+        with self._opened() as stream, unpacked.open("wb") as file:
+            shutil.copyfileobj(stream, file, 2**20)
+        return unpacked, self._header
 
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
         """Read a part."""
-        values: NDArray[Any] = self._values[index]
-        return values
+        if self._small is not None:
+            return np.asarray(self._small[index])
+        with reading(self._path, ".npz"):
+            path, start = self._place
+            shape = self.shape[::-1] if self._fortran else self.shape
+            mapped: NDArray[Any] = np.memmap(path, self.dtype, "r", start, shape)  # only now: it counts as memory
+            return np.array((mapped.T if self._fortran else mapped)[index])
 
 
 def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
