@@ -23,6 +23,7 @@ PIXELS_GPU: Mapping[int, int] = {1: 16384, 2: 192 * 192, 3: 64**3}
 # halves more often. A larger patch adds pixels, but no context.
 _CONTEXT = {1: 16384, 2: 192, 3: 128}
 _TINY = {1: 256, 2: 64, 3: 16}  # images that are smaller than this are padded, so that they do not make patches tiny
+_ENOUGH = {1: 256, 2: 96, 3: 32}  # pixels along the finest axis that are context enough
 _DIVIDED = 6  # patches that an image has at least along the axis along which it is divided
 _LEAST_PATCHES, _MOST_PATCHES = 64, 2048
 
@@ -70,7 +71,10 @@ def choose_patch(
     chosen = _sides(8, scale, limits)
     for side in range(16, most + 1, 8):
         larger = _sides(side, scale, limits)
-        if math.prod(larger) <= budget:
+        extents = [length / factor for length, factor in zip(larger, scale, strict=True)]
+        # where the image leaves no room along one axis, the patch grows along the others only if it needs the context
+        is_cubic = max(extents) - min(extents) < 8 / min(scale)
+        if math.prod(larger) <= budget and (is_cubic or min(extents) < _ENOUGH[rank]):
             chosen = larger
     return chosen
 

@@ -29,6 +29,7 @@ def test_patches_fit_into_images_and_into_the_budget(size: list[int], spacing: l
         ((1000, 1000), (), (128, 128)),
         ((200, 300), (1.0, 1.0), (128, 128)),
         ((48, 2000), (), (48, 192)),  # a narrow strip leaves room along the other axis, up to the context
+        ((100, 160), (), (96, 96)),  # square, so that it can be turned
         ((300, 300, 300), (), (32, 32, 32)),
         ((50, 100, 200), (), (32, 32, 32)),
         ((12, 600, 600), (), (12, 48, 48)),
