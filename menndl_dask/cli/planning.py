@@ -43,9 +43,10 @@ def open_planned(given: argparse.Namespace, budget: Budget | None = None) -> Pro
 
 def new_plan(given: argparse.Namespace, problem: Problem, profile: Profile, *, trial: bool) -> Plan:
     """Return the plan of a new search, or of one that a check shows."""
-    if trial:
+    machine = Machine.of(profile, given.workers)
+    if trial and machine.is_this:
         say("planning: the standard network is trained for some seconds …", stream=sys.stderr)
-    return plan_search(problem, given_values(given), Machine.of(profile, given.workers), trial=trial)
+    return plan_search(problem, given_values(given), machine, trial=trial)
 
 
 def resumed_plan(given: argparse.Namespace, budget: Budget, profile: Profile, settings: Settings) -> Plan:

@@ -21,9 +21,10 @@ from menndl_dask.validation import read_yaml
 
 FILE = "run.yaml"
 _FORMAT = 1
+_OWN = "menndl-dask"
 _MUST_AGREE = ("problem", "space", "seed")
 _SHOWN = 3  # differences in a message
-_PACKAGES = ("menndl-dask", "keras", "tensorflow", "jax", "torch", "dask", "distributed", "xarray", "zarr", "numpy")
+_PACKAGES = (_OWN, "keras", "tensorflow", "jax", "torch", "dask", "distributed", "xarray", "zarr", "numpy")
 
 Settings = dict[str, Any]
 
@@ -95,11 +96,17 @@ def freeze(path: Path, settings: Settings) -> list[str]:
     before, now = ((each["problem"] or {}).get("facts", {}).get("fingerprint") for each in (frozen, settings))
     if before and before == now:  # the same data in another place
         found = [line for line in found if not line.startswith("problem.data:")]
+    former, own = (each.get("versions", {}).get(_OWN) for each in (frozen, settings))
+    grown = [line for line in found if line.startswith(("space.kinds:", "space.domains."))] if former != own else []
+    found = [line for line in found if line not in grown]
     if found:
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         shown = "; ".join(found[:_SHOWN]) + more
         raise RunError(f"{path}: the run is for another search: {shown}; give another run directory")
     may = [line for key in ("limits", "versions") for line in _differences(key, frozen.get(key), settings.get(key))]
+    if grown:
+        names = ", ".join(dict.fromkeys(line.partition(":")[0] for line in grown))
+        may.append(f"version {own} has other gene kinds or values than {former}, and proposes them too: {names}")
     notes = [line.replace("expected", "at first", 1).replace(", got", ", now", 1) for line in may]
     if ((written.get("problem") or {}).get("budget") or {}).get("inherit"):
         notes.append("problem.budget.inherit was removed: from here on every network begins with new weights")

@@ -79,6 +79,23 @@ def test_a_run_of_an_earlier_version_that_knew_fewer_settings_is_carried_on(tmp_
         freeze(tmp_path / "run.yaml", settings(problem(budget=Budget(epochs=1, precision="bfloat16"))))
 
 
+def test_gene_kinds_that_another_version_has_do_not_end_its_runs(tmp_path: Path) -> None:
+    old = settings()
+    old["space"]["kinds"].remove("Pooling")
+    old["space"]["domains"].pop("Pooling")
+    freeze(tmp_path / "run.yaml", old)
+    with pytest.raises(RunError, match=r"space\.kinds: expected "):
+        freeze(tmp_path / "run.yaml", settings())
+    old["versions"]["menndl-dask"] = "0.1.0"
+    (tmp_path / "run.yaml").unlink()
+    freeze(tmp_path / "run.yaml", old)
+    kinds = [line for line in freeze(tmp_path / "run.yaml", settings()) if "gene kinds" in line]
+    assert len(kinds) == 1
+    assert kinds[0].endswith("and proposes them too: space.kinds, space.domains.Pooling")
+    with pytest.raises(RunError, match=r"space\.rules\.max_parameters"):
+        freeze(tmp_path / "run.yaml", settings(max_parameters=5.0))
+
+
 def test_a_run_of_a_later_version_that_knows_more_settings_is_refused(tmp_path: Path) -> None:
     later = settings()
     later["problem"]["budget"]["parsecs"] = 12

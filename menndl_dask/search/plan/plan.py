@@ -23,7 +23,7 @@ from menndl_dask.search.plan.image_sample import ImageSample, read_sample
 from menndl_dask.search.plan.machine import Machine
 from menndl_dask.search.plan.trial import Trial, run_trial
 from menndl_dask.space.standard.standard import standard_network
-from menndl_dask.text import TextTable
+from menndl_dask.text import TextTable, counted
 
 _TRIALS = 3
 _GB = 1e9
@@ -80,8 +80,8 @@ class Plan:
         took = "" if expected is None else f", about {minutes_text(expected)}"
         return (
             f"plan: {size}, batches of {shown['batch_size']}, {length} for each network; "
-            f"loss: {shown['loss']}; augmentation: {shown['augment']}\n"
-            f"      {searched} on {shown['workers']} workers{took}; reasons: menndl check, or run.yaml"
+            f"loss: {self.problem.loss_name}; augmentation: {shown['augment']}\n"
+            f"      {searched} on {counted(self.value('workers'), 'worker')}{took}; reasons: menndl check, or run.yaml"
         )
 
     def to_dict(self) -> dict[str, Any]:
