@@ -114,7 +114,7 @@ class Moves:
         fields = _elastic(drawn["elastic"], size) if "elastic" in self._changes else []
         places = []
         for i in range(rank):
-            place = ops.reshape(offset[:, i] + np.float32((given[i] - 1) / 2), (-1, *(1,) * rank))
+            place = ops.reshape(offset[:, i] + (given[i] - 1) / 2, (-1, *(1,) * rank))
             for j in range(rank):
                 shape = [-1 if axis == j else 1 for axis in range(rank)]
                 along = ops.reshape(ops.convert_to_tensor(centred[j]), (1, *shape))
@@ -131,8 +131,8 @@ class Moves:
     ) -> tuple[Tensor, Tensor]:
         """Return matrix ``(sample, axis, axis)`` and offset ``(sample, axis)`` of the places, seen from the centre."""
         rank = len(size)
-        same = np.eye(rank, dtype="float32")
-        matrix = ops.convert_to_tensor(same[None])
+        same = ops.convert_to_tensor(np.eye(rank, dtype="float32"))
+        matrix = same[None]
         if "turn" in self._changes:
             for i, j in combinations(self._fine, 2):
                 angle = math.radians(self._amount("turn")) * drawn[f"turn {i} {j}"]
@@ -149,7 +149,8 @@ class Moves:
             factor = ops.exp(math.log1p(self._amount("scale")) * drawn["scale"])
             scale = _each(factor - 1.0) * _entries(rank, [(i, i) for i in self._fine])
             matrix = ops.matmul(same + scale, matrix)
-        matrix = matrix * np.array([[to / of for to in spacing] for of in spacing], dtype="float32")  # in pixels
+        in_pixels = np.array([[to / of for to in spacing] for of in spacing], dtype="float32")
+        matrix = matrix * ops.convert_to_tensor(in_pixels)
         directions = [self._flip_sign(drawn, axis) for axis in range(rank)]
         if "rotate" in self._changes:
             quarter = ops.floor(4.0 * drawn["rotate"])
@@ -202,12 +203,12 @@ def _turned(reach: float, other: float, angle: float) -> float:
     return reach * math.cos(angle) + other * math.sin(angle)
 
 
-def _entries(rank: int, places: Sequence[tuple[int, int]]) -> Array:
+def _entries(rank: int, places: Sequence[tuple[int, int]]) -> Tensor:
     """Return a matrix with ones at some places."""
     matrix = np.zeros((rank, rank), dtype="float32")
     for place in places:
         matrix[place] = 1.0
-    return matrix
+    return ops.convert_to_tensor(matrix)
 
 
 def _each(values: Tensor) -> Tensor:

@@ -47,12 +47,12 @@ def changed(
     spatial = list(range(1, rank + 1))
     amount = change.amount
     either = ops.reshape(2.0 * drawn[:, 0] - 1.0, (-1, *(1,) * (rank + 1)))  # from -1 to 1
-    if change.name == "noise":
-        return view + (amount * std).astype("float32") * keras.random.normal(ops.shape(view), seed=seeds)
-    if change.name == "brightness":
-        return view + either * (amount * std).astype("float32")
+    if change.name in ("noise", "brightness"):
+        unit = ops.convert_to_tensor((amount * std).astype("float32"))
+        is_noise = change.name == "noise"
+        return view + unit * (keras.random.normal(ops.shape(view), seed=seeds) if is_noise else either)
     if change.name == "cutout":
-        return ops.where(_box(view.shape[1:-1], amount, drawn), mean.astype("float32"), view)
+        return ops.where(_box(view.shape[1:-1], amount, drawn), ops.convert_to_tensor(mean.astype("float32")), view)
     if change.name == "blur":
         return _blurred(view, amount * ops.maximum(either, 0.0), amount, fine)
     factor = ops.exp(math.log1p(amount) * either)
