@@ -19,8 +19,10 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
     text = "variables with the images (default: those that the network was trained on)"
     parser.add_argument("--variable", nargs="+", metavar="NAME", help=text)
-    parser.add_argument("--tile", type=int, metavar="PIXELS", help="side of the tiles of a large image")
-    parser.add_argument("--overlap", type=int, metavar="PIXELS", help="pixels discarded at each side of a tile")
+    text = "side of the tiles of a large image, or size along each axis, such as 16 64 64"
+    parser.add_argument("--tile", type=int, nargs="+", metavar="PIXELS", help=text)
+    text = "pixels discarded at each side of a tile, or at those along each axis"
+    parser.add_argument("--overlap", type=int, nargs="+", metavar="PIXELS", help=text)
     text = "mean of the best N networks of the run that contains the model"
     parser.add_argument("--ensemble", type=int, default=1, metavar="N", help=text)
     text = "mean over flips of the images along these axes, such as y x (default: those flipped in training)"

@@ -160,8 +160,10 @@ class _Channels:
             raise self._view.error(f"{where}{_extreme(column, moments, channel)}")
 
     def clip(self) -> Clip:
-        """Return the percentiles 0.5 and 99.5 of each channel; 0 to 0 for one without numbers."""
-        return tuple(usual_range(column) for column in self.sample.T)
+        """Return the percentiles 0.5 and 99.5 of each channel, all values where they are equal, as of rare spots."""
+        ranges = [usual_range(column) for column in self.sample.T]
+        extremes = zip(self.moments.minimum.tolist(), self.moments.maximum.tolist(), strict=True)
+        return tuple(usual if usual[0] < usual[1] else whole for usual, whole in zip(ranges, extremes, strict=True))
 
     def clipped(self, clip: Clip) -> Moments:
         """Return the moments of the clipped values of the sample."""

@@ -9,9 +9,9 @@ prediction for the image at once wherever the context of the network fits into t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import product
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -182,46 +182,6 @@ def blocks(tilings: Sequence[Tiling], pixels: int = BLOCK_PIXELS) -> Iterator[Bl
     """Yield the blocks of an image; together they are the image, and none overlaps another."""
     steps = block_size(tilings, pixels)
     yield from product(*[tiling.spans(step) for tiling, step in zip(tilings, steps, strict=True)])
-
-
-def predict_blocks(
-    tilings: Sequence[Tiling],
-    read: Callable[[tuple[slice, ...]], Sequence[Array]],
-    apply: Callable[[list[Array]], Array],
-    *,
-    batch: int,
-    pixels: int = BLOCK_PIXELS,
-) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float32]]]:
-    """Predict an image block by block; one block is in memory at a time.
-
-    Parameters
-    ----------
-    tilings
-        Along each spatial axis of the image.
-    read
-        Given a slice along each spatial axis, returns that part of each view, ``(spatial…, channel)``.
-    apply
-        Given for each view a batch of tiles ``(tile, spatial…, channel)``, returns predictions for each pixel,
-        ``(tile, spatial…, output)``.
-    batch
-        Number of tiles in a batch; the last of a block may have fewer.
-    pixels
-        Of a block, at most.
-
-    Yields
-    ------
-    tuple of slice, numpy.ndarray
-        A part of the image, and its predictions ``(spatial…, output)``.
-    """
-    for block in blocks(tilings, pixels):
-        views = read(tuple(span.read for span in block))
-        tiles = zip(*[split_tiles(view, block, tilings) for view in views], strict=True)
-        yield tuple(span.predicted for span in block), stitch(_apply(tiles, apply, batch), block, tilings)
-
-
-def _apply(tiles: Iterator[tuple[Array, ...]], apply: Callable[[list[Array]], Array], batch: int) -> Iterator[Array]:
-    while taken := list(islice(tiles, batch)):
-        yield from apply([np.stack(view) for view in zip(*taken, strict=True)])
 
 
 def split_tiles(image: Array, block: Block, tilings: Sequence[Tiling]) -> Iterator[Array]:

@@ -12,6 +12,7 @@ from menndl_dask.run.layout import folder_of, folders_of, island_of, whole_run
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE
 
+_SHARE_OF_BEST = 0.5
 _LEVELS = 3  # best.keras is in the run directory, a kept network two folders below
 
 
@@ -21,8 +22,16 @@ def run_of(path: Path) -> Run | None:
     return None if folder is None else Run(whole_run(folder))
 
 
-def best_networks(run: Run, count: int) -> tuple[Path, ...]:
+def best_networks(run: Run, count: int) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Return the files of the fittest networks of a run, each as it was trained last: for longer, if it was.
+
+    A network that is better than the constant predictor by less than half of what the best one is would make the mean
+    worse, and is left out.
+
+    Returns
+    -------
+    tuple of Path, tuple of str
+        The files, the fittest first, and what is to be said of those that are left out.
 
     Raises
     ------
@@ -33,10 +42,19 @@ def best_networks(run: Run, count: int) -> tuple[Path, ...]:
     for number, factor, fitness, path in _trained(run):
         if path.is_file() and (number not in best or factor > best[number][0]):
             best[number] = factor, fitness, path
-    found = sorted(best.values(), key=lambda network: -network[1])
+    found = sorted(best.items(), key=lambda network: -network[1][1])
     if not 1 <= count <= len(found):
         raise UserError(f"ensemble: expected 1 to {len(found)}, the trained networks that {run.path} has, got {count}")
-    return tuple(path.resolve() for _, _, path in found[:count])
+    constant = None if run.problem is None else run.problem.facts.constant_fitness
+    highest = found[0][1][1]
+    least = highest if constant is None else constant + _SHARE_OF_BEST * (highest - constant)
+    taken, notes = [], []
+    for number, (_, fitness, path) in found[:count]:
+        if constant is None or fitness >= least:
+            taken.append(path.resolve())
+        else:
+            notes.append(f"ensemble: network {number} is left out: fitness {fitness:.4f}, of the best {highest:.4f}")
+    return tuple(taken), tuple(notes)
 
 
 def _trained(run: Run) -> Iterator[tuple[int, float, float, Path]]:

@@ -82,8 +82,8 @@ def plan_prediction(
     source: str,
     variables: Sequence[str],
     *,
-    tile: int | None = None,
-    overlap: int | None = None,
+    tile: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
     probabilities: bool = False,
 ) -> Plan:
     """Return the plan for a network and images.
@@ -128,11 +128,10 @@ def plan_prediction(
     if model.output[:-1] != sides:
         got = _by(model.output[:-1])
         raise UserError(f"{spec.name}: expected a label for each pixel of a tile of {_by(sides)}, got {got}")
-    if overlap is not None and not 0 <= 2 * overlap < min(sides):
-        raise UserError(f"overlap: expected 0 to less than half a tile of {_by(sides)} pixels, got {overlap}")
-    tilings = tuple(
-        tuple(Tiling.of(n, side, overlap) for n, side in zip(views[0].size, sides, strict=True)) for views in images
-    )
+    margins = (None,) * len(sides) if overlap is None else _along_axes("overlap", overlap, len(sides))
+    if any(margin is not None and not 0 <= 2 * margin < side for margin, side in zip(margins, sides, strict=True)):
+        raise UserError(f"overlap: expected 0 to less than half a tile of {_by(sides)} pixels, got {_by(margins)}")
+    tilings = tuple(tuple(map(Tiling.of, views[0].size, sides, margins)) for views in images)
     job = Job(spec, 1, outputs, classes, probabilities, sizes=(sides,) * len(model.inputs), means=means)
     return _with_batch(Plan(job, images, tilings))
 
@@ -188,16 +187,25 @@ def _open(spec: ModelSpec, model: ModelDescription, source: str, variables: Sequ
     return images
 
 
-def _tile_sides(model: ModelDescription, tile: int | None) -> tuple[int, ...]:
+def _tile_sides(model: ModelDescription, tile: int | Sequence[int] | None) -> tuple[int, ...]:
     own = model.inputs[0][:-1]
     if any(shape[:-1] != own for shape in model.inputs):
         sizes = ", ".join(_by(shape[:-1]) for shape in model.inputs)
         raise UserError(f"expected a network whose views have equal sizes, to cut them into tiles, got {sizes}")
     if tile is None:
         return tuple(_OPEN_TILE.get(len(own), 64) if n is None else n for n in own)
-    if tile < 1:
-        raise UserError(f"tile: expected at least 1 pixel, got {tile}")
-    return (tile,) * len(own)
+    sides = _along_axes("tile", tile, len(own))
+    if min(sides) < 1:
+        raise UserError(f"tile: expected at least 1 pixel, got {_by(sides)}")
+    return sides
+
+
+def _along_axes(name: str, given: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    """Return a number for each axis: the same for all, or as given."""
+    numbers = (given,) if isinstance(given, int) else tuple(given)
+    if len(numbers) not in (1, rank):
+        raise UserError(f"{name}: expected one number, or {rank}, got {_by(numbers)}")
+    return numbers if len(numbers) == rank else numbers * rank
 
 
 def _check_whole(images: Sequence[Views], model: ModelDescription, how: str) -> tuple[tuple[int, ...], ...]:

@@ -33,8 +33,8 @@ def predict(
     target: str | Path,
     *,
     variable: str | Sequence[str] | None = None,
-    tile: int | None = None,
-    overlap: int | None = None,
+    tile: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
     client: Client | None = None,
     probabilities: bool = False,
     ensemble: int = 1,
@@ -64,7 +64,8 @@ def predict(
     variable
         Variable with the images, one for each view of the network; by default the names of the network's inputs.
     tile
-        Side of a tile in pixels; by default the size of the training images. Larger tiles are faster.
+        Side of a tile in pixels, or its size along each axis; by default the size of the training images or patches.
+        Larger tiles are faster.
     overlap
         Pixels at each side of a tile whose prediction is discarded; by default an eighth of the tile.
         As many are blended with the next tile.
@@ -74,7 +75,7 @@ def predict(
         Write the probability of each class (``probability``) instead of the most likely class (``prediction``).
     ensemble
         Number of networks: the best ones of the run that contains the model. Their mean probabilities or values are
-        used.
+        used. Those that are much worse than the best one are left out.
     flips
         Names of axes such as ``("y", "x")``: the mean of the predictions for the image and its flips along these axes
         is used; True for the axes along which images were flipped in training.
@@ -104,7 +105,9 @@ def predict(
     if ensemble != 1:
         if run is None:
             raise UserError(f"{model}: ensemble: expected a network in a run directory, found no run around it")
-        paths = best_networks(run, ensemble)
+        paths, notes = best_networks(run, ensemble)
+        for note in notes:
+            notice(note)
     if score and problem is None:
         raise UserError(f"{model}: score: expected a network in the directory of a run, which says its metric")
     where = str(source) if "://" in str(source) else str(Path(source).absolute())

@@ -82,6 +82,13 @@ def test_hot_pixels_are_clipped_and_bright_spots_are_not(tmp_path: Path) -> None
     assert _open(spots, tmp_path / "spots").normalisation == "channel"
 
 
+def test_rare_spots_on_an_even_background_are_not_clipped_away(tmp_path: Path) -> None:
+    spots = np.zeros_like(_images(side=50))
+    spots.reshape(-1)[::499] = 1000
+    facts = _open(spots, tmp_path, normalisation="clip").facts
+    assert facts.clip == (((0.0, 1000.0),),) and facts.variance[0][0] > 1
+
+
 def test_the_unit_of_the_values_changes_nothing(tmp_path: Path) -> None:
     metres = (_images() - 200) * np.float32(1e-10)
     report = check_data(_open(metres, tmp_path), seconds=0)

@@ -15,7 +15,6 @@ from menndl_dask.data.tiling import (
     block_size,
     blocks,
     cost_factor,
-    predict_blocks,
     split_tiles,
     stitch,
 )
@@ -29,10 +28,14 @@ def tilings(draw: st.DrawFn) -> Tiling:
 
 
 def predict(image: np.ndarray, along: Sequence[Tiling], apply: Any, pixels: int, batch: int = 3) -> np.ndarray:
+    """Predict an image block by block, in batches of tiles."""
     whole = np.full(image.shape, np.nan, np.float32)
-    for where, values in predict_blocks(along, lambda part: [image[part]], apply, batch=batch, pixels=pixels):
+    for block in blocks(along, pixels):
+        tiles = np.stack(list(split_tiles(image[tuple(span.read for span in block)], block, along)))
+        outputs = [out for start in range(0, len(tiles), batch) for out in apply(tiles[start : start + batch])]
+        where = tuple(span.predicted for span in block)
         assert np.isnan(whole[where]).all()
-        whole[where] = values
+        whole[where] = stitch(outputs, block, along)
     return whole
 
 
@@ -42,8 +45,7 @@ def test_tiles_put_together_are_the_image_whatever_the_sizes(along: list[Tiling]
     image = np.arange(np.prod(shape) * 2, dtype=np.float32).reshape(*shape, 2) + 1
     sides = tuple(t.tile for t in along)
 
-    def apply(views: list[np.ndarray]) -> np.ndarray:
-        (tiles,) = views
+    def apply(tiles: np.ndarray) -> np.ndarray:
         assert len(tiles) <= batch and tiles.shape[1:] == (*sides, 2)
         return tiles
 
@@ -59,7 +61,7 @@ def smoothed(image: np.ndarray, reach: int) -> np.ndarray:
 @given(tilings(), st.integers(1, 60))
 def test_the_prediction_by_tiles_is_that_at_once_where_the_context_fits_into_the_margin(t: Tiling, pixels: int) -> None:
     image = np.random.default_rng(0).normal(size=(t.size, 1)).astype(np.float32)
-    found = predict(image, [t], lambda views: np.stack([smoothed(tile, t.margin) for tile in views[0]]), pixels)
+    found = predict(image, [t], lambda tiles: [smoothed(tile, t.margin) for tile in tiles], pixels)
     beyond = max(0, t.starts[-1] + t.tile - t.size)  # there it is continued by reflection, not by zeros
     inside = slice(0, t.size - t.margin if beyond else t.size)
     assert np.allclose(found[inside], smoothed(image, t.margin)[inside], atol=1e-5)
@@ -69,8 +71,8 @@ def test_the_prediction_by_tiles_is_that_at_once_where_the_context_fits_into_the
 def test_the_result_does_not_depend_on_the_blocks(tiling: Tiling, one: int, other: int) -> None:
     image = np.random.default_rng(0).normal(size=(tiling.size, 1)).astype(np.float32)
 
-    def apply(views: list[np.ndarray]) -> np.ndarray:  # the answer depends on the whole tile
-        return views[0] * views[0].sum(axis=(1, 2), keepdims=True)
+    def apply(tiles: np.ndarray) -> np.ndarray:  # the answer depends on the whole tile
+        return tiles * tiles.sum(axis=(1, 2), keepdims=True)
 
     assert np.allclose(predict(image, [tiling], apply, one), predict(image, [tiling], apply, other), atol=1e-5)
 

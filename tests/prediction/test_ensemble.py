@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.problems import problem
 def run(tmp_path: Path) -> Run:
     """Return a run whose networks 1, 2 and 3 were kept, and 1 and 2 were trained for longer."""
     of = problem("segmentation", augmentation=("flip=x",))
+    of = replace(of, facts=replace(of.facts, constant_fitness=0.1))
     found = runs.made_up(5)
     told = [(individual, Result(0.1 * individual.id)) for individual, _ in found]
     run = runs.finished(tmp_path / "run", told, of)
@@ -40,8 +42,11 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_an_ensemble_has_the_best_networks_as_they_were_trained_last(run: Run) -> None:
-    names = [(path.parent.name, path.name) for path in best_networks(run, 3)]
-    assert names == [("00000001", "trained-4.keras"), ("00000002", "trained-4.keras"), ("00000003", "network.keras")]
+    paths, notes = best_networks(run, 2)
+    names = [(path.parent.name, path.name) for path in paths]
+    assert names == [("00000001", "trained-4.keras"), ("00000002", "trained-4.keras")] and not notes
+    paths, notes = best_networks(run, 3)  # of network 3 the fitness is 0.3, that of the constant predictor is 0.1
+    assert len(paths) == 2 and notes == ("ensemble: network 3 is left out: fitness 0.3000, of the best 0.6000",)
     message = "ensemble: expected 1 to 3, the trained networks that .*run has, got"
     for count in (0, 4):
         with pytest.raises(UserError, match=f"{message} {count}"):
@@ -49,7 +54,7 @@ def test_an_ensemble_has_the_best_networks_as_they_were_trained_last(run: Run) -
 
 
 def test_the_run_around_a_network_is_found(run: Run, tmp_path: Path) -> None:
-    (network, *_) = best_networks(run, 1)
+    ((network,), _) = best_networks(run, 1)
     for path in (network, run.path / "best.keras", run.path):
         found = run_of(path)
         assert found is not None and found.path == run.path

@@ -332,10 +332,10 @@ def test_a_network_for_whole_images_gives_one_class_for_each(model: Path, tmp_pa
 
 def test_the_target_says_where_it_comes_from(model: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "images.zarr", {"image": (("y", "x"), noise(30, 20))})
-    attributes = read(predict(model, source, tmp_path / "predicted.zarr", overlap=4)).attrs
+    attributes = read(predict(model, source, tmp_path / "predicted.zarr", overlap=[4, 5])).attrs
     assert attributes["model"] == str(model) and len(attributes["model_sha256"]) == 64
     assert attributes["source"] == str(source) and attributes["variables"] == ["image"]
-    assert attributes["tile"] == [16, 16] and attributes["overlap"] == [4, 4]
+    assert attributes["tile"] == [16, 16] and attributes["overlap"] == [4, 5]
 
 
 def test_children_are_closed_and_nothing_is_left_aside_after_a_failure(model: Path, tmp_path: Path) -> None:
@@ -353,8 +353,9 @@ def test_children_are_closed_and_nothing_is_left_aside_after_a_failure(model: Pa
         ({}, {"variable": "imgae"}, "expected a variable 'imgae', found none of that name; did you mean 'image'?"),
         ({}, {"variable": "time"}, "expected numbers"),
         ({}, {"variable": ["image", "image"]}, "expected 1 variables, for the views image, got image, image"),
-        ({}, {"tile": 0}, "tile: expected at least 1 pixel, got 0"),
-        ({}, {"overlap": 8}, "overlap: expected 0 to less than half a tile of 16 × 16 pixels, got 8"),
+        ({}, {"tile": 0}, "tile: expected at least 1 pixel, got 0 × 0"),
+        ({}, {"overlap": 8}, "overlap: expected 0 to less than half a tile of 16 × 16 pixels, got 8 × 8"),
+        ({}, {"tile": [8, 9, 9]}, "tile: expected one number, or 2, got 8 × 9 × 9"),
         ({"inputs": ((16, 16, 3),)}, {}, "expected as many channels as the network was trained on, 3, got 1"),
         ({"inputs": ((8, 8, 8, 1),), "output": (8, 8, 8, 2)}, {}, "expected 3 spatial dimensions, with or without"),
         ({"output": (2,)}, {}, "expected images of 16 × 16 pixels, as the network was trained on, got 30 × 20"),
