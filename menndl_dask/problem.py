@@ -298,6 +298,8 @@ class Problem:
         one_of(NORMALISATIONS).demand("normalisation", self.normalisation)
         if self.large_images is not None:
             one_of(LARGE_IMAGES).demand("large_images", self.large_images)
+            if self.large_images == "vote" and self.task == "regression":
+                raise UserError("large_images: expected mean or resize for regression, got vote, which is for classes")
         if self.metric_mode not in ("max", "min"):
             raise UserError(f"metric_mode: expected 'max' or 'min', got {self.metric_mode!r}")
         weights = self.class_weight

@@ -124,3 +124,8 @@ def test_a_budget_of_an_earlier_version_has_the_defaults_of_this_one() -> None:
 def test_a_wrong_setting_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         problem(**arguments)  # type: ignore[arg-type]
+
+
+def test_numbers_are_not_voted_on() -> None:
+    with pytest.raises(UserError, match="expected mean or resize for regression, got vote"):
+        problem("regression", large_images="vote")

@@ -28,7 +28,9 @@ class PatchSource:
     with the same patches. A share `Patches.foreground` of the patches is around a pixel of a class that is not the most
     frequent one: each such class alike, and then each position in `StagedImage.pixels` alike (Isensee et al. 2021,
     doi:10.1038/s41592-020-01008-z). The other patches are drawn from all places where a patch fits into an image:
-    images with a label for each pixel in proportion to their number of pixels, images with one label each alike.
+    images with a label for each pixel in proportion to their number of pixels, images with one label each alike. Where
+    half of a patch drawn from all places would be beyond the edge, it is moved inside: else pixels near the edges,
+    which are many in thin volumes, would hardly be seen.
 
     Values beyond the edge of an image, where it is smaller than a patch or within the margin, are mirrored. Labels of
     such pixels are the problem's `ignore`, or are mirrored too if it has none. Missing values (NaN) become the mean of
@@ -104,7 +106,8 @@ class PatchSource:
             start = np.clip(positions[chosen] - self._size // 2, self._first[image], self._last[image])
         else:
             image = min(int(self._cumulated.searchsorted(rng.random(), "right")), len(self._images) - 1)
-            start = rng.integers(self._first[image], self._last[image] + 1)
+            first, last = self._first[image], self._last[image]
+            start = np.clip(rng.integers(first - self._size // 2, last + self._size // 2 + 1), first, last)
         return (image, *start.tolist())
 
     def _read(self, number: int, start: Array) -> tuple[list[Array], Array]:

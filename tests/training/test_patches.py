@@ -52,8 +52,17 @@ def test_patches_are_drawn_from_everywhere_and_more_from_larger_images() -> None
     rows, columns = np.divmod(first[first < 1000], 30)
     assert Counter(rows.tolist()).keys() == set(range(13))
     assert Counter(columns.tolist()).keys() == set(range(23))
-    counts = list(Counter(rows.tolist()).values())
-    assert max(counts) < 2.5 * min(counts)
+
+
+@pytest.mark.parametrize(("size", "patch"), [((60, 40), (8, 8)), ((10, 50), (8, 8))])
+def test_pixels_near_the_edges_are_seen_too(size: tuple[int, ...], patch: tuple[int, ...]) -> None:
+    image = _numbered(size)
+    chunk = PatchSource([image], problem_of_pixels(patch, foreground=0.0), 0).read(np.arange(6000))
+    seen = np.bincount(chunk.images[0].astype(int).ravel(), minlength=image.label.size).reshape(size)  # type: ignore[attr-defined]
+    for axis in (0, 1):
+        along = seen.sum(axis=axis)
+        assert along.min() > 0.35 * np.median(along)
+        assert along.max() < 2 * np.median(along)
 
 
 def test_a_share_of_the_patches_is_around_pixels_of_rare_classes_each_alike() -> None:

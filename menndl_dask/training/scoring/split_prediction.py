@@ -127,7 +127,7 @@ class TiledPrediction:
 
     def parts(self, predict: Predict) -> Iterator[Part]:
         """Yield the predictions of each unit."""
-        predictions = _predicted(predict, self._tiles(), self._batch_size)
+        predictions = _predicted(predict, self._tiles(), self.predicted, self._batch_size)
         for number, (image, block) in enumerate(self._blocks):
             found = stitch(islice(predictions, _tiles_of(block)), block, self._tilings[image])
             start, stop = (np.array([getattr(span, end) for span in block]) for end in ("start", "stop"))
@@ -141,7 +141,9 @@ class TiledPrediction:
 
     def one(self) -> list[Array]:
         """Return the first tile."""
-        return [view[np.newaxis] for view in next(self._tiles())]
+        block = tuple(tiling.span_of(0) for tiling in self._tilings[0])
+        _, _, views = self._read((0, block))
+        return [next(split_tiles(view, block, self._tilings[0]))[np.newaxis] for view in views]
 
     def _tiles(self) -> Iterator[tuple[Array, ...]]:
         """Yield the views of each tile of each block."""
@@ -214,15 +216,18 @@ class WindowPrediction:
         """Yield the prediction for each window, with the number of its image."""
         windows = [(image, start) for image, starts in enumerate(self._starts) for start in starts]
         tiles = (tuple(views) for views in read_ahead(self._read, windows))
-        yield from zip((image for image, _ in windows), _predicted(predict, tiles, self._batch_size), strict=True)
+        yield from zip(
+            (image for image, _ in windows), _predicted(predict, tiles, self.predicted, self._batch_size), strict=True
+        )
 
     def _read(self, window: tuple[int, Array]) -> list[Array]:
         image, start = window
         return read_views(self._images[image], start, self._size, self._problem.facts.mean)
 
 
-def _predicted(predict: Predict, tiles: Iterator[tuple[Array, ...]], batch_size: int) -> Iterator[Array]:
-    """Yield the prediction for each tile, in batches of one size, for which the network is compiled once."""
+def _predicted(predict: Predict, tiles: Iterator[tuple[Array, ...]], count: int, most: int) -> Iterator[Array]:
+    """Yield the prediction for each tile, in batches of one size, at most `most`: the network is compiled once."""
+    batch_size = -(-count // -(-count // most))
     while taken := list(islice(tiles, batch_size)):
         views = []
         for view in zip(*taken, strict=True):
