@@ -18,7 +18,7 @@ from menndl_dask.data.formats.folders.folder import mask_files
 from menndl_dask.data.formats.folders.image_file import OpenFile, image_arrays
 from menndl_dask.data.formats.labels.points import position_columns
 from menndl_dask.data.formats.labels.table import FILES, chosen_rows, match_rows, texts
-from menndl_dask.data.formats.readers.readers import FORMATS, ending
+from menndl_dask.data.formats.readers.readers import FORMATS, ending, opener
 from menndl_dask.errors import DataError, nearest
 from menndl_dask.text import counted
 
@@ -54,9 +54,10 @@ def open_labels(opened: ExitStack, content: Content, options: Options) -> LabelS
         if ending(Path(label), (*_TABLES, *FORMATS)) in (*_TABLES, *FORMATS) or "/" in label:
             raise DataError(f"{label}: expected a file with the labels, found none")
         return LabelSource(content, content.arrays, label)  # the caller says which arrays there are
-    if path.is_dir():
+    reader = opener(path)
+    if reader is None:
         return _masks(opened, content, path)
-    if ending(path, (*_TABLES, *FORMATS)) not in (*_TABLES, *FORMATS):
+    if path.is_file() and ending(path, (*_TABLES, *FORMATS)) not in (*_TABLES, *FORMATS):
         raise DataError(f"{path}: expected a table, a folder of masks, or a file {', '.join(FORMATS)}")
     if path.suffix.lower() in _TABLES:
         table = opened.enter_context(open_csv(path)).arrays
@@ -64,7 +65,7 @@ def open_labels(opened: ExitStack, content: Content, options: Options) -> LabelS
             return _table(content, table, path, name, options)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-    other = opened.enter_context(FORMATS[ending(path)](path))
+    other = opened.enter_context(reader(path))
     arrays = dict(other.arrays)
     chosen = name or other.label
     if chosen is None:

@@ -401,3 +401,12 @@ def test_a_library_that_is_missing_is_named_with_the_command_that_installs_it(
     message = rf'needs {library}, which is not installed: pip install "menndl_dask\[formats\]"$'
     with pytest.raises(UserError, match=message):
         seen(tmp_path / name)
+
+
+def test_labels_may_be_another_zarr_store(tmp_path: Path) -> None:
+    labels = (VOLUME % 2).astype("uint8")
+    for name, values in (("scan", VOLUME), ("truth", labels)):
+        group = zarr.open_group(tmp_path / f"{name}.zarr", mode="w")
+        group.create_array("volume", data=values, dimension_names=("z", "y", "x"))
+    convert(tmp_path / "scan.zarr", tmp_path / "a.zarr", images="volume", label=tmp_path / "truth.zarr")
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr", consolidated=False).label.values, labels)
