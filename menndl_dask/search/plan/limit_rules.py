@@ -15,7 +15,7 @@ ESTIMATE_FACTOR = 1.6
 _USUAL_LIMIT = 4e9
 _ROOM = 0.9  # of a limit that is used
 # times the FLOPs of the standard network, at most: more if it is trained in a short time
-_LARGER, _LARGEST = 4.0, 16.0
+_LARGER, _LARGEST = 4.0, 8.0
 _LONG_TRAINING_S = 300.0
 _MOST_PARAMETERS = 20e6
 _SEARCH_S = 3600.0

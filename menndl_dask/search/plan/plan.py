@@ -340,7 +340,8 @@ class _Planner:
         memory = "" if machine.memory_bytes is None else f", {machine.memory_bytes / _GB:.1f} GB of memory each"
         if not machine.is_this:
             return f"of the cluster profile{memory}"
-        return f"{'one for each GPU' if machine.gpus else f'{machine.cores} core(s) each'}{memory}"
+        each = "one for each GPU" if machine.gpus else f"{counted(machine.cores, 'core')} each"
+        return f"{each}{memory}"
 
 
 def _size_text(problem: Problem) -> str:
