@@ -60,14 +60,20 @@ def _is_number(text: str) -> bool:
 
 
 def column(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values of a column as integers, floats or text, the first that fits all.
+    """Return the values of a column as integers, floats or text, the first that fits all; empty numbers are NaN.
 
-    >>> column(np.array(["1", "2.5"])), column(np.array(["1", "a"])).dtype.kind
-    (array([1. , 2.5]), 'U')
+    >>> column(np.array(["1", "2.5"])), column(np.array(["1", ""])), column(np.array(["1", "a"])).dtype.kind
+    (array([1. , 2.5]), array([ 1., nan]), 'U')
     """
+    empty = values == ""
     for kind in (np.int64, np.float64):
         try:
-            return values.astype(kind)
+            numbers = values[~empty].astype(kind)
         except ValueError:
             continue
+        if not empty.any() or not len(numbers):
+            return numbers if len(numbers) else values
+        filled = np.full(len(values), np.nan)
+        filled[~empty] = numbers
+        return filled
     return values

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from menndl_dask.data.axes import CHANNEL, SPATIAL
 from menndl_dask.data.formats.arrangement.choice import choose
 from menndl_dask.data.formats.arrangement.columns import Columns, find_columns
 from menndl_dask.data.formats.arrangement.label_source import LabelSource
@@ -76,7 +77,9 @@ def arrange(labels: LabelSource, options: Options) -> Arrangement:
 
 
 def _views(content: Content, names: Sequence[str], truth: SourceArray | None, options: Options) -> tuple[View, ...]:
-    kept = ["image"] if len(names) == 1 else [name.replace("/", "_") for name in names]
+    taken = ("sample", "samples", "label", "split", "file", *SPATIAL, *CHANNEL)
+    short = [name.replace("/", "_") for name in names]
+    kept = ["image"] if len(names) == 1 else [f"{name}_image" if name.lower() in taken else name for name in short]
     views = []
     for new, name in zip(kept, names, strict=True):
         source = content.arrays[name]
@@ -170,6 +173,8 @@ def _next_options(store: Store, read: Truth | None) -> tuple[str, ...]:
     group = next((name for name in (GROUP, "folder") if name in store.columns), None)
     if group is not None and _can_be_split(store, group, read):
         found += ["--group", group]
+    if read is not None and read.regression:
+        found += ["--task", "regression"]
     return tuple(found)
 
 

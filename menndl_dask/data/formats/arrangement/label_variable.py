@@ -28,6 +28,9 @@ from menndl_dask.text import counted
 _NUMBERED = re.compile(r"^(\d+)\s*[\s:=._-]\s*(\S.*)$")
 _NO_LABEL = ("fill", "ignore", "ignored", "void", "unlabelled", "unlabeled", "nodata", "no data", "none", "unknown")
 _MISSING = -1
+_TWO = 2
+MOST_NUMBERED = 4096
+"""Class numbers without names are below this, as `menndl check` expects them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Truth:
     classes: tuple[str, ...]
     fill: int | None
     notes: tuple[str, ...]
+    regression: bool = False  # whole numbers that are values to predict
 
 
 def read_truth(labels: LabelSource, name: str | None, view: View, options: Options) -> Truth | None:
@@ -70,7 +74,7 @@ def read_truth(labels: LabelSource, name: str | None, view: View, options: Optio
         raise DataError(
             f"instances: expected numbers of objects in the pixels, got {name} with one label for each image"
         )
-    return _per_image(samples, array, known, fill, where)
+    return _per_image(samples, source, array, known, fill, where)
 
 
 def _drawn(labels: LabelSource, view: View, options: Options) -> Truth:
@@ -210,6 +214,7 @@ def _mask(
             "--instances boundary makes their boundaries a class"
         )
     said += [f"changed: {note}" for note in mask.notes]
+    said += _few_classes(len(mask.classes) or max(named, default=-1) + 1)
     return Truth(Variable("label", mask.samples, dims, attributes), True, mask.classes, mask.fill, tuple(said))
 
 
@@ -228,15 +233,16 @@ def _check_numbers(mask: Mask) -> None:
         raise DataError(
             f"label: expected class numbers from 0 on, got {numbers[0]}; --fill {numbers[0]} if it is no label"
         )
-    if not most and numbers[-1] >= 4096:
+    if not most and numbers[-1] >= MOST_NUMBERED:
         raise DataError(
-            f"label: expected class numbers below 4096, got {counted(len(numbers), 'value')} up to {numbers[-1]}; if "
-            "these are numbers of objects, --instances boundary makes their boundaries a class"
+            f"label: expected class numbers below {MOST_NUMBERED}, got {counted(len(numbers), 'value')} up to "
+            f"{numbers[-1]}; if these are numbers of objects, --instances boundary makes their boundaries a class"
         )
 
 
 def _per_image(
     samples: Samples,
+    source: SourceArray,
     array: Any,
     classes: tuple[str, ...],
     fill: int | None,
@@ -245,7 +251,6 @@ def _per_image(
     """Return a class number, a name or values for each image."""
     size = samples.size(0)
     kind = np.dtype(array.dtype).kind
-    attributes: dict[str, Any] = {}
     said: list[str] = []
     if kind in "OSUT":
         words = [_text(value) for value in np.asarray(array[...]).reshape(len(samples)).tolist()]
@@ -264,21 +269,61 @@ def _per_image(
         said.append(f"labels: {size[0]} values for each image, from {where}")
         return Truth(Variable("label", samples, ("value",), {}), False, (), None, tuple(said))
     values = samples.read(0, len(samples), ())
+    if kind == "f" and np.isnan(values).any():
+        values, fill = _with_missing(values, source), _MISSING
+        samples, kind = samples_of(values, 0), "i"
     if kind == "f":
-        low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (np.nan, np.nan)
-        said.append(f"labels: a value for each image, from {where}: {low:g} to {high:g}")
+        said.append(f"labels: a value for each image, from {where}: {values.min():g} to {values.max():g}")
         return Truth(Variable("label", samples, (), {}), False, (), None, tuple(said))
+    return _numbers(values, classes, fill, where, said)
+
+
+def _numbers(values: NDArray[Any], classes: tuple[str, ...], fill: int | None, where: str, said: list[str]) -> Truth:
+    """Return a class number for each image; numbers that can be no classes are values to predict."""
+    attributes: dict[str, Any] = {}
+    if fill is None and values.dtype.kind == "i" and values.min() == _MISSING and len(np.unique(values)) > 2:
+        fill = _MISSING
+    kept = values if fill is None else values[values != fill]
+    found, counts = np.unique(kept, return_counts=True)
+    if not classes and len(found) == _TWO and found[0] < 0:  # such as -1 and 1
+        classes = tuple(map(str, found.tolist()))
+        said.append(f"changed: labels {classes[0]} and {classes[1]} became the class numbers 0 and 1")
+        values, found, fill = np.searchsorted(found, values), np.arange(_TWO), None
+    samples = samples_of(values, 0)
+    as_values = not classes and len(found) > 0 and (found[0] < 0 or found[-1] >= MOST_NUMBERED)
+    if as_values:
+        said.append(f"labels: whole numbers for each image, from {where}: {found[0]} to {found[-1]}: values to predict")
+        return Truth(Variable("label", samples, (), {}), False, (), None, tuple(said), regression=True)
+    if classes and len(found) and not 0 <= found[0] <= found[-1] < len(classes):
+        got = found[0] if found[0] < 0 else found[-1]
+        raise DataError(f"label: expected class numbers from 0 to {len(classes) - 1} ({', '.join(classes)}), got {got}")
+    named = [classes[n] if classes else str(n) for n in found.tolist()]
+    parts = shares(list(zip(named, counts.tolist(), strict=True)))
+    said.append(f"labels: a class for each image, from {where}: {parts}")
     if fill is not None:
         attributes["fill"] = int(fill)
-        said.append(f"labels: {fill} is no label ({int((values == fill).sum())} images)")
+        said.append(f"labels: {fill} is no label ({counted(int((values == fill).sum()), 'image')})")
     if classes:
         attributes["classes"] = list(classes)
-    found, counts = np.unique(values[values != fill] if fill is not None else values, return_counts=True)
-    named = [classes[n] if 0 <= n < len(classes) else str(n) for n in found.tolist()]
-    said.insert(
-        0, f"labels: a class for each image, from {where}: {shares(list(zip(named, counts.tolist(), strict=True)))}"
-    )
+    said += _few_classes(len(classes) or int(found.max(initial=0)) + 1)
     return Truth(Variable("label", samples, (), attributes), False, classes, fill, tuple(said))
+
+
+def _few_classes(number: int) -> list[str]:
+    return [] if number > 1 else ["note: there is one class only; a search needs at least two"]
+
+
+def _with_missing(values: NDArray[Any], source: SourceArray) -> NDArray[np.int64]:
+    """Return class numbers of a table's column with empty cells; they have no label."""
+    texts = source.attributes.get("text")
+    present = np.isfinite(values)
+    if texts is None or not all(
+        str(text).lstrip("-").isdigit() or not str(text) for text in np.asarray(texts).tolist()
+    ):
+        first = int(np.flatnonzero(~present)[0])
+        missing = counted(int((~present).sum()), "image")
+        raise DataError(f"label: expected a value for each image, got {values[first]} for {missing} (first: {first})")
+    return np.where(present, values, _MISSING).astype(np.int64)
 
 
 def _from_one_hot(samples: Samples) -> NDArray[np.int64] | None:

@@ -214,6 +214,49 @@ def test_a_large_image_is_written_in_chunks_of_its_own(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.label.values, image > 9)
 
 
+@pytest.mark.parametrize(
+    ("label", "said", "next_options", "stored"),
+    [
+        ([-1, 1, 1], "labels -1 and 1 became the class numbers 0 and 1", "", [0, 1, 1]),
+        ([-1, 0, 1], "-1 is no label (3 images)", "", [-1, 0, 1]),
+        ([7, 90_000, 8], "7 to 90000: values to predict", "--task regression", [7, 90_000, 8]),
+        ([0, 0, 0], "there is one class only; a search needs at least two", "", [0, 0, 0]),
+        (["yes", "", "no"], "-1 is no label (3 images)", "", [1, -1, 0]),
+    ],
+)
+def test_labels_are_written_so_that_the_next_command_can_read_them(
+    label: list[Any], said: str, next_options: str, stored: list[int], tmp_path: Path
+) -> None:
+    data, lines, done = _converted(_npz(tmp_path, image=IMAGES, label=label * 3))
+    assert said in lines
+    assert done.next.endswith(next_options)
+    assert data.label.values.tolist() == stored * 3
+
+
+def test_empty_cells_of_a_table_are_no_words(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("id,label\n" + "a,1\nb,\nc,0\n" * 3)
+    data, said, _ = _converted(_npz(tmp_path, image=IMAGES), label=str(table))
+    assert data.label.values.tolist() == [1, -1, 0] * 3
+    assert "-1 is no label (3 images)" in said
+    (tmp_path / "a.out").rename(tmp_path / "first")
+    table.write_text("id,label\n" + "a,1.5\nb,\nc,0\n" * 3)
+    assert "expected a value for each image, got nan for 3 images (first: 1)" in _refused(
+        tmp_path / "a.npz", label=str(table)
+    )
+
+
+def test_names_that_the_layout_needs_are_not_given_away(tmp_path: Path) -> None:
+    path = _npz(tmp_path, x=IMAGES, left=IMAGES, truth=CLASSES, split=["fold1"] * 9)
+    data, said, done = _converted(path, images=("x", "left"), label="truth")
+    assert set(data.data_vars) == {"x_image", "left", "label"}
+    assert "the column split is called split_column: 'fold1' is none of train, validation, test" in said
+    assert open_problem(done.path, inputs=("x_image", "left")).task == "classification"
+    done.path.rename(tmp_path / "first")
+    path = _npz(tmp_path, image=IMAGES, label=CLASSES, classes=["a", "b"])
+    assert "expected class numbers from 0 to 1 (a, b), got 2" in _refused(path)
+
+
 def test_rows_with_a_single_one_are_classes_and_that_is_said(tmp_path: Path) -> None:
     path = _npz(tmp_path, image=IMAGES, label=np.eye(3)[CLASSES])
     data, said, done = _converted(path)
