@@ -127,7 +127,7 @@ def _head(problem: Problem, output: Shape, *, first: bool) -> list[LayerCost]:
 def _dense_head(size: Shape, output: Shape, outputs: int, *, first: bool) -> list[LayerCost]:
     if len(output) != len(size) + 1:
         raise InfeasibleError(f"head: expected an image, got {output[0]} features")
-    if any(n > m for n, m in zip(output, size, strict=False)):
+    if any(n > m + 1 for n, m in zip(output, size, strict=False)):  # an odd number of pixels, halved and doubled
         raise InfeasibleError(f"head: expected an image of at most {size} pixels, got {output[:-1]}")
     classes = Convolution(outputs, (1,), activation="linear")
     layers = [replace(_layer_cost(classes, output, (*output[:-1], outputs), first=first), name="Head")]

@@ -20,6 +20,7 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer, Seeds
 from menndl_dask.genome.layers.keras_settings import keras_class, rank_of
 from menndl_dask.genome.layers.upsampling import keras_upsampling
+from menndl_dask.genome.shape import common_size
 from menndl_dask.moments import scale_of
 from menndl_dask.problem import Problem
 
@@ -139,6 +140,9 @@ def _normalised(tensor: Tensor, problem: Problem, view: int) -> Tensor:
 def _joined(layer: Layer, tensors: Sequence[Tensor]) -> Tensor:
     if len(tensors) == 1:
         return tensors[0]
+    size = common_size([tuple(tensor.shape[1:]) for tensor in tensors])
+    assert size is not None  # its cost is known
+    tensors = [_cropped(tensor, size) for tensor in tensors]
     if layer.join == "add":
         return keras.layers.Add()(list(tensors))
     return keras.layers.Concatenate(axis=-1)(list(tensors))
@@ -166,8 +170,14 @@ def _dense_head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
     factors = tuple(-(-m // n) for n, m in zip(tensor.shape[1:-1], size, strict=True))
     if max(factors) > 1:
         tensor = keras_upsampling(tensor, factors, "bilinear", "head_upsampling")
-    surplus = [(0, int(n) - m) for n, m in zip(tensor.shape[1:-1], size, strict=True)]
-    if any(right for _, right in surplus):
-        cropping = surplus[0] if rank == 1 else tuple(surplus)
-        tensor = keras_class("Cropping", rank)(cropping, name="head_cropping")(tensor)
+    tensor = _cropped(tensor, size, "head_cropping")
     return keras.layers.Activation("softmax", name="probabilities")(tensor)
+
+
+def _cropped(tensor: Tensor, size: Sequence[int], name: str | None = None) -> Tensor:
+    """Leave out the last pixels of a tensor that is larger."""
+    surplus = [(0, int(n) - m) for n, m in zip(tensor.shape[1:-1], size, strict=True)]
+    if not any(right for _, right in surplus):
+        return tensor
+    rank = rank_of(tensor)
+    return keras_class("Cropping", rank)(surplus[0] if rank == 1 else tuple(surplus), name=name)(tensor)

@@ -18,6 +18,7 @@ from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import KINDS, Activation
 from menndl_dask.genome.layers.gate import gated_tensor
 from menndl_dask.genome.layers.keras_settings import expect, keras_class, unsupported
+from menndl_dask.genome.shape import common_size
 from menndl_dask.genome.topology import Sources
 
 _PREPROCESSING = (keras.layers.Normalization, keras.layers.Rescaling)
@@ -28,6 +29,8 @@ _AFTER_HEAD = (
     *(keras_class("UpSampling", rank) for rank in (1, 2, 3)),
     *(keras_class("Cropping", rank) for rank in (1, 2, 3)),
 )
+_CROPPING = tuple(keras_class("Cropping", rank) for rank in (1, 2, 3))
+_JOINING = (keras.layers.Add, keras.layers.Concatenate)
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
@@ -135,7 +138,22 @@ def _inputs_of(tensor: Any) -> list[Any]:
     history = tensor._keras_history
     if (gated := gated_tensor(history.operation)) is not None:
         return [gated]
-    return list(history.operation._inbound_nodes[history.node_index].input_tensors)
+    given = list(history.operation._inbound_nodes[history.node_index].input_tensors)
+    if not isinstance(history.operation, _JOINING) or len(given) == 1:
+        return given
+    # a join crops by itself what is one pixel larger
+    whole = [_inputs_of(t)[0] if isinstance(_layer_of(t), _CROPPING) else t for t in given]
+    size = common_size([tuple(t.shape[1:]) for t in whole])
+    return whole if size == tuple(tensor.shape[1:-1]) and all(map(_is_cropped_at_end, given)) else given
+
+
+def _is_cropped_at_end(tensor: Any) -> bool:
+    """Tell whether a Keras tensor is not cropped, or at the end of axes only."""
+    layer = _layer_of(tensor)
+    if not isinstance(layer, _CROPPING):
+        return True
+    each = layer.cropping if isinstance(layer.cropping[0], (tuple, list)) else (layer.cropping,)
+    return all(before == 0 for before, _ in each)
 
 
 def _below_head(model: keras.Model) -> Any:

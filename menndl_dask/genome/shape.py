@@ -9,6 +9,8 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer, Shape
 from menndl_dask.genome.topology import Sources
 
+_SURPLUS, _LEAST_CROPPED = 1, 4  # pixels that are cropped along an axis, and that are left at least
+
 
 def walk(genome: Genome, views: Sequence[Shape]) -> Iterator[tuple[Layer, Sources, Shape, Shape]]:
     """Yield each layer with its sources, input shape (of all inputs, joined) and output shape.
@@ -29,7 +31,7 @@ def walk(genome: Genome, views: Sequence[Shape]) -> Iterator[tuple[Layer, Source
 
 
 def joined_shape(layer: Layer, given: Sequence[Shape]) -> Shape:
-    """Return the shape of a layer's inputs, joined.
+    """Return the shape of a layer's inputs, joined, those that are one pixel larger cropped; see `common_size`.
 
     Raises
     ------
@@ -39,13 +41,39 @@ def joined_shape(layer: Layer, given: Sequence[Shape]) -> Shape:
     first = given[0]
     if len(given) == 1:
         return first
+    size = first[:-1] if all(shape[:-1] == first[:-1] for shape in given) else common_size(given)
     if layer.join == "add":
-        if any(shape != first for shape in given):
+        if size is None or any(shape[-1] != first[-1] for shape in given):
             raise InfeasibleError(f"expected equal shapes to add, got {', '.join(map(str, given))}")
-        return first
-    if any(shape[:-1] != first[:-1] for shape in given):
+        return (*size, first[-1])
+    if size is None:
         raise InfeasibleError(f"expected equal sizes to concatenate, got {', '.join(map(str, given))}")
-    return (*first[:-1], sum(shape[-1] for shape in given))
+    return (*size, sum(shape[-1] for shape in given))
+
+
+def common_size(given: Sequence[Shape]) -> Shape | None:
+    """Return the pixels along each axis to which tensors of these shapes are cropped when they are joined.
+
+    An odd number of pixels is one more after it was halved and doubled. So tensors may be one pixel larger than the
+    smallest one, which has at least four; their last pixel along the axis is then left out.
+
+    Returns
+    -------
+    tuple of int or None
+        None if the sizes differ by more.
+
+    >>> common_size([(21, 13, 8), (22, 14, 4)]), common_size([(21, 13, 8), (23, 13, 4)])
+    ((21, 13), None)
+    """
+    if len({len(shape) for shape in given}) > 1:
+        return None
+    found = []
+    for sizes in zip(*(shape[:-1] for shape in given), strict=True):
+        least, most = min(sizes), max(sizes)
+        if most > least and (most > least + _SURPLUS or least < _LEAST_CROPPED):
+            return None
+        found.append(least)
+    return tuple(found)
 
 
 def _of(source: int, found: Sequence[Shape], views: Sequence[Shape]) -> Shape:

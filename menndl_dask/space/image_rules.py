@@ -19,7 +19,7 @@ from menndl_dask.genome.domain import Choice, Domain, PerAxis, with_rank
 from menndl_dask.genome.gene import Gene, is_users
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import RULES, Layer, Shape
-from menndl_dask.genome.shape import joined_shape
+from menndl_dask.genome.shape import common_size, joined_shape
 from menndl_dask.genome.topology import Sources
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.problem import Problem
@@ -141,7 +141,8 @@ class ImageRules:
             return None
         largest = self.problem.facts.input_shapes[0][:-1]
         enlarges = any(a > n for a, n in zip(after[:-1], spatial, strict=False))
-        too_large = len(after) == len(shape) and any(a > m for a, m in zip(after, largest, strict=False))
+        # an odd number of pixels, halved and doubled, is one more
+        too_large = len(after) == len(shape) and any(a > m + 1 for a, m in zip(after, largest, strict=False))
         return None if enlarges and too_large else layer
 
     def _within_limits(self, genome: Genome, minimum: int) -> Genome:
@@ -201,9 +202,12 @@ def _check_rules(kind: type[Gene]) -> None:
 
 def _compatible(layer: Layer, read: list[int], shapes: list[Shape]) -> tuple[list[int], Layer]:
     """Keep the sources that can be joined with the first one; concatenate where they cannot be added."""
-    first = shapes[0]
-    kept = [s for s, shape in zip(read, shapes, strict=True) if len(shape) == len(first) and shape[:-1] == first[:-1]]
-    channels = {shape[-1] for s, shape in zip(read, shapes, strict=True) if s in kept}
+    kept, known = [read[0]], [shapes[0]]
+    for s, shape in zip(read[1:], shapes[1:], strict=True):
+        if shape[:-1] == shapes[0][:-1] or common_size([*known, shape]) is not None:
+            kept.append(s)
+            known.append(shape)
+    channels = {shape[-1] for shape in known}
     if layer.join == "add" and len(channels) > 1:
         layer = replace(layer, join="concatenate")
     return kept, layer

@@ -49,7 +49,7 @@ class NetworkSampler(NetworkBuilder):
     def __init__(self, problem: Problem, samplers: Samplers, rng: np.random.Generator) -> None:
         super().__init__()
         self.problem, self.samplers, self.rng = problem, samplers, rng
-        self.stage = stages(problem, (), even=False)[0]
+        self.stage = stages(problem, ())[0]
         self.width = round(8 * 2 ** rng.uniform(0, 2.5))
         self.style = {
             "activation": _ACTIVATIONS[rng.integers(len(_ACTIVATIONS))],
@@ -161,7 +161,7 @@ class NetworkSampler(NetworkBuilder):
         """Add a network for segmentation: a U, or blocks at full resolution with growing dilation."""
         views = tuple(-1 - v for v in range(len(self.problem.facts.input_shapes)))
         self.convolve(*views)
-        below = stages(self.problem, (_LEAST_OF_U,) * 3, even=False)[1:]
+        below = stages(self.problem, (_LEAST_OF_U,) * 3)[1:]
         if self.rng.random() < 0.65 and below and target >= 6:
             depth = min(int(self.rng.integers(1, len(below) + 1)), max(1, target // 5))
             self.u_shape(below[:depth])

@@ -47,17 +47,9 @@ class Stage:
         spacing = problem.facts.spacing or (1.0,) * len(size)
         return cls(size, spacing, (1,) * len(size), _kernel(spacing, (1,) * len(size)), not is_uneven(problem))
 
-    def halved(self, least: int, *, even: bool = False) -> Stage | None:
-        """Return the next stage; None if no axis can be halved.
-
-        Parameters
-        ----------
-        least
-            Pixels along an axis that are left at least.
-        even
-            Halve only even numbers of pixels.
-        """
-        free = [n // 2 >= least and not (even and n % 2) for n in self.size]
+    def halved(self, least: int) -> Stage | None:
+        """Return the next stage; None if no axis can be halved so that at least so many pixels are left."""
+        free = [n // 2 >= least for n in self.size]
         if not any(free) or (self.together and not all(free)):
             return None
         finest = min(s for s, f in zip(self.spacing, free, strict=True) if f)
@@ -77,12 +69,12 @@ class Stage:
         return compact(self.kernel)
 
 
-def stages(problem: Problem, least: Sequence[int], *, even: bool) -> list[Stage]:
+def stages(problem: Problem, least: Sequence[int]) -> list[Stage]:
     """Return the stages of a network: full resolution, and one for each number of pixels that is left at least there.
 
     >>> from menndl_dask.problem import Facts
     >>> sections = Facts(input_shapes=((16, 64, 64, 1),), outputs=2, spacing=(40.0, 8.0, 8.0))
-    >>> for stage in stages(Problem("sections.zarr", "segmentation", sections), (4, 4, 4), even=True):
+    >>> for stage in stages(Problem("sections.zarr", "segmentation", sections), (4, 4, 4)):
     ...     print(stage.size, stage.factors, stage.kernel)
     (16, 64, 64) (1, 1, 1) (1, 3, 3)
     (16, 32, 32) (1, 2, 2) (1, 3, 3)
@@ -92,7 +84,7 @@ def stages(problem: Problem, least: Sequence[int], *, even: bool) -> list[Stage]
     shapes = [shape[:-1] for shape in problem.facts.input_shapes]
     found = [Stage.first(problem, tuple(map(min, *shapes)) if len(shapes) > 1 else shapes[0])]
     for pixels in least:
-        following = found[-1].halved(pixels, even=even)
+        following = found[-1].halved(pixels)
         if following is None:
             break
         found.append(following)

@@ -75,6 +75,14 @@ def test_lines_and_volumes_have_a_context_too() -> None:
     assert context(flat, volume) == _looked_at(flat, volume)
 
 
+@pytest.mark.parametrize("shape", [(49, 51, 1), (50, 53, 1)])
+def test_odd_sizes_have_the_context_of_their_padding(shape: tuple[int, ...]) -> None:
+    of = problem("segmentation", (shape,))
+    strided = Convolution(2, (3,), (2,), activation="linear")
+    genome = Genome((PLAIN, strided, PLAIN, Upsampling(), PLAIN.replaced(inputs=(1, 4))))
+    assert context(genome, of) == _looked_at(genome, of)
+
+
 def test_the_context_of_a_u_net_is_that_of_all_its_stages() -> None:
     of = problem("segmentation", ((96, 96, 1),))
     _, genome = standard_network(of)

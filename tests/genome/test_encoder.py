@@ -14,7 +14,7 @@ from menndl_dask.genome.decoder import decode
 from menndl_dask.genome.encoder import encode
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import JOINS, Layer
-from menndl_dask.genome.layers import Activation, Convolution, GlobalPooling
+from menndl_dask.genome.layers import Activation, Convolution, GlobalPooling, Pooling, Upsampling
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import standard_network
@@ -134,6 +134,31 @@ def test_reading_a_layer_twice_has_no_gene_even_through_one_that_does_nothing(tw
     joined = twice(name="odd")([tensor, keras.layers.Dropout(0.0)(tensor)])
     model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(joined)))
     with pytest.raises(GenomeError, match=r"layer 'odd' .*reads the same layer twice"):
+        encode(model)
+
+
+@pytest.mark.parametrize("join", ["add", "concatenate"])
+@pytest.mark.parametrize("shape", [(21, 13, 2), (37, 2), (9, 11, 8, 2)])
+def test_odd_sizes_are_joined_again_after_they_were_halved(join: str, shape: tuple[int, ...]) -> None:
+    joined = Activation("relu", inputs=(1, 4), join=join)
+    genome = Genome((Convolution(4), Pooling(), Convolution(4), Upsampling(), joined, Convolution(3)))
+    of = problem("segmentation", (shape,))
+    model = decode(genome, of)
+    assert encode(model) == genome
+    assert model.output_shape == (None, *shape[:-1], 3)
+    assert model.count_params() == cost_of(genome, of).parameters
+
+
+@pytest.mark.parametrize(
+    ("cropping", "message"),
+    [((1, 0), r"\(Cropping1D\): there is no gene"), ((0, 3), r"\(Cropping1D\): there is no gene")],
+)
+def test_only_the_last_pixel_is_cropped_where_layers_are_joined(cropping: tuple[int, int], message: str) -> None:
+    image = keras.Input((16, 2))
+    short = keras.layers.Conv1D(4, 1 + sum(cropping))(image)
+    joined = keras.layers.Concatenate()([keras.layers.Cropping1D(cropping, name="odd")(image), short])
+    model = keras.Model(image, keras.layers.Conv1D(2, 1)(joined))
+    with pytest.raises(GenomeError, match=f"layer 'odd' {message}"):
         encode(model)
 
 

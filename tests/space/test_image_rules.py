@@ -112,6 +112,15 @@ def test_a_dense_network_never_grows_beyond_its_image_and_has_no_vectors() -> No
     assert [type(layer) for layer in found.layers] == [Convolution]
 
 
+def test_what_is_one_pixel_larger_is_joined_and_what_is_larger_still_is_not() -> None:
+    of = problem("segmentation", ((21, 21, 1),))
+    space = SearchSpace.image(of, minimum=1)
+    halved = Genome((EIGHT, Pooling(), EIGHT, Upsampling(), Convolution(8, inputs=(1, 4))))
+    assert space.repair(halved, np.random.default_rng(0)) == halved
+    twice = Genome((EIGHT, Pooling(), Pooling(), EIGHT, Upsampling(), Upsampling(), Convolution(8, inputs=(1, 6))))
+    assert all(len(node) == 1 for node in space.repair(twice, np.random.default_rng(0)).sources)
+
+
 def test_too_long_a_network_is_shortened_and_too_short_a_one_lengthened() -> None:
     space = SearchSpace.image(problem(), minimum=3, maximum=5)
     for count in (1, 9):

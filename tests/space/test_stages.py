@@ -26,7 +26,7 @@ def _spaced(shape: tuple[int, ...], spacing: tuple[float, ...]) -> Problem:
         ((16, 64, 64, 1), (2.0, 1.0, 1.0), [(1, 2, 2), (2, 2, 2), (2, 2, 2)], [(1, 3, 3)] + [(3, 3, 3)] * 3),
         ((8, 64, 1), (), [(2, 2), (1, 2), (1, 2)], [(3, 3)] * 4),
         ((12, 20, 1), (), [(2, 2)], [(3, 3)] * 2),  # nearly as high as wide: halved along both axes or none
-        ((21, 13, 1), (), [], [(3, 3)]),
+        ((7, 7, 1), (), [], [(3, 3)]),
     ],
 )
 def test_the_finest_axes_are_halved_first(
@@ -35,13 +35,13 @@ def test_the_finest_axes_are_halved_first(
     factors: list[tuple[int, ...]],
     kernels: list[tuple[int, ...]],
 ) -> None:
-    found = stages(_spaced(shape, spacing), (4, 4, 4), even=True)
+    found = stages(_spaced(shape, spacing), (4, 4, 4))
     assert [stage.factors for stage in found[1:]] == factors
     assert [stage.kernel for stage in found] == kernels
 
 
-def test_odd_sizes_are_halved_where_that_is_allowed() -> None:
-    found = stages(problem("segmentation", ((21, 13, 1),)), (4, 4, 4), even=False)
+def test_odd_sizes_are_halved_and_rounded_up() -> None:
+    found = stages(problem("segmentation", ((21, 13, 1),)), (4, 4, 4))
     assert [stage.size for stage in found] == [(21, 13), (11, 7)]
 
 

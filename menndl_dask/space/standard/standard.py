@@ -37,6 +37,6 @@ def standard_network(problem: Problem) -> tuple[str, Genome]:
         raise UserError(f"standard network: expected images of at least 2 pixels a side, got {extent}")
     name, network = _STANDARD[problem.task]
     dense = problem.task == "segmentation"
-    found = stages(problem, (*_LEAST, _LEAST_OF_LARGE) if dense else _LEAST, even=True)
+    found = stages(problem, (*_LEAST, _LEAST_OF_LARGE) if dense else _LEAST)
     return name, network(found, len(problem.facts.input_shapes), usual_normalisation(problem))
 

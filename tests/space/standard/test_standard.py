@@ -50,6 +50,15 @@ def test_large_images_have_a_deeper_u_net(size: int, depth: int, widest: int) ->
     assert SearchSpace.image(of, max_memory_bytes=1e12).contains(genome)
 
 
+@pytest.mark.parametrize(("shape", "depth"), [((101, 101, 1), 3), ((21, 13, 1), 1), ((90, 90, 1), 3)])
+def test_images_of_odd_sizes_have_a_u_net_too(shape: tuple[int, ...], depth: int) -> None:
+    of = problem("segmentation", (shape,))
+    _, genome = standard_network(of)
+    assert sum(isinstance(layer, Pooling) for layer in genome.layers) == depth
+    assert sum(len(node) == 2 for node in genome.sources) == depth
+    assert cost_of(genome, of).layers[-1].shape[:-1] == shape[:-1]
+
+
 def test_images_of_one_pixel_have_no_standard_network() -> None:
     with pytest.raises(UserError, match="at least 2 pixels a side, got 1"):
         standard_network(problem(shapes=((1, 40, 1),)))
