@@ -14,6 +14,7 @@ from typing import Any
 
 from menndl_dask.errors import MenndlError
 from menndl_dask.genome.cost import cost_of
+from menndl_dask.genome.gene import is_users
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import KINDS
 from menndl_dask.genome.topology import Sources
@@ -39,6 +40,7 @@ _QUIET: Mapping[str, tuple[Any, ...]] = {  # default values that are not shown
     "groups": (1,),
     "interpolation": ("nearest",),
 }
+_NAMED = ("stride", "dilation", "multiplier", "rate")  # settings that are shown with their name
 _LAST = ("stride", "dilation", "padding", "multiplier", "groups", "activation", "normalisation", "bias", "join")
 
 
@@ -102,11 +104,15 @@ def detail_of(gene: Any) -> str:
     '32 · 3×5 · stride 2 · relu · batch norm'
     >>> detail_of(Pooling())
     '2 · max · stride 2'
+    >>> detail_of(Convolution(32, groups=4))
+    '32 · 3 · groups 4 · relu'
     """
     names = [f.name for f in fields(gene)]
     names.sort(key=lambda name: _LAST.index(name) if name in _LAST else -1)
     values = ((name, getattr(gene, name)) for name in names if name != "inputs")
-    return " · ".join(_setting(name, value) for name, value in values if value not in _QUIET.get(name, ()))
+    named = _NAMED if is_users(type(gene)) else (*_NAMED, "groups", "ratio")
+    shown = [(name, value) for name, value in values if value not in _QUIET.get(name, ())]
+    return " · ".join(_setting(name, value, named=name in named) for name, value in shown)
 
 
 def summary(genome: Genome, limit: int = 120) -> str:
@@ -115,14 +121,14 @@ def summary(genome: Genome, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _setting(name: str, value: Any) -> str:
+def _setting(name: str, value: Any, *, named: bool) -> str:
     if isinstance(value, tuple):
         text = "×".join(str(v) for v in value)
     else:
         text = f"{value:.3g}" if isinstance(value, float) else str(value)
     if name == "normalisation":
         return f"{text} norm"
-    return f"{name} {text}" if name in ("stride", "dilation", "multiplier", "groups", "ratio", "rate") else text
+    return f"{name} {text}" if named else text
 
 
 def _layer_costs(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...], int | None]]:
