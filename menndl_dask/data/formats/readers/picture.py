@@ -23,15 +23,19 @@ def open_npy(path: Path) -> Iterator[Content]:
 
 @contextmanager
 def open_picture(path: Path) -> Iterator[Content]:
-    """Open one picture as (y, x) or (y, x, channel); palettes are read as colours, and black and white as 0 and 255."""
+    """Open one picture as (y, x) or (y, x, channel); black and white is 0 and 255.
+
+    Palettes are read as colours in images. In labels, the place of a colour in the palette is the class number.
+    """
     with reading(path, "a picture"):
         from PIL import Image
 
         with _any_size(Image), Image.open(path) as picture:
             mode = {"P": "RGB", "1": "L"}.get(picture.mode)
             values = np.asarray(picture.convert(mode) if mode else picture)
+            stored = np.asarray(picture) if picture.mode == "P" else None
     dims = ("y", "x", "channel")[: values.ndim]
-    yield Content({"image": SourceArray(values, dims)}, images=("image",))
+    yield Content({"image": SourceArray(values, dims, stored=stored)}, images=("image",))
 
 
 @contextmanager

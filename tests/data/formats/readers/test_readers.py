@@ -410,3 +410,14 @@ def test_labels_may_be_another_zarr_store(tmp_path: Path) -> None:
         group.create_array("volume", data=values, dimension_names=("z", "y", "x"))
     convert(tmp_path / "scan.zarr", tmp_path / "a.zarr", images="volume", label=tmp_path / "truth.zarr")
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr", consolidated=False).label.values, labels)
+
+
+def test_a_palette_is_colours_of_an_image_and_numbers_of_a_label(tmp_path: Path) -> None:
+    numbers = np.arange(30, dtype="uint8").reshape(5, 6) % 3
+    picture = Image.fromarray(numbers)
+    picture.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    picture.save(tmp_path / "a.png")
+    convert(tmp_path / "a.png", tmp_path / "a.zarr", label=tmp_path / "a.png")
+    data = xr.open_zarr(tmp_path / "a.zarr", consolidated=False)
+    assert data.image.values[0, 1].tolist() == [40, 50, 60]
+    np.testing.assert_array_equal(data.label.values, numbers)
