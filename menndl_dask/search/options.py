@@ -182,9 +182,9 @@ def add_plan_options(parser: argparse.ArgumentParser, *, needed: bool = True) ->
         group.add_argument(_flag(name), type=kind, default=usual, metavar=metavar, help=about, nargs=nargs)
 
 
-def check_counts(given: argparse.Namespace) -> None:
-    """Check that the numbers among the options are larger than 0; raises `UserError`."""
-    for name in _COUNTED:
+def check_counts(given: argparse.Namespace, *more: str) -> None:
+    """Check that the numbers among the options, and those of these names, are larger than 0; raises `UserError`."""
+    for name in (*_COUNTED, *more):
         value = getattr(given, name, None)
         if value is not None and value <= 0:
             raise UserError(f"{_flag(name)}: expected a number > 0, got {value}")

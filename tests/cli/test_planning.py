@@ -99,3 +99,9 @@ def test_a_check_ends_with_the_plan_that_a_search_follows(jobs: list[Job], capsy
     for planned in options.plan.values:
         if planned.name not in ("minutes", "workers", "memory_limit"):  # which follow from what is free now
             assert all(cell in shown for cell in planned.rows()[0]), planned
+
+
+def test_a_number_that_cannot_be_is_refused_before_the_data_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--batch-size", "--epochs", "--patches", "--hours"):
+        assert main(["check", "none.zarr", option, "0"]) == 2
+        assert f"{option}: expected a number > 0, got 0" in capsys.readouterr().err

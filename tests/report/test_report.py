@@ -40,6 +40,14 @@ def test_a_comparison_comes_with_its_conclusion() -> None:
     assert "ahead by 0.009" in text
 
 
+def test_the_plan_of_a_search_stands_on_the_page_with_its_reasons() -> None:
+    patch = {"value": [96, 96], "because": "images of 512 × 512 pixels", "given": False}
+    epochs = {"value": 10, "because": "you gave it", "given": True}
+    text = _words(render(replace(stories.story(), plan={"patch": patch, "epochs": epochs})))
+    assert "Plan value is because patch 96 × 96 images of 512 × 512 pixels epochs 10 you gave it" in text
+    assert "Plan value" not in _words(render(stories.story()))
+
+
 def test_a_search_that_has_just_begun_has_a_page() -> None:
     text = _words(render(stories.empty()))
     assert "no results yet" in text

@@ -6,6 +6,7 @@ are in modules of their own, without data or machine; the trial is the only part
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -196,7 +197,7 @@ class _Planner:
     def _fit_memory(self) -> None:
         """Make the batch, the patch or the number of workers smaller until the standard network fits."""
         while self.machine.memory_bytes is not None:
-            share = self.machine.memory_bytes
+            share = min(self.machine.memory_bytes, self.machine.gpu_bytes or math.inf)
             if limit_rules.needed_bytes(self._cost().memory_bytes(self.batch)) <= share:
                 return
             why = f"smaller, so that the standard network fits into the {share / _GB:.1f} GB of a worker"
