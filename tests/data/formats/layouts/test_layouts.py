@@ -276,3 +276,16 @@ def test_every_layout_becomes_a_problem(tmp_path: Path) -> None:
     volume = xr.open_zarr(tmp_path / "cremi.zarr", consolidated=False, mask_and_scale=False)
     np.testing.assert_array_equal(volume.label.values[1][1:], EDGE[1:])
     assert volume.label.attrs["classes"] == ["inside", "boundary"]
+
+
+def test_a_band_that_was_cut_is_named(tmp_path: Path) -> None:
+    scene = "LC08_L1TP_193024_20200101_20200101_02_T1"
+    landsat(tmp_path, scene, (120, 140))
+    file = tmp_path / f"{scene}_B3.TIF"
+    file.write_bytes(file.read_bytes()[:20_000])
+    with pytest.raises(UserError, match=rf"{scene}_B3\.TIF: cannot be read as a band: \w+Error: [^\n]*$"):
+        convert(tmp_path, tmp_path.parent / "cut.zarr", layout="landsat")
+    file.write_bytes(b"II")
+    with pytest.raises(UserError, match=rf"{scene}_B3\.TIF: cannot be read as a band: \w+Error: [^\n]*$"):
+        convert(tmp_path, tmp_path.parent / "cut.zarr", layout="landsat")
+    assert not (tmp_path.parent / "cut.zarr").exists()
