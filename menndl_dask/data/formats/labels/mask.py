@@ -25,6 +25,11 @@ _MOST_COLOURS = 256
 _VOID = 255  # usual in masks of 8 bits for what has no label
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _WHITE = (255, 65535)
+_TWO = 2
+_MIDDLE = 127
+_CLOSE = 40  # grey values from black or white that compression leaves
+_MANY_GREYS = 8
+_NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +255,9 @@ def _numbered(mask: Mask) -> Mask:
         notes = (*mask.notes, f"masks of 0 and {most}: {most} became class 1")
         changed = _renumbered(mask, {0: 0, most: 1}, notes)
         return replace(changed, counts={0: 0, **changed.counts})
+    if _is_blurred(mask, values):
+        notes = (*mask.notes, "masks of black, white and little between, as in JPEG files: above 127 became class 1")
+        return _renumbered(mask, {value: int(value > _MIDDLE) for value in values}, notes)
     names = len(mask.classes)
     spread = values[0] < 0 or most >= 2 * len(values) + 2
     if spread and len(values) <= MOST_CLASSES and (not names or (names == len(values) and most >= names)):
@@ -258,6 +266,15 @@ def _numbered(mask: Mask) -> Mask:
         notes = (*mask.notes, f"values {listed} became the class numbers 0 to {len(values) - 1}")
         return replace(_renumbered(mask, numbers, notes), classes=mask.classes or tuple(map(str, values)))
     return mask
+
+
+def _is_blurred(mask: Mask, values: Sequence[int]) -> bool:
+    """Whether a mask of 8 bits has many grey values that are nearly all close to black or white."""
+    if len(values) < _MANY_GREYS or values[0] < 0 or values[-1] > _WHITE[0] or len(mask.classes) > _TWO:
+        return False
+    close = sum(mask.counts[value] for value in values if min(value, _WHITE[0] - value) <= _CLOSE)
+    both = values[0] <= _CLOSE and values[-1] >= _WHITE[0] - _CLOSE
+    return both and close >= _NEARLY_ALL * sum(mask.counts[value] for value in values)
 
 
 def _renumbered(mask: Mask, numbers: Mapping[int, int], notes: tuple[str, ...]) -> Mask:

@@ -145,6 +145,16 @@ def test_a_volume_is_told_by_its_axes_or_by_the_user(tmp_path: Path) -> None:
     assert _converted(path, dims=("z", "y", "x"))[0].label.dims == ("z", "y", "x")
 
 
+def test_names_of_dimensions_count_without_regard_to_case(tmp_path: Path) -> None:
+    images = RNG.random((9, 16, 20, 5)).astype("float32")
+    variables = {"image": (("N", "H", "W", "C"), images), "label": (("N",), CLASSES)}
+    xr.Dataset(variables).to_netcdf(tmp_path / "a.nc", engine="netcdf4")
+    data, said, done = _converted(tmp_path / "a.nc")
+    assert data.image.dims == ("sample", "y", "x", "channel")
+    assert "(names in the source)" in said
+    assert open_problem(done.path).facts.input_shapes == ((16, 20, 5),)
+
+
 def test_images_without_labels_are_converted_to_be_predicted(tmp_path: Path) -> None:
     data, said, done = _converted(_npz(tmp_path, image=IMAGES))
     assert list(data.data_vars) == ["image"]

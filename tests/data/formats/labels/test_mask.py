@@ -46,6 +46,17 @@ def test_black_and_white_is_0_and_1(white: int, layout: str) -> None:
     assert any(f"{white} became class 1" in note for note in mask.notes)
 
 
+def test_black_and_white_that_compression_has_blurred_is_0_and_1() -> None:
+    drawn = np.zeros((1, 40, 40), dtype="int64")
+    drawn[:, 10:30, 10:30] = 255
+    noise = np.random.default_rng(0).integers(0, 9, drawn.shape)
+    read, mask = _read(np.abs(drawn - noise).astype("uint8"))
+    assert read == (drawn > 0).astype(int).tolist()
+    assert "as in JPEG files: above 127 became class 1" in mask.notes[-1]
+    grey = np.arange(1600).reshape(1, 40, 40) % 200
+    assert _read(grey)[1].notes == ()
+
+
 def test_colours_are_classes_in_their_order() -> None:
     read, mask = _read(COLOURS[DRAWN])
     assert mask.classes == ("#0000c8", "#005a00", "#0a0000")
