@@ -239,7 +239,7 @@ class _Planner:
             if self.measured.failure:
                 if not self._shrink(f"smaller, since the standard network was {self.measured.failure}"):
                     return
-            elif step_s is None or not training_rules.is_too_slow(step_s) or not self._shrink_for_time(step_s):
+            elif step_s is None or not training_rules.is_slow(step_s) or not self._shrink_for_time(step_s):
                 return
         self._open_again()
 
@@ -255,6 +255,10 @@ class _Planner:
         why = f"smaller, since a step took {seconds_text(step_s)} with a batch of {self.batch}{size}"
         is_smaller = False
         expected, volume = step_s, self._volume()
+        least = self.batch if "batch_size" in self.given else training_rules.GOOD_BATCH
+        while training_rules.is_slow(expected) and self.batch > least:
+            is_smaller = self._shrink(why, least)
+            expected = step_s * self._volume() / volume
         # batch normalisation needs some samples: the patch becomes smaller before the batch is smallest
         for least in (training_rules.GOOD_BATCH, training_rules.LEAST_BATCH):
             while training_rules.is_too_slow(expected) and self._shrink(why, least):

@@ -18,9 +18,9 @@ DICE_CROSSENTROPY = "dice_crossentropy"
 LEAST_BATCH, GOOD_BATCH = 2, 4  # as nnU-Net; with enough samples for batch normalisation
 _MOST_BATCH = 32
 _PIXELS = {1: 2**16, 2: 2**17, 3: 2**17}  # of a batch of dense images, by rank
-_LEAST_STEPS, _MOST_STEPS, _USUAL_STEPS = 200, 1000, 500
+_LEAST_STEPS, _GOOD_STEPS, _MOST_STEPS, _USUAL_STEPS = 200, 400, 1000, 500
 _STEPS_AN_EPOCH = 8  # at least, of a small data set
-_NETWORK_S = 75.0  # aim for the training of the standard network
+_NETWORK_S = 90.0  # aim for the training of the standard network
 LONGEST_S = 180.0
 _EPOCHS = 10  # of patches, whose epochs have any length
 _LEAST_TILES = 32
@@ -51,7 +51,7 @@ def steps(problem: Problem, batch: int, step_s: float | None) -> int:
 
     >>> from tests.problems import problem
     >>> [steps(problem(), 32, s) for s in (0.01, 0.15, 0.3, 2.0, None)]
-    [1000, 500, 250, 200, 500]
+    [1000, 600, 300, 200, 500]
     """
     most = float(_MOST_STEPS)
     if problem.patches is None:  # a large data set is seen twice where there is time
@@ -64,7 +64,8 @@ def steps(problem: Problem, batch: int, step_s: float | None) -> int:
 def length(problem: Problem, batch: int, wanted: int, per_epoch: int | None) -> tuple[int | None, float]:
     """Return the patches an epoch (None for whole images) and the epochs that take about so many steps."""
     if problem.patches is not None and per_epoch is None:
-        return max(1, round_figure(wanted / _EPOCHS)) * batch, _EPOCHS
+        each = wanted / _EPOCHS
+        return round(each / 5) * 5 * batch, _EPOCHS
     samples = per_epoch or problem.facts.samples[0]
     epochs = round_figure(wanted / math.ceil(samples / batch))
     return per_epoch, epochs
@@ -82,6 +83,11 @@ def validation_tiles(tiles: int | None, patches: int) -> int | None:
 def is_too_slow(step_s: float) -> bool:
     """Tell whether the fewest steps of the standard network would take too long."""
     return _LEAST_STEPS * step_s > LONGEST_S
+
+
+def is_slow(step_s: float) -> bool:
+    """Tell whether a good number of steps would take too long: smaller batches then teach more in the same time."""
+    return _GOOD_STEPS * step_s > LONGEST_S
 
 
 def length_reason(total: int, step_s: float | None, *, slow: bool) -> str:

@@ -160,3 +160,14 @@ def test_values_that_spoil_a_channel_are_said_to_be_clipped(tmp_path: Path) -> N
     kept = plan_search(open_problem(path, normalisation="channel"), {"normalisation": "channel"}, TWO, trial=False)
     assert kept.problem.normalisation == "channel"
     assert next(each.given for each in kept.values if each.name == "normalisation")
+
+
+def test_a_batch_is_halved_for_more_steps_in_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = _large(tmp_path)
+    found, batches = _planned(problem, Trial(0.6, 5.0), Trial(0.3, 5.0), monkeypatch=monkeypatch)
+    assert batches == [8, 4]
+    assert found.value("patch") == (128, 128)
+    assert found.value("patches") * found.value("epochs") == 300 * 4
+    given, batches = _planned(problem, Trial(0.6, 5.0), monkeypatch=monkeypatch, batch_size=8)
+    assert batches == [8]
+    assert given.value("patch") == (128, 128)
