@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ from numpy.typing import NDArray
 
 from menndl_dask.data.axes import Axes, find_sample, format_dims, image_axes
 from menndl_dask.data.parts.regions import Region
-from menndl_dask.data.store.variable import LARGEST_BLOCK_BYTES, SAMPLES, Block, Variable, blocks, open_sample
+from menndl_dask.data.store.variable import (
+    BLOCK_BYTES,
+    LARGEST_BLOCK_BYTES,
+    SAMPLES,
+    Block,
+    Variable,
+    blocks,
+    open_sample,
+)
 from menndl_dask.errors import DataError, nearest, one_line
 
 _HASHED_SAMPLES = 16
@@ -98,7 +107,18 @@ def _drawn_blocks(variable: Variable) -> list[Block]:
     if variable.sample_bytes > LARGEST_BLOCK_BYTES:
         whole = list(blocks(variable))
         return [whole[place] for place in _evenly(len(whole))]
-    return [Block(place, place + 1) for place in _evenly(variable.samples)]
+    return [block for place in _evenly(variable.samples) for block in _slabs(variable, place)]
+
+
+def _slabs(variable: Variable, sample: int) -> list[Block]:
+    """Return a sample in slabs along its first axis, whose values are those of the whole in the same order."""
+    size = variable.size(sample)
+    number = 1 if variable.resized or not size else min(size[0], -(-variable.sample_bytes // BLOCK_BYTES))
+    if number == 1:
+        return [Block(sample, sample + 1)]
+    edges = np.linspace(0, size[0], number + 1).astype(int).tolist()
+    rest = tuple(slice(0, length) for length in size[1:])
+    return [Block(sample, sample + 1, (slice(low, high), *rest)) for low, high in pairwise(edges)]
 
 
 def _evenly(number: int) -> list[int]:

@@ -17,7 +17,7 @@ from menndl_dask.moments import Moments, far_value, is_far, usual_range
 from menndl_dask.problem import SPLITS, Facts, Patches
 
 _MOST_VALUES = 2**29  # of a view, read for its mean and variance
-_DRAWN_VALUES = 2_000_000  # of a channel, for percentiles
+_DRAWN_VALUES = 500_000  # of a channel, for percentiles
 _LARGEST = float(np.finfo(np.float32).max)
 _RARE = 1e-4  # share of the values up to which those far outside are taken for errors
 _SPOILED = 3.0  # ratio of the standard deviation with such values to that without

@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from menndl_dask.data import dataset
 from menndl_dask.data.data import open_problem
 from menndl_dask.data.dataset import open_dataset
 from menndl_dask.data.store.variable import BLOCK_BYTES, blocks
@@ -247,6 +248,16 @@ def test_blocks_are_whole_chunks_and_cover_every_sample_once(tmp_path: Path) -> 
     view = open_dataset(str(path), ("image",), "label").views[0]
     assert view.chunk == 7
     assert list(blocks(view)) == [(0, 60, None)]
+
+
+def test_the_fingerprint_of_a_large_sample_is_that_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stores.write(stores.large_segmentation(3, 60), tmp_path / "data.zarr", chunk=1)
+    data = open_dataset(str(path), ("image",), "label")
+    whole = data.fingerprint()
+    monkeypatch.setattr(dataset, "BLOCK_BYTES", 1000)
+    assert data.fingerprint() == whole
 
 
 def test_samples_larger_than_a_block_are_read_in_parts_of_whole_chunks(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import xarray as xr
 import zarr
 
-from menndl_dask.data import image_staging
+from menndl_dask.data import dataset, image_staging
 from menndl_dask.data.data import open_problem, splits, stage
 from menndl_dask.data.labels import problem_dataset
 from menndl_dask.data.staged_images import StagedImage, open_images
+from menndl_dask.data.store import variable
 from menndl_dask.errors import DataError
 from menndl_dask.problem import SPLITS, Problem
 from tests import stores
@@ -229,3 +231,29 @@ def test_a_table_row_is_no_sample(tmp_path: Path) -> None:
     lines = xr.Dataset({"image": (("row", "y", "x"), np.zeros((9, 4, 4))), "label": (("row",), np.arange(9) % 2)})
     with pytest.raises(DataError, match="label"):
         open_problem(stores.write(lines, tmp_path / "data.zarr"))
+
+
+def test_a_volume_is_opened_and_staged_in_a_fraction_of_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side, group = 384, zarr.create_group(tmp_path / "data.zarr")
+    settings: Any = {"shape": (side,) * 3, "chunks": (128,) * 3, "dtype": "u1", "dimension_names": ("z", "y", "x")}
+    image = group.create_array("image", fill_value=7, **settings)  # chunks that are never written take no disk
+    label = group.create_array("label", fill_value=0, **settings)
+    label.attrs["classes"] = ["outside", "inside"]
+    for start in (0, 200, 320):
+        image[start : start + 64, :64, :64] = np.arange(64) + np.zeros((64, 64, 1))
+        label[start : start + 64, :64, :64] = 1
+    monkeypatch.setattr(variable, "BLOCK_BYTES", 2**22)
+    monkeypatch.setattr(dataset, "BLOCK_BYTES", 2**22)
+    monkeypatch.setattr(variable.blocks, "__kwdefaults__", {"most": 2**22, "whole": False})
+    monkeypatch.setattr(variable.sample_blocks, "__defaults__", (2**22,))
+    tracemalloc.start()
+    problem = open_problem(tmp_path / "data.zarr")
+    place = stage(problem, tmp_path / "staged")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < side**3  # bytes of the volume alone; the labels have as many again
+    (staged,) = open_images(place, "train")
+    assert problem.facts.class_counts[1] > 0
+    assert all((staged.label[tuple(pixel)] == 1).all() for pixel in staged.pixels[1][:5])

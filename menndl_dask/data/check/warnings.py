@@ -223,7 +223,12 @@ def _sizes(report: DataReport) -> Iterator[str]:
             f"Only {counted(train, 'training sample')}: networks will overfit. Label more, or fine-tune a "
             f"published network.{cut}"
         )
-    if report.divided:
+    if report.divided and "test" in report.given:
+        yield (
+            "Training and validation are parts of the same image: scores of the search will be better than those on "
+            "the test images. Label an image for the validation if you can."
+        )
+    elif report.divided:
         yield (
             "Training, validation and test are parts of the same image: scores will be better than on other images. "
             "Label a part of another image for the test if you can."

@@ -286,6 +286,13 @@ def test_the_quick_predictors_learn_from_parts_of_a_volume(tmp_path: Path) -> No
     assert scores["forest"] > 0.9
 
 
+def test_a_divided_training_image_beside_test_images_is_told_as_such(tmp_path: Path) -> None:
+    path, _, _ = stores.unequal(tmp_path / "data.zarr", 3, size=(64, 120), split=["train", "test", "test"])
+    report = check_data(open_problem(path), seconds=0)
+    assert "Training and validation are parts of the same image" in _said(report)
+    assert "Training, validation and test are parts" not in _said(report)
+
+
 def test_unequal_images_are_described_as_they_are(tmp_path: Path) -> None:
     path, _, _ = stores.unequal(tmp_path / "data.zarr", 12, label=np.arange(12) % 2)
     text = check_data(open_problem(path), seconds=0).text()
