@@ -185,6 +185,8 @@ def _patches(
         if large_images is not None:
             raise UserError(f"large_images: expected classification or regression, got {task}; it has patches")
         return _segmentation_patches(dataset, patch is not None, given), None, ()
+    if large_images == "vote" and task == "regression":
+        raise UserError("large_images: expected mean or resize for regression, got 'vote'")
     if large_images is None and not dataset.is_uniform:
         if patch is not None and given is None:
             raise _unequal(dataset)

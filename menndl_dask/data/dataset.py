@@ -34,6 +34,7 @@ from menndl_dask.data.store.variable import (
 from menndl_dask.errors import DataError, nearest, one_line
 
 _HASHED_SAMPLES = 16
+_ENCODING = ("scale_factor", "add_offset", "_FillValue", "missing_value")  # attributes of values to decode
 _MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
 
 
@@ -142,6 +143,7 @@ def open_dataset(path: str, inputs: Sequence[str], label: str, group: str | None
     DataError
         If the store cannot be opened, a variable is missing, or shapes do not match.
     """
+    open_sample.cache_clear()  # the store may have been written anew
     source = open_store(path, (label,))
     store = _Store(path, source, *(((), {}) if inputs[0] in source.variables else _sample_arrays(path)))
     labels = _label(store, label)
@@ -248,8 +250,7 @@ def find_variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
 
 def _label(store: _Store, name: str) -> Variable:
     if store.own(name) and any(f"{key}/{name}" in store.arrays for key in store.keys):
-        array, shapes = _own_arrays(store, name)
-        return Variable(store.path, name, array, Axes(None, tuple(range(array.ndim))), store.keys, shapes)
+        return _own_arrays(store, name, raw=True)
     truth = find_variable(store.source, store.path, name)
     if not truth.dims:
         raise DataError(f"{store.path}: {name}: expected a label for each sample, got a single value")
@@ -260,10 +261,12 @@ def _label(store: _Store, name: str) -> Variable:
     return Variable(store.path, name, truth, Axes(axis, tuple(other for other in range(truth.ndim) if other != axis)))
 
 
-def _own_arrays(store: _Store, name: str) -> tuple[xr.DataArray, tuple[tuple[int, ...], ...]]:
-    """Return the array of the first sample, and the shape of the array of each; their dimensions must be the same."""
-    first = _first_array(store, name)
-    shapes = []
+def _own_arrays(store: _Store, name: str, *, raw: bool = False) -> Variable:
+    """Return the arrays of a variable of which each sample has its own, all with the same dimensions.
+
+    The axes are in the order of the dimensions, all spatial.
+    """
+    first = _first_array(store, name, raw)
     for key in store.keys:
         where = f"{store.path}: {SAMPLES}/{key}: {name}"
         found = store.arrays.get(f"{key}/{name}")
@@ -273,14 +276,25 @@ def _own_arrays(store: _Store, name: str) -> tuple[xr.DataArray, tuple[tuple[int
         if dims != first.dims:
             expected = f"{format_dims([str(d) for d in first.dims])} as in {SAMPLES}/{store.keys[0]}"
             raise DataError(f"{where}: expected dimensions {expected}, got {format_dims(dims)}")
-        shapes.append(tuple(map(int, found.shape)))
-    return first, tuple(shapes)
+    stored = tuple(store.arrays[f"{key}/{name}"] for key in store.keys)
+    kinds = {array.dtype for array in stored}
+    is_encoded = not raw and any(key in array.attrs for array in stored for key in _ENCODING)
+    return Variable(
+        store.path,
+        name,
+        first,
+        Axes(None, tuple(range(first.ndim))),
+        keys=store.keys,
+        arrays=() if is_encoded else stored,
+        shapes=tuple(tuple(map(int, array.shape)) for array in stored),
+        mixed=np.result_type(*kinds, first.dtype) if len(kinds) > 1 else None,
+    )
 
 
-def _first_array(store: _Store, name: str) -> xr.DataArray:
+def _first_array(store: _Store, name: str, raw: bool) -> xr.DataArray:
     key = store.keys[0]
     try:
-        source = open_sample(store.path, key)
+        source = open_sample(store.path, key, name if raw else None)
     except Exception as error:  # xarray, zarr and file systems raise any exception
         group = f"{SAMPLES}/{key}"
         raise DataError(f"{store.path}: {group}: {_diagnosis(store.path, error, group)}") from error
@@ -294,7 +308,8 @@ def _stored_dims(array: zarr.Array[Any]) -> Sequence[Any]:
 
 def _view(store: _Store, name: str, labels: Variable) -> Variable:
     path, own = store.path, store.own(name)
-    array, shapes = _own_arrays(store, name) if own else (find_variable(store.source, path, name), ())
+    plain = _own_arrays(store, name) if own else None
+    array = find_variable(store.source, path, name) if plain is None else plain.array
     dims = [str(d) for d in array.dims]
     if array.dtype.kind not in "iufb":
         raise DataError(f"{path}: {name}: expected numbers, got values of type {array.dtype}")
@@ -311,11 +326,10 @@ def _view(store: _Store, name: str, labels: Variable) -> Variable:
         named = {dims[axis]: axis for axis in axes.spatial}
         if set(named) == set(pixels):  # in the order of the labels
             axes = replace(axes, spatial=tuple(named[dim] for dim in pixels))
-    if not own:
-        return Variable(path, name, array, axes, nodata=_nodata(path, name, array))
-    kinds = {store.arrays[f"{key}/{name}"].dtype for key in store.keys}
-    mixed = np.result_type(*kinds, array.dtype) if len(kinds) > 1 else None
-    return Variable(path, name, array, axes, store.keys, shapes, mixed=mixed, nodata=_nodata(path, name, array))
+    nodata = _nodata(path, name, array)
+    return (
+        Variable(path, name, array, axes, nodata=nodata) if plain is None else replace(plain, axes=axes, nodata=nodata)
+    )
 
 
 def _nodata(path: str, name: str, array: xr.DataArray) -> float | None:

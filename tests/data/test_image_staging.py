@@ -16,7 +16,7 @@ from menndl_dask.data.data import open_problem, splits, stage
 from menndl_dask.data.labels import problem_dataset
 from menndl_dask.data.staged_images import StagedImage, open_images
 from menndl_dask.data.store import variable
-from menndl_dask.errors import DataError
+from menndl_dask.errors import DataError, UserError
 from menndl_dask.problem import SPLITS, Problem
 from tests import stores
 
@@ -257,3 +257,32 @@ def test_a_volume_is_opened_and_staged_in_a_fraction_of_its_memory(
     (staged,) = open_images(place, "train")
     assert problem.facts.class_counts[1] > 0
     assert all((staged.label[tuple(pixel)] == 1).all() for pixel in staged.pixels[1][:5])
+
+
+def test_stored_values_of_unequal_images_are_decoded_and_their_labels_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "data.zarr"
+    xr.Dataset().to_zarr(path, zarr_format=3, consolidated=False)
+    labels = []
+    for number in range(6):
+        truth = (np.arange(400 + 20 * number).reshape(-1, 20) % (3 + number) == 0).astype("uint8")
+        data = xr.Dataset({"image": (("y", "x"), truth + 0.5), "label": (("y", "x"), truth)})
+        encoding: Any = {"image": {"dtype": "int16", "scale_factor": 0.5, "_FillValue": -99}}
+        data.label.attrs["_FillValue"] = 1
+        data.to_zarr(path, group=f"samples/{number}", encoding=encoding, zarr_format=3, consolidated=False, mode="a")
+        labels.append(truth)
+    problem = open_problem(path, ignore=9)
+    assert problem.facts.classes == ("0", "1")
+    for split, staged in _staged(problem, tmp_path).items():
+        for image, position in zip(staged, splits(problem)[split], strict=True):
+            np.testing.assert_array_equal(image.views[0][..., 0], labels[position] + 0.5)
+            np.testing.assert_array_equal(image.label[...], labels[position])
+
+
+def test_values_have_a_mean_and_no_vote(tmp_path: Path) -> None:
+    path, _, _ = stores.unequal(tmp_path / "data.zarr", 12, label=np.linspace(0, 1, 12))
+    assert open_problem(path).large_images == "resize"
+    assert open_problem(path, large_images="mean", patch=16).patches is not None
+    with pytest.raises(UserError, match="large_images: expected mean or resize for regression, got 'vote'"):
+        open_problem(path, large_images="vote")
+    with pytest.raises(UserError, match="large_images: expected one of vote, mean, resize, got 'votes'; did you mean"):
+        open_problem(path, large_images="votes")

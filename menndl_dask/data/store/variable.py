@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+import zarr
 from numpy.typing import NDArray
 
 from menndl_dask.data.axes import Axes
@@ -52,6 +53,7 @@ class Variable:
     array: xr.DataArray  # of all samples; of the first one where each has an array of its own
     axes: Axes  # of that array
     keys: tuple[str, ...] = ()  # groups of the samples that have arrays of their own
+    arrays: tuple[zarr.Array[Any], ...] = ()  # these arrays, where their values need no decoding
     shapes: tuple[tuple[int, ...], ...] = ()  # of these arrays
     regions: tuple[Region, ...] = ()  # the samples, where they are parts of images
     resized: tuple[int, ...] = ()  # spatial sizes to which images are resized as they are read
@@ -181,14 +183,21 @@ class Variable:
             inner = part or tuple(slice(0, n) for n in place.size)
             part = tuple(slice(low + s.start, low + s.stop) for low, s in zip(place.start, inner, strict=True))
         index = {} if self.axes.sample is None else {self.axes.sample: slice(image, image + 1)}
-        array = open_sample(self.path, self.keys[image])[self.name] if self.keys else self.array
+        array: xr.DataArray | zarr.Array[Any] = self.array
+        if self.keys:  # a Zarr array is read several times faster than xarray opens its group
+            array = self.arrays[image] if self.arrays else open_sample(self.path, self.keys[image])[self.name]
         values = self._values(array, index, part if part is not None and self.axes.spatial else (), block)
         return values if self.axes.sample is not None else values[np.newaxis]
 
-    def _values(self, array: xr.DataArray, index: dict[int, slice], part: Part, block: Block) -> NDArray[Any]:
+    def _values(
+        self, array: xr.DataArray | zarr.Array[Any], index: dict[int, slice], part: Part, block: Block
+    ) -> NDArray[Any]:
         index |= dict(zip(self.axes.spatial, part, strict=False))
         try:
-            values = array.isel({array.dims[axis]: piece for axis, piece in index.items()}).values
+            if isinstance(array, xr.DataArray):
+                values = array.isel({array.dims[axis]: piece for axis, piece in index.items()}).values
+            else:
+                values = np.asarray(array[tuple(index.get(axis, slice(None)) for axis in range(array.ndim))])
         except Exception as error:  # storage and codecs raise any exception
             what = (
                 f"samples {block.start} to {block.stop - 1}"
@@ -223,8 +232,8 @@ class Variable:
 
 
 @lru_cache(maxsize=256)
-def open_sample(path: str, key: str) -> xr.Dataset:
-    """Open the group of a sample that has arrays of its own, lazily."""
+def open_sample(path: str, key: str, raw: str | None = None) -> xr.Dataset:
+    """Open the group of a sample that has arrays of its own, lazily; the variable `raw` keeps its stored values."""
     return xr.open_dataset(
         path,
         engine="zarr",
@@ -232,6 +241,7 @@ def open_sample(path: str, key: str) -> xr.Dataset:
         chunks=None,
         cache=False,
         consolidated=None if "://" in path else False,
+        mask_and_scale=True if raw is None else {raw: False},
     )
 
 
