@@ -28,6 +28,7 @@ def test_every_example_writes_a_file_and_converts_it(
     for language, code in BLOCK.findall(PAGE):
         if language == "python":
             exec(compile(code, "data.md", "exec"), names)
+    capsys.readouterr()
     assert main(["convert", "my_images.npz", "my_images.zarr"]) == 0
     printed = capsys.readouterr().out
     assert printed == next(code for language, code in BLOCK.findall(CONVERTING) if code.startswith("written: "))
