@@ -150,7 +150,9 @@ def add_options(parser: argparse.ArgumentParser, *, planned: bool = False, **def
         if planned and name in PLANNED:
             continue
         default = defaults.get(name, usual)
-        shown = text if default is None or (planned and name == "run") else f"{text} (default: {default})"
+        shown = text if default is None else f"{text} (default: {default})"
+        if planned and name == "run":
+            shown = f"{text} (default: runs/ and the name of the data)"
         given = None if name in UNITS else default
         group.add_argument(_flag(name), type=kind, default=given, metavar=metavar, help=shown)
     parser.set_defaults(usual_budget={name: defaults.get(name) for name in UNITS}, is_planned=planned)
