@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 BLOCK_PIXELS = 2**22  # of a block: its values and its predictions take some tens of megabytes
 _SHARE = 8  # by default an eighth of a tile is discarded at each side, and as much is blended
-_MULTIPLE = 8  # networks often halve an image three times
 
 
 class Span(NamedTuple):
@@ -70,7 +69,7 @@ class Tiling:
     multiple: int = 1
 
     @classmethod
-    def of(cls, size: int, tile: int, margin: int | None = None, multiple: int = _MULTIPLE) -> Self:
+    def of(cls, size: int, tile: int, margin: int | None = None, multiple: int | None = None) -> Self:
         """Return the tiling in which as many pixels are blended as are discarded at each side of a tile.
 
         Parameters
@@ -81,7 +80,8 @@ class Tiling:
             Pixels that are discarded at each side: less than half a tile; by default an eighth of it.
         multiple
             The factor by which the network shrinks images, of which the stride is a multiple where that is possible:
-            then the network sees the same grid in every tile.
+            then the network sees the same grid in every tile. By default the largest power of two that is at most the
+            margin: a network that shrinks images by more has a context that does not fit into the margin.
 
         Examples
         --------
@@ -89,6 +89,7 @@ class Tiling:
         Tiling(size=512, tile=64, margin=8, stride=40, multiple=8)
         """
         margin = tile // _SHARE if margin is None else margin
+        multiple = 2 ** int(math.log2(max(1, margin))) if multiple is None else multiple
         kept = tile - 2 * margin
         stride = max(1, kept - min(margin, kept // 3))
         while multiple > 1 and multiple > stride:

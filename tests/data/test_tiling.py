@@ -24,7 +24,7 @@ from menndl_dask.data.tiling import (
 def tilings(draw: st.DrawFn) -> Tiling:
     tile = draw(st.integers(1, 12))
     margin = draw(st.none() | st.integers(0, (tile - 1) // 2))
-    return Tiling.of(draw(st.integers(1, 40)), tile, margin, draw(st.sampled_from([1, 2, 4, 8])))
+    return Tiling.of(draw(st.integers(1, 40)), tile, margin, draw(st.sampled_from([None, 1, 2, 4, 8])))
 
 
 def predict(image: np.ndarray, along: Sequence[Tiling], apply: Any, pixels: int, batch: int = 3) -> np.ndarray:
@@ -115,6 +115,7 @@ def test_an_image_that_fits_into_a_tile_is_one_tile_and_loses_nothing() -> None:
 
 def test_the_default_costs_about_two_and_a_half_times_the_image() -> None:
     assert cost_factor([Tiling.of(10_000, 64)] * 2) == pytest.approx((64 / 40) ** 2, rel=0.01)
+    assert cost_factor([Tiling.of(10_000, 16), *[Tiling.of(10_000, 32)] * 2]) == pytest.approx(1.6**3, rel=0.01)
     assert cost_factor([Tiling.of(10_000, 256, 16)] * 2) == pytest.approx((256 / 208) ** 2, rel=0.02)
 
 
