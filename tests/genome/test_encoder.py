@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -14,7 +16,15 @@ from menndl_dask.genome.decoder import decode
 from menndl_dask.genome.encoder import encode
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import JOINS, Layer
-from menndl_dask.genome.layers import Activation, Convolution, GlobalPooling, Pooling, Upsampling
+from menndl_dask.genome.layers import (
+    Activation,
+    AttentionGate,
+    Convolution,
+    GlobalPooling,
+    Pooling,
+    SqueezeExcitation,
+    Upsampling,
+)
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import standard_network
@@ -160,6 +170,28 @@ def test_only_the_last_pixel_is_cropped_where_layers_are_joined(cropping: tuple[
     model = keras.Model(image, keras.layers.Conv1D(2, 1)(joined))
     with pytest.raises(GenomeError, match=f"layer 'odd' {message}"):
         encode(model)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, when it saves
+def test_a_saved_model_needs_none_of_our_classes_and_is_the_same_genome(tmp_path: Path) -> None:
+    genome = Genome(
+        (
+            Convolution(8, groups=2, normalisation="instance"),
+            SqueezeExcitation(4),
+            Pooling(),
+            Convolution(8, normalisation="group"),
+            Upsampling(),
+            AttentionGate(2, inputs=(1, 4)),  # one of them is cropped
+            Convolution(4),
+        )
+    )
+    of = problem("segmentation", ((21, 13, 2),))
+    model = decode(genome, of)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert encode(loaded) == genome
+    images = np.random.default_rng(0).normal(size=(2, 21, 13, 2)).astype("float32")
+    np.testing.assert_allclose(np.asarray(loaded(images)), np.asarray(model(images)), atol=1e-6)
 
 
 def test_shared_weights_have_no_gene() -> None:
