@@ -15,12 +15,13 @@ ESTIMATE_FACTOR = 1.6
 _USUAL_LIMIT = 4e9
 _ROOM = 0.9  # of a limit that is used
 # times the FLOPs of the standard network, at most: more if it is trained in a short time
-_LARGER, _LARGEST = 4.0, 8.0
+_LARGER, _LARGEST = 3.0, 6.0
 _LONG_TRAINING_S = 300.0
 _MOST_PARAMETERS = 20e6
 _SEARCH_S = 3600.0
 _FEWEST, _MOST = 20, 200
-_MEAN_SHARE = 0.75  # of the standard network's time, that of a network of the search: many are ended early
+# of the standard network's time, that of a network of the search: random ones have twice the FLOPs, some are ended
+_MEAN_SHARE = 1.5
 _SLOWEST = 6.0  # times the standard network's time, that a network may take
 _LEAST_LIMIT_S = 600.0
 _GB = 1e9
@@ -78,7 +79,7 @@ def evaluations(network_s: float | None, workers: int) -> PlannedValue:
     """Return the number of networks that are evaluated in about an hour.
 
     >>> evaluations(60, 2).value, evaluations(3, 2).value, evaluations(1000, 1).value
-    (160, 200, 20)
+    (80, 200, 20)
     """
     if network_s is None:
         return PlannedValue("evaluations", 100, "not timed; see --hours")
