@@ -106,8 +106,8 @@ def test_networks_for_serial_sections_halve_the_sections_first() -> None:
     assert all(space.contains(space.sample(np.random.default_rng(seed))) for seed in range(10))
 
 
-def test_some_networks_have_gates_and_small_batches_are_not_normalised_by_batch() -> None:
-    of = problem("segmentation", ((32, 32, 1),), budget=Budget(1, batch_size=2))
+def test_some_networks_have_gates_and_single_images_are_not_normalised_by_batch() -> None:
+    of = problem("segmentation", ((32, 32, 1),), budget=Budget(1, batch_size=1))
     drawn = [layer for layers in _drawn(of, 150, 28) for layer in layers]
     assert any(isinstance(layer, SqueezeExcitation) for layer in drawn)
     assert any(isinstance(layer, AttentionGate) and len(layer.inputs) == 2 for layer in drawn)

@@ -59,8 +59,9 @@ def test_axes_may_differ_in_volumes_and_where_sizes_or_spacings_do() -> None:
         ("classification", (16, 16, 1), 32, "batch"),
         ("classification", (16, 16, 1), 2, "group"),
         ("segmentation", (16, 16, 1), 32, "batch"),
-        ("segmentation", (16, 16, 1), 4, "instance"),
-        ("segmentation", (8, 16, 16, 1), 32, "instance"),
+        ("segmentation", (16, 16, 1), 2, "batch"),
+        ("segmentation", (16, 16, 1), 1, "instance"),
+        ("segmentation", (8, 16, 16, 1), 2, "batch"),
     ],
 )
 def test_the_normalisation_suits_the_batch(

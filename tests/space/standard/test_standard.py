@@ -37,7 +37,7 @@ def test_the_u_net_of_serial_sections_halves_the_sections_first() -> None:
     assert [layer.size for layer in genome.layers if isinstance(layer, Upsampling)] == [(2,), (1, 2, 2), (1, 2, 2)]
     kernels = [layer.kernel_size for layer in genome.layers if isinstance(layer, Convolution)]
     assert (kernels[0], kernels[-1], kernels.count((3,))) == ((1, 3, 3), (1, 3, 3), 6)
-    assert {layer.normalisation for layer in genome.layers if isinstance(layer, Convolution)} == {"instance"}
+    assert {layer.normalisation for layer in genome.layers if isinstance(layer, Convolution)} == {"batch"}
     assert SearchSpace.image(of, max_memory_bytes=1e12).contains(genome)
 
 
