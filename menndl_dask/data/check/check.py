@@ -53,6 +53,7 @@ def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
     report = DataReport(
         problem,
         given=_given_splits(problem),
+        consecutive=dataset.consecutive and problem.group is None,
         divided=_divided(dataset, parts),
         read=sum(_pixels(dataset, block) for block in read) / sum(map(math.prod, dataset.views[0].sizes())),
         views=tuple(_view_report(dataset, scan, view) for view in range(len(dataset.views))),

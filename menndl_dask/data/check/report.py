@@ -63,6 +63,8 @@ class DataReport:
         The problem that was checked.
     given
         Splits given by the coordinate ``split`` of the data; the others were drawn.
+    consecutive
+        Whether samples are in order, so that the splits drawn are blocks of neighbours.
     divided
         For each image that is divided, in words, which part of it is in which split.
     read
@@ -87,6 +89,7 @@ class DataReport:
 
     problem: Problem
     given: tuple[str, ...] = ()
+    consecutive: bool = False
     divided: tuple[str, ...] = ()
     read: float = 1.0
     views: tuple[ViewReport, ...] = ()
@@ -113,7 +116,8 @@ class DataReport:
 def _head(report: DataReport) -> str:
     problem, facts = report.problem, report.problem.facts
     drawn = [name for name in SPLITS if name not in report.given]
-    origin = f"{', '.join(drawn) if report.given else 'all'} drawn with seed {problem.seed}"
+    how = "blocks of neighbours" if report.consecutive else f"drawn with seed {problem.seed}"
+    origin = f"{', '.join(drawn) if report.given else 'all'} {how}"
     origin = origin if drawn else "from the coordinate 'split'"
     samples = ", ".join(f"{number} {name}" for number, name in zip(facts.samples, SPLITS, strict=True))
     if report.divided:  # there is no choice by a seed

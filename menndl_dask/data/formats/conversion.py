@@ -154,6 +154,8 @@ def _open(opened: ExitStack, path: Path, options: Options) -> Content:
     if reader is not None:
         return opened.enter_context(reader(path))
     hint = suggested(path)
+    if hint and options == replace(_DEFAULT, chunk=options.chunk):  # its labels would be taken for images
+        raise DataError(f"{path}: the folder {hint}, or name images and labels with --images and --label")
     try:
         content = opened.enter_context(open_folder(path, options.label is not None))
     except DataError as error:

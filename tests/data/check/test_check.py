@@ -36,6 +36,12 @@ def test_sound_data_has_little_to_look_at(tmp_path: Path) -> None:
     assert "round" in text
 
 
+def test_neighbours_are_said_to_be_split_in_blocks(tmp_path: Path) -> None:
+    sections = stores.classification()
+    sections.attrs["consecutive"] = True
+    assert "(all blocks of neighbours)" in _check(sections, tmp_path).text()
+
+
 def test_data_without_flaws_is_told_so(tmp_path: Path) -> None:
     data = stores.classification(samples=600)
     blurred = np.random.default_rng(0).normal(0, 1, (600, 1, 1, 1))

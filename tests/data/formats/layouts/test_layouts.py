@@ -233,6 +233,8 @@ def test_a_folder_with_a_layout_is_recognised(tmp_path: Path) -> None:
         assert suggested(tmp_path / name) == f"looks like {layout.title}: add --layout {name}"
     assert suggested(tmp_path) is None
     assert suggested(tmp_path / "isbi" / "train-labels.tif") is None
+    with pytest.raises(UserError, match=r"isbi: the folder looks like ISBI 2012: add --layout isbi, or name images"):
+        convert(tmp_path / "isbi", tmp_path / "a.zarr")  # its labels would be taken for images
     with pytest.raises(UserError, match=r"sample_A_20160501\.hdf: .*; it looks like CREMI: add --layout cremi$"):
         convert(tmp_path / "cremi" / "sample_A_20160501.hdf", tmp_path / "a.zarr")
 
