@@ -246,8 +246,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="PATH", help="of gala: the folder; of landsat: the file")
     parser.add_argument("--work", type=Path, metavar="DIR", help="for stores and runs (default: temporary)")
     parser.add_argument("--no-tiles", action="store_true", help="without the search on tiles")
-    parser.add_argument("more", nargs="*", metavar="OPTION", help="options of both searches, after --")
-    given = parser.parse_args()
+    typed = sys.argv[1:]
+    place = typed.index("--") if "--" in typed else len(typed)
+    given, more = parser.parse_args(typed[:place]), typed[place + 1 :]
     if given.case in ("gala", "landsat") and given.data is None:
         parser.error(f"{given.case}: expected --data")
     with tempfile.TemporaryDirectory() as temporary:
@@ -255,12 +256,12 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         if given.case == "memory":
             short = ["--evaluations", "3", "--steps", "20", "--retrain", "0", "--workers", "1"]
-            found = search(write_large(work / "large.zarr"), work / "run", [*short, *given.more])
+            found = search(write_large(work / "large.zarr"), work / "run", [*short, *more])
             for name, value in found.items():
                 say(f"{name:<32} {value}")
             return
         make: Callable[[Path], Path] = stem if given.case == "stem" else lambda _: given.data
-        compare(make(work), work, given.more, convert=given.case != "stem", tiles=not given.no_tiles)
+        compare(make(work), work, more, convert=given.case != "stem", tiles=not given.no_tiles)
 
 
 if __name__ == "__main__":
