@@ -15,9 +15,6 @@ WHOLE: Mapping[int, int] = {1: 4096, 2: 128 * 128, 3: 32**3}
 PIXELS: Mapping[int, int] = {1: 4096, 2: 128 * 128, 3: 32**3}
 """Pixels of a patch at most, by rank, that a few processor cores train on in reasonable time."""
 
-PIXELS_GPU: Mapping[int, int] = {1: 16384, 2: 192 * 192, 3: 64**3}
-"""Pixels of a patch at most, by rank, for a graphics processor."""
-
 # A U-Net with two convolutions of width 3 at each of its levels and four halvings sees 188 pixels (Ronneberger et al.
 # 2015, doi:10.1007/978-3-319-24574-4_28: 572 pixels in, 388 out, so 92 at either side), and no network of the space
 # halves more often. A larger patch adds pixels, but no context.

@@ -47,12 +47,7 @@ def batch_size(problem: Problem) -> PlannedValue:
 
 
 def steps(problem: Problem, batch: int, step_s: float | None) -> int:
-    """Return the number of optimiser steps for a network, by the seconds of a step of the standard network.
-
-    >>> from tests.problems import problem
-    >>> [steps(problem(), 32, s) for s in (0.01, 0.15, 0.3, 2.0, None)]
-    [1000, 600, 300, 200, 500]
-    """
+    """Return the number of optimiser steps for a network, by the seconds of a step of the standard network."""
     most = float(_MOST_STEPS)
     if problem.patches is None:  # a large data set is seen twice where there is time
         most = max(most, 2 * problem.facts.samples[0] / batch)

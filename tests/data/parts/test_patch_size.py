@@ -55,7 +55,7 @@ def test_a_tiny_image_among_large_ones_does_not_make_patches_tiny() -> None:
 
 def test_more_memory_gives_larger_patches_up_to_the_context_of_networks() -> None:
     big = (4000, 4000)
-    assert choose_patch(big, big, pixels=patch_size.PIXELS_GPU[2]) == (192, 192)
+    assert choose_patch(big, big, pixels=192 * 192) == (192, 192)
     assert choose_patch(big, big, pixels=10**9) == (192, 192)
 
 

@@ -57,6 +57,11 @@ def test_epochs_of_patches_have_any_length_and_those_of_images_are_passes() -> N
     assert training_rules.length(_pixels(5, 5, samples=64_000), 16, 500, None) == (None, 1)
 
 
+@pytest.mark.parametrize(("seconds", "steps"), [(0.01, 1000), (0.15, 600), (0.3, 300), (2.0, 200), (None, 500)])
+def test_the_length_of_a_training_follows_from_the_time_of_a_step(seconds: float | None, steps: int) -> None:
+    assert training_rules.steps(problem(), 32, seconds) == steps
+
+
 def test_a_step_that_takes_a_second_leaves_the_fewest_steps_and_says_so() -> None:
     assert training_rules.is_too_slow(1.0)
     assert not training_rules.is_too_slow(0.5)
