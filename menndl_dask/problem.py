@@ -335,6 +335,12 @@ class Problem:
         return len(self.facts.input_shapes[0]) - 1
 
     @property
+    def seen(self) -> str:
+        """What a network sees, in words: images or patches, and the shape of each view."""
+        shapes = " and ".join("×".join(map(str, shape)) for shape in self.facts.input_shapes)
+        return f"{shapes} images" if self.patches is None else f"images in patches of {shapes}"
+
+    @property
     def is_imbalanced(self) -> bool:
         """Whether the largest class is more than three times the smallest."""
         counts = [c for c in self.facts.class_counts if c > 0]

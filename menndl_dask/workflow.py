@@ -283,10 +283,9 @@ def _is_menndl(typed: Sequence[str]) -> bool:
 
 def _describe(problem: Problem) -> str:
     facts = problem.facts
-    shapes = " and ".join("×".join(map(str, shape)) for shape in facts.input_shapes)
     what = f"{facts.outputs} values" if problem.task == "regression" else f"{facts.outputs} classes"
     counts = ", ".join(f"{n} {split}" for n, split in zip(facts.samples, ("train", "validation", "test"), strict=True))
     return (
-        f"{problem.data}: {problem.task} of {shapes} images, {what}; {counts}; "
+        f"{problem.data}: {problem.task} of {problem.seen}, {what}; {counts}; "
         f"fitness: {metric_title(problem.metric_name)}"
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from menndl_dask.errors import UserError
-from menndl_dask.problem import Budget, Problem
+from menndl_dask.problem import Budget, Patches, Problem
 from tests.problems import PROBLEMS, problem
 
 
@@ -129,3 +129,9 @@ def test_a_wrong_setting_is_refused(arguments: dict[str, object], message: str) 
 def test_numbers_are_not_voted_on() -> None:
     with pytest.raises(UserError, match="expected mean or resize for regression, got vote"):
         problem("regression", large_images="vote")
+
+
+def test_what_a_network_sees_is_said_in_words() -> None:
+    assert problem("segmentation", ((8, 9, 1),)).seen == "8×9×1 images"
+    volumes = replace(problem("segmentation", ((4, 8, 9, 1),)), patches=Patches((4, 8, 9)))
+    assert volumes.seen == "images in patches of 4×8×9×1"

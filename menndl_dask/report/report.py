@@ -80,11 +80,10 @@ def _heading(content: ReportContent) -> str:
     what = ""
     if content.problem is not None:
         facts = content.problem.facts
-        shapes = " and ".join("×".join(map(str, shape)) for shape in facts.input_shapes)
         classes = f", {facts.outputs} {'outputs' if content.problem.task == 'regression' else 'classes'}"
         train, validation, test = facts.samples
         what = (
-            f"{content.problem.task.capitalize()} of {shapes} images{classes}; {train:,} training, "
+            f"{content.problem.task.capitalize()} of {content.problem.seen}{classes}; {train:,} training, "
             f"{validation:,} validation and {test:,} test samples. Data: {content.problem.data}"
         )
     heading = f"{content.title}: {_headline(content)}"
