@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.gate import keras_gated, read_gate, read_ratio, squeezed
+from menndl_dask.genome.layers.gate import keras_gated, read_gate, read_ratio, squeezed, suited_ratio
 
 _RATIOS = (2, 4, 8)
 
@@ -51,5 +51,4 @@ class AttentionGate(Layer):
         return cls(read_ratio(layer, int(tensor.shape[-1]), kernels, _RATIOS))
 
     def suited(self, shape: Shape) -> Layer:
-        possible = [ratio for ratio in _RATIOS if ratio <= shape[-1]]
-        return self.replaced(ratio=possible[-1]) if possible and self.ratio > shape[-1] else self
+        return self.replaced(ratio=suited_ratio(self.ratio, shape[-1], _RATIOS))

@@ -35,6 +35,12 @@ def squeezed(shape: Shape, ratio: int) -> int:
     return shape[-1] // ratio
 
 
+def suited_ratio(ratio: int, channels: int, ratios: Sequence[int]) -> int:
+    """Return the ratio, or the largest one of `ratios` that so few channels allow; itself if there is none."""
+    possible = [each for each in ratios if each <= channels]
+    return possible[-1] if possible and ratio > channels else ratio
+
+
 def keras_gated(tensor: Any, start: Any, kernels: int, outputs: int, name: str, seeds: Seeds) -> Any:
     """Multiply a Keras tensor with a gate: two convolutions of single pixels that read `start`."""
     import keras

@@ -17,14 +17,10 @@ FILL = 255
 
 
 @dataclass(frozen=True)
-class Codes:
-    """Codes of a mask as class numbers.
-
-    Codes that are not named raise an error: nothing is guessed.
-    """
+class _ClassNumbers:
+    """Base of the arrays that are read as class numbers, one for each value."""
 
     array: Sliceable
-    classes: Mapping[int, int]  # class number of each code
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,6 +31,16 @@ class Codes:
     def dtype(self) -> np.dtype[Any]:
         """Type of the class numbers."""
         return np.dtype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Codes(_ClassNumbers):
+    """Codes of a mask as class numbers.
+
+    Codes that are not named raise an error: nothing is guessed.
+    """
+
+    classes: Mapping[int, int]  # class number of each code
 
     def __getitem__(self, index: Any, /) -> NDArray[np.uint8]:
         """Read a part."""
@@ -52,22 +58,11 @@ class Codes:
 
 
 @dataclass(frozen=True)
-class Bits:
+class Bits(_ClassNumbers):
     """Bits of a quality band as class numbers: the first bit that is set decides; `otherwise` if there is none."""
 
-    array: Sliceable
     classes: tuple[tuple[int, int], ...]  # bit and class number
     otherwise: int = 0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array."""
-        return tuple(self.array.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the class numbers."""
-        return np.dtype(np.uint8)
 
     def __getitem__(self, index: Any, /) -> NDArray[np.uint8]:
         """Read a part."""
@@ -79,24 +74,13 @@ class Bits:
 
 
 @dataclass(frozen=True)
-class SectionBoundaries:
+class SectionBoundaries(_ClassNumbers):
     """Boundaries of numbered objects in each section (z, y, x): 1 beside another object or in no object, else 0.
 
     Beside is next along y or x, on both sides. Numbers from `unlabelled` on have no label.
     """
 
-    array: Sliceable
     unlabelled: int | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array."""
-        return tuple(self.array.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the class numbers."""
-        return np.dtype(np.uint8)
 
     def __getitem__(self, index: Any, /) -> NDArray[np.uint8]:
         """Read a part; a margin of one pixel is read with it."""
