@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from menndl_dask.search.search import Search
     from menndl_dask.space.space import SearchSpace
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 # public names by the module that defines them
 _NAMES = {

@@ -21,13 +21,17 @@ from __future__ import annotations
 import re
 import signal
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import IntEnum
 from pathlib import Path
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST = 300  # characters of an exception or of another program's message
+_LONGEST_PLACE = 160  # characters of the name of a file
+_LONGEST_LINE = 500
+_READ = 10_000  # characters of a message that are looked at
 
 
 class MenndlError(Exception):
@@ -78,13 +82,36 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def shortened(text: str) -> str:
-    r"""Return a message in one line of at most 300 characters, without the colours of a terminal.
+def shortened(text: str, most: int = _LONGEST) -> str:
+    r"""Return a message in one line of at most `most` characters, without the colours of a terminal.
 
     >>> shortened("\x1b[1mtwo\nlines\x1b[0m")
     'two lines'
     """
-    return " ".join(_COLOUR.sub("", text).split())[:_LONGEST]
+    return " ".join(_COLOUR.sub("", text[:_READ]).split())[:most]
+
+
+def cut_in_the_middle(text: str, most: int = _LONGEST_LINE) -> str:
+    r"""Return a message in one line of at most `most` characters: of a longer one its beginning and its end.
+
+    >>> cut_in_the_middle("data.zarr: expected a number,\n got " + 1000 * "9" + "; see --help", most=44)
+    'data.zarr: expected a number …99; see --help'
+    """
+    if len(text) > _READ:
+        text = f"{text[: _READ // 2]} …{text[-_READ // 2 :]}"
+    line = shortened(text, _READ)
+    if len(line) <= most:
+        return line
+    last = most // 3
+    return f"{line[: most - last - 2].rstrip()} …{line[-last:].lstrip()}"
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, also of one whose message cannot be made."""
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001  # it may be of a library, or of a function of the user
+        return f"its message cannot be shown: {type(second).__name__}"
 
 
 def one_line(error: BaseException) -> str:
@@ -93,7 +120,30 @@ def one_line(error: BaseException) -> str:
     >>> one_line(ValueError("expected a number,\ngot 'four'")), one_line(TimeoutError())
     ("ValueError: expected a number, got 'four'", 'TimeoutError')
     """
-    return shortened(f"{type(error).__name__}: {error}" if str(error).strip() else type(error).__name__)
+    message = shortened(message_of(error))
+    return shortened(f"{type(error).__name__}: {message}" if message else type(error).__name__)
+
+
+@contextmanager
+def reading(file: object, raises: type[UserError] = DataError) -> Iterator[None]:
+    """Turn any exception while a file is read into one line of at most 500 characters that names the file.
+
+    Files that are damaged, or made to do harm, lead to any exception: of decoding, of depth, of memory. An error of
+    ours is passed on as it is.
+
+    >>> with reading("run.yaml", RunError):
+    ...     [][1]
+    Traceback (most recent call last):
+    menndl_dask.errors.RunError: run.yaml: cannot be read: IndexError: list index out of range
+    """
+    try:
+        yield
+    except MenndlError:
+        raise
+    except Exception as error:
+        system = error.strerror if isinstance(error, OSError) else None  # has the name of the file in its message
+        place = cut_in_the_middle(str(file), _LONGEST_PLACE)
+        raise raises(f"{place}: cannot be read: {system or one_line(error)}") from error
 
 
 def one_line_with_place(error: BaseException) -> str:

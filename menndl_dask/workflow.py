@@ -6,15 +6,11 @@ measures them on the test split, and writes a table and the report.
 
 from __future__ import annotations
 
-import errno
-import os
 import shlex
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from distributed import Client
@@ -22,8 +18,9 @@ from distributed import Client
 from menndl_dask import files
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.profile import read_profile
-from menndl_dask.errors import ExitCode, MenndlError, RunError
+from menndl_dask.errors import ExitCode, RunError
 from menndl_dask.evolution.evolution import DRAWN
+from menndl_dask.guard import guarded
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.report.conclusion import findings, winner
 from menndl_dask.report.report import write_report
@@ -45,7 +42,6 @@ from menndl_dask.text import fitness_text, metric_title
 
 __all__ = ["Options", "add_options", "compare", "guarded", "main_job"]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FEWEST_DRAWN = 6  # random networks at the start of a short search
 
 
@@ -230,43 +226,6 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
     if source.exists():
         with files.replacing(directory / "best.keras") as partial:
             shutil.copyfile(source, partial)
-
-
-def guarded(main: Callable[[], int], message: str = "stopped; the same command carries on") -> int:
-    """Run the main function of a script and return its exit code; a `MenndlError` or a full disk is one line.
-
-    SIGTERM, which batch systems send, is handled like Ctrl-C: the run stays consistent and can be resumed. `message` is
-    what is said then.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    def wrong(error: str) -> int:
-        say(f"{Path(sys.argv[0]).name}: {error}", stream=sys.stderr, style="red")
-        return ExitCode.USER_ERROR
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        status = main()
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:
-        # the reader has closed the pipe, as with menndl check DATA | head; /dev/null takes what Python flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.CUT_SHORT
-    except MenndlError as error:
-        return wrong(str(error))
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        file = f"{error.filename}: " if error.filename else ""
-        return wrong(f"{file}{error.strerror}; make room, then the same command again")
-    except KeyboardInterrupt:
-        say(f"\n{message}", stream=sys.stderr)
-        return ExitCode.STOPPED
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _settings(typed: Sequence[str], options: Options) -> dict[str, Any]:

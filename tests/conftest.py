@@ -44,6 +44,16 @@ def _no_client_stays() -> Iterator[None]:
             default_client()
 
 
+@pytest.fixture(autouse=True)
+def _programming_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise what a command would tell its user in a line: a test of the command must fail with the traceback."""
+
+    def raised(error: Exception) -> str:
+        raise error
+
+    monkeypatch.setattr("menndl_dask.guard.unexpected", raised)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip the tests in a browser where there is none; in CI there must be one."""
     if item.get_closest_marker("browser") and find_browser() is None:

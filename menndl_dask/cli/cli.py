@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from menndl_dask import __version__, workflow
+from menndl_dask import __version__, guard, workflow
 from menndl_dask.cli import cluster, data, predict, search
 
 _DESCRIPTION = "Evolve a neural network made for your labelled images, on whatever machines you have."
@@ -21,11 +22,18 @@ _EXAMPLES = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; see `menndl_dask.errors.ExitCode`."""
-    given = _parser().parse_args(arguments)
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # for functions of the user's own; workers and trainings take over this path
-    message = "stopped; the same command carries on" if given.command in ("search", "resume") else "stopped"
-    return workflow.guarded(lambda: int(given.function(given)), message)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    message = "stopped; the same command carries on" if {"search", "resume"} & set(words) else "stopped"
+
+    def run() -> int:
+        given = _parser().parse_args(arguments)
+        if given.debug:
+            os.environ[guard.DEBUG] = "1"
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)  # for functions of the user's own; workers and trainings take over this path
+        return int(given.function(given))
+
+    return workflow.guarded(run, message)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
         "menndl", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"menndl_dask {__version__}")
+    text = "show the traceback of an error; also MENNDL_DEBUG=1"
+    parser.add_argument(guard.OPTION, action="store_true", help=text)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     for module in (data, search, predict, cluster):
         module.add_commands(commands)
