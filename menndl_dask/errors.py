@@ -88,7 +88,8 @@ def shortened(text: str, most: int = _LONGEST) -> str:
     >>> shortened("\x1b[1mtwo\nlines\x1b[0m")
     'two lines'
     """
-    return " ".join(_COLOUR.sub("", text[:_READ]).split())[:most]
+    words = " ".join(_COLOUR.sub("", text[:_READ]).split())[:most]
+    return words.encode(errors="replace").decode()  # half of a surrogate pair cannot be written to a file
 
 
 def cut_in_the_middle(text: str, most: int = _LONGEST_LINE) -> str:
@@ -110,7 +111,7 @@ def message_of(error: BaseException) -> str:
     """Return the message of an exception, also of one whose message cannot be made."""
     try:
         return str(error)
-    except Exception as second:  # noqa: BLE001  # it may be of a library, or of a function of the user
+    except (Exception, SystemExit, GeneratorExit) as second:  # noqa: BLE001 - of a library or a user's function
         return f"its message cannot be shown: {type(second).__name__}"
 
 
@@ -148,7 +149,7 @@ def reading(file: object, raises: type[UserError] = DataError) -> Iterator[None]
 
 def one_line_with_place(error: BaseException) -> str:
     """Return an exception in one line, with the file and the line in which it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)  # a recursion may have millions
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return one_line(error) + place
 

@@ -6,7 +6,6 @@ import math
 import os
 import sys
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 
 from menndl_dask.data.staged_images import StagedImage, open_images
 from menndl_dask.data.staged_samples import Samples, open_staged
-from menndl_dask.errors import InfeasibleError, MenndlError, one_line_with_place
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.decoder import decode
 from menndl_dask.genome.genome import Genome
@@ -31,6 +29,7 @@ from menndl_dask.training import backend
 from menndl_dask.training.augmentation import Augmentation
 from menndl_dask.training.batches import Source, WholeSamples
 from menndl_dask.training.checkpoint import Checkpoint, State, restore
+from menndl_dask.training.failure import Ended, describe
 from menndl_dask.training.loop import make_loop
 from menndl_dask.training.loss import Loss
 from menndl_dask.training.optimizer import make_optimizer
@@ -44,16 +43,6 @@ if TYPE_CHECKING:
     from menndl_dask.evaluation.child_process import Channel
 
 _RESIDENT_SHARE = 0.25  # of the memory, for the training split
-_OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
-_OUT_OF_MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "OOM when allocating")
-
-
-class _Ended(Exception):  # noqa: N818 - an outcome, not an error
-    """The training has ended with a failure that is not an error."""
-
-    def __init__(self, failure: str, message: str) -> None:
-        super().__init__(message)
-        self.failure = failure
 
 
 def run(request: TrainingRequest, channel: Channel) -> None:
@@ -61,11 +50,8 @@ def run(request: TrainingRequest, channel: Channel) -> None:
     sys.path.extend(path for path in request.path if path not in sys.path)
     try:
         message: dict[str, Any] = {"fitness": _Evaluation(request, channel).run()}
-    except BrokenPipeError:
-        raise  # the trainer is gone
     except BaseException as error:  # noqa: BLE001 - a user's code may raise anything, SystemExit included
-        text = str(error) if isinstance(error, (_Ended, MenndlError)) else one_line_with_place(error)
-        message = {"failure": _failure(error), "message": text, "trace": traceback.format_exc()}
+        message = describe(error)
     channel.send(message)
 
 
@@ -109,7 +95,7 @@ class _Evaluation:
         if precision != "float32":
             try:
                 return self._trained_in(precision, found)
-            except _Ended as end:
+            except Ended as end:
                 if end.failure != "diverged":
                     raise
                 self._restarted = f"trained in float32, because in {precision} it diverged: {end}"
@@ -210,7 +196,7 @@ class _Evaluation:
         self._flops_spent = self._flops_before + self._cost.flops_training * schedule.samples_seen
         self._tell(costs={"flops_training": self._flops_spent})
         if not math.isfinite(losses[-1]):
-            raise _Ended("diverged", f"the loss became {losses[-1]} in step {schedule.steps}")
+            raise Ended("diverged", f"the loss became {losses[-1]} in step {schedule.steps}")
 
     def _validate(self, schedule: TrainingSchedule) -> tuple[ValidationScores, float]:
         """Score the validation split and add a point to the learning curve; return the scores and the fitness."""
@@ -218,7 +204,7 @@ class _Evaluation:
         scores = self._validator.validate(self._validation, compared=compared)
         fitness = to_fitness(self._problem, scores.value)
         if not (math.isfinite(scores.loss) and math.isfinite(fitness)):
-            raise _Ended("diverged", f"on the validation split the loss was {scores.loss} and the fitness {fitness}")
+            raise Ended("diverged", f"on the validation split the loss was {scores.loss} and the fitness {fitness}")
         point = {
             "epoch": schedule.epoch,
             "share": min(1.0, schedule.share),
@@ -253,14 +239,14 @@ class _Evaluation:
             if threshold.stops(fitness, costs):
                 self._tell(costs=costs)
                 below = f"its fitness was {fitness:.4g}, below {threshold.fitness:.4g}"
-                raise _Ended("pruned", f"after {schedule.epoch:.3g} epochs {below}: {threshold.why}")
+                raise Ended("pruned", f"after {schedule.epoch:.3g} epochs {below}: {threshold.why}")
 
     def _check_learning(self, schedule: TrainingSchedule, scores: ValidationScores, fitness: float) -> None:
         evidence = self._validator.learning_evidence(scores, self._losses_of_epoch(schedule))
         if not shows_learning(evidence):
             better = "was better than the constant predictor's beyond noise"
             neither = f"neither the fitness ({fitness:.4g}) nor the loss {better}"
-            raise _Ended("no_learning", f"after {schedule.epoch:.3g} epochs {neither}")
+            raise Ended("no_learning", f"after {schedule.epoch:.3g} epochs {neither}")
 
     def _save(self, model: keras.Model, fitness: float) -> None:
         partial, above = self._request.partial_path(os.getpid()), self._request.save_above
@@ -300,14 +286,3 @@ def _peak_memory() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
-
-
-def _failure(error: BaseException) -> str:
-    if isinstance(error, _Ended):
-        return error.failure
-    if isinstance(error, InfeasibleError):
-        return "infeasible"
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if names.intersection(_OUT_OF_MEMORY) or any(words in str(error) for words in _OUT_OF_MEMORY_WORDS):
-        return "out_of_memory"
-    return "error"
