@@ -77,7 +77,7 @@ def _anonymous(process: int) -> int:
 def menndl(*words: object) -> tuple[str, float, dict[str, int]]:
     """Run a command of menndl; return what it printed, the seconds, and the peak memory of its processes."""
     typed = [str(word) for word in words]
-    say(shlex.join(["$ menndl", *typed]))
+    say(f"$ {shlex.join(['menndl', *typed])}")
     started = time.monotonic()
     command = [sys.executable, "-m", "menndl_dask.cli", *typed]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

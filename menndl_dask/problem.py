@@ -130,8 +130,10 @@ class Patches:
     gap
         Pixels along each axis that are left out between two parts of one image that are in different splits.
     validation_tiles
-        Tiles that are predicted at most in a validation during a search; None for all. The test split is always
-        predicted whole.
+        Tiles that are predicted at most in a validation during a search; None for all.
+    test_tiles
+        Tiles of the test split that are predicted at most; None for all, as is usual. A test split of thousands of
+        millions of pixels would take longer than the training.
     """
 
     size: tuple[int, ...]
@@ -139,6 +141,7 @@ class Patches:
     foreground: float = 1 / 3
     gap: tuple[int, ...] = ()
     validation_tiles: int | None = None
+    test_tiles: int | None = None
 
     def __post_init__(self) -> None:
         check_values(Patches, asdict(self), "patches")

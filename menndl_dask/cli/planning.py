@@ -68,8 +68,8 @@ def resumed_plan(given: argparse.Namespace, budget: Budget, profile: Profile, se
     given = argparse.Namespace(**{**vars(given), "loss": known["loss"]})
     problem = read_problem(given, budget=budget, augmentation=known["augment"], seed=given.seed, **opened)
     if problem.patches is not None and former.patches is not None:
-        tiles = former.patches.validation_tiles
-        problem = replace(problem, patches=replace(problem.patches, validation_tiles=tiles))
+        tiles = {name: getattr(former.patches, name) for name in ("validation_tiles", "test_tiles")}
+        problem = replace(problem, patches=replace(problem.patches, **tiles))
     values["patch"] = replace(values["patch"], value=None if problem.patches is None else problem.patches.size)
     workers = Machine.of(profile, given.workers).most_workers(known["memory_limit"])
     values["workers"] = PlannedValue("workers", workers, "of this machine now")

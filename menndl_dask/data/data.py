@@ -31,6 +31,8 @@ __all__ = ["Samples", "open_problem", "open_staged", "region_table", "splits", "
 logger = logging.getLogger(__name__)
 
 _LOSSES = (*LOSSES, "mean_squared_error")  # known without asking Keras
+_FEWEST_TILES = 8  # of a validation
+_TEST_EPOCHS = 20  # as many patches as the test split may have tiles
 _RESIZED = 128  # pixels a side at most of images that are resized, unless the user says otherwise
 
 
@@ -228,13 +230,16 @@ def _sized(dataset: Dataset, given: tuple[int, ...] | None, divided: int | None)
 
 
 def _counted(patches: Patches, dataset: Dataset, parts: dict[str, Positions], patches_per_epoch: int | None) -> Patches:
-    """Return the patches with their number in an epoch and in a validation."""
+    """Return the patches with their number in an epoch, and the most tiles of a validation and of the test."""
     view = dataset.views[0]
     pixels = sum(math.prod(view.size(int(region))) for region in parts["train"])
     number = patches_per_epoch or patch_size.patches_per_epoch(pixels, patches.size)
-    sizes = [view.size(int(region)) for region in parts["validation"]]
-    tiles = patch_size.validation_tiles(sizes, patches.size, number)
-    return replace(patches, per_epoch=number, validation_tiles=tiles)
+    most = {"validation": max(_FEWEST_TILES, number // 2), "test": _TEST_EPOCHS * number}
+    tiles = {
+        split: patch_size.most_tiles([view.size(int(region)) for region in parts[split]], patches.size, limit)
+        for split, limit in most.items()
+    }
+    return replace(patches, per_epoch=number, validation_tiles=tiles["validation"], test_tiles=tiles["test"])
 
 
 def _unequal(dataset: Dataset) -> DataError:

@@ -37,6 +37,7 @@ from menndl_dask.training.patches import PatchSource
 from menndl_dask.training.request import TrainingRequest
 from menndl_dask.training.schedule import TrainingSchedule
 from menndl_dask.training.scoring.significance import shows_learning
+from menndl_dask.training.scoring.split_prediction import SplitPrediction
 from menndl_dask.training.scoring.validation import ValidationScores, Validator
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class _Evaluation:
         model, fitness = self._trained()
         if self._request.test:
             name = f"test_{self._problem.metric_name}"
-            value, error = self._validator.score_with_error(self._validator.predicting(self._open("test")))
+            value, error = self._validator.score_with_error(self._test_split())
             self._tell(metrics={name: value} if error is None else {name: value, error_name(name): error})
         latency = self._validator.latency_ms(self._validation)
         self._tell(costs={"latency_ms": latency, "memory_bytes": _peak_memory()})
@@ -158,6 +159,15 @@ class _Evaluation:
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
         self._variables = [*model.variables, *optimizer.variables, *(augmentation.variables if augmentation else ())]
+
+    def _test_split(self) -> SplitPrediction:
+        """Return how the test split is predicted, and say so if only a part of it is."""
+        patches = self._problem.patches
+        if patches is None or patches.test_tiles is None:
+            return self._validator.predicting(self._open("test"))
+        split = self._validator.predicting(self._open("test"), patches.test_tiles)
+        self._tell(remark=f"tested on {split.predicted} places of the test split, which is too large as a whole")
+        return split
 
     def _train(self, schedule: TrainingSchedule) -> float:
         """Train until the budget is used up, with validations; return the last fitness.

@@ -203,6 +203,14 @@ def test_a_split_without_validation_divides_the_only_training_image(tmp_path: Pa
     assert {regions[int(p)].sample for p in splits(problem)["validation"]} == {0}
 
 
+def test_the_tiles_of_a_test_split_are_limited_only_where_there_are_many(tmp_path: Path) -> None:
+    path = stores.write(stores.large_segmentation(6, 160), tmp_path / "data.zarr")
+    for per_epoch, most in ((100, None), (3, 60)):
+        patches = open_problem(path, patch=32, patches_per_epoch=per_epoch).patches
+        assert patches is not None
+        assert patches.test_tiles == most
+
+
 def test_whole_images_can_be_demanded(tmp_path: Path) -> None:
     data = stores.large_segmentation(6, 160)
     path = stores.write(data, tmp_path / "data.zarr")

@@ -97,10 +97,12 @@ def test_a_network_of_images_that_say_nothing_learns_nothing_by_dice(monkeypatch
 
 def test_turned_patches_are_learnt_with_a_loss_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = ("flip", "rotate=45", "scale", "elastic", "brightness", "cutout=0.1")
-    of = replace(problem_of_pixels(per_epoch=100), budget=BUDGET, augmentation=changes, loss="dice_crossentropy")
-    found = _trained(monkeypatch, of, PIXELS, _images(3, 2, 2))
+    patched = problem_of_pixels(per_epoch=100, test_tiles=6)
+    of = replace(patched, budget=BUDGET, augmentation=changes, loss="dice_crossentropy")
+    found = _trained(monkeypatch, of, PIXELS, _images(3, 2, 4))
     assert "failure" not in found, found
     assert found["metrics"]["test_mean_iou"] > 0.6
+    assert found["remark"].startswith("tested on 6 places")
 
 
 def test_images_with_a_label_each_are_classified_by_their_windows(monkeypatch: pytest.MonkeyPatch) -> None:

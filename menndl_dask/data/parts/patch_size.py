@@ -124,12 +124,14 @@ def patches_per_epoch(pixels: int, size: Sequence[int]) -> int:
     return min(max(_LEAST_PATCHES, -(-pixels // math.prod(size))), _MOST_PATCHES)
 
 
-def validation_tiles(sizes: Sequence[Sequence[int]], size: Sequence[int], per_epoch: int) -> int | None:
-    """Return the number of tiles that a validation predicts at most, half an epoch's patches; None if all are fewer.
+def most_tiles(sizes: Sequence[Sequence[int]], size: Sequence[int], most: int) -> int | None:
+    """Return `most`, or None if images of these sizes have not more tiles than that.
 
     Tiles overlap by half of their side.
+
+    >>> most_tiles([(512, 512)], (128, 128), 49), most_tiles([(512, 512)], (128, 128), 48)
+    (None, 48)
     """
-    most = max(8, per_epoch // 2)
     tiles = 0
     for image in sizes:
         tiles += math.prod(max(1, -(-2 * n // side) - 1) for n, side in zip(image, size, strict=True))

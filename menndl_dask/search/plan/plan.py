@@ -283,10 +283,15 @@ class _Planner:
         per_epoch, epochs = training_rules.length(problem, self.batch, wanted, self.given.get("patches"))
         units: dict[str, Any] = {name: self.given[name] for name in UNITS if name in self.given}
         if problem.patches is not None and per_epoch is not None:
-            tiles = training_rules.validation_tiles(problem.patches.validation_tiles, wanted * self.batch)
-            problem = replace(
-                problem, patches=replace(problem.patches, per_epoch=per_epoch, validation_tiles=tiles)
+            patches = replace(
+                problem.patches,
+                per_epoch=per_epoch,
+                validation_tiles=training_rules.validation_tiles(
+                    problem.patches.validation_tiles, wanted * self.batch
+                ),
+                test_tiles=training_rules.test_tiles(problem.patches.test_tiles, wanted * self.batch),
             )
+            problem = replace(problem, patches=patches)
             self._set(PlannedValue("patches", per_epoch, f"{per_epoch // self.batch} steps an epoch; new ones in each"))
         if units:
             for name, value in units.items():

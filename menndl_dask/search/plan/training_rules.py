@@ -75,6 +75,15 @@ def validation_tiles(tiles: int | None, patches: int) -> int | None:
     return None if tiles is None else min(tiles, max(_LEAST_TILES, patches // 8))
 
 
+def test_tiles(tiles: int | None, patches: int) -> int | None:
+    """Return the tiles of the test, which take about as long as a training on so many patches: a step is three of them.
+
+    >>> test_tiles(None, 800), test_tiles(40_000, 800)
+    (None, 3200)
+    """
+    return None if tiles is None else min(tiles, 4 * patches)
+
+
 def is_too_slow(step_s: float) -> bool:
     """Tell whether the fewest steps of the standard network would take too long."""
     return _LEAST_STEPS * step_s > LONGEST_S

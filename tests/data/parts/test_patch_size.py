@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menndl_dask.data.parts import patch_size
-from menndl_dask.data.parts.patch_size import choose_patch, patches_per_epoch, read_patch, validation_tiles
+from menndl_dask.data.parts.patch_size import choose_patch, most_tiles, patches_per_epoch, read_patch
 from menndl_dask.errors import UserError
 
 _SIDES = st.integers(16, 3000)
@@ -72,5 +72,5 @@ def test_an_epoch_covers_the_training_images_within_limits() -> None:
 
 
 def test_a_validation_costs_half_an_epoch_at_most() -> None:
-    assert validation_tiles([(64, 64)] * 4, (64, 64), 64) is None
-    assert validation_tiles([(512, 512)] * 4, (64, 64), 64) == 32
+    assert most_tiles([(64, 64)] * 4, (64, 64), 32) is None
+    assert most_tiles([(512, 512)] * 4, (64, 64), 32) == 32
