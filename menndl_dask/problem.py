@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from menndl_dask.change import MOVES, Change, read_change
 from menndl_dask.errors import UserError
-from menndl_dask.validation import check_values, checked, number, one_of, read
+from menndl_dask.validation import check_values, checked, number, one_of, read, shown
 
 WEIGHTED_CROSSENTROPY = "weighted_crossentropy"  # our own loss
 UNITS = ("epochs", "steps", "seconds", "flops")  # of a budget
@@ -222,6 +222,13 @@ class Facts:
     constant_fitness: float | None = None
     fingerprint: str = ""
 
+    def __post_init__(self) -> None:
+        shapes = self.input_shapes
+        if not shapes or any(len(shape) < 1 or min(shape) < 1 for shape in shapes):
+            raise UserError(f"facts: input_shapes: expected a shape for each view, sizes ≥ 1, got {shown(shapes)}")
+        if self.outputs < 1:
+            raise UserError(f"facts: outputs: expected an integer ≥ 1, got {self.outputs!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -392,8 +399,13 @@ class Problem:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Return the problem of `to_dict`; raises `UserError` for an unknown key."""
+        """Return the problem of `to_dict`; raises `UserError` for an unknown key or a value of another type."""
+        if not isinstance(data, Mapping):
+            raise UserError(f"problem: expected keys with values, got {shown(data)}")
         values = dict(data)
+        for key in ("facts", "budget"):
+            if not isinstance(values.get(key), Mapping):
+                raise UserError(f"problem: {key}: expected keys with values, got {shown(values.get(key))}")
         values["facts"] = read(Facts, values["facts"], "facts")
         values["budget"] = Budget.from_dict(values["budget"])
         if values.get("patches") is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from menndl_dask.text import TextTable
+from menndl_dask.text import TextTable, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,11 +25,12 @@ _HIGHLIGHTS = (
 def say(*pieces: str | TextTable, stream: TextIO | None = None, style: str = "") -> None:
     """Print texts and tables with an empty line between them, by default to the standard output.
 
-    `style` is that of texts on a terminal, such as ``red``; see `rich.style`.
+    `style` is that of texts on a terminal, such as ``red``; see `rich.style`. Characters that control a terminal are
+    shown as ``�``, wherever they came from.
     """
     stream = sys.stdout if stream is None else stream
     if not stream.isatty():
-        stream.write("\n\n".join(map(str, pieces)) + "\n")
+        stream.write(printable("\n\n".join(map(str, pieces))) + "\n")
     else:
         from rich.text import Text
 
@@ -38,11 +39,11 @@ def say(*pieces: str | TextTable, stream: TextIO | None = None, style: str = "")
             console.print("\n" * (number > 0), end="")
             if isinstance(piece, TextTable):
                 if piece.title:
-                    console.print(Text(piece.title, "bold"), soft_wrap=True)
+                    console.print(Text(printable(piece.title), "bold"), soft_wrap=True)
                 console.print(_table(piece))
                 console.print(piece.more, end="\n" * bool(piece.more))
                 continue
-            text = Text(piece, style)
+            text = Text(printable(piece), style)
             for pattern, marked in _HIGHLIGHTS:
                 text.highlight_regex(pattern, marked)
             console.print(text, soft_wrap=True)
@@ -58,7 +59,7 @@ def styled(stream: TextIO, line: str, bar: str, styles: Sequence[tuple[str, str]
 
     console = terminal(stream)
     width = shutil.get_terminal_size().columns - 1
-    text = Text(line)
+    text = Text(printable(line, one_line=True))
     for pattern, style in styles:
         text.highlight_regex(pattern, style)
     if bar and len(line) + len(bar) < width:
@@ -97,7 +98,7 @@ def _table(piece: TextTable) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for column, heading in enumerate(piece.head):
-        table.add_column(Text(heading), justify="left" if column in piece.left else "right", overflow="fold")
+        table.add_column(Text(printable(heading)), justify="left" if column in piece.left else "right", overflow="fold")
     for row in piece.shown:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table

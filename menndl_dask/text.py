@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import indent
@@ -10,6 +11,11 @@ from textwrap import indent
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BINARY = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 MISSING = "–"  # in place of a value that is not known
+# control characters but tab and newline, marks that change the direction of text or cannot be seen, surrogates
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,19 @@ class TextTable:
         lines = ["  ".join(f"{cell:{side}{width}}" for cell, side, width in row).rstrip() for row in rows]
         text = "\n".join([*lines, self.more] if self.more else lines)
         return f"{self.title}\n{indent(text, '  ')}" if self.title else text
+
+
+def printable(text: str, *, one_line: bool = False) -> str:
+    r"""Return a text from a file, a worker or a user's function in a form that is safe to show on a terminal or a page.
+
+    Characters that control a terminal, change the direction of text or cannot be seen become ``�``. If `one_line`,
+    newlines and tabs become spaces.
+
+    >>> printable("\x1b]0;title\x07 Zürich 東京"), printable("two\nlines", one_line=True)
+    ('�]0;title� Zürich 東京', 'two lines')
+    """
+    text = _UNPRINTABLE.sub("\ufffd", text)
+    return " ".join(text.splitlines()).replace("\t", " ") if one_line else text
 
 
 def counted(number: int, noun: str) -> str:

@@ -13,16 +13,26 @@ menndl_dask.errors.UserError: crew.yaml: size: expected an integer ≥ 1, got 0
 from __future__ import annotations
 
 import inspect
+import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+import reprlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from menndl_dask.errors import UserError, nearest, shortened
 
 _T = TypeVar("_T")
+# of a YAML file, so that reading it takes less than a second, whatever it holds
+_MOST_BYTES = 4 * 2**20
+_MOST_VALUES, _DEEPEST, _LONGEST_NUMBER = 100_000, 50, 400
+_TAG = "tag:yaml.org,2002:"
+_NUMBERS = (_TAG + "int", _TAG + "float", _TAG + "timestamp")
+_PLAIN_TAGS = {_TAG + name for name in ("str", "null", "bool", "int", "float", "timestamp", "seq", "map")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ class Check:
         """Raise an error that begins with `where` if a value is not right."""
         if not self.accepts(value):
             near = nearest(value, self.known) if isinstance(value, str) else ""
-            raise raises(f"{where}: expected {self.expected}, got {value!r}{near}")
+            raise raises(f"{where}: expected {self.expected}, got {shown(value)}{near}")
 
 
 def integer(least: int, most: int | None = None, expected: str = "") -> Check:
@@ -113,7 +123,7 @@ def check_keys(
     """Raise an error with the nearest known key and a hint if a key is unknown."""
     for key in keys:
         if key not in known:
-            raise raises(f"{where}: unknown key {key!r}{hint}{nearest(key, known)}")
+            raise raises(f"{where}: unknown key {shown(key)}{hint}{nearest(key, known)}")
 
 
 def read(
@@ -130,24 +140,140 @@ def read(
     hint
         What a message about an unknown key says before the nearest known one.
     """
-    check_keys(values, [each.name for each in fields(kind)], where, raises, hint)  # type: ignore[arg-type]
+    if not isinstance(values, Mapping):
+        raise raises(f"{where}: expected keys with values, got {shown(values)}")
+    known = fields(kind)  # type: ignore[arg-type]
+    check_keys(values, [each.name for each in known], where, raises, hint)
+    for each in known:
+        if each.init and each.name not in values and each.default is MISSING and each.default_factory is MISSING:
+            raise raises(f"{where}: expected the key {each.name!r}, got none")
     check_values(kind, values, where, raises)
+    check_types(kind, values, where, raises)
     return kind(**{key: _tuples(value) for key, value in values.items()})
 
 
+def shown(value: Any) -> str:
+    """Return a value for a message, as Python writes it, cut to some 100 characters.
+
+    >>> shown("four"), shown([1, 2])
+    ("'four'", '[1, 2]')
+    """
+    return _SHORT.repr(value)
+
+
+def check_types(kind: type, values: Mapping[str, Any], where: str, raises: type[UserError] = UserError) -> None:
+    """Raise an error that begins with `where` if a value is not of the annotated type of its field.
+
+    A list may stand for a tuple, and an integer for a float. Fields with a check of their own are left to it.
+    """
+    hints = _hints(kind)
+    for each in fields(kind):
+        name = each.name
+        if name in values and "check" not in each.metadata and not _is_a(values[name], hints[name]):
+            raise raises(f"{where}: {name}: expected {_in_words(str(each.type))}, got {shown(values[name])}")
+
+
+def parse_json(text: str | bytes, where: str, raises: type[UserError] = UserError) -> Any:
+    """Return the value of a text in JSON, in which each key stands once; any other text is an error with one line."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise raises(f"{where}: cannot be read: it is nested too deeply") from None
+    except ValueError as error:  # also of the encoding, and of a number with thousands of digits
+        raise raises(f"{where}: cannot be read as JSON: {shortened(str(error))}") from None
+
+
 def read_yaml(file: Path | Traversable, raises: type[UserError] = UserError) -> dict[str, Any]:
-    """Read a YAML file of keys and values; the error if it cannot be read or is not YAML names the line."""
+    """Read a YAML file of keys and values; the error if it cannot be read or is not YAML names the line.
+
+    What makes a small file a large or a strange value is refused: repeated keys, tags, aliases that repeat much, deep
+    nesting.
+    """
     import yaml  # not in the process of a training
 
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = _parsed(_text_of(file, raises), f"{file}", raises)
+    # ValueError: a date or a number that does not exist
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
-        why = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else shortened(str(error))
-        raise raises(f"{file}: cannot be read: {why}") from None
+        why = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else str(error)
+        why = why.replace("did not find expected", "expected")
+        raise raises(f"{file}: cannot be read: {shortened(why)}") from None
     if not isinstance(values, Mapping):
-        raise raises(f"{file}: expected keys with values, got {values!r}")
+        raise raises(f"{file}: expected keys with values, got {shown(values)}")
     return dict(values)
+
+
+def _text_of(file: Path | Traversable, raises: type[UserError]) -> str:
+    if isinstance(file, Path) and file.exists() and not file.is_file():
+        raise raises(f"{file}: expected a file, got a folder or a device")
+    if isinstance(file, Path) and (size := file.stat().st_size) > _MOST_BYTES:
+        raise raises(f"{file}: expected at most {_MOST_BYTES // 2**20} MiB, got {size / 2**20:.0f} MiB")
+    text = file.read_text(encoding="utf-8")
+    if text.count("\n") + text.count(",") > _MOST_VALUES:
+        raise raises(f"{file}: expected at most {_MOST_VALUES:,} values, got more lines and commas than that")
+    return text
+
+
+def _parsed(text: str, where: str, raises: type[UserError]) -> Any:
+    """Return the value of a YAML text after a look at its nodes."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _checked_nodes(node, where, raises) > _MOST_VALUES:
+            raise raises(f"{where}: expected at most {_MOST_VALUES:,} values, its aliases (*name) make more")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _checked_nodes(root: Any, where: str, raises: type[UserError]) -> int:
+    """Return how many values a YAML node makes, those that aliases repeat counted again."""
+    counts: dict[int, int] = {}  # of the nodes that are known, by identity
+    open_nodes: set[int] = set()
+
+    def count(node: Any, depth: int) -> int:
+        line = f"{where}: line {node.start_mark.line + 1}"
+        if id(node) in open_nodes or depth > _DEEPEST:
+            raise raises(f"{line}: expected values at most {_DEEPEST} levels deep, got more")
+        if id(node) in counts:
+            return counts[id(node)]
+        if node.tag not in _PLAIN_TAGS:
+            raise raises(f"{line}: expected a plain value, got the tag {shown(node.tag)}")
+        open_nodes.add(id(node))
+        total = 1
+        if node.id == "scalar":
+            if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+                raise raises(f"{line}: expected a number, got one of {len(node.value):,} characters")
+        elif node.id == "sequence":
+            total += sum(count(each, depth + 1) for each in node.value)
+        else:
+            keys = [(key.tag, key.value) for key, _ in node.value if key.id == "scalar"]
+            for number, key in enumerate(_repeated(keys)):
+                if number == 0:
+                    raise raises(f"{line}: expected each key once, got {shown(key[1])} twice")
+            total += sum(count(each, depth + 1) for pair in node.value for each in pair)
+        open_nodes.discard(id(node))
+        counts[id(node)] = total
+        return total
+
+    return count(root, 0)
+
+
+def _repeated(keys: Sequence[Any]) -> list[Any]:
+    seen: set[Any] = set()
+    return [key for key in keys if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError(f"expected each key once, got {_repeated([key for key, _ in pairs])[0]!r} twice")
+    return values
 
 
 def schema(kind: type) -> dict[str, Any]:
@@ -171,3 +297,40 @@ def _parameters(kind: type) -> dict[str, str]:
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Return whether a value from YAML or JSON, or of Python, is of an annotated type."""
+    origin, given = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(_is_a(value, one) for one in given)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            return False
+        each = given[:1] * len(value) if given[-1] is Ellipsis else given
+        return len(each) == len(value) and all(map(_is_a, value, each))
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint in (int, str, bool, NoneType):
+        return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    return isinstance(value, origin or hint)
+
+
+def _in_words(annotation: str) -> str:
+    words = {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "tuple": "list"}
+    for word, plain in {**words, " | ": " or ", ", ...": ""}.items():
+        annotation = annotation.replace(word, plain)
+    return annotation
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 6
+_SHORT.maxlevel = 3

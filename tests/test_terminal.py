@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
-from menndl_dask.terminal import say
+from menndl_dask.terminal import say, styled
 from menndl_dask.text import TextTable
 
 TABLE = TextTable(["network", "r2"], [["network [7]", "0.5"], ["U-Net", "0.25"]], title="Trained alike:")
@@ -64,3 +65,24 @@ def test_of_many_rows_only_the_first_are_shown() -> None:
     say(table, stream=stream)
     assert "… and 1 more" in stream.getvalue()
     assert " c " not in stream.getvalue()
+
+
+_HARMFUL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\r\x08\x7f"
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_what_a_file_says_cannot_control_the_terminal(kind: type[io.StringIO]) -> None:
+    stream = kind()
+    table = TextTable(["class" + _HARMFUL], [["wall" + _HARMFUL]], title="Zürich 東京" + _HARMFUL)
+    say("class: " + _HARMFUL, table, stream=stream)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())  # the colours of rich
+    assert not set(shown) & set("\x1b\x07\x9b\u202e\r\x08\x7f")
+    assert "Zürich 東京" in shown
+    assert "�]0;owned" in shown
+
+
+def test_the_line_of_progress_cannot_control_the_terminal() -> None:
+    stream = Terminal()
+    assert "\u202e" not in (line := styled(stream, "failed: " + _HARMFUL, "", []))
+    assert "\x1b" not in line
+    assert "\n" not in styled(stream, "two\nlines", "", [])

@@ -15,7 +15,7 @@ from menndl_dask.run.progress import Counts
 from menndl_dask.run.run import Run
 from menndl_dask.search.detached_driver import Detached, Drivers, site_of
 from menndl_dask.search.islands.status import IslandStatus
-from menndl_dask.text import counted, duration, fitness_text
+from menndl_dask.text import counted, duration, fitness_text, printable
 
 _HOUR_S = 3600.0
 _NOTES = 5
@@ -54,7 +54,7 @@ def _lines(path: Path) -> Iterator[str]:
     notes = found.notes[-_NOTES:]
     for number, note in enumerate(notes):
         when = time.strftime("%m-%d %H:%M", time.localtime(note["time"]))
-        yield f"{'notes:' if number == 0 else '':<12}{when} {note['message']}"
+        yield f"{'notes:' if number == 0 else '':<12}{when} {printable(str(note['message']), one_line=True)}"
 
 
 def _island_status(island: Path, is_done: bool) -> str:

@@ -220,7 +220,7 @@ _ARROW = (
 
 def _box(node: Box, corner: tuple[float, float], total: int) -> str:
     x, y = corner
-    shape = "×".join(str(n) for n in node.shape)
+    shape = escape("×".join(str(n) for n in node.shape))
     weights = quantity(node.parameters) if node.parameters else ""
     share = (node.parameters or 0) / total if total else 0.0
     room = _WIDTH - 30 - text_width(weights)
@@ -235,7 +235,7 @@ def _box(node: Box, corner: tuple[float, float], total: int) -> str:
     join = ""
     if node.join:
         at = f'x="{x + _WIDTH / 2 - 9:.1f}" y="{y - 7:.1f}"'
-        join = f'<text class="join" {at} text-anchor="end">{node.join}</text>'
+        join = f'<text class="join" {at} text-anchor="end">{escape(node.join)}</text>'
     return (
         f'<g class="box {node.family}"><title>{escape(tip)}</title>'
         f'<rect class="body" x="{x:.1f}" y="{y:.1f}" width="{_WIDTH:.0f}" height="{_HEIGHT:.0f}" rx="6"/>'

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from html import escape
 from importlib.resources import files
 
-from menndl_dask.text import TextTable
+from menndl_dask.text import TextTable, printable
 
 
 def whole(title: str, sections: Sequence[str], footer: str) -> str:
-    """Return the page as one HTML document that loads no other files: the title is plain text, all else is HTML."""
+    """Return the page as one HTML document that loads no other files: the title is plain text, all else is HTML.
+
+    Browsers run no script on it but its own, whatever the texts in it say.
+    """
     style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
-    return (
+    own = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {own}; img-src data:; base-uri 'none'"
+    return printable(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{style}</style></head>\n<body><main>\n"

@@ -280,7 +280,7 @@ def _reproduce(content: ReportContent) -> str:
     if content.command:
         parts.append(f"<pre>{escape(content.command)}</pre>")
     if content.seed is not None:
-        parts.append(f"<p>Seed {content.seed}.")
+        parts.append(f"<p>Seed {escape(str(content.seed))}.")
         if content.problem is not None and content.problem.facts.fingerprint:
             parts.append(f" Data fingerprint <code>{escape(content.problem.facts.fingerprint)}</code>.")
         parts.append("</p>")

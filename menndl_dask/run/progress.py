@@ -9,7 +9,7 @@ from typing import Protocol, TextIO
 from menndl_dask.genome.individual import Individual
 from menndl_dask.result import Result
 from menndl_dask.terminal import styled
-from menndl_dask.text import counted, duration
+from menndl_dask.text import counted, duration, printable
 
 _RECENT = 64  # results that the rate is measured over
 _BAR = 20  # characters
@@ -147,7 +147,7 @@ class ProgressLine:
         text = progress_line(counts, now)
         self._last = (now, text)
         if not self._live:
-            self._put(text + "\n")
+            self._put(printable(text, one_line=True) + "\n")
             return
         # \x1b[K clears what a longer line has left; a line that wraps could not be overwritten
         self._put("\r" + styled(self._stream, text, progress_bar(counts), _STYLES) + "\x1b[K")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import time
 from dataclasses import replace
@@ -132,3 +134,38 @@ def test_networks_an_hour_are_known_once_times_are(count: int) -> None:
     story = story if count else replace(story, evaluations=[], completed_at={})
     assert (story.per_hour is None) == (count == 0)
     assert replace(story, completed_at={}).per_hour is None
+
+
+def test_texts_of_a_run_put_neither_elements_nor_scripts_into_the_page() -> None:
+    """Every text that a run holds is one that would run a script and turn the direction of the text."""
+    evil = "\"'><img src=x onerror=alert(1)><script>alert(2)</script>\u202e\x1b[2J"
+    story = stories.story()
+    assert story.problem is not None
+    problem = replace(
+        story.problem,
+        data=evil,
+        inputs=(evil,) * len(story.problem.inputs),
+        facts=replace(story.problem.facts, classes=(evil,) * story.problem.facts.outputs, fingerprint=evil),
+    )
+    told = [
+        (individual, replace(result, worker=evil, message=evil if result.failure else ""))
+        for individual, result in story.evaluations
+    ]
+    plan = {"loss": {"value": evil, "because": evil, "given": False}}
+    notes = [{"time": 1.0, "message": evil}]
+    content = replace(story, title=evil, problem=problem, evaluations=told, notes=notes, plan=plan)
+    content = replace(content, versions={evil: evil}, command=evil, conclusion=evil)
+    object.__setattr__(content, "seed", evil)  # a number, but a file may hold anything
+    text = render(content)
+    assert "<img" not in text
+    assert text.count("<script>") == 1
+    assert not set("\u202e\x1b") & set(text)
+    assert "&lt;script&gt;alert(2)" in text
+
+
+def test_a_browser_is_told_to_run_the_scripts_of_the_page_only() -> None:
+    text = render(stories.story())
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "default-src 'none'" in text
