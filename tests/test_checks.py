@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -90,3 +93,34 @@ def test_examples_do_not_depend_on_what_is_imported(tmp_path: Path, options: lis
         drawn += re.findall(r"drawn: .*", done.stdout)
     assert len(drawn) == 2
     assert drawn[0] == drawn[1]
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_oldest_versions_are_those_that_are_allowed() -> None:
+    text = "[options]\ninstall_requires =\n    zarr>=3.1.3\n[options.extras_require]\nformats =\n    h5py>=3.12\n"
+    assert _script("oldest").oldest(text) == ["zarr==3.1.3", "h5py==3.12"]
+    assert _script("oldest").oldest((ROOT / "setup.cfg").read_text())
+    with pytest.raises(SystemExit, match="expected name>=version"):
+        _script("oldest").oldest(text.replace("zarr>=3.1.3", "zarr"))
+
+
+def test_an_audit_without_data_is_no_success() -> None:
+    verdict = _script("audit").verdict
+    assert verdict("") == ("audit: NOT DONE: the data of known vulnerabilities cannot be reached from here", 0)
+    skipped = {"name": "zarr", "skip_reason": "not found"}
+    assert verdict(json.dumps({"dependencies": [skipped]})) == verdict("")
+    known = {"id": "CVE-1", "fix_versions": ["2"], "aliases": [], "description": ""}
+    bad = {"name": "dask", "version": "1", "vulns": [known]}
+    text, status = verdict(json.dumps({"dependencies": [skipped, bad, {"name": "keras", "version": "3", "vulns": []}]}))
+    assert status == 1
+    assert text == (
+        "audit: 2 packages were audited, 1 could not be; known vulnerabilities: 1\n  dask 1: CVE-1, mended in 2"
+    )
