@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
+import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client
 from distributed.client import ensure_default_client
 from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.utils import format_dashboard_link
 
 from menndl_dask.cluster.batch.site import Site
+from menndl_dask.cluster.credentials import private_folder
 from menndl_dask.cluster.dask_config import DASK_SETTINGS
+from menndl_dask.cluster.local_cluster import RestoringCluster
 from menndl_dask.cluster.node.gpu import gpu_share_variables, gpu_visibility_variables, visible
 from menndl_dask.cluster.ports import LOOPBACK, free_port
 from menndl_dask.cluster.profile import Local, Profile, Scheduler, read_profile
@@ -119,37 +121,30 @@ def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None
 
 
 @contextmanager
-def _local_cluster(profile: Local) -> Iterator[LocalCluster]:
+def _local_cluster(profile: Local) -> Iterator[RestoringCluster]:
     port = free_port([profile.dashboard_port or 0], LOOPBACK)
-    with _interrupts_held(), warnings.catch_warnings():
-        # another process may take the port in between; Dask then takes a free one
-        warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use")
-        cluster = LocalCluster(
-            n_workers=0,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            host=LOOPBACK,
-            # the scheduler's own pages (metrics, health) are served there also without a dashboard
-            dashboard_address=f"{LOOPBACK}:{port}",
-            scheduler_kwargs={"dashboard": _has_dashboard(profile)},
-            # the run reports a lost worker
-            silence_logs=logging.ERROR,
-        )
-    try:
-        with _interrupts_held():
-            cluster.worker_spec.update(_workers(profile, cluster.new_spec))
-            cluster.sync(cluster._correct_state)  # noqa: SLF001 - scale would give all workers the same environment
-        yield cluster
-    finally:
-        cluster.close(timeout=60)  # takes a second or two, longer on a busy machine
+    # Dask's own folder there may be another user's
+    with (
+        private_folder(Path(tempfile.gettempdir()), "menndl-workers") as folder,
+        dask.config.set({"temporary-directory": str(folder)}),
+    ):
+        with _interrupts_held(), warnings.catch_warnings():
+            # another process may take the port in between; Dask then takes a free one
+            warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use")
+            cluster = RestoringCluster(port, _has_dashboard(profile))
+        try:
+            if trouble := cluster.sync(cluster.begin, _environments(profile)):  # type: ignore[no-untyped-call]
+                raise ProfileError(f"no worker starts on this machine: {trouble}")
+            yield cluster
+        finally:
+            cluster.close(timeout=60)  # takes a second or two, longer on a busy machine
 
 
-def _workers(profile: Local, alike: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return the specification of each worker: its share of the cores, and its own GPU if there are GPUs."""
+def _environments(profile: Local) -> dict[int, dict[str, str]]:
+    """Return the environment variables of each worker: its share of the cores, and its own GPU if there are GPUs."""
     # a nanny would give each worker one thread; trainings use the other cores
     threads = os.environ.get(TRAINING_THREADS) or str(max(1, len(os.sched_getaffinity(0)) // profile.count))
-    workers = {}
+    environments = {}
     for number in range(profile.count):
         environment = {TRAINING_THREADS: threads, **gpu_share_variables(profile.trainers_per_gpu)}
         if profile.gpu_vendor is not None:
@@ -157,8 +152,8 @@ def _workers(profile: Local, alike: Mapping[str, Any]) -> dict[int, dict[str, An
             device = devices[number // profile.trainers_per_gpu % len(devices)]
             variables = gpu_visibility_variables(profile.gpu_vendor, [device])
             environment |= {name: value for name, value in variables.items() if value is not None}
-        workers[number] = {**alike, "options": {**alike["options"], "env": environment}}
-    return workers
+        environments[number] = environment
+    return environments
 
 
 @contextmanager

@@ -7,6 +7,7 @@ connection must show a certificate.
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import shutil
@@ -21,23 +22,13 @@ from distributed.security import Security
 
 logger = logging.getLogger(__name__)
 
-_PREFIX = "credentials"
 _ROLES = ("client", "scheduler", "worker")
 
 
 @contextmanager
 def temporary_credentials(directory: Path) -> Iterator[Security]:
-    """Make a certificate and its key in a private folder of a shared one, for the time of a ``with`` statement.
-
-    Credentials of drivers on this machine that were killed are removed from the shared folder.
-    """
-    for left in directory.glob(f"{_PREFIX}-{socket.gethostname()}-*-*"):
-        number = left.name.split("-")[-2]
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
-            logger.info("removing the credentials of a driver that was killed: %s", left)
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{socket.gethostname()}-{os.getpid()}-", dir=directory))
-    try:
+    """Make a certificate and its key in a private folder of a shared one, for the time of a ``with`` statement."""
+    with private_folder(directory, "credentials") as folder:
         made = Security.temporary()
         for part, text in (("ca_file", made.tls_ca_file), ("cert", made.tls_worker_cert), ("key", made.tls_worker_key)):
             path = folder / f"{part}.pem"
@@ -45,5 +36,22 @@ def temporary_credentials(directory: Path) -> Iterator[Security]:
             path.write_text(text)
         roles = {f"tls_{role}_{part}": str(folder / f"{part}.pem") for role in _ROLES for part in ("cert", "key")}
         yield Security(require_encryption=True, tls_ca_file=str(folder / "ca_file.pem"), **roles)
+
+
+@contextmanager
+def private_folder(directory: Path, name: str) -> Iterator[Path]:
+    """Make a folder that only this user can open, for the time of a ``with`` statement.
+
+    Those of the same name that belong to drivers on this machine that were killed are removed.
+    """
+    beginning = f"{name}-{socket.gethostname()}-"
+    for left in directory.glob(f"{glob.escape(beginning)}*-*"):
+        number = left.name.split("-")[-2]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            logger.info("removing the folder of a driver that was killed: %s", left)
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{beginning}{os.getpid()}-", dir=directory))
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

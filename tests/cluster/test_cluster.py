@@ -54,10 +54,10 @@ def test_a_local_cluster_works_and_ends_without_a_trace(caplog: pytest.LogCaptur
 
 
 def test_trainers_that_share_a_gpu_are_told_their_share() -> None:
-    workers = clusters._workers(Local(gpus=1, gpu_vendor="nvidia", trainers_per_gpu=4), {"options": {}})
-    assert {worker["options"]["env"][GPU_SHARE] for worker in workers.values()} == {"0.25"}
-    (alone,) = clusters._workers(Local(workers=1), {"options": {}}).values()
-    assert GPU_SHARE not in alone["options"]["env"]
+    environments = clusters._environments(Local(gpus=1, gpu_vendor="nvidia", trainers_per_gpu=4))
+    assert {environment[GPU_SHARE] for environment in environments.values()} == {"0.25"}
+    (alone,) = clusters._environments(Local(workers=1)).values()
+    assert GPU_SHARE not in alone
 
 
 def test_each_worker_of_a_machine_with_gpus_sees_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

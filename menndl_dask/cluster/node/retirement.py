@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _POLL_S = 0.5
 _MAXIMUM_SHARE = 0.5  # of a job: a longer evaluation starts in the first half of a job, and continues in another one
 _CLOSE_S = 10  # batch systems usually kill a job thirty seconds after the signal to end
+RETIRED = "retired: "  # beginning of the reason with which a worker of ours closes
 _END_IS_NEAR = "the end of the batch job is near"
 _running: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references
 
@@ -112,4 +113,4 @@ async def _retire(worker: Worker, at: float, reason: str) -> None:
     while worker.state.executing or worker.state.long_running:
         await asyncio.sleep(_POLL_S)
     # results may still be on their way to the driver
-    await worker.close_gracefully(restart=False, reason=reason)
+    await worker.close_gracefully(restart=False, reason=f"{RETIRED}{reason}")
