@@ -64,7 +64,7 @@ class Trainer:
         try:
             supervise(process, builder, request.limits, self._parent)
         finally:
-            for partial in (request.partial_path(process.pid), request.partial_checkpoint(process.pid)):
+            for partial in (request.partial_path, request.partial_checkpoint):
                 if partial is not None:
                     with contextlib.suppress(OSError):  # such as where its folder could not be made
                         partial.unlink()

@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 
 from menndl_dask import files
+from menndl_dask.errors import RunError
 from menndl_dask.genome.individual import ranked
 from menndl_dask.report import page
 from menndl_dask.report.content import ReportContent, read_content
@@ -20,7 +21,7 @@ from menndl_dask.report.figures import curve_figures, progress_figure, timeline_
 from menndl_dask.report.network_drawing import draw_network, summary
 from menndl_dask.report.table import best_rows, table
 from menndl_dask.result import FAILURES
-from menndl_dask.run.layout import island_of
+from menndl_dask.run.layout import island_of, whole_run
 from menndl_dask.run.planned_value import PlannedValue
 from menndl_dask.run.run import Run
 from menndl_dask.text import TextTable, counted, duration, fitness_text, quantity
@@ -50,9 +51,19 @@ _ADVICE: Mapping[str, str] = {
 
 
 def write_report(run: Run) -> Path:
-    """Write ``report.html`` into the run directory, replacing it atomically, and return its path."""
+    """Write ``report.html`` into the run directory, replacing it atomically, and return its path.
+
+    Raises
+    ------
+    RunError
+        If it cannot be written.
+    """
     path = run.path / "report.html"
-    files.write_text(path, render(read_content(run)))
+    text = render(read_content(run))
+    try:
+        files.write_text(path, text, root=whole_run(run.path))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
     return path
 
 

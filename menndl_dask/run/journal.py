@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any, Self
 from zlib import crc32
 
+from menndl_dask import files
 from menndl_dask.errors import RunError
+from menndl_dask.run.layout import whole_run
 
 Event = dict[str, Any]
+_HOLDER = 1000  # bytes of the words that name a holder, at most
 _ATTEMPTS, _LOOK_S = 5, 0.02  # to lock a journal that another process looks at
 _TAIL = len(',"crc":"00000000"}')
 
@@ -65,7 +68,7 @@ def read_journal(path: Path, *kinds: str) -> Iterator[Event]:
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
     damaged = 0
-    with path.open("rb") as file:
+    with os.fdopen(files.open_regular(path, root=whole_run(path.parent)), "rb") as file:
         for number, line in enumerate(file, 1):
             if not is_whole(line):
                 damaged = damaged or number
@@ -98,7 +101,7 @@ class Journal:
         try:
             before = path.stat().st_size if path.exists() else 0
             self._size = sum(len(line) for line in _whole_lines(path)) if before else 0
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = files.open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.ftruncate(self._file, self._size)
         except OSError as error:
             os.close(self._lock)
@@ -149,12 +152,12 @@ def holder(run: Path) -> str | None:
     """Return which process drives a run, as written in its lock; None if no process does."""
     lock = run / ".lock"
     try:
-        with lock.open("rb") as file:
+        with os.fdopen(files.open_regular(lock, root=whole_run(run)), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except (FileNotFoundError, NotADirectoryError):
+    except BlockingIOError:
+        return files.read_text(lock, at_most=_HOLDER).strip() or "unknown"
+    except OSError:  # there is none, or the file system has no locks
         return None
-    except OSError:
-        return lock.read_text(errors="replace").strip() or "unknown"
     return None
 
 
@@ -180,7 +183,7 @@ def _locked(path: Path) -> int:
     """Return the locked file; the kernel unlocks it when its holder ends, also by ``kill -9``."""
     try:
         # not inherited by worker processes, which may outlive a killed driver
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = files.open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from error
     try:

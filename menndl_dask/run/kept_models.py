@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from menndl_dask import files
+from menndl_dask.errors import RunError
 from menndl_dask.genome.individual import Individual
 from menndl_dask.result import Result
 
@@ -59,32 +60,53 @@ class KeptModels:
             _remove(self.folder / leaver.name)
 
     def sweep(self, in_flight: Collection[Individual] = ()) -> None:
-        """Remove models that are neither kept nor in flight, such as a killed driver's; complete kept ones."""
-        for _, individual in self._kept:
-            self._write_genome(individual)
-            _remove_checkpoint(self.folder / individual.name)
-        names = {individual.name for _, individual in self._kept} | {individual.name for individual in in_flight}
-        for folder in self.folder.glob("*"):
-            if folder.name not in names:
-                _remove(folder)
+        """Remove models that are neither kept nor in flight, such as a killed driver's; complete kept ones.
+
+        Raises
+        ------
+        RunError
+            If the folder is a symbolic link, which could lead anywhere, or cannot be written to.
+        """
+        if self.folder.is_symlink():
+            raise RunError(f"{self.folder}: expected a folder of the run, got a symbolic link")
+        try:
+            self.folder.mkdir(exist_ok=True)
+            for _, individual in self._kept:
+                self._write_genome(individual)
+                _remove_checkpoint(self.folder / individual.name)
+            names = {individual.name for _, individual in self._kept} | {individual.name for individual in in_flight}
+            for folder in self.folder.iterdir():
+                if folder.name not in names:
+                    _remove(folder)
+        except OSError as error:
+            raise RunError(f"{error.filename or self.folder}: cannot be written: {error.strerror}") from error
 
     def _write_genome(self, individual: Individual) -> None:
         path = self.folder / individual.name / "genome.json"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_text(path, json.dumps(individual.genome.to_dict(), indent=1) + "\n")
+        _own_folder(path.parent)
+        if not path.is_file() or path.is_symlink():
+            files.write_text(path, json.dumps(individual.genome.to_dict(), indent=1) + "\n", root=self.folder.parent)
+
+
+def _own_folder(path: Path) -> None:
+    """Make a folder if it does not exist; a symbolic link in its place, which could lead anywhere, is removed."""
+    if path.is_symlink():
+        path.unlink()
+    path.mkdir(exist_ok=True)
 
 
 def _remove_checkpoint(folder: Path) -> None:
-    """Remove the checkpoint of a completed training, also a partly written one."""
-    for file in folder.glob(f"{_CHECKPOINT}*"):
-        file.unlink(missing_ok=True)
+    """Remove the checkpoint of a completed training, and what was partly written."""
+    for pattern in () if folder.is_symlink() else (f"{_CHECKPOINT}*", ".*.partial.keras"):
+        for file in folder.glob(pattern):
+            file.unlink(missing_ok=True)
 
 
 def _remove(folder: Path) -> None:
     """Remove a model; if its folder holds other files, such as those of a longer training, only its weights."""
     ours = {"network.keras", "genome.json"}
-    if folder.is_dir() and any(file.name not in ours and not file.name.startswith(".") for file in folder.iterdir()):
+    is_folder = folder.is_dir() and not folder.is_symlink()
+    if is_folder and any(file.name not in ours and not file.name.startswith(".") for file in folder.iterdir()):
         (folder / "network.keras").unlink(missing_ok=True)
         _remove_checkpoint(folder)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from menndl_dask.errors import RunError
 from menndl_dask.genome.individual import Individual
 
 NUMBERS = 10_000_000  # individuals of an island at most: number 20000017 is from island 2, the 18th that it asked for
@@ -38,9 +39,18 @@ def folder_of(run: Path, island: int) -> Path:
 
 
 def folders_of(run: Path) -> dict[int, Path]:
-    """Return the directories of a run's islands by their numbers, in order; empty for a run without islands."""
+    """Return the directories of a run's islands by their numbers, in order; empty for a run without islands.
+
+    Raises
+    ------
+    RunError
+        If one of them is a symbolic link, which could lead anywhere.
+    """
     found = [(int(path.name), path) for path in (run / _FOLDER).glob("*") if path.name.isdecimal()]
-    return dict(sorted(found))
+    for path in (run / _FOLDER, *(path for _, path in found)):
+        if path.is_symlink():
+            raise RunError(f"{path}: expected a folder of the run, got a symbolic link")
+    return dict(sorted((number, path) for number, path in found if path.is_dir()))
 
 
 def whole_run(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from typing import Any, Self
 import numpy as np
 
 from menndl_dask import files
-from menndl_dask.errors import RunError
+from menndl_dask.errors import RunError, one_line
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.result import Result
 from menndl_dask.run.history import JOURNAL as _JOURNAL
 from menndl_dask.run.history import replay
 from menndl_dask.run.journal import Event, Journal, read_journal
+from menndl_dask.run.layout import whole_run
 from menndl_dask.run.settings import FILE as _SETTINGS
 from menndl_dask.run.settings import Settings, freeze
 
@@ -51,7 +53,8 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            files.new_folder(path)
+            files.check_folders(path / _JOURNAL, whole_run(path))
         except OSError as error:
             raise RunError(f"{path}: cannot be made: {error.strerror}") from error
         self._journal = Journal(path / _JOURNAL)
@@ -84,12 +87,14 @@ class Recorder:
             If the data is split in another way than when the run began.
         """
         path = self.path / _SPLITS
-        if not path.exists():
-            with files.replacing(path) as partial, partial.open("wb") as file:
-                np.savez_compressed(file, **splits)
+        if not os.path.lexists(path):
+            try:
+                with files.replacing(path) as partial, os.fdopen(files.create(partial), "wb") as file:
+                    np.savez_compressed(file, **splits)
+            except OSError as error:
+                raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
             return
-        with np.load(path) as there:
-            differing = [name for name in splits if name not in there or not np.array_equal(there[name], splits[name])]
+        differing = _differing_splits(path, splits)
         if differing:
             names = ", ".join(differing)
             raise RunError(f"{path}: the data is split in another way now: {names}; give another run directory")
@@ -152,6 +157,16 @@ class Recorder:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _differing_splits(path: Path, splits: Mapping[str, Any]) -> list[str]:
+    """Return the names of the splits that are not as in a file."""
+    try:
+        with os.fdopen(files.open_regular(path), "rb") as file, np.load(file) as there:
+            return [name for name in splits if name not in there or not np.array_equal(there[name], splits[name])]
+    except Exception as error:
+        again = "restore it from a copy, or remove it and it is written again"
+        raise RunError(f"{path}: cannot be read: {one_line(error)}; {again}") from error
 
 
 def _event(kind: str, **values: Any) -> Event:

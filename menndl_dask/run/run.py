@@ -58,7 +58,7 @@ class Best:
             If its weights do not exist.
         """
         weights = self.path / "network.keras"
-        if not weights.exists():
+        if not weights.is_file():
             raise RunError(f"{weights}: expected the weights of network {self.individual.id}, got no such file")
         import keras
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import yaml
 from menndl_dask import files
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.problem import SPLITS, Limits, Problem
+from menndl_dask.run.layout import whole_run
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.validation import read_yaml
 
@@ -66,8 +68,12 @@ def read_settings(path: Path) -> Settings:
     RunError
         If it does not exist, cannot be read, or is of another version.
     """
-    if not path.exists():
-        raise RunError(f"{path.parent}: expected a run directory, got none: there is no {path.name}")
+    try:
+        os.close(files.open_regular(path, root=whole_run(path.parent)))  # not a link to another file, nor a fifo
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{path.parent}: expected a run directory, got none: there is no {path.name}") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
     settings = read_yaml(path, RunError)
     if settings.get("format") != _FORMAT:
         got = settings.get("format")
@@ -83,8 +89,12 @@ def freeze(path: Path, settings: Settings) -> list[str]:
     RunError
         If the existing run is for another problem or space, or has another seed.
     """
-    if not path.exists():
-        files.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120))
+    if not os.path.lexists(path):
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)
+        try:
+            files.write_text(path, text, root=whole_run(path.parent))
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
         return []
     try:
         frozen = written = read_settings(path)

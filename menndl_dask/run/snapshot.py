@@ -90,6 +90,7 @@ def write_dataset(
             else:
                 fixed = [name for name, array in block.variables.items() if "evaluation" not in array.dims]
                 block.drop_vars(fixed).to_zarr(partial, append_dim="evaluation", zarr_format=3, consolidated=False)
+        files.flush(partial)
         files.remove_folder(path)  # POSIX cannot exchange two folders: for an instant there is none
 
 

@@ -7,14 +7,26 @@ import time
 from pathlib import Path
 
 from menndl_dask import files
+from menndl_dask.errors import RunError
+from menndl_dask.run.layout import whole_run
 
 DRIVER_ENDS = "MENNDL_DRIVER_ENDS"  # environment variable of a detached driver: when it stops, seconds since 1970
 _FILE = "stop"
 
 
 def ask(run: Path, who: str) -> None:
-    """Ask the driver of a run to stop once its running evaluations are finished."""
-    files.write_text(run / _FILE, f"{who}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+    """Ask the driver of a run to stop once its running evaluations are finished.
+
+    Raises
+    ------
+    RunError
+        If the request cannot be written.
+    """
+    path = run / _FILE
+    try:
+        files.write_text(path, f"{who}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n", root=whole_run(run))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def begin(run: Path) -> None:
@@ -24,13 +36,24 @@ def begin(run: Path) -> None:
 
 
 def withdraw(run: Path) -> None:
-    """Remove the stop request of a run."""
-    (run / _FILE).unlink(missing_ok=True)
+    """Remove the stop request of a run.
+
+    Raises
+    ------
+    RunError
+        If it cannot be removed.
+    """
+    path = run / _FILE
+    try:
+        files.check_folders(path, whole_run(run))
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be removed: {error.strerror}") from error
 
 
 def is_asked(run: Path) -> bool:
     """Return whether a user has asked a run to stop."""
-    return (run / _FILE).exists()
+    return (run / _FILE).is_file()
 
 
 def reason(run: Path) -> str | None:

@@ -52,14 +52,14 @@ class Detached:
     def read(cls, run: Path) -> Self | None:
         """Read the record from a run directory; None if the run was never detached."""
         try:
-            values: dict[str, Any] = json.loads((run / _FILE).read_text(encoding="utf-8"))
+            values: dict[str, Any] = json.loads(files.read_text(run / _FILE, root=whole_run(run)))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return cls(**{**values, "command": tuple(values["command"])})
 
     def write(self, run: Path) -> None:
         """Write the record into a run directory, in place of an earlier one."""
-        files.write_text(run / _FILE, json.dumps(asdict(self), indent=1) + "\n")
+        files.write_text(run / _FILE, json.dumps(asdict(self), indent=1) + "\n", root=whole_run(run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,16 @@ class Drivers:
     def read(cls, run: Path) -> Self:
         """Read the list from a run directory."""
         path = run / _DRIVERS
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        text = files.read_text(path, root=whole_run(run)) if path.exists() else ""
+        lines = [line.split() for line in text.splitlines()]
         jobs = dict.fromkeys(words[1] for words in lines if words[0] == "job")
         return cls(tuple(jobs), tuple(int(words[1]) for words in lines if words[0] == "began"))
 
     @staticmethod
     def add(run: Path, what: str, number: object) -> None:
         """Append an entry: the number of a ``job``, or the number of results when a driver ``began``."""
-        with (run / _DRIVERS).open("a", encoding="utf-8") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        with os.fdopen(files.open_regular(run / _DRIVERS, flags, root=whole_run(run)), "a", encoding="utf-8") as file:
             file.write(f"{what} {number}\n")
 
     @property
@@ -105,7 +107,7 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
     site = site_of(profile)
     if alive := queued(site.system, Drivers.read(run).jobs):
         raise RunError(f"{run}: has a driver in the queue already: job {', '.join(alive)}; menndl stop {run}")
-    run.mkdir(parents=True, exist_ok=True)
+    files.new_folder(run)
     stop_request.withdraw(run)
     place = str(Path(profile).resolve()) if Path(profile).is_file() else profile
     (run / _DRIVERS).unlink(missing_ok=True)

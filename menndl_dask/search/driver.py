@@ -64,7 +64,7 @@ class Driver:
         self._search = search
         self._evolution = search.evolution
         self._recorder = recorder
-        self._networks = KeptModels((search.path / "networks").resolve())
+        self._networks = KeptModels(search.path.resolve() / "networks")
         self._workers = Workers()
         self._dispatcher = Dispatcher(client, search.evaluate, (search.problem, search.limits))
         self._duration = DurationEstimate(search.limits.seconds)

@@ -20,8 +20,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from menndl_dask import files
 from menndl_dask.environment import JOB_END
-from menndl_dask.training.request import TrainingRequest
+from menndl_dask.training.request import TrainingRequest, make_network_folder
 
 _LOG = logging.getLogger(__name__)
 _MARGIN_S = 30.0  # before the end of a batch job, for the last checkpoint
@@ -51,7 +52,7 @@ class Checkpoint:
 
     def __init__(self, request: TrainingRequest) -> None:
         self._path = Path(request.checkpoint) if request.checkpoint is not None else None
-        self._partial = request.partial_checkpoint(os.getpid())
+        self._partial = request.partial_checkpoint
         interval = request.limits.checkpoint_s if self._path is not None else None
         self._interval = math.inf if interval is None else interval
         training = [request.genome, request.problem, request.seed, keras.backend.backend()]
@@ -81,8 +82,9 @@ class Checkpoint:
             values[f"value{number}"] = value.astype("float32") if value.dtype.kind == "V" else value
         text = json.dumps({"key": self._key, **asdict(state)})
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._partial.open("wb") as file:
+            make_network_folder(self._path.parent)
+            self._partial.unlink(missing_ok=True)  # of a write that failed
+            with os.fdopen(files.create(self._partial), "wb") as file:
                 np.savez(file, told=np.array(text), **values)
                 file.flush()
                 os.fsync(file.fileno())
@@ -96,7 +98,7 @@ class Checkpoint:
         if self._path is None or not self._path.exists():
             return None
         try:
-            with self._path.open("rb") as opened, np.load(opened) as file:
+            with os.fdopen(files.open_regular(self._path), "rb") as opened, np.load(opened) as file:
                 state = json.loads(str(file["told"]))
                 values = [file[f"value{i}"] for i in range(len(file.files) - 1)]
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the training can start again

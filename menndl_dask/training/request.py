@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,13 +54,31 @@ class TrainingRequest:
     # uploaded to it since the trainer was started
     path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 
-    def partial_path(self, process: int) -> Path | None:
-        """Return the path to which a process writes the network before it is complete."""
+    token: str = field(default_factory=lambda: secrets.token_hex(8))  # in hidden names, so that none can be guessed
+
+    @property
+    def partial_path(self) -> Path | None:
+        """The path to which the network is written before it is complete."""
         if self.save is None:
             return None
         target = Path(self.save)
-        return target.with_name(f".{target.stem}.{process}.partial.keras")
+        return target.with_name(f".{target.stem}.{self.token}.partial.keras")
 
-    def partial_checkpoint(self, process: int) -> Path | None:
-        """Return the path to which a process writes a checkpoint before it is complete."""
-        return None if self.checkpoint is None else Path(f"{self.checkpoint}.{process}.partial")
+    @property
+    def partial_checkpoint(self) -> Path | None:
+        """The path to which a checkpoint is written before it is complete."""
+        return None if self.checkpoint is None else Path(f"{self.checkpoint}.{self.token}.partial")
+
+
+def make_network_folder(path: Path) -> None:
+    """Make the folder of a network, such as ``networks/00000007``, and the one above; the run itself may have moved.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, or is a symbolic link in a run directory, which could lead anywhere.
+    """
+    path.parent.mkdir(exist_ok=True)
+    path.mkdir(exist_ok=True)
+    if path.parent.name == "networks" and (path.is_symlink() or path.parent.is_symlink()):
+        raise OSError(errno.ELOOP, "expected a folder of the run, got a symbolic link", str(path))

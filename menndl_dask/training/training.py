@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from menndl_dask import files
 from menndl_dask.data.staged_images import StagedImage, open_images
 from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.genome.cost import cost_of
@@ -34,7 +34,7 @@ from menndl_dask.training.loop import make_loop
 from menndl_dask.training.loss import Loss
 from menndl_dask.training.optimizer import make_optimizer
 from menndl_dask.training.patches import PatchSource
-from menndl_dask.training.request import TrainingRequest
+from menndl_dask.training.request import TrainingRequest, make_network_folder
 from menndl_dask.training.schedule import TrainingSchedule
 from menndl_dask.training.scoring.significance import shows_learning
 from menndl_dask.training.scoring.split_prediction import SplitPrediction
@@ -259,7 +259,7 @@ class _Evaluation:
             raise Ended("no_learning", f"after {schedule.epoch:.3g} epochs {neither}")
 
     def _save(self, model: keras.Model, fitness: float) -> None:
-        partial, above = self._request.partial_path(os.getpid()), self._request.save_above
+        partial, above = self._request.partial_path, self._request.save_above
         if partial is None or self._request.save is None or (above is not None and fitness <= above):
             return
         if self._budget.precision != "float32":  # the saved network computes in float32
@@ -267,8 +267,9 @@ class _Evaluation:
             copy.set_weights(model.get_weights())
             model = copy
         try:
-            partial.parent.mkdir(parents=True, exist_ok=True)
+            make_network_folder(partial.parent)
             model.save(partial)
+            files.flush(partial)
             partial.replace(self._request.save)
         except OSError as error:  # a full disk must not fail the network
             self._tell(remark=f"the network could not be saved: {error.strerror or error}")

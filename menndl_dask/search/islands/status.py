@@ -15,6 +15,7 @@ from typing import Any, Self
 from menndl_dask import files
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.result import Result
+from menndl_dask.run.layout import whole_run
 
 _FILE = "island.json"
 
@@ -38,7 +39,7 @@ class IslandStatus:
     def read(cls, island: Path) -> Self | None:
         """Read the status from an island's directory; None if there is none, or it cannot be read at the moment."""
         try:
-            values: dict[str, Any] = json.loads((island / _FILE).read_text(encoding="utf-8"))
+            values: dict[str, Any] = json.loads(files.read_text(island / _FILE, root=whole_run(island)))
             if "told" in values:  # as version 0.1.0 wrote it
                 values["results"] = values.pop("told")
             pairs = values.pop("emigrants")
@@ -63,4 +64,4 @@ class IslandStatus:
         """Write the status into an island's directory, in place of the old one."""
         emigrants = [[individual.to_dict(), result.to_dict()] for individual, result in self.emigrants]
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        files.write_text(island / _FILE, json.dumps({**values, "emigrants": emigrants}) + "\n")
+        files.write_text(island / _FILE, json.dumps({**values, "emigrants": emigrants}) + "\n", root=whole_run(island))

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from menndl_dask import files
 from menndl_dask.errors import FINISHED, ExitCode, RunError
 from menndl_dask.evaluation.child_process import die_with_parent, ended, kill_group
 from menndl_dask.run import stop_request
@@ -76,7 +77,8 @@ class _IslandDriver:
 
     def last_line(self) -> str:
         """Return the last line of its output."""
-        lines = self.output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        with os.fdopen(files.open_regular(self.output), encoding="utf-8", errors="replace") as file:
+            lines = file.read().strip().splitlines()
         return lines[-1] if lines else "no output"
 
 
@@ -237,7 +239,8 @@ def last_one(run: Path, island: int | None) -> Iterator[bool]:
     if island is None:
         yield True
         return
-    with (run / "islands" / ".last").open("w") as file:
+    last = run / "islands" / ".last"
+    with os.fdopen(files.open_regular(last, os.O_RDWR | os.O_CREAT, root=run), "rb+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -248,17 +251,18 @@ def last_one(run: Path, island: int | None) -> Iterator[bool]:
 
 def _start_driver(run: Path, island: int, command: Command) -> _IslandDriver:
     folder = folder_of(run, island)
-    folder.mkdir(parents=True, exist_ok=True)
+    output = folder / OUTPUT
+    files.new_folder(folder)
+    files.check_folders(output, run)
     deadline = time.monotonic() + _HELD_S
     while (held := holder(folder)) is not None:
         if time.monotonic() > deadline:
             raise RunError(f"{folder}: held by another driver ({held}); one at a time")
         time.sleep(_POLL_S)
-    output = folder / OUTPUT
     own = {_SUPERVISOR: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
     environment = {**os.environ, **command.environment, **own}
     status = IslandStatus.read(folder)  # before the start, so that the driver's first results count as its own
-    with output.open("ab") as file:
+    with os.fdopen(files.open_regular(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, root=run), "ab") as file:
         process = subprocess.Popen(
             command.words,
             stdin=subprocess.DEVNULL,
