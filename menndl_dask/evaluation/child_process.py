@@ -2,7 +2,7 @@
 
 `multiprocessing` refuses to start processes inside a Dask worker under a nanny; `subprocess` does not. A child has its
 own session, so that an interrupt on the terminal does not reach it. It dies with its parent: on Linux by a signal,
-on every system by the end of its pipe. A frame is any object that `pickle` can serialise.
+on every system by the end of its pipe.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ import contextlib
 import ctypes
 import logging
 import os
-import pickle
-import select
+import secrets
 import signal
-import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -30,81 +27,16 @@ from queue import SimpleQueue
 from typing import Any
 
 from menndl_dask.errors import TrainerError, one_line_with_place
+from menndl_dask.evaluation.channel import Channel, FrameError, out_of_reach
+from menndl_dask.evaluation.descendants import MARK, descendants, end_marked, kill
+from menndl_dask.evaluation.last_output import LastOutput
 
 _LOG = logging.getLogger(__name__)
-_HEADER = struct.Struct("!Q")
 _PARENT = "MENNDL_PARENT"  # process number of the parent, in the child's environment
 _PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
-_STDERR_BYTES = 1 << 20  # more than this is dropped
-_CHUNK = 1 << 20
+_END_S = 10.0  # for a killed process to end; one that waits for a file system may not
 _Process = subprocess.Popen[bytes]
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR", "PYTHONUNBUFFERED": "1"}
-
-
-class Channel:
-    """Frames in both directions over a pair of file descriptors: eight bytes of length, then the pickle.
-
-    A descriptor is -1 for an unused direction.
-    """
-
-    def __init__(self, reading: int = -1, writing: int = -1) -> None:
-        self._reading, self._writing = reading, writing
-        if writing >= 0:
-            os.set_blocking(writing, False)
-
-    def fileno(self) -> int:
-        """Return the descriptor to read from, for `select`."""
-        return self._reading
-
-    def send(self, frame: Any, timeout: float | None = None) -> None:
-        """Send a frame.
-
-        Raises
-        ------
-        TimeoutError
-            If it is not read in time.
-        BrokenPipeError
-            If the other side is closed.
-        """
-        body = pickle.dumps(frame, protocol=pickle.HIGHEST_PROTOCOL)
-        deadline = _deadline(timeout)
-        for part in (_HEADER.pack(len(body)), body):
-            rest = memoryview(part)
-            while rest:
-                _wait(self._writing, deadline, writing=True)
-                with contextlib.suppress(BlockingIOError):
-                    rest = rest[os.write(self._writing, rest[:_CHUNK]) :]
-
-    def receive(self, timeout: float | None = None) -> Any:
-        """Wait for a frame and return it.
-
-        Raises
-        ------
-        TimeoutError
-            If none arrives in time.
-        EOFError
-            If the other side has closed the pipe or died.
-        """
-        deadline = _deadline(timeout)
-        (length,) = _HEADER.unpack(self._exactly(_HEADER.size, deadline))
-        return pickle.loads(self._exactly(length, deadline))
-
-    def close(self) -> None:
-        """Close both directions."""
-        for pipe in (self._reading, self._writing):
-            if pipe >= 0:
-                os.close(pipe)
-        self._reading = self._writing = -1
-
-    def _exactly(self, count: int, deadline: float | None) -> bytearray:
-        data = bytearray()
-        while len(data) < count:
-            _wait(self._reading, deadline)
-            part = os.read(self._reading, min(_CHUNK, count - len(data)))
-            if not part:
-                raise EOFError("the pipe was closed")
-            data += part
-        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +58,19 @@ class ChildProcess:
         self, module: str, environment: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
     ) -> None:
         self.module, self._arguments = module, arguments
+        self.output: LastOutput | None = None  # a thread reads it
         self._owner = os.getpid()
-        self._stderr = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - open as long as the child runs
+        self._mark = secrets.token_hex(8)
         started: Future[_Process] = Future()
         _starter(self._owner).put((partial(self._start, dict(environment or {})), started))
         self._process = started.result()
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self.channel = Channel(os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno()))
-        self._process.stdin.close()
-        self._process.stdout.close()
+        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        assert stdin is not None and stdout is not None and stderr is not None
+        self.channel = Channel(os.dup(stdout.fileno()), os.dup(stdin.fileno()))
+        self._errors = LastOutput(os.dup(stderr.fileno()))
+        self._errors.follow()
+        for pipe in (stdin, stdout, stderr):
+            pipe.close()
 
     @property
     def pid(self) -> int:
@@ -159,15 +95,16 @@ class ChildProcess:
             If the child has died (the cause is an `EOFError`), raised an exception (no cause), or does not answer in
             time, whereupon it is killed (the cause is a `TimeoutError`).
         """
-        if not self._stderr.closed and os.fstat(self._stderr.fileno()).st_size > _STDERR_BYTES:
-            self._stderr.truncate(0)
-        deadline = _deadline(timeout)
+        began = time.monotonic()
         try:
             self.channel.send(frame, timeout)
-            answer = self.channel.receive(None if deadline is None else deadline - time.monotonic())
+            answer = self.channel.receive(None if timeout is None else began + timeout - time.monotonic())
         except TimeoutError as error:
             self.kill()
             raise TrainerError(f"{self.module}: no answer in {timeout:g} s; it was killed") from error
+        except FrameError as error:
+            self.kill()
+            raise TrainerError(f"{self.module}: {error}; it was killed") from EOFError(str(error))
         except (OSError, EOFError, ValueError) as error:
             raise TrainerError(self._describe_exit()) from EOFError(str(error))
         if isinstance(answer, _Raised):
@@ -177,11 +114,12 @@ class ChildProcess:
 
     def last_stderr_line(self) -> str:
         """Return the last line of the child's standard error, or an empty string."""
-        if self._stderr.closed:
-            return ""
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        self._errors.finish()
+        return self._errors.last_line()
+
+    def last_output(self) -> str:
+        """Return the last part of what it has printed."""
+        return self._errors.text()
 
     def close(self, patience: float = 5.0) -> None:
         """Close the child's pipe, and kill it if it does not end in time (seconds)."""
@@ -189,25 +127,30 @@ class ChildProcess:
             return
         self.channel.close()
         try:
-            self._process.wait(patience)
+            if self._process.wait(patience) != 0:
+                end_marked(self._mark)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._stderr.close()
 
     def kill(self) -> None:
-        """Kill the child and its process group."""
+        """Kill the child and all processes that it has started."""
+        below = descendants(self.pid)
         kill_group(self.pid)
-        self._process.wait()
+        kill(below)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+        end_marked(self._mark)
 
     def _start(self, environment: dict[str, str]) -> _Process:
         paths = [path or str(Path.cwd()) for path in sys.path]
         variables = {**_QUIET, **os.environ, **environment}
+        marks = f"{os.environ.get(MARK, '')} {self._mark}".strip()
         return subprocess.Popen(
             [sys.executable, "-P", "-m", self.module, *self._arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env={**variables, "PYTHONPATH": os.pathsep.join(paths), _PARENT: str(self._owner)},
+            stderr=subprocess.PIPE,
+            env={**variables, "PYTHONPATH": os.pathsep.join(paths), _PARENT: str(self._owner), MARK: marks},
             start_new_session=True,
         )
 
@@ -217,6 +160,7 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             return f"{self.module}: it closed its pipe and hung; it was killed"
+        end_marked(self._mark)  # it may have been killed before it could end what trainings have started
         line = self.last_stderr_line() if status > 0 else ""
         return f"{self.module}: the process {ended(status)}" + (f"; last line of its errors: {line}" if line else "")
 
@@ -227,7 +171,7 @@ def connect_to_parent() -> Channel:
     From then on the child prints to its standard error, so that prints do not disturb the frames.
     """
     die_with_parent(int(os.environ[_PARENT]), signal.SIGTERM)
-    reading, writing = os.dup(0), os.dup(1)
+    reading, writing = out_of_reach(os.dup(0)), out_of_reach(os.dup(1))
     devnull = os.open(os.devnull, os.O_RDONLY)
     os.dup2(devnull, 0)
     os.close(devnull)
@@ -305,15 +249,3 @@ def _starter(_owner: int) -> SimpleQueue[tuple[Callable[[], _Process], Future[_P
 
     threading.Thread(target=work, name="menndl-starter", daemon=True).start()
     return orders
-
-
-def _deadline(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout
-
-
-def _wait(pipe: int, deadline: float | None, *, writing: bool = False) -> None:
-    """Wait until a pipe can be read or written, or is closed; raises `TimeoutError`."""
-    poll = select.poll()  # not `select.select`: a busy worker may have more than 1024 open files
-    poll.register(pipe, select.POLLOUT if writing else select.POLLIN)
-    if not poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000):
-        raise TimeoutError

@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 import time
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Protocol
 
-import psutil
-
-from menndl_dask.evaluation.child_process import Channel, ended, kill_group
+from menndl_dask.errors import one_line
+from menndl_dask.evaluation.channel import Channel, FrameError
+from menndl_dask.evaluation.child_process import ended, kill_group
+from menndl_dask.evaluation.last_output import LastOutput
+from menndl_dask.evaluation.memory import Memory
 from menndl_dask.evaluation.result_builder import ResultBuilder
 from menndl_dask.problem import Limits
 
 _INTERVAL = 0.05  # seconds between two checks of the limits
-_PROC = Path("/proc")
+UNSENT = 120  # exit status of a training that could not send its outcome
+_LONGEST_MESSAGE = 1 << 26  # bytes
+_TRACE = 4_000  # characters of the last output of a training that died, for the log
 _PATIENCE = 2.0  # seconds for the process to end after it has closed its pipe
 
 
@@ -29,6 +32,10 @@ class TrainingProcess(Protocol):
     channel: Channel
 
     @property
+    def output(self) -> LastOutput | None:
+        """What it prints, to be read by its supervision; None if that is done elsewhere."""
+
+    @property
     def pid(self) -> int:
         """Its process number."""
 
@@ -36,7 +43,10 @@ class TrainingProcess(Protocol):
         """Return the exit status, the negative number of its signal, or None while it runs."""
 
     def last_stderr_line(self) -> str:
-        """Return the last line of its standard error, or an empty string."""
+        """Return the last line of its standard error, or an empty string; of a crash what and where it was."""
+
+    def last_output(self) -> str:
+        """Return the last part of what it has printed."""
 
     def close(self) -> None:
         """Close its channel and wait for the process, which has ended, so that the system frees its number."""
@@ -50,61 +60,56 @@ def supervise(process: TrainingProcess, builder: ResultBuilder, limits: Limits, 
     and `Orphaned` is raised.
     """
     checked = time.monotonic()
+    memory = Memory(process.pid, limits.memory_bytes)
     try:
         while not builder.is_complete:
-            readable = wait([process.channel.fileno(), parent.fileno()], _INTERVAL)
+            output = [process.output.fileno()] if process.output is not None and process.output.fileno() >= 0 else []
+            readable = wait([process.channel.fileno(), parent.fileno(), *output], _INTERVAL)
             if parent.fileno() in readable:
                 raise Orphaned
+            if process.output is not None and process.output.fileno() in readable:
+                process.output.read()
             if process.channel.fileno() in readable:
-                now = time.monotonic()
-                if not _receive(process, builder, now + limits.seconds - builder.seconds(now)):
+                if not _receive(process, builder):
                     break
             elif process.exit_status() is not None:
-                break  # although a process that it started still has its pipe open
+                # although a process that it started may still have its pipe open
+                while not builder.is_complete and wait([process.channel.fileno()], 0) and _receive(process, builder):
+                    pass  # it may have sent its result and ended since
+                break
             if time.monotonic() - checked >= _INTERVAL:  # not after each message: short epochs send many
                 checked = time.monotonic()
-                _check_limits(process.pid, builder, limits, builder.seconds(checked))
+                _check_limits(memory, builder, limits, builder.seconds(checked))
         if not builder.is_complete:
-            has_begun = builder.phase != "start"  # else the import of a framework failed, not a network
-            builder.fail("killed" if has_begun else "error", _how_it_ended(process))
+            message = _how_it_ended(process)
+            # if it has not begun, the import of a framework failed, not a network
+            is_error = builder.phase == "start" or process.exit_status() == UNSENT
+            builder.fail("error" if is_error else "killed", message)
+            builder.trace = process.last_output()[-_TRACE:]
     finally:
         kill_group(process.pid)
         process.close()
 
 
-def resident_bytes(pid: int) -> int:
-    """Return the memory of a process in bytes; 0 if it has ended.
-
-    On Linux pages of mapped files are not counted: the system may drop them, and the staged samples are such files.
-    """
+def _receive(process: TrainingProcess, builder: ResultBuilder) -> bool:
+    """Read what has arrived of a message; return False if the pipe is closed."""
     try:
-        if not _PROC.exists():
-            return int(psutil.Process(pid).memory_info().rss)
-        lines = (line.split() for line in (_PROC / f"{pid}/status").read_text().splitlines())
-        return sum(int(line[1]) * 1024 for line in lines if line and line[0] in ("RssAnon:", "RssShmem:"))
-    except (OSError, psutil.Error):
-        return 0
-
-
-def _receive(process: TrainingProcess, builder: ResultBuilder, deadline: float) -> bool:
-    """Receive a message; return False if the pipe is closed. A message that stops midway is left to the time limit."""
-    try:
-        builder.update(process.channel.receive(max(0.0, deadline - time.monotonic())))
-    except TimeoutError:
-        return True
+        for message in process.channel.read(_LONGEST_MESSAGE):
+            builder.update(message)
     except (EOFError, OSError):
         return False
+    except Exception as error:  # noqa: BLE001 - a user's code may write anything there
+        why = str(error) if isinstance(error, FrameError) else f"a message cannot be used: {one_line(error)}"
+        builder.fail("error", f"something else wrote into the pipe for the messages of the training: {why}")
     return True
 
 
-def _check_limits(pid: int, builder: ResultBuilder, limits: Limits, seconds: float) -> None:
-    phase = builder.phase
+def _check_limits(memory: Memory, builder: ResultBuilder, limits: Limits, seconds: float) -> None:
+    where = f"it was killed in phase {builder.phase!r}"
     if seconds > limits.seconds:
-        builder.fail("timed_out", f"it took longer than {limits.seconds:g} s; it was killed in phase {phase!r}")
-    used = resident_bytes(pid)
-    if limits.memory_bytes is not None and used > limits.memory_bytes:
-        sizes = f"{used / 1e6:.0f} MB where {limits.memory_bytes / 1e6:.0f} MB are allowed"
-        builder.fail("out_of_memory", f"it held {sizes}; it was killed in phase {phase!r}")
+        builder.fail("timed_out", f"it took longer than {limits.seconds:g} s; {where}")
+    if excess := memory.excess():
+        builder.fail("out_of_memory", f"{excess}; {where}")
 
 
 def _how_it_ended(process: TrainingProcess) -> str:
@@ -112,9 +117,11 @@ def _how_it_ended(process: TrainingProcess) -> str:
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         status = process.exit_status()
+        if status == UNSENT:
+            return f"it could not send its result: {process.last_stderr_line() or 'all its files were closed'}"
         if status is not None:
-            line = process.last_stderr_line() if status > 0 else ""
+            line = process.last_stderr_line() if status not in (0, -signal.SIGKILL) else ""
             cause = ", as by a system that runs out of memory" if status == -signal.SIGKILL else ""
             return f"the process {ended(status)}{cause}" + (f"; last line of its errors: {line}" if line else "")
         time.sleep(0.005)
-    return "the process closed its pipe and did not end"
+    return "the process closed the pipe for its messages and did not end; it was killed"

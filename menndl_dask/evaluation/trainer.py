@@ -9,19 +9,24 @@ interpreter.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import os
+import resource
 import signal
 import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from menndl_dask.evaluation.child_process import Channel, ChildProcess, connect_to_parent, die_with_parent, serve
+from menndl_dask.evaluation.channel import Channel, out_of_reach
+from menndl_dask.evaluation.child_process import ChildProcess, connect_to_parent, die_with_parent, serve
+from menndl_dask.evaluation.descendants import adopt_orphans, end_descendants
 from menndl_dask.evaluation.keras_import import import_frugally
+from menndl_dask.evaluation.last_output import LastOutput
 from menndl_dask.evaluation.result_builder import ResultBuilder
 from menndl_dask.evaluation.scratch import Scratch
-from menndl_dask.evaluation.supervision import TrainingProcess, supervise
+from menndl_dask.evaluation.supervision import UNSENT, TrainingProcess, supervise
 
 if TYPE_CHECKING:
     from menndl_dask.training.request import TrainingRequest
@@ -64,10 +69,9 @@ class Trainer:
         try:
             supervise(process, builder, request.limits, self._parent)
         finally:
-            for partial in (request.partial_path, request.partial_checkpoint):
-                if partial is not None:
-                    with contextlib.suppress(OSError):  # such as where its folder could not be made
-                        partial.unlink()
+            if left := end_descendants():
+                builder.update({"remark": f"processes that it started could not be ended: {left}"})
+            request.remove_partial()
         return builder.result(), builder.trace
 
     def close(self, patience: float) -> None:
@@ -81,15 +85,21 @@ class _Forked:
 
     def __init__(self, request: TrainingRequest, parent: Channel) -> None:
         reading, writing = os.pipe()
+        output, printing = os.pipe()
         trainer = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reading)
-            _train(request, trainer, Channel(writing=writing), parent)
+            os.close(output)
+            for descriptor in (1, 2):
+                os.dup2(printing, descriptor)
+            os.close(printing)
+            _train(request, trainer, Channel(writing=out_of_reach(writing)), parent)
         os.close(writing)
+        os.close(printing)
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpgid(self.pid, self.pid)  # here and in the child, so that it is done whichever comes first
-        self.channel = Channel(reading)
+        self.channel, self.output = Channel(reading), LastOutput(output)
 
     def exit_status(self) -> int | None:
         """Return the exit status, the negative number of its signal, or None while it runs.
@@ -102,12 +112,18 @@ class _Forked:
         return -found.si_status if found.si_code in (os.CLD_KILLED, os.CLD_DUMPED) else found.si_status
 
     def last_stderr_line(self) -> str:
-        """Return an empty string: its errors come as messages."""
-        return ""
+        """Return the last line of what it has printed, or an empty string."""
+        self.output.finish()
+        return self.output.last_line()
+
+    def last_output(self) -> str:
+        """Return the last part of what it has printed."""
+        return self.output.text()
 
     def close(self) -> None:
-        """Close its channel and wait for the process, which has ended."""
+        """Close its pipes and wait for the process, which has ended."""
         self.channel.close()
+        self.output.close()
         os.waitpid(self.pid, 0)
 
 
@@ -127,7 +143,10 @@ def _train(request: TrainingRequest, trainer: int, channel: Channel, parent: Cha
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         die_with_parent(trainer, signal.SIGKILL)
         parent.close()
-        import_frugally(_TRAINING).run(request, channel)
+        _prepare()
+        training = import_frugally(_TRAINING)
+        status = UNSENT
+        training.run(request, channel)
         status = 0
     except BaseException:  # noqa: BLE001 - it must not return into the trainer's code
         traceback.print_exc()
@@ -137,13 +156,35 @@ def _train(request: TrainingRequest, trainer: int, channel: Channel, parent: Cha
 
 def _train_once() -> NoReturn:
     """Run one training, which the parent sends, in a new interpreter."""
-    channel = connect_to_parent()
-    import_frugally(_TRAINING).run(channel.receive(), channel)
-    os._exit(0)  # TensorFlow's own clean-up takes seconds
+    status = 1
+    try:
+        channel = connect_to_parent()
+        die_with_parent(os.getppid(), signal.SIGKILL)  # a user's code may ignore the signal that a trainer gets
+        _prepare()
+        training = import_frugally(_TRAINING)
+        request = channel.receive()
+        status = UNSENT
+        training.run(request, channel)
+        status = 0
+    except BaseException:  # noqa: BLE001 - threads of a user's code must not keep the process alive
+        traceback.print_exc()
+    finally:
+        os._exit(status)  # TensorFlow's own clean-up takes seconds
+
+
+def _prepare() -> None:
+    """Prepare a training process for what a user's code may do to it."""
+    faulthandler.enable(2, all_threads=False)  # a crash says where it was
+    os.umask(os.umask(0o077) | 0o002)  # other users write to none of its files
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # they fill disks
+    with contextlib.suppress(OSError):  # Linux only: if the memory ends, the system kills it before the worker
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def main() -> None:
     """Answer the worker until it ends."""
+    adopt_orphans()
     channel = connect_to_parent()
     signal.signal(signal.SIGTERM, _leave)  # sent when the worker has died
     trainer = Trainer(channel)
@@ -156,6 +197,7 @@ def main() -> None:
             # when a worker dies, its pipe is closed first: the signal may arrive during the clean-up
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
     finally:
+        end_descendants()  # if a signal came while that was done
         trainer.close(patience)
         os._exit(0)  # TensorFlow's own clean-up takes seconds, and a nanny does not wait long
 

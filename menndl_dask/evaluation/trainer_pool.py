@@ -27,6 +27,7 @@ from menndl_dask.training.request import TrainingRequest
 _LOG = logging.getLogger(__name__)
 _START_S = 600.0  # to import Keras, maybe from a parallel file system that thousands of nodes read at once
 _STARTS = 2  # attempts to start a trainer for an evaluation
+_DEATHS = 3  # of the trainer in one evaluation; after that it is taken for the network's fault
 _GRACE_S = 10.0  # beyond its time limit; after that the trainer itself must be hanging
 _MODULE = "menndl_dask.evaluation.trainer"
 _BACKEND = "KERAS_BACKEND"
@@ -73,13 +74,9 @@ class TrainerSlot:
         with _STAGING:
             data = stage(problem, scratch.path)
         staged = time.monotonic()
-        trainer = self._ready(trainer)
+        self._ready(trainer)
         ready = time.monotonic()
-        request = replace(request, scratch=str(scratch.path), data=str(data))
-        result: Result
-        result, trace = trainer.ask(request, request.limits.seconds + _GRACE_S)
-        if trace:
-            _LOG.info("the training failed:\n%s", trace)
+        result = self._answer(replace(request, scratch=str(scratch.path), data=str(data)))
         before = {"start": ready - staged, "data": staged - began}
         return replace(result, times={**result.times, **{k: result.times.get(k, 0.0) + v for k, v in before.items()}})
 
@@ -91,6 +88,32 @@ class TrainerSlot:
             scratch.release()  # the trainer, which releases it later, will remove it
         self._scratch.clear()
         self._close_trainer()
+
+    def _answer(self, request: TrainingRequest) -> Result:
+        """Ask the trainer for the result of a request, and another trainer if it dies, which may be by chance."""
+        deaths: list[str] = []
+        while True:
+            trainer = self._ready(self._living_trainer())
+            try:
+                result: Result
+                result, trace = trainer.ask(request, request.limits.seconds + _GRACE_S)
+            except TrainerError as error:
+                request.remove_partial()  # the trainer could not
+                if not isinstance(error.__cause__, EOFError):
+                    raise
+                deaths.append(str(error))
+                if len(deaths) == _DEATHS:
+                    times = f"the trainer died {_DEATHS} times in a row while it trained this network"
+                    raise TrainerError(f"{times}, at last: {error}") from error.__cause__
+                _LOG.warning("the trainer died while it trained a network, which is trained again: %s", error)
+            else:
+                break
+        if trace:
+            _LOG.info("the training failed:\n%s", trace)
+        if deaths:
+            again = f"trained again, because the trainer died ({len(deaths)} of {_DEATHS} times): {deaths[-1]}"
+            result = replace(result, message="; ".join(filter(None, (result.message, again))))
+        return result
 
     def _close_trainer(self) -> None:
         if self._trainer is not None:

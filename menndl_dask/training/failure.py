@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from menndl_dask.errors import InfeasibleError, MenndlError, message_of, one_line, one_line_with_place
 
@@ -19,6 +20,14 @@ class Ended(Exception):  # noqa: N818 - an outcome, not an error
     def __init__(self, failure: str, message: str) -> None:
         super().__init__(message)
         self.failure = failure
+
+
+def outcome_of(training: Callable[[], float]) -> dict[str, Any]:
+    """Run a training; return the last message about it, with its fitness or its failure."""
+    try:
+        return {"fitness": training()}
+    except BaseException as error:  # noqa: BLE001 - a user's code may raise anything, SystemExit included
+        return describe(error)
 
 
 def describe(error: BaseException) -> dict[str, str]:

@@ -6,6 +6,7 @@ import errno
 import secrets
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,13 @@ class TrainingRequest:
     def partial_checkpoint(self) -> Path | None:
         """The path to which a checkpoint is written before it is complete."""
         return None if self.checkpoint is None else Path(f"{self.checkpoint}.{self.token}.partial")
+
+    def remove_partial(self) -> None:
+        """Remove what the training has left of writing its network and its checkpoint; it has ended."""
+        for partial in (self.partial_path, self.partial_checkpoint):
+            if partial is not None:
+                with suppress(OSError):  # such as where its folder could not be made
+                    partial.unlink()
 
 
 def make_network_folder(path: Path) -> None:

@@ -29,7 +29,7 @@ from menndl_dask.training import backend
 from menndl_dask.training.augmentation import Augmentation
 from menndl_dask.training.batches import Source, WholeSamples
 from menndl_dask.training.checkpoint import Checkpoint, State, restore
-from menndl_dask.training.failure import Ended, describe
+from menndl_dask.training.failure import Ended, outcome_of
 from menndl_dask.training.loop import make_loop
 from menndl_dask.training.loss import Loss
 from menndl_dask.training.optimizer import make_optimizer
@@ -41,7 +41,7 @@ from menndl_dask.training.scoring.split_prediction import SplitPrediction
 from menndl_dask.training.scoring.validation import ValidationScores, Validator
 
 if TYPE_CHECKING:
-    from menndl_dask.evaluation.child_process import Channel
+    from menndl_dask.evaluation.channel import Channel
 
 _RESIDENT_SHARE = 0.25  # of the memory, for the training split
 
@@ -49,11 +49,7 @@ _RESIDENT_SHARE = 0.25  # of the memory, for the training split
 def run(request: TrainingRequest, channel: Channel) -> None:
     """Run a training and send its messages, the outcome last, for `ResultBuilder.update`."""
     sys.path.extend(path for path in request.path if path not in sys.path)
-    try:
-        message: dict[str, Any] = {"fitness": _Evaluation(request, channel).run()}
-    except BaseException as error:  # noqa: BLE001 - a user's code may raise anything, SystemExit included
-        message = describe(error)
-    channel.send(message)
+    channel.send(outcome_of(lambda: _Evaluation(request, channel).run()))
 
 
 class _Evaluation:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from menndl_dask.errors import TrainerError
-from menndl_dask.evaluation.child_process import Channel, ChildProcess
+from menndl_dask.evaluation.child_process import ChildProcess
 from tests.processes import gone
 
 
@@ -106,16 +106,3 @@ def test_the_child_dies_with_its_parent_even_in_the_middle_of_an_answer() -> Non
     parent.wait()
     parent.stdout.close()
     assert gone(pid)
-
-
-def test_a_channel_without_an_other_side_says_so() -> None:
-    reading, writing = os.pipe()
-    listener, speaker = Channel(reading), Channel(writing=writing)
-    with pytest.raises(TimeoutError):
-        listener.receive(0.01)
-    with pytest.raises(TimeoutError):
-        speaker.send(bytes(1 << 20), 0.01)
-    speaker.close()
-    with pytest.raises(EOFError):
-        listener.receive(1)
-    listener.close()

@@ -321,19 +321,6 @@ def test_a_training_that_is_killed_keeps_what_it_had_told(problem: Problem) -> N
     assert _evaluate(problem).succeeded
 
 
-def test_a_trainer_that_is_killed_takes_its_training_along_and_is_replaced(problem: Problem) -> None:
-    running = _in_background(lambda: _evaluate(replace(problem, budget=Budget(epochs=1e6))))
-    training = _training()
-    trainer = _trainer()
-    trainer.kill()
-    result = running.result()
-    assert result.failure == "killed"
-    assert "was ended by SIGKILL" in result.message
-    assert gone(training.pid)
-    assert _evaluate(problem).succeeded
-    assert _trainer().pid != trainer.pid
-
-
 def test_a_trainer_that_is_killed_while_it_starts_is_nobodys_fault(problem: Problem) -> None:
     close()
     running = _in_background(lambda: _evaluate(problem))
@@ -345,23 +332,10 @@ def test_a_trainer_that_is_killed_while_it_starts_is_nobodys_fault(problem: Prob
     assert running.result().succeeded
 
 
-def test_a_trainer_that_hangs_is_killed(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("menndl_dask.evaluation.trainer_pool._GRACE_S", 0.5)
-    running = _in_background(lambda: _evaluate(replace(problem, budget=Budget(epochs=1e6)), limits=Limits(0.5)))
-    training = _training()
-    trainer = _trainer()
-    trainer.send_signal(signal.SIGSTOP)
-    result = running.result()
-    assert result.failure == "timed_out"
-    assert gone(trainer.pid)
-    assert gone(training.pid)
-
-
 @pytest.mark.parametrize(
     ("loss", "failure", "message"),
     [
         ("tests.own_functions:raising", "error", "ZeroDivisionError: one over nothing (own_functions.py, line "),
-        ("tests.own_functions:leaving", "killed", "the process ended with status 7"),
         ("categorical_crosentropy", "error", "loss: expected weighted_crossentropy, dice, "),
     ],
 )
@@ -376,11 +350,6 @@ def test_the_whole_traceback_of_a_mistake_is_logged(problem: Problem, caplog: py
     with caplog.at_level("INFO", "menndl_dask.evaluation.trainer_pool"):
         _evaluate(replace(problem, loss="tests.own_functions:raising"))
     assert 'raise ZeroDivisionError("one over nothing")' in caplog.text
-
-
-def test_what_a_training_started_ends_with_it(problem: Problem) -> None:
-    result = _evaluate(replace(problem, loss="tests.own_functions:starting"))
-    assert gone(int(result.message.split("process ")[1].split()[0]))
 
 
 def test_data_that_is_not_there_is_no_networks_fault(problem: Problem, tmp_path: Path) -> None:

@@ -1,14 +1,29 @@
-"""The trainer tidies up whenever it is told to go."""
+"""The trainer tidies up whenever it is told to go, and after whatever a training does."""
 
 from __future__ import annotations
 
+import os
+import re
 import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from menndl_dask.evaluation import trainer
-from menndl_dask.evaluation.child_process import Channel
+from menndl_dask.evaluation import trainer, trainer_pool
+from menndl_dask.evaluation.channel import Channel
+from menndl_dask.evaluation.evaluation import evaluate
+from menndl_dask.evaluation.trainer_pool import close
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
+from menndl_dask.genome.layers import FullyConnected
+from menndl_dask.problem import Limits
+from menndl_dask.result import Result
+from tests.problems import problem
+from tests.processes import gone
 
 
 class _Left(Exception):  # noqa: N818 - stands for the end of the process
@@ -38,6 +53,8 @@ def test_a_trainer_that_is_told_to_go_while_it_goes_still_tidies_up(monkeypatch:
         told.append("left")
         raise _Left(status)
 
+    monkeypatch.setattr(trainer, "adopt_orphans", lambda: None)  # not in the process of the tests
+    monkeypatch.setattr(trainer, "end_descendants", lambda: told.append("ended trainings"))
     monkeypatch.setattr(trainer, "connect_to_parent", Channel)
     monkeypatch.setattr(trainer, "serve", lambda *_: None)  # the worker has closed the pipe
     monkeypatch.setattr(trainer, "Trainer", _Trainer)
@@ -49,4 +66,109 @@ def test_a_trainer_that_is_told_to_go_while_it_goes_still_tidies_up(monkeypatch:
             trainer.main()
     finally:
         set_handler(signal.SIGTERM, before)
-    assert told == ["to go", "tidied up", "left"]
+    assert told == ["to go", "ended trainings", "tidied up", "left"]
+
+
+# --- what trainings do to their processes ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def how(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Have evaluations use a trainer without Keras; its trainings are forked, or have a fresh interpreter."""
+    how = getattr(request, "param", "forked")
+    close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_pool, "_MODULE", "tests.cheap_trainer")
+        patch.setattr(trainer_pool, "_GRACE_S", 0.5)
+        patch.setattr(trainer_pool, "stage", lambda _, directory: directory)
+        patch.setenv(trainer.FRESH, str(int(how == "fresh")))
+        yield how
+        close()
+
+
+def _evaluate(name: str, folder: Path, limits: Limits = Limits(60)) -> Result:
+    """Evaluate a network with a function of `tests.misbehaving` as its loss; no process of it is left afterwards."""
+    of = replace(problem(), loss=f"tests.misbehaving:{name}")
+    individual = Individual(1, Genome((FullyConnected(4),)))
+    result = evaluate(individual, of, limits, save=folder / "network.keras", scratch=folder)
+    assert [process for process in psutil.Process().children(recursive=True) if not _is_trainer(process)] == []
+    for started in folder.glob("started-*[0-9]"):
+        assert gone(int(started.read_text()))
+    return result
+
+
+def _is_trainer(process: psutil.Process) -> bool:
+    return process.cmdline()[-1:] == ["tests.cheap_trainer"] and process.ppid() == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("name", "failure", "message"),
+    [
+        ("flooding", None, ""),
+        ("flooding_and_crashing", "killed", r"was ended by SIGABRT; .*: Aborted \(.*\.py, line \d+\), after: the last"),
+        ("crashing", "killed", r"was ended by SIGSEGV; .*: Segmentation fault \(misbehaving\.py, line \d+\)"),
+        ("too_deep", "killed", r"was ended by SIGSEGV; .*: Segmentation fault \(misbehaving\.py, line \d+\)"),
+        ("exiting", "killed", "the process ended with status 0"),
+        ("daemons", None, ""),
+        ("running_away", None, ""),
+        ("forking_on", None, ""),
+        ("disturbing", None, ""),
+        ("closing", None, ""),
+        ("closing_everything", "error", "it could not send its result: all its files were closed"),
+        ("garbage", "error", "something else wrote into the pipe for the messages of the training: expected a frame"),
+        ("a_length", "error", "something else wrote into the pipe for the messages of the training: expected a frame"),
+        ("raising_what_cannot_be_shown", "error", r"_Silent: its message cannot be shown: ValueError \(misbeh"),
+        ("leaving", "error", r"SystemExit: 3 \(misbehaving\.py, line \d+\)"),
+        ("broken_pipe", "error", r"BrokenPipeError: of a user's own pipe \(misbehaving\.py, line \d+\)"),
+    ],
+)  # fmt: skip
+def test_whatever_a_training_does_is_told_and_leaves_no_process(
+    how: str, name: str, failure: str | None, message: str, tmp_path: Path
+) -> None:
+    result = _evaluate(name, tmp_path)
+    assert result.failure == failure, result.message
+    assert re.search(message, result.message), result.message
+    assert len(result.message) <= 500
+
+
+@pytest.mark.parametrize("how", ["fresh"], indirect=True)
+def test_a_fresh_interpreter_is_followed_in_the_same_way(how: str, tmp_path: Path) -> None:
+    told = "the process was ended by SIGABRT; last line of its errors: Aborted (misbehaving.py, line "
+    for name, failure, message in (
+        ("flooding", None, ""),
+        ("flooding_and_crashing", "killed", told),
+        ("daemons", None, ""),
+        ("closing_everything", "error", "it could not send its result: all its files were closed"),
+        ("garbage", "error", "something else wrote into the pipe for the messages of the training: expected a frame"),
+        ("leaving", "error", "SystemExit: 3 (misbehaving.py, line "),
+    ):
+        result = _evaluate(name, tmp_path)
+        assert result.failure == failure, result.message
+        assert result.message.startswith(message), result.message
+
+
+@pytest.mark.parametrize("name", ["stopping", "hanging_in_c", "daemons_for_ever"])
+def test_a_training_that_does_not_go_on_is_killed_at_its_limit(how: str, name: str, tmp_path: Path) -> None:
+    result = _evaluate(name, tmp_path, Limits(0.4))
+    assert result.failure == "timed_out"
+    assert "s; it was killed in phase " in result.message
+
+
+def test_memory_counts_in_all_processes_of_a_training_and_once(how: str, tmp_path: Path) -> None:
+    assert _evaluate("sharing", tmp_path, Limits(60, 250_000_000)).succeeded
+    result = _evaluate("hoarding", tmp_path, Limits(60, 150_000_000))
+    assert result.failure == "out_of_memory"
+    told = r"it and 1 process that it started held [12]\d\d MB where 150 MB are allowed, most of it process \d+ \(pyth"
+    assert re.match(told, result.message), result.message
+
+
+def test_a_network_is_trained_again_if_its_trainer_dies_but_not_for_ever(how: str, tmp_path: Path) -> None:
+    result = _evaluate("killing_the_trainer_once", tmp_path)
+    assert result.succeeded
+    assert result.message.startswith("trained again, because the trainer died (1 of 3 times): ")
+    result = _evaluate("daemons_and_the_end_of_the_trainer", tmp_path)
+    assert result.failure == "killed"
+    assert result.message.startswith("the trainer died 3 times in a row while it trained this network, at last: ")
+    result = _evaluate("stopping_the_trainer", tmp_path, Limits(0.5))
+    assert result.failure == "timed_out"
+    assert _evaluate("well_behaved", tmp_path).succeeded
