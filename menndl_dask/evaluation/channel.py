@@ -123,14 +123,14 @@ class Channel:
         self._reading = self._writing = -1
 
 
-def out_of_reach(descriptor: int) -> int:
+def out_of_reach(file: int) -> int:
     """Return a duplicate of a file descriptor with a high number, and close it: loops that close files are common."""
     highest, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        duplicate = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, max(3, min(_HIGH, highest - 10)))
+        duplicate = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, max(3, min(_HIGH, highest - 10)))
     except OSError:  # none is free there
-        return descriptor
-    os.close(descriptor)
+        return file
+    os.close(file)
     return duplicate
 
 

@@ -55,7 +55,7 @@ class ResultBuilder:
         self._metrics.update(message.get("metrics", {}))
         if "point" in message:
             self._curve.append(message["point"])
-        self.trace = message.get("trace", "")
+        self.trace = message.get("trace", self.trace)
         self.outcome.update({k: message[k] for k in ("fitness", "failure", "message") if k in message})
 
     def fail(self, failure: str, message: str) -> None:

@@ -91,8 +91,8 @@ class _Forked:
         if self.pid == 0:
             os.close(reading)
             os.close(output)
-            for descriptor in (1, 2):
-                os.dup2(printing, descriptor)
+            for printed in (1, 2):
+                os.dup2(printing, printed)
             os.close(printing)
             _train(request, trainer, Channel(writing=out_of_reach(writing)), parent)
         os.close(writing)
