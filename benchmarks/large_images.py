@@ -173,7 +173,7 @@ def search(store: Path, run: Path, more: Sequence[str]) -> dict[str, Any]:
     """Search on a store, and return what a user would want to know of the search."""
     output, seconds, peaks = menndl("search", store, "--run", run, *more)
     say(output[-3000:])
-    done = Run(run).evaluations
+    done = list(Run(run).evaluations)
     return {
         "networks an hour": round(3600 * len(done) / seconds),
         "succeeded": f"{sum(result.succeeded for _, result in done)} of {len(done)}",
