@@ -1,0 +1,61 @@
+"""Kills without warning: of the driver and its workers, and of schedulers, nannies and workers beside it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+from tests.faults.checker import State, check
+from tests.faults.scene import Scene, send
+
+
+def test_killed_workers_come_back_and_a_killed_driver_carries_on(tmp_path: Path) -> None:
+    with Scene(tmp_path, evaluations=60) as scene:
+        scene.start_driver()
+        scene.wait_for_crew(0.0)
+        states, killed = [State.of(scene.run)], time.monotonic()
+        assert [send(pid, signal.SIGKILL) for pid in scene.worker_processes()] == [True, True]
+        scene.wait_for_crew(killed)
+        states.append(State.of(scene.run))
+        scene.driver.kill()
+        assert scene.wait_until_alone() == []
+        scene.start_driver()
+        assert scene.wait_for_end() == 0
+        assert scene.wait_until_alone() == []
+        assert check(scene.run, 60, states, scene.marks()).is_clean
+
+
+def test_workers_beside_the_driver_join_leave_and_die_with_and_without_their_nannies(tmp_path: Path) -> None:
+    with Scene(tmp_path, evaluations=100, is_local=False) as scene:
+        scene.start_all()
+        scene.wait_for_crew(0.0)
+        states = [State.of(scene.run)]
+        send(scene.worker_processes()[0], signal.SIGKILL)
+        send(scene.nannies[1].pid, signal.SIGKILL)
+        scene.start_worker()  # as a batch system would
+        scene.wait_for_crew(time.monotonic())
+        states.append(State.of(scene.run))
+        send(scene.nannies[0].pid, signal.SIGTERM)
+        joined = scene.start_worker()
+        scene.wait_for_crew(time.monotonic())
+        assert joined.poll() is None
+        assert scene.wait_for_end() == 0
+        assert check(scene.run, 100, states, scene.marks()).is_clean
+
+
+def test_a_killed_scheduler_ends_the_search_in_a_line_and_the_same_command_carries_on(tmp_path: Path) -> None:
+    with Scene(tmp_path, evaluations=40, is_local=False, settings={"answer_s": 3.0}) as scene:
+        scene.start_all()
+        scene.wait_for_crew(0.0)
+        states = [State.of(scene.run)]
+        assert scene.scheduler is not None
+        scene.scheduler.kill()
+        assert scene.wait_for_end() == 2
+        assert "lost the scheduler" in scene.said()
+        assert "Traceback" not in scene.said()
+        states.append(State.of(scene.run))
+        scene.end()
+        scene.start_all()
+        assert scene.wait_for_end() == 0
+        assert check(scene.run, 40, states, scene.marks()).is_clean
