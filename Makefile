@@ -17,7 +17,10 @@ SEED := $(or $(SEED),$(shell date +%s))
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo check test fuzz
+# for make faults: number of faults
+FAULTS ?= 200
+
+.PHONY: help demo check test fuzz faults
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +28,7 @@ help:
 	@echo "make test   run every check: style, layers, types, tests"
 	@echo "make check  only style, layers and types"
 	@echo "make fuzz   run the tests with generated examples, with many more of them and a new random seed"
+	@echo "make faults put real searches under many random faults (an hour); SEED=7 FAULTS=50 says which and how many"
 
 demo: $(VENV)/installed
 	$(BIN)/python workflows/stem_defects.py $(DEMO)
@@ -45,6 +49,12 @@ fuzz: $(VENV)/installed-dev
 	@$(REPEAT)
 	$(BIN)/pytest -m hypothesis --hypothesis-profile fuzz --hypothesis-seed $(SEED) $(PARALLEL) --dist worksteal \
 		--timeout 3600 --durations 15 $(PYTEST); result=$$?; $(REPEAT); exit $$result
+
+faults: export FAULTS_LONG = 1
+faults: QUIET = --quiet
+faults: $(VENV)/installed-dev
+	$(BIN)/pytest --timeout 1200 --durations 15 tests/faults $(PYTEST)
+	$(BIN)/python -m tests.faults.soak --seed $(SEED) --faults $(FAULTS)
 
 # the files are written last: an installation that was cut short is begun again
 $(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python

@@ -1,8 +1,8 @@
 """A driver, as a user's script would be: ``python -m tests.faults.driver RUN JSON``; it ends as `menndl` does.
 
 The JSON object has ``evaluations``, ``marks``, ``seconds``, and if wanted ``workers`` or ``scheduler_file``, ``harm``,
-``harmed``, ``limit_s``, ``lost_worker_s``, ``answer_s``, ``data`` (then networks are trained) and ``clock``: a file with
-seconds that are added to this process's clock.
+``harmed``, ``limit_s``, ``lost_worker_s``, ``answer_s``, ``data``, on which networks are trained then, and ``clock``: a
+file with seconds that are added to this process's clock.
 """
 
 from __future__ import annotations

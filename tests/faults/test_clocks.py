@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.faults.checker import State, check
 from tests.faults.scene import Scene
 
 DAY_S = 86_400
 
 
+@pytest.mark.long
 def test_steps_of_the_clock_lose_no_worker_no_result_and_no_time(tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     clock.write_text("0")

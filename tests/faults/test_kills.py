@@ -6,6 +6,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.faults.checker import State, check
 from tests.faults.scene import Scene, send
 
@@ -44,6 +46,7 @@ def test_workers_beside_the_driver_join_leave_and_die_with_and_without_their_nan
         assert check(scene.run, 100, states, scene.marks()).is_clean
 
 
+@pytest.mark.long
 def test_a_killed_scheduler_ends_the_search_in_a_line_and_the_same_command_carries_on(tmp_path: Path) -> None:
     with Scene(tmp_path, evaluations=40, is_local=False, settings={"answer_s": 3.0}) as scene:
         scene.start_all()

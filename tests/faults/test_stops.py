@@ -14,6 +14,7 @@ from tests.faults.scene import LONG, Scene, send
 HELD_S = 45.0 if LONG else 2.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_local", [True, False], ids=["own workers", "workers beside the driver"])
 def test_whatever_is_held_goes_on_afterwards(is_local: bool, tmp_path: Path) -> None:
     evaluations = 40 if not LONG else 400
