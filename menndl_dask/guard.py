@@ -11,7 +11,6 @@ import errno
 import io
 import os
 import select
-import signal
 import stat
 import sys
 import tempfile
@@ -20,10 +19,10 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from menndl_dask.errors import ExitCode, MenndlError, cut_in_the_middle, message_of, one_line_with_place
+from menndl_dask.interruption import interruptible, was_interrupted
 from menndl_dask.terminal import say
 
 DEBUG = "MENNDL_DEBUG"  # environment variable: 1 shows the traceback of every error
@@ -42,14 +41,14 @@ def guarded(main: Callable[[], int], message: str = "stopped; the same command c
     that no part of it expected: the line names its type and place, and the file with the traceback. With ``--debug`` or
     ``MENNDL_DEBUG=1`` the traceback of each error is shown.
 
-    SIGTERM, which batch systems send, is handled like Ctrl-C: the run stays consistent and can be resumed. `message` is
-    what is said then.
+    SIGTERM, which batch systems send, and SIGHUP are handled like Ctrl-C: the run stays consistent and can be resumed.
+    `message` is what is said then. A second signal ends the program without waiting for anything.
     """
+    with interruptible(message):
+        return _guarded(main, message)
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+def _guarded(main: Callable[[], int], message: str) -> int:
     try:
         _make_streams_usable()
         if OPTION in sys.argv[1:]:
@@ -62,11 +61,12 @@ def guarded(main: Callable[[], int], message: str = "stopped; the same command c
         _tell(f"\n{message}")
         return ExitCode.STOPPED
     except Exception as error:  # noqa: BLE001
+        if was_interrupted():  # what is told of the interruption as an error
+            _tell(f"\n{message}")
+            return ExitCode.STOPPED
         if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout, sys.stderr):
             return ExitCode.CUT_SHORT  # as with menndl check DATA | head
         return _wrong(error)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def is_debugging() -> bool:

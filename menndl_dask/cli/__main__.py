@@ -1,8 +1,59 @@
-"""The command ``python -m menndl_dask.cli``, as in the job scripts of detached drivers. Runs on the driver."""
+"""The entry of ``menndl`` and ``python -m menndl_dask.cli``: loads the command line and runs it. Runs on the driver.
 
+Loading takes a second or more. Ctrl-C in this time ends the process at once, since there is no work to end in order.
+"""
+
+import os
+import signal
 import sys
 
-from menndl_dask.cli.cli import main
+
+def main() -> int:
+    """Run a command and return its exit code, whatever happens while its modules are loaded."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, _leave)
+    try:
+        from menndl_dask.cli import cli
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told in a line
+        return _failed(error)
+    status = cli.main()
+    if status == _STOPPED:
+        # threads of libraries may still read or wait
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+_STOPPED = 130  # `menndl_dask.errors.ExitCode.STOPPED`, imported only after signals are handled
+
+
+def _leave(number: int, frame: object) -> None:
+    os.write(2, b"\nstopped\n")
+    os._exit(_STOPPED)
+
+
+def _failed(error: Exception) -> int:
+    """Tell why the modules cannot be loaded: Dask reads its configuration when it is imported."""
+    import traceback
+    from pathlib import PurePath
+
+    from menndl_dask.errors import UserError, message_of, shortened
+    from menndl_dask.guard import guarded
+
+    files = [PurePath(frame.filename).parts for frame in traceback.extract_tb(error.__traceback__)]
+    is_of_dask = not isinstance(error, ImportError) and any({"dask", "distributed"} & set(parts) for parts in files)
+
+    def tell() -> int:
+        if is_of_dask:
+            where = "a file in ~/.config/dask or /etc/dask, or a variable DASK_…"
+            text = shortened(message_of(error))
+            raise UserError(f"the configuration of Dask ({where}) cannot be used: {text}") from error
+        raise error
+
+    return guarded(tell)
+
 
 if __name__ == "__main__":
     sys.exit(main())

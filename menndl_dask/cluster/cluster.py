@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
@@ -25,17 +25,20 @@ from distributed.utils import format_dashboard_link
 
 from menndl_dask.cluster.batch.site import Site
 from menndl_dask.cluster.credentials import private_folder
-from menndl_dask.cluster.dask_config import DASK_SETTINGS
+from menndl_dask.cluster.dask_config import DASK_SETTINGS, cluster_settings, tell_ignored_settings
 from menndl_dask.cluster.local_cluster import RestoringCluster
 from menndl_dask.cluster.node.gpu import gpu_share_variables, gpu_visibility_variables, visible
 from menndl_dask.cluster.ports import LOOPBACK, free_port
 from menndl_dask.cluster.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.environment import TRAINING_THREADS
-from menndl_dask.errors import ProfileError
+from menndl_dask.errors import ProfileError, one_line, shortened
+from menndl_dask.interruption import uninterrupted
+
+logger = logging.getLogger(__name__)
 
 _RECONNECT_S = 30
 _POLL_S = 0.1
-_ENDS = (signal.SIGINT, signal.SIGTERM)
+_LONGEST_FILE = 2**20  # characters of a scheduler file that are read
 
 
 class Cluster:
@@ -48,26 +51,42 @@ class Cluster:
         self._dashboard: str | None = None
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            # for this process and the workers that it starts; the user's files are not changed
-            stack.enter_context(dask.config.set(DASK_SETTINGS))
-            if isinstance(self.profile, Local):
-                self._started = stack.enter_context(_local_cluster(self.profile))
-            elif isinstance(self.profile, Site):
-                from menndl_dask.cluster.batch.site_cluster import site_cluster  # loads dask-jobqueue
-
-                with _interrupts_held():
-                    self._started = stack.enter_context(site_cluster(self.profile))
-            if self._started is not None and not isinstance(self.profile, Scheduler) and _has_dashboard(self.profile):
-                # Dask's own link has the host of the scheduler, but the dashboard listens on the loopback address only
-                services = self._started.scheduler_info["services"]
-                self._dashboard = format_dashboard_link(LOOPBACK, services["dashboard"])
-            self._stack = stack.pop_all()
+        try:
+            with uninterrupted():
+                self._start()
+            if isinstance(self._started, RestoringCluster):
+                assert isinstance(self.profile, Local)
+                trouble = self._started.sync(self._started.begin, _environments(self.profile))  # type: ignore[no-untyped-call]
+                if trouble:
+                    raise ProfileError(f"no worker starts on this machine: {trouble}")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        with _signals_delayed():
+        with uninterrupted():
             self._stack.close()
+
+    def _start(self) -> None:
+        # for this process and the workers that it starts; the user's files are not changed
+        is_ours = not isinstance(self.profile, Scheduler)
+        self._stack.enter_context(dask.config.set(cluster_settings() if is_ours else DASK_SETTINGS))
+        if isinstance(self.profile, Scheduler):
+            return
+        tell_ignored_settings()
+        with _signals_kept_from_children():
+            if isinstance(self.profile, Local):
+                self._started = self._stack.enter_context(_local_cluster(self.profile))
+            else:
+                from menndl_dask.cluster.batch.site_cluster import site_cluster  # loads dask-jobqueue
+
+                self._started = self._stack.enter_context(site_cluster(self.profile))
+        if _has_dashboard(self.profile):
+            # Dask's own link has the host of the scheduler, but the dashboard listens on the loopback address only
+            services = self._started.scheduler_info["services"]
+            with suppress(Exception):  # of a link of the user's own, which names what is not there
+                self._dashboard = format_dashboard_link(LOOPBACK, services["dashboard"])
 
     @property
     def dashboard(self) -> str | None:
@@ -124,17 +143,16 @@ def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None
 def _local_cluster(profile: Local) -> Iterator[RestoringCluster]:
     port = free_port([profile.dashboard_port or 0], LOOPBACK)
     # Dask's own folder there may be another user's
+    above = Path(dask.config.get("temporary-directory") or tempfile.gettempdir())
     with (
-        private_folder(Path(tempfile.gettempdir()), "menndl-workers") as folder,
+        private_folder(above, "menndl-workers") as folder,
         dask.config.set({"temporary-directory": str(folder)}),
     ):
-        with _interrupts_held(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             # another process may take the port in between; Dask then takes a free one
             warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use")
             cluster = RestoringCluster(port, _has_dashboard(profile))
         try:
-            if trouble := cluster.sync(cluster.begin, _environments(profile)):  # type: ignore[no-untyped-call]
-                raise ProfileError(f"no worker starts on this machine: {trouble}")
             yield cluster
         finally:
             cluster.close(timeout=60)  # takes a second or two, longer on a busy machine
@@ -160,37 +178,57 @@ def _environments(profile: Local) -> dict[int, dict[str, str]]:
 def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
     arguments: dict[str, Any] = {"address": where, "timeout": _RECONNECT_S}
     if isinstance(where, Scheduler):
-        arguments = {"address": where.address, "scheduler_file": where.scheduler_file, "timeout": where.timeout_s}
-        deadline = time.monotonic() + where.timeout_s
-        while where.scheduler_file is not None and (defect := _file_defect(Path(where.scheduler_file))):
-            if time.monotonic() >= deadline:
-                raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got {defect}")
-            time.sleep(_POLL_S)
+        arguments = {"address": where.address or _address_in(where), "timeout": where.timeout_s}
     try:
         # not the default client before it is connected: Dask closes a client that cannot connect for some errors only,
         # and other computations with Dask in this process would wait for it for ever
-        client = Client(**arguments, set_as_default=False)
+        with nullcontext() if isinstance(where, Scheduler) else uninterrupted():
+            client = Client(**arguments, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # TypeError without certificates for tls://
-        name = getattr(where, "address", None) or getattr(where, "scheduler_file", None)
-        raise ProfileError(f"{name}: expected a Dask scheduler, got no answer: {error}") from error
+        if not isinstance(where, Scheduler):
+            raise ProfileError(f"the scheduler of this program gives no answer: {one_line(error)}") from error
+        name, why = arguments["address"], shortened(str(error))
+        raise ProfileError(f"{name}: expected a Dask scheduler, got no answer: {why}") from error
+    address = str(getattr(client.scheduler, "address", ""))
+    if isinstance(where, Scheduler) and not address.startswith("tls://"):
+        logger.warning("%s is not encrypted: each user who can connect to it can run programs as you", address)
     try:
         with dask.config.set(scheduler="dask.distributed"):
             ensure_default_client(client)
             yield client
     finally:
-        with _signals_delayed():
+        with uninterrupted():
             client.close(timeout=5)
 
 
-def _file_defect(file: Path) -> str:
-    """Return what is wrong with a scheduler file, which may be half written; empty if it has an address."""
+def _address_in(profile: Scheduler) -> str:
+    """Return the address in a scheduler file; wait for it for as long as the profile says."""
+    file = Path(str(profile.scheduler_file))
+    deadline = time.monotonic() + profile.timeout_s
+    while True:
+        address, defect = _read_address(file)
+        if address:
+            return address
+        if time.monotonic() >= deadline:
+            raise ProfileError(f"scheduler_file: expected the file of a running scheduler, got {defect}")
+        time.sleep(_POLL_S)
+
+
+def _read_address(file: Path) -> tuple[str, str]:
+    """Return the address in a scheduler file, which may be half written, or what is wrong with the file."""
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        if not file.exists():
+            return "", f"no {file}"
+        if not file.is_file():  # a pipe would be waited for
+            return "", f"{file}, which is not a regular file"
+        with file.open(encoding="utf-8") as opened:
+            values = json.loads(opened.read(_LONGEST_FILE))
     except OSError as error:
-        return f"no {file}" if isinstance(error, FileNotFoundError) else f"{file}: {error.strerror}"
-    except ValueError:
-        return f"{file}, which is not JSON"
-    return "" if isinstance(values, dict) and values.get("address") else f"{file}, which has no address"
+        return "", f"{file}: {error.strerror}"
+    except (ValueError, RecursionError):
+        return "", f"{file}, which is not JSON"
+    address = values.get("address") if isinstance(values, dict) else None
+    return (address, "") if isinstance(address, str) and address else ("", f"{file}, which has no address")
 
 
 def _has_dashboard(profile: Local | Site) -> bool:
@@ -198,15 +236,17 @@ def _has_dashboard(profile: Local | Site) -> bool:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Block Ctrl-C in threads and processes that are started here: only the driver handles it.
+def _signals_kept_from_children() -> Iterator[None]:
+    """Block Ctrl-C and SIGHUP in threads and processes that are started here: only the driver handles them.
 
-    A terminal sends it to all processes of its group, and a worker that receives it ends with a traceback. Threads
+    A terminal sends them to all processes of its group, and a worker that receives one ends with a traceback. Threads
     inherit the mask, and so do the processes that they start, also workers that replace a lost one.
     """
-    # it unblocks signals when it starts, so start it before (https://github.com/python/cpython/issues/127586)
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    # it unblocks Ctrl-C when it starts, so start it before (https://github.com/python/cpython/issues/127586)
+    with _tracker_of_few_words():
+        resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
@@ -214,17 +254,15 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_delayed() -> Iterator[None]:
-    """Delay a second Ctrl-C or SIGTERM until all is closed: else batch jobs and credentials would stay."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    before = {number: signal.signal(number, lambda *arguments: received.append(arguments[0])) for number in _ENDS}
+def _tracker_of_few_words() -> Iterator[None]:
+    """Keep Python's tracker of semaphores from telling, after a second Ctrl-C, which ones it removes."""
+    before = os.environ.get("PYTHONWARNINGS")
+    rule = "ignore:resource_tracker"
+    os.environ["PYTHONWARNINGS"] = rule if before is None else f"{before},{rule}"
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-    for again in dict.fromkeys(received):
-        signal.raise_signal(again)
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before

@@ -15,10 +15,13 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
 from distributed.security import Security
+
+from menndl_dask.interruption import at_once
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +54,9 @@ def private_folder(directory: Path, name: str) -> Iterator[Path]:
             logger.info("removing the folder of a driver that was killed: %s", left)
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{beginning}{os.getpid()}-", dir=directory))
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
     try:
-        yield folder
+        with at_once(remove):
+            yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove()

@@ -30,11 +30,13 @@ from menndl_dask.errors import TrainerError, one_line_with_place
 from menndl_dask.evaluation.channel import Channel, FrameError, out_of_reach
 from menndl_dask.evaluation.descendants import MARK, descendants, end_marked, kill
 from menndl_dask.evaluation.last_output import LastOutput
+from menndl_dask.interruption import was_interrupted
 
 _LOG = logging.getLogger(__name__)
 _PARENT = "MENNDL_PARENT"  # process number of the parent, in the child's environment
 _PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 _END_S = 10.0  # for a killed process to end; one that waits for a file system may not
+_INTERRUPTED_S = 0.5  # for a child to end once the user has interrupted the program
 _Process = subprocess.Popen[bytes]
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR", "PYTHONUNBUFFERED": "1"}
 
@@ -127,7 +129,7 @@ class ChildProcess:
             return
         self.channel.close()
         try:
-            if self._process.wait(patience) != 0:
+            if self._process.wait(min(patience, _INTERRUPTED_S) if was_interrupted() else patience) != 0:
                 end_marked(self._mark)
         except subprocess.TimeoutExpired:
             self.kill()

@@ -78,21 +78,6 @@ def test_a_cluster_ends_soon_though_its_workers_are_busy() -> None:
     assert cluster.dashboard is None
 
 
-def test_the_impatient_end_when_all_is_closed() -> None:
-    closed = []
-
-    def close() -> None:
-        with clusters._signals_delayed():
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-            closed.append("jobs")
-
-    with pytest.raises(KeyboardInterrupt):
-        close()
-    assert closed == ["jobs"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
 def test_without_bokeh_there_is_no_dashboard_but_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "find_spec", lambda name: None)
     assert not clusters._has_dashboard(Local())

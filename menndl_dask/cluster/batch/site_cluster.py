@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +25,9 @@ from menndl_dask.cluster.batch.site import ALLOCATION, Site
 from menndl_dask.cluster.credentials import temporary_credentials
 from menndl_dask.cluster.ports import LOOPBACK, free_port, raise_file_limit
 from menndl_dask.errors import ProfileError, nearest
+from menndl_dask.interruption import at_once
 
+_CANCEL_S = 10  # for the batch system to cancel jobs when the program ends at once
 _TRIAL_BYTES = 2**15  # as many as credentials and the output of a job need
 
 
@@ -48,6 +53,7 @@ def site_cluster(site: Site) -> Iterator[MultiNodeCluster]:
             message = f"the scheduler does not start on this machine: {error}{hint}"
             raise ProfileError(f"{site.file}: jobqueue: {message}") from error
         stack.callback(cluster.close, timeout=60)
+        stack.enter_context(at_once(partial(_cancel_jobs, cluster)))
         least, most = (site.jobs, site.jobs) if isinstance(site.jobs, int) else site.jobs
         refused = cluster.sync(cluster.ask_for, least)
         if refused is not None:
@@ -55,6 +61,14 @@ def site_cluster(site: Site) -> Iterator[MultiNodeCluster]:
         if not isinstance(site.jobs, int):
             cluster.adapt(minimum_jobs=least, maximum_jobs=most, interval="5s", wait_count=12)
         yield cluster
+
+
+def _cancel_jobs(cluster: MultiNodeCluster) -> None:
+    """Cancel the jobs of a cluster whose event loop is not waited for; those of an allocation are child processes."""
+    jobs = [job for job in cluster.workers.values() if job.job_id is not None and job.cancel_command]
+    if jobs:
+        command = [*shlex.split(jobs[0].cancel_command), *(str(job.job_id) for job in jobs)]
+        subprocess.run(command, capture_output=True, timeout=_CANCEL_S, check=False)
 
 
 def job_script(site: Site) -> str:

@@ -127,9 +127,9 @@ def _become_worker(arguments: list[str]) -> None:
     import dask
     from distributed.cli.dask_worker import main as worker
 
-    from menndl_dask.cluster.dask_config import DASK_SETTINGS
+    from menndl_dask.cluster.dask_config import cluster_settings
 
-    dask.config.set(DASK_SETTINGS)  # the nanny passes them to its worker
+    dask.config.set(cluster_settings())  # the nanny passes them to its worker
     worker.main(args=arguments, prog_name="dask worker")
 
 

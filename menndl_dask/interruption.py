@@ -1,0 +1,143 @@
+"""Ctrl-C, SIGTERM and SIGHUP: the first one ends a program in order, a second one at once. Runs on the driver.
+
+The first one raises `KeyboardInterrupt` in the main thread, or where that would leave something half made, at the end
+of that part. A second one ends the process without waiting for anything: its child processes are killed, and what was
+registered with `at_once` is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+from menndl_dask.errors import ExitCode
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_SAME_S = 0.3  # signals within this time are one: a terminal and a launcher may both pass it on
+
+
+class _State:
+    """What has been received; there is one for the process."""
+
+    message = "stopped"  # said when the process ends at once
+    is_handled = False  # whether our handlers are installed
+    first: float | None = None  # time of the first signal
+    name = ""  # its name; empty for Ctrl-C
+    delays = 0  # parts that are not to be interrupted
+    is_raised = False
+    last_acts: list[Callable[[], object]] = []  # noqa: RUF012 - one for the process
+
+
+@contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """Handle the signals for the time of a ``with`` statement; `message` is said if a second one ends the process.
+
+    A signal that was ignored before, as by nohup, stays ignored. Does nothing outside the main thread, and inside
+    another such statement.
+    """
+    if _State.is_handled or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with ExitStack() as stack:
+        stack.enter_context(_reports_kept())
+        _State.is_handled, _State.message = True, message
+        for number in SIGNALS:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                stack.callback(signal.signal, number, signal.signal(number, _handle))
+        yield
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delay the first signal until the end of a ``with`` statement; a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with interruptible(_State.message):
+        _State.delays += 1
+        try:
+            yield
+        finally:
+            _State.delays -= 1
+            if not _State.delays and _State.first is not None and not _State.is_raised:
+                _raise()
+
+
+@contextmanager
+def at_once(act: Callable[[], object]) -> Iterator[None]:
+    """Have something done also if a second signal ends the process during a ``with`` statement."""
+    _State.last_acts.append(act)
+    try:
+        yield
+    finally:
+        _State.last_acts.remove(act)
+
+
+def was_interrupted() -> bool:
+    """Return whether a signal was received that ends the program."""
+    return _State.first is not None
+
+
+def _handle(number: int, _: FrameType | None) -> None:
+    now = time.monotonic()
+    if _State.first is not None:
+        if now - _State.first > _SAME_S:
+            _end_at_once()
+        return
+    _State.first = now
+    _State.name = "" if number == signal.SIGINT else signal.Signals(number).name
+    # other threads and libraries would report what they lose while the program ends
+    sys.unraisablehook = threading.excepthook = _say_no_more
+    logging.disable(logging.CRITICAL)
+    if not _State.delays:
+        _raise()
+
+
+def _raise() -> None:
+    _State.is_raised = True
+    raise KeyboardInterrupt(*([_State.name] if _State.name else []))
+
+
+def _end_at_once() -> None:
+    """Kill the child processes, do what was registered, and end this process."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "resource_tracker" not in " ".join(child.cmdline()):  # Python's own, which removes semaphores and ends
+                child.kill()
+    for act in reversed(_State.last_acts):
+        with suppress(Exception):
+            act()
+    _say(_State.message)
+    os._exit(ExitCode.STOPPED)
+
+
+def _say(message: str) -> None:
+    with suppress(OSError):
+        os.write(2, f"\n{message}\n".encode())
+
+
+def _say_no_more(_: Any) -> None:
+    """Report no exception of another thread, and none that could not be raised."""
+
+
+@contextmanager
+def _reports_kept() -> Iterator[None]:
+    """Restore what `_handle` silences."""
+    before = sys.unraisablehook, threading.excepthook, logging.root.manager.disable
+    try:
+        yield
+    finally:
+        sys.unraisablehook, threading.excepthook = before[:2]
+        logging.disable(before[2])
+        _State.is_handled, _State.first, _State.name, _State.is_raised = False, None, "", False

@@ -1,0 +1,92 @@
+"""Tests of `menndl_dask.interruption`: signals at any moment, to the whole process group, as a terminal sends them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from menndl_dask.interruption import interruptible, uninterrupted, was_interrupted
+from tests.slurm import until
+
+MARK = "MENNDL_INTERRUPTED_BY"
+# a signal, when it is sent (after this line, and so many seconds), and whether it is sent again
+MOMENTS = [
+    (signal.SIGINT, "starting", 0.3, False),
+    (signal.SIGHUP, "working", 0.0, False),
+    (signal.SIGTERM, "working", 0.2, True),
+]
+
+
+def test_a_part_that_is_not_to_be_interrupted_is_done_first() -> None:
+    done = []
+
+    def close() -> None:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # a launcher passes it on too
+            done.append("jobs")
+
+    with pytest.raises(KeyboardInterrupt):
+        close()
+    assert done == ["jobs"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not was_interrupted()
+
+
+def test_a_signal_is_named_and_one_that_was_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible("stopped"):
+            signal.raise_signal(signal.SIGHUP)
+            with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+                signal.raise_signal(signal.SIGTERM)
+            assert was_interrupted()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_interrupted_program_ends_with_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    started = []
+    for number, (_, line, _, _) in enumerate(MOMENTS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.interrupted"],
+            env={**os.environ, MARK: str(folder), "TMPDIR": str(folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append((process, folder, line))
+    for (process, folder, line), (sent, _, pause, is_again) in zip(started, MOMENTS, strict=True):
+        assert process.stdout is not None
+        while process.stdout.readline().strip() != line:
+            assert process.poll() is None, process.communicate()
+        time.sleep(pause)
+        os.killpg(process.pid, sent)
+        if is_again:
+            time.sleep(0.5)
+            os.killpg(process.pid, sent)
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors.strip()) == (130, "stopped; the same command carries on")
+        until(lambda folder=folder: not marked(str(folder)), 10)
+        assert list(folder.iterdir()) == []
+
+
+def marked(value: str) -> list[int]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == value and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
