@@ -1,0 +1,1 @@
+"""Inputs of every kind, damaged at random, and the commands that read them."""
