@@ -18,6 +18,7 @@ A message says what was expected and what came, with the file and the key. The c
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 import traceback
@@ -27,6 +28,7 @@ from difflib import get_close_matches
 from enum import IntEnum
 from pathlib import Path
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of an `OSError`: a disk without room, or a user's share of one
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST = 300  # characters of an exception or of another program's message
 _LONGEST_PLACE = 160  # characters of the name of a file
@@ -143,6 +145,8 @@ def reading(file: object, raises: type[UserError] = DataError) -> Iterator[None]
         raise
     except Exception as error:
         system = error.strerror if isinstance(error, OSError) else None  # has the name of the file in its message
+        if isinstance(error, OSError) and error.errno in (*FULL, errno.EPIPE):
+            raise  # of what is written
         place = cut_in_the_middle(str(file), _LONGEST_PLACE)
         raise raises(f"{place}: cannot be read: {system or one_line(error)}") from error
 

@@ -19,9 +19,10 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from menndl_dask.errors import ExitCode, MenndlError, cut_in_the_middle, message_of, one_line_with_place
+from menndl_dask.errors import FULL, ExitCode, MenndlError, cut_in_the_middle, message_of, one_line_with_place
 from menndl_dask.interruption import interruptible, was_interrupted
 from menndl_dask.terminal import say
 
@@ -29,12 +30,13 @@ DEBUG = "MENNDL_DEBUG"  # environment variable: 1 shows the traceback of every e
 OPTION = "--debug"  # the same for one command
 LOG = "errors.log"
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LARGEST_LOG = 2**20  # bytes; a larger one is begun anew
 _LONGEST_TRACEBACK = 2**16  # characters
 
 
-def guarded(main: Callable[[], int], message: str = "stopped; the same command carries on") -> int:
+def guarded(
+    main: Callable[[], int], message: str = "stopped; the same command carries on", *, program: str = ""
+) -> int:
     """Run the main function of a script and return its exit code; whatever goes wrong is one line.
 
     A `MenndlError` or a full disk is told in its words. Any other exception is a mistake in this program, or an input
@@ -42,13 +44,14 @@ def guarded(main: Callable[[], int], message: str = "stopped; the same command c
     ``MENNDL_DEBUG=1`` the traceback of each error is shown.
 
     SIGTERM, which batch systems send, and SIGHUP are handled like Ctrl-C: the run stays consistent and can be resumed.
-    `message` is what is said then. A second signal ends the program without waiting for anything.
+    `message` is what is said then. A second signal ends the program without waiting for anything. Each line begins with
+    the name of the `program`, by default that of the script.
     """
     with interruptible(message):
-        return _guarded(main, message)
+        return _guarded(main, message, program or Path(sys.argv[0] if sys.argv else "").name)
 
 
-def _guarded(main: Callable[[], int], message: str) -> int:
+def _guarded(main: Callable[[], int], message: str, program: str) -> int:
     try:
         _make_streams_usable()
         if OPTION in sys.argv[1:]:
@@ -66,7 +69,7 @@ def _guarded(main: Callable[[], int], message: str) -> int:
             return ExitCode.STOPPED
         if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout, sys.stderr):
             return ExitCode.CUT_SHORT  # as with menndl check DATA | head
-        return _wrong(error)
+        return _wrong(error, program)
 
 
 def is_debugging() -> bool:
@@ -131,25 +134,22 @@ def _traceback(error: BaseException) -> str:
     return text if len(text) <= 2 * half else f"{text[:half]}\n…\n{text[-half:]}"
 
 
-def _wrong(error: Exception) -> int:
-    """Tell what went wrong in one line, and return the exit code."""
+def _wrong(error: Exception, program: str) -> int:
+    """Tell what went wrong in one line, and return the exit code; the traceback of what caused it is kept."""
     if is_debugging():
         _tell(_traceback(error))
     if isinstance(error, MenndlError):
         line = message_of(error)
-    elif isinstance(error, OSError) and error.errno in _FULL:
+        if not isinstance(error.__cause__, (MenndlError, OSError, NoneType)):
+            log_traceback(error)
+    elif isinstance(error, OSError) and error.errno in FULL:
         file = f"{error.filename}: " if error.filename else ""
         line = f"{file}{error.strerror}; make room, then the same command again"
     else:
         line = unexpected(error)
-    _tell(cut_in_the_middle(f"{_program()}: {line}"), style="red")
+    _tell(cut_in_the_middle(f"{program or 'menndl'}: {line}"), style="red")
     _silence(sys.stdout, if_broken=True)
     return ExitCode.USER_ERROR
-
-
-def _program() -> str:
-    path = Path(sys.argv[0] if sys.argv else "")
-    return "menndl" if path.name in ("__main__.py", "-m", "-c", "") else path.name
 
 
 def _tell(text: str, **options: Any) -> None:

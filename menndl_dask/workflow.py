@@ -18,7 +18,7 @@ from distributed import Client
 from menndl_dask import files
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.profile import read_profile
-from menndl_dask.errors import ExitCode, RunError
+from menndl_dask.errors import ExitCode, RunError, reading
 from menndl_dask.evolution.evolution import DRAWN
 from menndl_dask.guard import guarded
 from menndl_dask.problem import Limits, Problem
@@ -182,7 +182,9 @@ def _again(typed: Sequence[str], *more: str) -> list[str]:
 def report(run: Run) -> None:
     """Write the report of a run, and print its table."""
     path = write_report(run)
-    say(*findings(run))
+    with reading(run.path, RunError):
+        found = [*findings(run)]
+    say(*found)
     say(f"report: {path}")
 
 
@@ -212,7 +214,8 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
     best, problem, directory = run.best(), run.problem, run.path.resolve()
     if problem is None:
         raise RunError(f"{run.path}: expected a run on a data set, got one with an `evaluate` of its own")
-    planned = comparison.plan(problem, comparison.finalists(run.evaluations, problem, finalists), factor)
+    with reading(run.path, RunError):
+        planned = comparison.plan(problem, comparison.finalists(run.evaluations, problem, finalists), factor)
     done = {(c.individual.id, c.factor): c for c in run.comparisons if c.result.succeeded}
     missing = [c for c in planned if (c.individual.id, c.factor) not in done]
     if missing:

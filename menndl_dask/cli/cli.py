@@ -10,6 +10,7 @@ from pathlib import Path
 
 from menndl_dask import __version__, guard, workflow
 from menndl_dask.cli import cluster, data, predict, search
+from menndl_dask.cli.parser import Parser
 
 _DESCRIPTION = "Evolve a neural network made for your labelled images, on whatever machines you have."
 _EXAMPLES = """examples:
@@ -26,24 +27,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     message = "stopped; the same command carries on" if {"search", "resume"} & set(words) else "stopped"
 
     def run() -> int:
-        given = _parser().parse_args(arguments)
+        parser = _parser()
+        given = parser.parse_args(arguments)
         if given.debug:
             os.environ[guard.DEBUG] = "1"
+        if given.command is None:
+            parser.print_help()
+            return 0
         if (here := str(Path.cwd())) not in sys.path:
             sys.path.append(here)  # for functions of the user's own; workers and trainings take over this path
         return int(given.function(given))
 
-    return workflow.guarded(run, message)
+    return workflow.guarded(run, message, program="menndl")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         "menndl", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"menndl_dask {__version__}")
     text = "show the traceback of an error; also MENNDL_DEBUG=1"
     parser.add_argument(guard.OPTION, action="store_true", help=text)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for module in (data, search, predict, cluster):
         module.add_commands(commands)
     return parser

@@ -6,12 +6,12 @@ import argparse
 from typing import Any
 
 from menndl_dask import workflow
-from menndl_dask.cli.parser import add_cluster_options, add_command, add_run_command
+from menndl_dask.cli.parser import Parser, add_cluster_options, add_command, add_run_command
 from menndl_dask.cli.planning import new_plan, open_planned, resumed_plan, run_path
 from menndl_dask.cli.problem import add_problem_options
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.profile import read_profile
-from menndl_dask.errors import RunError, UserError
+from menndl_dask.errors import RunError, UserError, reading
 from menndl_dask.problem import Limits
 from menndl_dask.run.layout import whole_run
 from menndl_dask.run.run import Run
@@ -47,7 +47,8 @@ def _search(given: argparse.Namespace) -> int:
     profile = read_profile(options.cluster)  # a mistake in it is told before the data is read
     settings = options.run / FILE
     if settings.exists() and (frozen := read_settings(settings)).get("problem") is not None:
-        plan = resumed_plan(given, options.budget, profile, frozen)
+        with reading(settings, RunError):
+            plan = resumed_plan(given, options.budget, profile, frozen)
     else:
         problem = open_planned(given, options.budget)
         plan = new_plan(given, problem, profile, trial=True)
@@ -57,14 +58,15 @@ def _search(given: argparse.Namespace) -> int:
 
 def _resume(given: argparse.Namespace) -> int:
     run = Run(given.run)
-    words = [str(word) for word in run.settings.get("arguments", ())]
+    with reading(run.path / FILE, RunError):
+        words = [str(word) for word in run.settings.get("arguments", ())]
     if not words or words[0] != "search":
         command = run.settings.get("command") or "a script"
         raise RunError(f"{given.run}: was begun by {command}; the same command again carries on")
     for name in ("evaluations", "hours", "cluster", "workers"):
         if getattr(given, name) is not None:
             words += [f"--{name}", getattr(given, name)]  # the last one counts
-    parser = argparse.ArgumentParser("menndl")
+    parser = Parser("menndl")
     add_commands(parser.add_subparsers())
     return _search(parser.parse_args([*words, "--run", str(whole_run(given.run))]))
 

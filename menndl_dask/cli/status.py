@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from menndl_dask.cluster.batch.queue import queued
-from menndl_dask.errors import ProfileError, RunError
+from menndl_dask.errors import ProfileError, RunError, reading
 from menndl_dask.run import stop_request
 from menndl_dask.run.journal import holder
 from menndl_dask.run.layout import folders_of
@@ -24,7 +24,8 @@ _SILENT_S = 60.0  # islands tell something every few seconds
 
 def status(path: Path) -> str:
     """Return how far a run is, what drives it, and what happened last; raises `RunError` if there is no run."""
-    return "\n".join([f"run:        {path}", *_lines(path)])
+    with reading(path, RunError):
+        return "\n".join([f"run:        {path}", *_lines(path)])
 
 
 def _lines(path: Path) -> Iterator[str]:

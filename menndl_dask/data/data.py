@@ -22,7 +22,7 @@ from menndl_dask.data.parts import patch_size
 from menndl_dask.data.splits import Positions
 from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.data.staging import stage
-from menndl_dask.errors import DataError, UserError, nearest, shortened
+from menndl_dask.errors import DataError, UserError, nearest, reading, shortened
 from menndl_dask.metric import BUILT_IN, constant_fitness, suits
 from menndl_dask.problem import LARGE_IMAGES, LOSSES, TASKS, Budget, Patches, Problem, read_loss
 
@@ -98,40 +98,41 @@ def open_problem(
     names = (inputs,) if isinstance(inputs, str) else tuple(inputs or ("image",))
     if task is not None and task not in TASKS:
         raise UserError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{nearest(task, TASKS)}")
-    dataset = open_dataset(path, names, label, group)
-    found = infer_task(dataset, task)
-    patches, large_images, size = _patches(dataset, found, patch, large_images)
-    if patches is not None and found == "segmentation":
-        dataset = divided(dataset, patches, ignore)
-    elif size:
-        dataset = dataset.resized(size)
-    labels = read_labels(dataset, found, ignore)
-    parts = labels.split(dataset, seed)
-    if patches is not None:
-        patches = _counted(patches, dataset, parts, patches_per_epoch)
-    facts, normalisation = read_facts(dataset, labels, parts, patches, normalisation)
-    problem = Problem(
-        data=path if "://" in path else str(Path(path).absolute()),
-        task=found,
-        facts=facts,
-        inputs=names,
-        label=label,
-        loss=loss,
-        metric=metric,
-        metric_mode=BUILT_IN.get(metric or "", metric_mode),
-        ignore=labels.ignore,
-        class_weight=class_weight if isinstance(class_weight, str) else tuple(class_weight),
-        group=group,
-        objectives=tuple(objectives),
-        normalisation=normalisation,
-        patches=patches,
-        large_images=large_images,
-        augmentation=(augmentation,) if isinstance(augmentation, str) else tuple(augmentation),
-        budget=budget or Budget(epochs=10),
-        seed=seed,
-    )
-    _check_names(problem, metric_mode)
-    return _with_constant_fitness(problem, labels, parts["validation"])
+    with reading(path):  # stores that are damaged lead to any exception
+        dataset = open_dataset(path, names, label, group)
+        found = infer_task(dataset, task)
+        patches, large_images, size = _patches(dataset, found, patch, large_images)
+        if patches is not None and found == "segmentation":
+            dataset = divided(dataset, patches, ignore)
+        elif size:
+            dataset = dataset.resized(size)
+        labels = read_labels(dataset, found, ignore)
+        parts = labels.split(dataset, seed)
+        if patches is not None:
+            patches = _counted(patches, dataset, parts, patches_per_epoch)
+        facts, normalisation = read_facts(dataset, labels, parts, patches, normalisation)
+        problem = Problem(
+            data=path if "://" in path else str(Path(path).absolute()),
+            task=found,
+            facts=facts,
+            inputs=names,
+            label=label,
+            loss=loss,
+            metric=metric,
+            metric_mode=BUILT_IN.get(metric or "", metric_mode),
+            ignore=labels.ignore,
+            class_weight=class_weight if isinstance(class_weight, str) else tuple(class_weight),
+            group=group,
+            objectives=tuple(objectives),
+            normalisation=normalisation,
+            patches=patches,
+            large_images=large_images,
+            augmentation=(augmentation,) if isinstance(augmentation, str) else tuple(augmentation),
+            budget=budget or Budget(epochs=10),
+            seed=seed,
+        )
+        _check_names(problem, metric_mode)
+        return _with_constant_fitness(problem, labels, parts["validation"])
 
 
 def _check_kinds(data: object, budget: object) -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from menndl_dask.data.axes import Axes, find_sample, format_dims, image_axes
 from menndl_dask.data.parts.regions import Region
+from menndl_dask.data.store.local_store import quietly, store_of
 from menndl_dask.data.store.variable import (
     BLOCK_BYTES,
     LARGEST_BLOCK_BYTES,
@@ -176,11 +177,12 @@ def _sample_arrays(path: str) -> tuple[tuple[str, ...], dict[str, zarr.Array[Any
     Both are empty if the store has no group ``samples``.
     """
     try:
-        root = zarr.open_group(path, mode="r")
-        group = root.get(SAMPLES)
-        if not isinstance(group, zarr.Group):
-            return (), {}
-        members = dict(group.members(max_depth=1))
+        with quietly():
+            root = zarr.open_group(store_of(path), mode="r")
+            group = root.get(SAMPLES)
+            if not isinstance(group, zarr.Group):
+                return (), {}
+            members = dict(group.members(max_depth=1))
     except Exception as error:  # storage raises any exception
         raise DataError(f"{path}: {SAMPLES}: cannot be read as Zarr: {one_line(error)}") from error
     keys = tuple(sorted(name for name, member in members.items() if isinstance(member, zarr.Group)))
@@ -195,14 +197,15 @@ def open_store(path: str, raw: Sequence[str] = ()) -> xr.Dataset:
     if not remote:
         _check_directory(path)
     try:
-        return xr.open_dataset(
-            path,
-            engine="zarr",
-            chunks=None,
-            cache=False,
-            consolidated=None if remote else False,  # None would warn about missing consolidated metadata
-            mask_and_scale=dict.fromkeys(raw, False),
-        )
+        with quietly():
+            return xr.open_dataset(
+                store_of(path),
+                engine="zarr",
+                chunks=None,
+                cache=False,
+                consolidated=None if remote else False,  # None would warn about missing consolidated metadata
+                mask_and_scale=dict.fromkeys(raw, False),
+            )
     except Exception as error:  # xarray, zarr and file systems raise any exception
         raise DataError(f"{path}: {_diagnosis(path, error)}") from error
 
@@ -222,7 +225,8 @@ def _check_directory(path: str) -> None:
 def _diagnosis(path: str, error: Exception, group: str = "") -> str:
     """Explain why xarray cannot open a store: missing dimension names, or conflicting sizes of a dimension."""
     try:
-        arrays = sorted(zarr.open_group(path, mode="r", path=group).arrays())
+        with quietly():
+            arrays = sorted(zarr.open_group(store_of(path), mode="r", path=group).arrays())
     except Exception:  # noqa: BLE001  the first error is the one to report
         return f"cannot be read as Zarr: {one_line(error)}"
     lengths: dict[str, dict[str, int]] = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 import zarr
 
 from menndl_dask import files
+from menndl_dask.data.store.local_store import quietly, store_of
 from menndl_dask.errors import DataError, UserError, nearest
 
 _OME = ("multiscales", "ome")  # attributes of an OME-Zarr, whose arrays have no names of dimensions
@@ -66,7 +67,8 @@ def _is_store(path: Path) -> bool:
     if not any((path / marker).is_file() for marker in ("zarr.json", ".zgroup", ".zarray", ".zmetadata")):
         return False
     try:
-        attributes = zarr.open(path, mode="r").attrs.asdict()
+        with quietly():
+            attributes = zarr.open(store_of(path), mode="r").attrs.asdict()
     except Exception:  # noqa: BLE001  opening it as images says what is wrong
         return True
     return not any(name in attributes for name in _OME)

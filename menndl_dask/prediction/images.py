@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from menndl_dask.data.axes import CHANNEL, SAMPLE, SPATIAL, Axes, format_dims
 from menndl_dask.data.dataset import find_variable, open_store
+from menndl_dask.data.store.local_store import quietly, store_of
 from menndl_dask.data.store.variable import SAMPLES
-from menndl_dask.errors import DataError, one_line
+from menndl_dask.errors import DataError, one_line, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class ImageSource:
             if self.name:
                 values = self.open()[self.name].isel(dict(zip(self.dims, index, strict=True))).values
             else:
-                values = np.asarray(zarr.open_array(self.path, mode="r")[index])
+                values = np.asarray(zarr.open_array(store_of(self.path), mode="r")[index])
         except DataError:
             raise
         except Exception as error:  # storage and codecs raise any exception
@@ -89,8 +90,9 @@ class ImageSource:
         if not self.group:
             return open_store(self.path)
         remote = "://" in self.path
+        store = store_of(self.path)
         return xr.open_dataset(
-            self.path, engine="zarr", group=self.group, chunks=None, cache=False, consolidated=None if remote else False
+            store, engine="zarr", group=self.group, chunks=None, cache=False, consolidated=None if remote else False
         )
 
     def coordinates(self) -> dict[str, xr.DataArray]:
@@ -120,14 +122,15 @@ def open_images(path: str, name: str, rank: int, channels: int) -> tuple[ImageSo
     DataError
         If there is no such variable, or its dimensions do not fit the network.
     """
-    if _is_array(path):
-        return (_source(zarr.open_array(path, mode="r"), path, "", "", rank, channels),)
-    root = open_store(path)
-    own = {} if name in root.variables else _own_arrays(path, name)
-    if own:
-        return tuple(_source(array, path, name, group, rank, channels) for group, array in own.items())
-    variable = find_variable(root, path, name)
-    return (_source(variable, path, name, "", rank, channels),)
+    with reading(path), quietly():
+        if _is_array(path):
+            return (_source(zarr.open_array(store_of(path), mode="r"), path, "", "", rank, channels),)
+        root = open_store(path)
+        own = {} if name in root.variables else _own_arrays(path, name)
+        if own:
+            return tuple(_source(array, path, name, group, rank, channels) for group, array in own.items())
+        variable = find_variable(root, path, name)
+        return (_source(variable, path, name, "", rank, channels),)
 
 
 def _source(array: Any, path: str, name: str, group: str, rank: int, channels: int) -> ImageSource:
@@ -171,7 +174,7 @@ def _numbers(attributes: Mapping[str, Any], name: str, count: int) -> tuple[floa
 def _own_arrays(path: str, name: str) -> dict[str, zarr.Array[Any]]:
     """Return the array of each image that has a size of its own, by its group; empty if there are none."""
     try:
-        group = zarr.open_group(path, mode="r").get(SAMPLES)
+        group = zarr.open_group(store_of(path), mode="r").get(SAMPLES)
         members = dict(group.members(max_depth=1)) if isinstance(group, zarr.Group) else {}
     except Exception as error:  # storage raises any exception
         raise DataError(f"{path}: {SAMPLES}: cannot be read as Zarr: {one_line(error)}") from error
@@ -225,4 +228,4 @@ def _is_array(path: str) -> bool:
         metadata = json.loads((Path(path) / "zarr.json").read_text())
     except (OSError, ValueError):
         return (Path(path) / ".zarray").is_file()
-    return bool(metadata.get("node_type") == "array")
+    return isinstance(metadata, dict) and metadata.get("node_type") == "array"

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 from menndl_dask import files
-from menndl_dask.errors import RunError
+from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import ranked
 from menndl_dask.report import page
 from menndl_dask.report.content import ReportContent, read_content
@@ -59,7 +59,8 @@ def write_report(run: Run) -> Path:
         If it cannot be written.
     """
     path = run.path / "report.html"
-    text = render(read_content(run))
+    with reading(run.path, RunError):
+        text = render(read_content(run))
     try:
         files.write_text(path, text, root=whole_run(run.path))
     except OSError as error:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.result import Result
 from menndl_dask.run.journal import Event, read_journal
@@ -35,15 +36,17 @@ class History:
         """Yield individuals with their results, in the order in which the results arrived."""
         folders = (self._run, *folders_of(self._run).values())
         each = (_entries(folder / JOURNAL, "asked", "told") for folder in folders)
-        for entry in merge(*each, key=attrgetter("time")):
-            if entry.result is not None:
-                yield entry.individual, entry.result
+        with reading(self._run, RunError):  # times that cannot be compared
+            for entry in merge(*each, key=attrgetter("time")):
+                if entry.result is not None:
+                    yield entry.individual, entry.result
 
     def events(self, *kinds: str) -> Iterator[tuple[int | None, Event]]:
         """Yield the events of these kinds, each with the number of its island; None for events of the whole run."""
         own = _events(None, self._run / JOURNAL, kinds)
         each = [_events(island, folder / JOURNAL, kinds) for island, folder in folders_of(self._run).items()]
-        return merge(own, *each, key=lambda pair: pair[1]["time"])
+        with reading(self._run, RunError):
+            yield from merge(own, *each, key=lambda pair: pair[1]["time"])
 
 
 def replay(path: Path) -> Iterator[tuple[Individual, Result | None]]:
@@ -57,15 +60,16 @@ def replay(path: Path) -> Iterator[tuple[Individual, Result | None]]:
 def _entries(path: Path, *kinds: str) -> Iterator[_Entry]:
     """Yield the events of these kinds with their individuals."""
     in_flight: dict[int, Individual] = {}
-    for event in read_journal(path, *kinds) if path.exists() else ():
-        result = Result.from_dict(event["result"]) if "result" in event else None
-        if event["event"] != "told":
-            individual = Individual.from_dict(event["individual"])
-            if result is None:
-                in_flight[individual.id] = individual
-            yield _Entry(event["time"], individual, result)
-        elif event["id"] in in_flight:
-            yield _Entry(event["time"], in_flight.pop(event["id"]), result)
+    with reading(path, RunError):  # an event that lacks what it must have
+        for event in read_journal(path, *kinds) if path.exists() else ():
+            result = Result.from_dict(event["result"]) if "result" in event else None
+            if event["event"] != "told":
+                individual = Individual.from_dict(event["individual"])
+                if result is None:
+                    in_flight[individual.id] = individual
+                yield _Entry(event["time"], individual, result)
+            elif event["id"] in in_flight:
+                yield _Entry(event["time"], in_flight.pop(event["id"]), result)
 
 
 def _events(island: int | None, path: Path, kinds: tuple[str, ...]) -> Iterator[tuple[int | None, Event]]:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from menndl_dask.errors import RunError
+from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.problem import Problem
 from menndl_dask.result import Result
@@ -91,7 +91,8 @@ class Run:
     def problem(self) -> Problem | None:
         """The problem; None if the search had an evaluation function of its own and no data."""
         problem = self._frozen["problem"]
-        return None if problem is None else Problem.from_dict(problem)
+        with reading(self.path / _SETTINGS, RunError):
+            return None if problem is None else Problem.from_dict(problem)
 
     @property
     def settings(self) -> Settings:
@@ -122,25 +123,28 @@ class Run:
     @property
     def notes(self) -> list[Mapping[str, Any]]:
         """Notes on the search: mappings with ``time`` (seconds since the epoch) and ``message``."""
-        return [
-            {"time": event["time"], "message": f"{'' if island is None else f'island {island}: '}{event['message']}"}
-            for island, event in self._history.events("note")
-        ]
+        with reading(self.path, RunError):
+            return [
+                {"time": e["time"], "message": f"{'' if island is None else f'island {island}: '}{e['message']}"}
+                for island, e in self._history.events("note")
+            ]
 
     @property
     def told_at(self) -> dict[int, float]:
         """Time at which each individual's result arrived, by its id, in seconds since the epoch."""
-        return {event["id"]: event["time"] for event in self._events("told")}
+        with reading(self.path, RunError):
+            return {event["id"]: event["time"] for event in self._events("told")}
 
     @property
     def comparisons(self) -> list[Compared]:
         """Networks that were trained for comparison, in order; of equal trainings the latest."""
         latest: dict[tuple[int, float], Compared] = {}
-        for event in self._events("compared"):
-            individual = Individual.from_dict(event["individual"])
-            key = (individual.id, event["factor"])
-            latest.pop(key, None)
-            latest[key] = Compared(event["name"], individual, event["factor"], Result.from_dict(event["result"]))
+        with reading(self.path, RunError):
+            for event in self._events("compared"):
+                individual = Individual.from_dict(event["individual"])
+                key = (individual.id, event["factor"])
+                latest.pop(key, None)
+                latest[key] = Compared(event["name"], individual, event["factor"], Result.from_dict(event["result"]))
         return list(latest.values())
 
     @property
@@ -181,7 +185,8 @@ class Run:
         """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.run.snapshot`."""
         from menndl_dask.run.snapshot import dataset
 
-        return dataset(self.evaluations, self.told_at, self._objectives, {"run": self.path.name})
+        with reading(self.path, RunError):
+            return dataset(self.evaluations, self.told_at, self._objectives, {"run": self.path.name})
 
     def write_snapshot(self) -> Path:
         """Write `to_xarray` as ``run.zarr``, in place of an earlier one, and return its path."""

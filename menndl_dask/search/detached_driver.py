@@ -27,10 +27,11 @@ from menndl_dask.cluster.batch.queue import queued
 from menndl_dask.cluster.batch.site import ALLOCATION, Site
 from menndl_dask.cluster.profile import read_profile
 from menndl_dask.environment import JOB_START
-from menndl_dask.errors import FINISHED, ExitCode, ProfileError, RunError
+from menndl_dask.errors import FINISHED, ExitCode, ProfileError, RunError, reading
 from menndl_dask.run import stop_request
 from menndl_dask.run.journal import read_journal
 from menndl_dask.run.layout import whole_run
+from menndl_dask.validation import parse_json, read
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +52,13 @@ class Detached:
     @classmethod
     def read(cls, run: Path) -> Self | None:
         """Read the record from a run directory; None if the run was never detached."""
-        try:
-            values: dict[str, Any] = json.loads(files.read_text(run / _FILE, root=whole_run(run)))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return cls(**{**values, "command": tuple(values["command"])})
+        path = run / _FILE
+        with reading(path, RunError):
+            try:
+                values = parse_json(files.read_text(path, root=whole_run(run)), str(path), RunError)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return read(cls, values, str(path), RunError)
 
     def write(self, run: Path) -> None:
         """Write the record into a run directory, in place of an earlier one."""
@@ -73,10 +76,11 @@ class Drivers:
     def read(cls, run: Path) -> Self:
         """Read the list from a run directory."""
         path = run / _DRIVERS
-        text = files.read_text(path, root=whole_run(run)) if path.exists() else ""
-        lines = [line.split() for line in text.splitlines()]
-        jobs = dict.fromkeys(words[1] for words in lines if words[0] == "job")
-        return cls(tuple(jobs), tuple(int(words[1]) for words in lines if words[0] == "began"))
+        with reading(path, RunError):
+            text = files.read_text(path, root=whole_run(run)) if path.exists() else ""
+            lines = [line.split() for line in text.splitlines() if line.strip()]
+            jobs = dict.fromkeys(words[1] for words in lines if words[0] == "job")
+            return cls(tuple(jobs), tuple(int(words[1]) for words in lines if words[0] == "began"))
 
     @staticmethod
     def add(run: Path, what: str, number: object) -> None:

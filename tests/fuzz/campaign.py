@@ -134,6 +134,7 @@ def run_command(command: Sequence[str] | Callable[[], object]) -> dict[str, str]
         signal.signal(signal.SIGALRM, before)
     err.flush()
     lines = err.buffer.getvalue().decode(errors="replace").splitlines()  # type: ignore[attr-defined]
+    lines = [line for line in lines if not line.startswith("planning: ")]  # what is going on, not an error
     if seen:
         return {"outcome": "traceback", "detail": seen[0]}
     if any("Traceback" in line for line in lines):
@@ -265,7 +266,7 @@ def run_kind(one: Kind, first: int, count: int, place: Path) -> Iterator[dict[st
             now = log.stat().st_size
             if now != size:
                 size, since = now, time.monotonic()
-            elif time.monotonic() - since > _DEAD_S:
+            elif not ended and time.monotonic() - since > _DEAD_S:
                 os.kill(child, signal.SIGKILL)
             if not ended:
                 time.sleep(0.02)

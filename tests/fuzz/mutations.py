@@ -116,11 +116,13 @@ def mutated_value(value: Any, rng: np.random.Generator, more: Sequence[Any] = ()
 
 
 def _places(value: Any) -> Any:
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in list(items):
-        yield value, key
-        if isinstance(inner, (dict, list)):
-            yield from _places(inner)
+    left = [value]
+    while left:
+        container = left.pop()
+        for key, inner in list(container.items() if isinstance(container, dict) else enumerate(container)):
+            yield container, key
+            if isinstance(inner, (dict, list)):
+                left.append(inner)
 
 
 def _damage(container: Any, key: Any, rng: np.random.Generator, more: Sequence[Any]) -> None:

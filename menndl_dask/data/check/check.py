@@ -19,6 +19,7 @@ from menndl_dask.data.dataset import Dataset, open_dataset, open_store
 from menndl_dask.data.labels import LabelTable, problem_dataset, read_labels
 from menndl_dask.data.splits import Positions
 from menndl_dask.data.store.variable import Block
+from menndl_dask.errors import reading
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import SPLITS, Problem
 
@@ -37,35 +38,36 @@ def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
     seconds
         Approximate time limit for fitting each quick predictor.
     """
-    dataset = problem_dataset(problem)
-    labels = read_labels(dataset, problem.task, problem.ignore)
-    parts = labels.split(dataset, problem.seed)
-    read = read_blocks(dataset)
-    scan, predictors = DatasetScan(dataset), QuickPredictors(problem, labels, parts, read)
-    for block in read:
-        values = [view.images(block) for view in dataset.views], dataset.label.read(block)
-        scan.update(block, *values)
-        predictors.update(block, *values)
-        logger.debug("%s: read %d of %d samples", dataset.path, block.stop, dataset.samples)
-    fitness = problem.facts.constant_fitness
-    about = "the mean of the labels" if problem.task == "regression" else "the most frequent class"
-    constant = Score("constant", None if fitness is None else to_fitness(problem, fitness), about)
-    report = DataReport(
-        problem,
-        given=_given_splits(problem),
-        consecutive=dataset.consecutive and problem.group is None,
-        divided=_divided(dataset, parts),
-        read=sum(_pixels(dataset, block) for block in read) / sum(map(math.prod, dataset.views[0].sizes())),
-        views=tuple(_view_report(dataset, scan, view) for view in range(len(dataset.views))),
-        classes=_class_reports(labels, parts),
-        values=_value_statistics(labels.rows, dataset.label.array.dtype.kind) if problem.task == "regression" else (),
-        ignored=_ignored(dataset, labels),
-        duplicates=scan.duplicates(parts),
-        leaking=() if dataset.group is None else _leaking(dataset.group, parts),
-        candidates=() if problem.group else _candidates(problem, parts),
-        scores=(constant, *predictors.scores(seconds)),
-    )
-    return replace(report, warnings=tuple(warn(report)))
+    with reading(problem.data):
+        dataset = problem_dataset(problem)
+        labels = read_labels(dataset, problem.task, problem.ignore)
+        parts = labels.split(dataset, problem.seed)
+        read = read_blocks(dataset)
+        scan, predictors = DatasetScan(dataset), QuickPredictors(problem, labels, parts, read)
+        for block in read:
+            values = [view.images(block) for view in dataset.views], dataset.label.read(block)
+            scan.update(block, *values)
+            predictors.update(block, *values)
+            logger.debug("%s: read %d of %d samples", dataset.path, block.stop, dataset.samples)
+        fitness = problem.facts.constant_fitness
+        about = "the mean of the labels" if problem.task == "regression" else "the most frequent class"
+        constant = Score("constant", None if fitness is None else to_fitness(problem, fitness), about)
+        report = DataReport(
+            problem,
+            given=_given_splits(problem),
+            consecutive=dataset.consecutive and problem.group is None,
+            divided=_divided(dataset, parts),
+            read=sum(_pixels(dataset, block) for block in read) / sum(map(math.prod, dataset.views[0].sizes())),
+            views=tuple(_view_report(dataset, scan, view) for view in range(len(dataset.views))),
+            classes=_class_reports(labels, parts),
+            values=_value_statistics(labels, dataset) if problem.task == "regression" else (),
+            ignored=_ignored(dataset, labels),
+            duplicates=scan.duplicates(parts),
+            leaking=() if dataset.group is None else _leaking(dataset.group, parts),
+            candidates=() if problem.group else _candidates(problem, parts),
+            scores=(constant, *predictors.scores(seconds)),
+        )
+        return replace(report, warnings=tuple(warn(report)))
 
 
 def _given_splits(problem: Problem) -> tuple[str, ...]:
@@ -127,9 +129,9 @@ def _class_reports(labels: LabelTable, parts: Mapping[str, Positions]) -> tuple[
     )
 
 
-def _value_statistics(rows: NDArray[np.float64], kind: str) -> tuple[Statistics, ...]:
-    found = []
-    for k, v in enumerate(rows.T):
+def _value_statistics(labels: LabelTable, dataset: Dataset) -> tuple[Statistics, ...]:
+    found, kind = [], dataset.label.array.dtype.kind
+    for k, v in enumerate(labels.rows.T):
         whole = len(np.unique(v)) if kind == "f" and (v == np.round(v)).all() else 0
         found.append(Statistics(str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()), whole=whole))
     return tuple(found)

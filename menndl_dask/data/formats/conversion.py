@@ -21,7 +21,7 @@ from menndl_dask.data.formats.folders.folder import open_folder
 from menndl_dask.data.formats.layouts.layouts import open_layout, suggested
 from menndl_dask.data.formats.readers.readers import opener
 from menndl_dask.data.formats.readers.zarr_store import is_converted, is_zarr
-from menndl_dask.errors import DataError, UserError, nearest
+from menndl_dask.errors import DataError, UserError, nearest, reading
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def write_converted(
     path, store = Path(source), Path(target)
     if store.exists():
         raise UserError(f"{store}: expected a new name, found an existing store; remove it or choose another name")
-    with ExitStack() as opened:
+    with reading(path), ExitStack() as opened:
         content = _open(opened, path, options)
         labels = open_labels(opened, content, options)
         try:

@@ -30,6 +30,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
     Libraries raise any exception for a damaged file, and warn of what a user cannot change.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # it would be read for ever
+        raise DataError(f"{path}: cannot be read as {kind}: expected a file, got a fifo, a socket or a device")
     try:
         with _quiet():
             yield

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from menndl_dask.data.axes import Axes
 from menndl_dask.data.parts.regions import Region
 from menndl_dask.data.resize import resize_weights, weigh, weighted_mean
+from menndl_dask.data.store.local_store import quietly, store_of
 from menndl_dask.errors import DataError, one_line
 
 BLOCK_BYTES = 32 * 2**20
@@ -234,15 +235,16 @@ class Variable:
 @lru_cache(maxsize=256)
 def open_sample(path: str, key: str, raw: str | None = None) -> xr.Dataset:
     """Open the group of a sample that has arrays of its own, lazily; the variable `raw` keeps its stored values."""
-    return xr.open_dataset(
-        path,
-        engine="zarr",
-        group=f"{SAMPLES}/{key}",
-        chunks=None,
-        cache=False,
-        consolidated=None if "://" in path else False,
-        mask_and_scale=True if raw is None else {raw: False},
-    )
+    with quietly():
+        return xr.open_dataset(
+            store_of(path),
+            engine="zarr",
+            group=f"{SAMPLES}/{key}",
+            chunks=None,
+            cache=False,
+            consolidated=None if "://" in path else False,
+            mask_and_scale=True if raw is None else {raw: False},
+        )
 
 
 def blocks(*variables: Variable, most: int = BLOCK_BYTES, whole: bool = False) -> Iterator[Block]:

@@ -54,16 +54,16 @@ class Plan:
     @property
     def limits(self) -> Limits:
         """The limits of an evaluation."""
-        return Limits(float(self.value("time_limit")), int(self.value("memory_limit") * _GB))
+        memory = self.value("memory_limit")
+        return Limits(float(self.value("time_limit")), None if memory is None else int(memory * _GB))
 
     @property
     def space(self) -> dict[str, Any]:
         """The limits of a network, for `SearchSpace.image`."""
-        return {
-            "max_parameters": self.value("max_parameters"),
-            "max_flops": self.value("max_flops"),
-            "max_memory_bytes": self.value("max_memory") * _GB,
-        }
+        memory = self.value("max_memory")
+        values = {"max_memory_bytes": None if memory is None else memory * _GB}
+        values |= {name: self.value(name) for name in ("max_parameters", "max_flops")}
+        return {name: value for name, value in values.items() if value is not None}
 
     def parts(self) -> list[str | TextTable]:
         """Return the plan as a text and a table: each value and why."""

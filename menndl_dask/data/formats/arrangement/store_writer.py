@@ -165,6 +165,8 @@ def _write_array(
 ) -> None:
     """Write an array with the samples first, or the only sample if `sample` is None."""
     number, size = len(samples), samples.size(0) if len(samples) else ()
+    if 0 in size:
+        raise DataError(f"{variable.name}: expected at least one pixel, got shape {(number, *size)}")
     kind = samples.dtype
     channel = variable.dims.index("channel") if "channel" in variable.dims else None
     each = chunk or samples_in_chunk(size, kind.itemsize, number)

@@ -96,8 +96,12 @@ def list_folder(root: Path, labelled: bool = False) -> Listing:
     return Listing(tuple(_by_name(entries)), len(items), (*notes, *_about(root, others, entries)))
 
 
-def _walk(root: Path) -> tuple[list[Path], list[Path]]:
-    """Return the image files below a folder and its other files, in natural order, without hidden ones."""
+def _walk(root: Path, above: tuple[Path, ...] = ()) -> tuple[list[Path], list[Path]]:
+    """Return the image files below a folder and its other files, in natural order, without hidden ones.
+
+    `above` are the folders around it: a link that leads back to one of them is not followed.
+    """
+    above = (*above, root.resolve())
     items: list[Path] = []
     others: list[Path] = []
     for path in sorted(root.iterdir(), key=lambda path: natural(path.name)):
@@ -106,7 +110,9 @@ def _walk(root: Path) -> tuple[list[Path], list[Path]]:
         if is_image(path):
             items.append(path)
         elif path.is_dir():
-            below = _walk(path)
+            if path.resolve() in above:
+                continue
+            below = _walk(path, above)
             items += below[0]
             others += below[1]
         else:

@@ -21,6 +21,7 @@ from menndl_dask.data.formats.library import guarded, reading
 from menndl_dask.data.formats.readers.hdf import hdf_spacing
 from menndl_dask.data.formats.readers.xarray_engine import spacing_of
 from menndl_dask.data.formats.views import Squeezed, decoded
+from menndl_dask.data.store.local_store import quietly, store_of
 from menndl_dask.errors import DataError
 
 _MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -93,7 +94,8 @@ def open_zarr(path: Path) -> Iterator[Content]:
 
 
 def _opened(path: Path) -> zarr.Group | zarr.Array[Any]:
-    return zarr.open(path if path.is_dir() else ZipStore(path, mode="r"), mode="r")
+    with quietly():
+        return zarr.open(store_of(path) if path.is_dir() else ZipStore(path, mode="r"), mode="r")
 
 
 def _arrays(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
