@@ -219,7 +219,7 @@ def test_tests_mirror_the_package() -> None:
     """Each test file in a family's folder is about a module there, or says in its first line what else it is about."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         folder = path.relative_to(ROOT / "tests").parent
-        if str(folder) not in (".", "benchmarks", "workflows", "site", "faults"):
+        if str(folder) not in (".", "benchmarks", "workflows", "site", "faults", "fuzz"):
             assert (PACKAGE / folder).is_dir(), path
 
 

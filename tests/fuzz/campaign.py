@@ -1,9 +1,9 @@
 """Thousands of damaged inputs in one process, and the table of what came of them. Runs a campaign from a shell.
 
-``python -m tests.fuzz.campaign --inputs 20000 --seed 1`` prints a table: for each kind the inputs, how many were refused
-in one line, how many were accepted, and what must not be: tracebacks (also those that a command tells in a line as
-an unexpected error), refusals of several lines, inputs that took longer than 10 s, files that a command changed though
-it only reads, processes that died.
+``python -m tests.fuzz.campaign --inputs 20000`` prints a table: for each kind the inputs, how many were refused in one
+line, how many were accepted, and what must not be: tracebacks (also those that a command tells in a line as an
+unexpected error), refusals of several lines, inputs that took longer than 10 s, files that a command changed though it
+only reads, processes that died.
 
 Each input is made from a seed of its own: ``--kind Zarr --first 17 --inputs 1`` repeats one.
 """
@@ -74,7 +74,7 @@ def run_input(one: Kind, number: int, template: Path, place: Path) -> dict[str, 
 
 def _copy(source: str, target: str) -> None:
     with suppress(PermissionError):
-        if os.path.isfile(source):
+        if Path(source).is_file():
             shutil.copy2(source, target)
         else:
             os.mkfifo(target)
@@ -310,7 +310,7 @@ def main() -> int:
     kinds = [KINDS[name] for name in given.kind or KINDS]
     whole = sum(one.share for one in kinds)
     found: list[dict[str, Any]] = []
-    import menndl_dask.cli.cli  # noqa: F401  before processes are forked
+    import menndl_dask.cli.cli
     import menndl_dask.data.check.check
     import menndl_dask.data.formats.conversion  # noqa: F401
 

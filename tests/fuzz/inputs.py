@@ -104,11 +104,15 @@ def _profile(rng: Rng) -> list[Words]:
     if rng.random() < 0.4:
         damaged(path, rng)
     else:
-        values = mutated_value(yaml.safe_load(path.read_text()), rng, ("01:00:00", "8GB", "slurm", "scheduler", "tcp://x"))
+        values = mutated_value(
+            yaml.safe_load(path.read_text()), rng, ("01:00:00", "8GB", "slurm", "scheduler", "tcp://x")
+        )
         path.write_text(_yaml(values), errors="replace")
     if rng.random() < 0.02:
-        path.write_text("a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-            f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(8)))
+        path.write_text(
+            "a: &a [x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(8))
+        )
     return [["cluster", "script" if rng.random() < 0.5 else "check", str(path)]]
 
 
@@ -145,7 +149,9 @@ def _run() -> None:
             opened.completed(evaluations)
             opened.note("2 workers joined; 2 in all")
             best = next((one, result) for one, result in evaluations if result.succeeded)
-            opened.compared(Compared("best", best[0], 1.0, Result(0.7, costs={"parameters": 9.0}, metrics={"test": 0.6})))
+            opened.compared(
+                Compared("best", best[0], 1.0, Result(0.7, costs={"parameters": 9.0}, metrics={"test": 0.6}))
+            )
             standard = Individual(STANDARD_ID, best[0].genome)
             opened.compared(Compared("U-Net", standard, 1.0, Result(0.6, costs={"parameters": 9.0})))
             opened.ended()
@@ -221,7 +227,7 @@ def _journal(rng: Rng) -> list[Any]:
 @kind("other files of a run", _run, 3)
 def _others(rng: Rng) -> list[Any]:
     names = ("run/detached.json", "run/drivers.txt", "run/stop", "run/.lock", "run/splits.npz", "run/island.json",
-             "wide/islands/00/island.json", "wide/islands", "wide/islands/00", "run/networks", "slurm.yaml")  # fmt: skip
+             "run/networks", "wide/islands/00/island.json", "wide/islands/00", "slurm.yaml")  # fmt: skip
     path = Path(str(rng.choice(names)))
     if path.suffix == ".json" and rng.random() < 0.7:
         path.write_bytes(as_json(mutated_value(json.loads(path.read_text()), rng), rng))
@@ -242,7 +248,9 @@ def _genome(rng: Rng) -> list[Any]:
     from menndl_dask.result import Result
 
     path = next(Path("run/networks").glob("*/genome.json"))
-    value = mutated_value(json.loads(path.read_text()), rng, ("convolution", "dense", "relu", "same", [3, 3], "os:path"))
+    value = mutated_value(
+        json.loads(path.read_text()), rng, ("convolution", "dense", "relu", "same", [3, 3], "os:path")
+    )
 
     def read() -> None:
         genome = Genome.from_dict(value)
@@ -275,7 +283,14 @@ def _budget(rng: Rng) -> list[Any]:
 def _scheduler(rng: Rng) -> list[Any]:
     from menndl_dask.cluster.cluster import _file_defect
 
-    value = {"type": "Scheduler", "id": "a", "address": "tcp://127.0.0.1:1", "services": {}, "started": 1.0, "workers": {}}
+    value = {
+        "type": "Scheduler",
+        "id": "a",
+        "address": "tcp://127.0.0.1:1",
+        "services": {},
+        "started": 1.0,
+        "workers": {},
+    }
     path = Path("scheduler.json")
     path.write_bytes(as_json(mutated_value(value, rng), rng))
     if rng.random() < 0.3:
@@ -286,9 +301,26 @@ def _scheduler(rng: Rng) -> list[Any]:
 # --- data -----------------------------------------------------------------------------------------------------------
 
 _ZARR_ODD = (
-    *([0], [10**12], [0, 0, 0, 0], [10**6] * 4, [2**62] * 4, [-1] * 4, [1] * 4, [7, 10, 12, 1], "uint8", "float16", "bool"),
+    *(
+        [0],
+        [10**12],
+        [0, 0, 0, 0],
+        [10**6] * 4,
+        [2**62] * 4,
+        [-1] * 4,
+        [1] * 4,
+        [7, 10, 12, 1],
+        "uint8",
+        "float16",
+        "bool",
+    ),
     *("string", "int64", "complex64", {"name": "numpy.datetime64"}, "NaN", "Infinity", "0x7fc00000", [1.0, 2.0]),
-    *({"name": "zstd", "configuration": {"level": 99}}, {"name": "sharding_indexed"}, {"name": "gzip"}, {"name": "bytes"}),
+    *(
+        {"name": "zstd", "configuration": {"level": 99}},
+        {"name": "sharding_indexed"},
+        {"name": "gzip"},
+        {"name": "bytes"},
+    ),
     *({"name": "transpose", "configuration": {"order": [9, 9]}}, {"name": "blosc", "configuration": {"cname": "x"}}),
     *(["sample", "y", "x", "channel"], ["y", "y"], [None], "array", "group", 2, 3),
 )
@@ -449,7 +481,16 @@ def _folder(rng: Rng) -> list[Any]:
         damaged(path, rng)
         source = str(rng.choice(["a.npz", "a.tif", "folder/images", "a.npy"]))
         more = ["--radius", "2"] if rng.random() < 0.3 else []
-        return [["convert", source, "out.zarr", "--label", str(rng.choice([str(path), f"{path}:label", f"{path}:x"])), *more]]
+        return [
+            [
+                "convert",
+                source,
+                "out.zarr",
+                "--label",
+                str(rng.choice([str(path), f"{path}:label", f"{path}:x"])),
+                *more,
+            ]
+        ]
     folder = Path(str(rng.choice(["folder", "kinds"])))
     every = sorted(path for path in folder.rglob("*") if path.is_file())
     path = every[rng.integers(len(every))]
@@ -460,11 +501,82 @@ def _folder(rng: Rng) -> list[Any]:
 # --- command lines --------------------------------------------------------------------------------------------------
 
 _WORDS = (
-    *("", " ", "-", "--", "-1", "0", "1", "2", "1e999", "nan", "inf", "-inf", "1e-9", "99999999999999999999", "0x10", "1_000"),
-    *("é", "\n", "a\nb", "\udcff", "\x1b[31m", "\u202eabc", "x" * 5000, "%s", "{0}", "~", "$HOME", "a:b", ":", "a:", "::"),
-    *("data.zarr", "run", "a.npz", "missing", "missing/deeper", "pipe", "folder", "loop", "unreadable", "odd\udcff.npz"),
-    *("/dev/null", "/dev/zero", "/dev/full", "/proc/self/mem", "/proc/1/root", ".", "..", "dice", "flip", "local", "slurm"),
-    *("y", "x", "16", "none", "whole", "auto", "standard", "seed", "image", "label", "http://", "s3://", "://", "file:///"),
+    *(
+        "",
+        " ",
+        "-",
+        "--",
+        "-1",
+        "0",
+        "1",
+        "2",
+        "1e999",
+        "nan",
+        "inf",
+        "-inf",
+        "1e-9",
+        "99999999999999999999",
+        "0x10",
+        "1_000",
+    ),
+    *(
+        "é",
+        "\n",
+        "a\nb",
+        "\udcff",
+        "\x1b[31m",
+        "\u202eabc",
+        "x" * 5000,
+        "%s",
+        "{0}",
+        "~",
+        "$HOME",
+        "a:b",
+        ":",
+        "a:",
+        "::",
+    ),
+    *(
+        "data.zarr",
+        "run",
+        "a.npz",
+        "missing",
+        "missing/deeper",
+        "pipe",
+        "folder",
+        "loop",
+        "unreadable",
+        "odd\udcff.npz",
+    ),
+    *(
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/proc/self/mem",
+        "/proc/1/root",
+        ".",
+        "..",
+        "dice",
+        "flip",
+        "local",
+        "slurm",
+    ),
+    *(
+        "y",
+        "x",
+        "16",
+        "none",
+        "whole",
+        "auto",
+        "standard",
+        "seed",
+        "image",
+        "label",
+        "http://",
+        "s3://",
+        "://",
+        "file:///",
+    ),
 )
 
 

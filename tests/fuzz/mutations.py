@@ -80,7 +80,19 @@ def _repeat(data: bytes, rng: np.random.Generator) -> bytes:
 
 def _insert(data: bytes, rng: np.random.Generator) -> bytes:
     place = _place(data, rng)
-    words = (b"\x00", b"\xff", b"\n", b"\r\n", b"\x1b[2J", b"\xef\xbb\xbf", b"NaN", b"-", b"9" * 400, b"{" * 3000, b"[" * 100_000)
+    words = (
+        b"\x00",
+        b"\xff",
+        b"\n",
+        b"\r\n",
+        b"\x1b[2J",
+        b"\xef\xbb\xbf",
+        b"NaN",
+        b"-",
+        b"9" * 400,
+        b"{" * 3000,
+        b"[" * 100_000,
+    )
     return data[:place] + words[rng.integers(len(words))] + data[place:]
 
 
@@ -102,7 +114,22 @@ def _nothing(data: bytes, rng: np.random.Generator) -> bytes:
     return b"" if rng.random() < 0.5 else rng.bytes(int(rng.integers(200)))
 
 
-_BYTES = (_flip, _flip, _flip, _number, _number, _number, _float, _cut, _remove, _repeat, _insert, _zeros, _encoded, _nothing)
+_BYTES = (
+    _flip,
+    _flip,
+    _flip,
+    _number,
+    _number,
+    _number,
+    _float,
+    _cut,
+    _remove,
+    _repeat,
+    _insert,
+    _zeros,
+    _encoded,
+    _nothing,
+)
 
 
 def mutated_value(value: Any, rng: np.random.Generator, more: Sequence[Any] = ()) -> Any:
