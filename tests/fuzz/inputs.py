@@ -281,21 +281,20 @@ def _budget(rng: Rng) -> list[Any]:
 
 @kind("scheduler files", lambda: None, 2)
 def _scheduler(rng: Rng) -> list[Any]:
-    from menndl_dask.cluster.cluster import _file_defect
+    from menndl_dask.cluster.cluster import load_cluster
+    from menndl_dask.cluster.profile import Scheduler
 
-    value = {
-        "type": "Scheduler",
-        "id": "a",
-        "address": "tcp://127.0.0.1:1",
-        "services": {},
-        "started": 1.0,
-        "workers": {},
-    }
+    value = {"type": "Scheduler", "id": "a", "address": "tcp://127.0.0.1:1", "services": {}, "started": 1.0}
     path = Path("scheduler.json")
     path.write_bytes(as_json(mutated_value(value, rng), rng))
     if rng.random() < 0.3:
         damaged(path, rng)
-    return [lambda: _file_defect(path)]
+
+    def connect() -> None:
+        with load_cluster(Scheduler(scheduler_file=str(path), timeout_s=0.01)) as cluster, cluster.client():
+            pass
+
+    return [connect]
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
