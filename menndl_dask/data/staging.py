@@ -59,7 +59,7 @@ def stage(problem: Problem, directory: str | Path) -> Path:
     if target.is_dir():
         return target
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(parent / f".{target.name}.lock") as locked:
             if not target.is_dir():
                 if locked:
@@ -83,7 +83,9 @@ def _key(problem: Problem) -> str:
 @contextmanager
 def _locked(lock: Path) -> Iterator[bool]:
     """Hold a lock among the processes and threads of this node; yields False if locks are not supported."""
-    with lock.open("w") as file:
+    # for this user alone; a link is not followed, and a fifo does not make this wait
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(lock, flags, 0o600), "rb", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             held = True
@@ -102,9 +104,11 @@ def _write_whole(problem: Problem, target: Path) -> None:
     parts = split_positions(problem, dataset)
     try:
         with files.replacing(target) as partial:
-            partial.mkdir()
+            partial.mkdir(mode=0o700)
             write = _write if problem.patches is None else write_images
             write(problem, dataset, parts, partial)
+            for file in partial.iterdir():
+                file.chmod(0o600)
     except OSError:
         if not target.is_dir():  # else another process wrote the same samples first
             raise

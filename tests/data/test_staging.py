@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import resource
 import threading
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,50 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     with pytest.raises(NodeError, match="samples cannot be staged: No space left on device"):
         stage(problem, tmp_path / "staged")
     assert _directories(tmp_path / "staged") == []
+
+
+@pytest.mark.parametrize("patch", [None, (4, 4)])
+def test_a_disk_that_becomes_full_is_told_and_no_half_file_is_left(
+    tmp_path: Path, patch: tuple[int, int] | None
+) -> None:
+    of = open_problem(stores.write(stores.segmentation(24), tmp_path / "data.zarr"), patch=patch)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(NodeError, match=r"samples cannot be staged: (File too large|.* requested and .* written)"):
+            stage(of, tmp_path / "staged")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert _directories(tmp_path / "staged") == []
+    assert stage(of, tmp_path / "staged").is_dir()
+
+
+def test_others_write_to_nothing_whatever_the_mask_is(problem: Problem, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        target = stage(problem, tmp_path / "staged")
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "staged").rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in (target, target.parent)} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+
+
+@pytest.mark.parametrize("what", ["link", "fifo"])
+def test_a_lock_that_is_a_link_or_a_fifo_is_neither_followed_nor_waited_for(
+    problem: Problem, tmp_path: Path, what: str
+) -> None:
+    lock, other = tmp_path / "staged" / f".{staging._key(problem)}.lock", tmp_path / "other"
+    lock.parent.mkdir()
+    other.write_text("kept")
+    if what == "fifo":
+        os.mkfifo(lock)
+        assert stage(problem, lock.parent).is_dir()
+    else:
+        lock.symlink_to(other)
+        with pytest.raises(NodeError, match="samples cannot be staged: Too many levels of symbolic links"):
+            stage(problem, lock.parent)
+    assert other.read_text() == "kept"
 
 
 def test_data_that_changed_is_not_staged(problem: Problem, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,51 @@ def test_what_the_killed_left_is_removed_by_the_next(tmp_path: Path) -> None:
     other = Scratch.shared("other", tmp_path)
     assert sorted(path.name for path in home.iterdir()) == ["other", "other.in-use"]
     assert other.release()
+
+
+@pytest.mark.parametrize("what", ["link", "fifo", "file"])
+def test_what_others_have_put_in_the_place_is_not_followed(what: str, tmp_path: Path) -> None:
+    place, other = tmp_path / "tmp" / f"menndl-{os.getuid()}", tmp_path / "other"
+    (other / "data").mkdir(parents=True)
+    (other / "data.in-use").touch()
+    place.parent.mkdir()
+    {"link": lambda: place.symlink_to(other), "fifo": lambda: os.mkfifo(place), "file": place.touch}[what]()
+    with pytest.raises(NodeError, match=r"menndl-\d+: expected a directory, got (a symbolic link|something else)$"):
+        Scratch.shared("data", tmp_path / "tmp")
+    assert (other / "data").is_dir()
+
+
+@pytest.mark.parametrize("name", ["data.in-use", "left.in-use", "data"])
+@pytest.mark.parametrize("what", ["link", "fifo"])
+def test_links_and_fifos_inside_are_neither_followed_nor_waited_for(name: str, what: str, tmp_path: Path) -> None:
+    place, other = tmp_path / f"menndl-{os.getuid()}", tmp_path / "other"
+    place.mkdir()
+    other.mkdir()
+    (other / "kept").touch()
+    if what == "link":
+        (place / name).symlink_to(other / "kept" if name.endswith(".in-use") else other)
+    else:
+        os.mkfifo(place / name)
+    if name == "left.in-use":
+        assert Scratch.shared("data", tmp_path).release()
+    else:
+        with pytest.raises(NodeError, match=r"expected a (file|directory), got |cannot be written to: "):
+            Scratch.shared("data", tmp_path)
+    assert (other / "kept").exists()
+
+
+def test_others_write_to_nothing_whatever_the_mask_is(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        (tmp_path / f"menndl-{os.getuid()}").mkdir()  # by an earlier version, perhaps
+        scratch = Scratch.shared("data", tmp_path)
+        Scratch.shared("data", tmp_path / "new" / "disk").release()
+    finally:
+        os.umask(before)
+    found = [scratch.path.parent, *scratch.path.parent.iterdir()]
+    assert sorted(oct(path.stat().st_mode & 0o777) for path in found) == ["0o600", "0o700", "0o700"]
+    assert [oct((tmp_path / path).stat().st_mode & 0o777) for path in ("new", "new/disk")] == ["0o755", "0o755"]
+    assert scratch.release()
 
 
 def test_a_place_that_belongs_to_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
