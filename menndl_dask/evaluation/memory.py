@@ -10,6 +10,7 @@ import psutil
 from menndl_dask.evaluation.descendants import family
 
 _PROC = Path("/proc")
+_LOOK_S = 0.25  # between two looks for processes that were started: a look at 50 threads takes 0.6 ms
 _SPARING = 20.0  # shared pages are counted exactly in at most one of so many seconds: the system walks all pages
 
 
@@ -18,6 +19,7 @@ class Memory:
 
     def __init__(self, training: int, limit: int | None) -> None:
         self._training, self._limit = training, limit
+        self._family, self._next_look = [training], 0.0
         self._exact = 0
         self._next_exact = 0.0
 
@@ -25,7 +27,9 @@ class Memory:
         """Return how much the training holds if that is too much, with the largest of its processes; else ""."""
         if self._limit is None:
             return ""
-        sizes = {process: resident_bytes(process) for process in family(self._training)}
+        if time.monotonic() >= self._next_look:
+            self._family, self._next_look = family(self._training), time.monotonic() + _LOOK_S
+        sizes = {process: resident_bytes(process) for process in self._family}
         total = sum(sizes.values())
         if total <= self._limit:
             return ""

@@ -28,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 _START_S = 600.0  # to import Keras, maybe from a parallel file system that thousands of nodes read at once
 _STARTS = 2  # attempts to start a trainer for an evaluation
 _DEATHS = 3  # of the trainer in one evaluation; after that it is taken for the network's fault
+_LONGEST = 1.4  # times its limit that all trainings of an evaluation may take: drivers give up after 1.5 times
 _GRACE_S = 10.0  # beyond its time limit; after that the trainer itself must be hanging
 _MODULE = "menndl_dask.evaluation.trainer"
 _BACKEND = "KERAS_BACKEND"
@@ -91,23 +92,26 @@ class TrainerSlot:
 
     def _answer(self, request: TrainingRequest) -> Result:
         """Ask the trainer for the result of a request, and another trainer if it dies, which may be by chance."""
+        limit = request.limits.seconds
+        ends = time.monotonic() + _LONGEST * limit
         deaths: list[str] = []
+        result: Result
         while True:
             trainer = self._ready(self._living_trainer())
+            seconds = min(limit, max(1.0, ends - time.monotonic()))
+            within = replace(request, limits=replace(request.limits, seconds=seconds))
             try:
-                result: Result
-                result, trace = trainer.ask(request, request.limits.seconds + _GRACE_S)
+                result, trace = trainer.ask(within, seconds + _GRACE_S)
+                break
             except TrainerError as error:
                 request.remove_partial()  # the trainer could not
                 if not isinstance(error.__cause__, EOFError):
                     raise
                 deaths.append(str(error))
-                if len(deaths) == _DEATHS:
-                    times = f"the trainer died {_DEATHS} times in a row while it trained this network"
+                if len(deaths) == _DEATHS or time.monotonic() > ends:
+                    times = f"the trainer died {len(deaths)} times while it trained this network"
                     raise TrainerError(f"{times}, at last: {error}") from error.__cause__
                 _LOG.warning("the trainer died while it trained a network, which is trained again: %s", error)
-            else:
-                break
         if trace:
             _LOG.info("the training failed:\n%s", trace)
         if deaths:

@@ -47,7 +47,7 @@ class Checkpoint:
     Attributes
     ----------
     due
-        When the next checkpoint is to be written, in seconds since 1970.
+        When the next checkpoint is to be written, on the monotonic clock: the other one may be set meanwhile.
     """
 
     def __init__(self, request: TrainingRequest) -> None:
@@ -58,7 +58,7 @@ class Checkpoint:
         training = [request.genome, request.problem, request.seed, keras.backend.backend()]
         self._key = hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()
         job_end = float(os.environ.get(JOB_END) or math.inf) if interval is not None else math.inf
-        self._last_moment = job_end - _MARGIN_S
+        self._last_moment = time.monotonic() + job_end - time.time() - _MARGIN_S
         self.due = math.inf
 
     def begin(self) -> None:
@@ -68,13 +68,13 @@ class Checkpoint:
     @property
     def is_due(self) -> bool:
         """Whether a checkpoint is to be written now."""
-        return time.time() >= self.due
+        return time.monotonic() >= self.due
 
     def write(self, state: State, variables: Sequence[keras.Variable]) -> None:
         """Write a checkpoint; a reader sees either the last one or this one, complete."""
         if self._path is None or self._partial is None:
             return
-        started = time.time()
+        started = time.monotonic()
         values: dict[str, Any] = {}
         for number, variable in enumerate(variables):
             value = np.asarray(variable.numpy())
@@ -91,7 +91,7 @@ class Checkpoint:
             self._partial.replace(self._path)
         except OSError as error:  # a full disk must not fail the network
             _LOG.warning("%s: no checkpoint could be written: %s", self._path, error.strerror)
-        self._schedule_next(max(self._interval, _SPARING * (time.time() - started)))
+        self._schedule_next(max(self._interval, _SPARING * (time.monotonic() - started)))
 
     def read(self) -> tuple[State, list[Any]] | None:
         """Return the state of the training and the values of its variables, or None if there is no checkpoint."""
@@ -110,7 +110,7 @@ class Checkpoint:
         return State(**state), values
 
     def _schedule_next(self, seconds: float) -> None:
-        now = time.time()
+        now = time.monotonic()
         self.due = now + seconds
         if now < self._last_moment < self.due:
             self.due = self._last_moment

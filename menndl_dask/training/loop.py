@@ -25,7 +25,7 @@ class Loop(Protocol):
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples (their numbers); return the loss of each step taken.
 
-        Steps end at the deadline, in seconds since 1970, but the first one is always taken. If the training diverged,
+        Steps end at the deadline, on the monotonic clock, but the first one is always taken. If the training diverged,
         the last loss is not finite.
         """
 
@@ -78,7 +78,7 @@ class BatchLoop:
             self._model.reset_metrics()  # else Keras returns the mean since the start
             loss = self._model.train_on_batch(as_model_input(views), labels)
             losses.append(float(loss))
-            if not math.isfinite(losses[-1]) or time.time() >= deadline:
+            if not math.isfinite(losses[-1]) or time.monotonic() >= deadline:
                 break
         return np.asarray(losses, dtype="float32")
 

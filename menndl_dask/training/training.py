@@ -193,11 +193,11 @@ class _Evaluation:
         if schedule.is_epoch_end or self._order is None:
             self._order = self._source.order(schedule.epochs)  # the same in a resumed training
         self._phase("train")
-        started = time.time()
+        started = time.monotonic()
         deadline = min(started + schedule.seconds_left(), self._checkpoint.due)
         self._optimizer.learning_rate = self._budget.learning_rate * schedule.rate_factor
         losses = self._loop.run(schedule.next_samples(self._order), deadline)
-        schedule.advance(len(losses), time.time() - started)
+        schedule.advance(len(losses), time.monotonic() - started)
         self._losses = np.concatenate([self._losses, losses])
         self._flops_spent = self._flops_before + self._cost.flops_training * schedule.samples_seen
         self._tell(costs={"flops_training": self._flops_spent})

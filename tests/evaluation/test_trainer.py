@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from menndl_dask.genome.layers import FullyConnected
 from menndl_dask.problem import Limits
 from menndl_dask.result import Result
 from tests.problems import problem
-from tests.processes import gone
+from tests.processes import gone, until
 
 
 class _Left(Exception):  # noqa: N818 - stands for the end of the process
@@ -168,7 +170,28 @@ def test_a_network_is_trained_again_if_its_trainer_dies_but_not_for_ever(how: st
     assert result.message.startswith("trained again, because the trainer died (1 of 3 times): ")
     result = _evaluate("daemons_and_the_end_of_the_trainer", tmp_path)
     assert result.failure == "killed"
-    assert result.message.startswith("the trainer died 3 times in a row while it trained this network, at last: ")
+    assert result.message.startswith("the trainer died 3 times while it trained this network, at last: ")
     result = _evaluate("stopping_the_trainer", tmp_path, Limits(0.5))
     assert result.failure == "timed_out"
     assert _evaluate("well_behaved", tmp_path).succeeded
+
+
+WORKER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from menndl_dask.evaluation import trainer_pool
+from tests.evaluation.test_trainer import _evaluate
+trainer_pool._MODULE, trainer_pool.stage = "tests.cheap_trainer", lambda _, directory: directory
+_evaluate("daemons_for_ever", Path(sys.argv[1]))
+"""
+
+
+def test_what_a_training_started_ends_with_a_worker_that_is_killed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)], text=True) as worker:
+        until(lambda: len(list(tmp_path.glob("started-*[0-9]"))) == 3, worker)
+        below = psutil.Process(worker.pid).children(recursive=True)
+        worker.kill()
+    assert len(below) >= 5  # the trainer, the training and what that started
+    assert [process for process in below if not gone(process.pid)] == []
+    assert list((tmp_path / f"menndl-{os.getuid()}").iterdir()) == []

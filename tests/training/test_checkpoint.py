@@ -94,7 +94,7 @@ def test_it_is_due_at_intervals_and_half_a_minute_before_the_job_ends(
     def due(path: Path | None, every: float | None) -> float:
         checkpoint = Checkpoint(request(path, every))
         checkpoint.begin()
-        return checkpoint.due - time.time()
+        return checkpoint.due - time.monotonic()
 
     assert due(tmp_path / "one", 60) == pytest.approx(60, abs=1)
     assert due(None, 60) == due(tmp_path / "one", None) == np.inf
@@ -103,6 +103,16 @@ def test_it_is_due_at_intervals_and_half_a_minute_before_the_job_ends(
     assert due(tmp_path / "one", 5) == pytest.approx(5, abs=1)
     monkeypatch.setenv(JOB_END, str(time.time() + 10))  # that moment has passed
     assert due(tmp_path / "one", 60) == pytest.approx(60, abs=1)
+
+
+def test_a_clock_that_is_set_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, now = Checkpoint(request(tmp_path / "one", 60)), time.time()
+    checkpoint.begin()
+    for step in (-86_400.0, 86_400.0):
+        monkeypatch.setattr(time, "time", lambda step=step: now + step)
+        assert not checkpoint.is_due
+        checkpoint._schedule_next(60)
+        assert checkpoint.due - time.monotonic() == pytest.approx(60, abs=1)
 
 
 # --- the training ---------------------------------------------------------------------------------------------------
