@@ -7,6 +7,7 @@
     │   ├── ProfileError         a cluster profile
     │   ├── DataError            the labelled images: a missing variable, a wrong shape, a NaN label, …
     │   └── RunError             a run directory: held by another driver, damaged, of another problem
+    │       └── JournalError     the journal of a running search cannot be written any more
     ├── GenomeError              a genome that cannot be read, built or encoded
     │   └── InfeasibleError      no network can be built from it: a shape does not fit, a limit is exceeded
     ├── NodeError                the node of a worker: its disk has no room, or it cannot read the data
@@ -54,6 +55,10 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A run directory cannot be used."""
+
+
+class JournalError(RunError):
+    """The journal of a running search cannot be written any more; the message says where its results are."""
 
 
 class GenomeError(MenndlError):

@@ -107,7 +107,7 @@ def replacing(path: Path, *, root: Path | None = None) -> Iterator[Path]:
         if stat.S_ISREG(partial.lstat().st_mode):
             flush(partial)
         partial.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     finally:
         with suppress(OSError):  # such as of a file system that is gone; what led here is told
             _remove(partial)
@@ -137,10 +137,11 @@ def flush(path: Path) -> None:
         return
     for entry in path.iterdir():
         flush(entry)
-    _flush_folder(path)
+    flush_folder(path)
 
 
-def _flush_folder(path: Path) -> None:
+def flush_folder(path: Path) -> None:
+    """Return when the names of the files in a folder are on the disk, where its file system can do that."""
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError:  # one may write to it, but not list it
@@ -165,7 +166,7 @@ def new_folder(path: Path) -> None:
         if not path.is_dir():
             raise
         return
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def make_folder(path: Path, size: int = 1) -> str:

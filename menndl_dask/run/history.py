@@ -5,19 +5,23 @@ Each pass reads the journals again, one event at a time, so that memory does not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from heapq import merge
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from menndl_dask.errors import RunError, reading
+from menndl_dask.errors import RunError, one_line, reading
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.result import Result
-from menndl_dask.run.journal import Event, read_journal
+from menndl_dask.run.journal import JOURNAL, Event, read_journal, written
 from menndl_dask.run.layout import folders_of
 
-JOURNAL = "journal.jsonl"
+# what an event has, beside its time, that is read as it is
+_VALUES: Mapping[str, Mapping[str, Any]] = {
+    "told": {"id": int}, "note": {"message": str},
+    "compared": {"name": str, "individual": dict, "factor": (int, float), "result": dict},
+}  # fmt: skip
 
 
 class _Entry(NamedTuple):
@@ -60,18 +64,42 @@ def replay(path: Path) -> Iterator[tuple[Individual, Result | None]]:
 def _entries(path: Path, *kinds: str) -> Iterator[_Entry]:
     """Yield the events of these kinds with their individuals."""
     in_flight: dict[int, Individual] = {}
-    with reading(path, RunError):  # an event that lacks what it must have
-        for event in read_journal(path, *kinds) if path.exists() else ():
-            result = Result.from_dict(event["result"]) if "result" in event else None
-            if event["event"] != "told":
-                individual = Individual.from_dict(event["individual"])
-                if result is None:
-                    in_flight[individual.id] = individual
-                yield _Entry(event["time"], individual, result)
-            elif event["id"] in in_flight:
-                yield _Entry(event["time"], in_flight.pop(event["id"]), result)
+    told: set[int] = set()
+    for event in read_journal(path, *kinds) if path.exists() else ():
+        try:
+            entries = list(_entries_of(event, in_flight, told))
+        except Exception as error:
+            what = f"has an event {event['event']!r} that cannot be understood: {one_line(error)}{written(path)}"
+            raise RunError(f"{path}: {what}") from error
+        yield from entries
+
+
+def _entries_of(event: Event, in_flight: dict[int, Individual], told: set[int]) -> Iterator[_Entry]:
+    """Yield the entries of an event: of a result whose network was not asked for, as the line is lost, two."""
+    result = Result.from_dict(event["result"]) if "result" in event else None
+    time = float(event["time"])
+    if event["event"] == "asked":
+        individual = Individual.from_dict(event["individual"])
+        in_flight[individual.id] = individual
+        told.discard(individual.id)
+        yield _Entry(time, individual, None)
+    elif event["event"] == "migrated":
+        yield _Entry(time, Individual.from_dict(event["individual"]), result)
+    elif event["id"] not in told:
+        known = in_flight.pop(event["id"], None)
+        if known is None and "individual" in event:
+            known = Individual.from_dict(event["individual"])
+            yield _Entry(time, known, None)
+        if known is not None:
+            told.add(event["id"])
+            yield _Entry(time, known, result)
 
 
 def _events(island: int | None, path: Path, kinds: tuple[str, ...]) -> Iterator[tuple[int | None, Event]]:
     for event in read_journal(path, *kinds) if path.exists() else ():
+        kind = event["event"]
+        for name, expected in {"time": (int, float), **_VALUES.get(kind, {})}.items():
+            if not isinstance(event.get(name), expected):
+                what = f"has an event {kind!r} without {name}, or with another one than expected"
+                raise RunError(f"{path}: {what}{written(path)}")
         yield island, event

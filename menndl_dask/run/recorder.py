@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,19 +12,22 @@ from typing import Any, Self
 
 import numpy as np
 
-from menndl_dask import files
+from menndl_dask import __version__, files
 from menndl_dask.errors import RunError, one_line
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.result import Result
-from menndl_dask.run.history import JOURNAL as _JOURNAL
 from menndl_dask.run.history import replay
-from menndl_dask.run.journal import Event, Journal, read_journal
+from menndl_dask.run.journal import FORMAT, Event, Journal, read_journal
+from menndl_dask.run.journal import JOURNAL as _JOURNAL
 from menndl_dask.run.layout import whole_run
 from menndl_dask.run.settings import FILE as _SETTINGS
 from menndl_dask.run.settings import Settings, freeze
 
+logger = logging.getLogger(__name__)
+
 STANDARD_ID = -1  # id of the standard network, which no search asks for
 _SPLITS = "splits.npz"
+_LEFT_S = 3600.0  # after which what a killed process has left is removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,10 @@ class Recorder:
         except OSError as error:
             raise RunError(f"{path}: cannot be made: {error.strerror}") from error
         self._journal = Journal(path / _JOURNAL)
-        if self._journal.dropped:
-            self.note(f"the journal ended in a torn line; {self._journal.dropped} bytes were dropped")
+        for done in self._journal.repairs:
+            logger.warning("%s: %s", path, done)
+            self.note(done)
+        files.sweep(path, older_s=_LEFT_S)
 
     def freeze(self, settings: Settings) -> None:
         """Write the run's settings, or check that they agree with those that exist.
@@ -116,21 +122,34 @@ class Recorder:
             last = event["time"]
         return total + (last - begun if begun is not None else 0.0)
 
+    def check(self) -> None:
+        """Check that the journal is still in its place, and as this driver left it; raises `JournalError`."""
+        self._journal.check()
+
     def started(self, **settings: Any) -> None:
         """Record the start of a driver and its settings."""
-        self._journal.append([_event("started", **settings)])
+        self._journal.append([_event("started", format=FORMAT, version=__version__, **settings)])
 
     def ended(self) -> None:
-        """Record the end of a driver."""
-        self._journal.append([_event("ended")])
+        """Record the end of a driver, unless its last event could not be recorded."""
+        if not self._journal.has_failed:
+            self._journal.append([_event("ended")])
 
     def asked(self, individuals: Iterable[Individual]) -> None:
         """Record individuals before they are submitted; not flushed, since no result of them is known yet."""
         self._journal.append([_event("asked", individual=one.to_dict()) for one in individuals], flush=False)
 
     def completed(self, evaluations: Iterable[Evaluation]) -> None:
-        """Record results; they are on the disk when this returns."""
-        self._journal.append([_event("told", id=one.id, result=result.to_dict()) for one, result in evaluations])
+        """Record results; they are on the disk when this returns.
+
+        Each has its individual too: the line that asked for it may be damaged one day.
+        """
+        self._journal.append(
+            [
+                _event("told", id=one.id, result=result.to_dict(), individual=one.to_dict())
+                for one, result in evaluations
+            ]
+        )
 
     def migrated(self, migrants: Iterable[Evaluation]) -> None:
         """Record individuals from another island before they enter the population."""

@@ -27,6 +27,7 @@ from menndl_dask.run.settings import Settings, read_settings
 if TYPE_CHECKING:
     import xarray as xr
 
+_OF_EVENTS = ("event", "time", "crc", "format", "version")  # of a start, which are no settings
 _SNAPSHOT = "run.zarr"
 
 
@@ -100,7 +101,7 @@ class Run:
         settings = {key: value for key, value in self._frozen.items() if key not in ("problem", "space")}
         for island, event in self._history.events("started"):
             # how one island is started again is not how all of them are
-            passed_over = {"event", "time", "crc"} | (set() if island is None else {"command", "arguments"})
+            passed_over = {*_OF_EVENTS, *(() if island is None else ("command", "arguments"))}
             settings.update({key: value for key, value in event.items() if key not in passed_over})
         return settings
 

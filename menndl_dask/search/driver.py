@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from distributed import Client
 
-from menndl_dask.errors import RunError
+from menndl_dask.errors import JournalError, RunError
 from menndl_dask.evolution.evolution import SpaceExhausted
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.objective import objectives_of
@@ -95,7 +95,7 @@ class Driver:
         Raises
         ------
         RunError
-            If the scheduler is lost for good, or no worker is left and none will come.
+            If the scheduler is lost for good, no worker is left and none will come, or the journal cannot be written.
         """
         self._replay()
         self._exchange(time.monotonic())
@@ -107,6 +107,8 @@ class Driver:
             self._note(f"carried on after {counted(self._counts.done, 'evaluation')}{again if self._to_resume else ''}")
         try:
             self._loop(progress, Throttle(on_change, self._search.path))
+        except JournalError:  # says where the results are
+            raise
         except RunError as error:
             safe = f"all results so far are safe in {self._search.path}, the same command carries on"
             raise RunError(f"{error}; {safe}") from error
@@ -234,6 +236,7 @@ class Driver:
         if now - self._checked_at < _CHECK_S:
             return
         self._checked_at = now
+        self._recorder.check()
         self.stopped = self.stopped or stop_request.reason(self._search.path)
         message = self._workers.update(self._dispatcher.worker_threads(), now)
         self._counts.workers = len(self._workers)

@@ -20,8 +20,7 @@ from menndl_dask.evolution.evolution import Optimizer
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.result import Result
-from menndl_dask.run.history import JOURNAL
-from menndl_dask.run.journal import holder, read_journal
+from menndl_dask.run.journal import JOURNAL, holder, read_journal
 from menndl_dask.run.layout import first_number, folder_of, folders_of
 from menndl_dask.run.progress import Counts
 from menndl_dask.run.recorder import Recorder
