@@ -22,8 +22,8 @@ MODE = 0o664  # of new files, less the umask: never open to all for writing
 _FOLDER_MODE = 0o775
 _MOST = 64 * 2**20  # bytes of a text file
 _KINDS = {
-    stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a fifo", stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFREG: "a file", stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a fifo",
+    stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
 }  # fmt: skip
 _NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)  # of folders, on some file systems
 
@@ -55,6 +55,11 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, *, root: Path | None = No
         os.close(file)
         raise
     return file
+
+
+def kind_of(mode: int) -> str:
+    """Return in words what a mode, such as ``st_mode`` of `os.lstat`, is of, such as ``a symbolic link``."""
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 def check_folders(path: Path, root: Path | None) -> None:
@@ -213,7 +218,7 @@ def _hidden(path: Path) -> Path:
 
 def _check_kind(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        got = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        got = kind_of(found.st_mode)
         number = {"a symbolic link": errno.ELOOP, "a folder": errno.EISDIR}.get(got, errno.EINVAL)
         raise OSError(number, f"expected a file, got {got}", str(path))
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menndl_dask import __version__, guard, workflow
-from menndl_dask.cli import cluster, data, predict, search
+from menndl_dask.cli import cluster, data, doctor, predict, search
 from menndl_dask.cli.parser import Parser
 
 _DESCRIPTION = "Evolve a neural network made for your labelled images, on whatever machines you have."
@@ -49,6 +49,6 @@ def _parser() -> Parser:
     text = "show the traceback of an error; also MENNDL_DEBUG=1"
     parser.add_argument(guard.OPTION, action="store_true", help=text)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in (data, search, predict, cluster):
+    for module in (data, search, predict, cluster, doctor):
         module.add_commands(commands)
     return parser

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import yaml
 
@@ -23,6 +24,7 @@ from menndl_dask.validation import read_yaml
 
 FILE = "run.yaml"
 _FORMAT = 1
+_CHECKSUM = "# crc32 of the lines above: "
 _OWN = "menndl-dask"
 _MUST_AGREE = ("problem", "space", "seed")
 _SHOWN = 3  # differences in a message
@@ -81,6 +83,13 @@ def read_settings(path: Path) -> Settings:
     return settings
 
 
+def is_as_written(path: Path) -> bool | None:
+    """Return whether ``run.yaml`` has its checksum; None if it has none, as before version 0.4.0."""
+    text = files.read_text(path)
+    body, mark, checksum = text.rpartition(_CHECKSUM)
+    return None if not mark else checksum.strip() == f"{crc32(body.encode()):08x}"
+
+
 def freeze(path: Path, settings: Settings) -> list[str]:
     """Write ``run.yaml``, or compare with the one that exists; return the allowed differences in words.
 
@@ -91,6 +100,7 @@ def freeze(path: Path, settings: Settings) -> list[str]:
     """
     if not os.path.lexists(path):
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)
+        text += f"{_CHECKSUM}{crc32(text.encode()):08x}\n"
         try:
             files.write_text(path, text, root=whole_run(path.parent))
         except OSError as error:
