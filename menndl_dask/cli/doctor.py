@@ -1,4 +1,4 @@
-"""The command ``menndl doctor``: is a run directory sound, and what of it can be mended? Runs anywhere."""
+"""The command ``menndl doctor``: is a run directory sound, and what of it can be repaired? Runs anywhere."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from menndl_dask.text import counted, printable
 
 def add_commands(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
-    parser = add_run_command(commands, "doctor", _doctor, "check every file of a run, and mend what can be mended")
-    parser.add_argument("--repair", action="store_true", help="mend what can be mended, with a copy of what was there")
+    parser = add_run_command(commands, "doctor", _doctor, "check every file of a run, and repair what can be repaired")
+    parser.add_argument("--repair", action="store_true", help="repair what can be, and keep what was there")
 
 
 def _doctor(given: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def _doctor(given: argparse.Namespace) -> int:
         for found in wrong:
             say(str(found))
         for done in repair(run, findings):
-            say(printable(f"mended: {done}", one_line=True))
+            say(printable(f"repaired: {done}", one_line=True))
         findings = list(examine(run))
         wrong = [found for found in findings if not found.is_right]
     for found in findings:

@@ -64,34 +64,34 @@ def replay(path: Path) -> Iterator[tuple[Individual, Result | None]]:
 def _entries(path: Path, *kinds: str) -> Iterator[_Entry]:
     """Yield the events of these kinds with their individuals."""
     in_flight: dict[int, Individual] = {}
-    told: set[int] = set()
+    known_results: set[int] = set()
     for event in read_journal(path, *kinds) if path.exists() else ():
         try:
-            entries = list(_entries_of(event, in_flight, told))
+            entries = list(_entries_of(event, in_flight, known_results))
         except Exception as error:
             what = f"has an event {event['event']!r} that cannot be understood: {one_line(error)}{written(path)}"
             raise RunError(f"{path}: {what}") from error
         yield from entries
 
 
-def _entries_of(event: Event, in_flight: dict[int, Individual], told: set[int]) -> Iterator[_Entry]:
+def _entries_of(event: Event, in_flight: dict[int, Individual], known_results: set[int]) -> Iterator[_Entry]:
     """Yield the entries of an event: of a result whose network was not asked for, as the line is lost, two."""
     result = Result.from_dict(event["result"]) if "result" in event else None
     time = float(event["time"])
     if event["event"] == "asked":
         individual = Individual.from_dict(event["individual"])
         in_flight[individual.id] = individual
-        told.discard(individual.id)
+        known_results.discard(individual.id)
         yield _Entry(time, individual, None)
     elif event["event"] == "migrated":
         yield _Entry(time, Individual.from_dict(event["individual"]), result)
-    elif event["id"] not in told:
+    elif event["id"] not in known_results:
         known = in_flight.pop(event["id"], None)
         if known is None and "individual" in event:
             known = Individual.from_dict(event["individual"])
             yield _Entry(time, known, None)
         if known is not None:
-            told.add(event["id"])
+            known_results.add(event["id"])
             yield _Entry(time, known, result)
 
 

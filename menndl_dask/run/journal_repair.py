@@ -81,7 +81,7 @@ def state_of(path: Path) -> State:
     """
     state = State()
     asked: set[int] = set()
-    told: set[int] = set()
+    with_result: set[int] = set()
     with_genome: set[int] = set()
     for part in _parts(path):
         state.torn = part.line is None
@@ -95,14 +95,14 @@ def state_of(path: Path) -> State:
         state.rewritten += part.line != part.raw
         state.exact_bytes += len(part.raw) if part.line == part.raw else 0
         if part.kind in ("asked", "told") and part.id is not None:
-            (asked if part.kind == "asked" else told).add(part.id)
+            (asked if part.kind == "asked" else with_result).add(part.id)
             if part.kind == "told" and b',"individual":{' in part.line:
                 with_genome.add(part.id)
     state.size = path.stat().st_size
-    state.results = len(told)
-    state.lost["told"] = sorted(set(state.lost["told"]) - told)
-    state.alone = sorted(told - asked - with_genome)
-    state.lost["asked"] = sorted(set(state.lost["asked"]) - told - asked)
+    state.results = len(with_result)
+    state.lost["told"] = sorted(set(state.lost["told"]) - with_result)
+    state.alone = sorted(with_result - asked - with_genome)
+    state.lost["asked"] = sorted(set(state.lost["asked"]) - with_result - asked)
     return state
 
 

@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong with each file of a run, mends what can be mended, and keeps what was there."""
+"""The doctor finds what is wrong with each file of a run, repairs what can be repaired, and keeps what was there."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def flipped(path: Path) -> None:
     path.write_bytes(content)
 
 
-# file, what is done to it, what is said, whether it can be mended
+# file, what is done to it, what is said, whether it can be repaired
 DAMAGES = [
     ("journal.jsonl", flipped, "1 damaged line", True),
     ("journal.jsonl", Path.unlink, "there is none", False),
@@ -116,9 +116,9 @@ DAMAGES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "damage", "said", "can_be_mended"), DAMAGES)
-def test_each_damage_is_found_and_mended_with_a_copy_where_it_can_be(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, damage: object, said: str, can_be_mended: bool
+@pytest.mark.parametrize(("name", "damage", "said", "can_be_repaired"), DAMAGES)
+def test_each_damage_is_found_and_repaired_with_a_copy_where_it_can_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, damage: object, said: str, can_be_repaired: bool
 ) -> None:
     (tmp_path / "victim").write_text("precious")
     run = run_with_network(tmp_path / "run")
@@ -134,7 +134,7 @@ def test_each_damage_is_found_and_mended_with_a_copy_where_it_can_be(
     assert contents(run) == before
     code = main(["doctor", str(run), "--repair"])
     capsys.readouterr()
-    if can_be_mended:
+    if can_be_repaired:
         assert code == ExitCode.SUCCESS
         assert list(run.rglob(f"*{path.name}.dropped-*"))
     else:
@@ -142,7 +142,7 @@ def test_each_damage_is_found_and_mended_with_a_copy_where_it_can_be(
     assert (tmp_path / "victim").read_text() == "precious"
 
 
-def test_a_run_with_a_driver_is_looked_at_but_not_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_with_a_driver_is_looked_at_but_not_repaired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_with_network(tmp_path / "run")
     half(run / "networks" / "00000011" / "network.keras")
     with Recorder(run):
