@@ -6,6 +6,7 @@ measures them on the test split, and writes a table and the report.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -179,13 +180,12 @@ def _again(typed: Sequence[str], *more: str) -> list[str]:
     return [sys.executable, *program, *words, *more]
 
 
-def report(run: Run) -> None:
-    """Write the report of a run, and print its table."""
-    path = write_report(run)
+def report(run: Run, output: Path | None = None) -> None:
+    """Print the table of a run, and write its report, by default into the run directory."""
     with reading(run.path, RunError):
         found = [*findings(run)]
     say(*found)
-    say(f"report: {path}")
+    say(f"report: {write_report(run, output)}")
 
 
 def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: Limits) -> None:
@@ -226,9 +226,22 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
         say(f"  {compared.name}: {compared.result.failure or score}")
     first = winner([c for c in run.alike if c.factor == factor])
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
-    if source.exists():
-        with files.replacing(directory / "best.keras") as partial:
-            shutil.copyfile(source, partial)
+    if source.is_file():
+        _keep_best(source, directory)
+
+
+def _keep_best(source: Path, directory: Path) -> None:
+    """Copy a trained network of a run to ``best.keras``."""
+    target = directory / "best.keras"
+    try:
+        with (
+            os.fdopen(files.open_regular(source, root=directory), "rb") as trained,
+            files.replacing(target) as partial,
+            os.fdopen(files.create(partial), "wb") as copy,
+        ):
+            shutil.copyfileobj(trained, copy)
+    except OSError as error:
+        raise RunError(f"{target}: cannot be copied from {source}: {error.strerror}") from error
 
 
 def _settings(typed: Sequence[str], options: Options) -> dict[str, Any]:

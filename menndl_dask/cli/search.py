@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from menndl_dask import workflow
@@ -33,7 +34,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--hours", metavar="H", help="other hours to search")
     parser.add_argument("--cluster", metavar="PROFILE", help="another cluster profile")
     parser.add_argument("--workers", metavar="N", help="another number of workers")
-    add_run_command(commands, "report", _report, "write the report of a run, running or not, and show its table")
+    text = "write the report of a run, running or not, and show its table"
+    parser = add_run_command(commands, "report", _report, text)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="another file than report.html of the run")
     text = "train the best networks of a run and the standard one for longer, and compare them"
     parser = add_run_command(commands, "retrain", _retrain, text)
     parser.add_argument("--retrain", type=float, default=4.0, metavar="X", help="times the budget (default: 4)")
@@ -72,7 +75,7 @@ def _resume(given: argparse.Namespace) -> int:
 
 
 def _report(given: argparse.Namespace) -> int:
-    workflow.report(Run(given.run))
+    workflow.report(Run(given.run), given.output)
     return 0
 
 

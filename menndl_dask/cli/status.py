@@ -9,7 +9,8 @@ from pathlib import Path
 from menndl_dask.cluster.batch.queue import queued
 from menndl_dask.errors import ProfileError, RunError, reading
 from menndl_dask.run import stop_request
-from menndl_dask.run.journal import holder
+from menndl_dask.run.journal import JOURNAL, holder
+from menndl_dask.run.journal_repair import State, state_of
 from menndl_dask.run.layout import folders_of
 from menndl_dask.run.progress import Counts
 from menndl_dask.run.run import Run
@@ -52,10 +53,21 @@ def _lines(path: Path) -> Iterator[str]:
         yield "progress:   not begun"
         return
     yield from _progress(found, counts)
+    yield from _damage(path)
     notes = found.notes[-_NOTES:]
     for number, note in enumerate(notes):
         when = time.strftime("%m-%d %H:%M", time.localtime(note["time"]))
         yield f"{'notes:' if number == 0 else '':<12}{when} {printable(str(note['message']), one_line=True)}"
+
+
+def _damage(run: Path) -> Iterator[str]:
+    """Yield what is wrong with the journals of a run, except of a last line that a driver is writing."""
+    for folder in (run, *folders_of(run).values()):
+        journal = folder / JOURNAL
+        state = state_of(journal) if journal.is_file() else State()
+        is_written = state.torn and state.damaged == 1 and holder(folder) is not None
+        if not state.is_exact and not is_written:
+            yield f"damage:     {journal}: {state.in_words()}; menndl doctor {run}"
 
 
 def _island_status(island: Path, is_done: bool) -> str:

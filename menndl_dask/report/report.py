@@ -50,21 +50,23 @@ _ADVICE: Mapping[str, str] = {
 }
 
 
-def write_report(run: Run) -> Path:
-    """Write ``report.html`` into the run directory, replacing it atomically, and return its path.
+def write_report(run: Run, path: Path | None = None) -> Path:
+    """Write ``report.html`` into the run directory, or a file elsewhere, replacing it atomically; return its path.
 
     Raises
     ------
     RunError
         If it cannot be written.
     """
-    path = run.path / "report.html"
+    root = whole_run(run.path) if path is None else None
+    path = path or run.path / "report.html"
     with reading(run.path, RunError):
         text = render(read_content(run))
     try:
-        files.write_text(path, text, root=whole_run(run.path))
+        files.write_text(path, text, root=root)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+        elsewhere = "; menndl report RUN --output FILE writes it elsewhere" if root is not None else ""
+        raise RunError(f"{path}: cannot be written: {error.strerror}{elsewhere}") from error
     return path
 
 

@@ -192,7 +192,8 @@ class Journal:
         if own.st_size != self._size:
             what = "cut" if own.st_size < self._size else "written to"
             sizes = f"{self._size:,} bytes are {own.st_size:,}"
-            raise self._lose(f"was {what} by another program while the driver ran: {sizes}", lines)
+            advice = "what was cut is evaluated again, unless you restore it" if what == "cut" else ""
+            raise self._lose(f"was {what} by another program while the driver ran: {sizes}", lines, advice)
         return ""
 
     def _lose(self, why: str, lines: list[bytes], advice: str = "", *, keep: bool = False) -> JournalError:

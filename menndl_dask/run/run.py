@@ -6,6 +6,7 @@ The journal is the truth. Each question is answered from it, so that memory does
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from menndl_dask import files
 from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.problem import Problem
@@ -61,6 +63,8 @@ class Best:
         weights = self.path / "network.keras"
         if not weights.is_file():
             raise RunError(f"{weights}: expected the weights of network {self.individual.id}, got no such file")
+        with reading(weights, RunError):
+            os.close(files.open_regular(weights, root=weights.parents[2]))  # not a link to another file
         import keras
 
         return keras.saving.load_model(weights)
@@ -180,7 +184,7 @@ class Run:
             counts = ", ".join(f"{count} × {kind}" for kind, count in failures.most_common())
             raise RunError(f"{self.path}: no network has succeeded yet{f': {counts}' if counts else ''}")
         folder = folder_of(self.path, island_of(best[0])) if folders_of(self.path) else self.path
-        return Best(*best, (folder / "networks" / best[0].name).resolve())
+        return Best(*best, folder.resolve() / "networks" / best[0].name)
 
     def to_xarray(self) -> xr.Dataset:
         """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.run.snapshot`."""

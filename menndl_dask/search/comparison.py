@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from distributed import Client, as_completed
 
-from menndl_dask.errors import UserError
+from menndl_dask.errors import RunError, UserError
 from menndl_dask.evaluation.evaluation import evaluate
 from menndl_dask.genome.individual import Evaluation, Individual, ranked
 from menndl_dask.problem import Limits, Problem
@@ -22,6 +22,7 @@ from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID, Compared
 from menndl_dask.search.dispatcher import accepted
 from menndl_dask.space.standard.standard import standard_network
+from menndl_dask.training.request import make_network_folder
 
 Evaluate = Callable[..., Result]
 _UNTRAINED = Result.failed("error", "not trained yet")
@@ -84,7 +85,10 @@ def train(
         budget = problem.budget.times(compared.factor).without_early_stopping()
         path = trained_path(directory, compared)
         checkpoint = str(_checkpoint_path(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            make_network_folder(path.parent)
+        except OSError as error:
+            raise RunError(f"{path.parent}: cannot be written: {error.strerror}") from error
         futures.append(
             client.submit(
                 evaluate,

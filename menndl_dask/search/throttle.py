@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from menndl_dask.errors import UserError
 from menndl_dask.run.run import Run
 
 _SHARE = 0.02  # of the time that the action may take
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 class Throttle:
     """Calls an action, if any, with the run of a directory, so seldom that it takes at most two percent of the time.
 
-    After it has raised an exception it is not called again.
+    After it has raised an exception it is not called again, but for a `UserError`.
     """
 
     def __init__(self, action: Callable[[Run], object] | None, path: Path) -> None:
@@ -33,6 +34,8 @@ class Throttle:
         begun = time.monotonic()
         try:
             self._action(Run(self._path))
+        except UserError as error:  # such as of a full disk, which may have room again
+            logger.warning("the action on new results failed, and is tried again: %s", error)
         except Exception:
             logger.exception("the action on new results failed; the search goes on without it")
             self._action = None

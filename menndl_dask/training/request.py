@@ -88,5 +88,6 @@ def make_network_folder(path: Path) -> None:
     """
     path.parent.mkdir(exist_ok=True)
     path.mkdir(exist_ok=True)
-    if path.parent.name == "networks" and (path.is_symlink() or path.parent.is_symlink()):
+    own = [path, path.parent] if path.parent.name == "networks" else [path] if path.name == "standard" else []
+    if any(folder.is_symlink() for folder in own):
         raise OSError(errno.ELOOP, "expected a folder of the run, got a symbolic link", str(path))

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from menndl_dask.errors import RunError
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.result import Result
@@ -90,3 +92,29 @@ def test_what_others_put_beside_a_network_outlives_it(tmp_path: Path) -> None:
     networks.tell(individual(1), Result(0.6))
     networks.sweep()
     assert sorted(path.name for path in (tmp_path / "00000000").iterdir()) == ["genome.json", "trained-4.keras"]
+
+
+def test_links_in_place_of_networks_are_removed_and_never_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / ".checkpoint").write_text("precious")
+    (victim / "network.keras").write_text("precious")
+    folder = tmp_path / "run" / "networks"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        (folder / individual(number).name).symlink_to(victim)
+    networks = KeptModels(folder, keep=1)
+    networks.recall(individual(0), Result(0.9))
+    networks.sweep([individual(1)])
+    networks.tell(individual(1), Result(0.1))
+    assert [path.name for path in folder.iterdir() if path.is_symlink()] == []
+    assert {path.name: path.read_text() for path in victim.iterdir()} == {
+        ".checkpoint": "precious", "network.keras": "precious"
+    }  # fmt: skip
+
+
+def test_a_link_in_place_of_all_networks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "networks").symlink_to(tmp_path / "victim")
+    with pytest.raises(RunError, match="networks: expected a folder of the run, got a symbolic link"):
+        KeptModels(tmp_path / "networks").sweep()

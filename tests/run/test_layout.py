@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from menndl_dask.errors import RunError
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.run.layout import first_number, folder_of, folders_of, island_of, whole_run
@@ -30,3 +33,13 @@ def test_a_run_without_islands_is_whole(tmp_path: Path) -> None:
     assert folders_of(tmp_path) == {}
     assert whole_run(tmp_path) == tmp_path
     assert whole_run(tmp_path / "islands" / "mine") == tmp_path / "islands" / "mine"
+
+
+@pytest.mark.parametrize("name", ["islands", "islands/00"])
+def test_a_link_in_place_of_islands_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere" / "00").mkdir(parents=True)
+    link = tmp_path / "run" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=f"{name}: expected a folder of the run, got a symbolic link"):
+        folders_of(tmp_path / "run")

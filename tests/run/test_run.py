@@ -14,6 +14,7 @@ from menndl_dask.errors import RunError
 from menndl_dask.genome.individual import Individual
 from menndl_dask.report.report import write_report
 from menndl_dask.result import Result
+from menndl_dask.run.journal import Journal
 from menndl_dask.run.recorder import STANDARD_ID, Compared, Recorder
 from menndl_dask.run.run import Run
 from tests.problems import problem
@@ -181,3 +182,57 @@ def test_the_report_is_written_from_the_run_alone(tmp_path: Path) -> None:
     run = finished(tmp_path, made_up(6))
     run.note("something happened")
     assert "something happened" in write_report(run).read_text()
+
+
+def test_a_result_whose_network_was_asked_for_in_a_lost_line_is_kept(tmp_path: Path) -> None:
+    evaluations = made_up(3)
+    run = finished(tmp_path, evaluations)
+    path = tmp_path / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if b'"event":"asked"' not in line))
+    assert [(i.id, r) for i, r in run.evaluations] == [(i.id, r) for i, r in evaluations]
+    with Recorder(tmp_path) as opened:
+        history = list(opened.history())
+    assert [individual.id for individual, _ in history] == [i.id for i, _ in evaluations for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"event": "asked", "individual": {"id": 0, "genome": {"genes": [{"kind": "LaterKind"}]}}}, "LaterKind"),
+        ({"event": "told", "id": 0, "result": {"failure": "of_a_later_version"}}, "of_a_later_version"),
+        ({"event": "migrated", "result": {}}, "individual"),
+    ],
+)
+def test_words_of_a_later_version_are_an_error_in_a_line_that_names_it(
+    tmp_path: Path, event: dict[str, object], said: str
+) -> None:
+    finished(tmp_path, made_up(1))
+    started = {"event": "started", "time": 8.0, "format": 1, "version": "9.1.0"}
+    with Journal(tmp_path / "journal.jsonl") as opened:
+        opened.append([started, {"event": "unknown", "time": 8.5, "what": [1]}, {**event, "time": 9.0}])
+    with Recorder(tmp_path) as recorder, pytest.raises(RunError) as raised:
+        list(recorder.history())
+    message = str(raised.value)
+    assert said in message
+    assert "menndl_dask 9.1.0 wrote it" in message
+    assert "\n" not in message
+
+
+def test_events_of_unknown_kinds_are_passed_over(tmp_path: Path) -> None:
+    finished(tmp_path, made_up(2))
+    with Journal(tmp_path / "journal.jsonl") as opened:
+        opened.append([{"event": "unknown", "time": 8.5, "what": [1]}, {"event": 5, "time": None}])
+    assert len(list(Run(tmp_path).evaluations)) == 2
+    with Recorder(tmp_path) as recorder:
+        assert recorder.seconds_spent() >= 0
+
+
+def test_the_weights_of_the_best_network_are_not_read_through_a_link(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", [result_of(made_up(1)[0][0], 0.5)])
+    weights = run.best().path / "network.keras"
+    weights.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere.keras").touch()
+    weights.symlink_to(tmp_path / "elsewhere.keras")
+    with pytest.raises(RunError, match="expected a file, got a symbolic link"):
+        run.best().model()

@@ -9,6 +9,7 @@ import pytest
 
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.profile import Local
+from menndl_dask.errors import RunError
 from menndl_dask.run import stop_request
 from menndl_dask.run.progress import Counts
 from menndl_dask.run.run import Run
@@ -63,3 +64,16 @@ def test_a_driver_in_the_queue_obeys_what_was_asked_while_it_waited(
     monkeypatch.delenv(stop_request.DRIVER_ENDS)
     stop_request.begin(tmp_path)
     assert not stop_request.is_asked(tmp_path)
+
+
+def test_a_request_replaces_a_link_and_does_not_follow_it(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "stop").symlink_to(tmp_path / "victim")
+    stop_request.ask(tmp_path, "a test")
+    stop_request.withdraw(tmp_path)
+    assert (tmp_path / "victim").read_text() == "precious"
+    (tmp_path / "stop").mkdir()
+    assert not stop_request.is_asked(tmp_path)
+    for action in (lambda: stop_request.ask(tmp_path, "a test"), lambda: stop_request.withdraw(tmp_path)):
+        with pytest.raises(RunError, match="stop: cannot be"):
+            action()

@@ -22,7 +22,7 @@ from distributed import Client, LocalCluster
 
 from menndl_dask.cluster.cluster import Cluster, load_cluster
 from menndl_dask.cluster.profile import Local
-from menndl_dask.errors import ExitCode, RunError, UserError
+from menndl_dask.errors import ExitCode, JournalError, RunError, UserError
 from menndl_dask.evolution.evolution import Evolution
 from menndl_dask.problem import Budget, Limits
 from menndl_dask.run.progress import Counts, ProgressLine
@@ -383,3 +383,26 @@ def test_a_search_without_a_space_is_refused_in_words(tmp_path: Path) -> None:
         Search(None, None, tmp_path)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"problem: expected a Problem, as open_problem returns it, got 'data\.zarr'"):
         Search("data.zarr", SPACE, tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_journal_that_is_replaced_or_a_run_that_is_moved_ends_the_search_and_no_result_is_lost(
+    client: Client, tmp_path: Path
+) -> None:
+    path, moved = tmp_path / "run", tmp_path / "moved"
+
+    def replace_journal() -> None:
+        journal = path / "journal.jsonl"
+        journal.rename(path / "before")
+        journal.write_bytes((path / "before").read_bytes())
+        (path / "before").unlink()
+
+    for action, what in ((replace_journal, "replaced by another file"), (lambda: path.rename(moved), "moved to")):
+        done = len(list(Run(path).evaluations)) if path.exists() else 0
+        search = Search(None, SPACE, path, evaluate=evaluations.brief)
+        with pytest.raises(JournalError, match=what):
+            search.run(client, evaluations=500, progress=Watch(action, done + 5))
+    assert not path.exists()
+    search = Search(None, SPACE, moved, evaluate=evaluations.instant)
+    run = search.run(client, evaluations=40)
+    assert sorted(individual.id for individual, _ in run.evaluations) == list(range(40))
+    assert any("taken in from" in note["message"] for note in run.notes)

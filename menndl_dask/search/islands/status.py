@@ -47,7 +47,7 @@ class IslandStatus:
             return cls(**values, emigrants=emigrants)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is in its place
             # on network file systems a file can vanish while it is replaced; it is read again soon
             logger.debug("%s: cannot be read now: %s", island / _FILE, error)
             return None
