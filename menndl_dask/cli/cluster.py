@@ -64,9 +64,11 @@ def _show(profile: Profile) -> bool:
     if isinstance(profile, Scheduler):
         say(f"the workers of the scheduler at {profile.address or profile.scheduler_file}")
         return True
-    from menndl_dask.cluster.batch.site_cluster import job_script, unfilled_keys
+    from menndl_dask.cluster.batch.site_cluster import job_script, remarks, unfilled_keys
 
     say(job_script(profile))
+    for line in remarks(profile):
+        say(line)
     left = unfilled_keys(profile)
     for key, text in left:
         say(f"to be filled in, in a copy of the profile: {key}: {text}")

@@ -14,6 +14,7 @@ from typing import Any
 import menndl_dask
 from menndl_dask.cluster.batch.site import KINDS as SITE_KINDS
 from menndl_dask.cluster.batch.site import Site, check_site
+from menndl_dask.cluster.dask_config import user_keywords
 from menndl_dask.environment import GPU_VENDORS
 from menndl_dask.errors import ProfileError, nearest
 from menndl_dask.validation import PORT_OR_NONE, checked, integer, number, one_of, read, read_yaml, schema, text
@@ -138,7 +139,7 @@ def _checked(file: str, values: dict[str, Any]) -> Profile:
     if values.pop("prepare_ahead", None) is not None:  # a key of version 0.1.0
         logger.warning("%s: prepare_ahead was removed and has no effect", file)
     if kind in SITE_KINDS:
-        return check_site(file, kind, values)
+        return check_site(file, kind, values, *user_keywords(str(values.get("batch") or kind)))
     known = ", ".join(each.name for each in fields(_KINDS[kind]))
     profile = read(_KINDS[kind], values, file, ProfileError, f" for kind {kind}; known are {known}")
     wrong = None

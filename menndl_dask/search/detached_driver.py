@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -212,7 +213,8 @@ def _job(site: Site, run: Path) -> Any:
     own = _driver_site(site)
     prepare(own)
     cls = cluster_class(own.system).job_cls
-    keywords = job_keywords(own, cls) | {"job_name": "-".join(["menndl", whole_run(run).name, *island])}
+    name = re.sub(r"[^\w.+-]", "_", "-".join(["menndl", whole_run(run).name, *island]))  # a line of the job script
+    keywords = job_keywords(own, cls) | {"job_name": name}
     job = cls("none", name="driver", site=own, layout=own.layout(), **keywords)
     job._command_template = shlex.join([sys.executable, "-m", __spec__.name, str(run.resolve())])
     return job

@@ -36,7 +36,9 @@ def test_the_job_script_is_printed_and_nothing_is_started(profile: str, capsys: 
     assert "#SBATCH -p batch\n" in script
     assert main(["cluster", "check", profile]) == 0
     checked = capsys.readouterr().out
-    assert checked == script + "nothing was started; --try starts one job and inspects its workers\n"
+    told = "no walltime is given, dask-jobqueue asks for 00:30:00: a job may run for 30 min; "
+    told += "workers accept no evaluation in the last 3 min\n"
+    assert checked == script + told + "nothing was started; --try starts one job and inspects its workers\n"
 
 
 def test_a_shipped_profile_can_be_looked_at_before_it_is_filled_in(

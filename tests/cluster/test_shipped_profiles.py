@@ -22,7 +22,7 @@ SCREEN = 30  # lines
 
 # what a job's workers are started with: the launcher, the tasks on a node, the GPUs of a task
 LAUNCHED = {
-    "andes": ("srun --nodes=4 --ntasks=32 --ntasks-per-node=8 --cpus-per-task=4 ", "--cores 4 --walltime 14400"),
+    "andes": ("srun --nodes=4 --ntasks=32 --ntasks-per-node=8 --cpus-per-task=4 ", "--walltime 14400 --retire 600 "),
     "aurora": ("mpiexec -n 48 --ppn 12 --cpu-bind list:1-8:", "--gpus 12 --vendor intel"),
     "frontier": ("srun --nodes=16 --ntasks=128 --ntasks-per-node=8 --cpus-per-task=7 ", "--gpus 8 --vendor amd"),
     "perlmutter": ("srun --nodes=2 --ntasks=8 --ntasks-per-node=4 --cpus-per-task=32 ", "--gpus 4 --vendor nvidia"),
@@ -107,7 +107,10 @@ MISTAKES = [
     ({"jobqueue": {"memory": None, "memroy": "8GB"}}, "memory: expected that of a node, got none, but 'memroy'"),
     ({"account": "abc123"}, "unknown key 'account' for kind slurm; .*; it belongs under jobqueue"),
     ({"jobqueue": {"memory": "four"}}, "jobqueue: memory: expected a text such as 64GB, got 'four'"),
-    ({"jobqueue": {"job_extra_directives": "-C gpu"}}, "job_extra_directives: expected a list of texts, got '-C gpu'"),
+    (
+        {"jobqueue": {"job_extra_directives": "-C gpu"}},
+        "job_extra_directives: expected a list of texts of one line each, got '-C gpu'",
+    ),
     ({"jobqueue": {"job_script_prologue": "module load x"}}, "job_script_prologue: expected a list of texts"),
 ]
 

@@ -47,6 +47,8 @@ class BatchSystem:
         Whether a job can have several nodes.
     empty
         Error message of `queued` when there are no jobs.
+    walltime
+        Time limit of a job whose profile has none, as dask-jobqueue writes it; empty for no limit.
     """
 
     cluster: str
@@ -56,6 +58,7 @@ class BatchSystem:
     launcher: str = ""
     many_nodes: bool = False
     empty: str = "\0"
+    walltime: str = "00:30:00"
 
     def numbers(self, printed: str) -> set[str]:
         r"""Return the job numbers in the output of `queued`.
@@ -125,7 +128,7 @@ SYSTEMS: Mapping[str, BatchSystem] = {
     ),
     "lsf": BatchSystem(
         "LSFCluster", _lsf, ("bjobs", "-noheader", "-o", "jobid"), ("-w", "ended({job})"), many_nodes=True,
-        empty="No unfinished job found",
+        empty="No unfinished job found", walltime="00:30",
     ),
     "sge": BatchSystem("SGECluster", None, ("qstat", "-u", "{user}"), ("-hold_jid", "{job}")),
     "oar": BatchSystem("OARCluster", None, ("oarstat", "-u", "{user}"), ("-a", "{job}")),
@@ -134,6 +137,7 @@ SYSTEMS: Mapping[str, BatchSystem] = {
     ),
     "htcondor": BatchSystem(
         "HTCondorCluster", None, ("condor_q", "-format", "%d.", "ClusterId", "-format", "%d\\n", "ProcId"),
+        walltime="",
     ),
 }  # fmt: skip
 
@@ -155,6 +159,17 @@ def resized_header(
     count = len(lines) - len(extra)
     sized = lines[:count] if system.resize is None else system.resize(lines[:count], layout)
     return "\n".join([*(line for line in sized if not any(text in line for text in skip)), *lines[count:]])
+
+
+def with_quoted(header: str, path: str) -> str:
+    r"""Return the header of a job script with quotes around the words that begin with a path that has spaces.
+
+    >>> with_quoted("#SBATCH -J mine\n#SBATCH -e /my dir/mine-%J.err", "/my dir")
+    '#SBATCH -J mine\n#SBATCH -e "/my dir/mine-%J.err"'
+    """
+    if re.fullmatch(r"\S*", path):
+        return header
+    return re.sub(rf"{re.escape(path)}\S*", r'"\g<0>"', header)
 
 
 def walltime_s(kind: str, walltime: str) -> float:

@@ -7,6 +7,11 @@ Importing it still writes a commented file into the user's Dask configuration.
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dask
 
 _ON_CTRL_C = signal.getsignal(signal.SIGINT)
 
@@ -17,4 +22,13 @@ from dask_jobqueue.local import LocalJob  # noqa: E402
 if _ON_CTRL_C is not None:  # None if it was not set from Python
     signal.signal(signal.SIGINT, _ON_CTRL_C)
 
-__all__ = ["Job", "JobQueueCluster", "LocalJob", "dask_jobqueue"]
+__all__ = ["Job", "JobQueueCluster", "LocalJob", "dask_jobqueue", "own_defaults"]
+
+
+@contextmanager
+def own_defaults() -> Iterator[None]:
+    """Use the defaults of dask-jobqueue; what the user's configuration has in their place is in the `Site` already."""
+    settings: dict[str, Any] = {}
+    dask.config.refresh(config=settings, paths=[], env={})
+    with dask.config.set({"jobqueue": settings["jobqueue"]}):
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,10 +55,26 @@ def launch_command(launcher: str, layout: JobLayout) -> str:
     >>> launch_command("mpiexec --cpu-bind depth", JobLayout(nodes=2, tasks_per_node=4))
     'mpiexec -n 8 --ppn 4 --cpu-bind depth'
     """
-    name, _, options = launcher.strip().partition(" ")
-    return " ".join(filter(None, (name, LAUNCHERS[name].format(layout), options.strip())))
+    name, *options = shlex.split(launcher)
+    return " ".join([name, LAUNCHERS[name].format(layout), *map(shell_word, options)])
 
 
 def launcher_name(launcher: str) -> str:
-    """Return the name of a launcher, without its options."""
-    return shlex.split(launcher)[0] if launcher.strip() else ""
+    """Return the name of a launcher, without its options; empty without one, and if its quotes are not closed."""
+    try:
+        return next(iter(shlex.split(launcher)), "")
+    except ValueError:
+        return ""
+
+
+def shell_word(text: str) -> str:
+    r"""Return a text as one word of a shell, in which only variables such as ``$TMPDIR`` have a meaning.
+
+    >>> print(shell_word("/opt/env/bin/python"), shell_word("$TMPDIR/my dir"), shell_word('$(reboot); "x"'))
+    /opt/env/bin/python "$TMPDIR/my dir" "\$(reboot); \"x\""
+    """
+    if re.fullmatch(r"(~/)?[\w@%+=:,./-]+", re.sub(r"<[\w ]+>", "_", text), re.ASCII):  # <key>: to be filled in
+        return text
+    text = re.sub(r"^~/", "$HOME/", text)
+    return '"' + re.sub(r'(["\\`]|\$(?!\w|\{\w+\}))', r"\\\1", text) + '"'
+

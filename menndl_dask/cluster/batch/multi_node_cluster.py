@@ -16,7 +16,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 
 import menndl_dask
-from menndl_dask.cluster.batch.batch_system import SYSTEMS, resized_header
-from menndl_dask.cluster.batch.dask_jobqueue import Job, JobQueueCluster, dask_jobqueue
+from menndl_dask.cluster.batch.batch_system import SYSTEMS, resized_header, with_quoted
+from menndl_dask.cluster.batch.dask_jobqueue import Job, JobQueueCluster, dask_jobqueue, own_defaults
 from menndl_dask.cluster.batch.job_monitor import JobWatch
-from menndl_dask.cluster.batch.launcher import JobLayout, launch_command
+from menndl_dask.cluster.batch.launcher import JobLayout, launch_command, shell_word
 from menndl_dask.cluster.batch.queue import listed
 from menndl_dask.cluster.batch.site import ALLOCATION, PER_NODE, Site
 from menndl_dask.cluster.node import retirement, worker_start
+from menndl_dask.cluster.ports import LOOPBACK
 from menndl_dask.environment import JOB_START
 from menndl_dask.errors import shortened
 
@@ -59,10 +60,16 @@ class MultiNodeJob(Job):  # type: ignore[misc]  # dask-jobqueue has no types
         self.refused: str | None = None
         options = _worker_options(site, layout, keywords.pop("nanny", True))
         keywords["job_script_prologue"] = [*_prologue(site), *(keywords.get("job_script_prologue") or ())]
-        keywords["worker_extra_args"] = [*(keywords.get("worker_extra_args") or ()), *options]
+        given = [word for text in keywords.get("worker_extra_args") or () for word in shlex.split(text)]
+        keywords["worker_extra_args"] = [shell_word(word) for word in (*given, *options, *_connection(keywords))]
         keywords |= {"processes": layout.tasks, "worker_command": worker_start.__name__}
-        super().__init__(*arguments, **keywords)
+        keywords["python"] = shell_word(keywords.get("python") or sys.executable)
+        if (directory := keywords.get("local_directory")) is not None:
+            keywords["local_directory"] = shell_word(directory)
+        with own_defaults():
+            super().__init__(*arguments, **keywords)
         if self.job_header:
+            self.job_header = with_quoted(self.job_header, str(self.log_directory))
             extra = self.job_extra_directives or ()
             written = () if isinstance(extra, Mapping) else extra
             self.job_header = resized_header(site.system, self.job_header, layout, self.job_directives_skip, written)
@@ -121,7 +128,8 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
         self._reasons: dict[str, str] = {}
         self.waits_for = ""
         self._watching: asyncio.Task[None] | None = None
-        super().__init__(*arguments, site=site, layout=layout, processes=layout.tasks, **keywords)
+        with own_defaults():
+            super().__init__(*arguments, site=site, layout=layout, processes=layout.tasks, **keywords)
 
     def workers_of_jobs(self) -> Counter[str]:
         """Return the current number of workers of each job."""
@@ -278,7 +286,11 @@ def _own_paths() -> list[str]:
 
 def _worker_options(site: Site, layout: JobLayout, nanny: bool) -> list[str]:
     """Return the options of `menndl_dask.cluster.node.worker_start` and of the Dask worker."""
-    options = ["--no-dashboard", "--nanny" if nanny else "--no-nanny"]
+    options = []
+    if site.walltime_s is not None and site.kind != ALLOCATION:  # the workers of an allocation end with the driver
+        options += ["--walltime", f"{site.walltime_s:.15g}", "--retire", f"{site.retirement_s:.15g}"]
+    # what a worker serves over HTTP is neither encrypted nor needed
+    options += ["--no-dashboard", "--dashboard-address", f"{LOOPBACK}:0", "--nanny" if nanny else "--no-nanny"]
     options += ["--preload", retirement.__name__, "--cores", str(layout.cores_per_task)]
     if not site.launch and layout.tasks > 1:
         options += ["--tasks", str(layout.tasks)]
@@ -286,13 +298,22 @@ def _worker_options(site: Site, layout: JobLayout, nanny: bool) -> list[str]:
         options += ["--gpus", str(site.gpus_per_node), "--vendor", site.gpu_vendor]
         options += ["--per-node"] if site.workers == PER_NODE else []
         options += ["--tasks-per-gpu", str(site.trainers_per_gpu)] if site.trainers_per_gpu > 1 else []
-    if site.walltime_s is not None and site.kind != ALLOCATION:  # the workers of an allocation end with the driver
-        options += ["--walltime", f"{site.walltime_s:g}", "--retire", f"{site.retirement_s:g}"]
     if site.ports is not None:
         first, last = site.ports
         middle = (first + last) // 2
         options += ["--worker-port", f"{first}:{middle}", "--nanny-port", f"{middle + 1}:{last}"]
     return options
+
+
+def _connection(keywords: dict[str, Any]) -> Iterator[str]:
+    """Take the keywords of the connection, and return them as options of the Dask worker, which are then quoted."""
+    for name in ("interface", "protocol"):
+        if value := keywords.pop(name, None):
+            yield from (f"--{name}", value)
+    if security := keywords.pop("security", None):
+        for part, value in security.get_tls_config_for_role("worker").items():
+            if part != "ciphers":  # has no option
+                yield from (f"--tls-{part.replace('_', '-')}", value)
 
 
 def printed(job: Any) -> str:

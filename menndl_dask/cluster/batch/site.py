@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -58,8 +60,8 @@ _JOBS = Check(
 )
 _PORTS = _pair(integer(1, 65535), "two ports, such as [10000, 10400]")
 _LAUNCHER = Check(
-    f"one of {', '.join(LAUNCHERS)}, maybe with options, or an empty text",
-    lambda value: isinstance(value, str) and (not value.strip() or launcher_name(value) in LAUNCHERS),
+    f"one of {', '.join(LAUNCHERS)}, maybe with options, in one line, or an empty text",
+    lambda value: (not value.strip() or launcher_name(value) in LAUNCHERS) if _is_line(value) else False,
     {"type": "string"},
 )
 _TEXTS = Check(
@@ -67,11 +69,44 @@ _TEXTS = Check(
     lambda value: isinstance(value, list) and all(isinstance(text, str) for text in value),
     {"type": "array", "items": {"type": "string"}},
 )
-_TEXTS_OR_MAPPING = Check(
-    _TEXTS.expected,
-    lambda value: isinstance(value, Mapping) or _TEXTS.accepts(value),
+_MAPPING = Check("keys with values", lambda value: isinstance(value, Mapping), {"type": "object"})
+_WORD = Check(
+    "a word without spaces, quotes and other signs of the shell",
+    lambda value: isinstance(value, str) and re.fullmatch(r"[^\s'\"`$;&|<>()\\!*?#]+", _filled_in(value)) is not None,
+    {"type": "string", "minLength": 1},
+)
+_LINE = Check(
+    "a text of one line", lambda value: _is_line(value) and value.strip() != "", {"type": "string", "minLength": 1}
+)
+_LINES = Check(
+    "a list of texts of one line each", lambda value: _TEXTS.accepts(value) and all(map(_is_line, value)), _TEXTS.schema
+)
+_WORDS = Check(
+    "a list of arguments, with closed quotes",
+    lambda value: _LINES.accepts(value) and all(map(_is_split, value)),
+    _TEXTS.schema,
+)
+_DIRECTIVES = Check(
+    "a list of texts of one line each",
+    lambda value: all(map(_is_line, value.values())) if isinstance(value, Mapping) else _LINES.accepts(value),
     {"anyOf": [dict(_TEXTS.schema), {"type": "object"}]},
 )
+
+
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_split(value: str) -> bool:
+    try:
+        return bool(shlex.split(value))
+    except ValueError:
+        return False
+
+
+def _filled_in(value: str) -> str:
+    """Return a text with a word for each placeholder, such as ``<partition>``."""
+    return re.sub(r"<[^<>]+>", "_", value) if _is_line(value) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,19 +114,25 @@ class _Keywords:
     """Keywords of dask-jobqueue whose values are checked; it knows others too."""
 
     cores: int | None = checked(integer(1), None)
-    memory: str | None = checked(text("a text such as 64GB", r"\d+(\.\d+)?\s*([kKmMgGtTpP][iI]?)?[bB]?"), None)
+    memory: str | None = checked(
+        text("a text such as 64GB", r"(?=.*[1-9])\d+(\.\d+)? *([kKmMgGtTpP][iI]?)?[bB]?"), None
+    )
     walltime: str | None = checked(text("hours:minutes:seconds in quotes, such as '02:00:00'"), None)
-    account: str | None = checked(text(), None)
-    project: str | None = checked(text(), None)
-    queue: str | None = checked(text(), None)
-    interface: str | None = checked(text(), None)
-    local_directory: str | None = checked(text(), None)
-    log_directory: str | None = checked(text(), None)
-    python: str | None = checked(text(), None)
-    job_extra_directives: Sequence[str] | Mapping[str, str] | None = checked(_TEXTS_OR_MAPPING, None)
+    account: str | None = checked(_WORD, None)
+    project: str | None = checked(_WORD, None)
+    queue: str | None = checked(_WORD, None)
+    job_name: str | None = checked(_WORD, None)
+    interface: str | None = checked(_WORD, None)
+    local_directory: str | None = checked(_LINE, None)
+    log_directory: str | None = checked(_LINE, None)
+    python: str | None = checked(_LINE, None)
+    job_extra_directives: Sequence[str] | Mapping[str, str] | None = checked(_DIRECTIVES, None)
     job_script_prologue: Sequence[str] | None = checked(_TEXTS, None)
-    job_directives_skip: Sequence[str] | None = checked(_TEXTS, None)
-    worker_extra_args: Sequence[str] | None = checked(_TEXTS, None)
+    job_directives_skip: Sequence[str] | None = checked(_LINES, None)
+    worker_extra_args: Sequence[str] | None = checked(_WORDS, None)
+    nanny: bool | None = checked(FLAG, None)
+    death_timeout: float | None = checked(number(above=0), None)
+    scheduler_options: Mapping[str, Any] | None = checked(_MAPPING, None)
 
 
 _KEYWORDS = Check(
@@ -144,6 +185,8 @@ class Site:
         Keywords of dask-jobqueue for the job of a detached driver; they override those in ``jobqueue``.
     file
         Name of the profile, for messages.
+    added, added_from
+        Keywords in `jobqueue` that the user's configuration of dask-jobqueue has and the profile lacks, and the file.
     """
 
     kind: str
@@ -161,9 +204,11 @@ class Site:
     tls: bool = checked(FLAG, True)
     dashboard_port: int | None = checked(PORT_OR_NONE, 8787)
     ports: tuple[int, int] | None = checked(_PORTS, None)
-    shared_directory: str = checked(text(), "~/.menndl")
+    shared_directory: str = checked(_LINE, "~/.menndl")
     driver: Mapping[str, Any] = checked(_KEYWORDS, default_factory=dict)
     file: str = "profile"
+    added: tuple[str, ...] = ()
+    added_from: str = ""
 
     @property
     def system(self) -> str:
@@ -176,10 +221,14 @@ class Site:
         return int(self.jobqueue["cores"])
 
     @property
+    def walltime(self) -> str:
+        """Time limit of a job, as the batch system reads it; empty without one."""
+        return str(self.jobqueue.get("walltime") or SYSTEMS[self.system].walltime)
+
+    @property
     def walltime_s(self) -> float | None:
         """Time limit of a job in seconds; None without one."""
-        walltime = self.jobqueue.get("walltime")
-        return None if walltime is None else walltime_s(self.system, walltime)
+        return walltime_s(self.system, self.walltime) if self.walltime else None
 
     @property
     def retirement_s(self) -> float:
@@ -218,6 +267,8 @@ class Site:
 
 # made from the other keys, or of no use in a file
 _NOT_YOURS = {
+    "name": "job_name is the name of the jobs",
+    "config_name": "its keywords belong in this file",
     "processes": "gpus_per_node or workers_per_node says how many workers there are",
     "worker_command": "it is fixed",
     "n_workers": "jobs says how many there are",
@@ -226,16 +277,36 @@ _NOT_YOURS = {
     **dict.fromkeys(("loop", "asynchronous", "scheduler_cls", "job_cls", "scheduler", "protocol"), "it is fixed"),
 }
 
+# lines that the user writes for the shell
+_SCRIPT = ("job_script_prologue", "env_extra")
+# not the options of the scheduler, whose addresses decide who can connect
+_OTHERS = ("disk", "job_cpu", "job_mem", "lsf_units", "memory_per_core_property_name", "resource_spec", "shebang")
+_ADDABLE = {*(entry.name for entry in fields(_Keywords)), *_OTHERS} - {"scheduler_options"}
 
-def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
-    """Return the site of a profile: its name for messages, one of `KINDS`, and its other keys.
+
+def check_site(
+    file: str, kind: str, values: Mapping[str, Any], own: Mapping[str, Any] | None = None, own_file: str = ""
+) -> Site:
+    """Return the site of a profile.
+
+    Parameters
+    ----------
+    file
+        Name of the profile, for messages.
+    kind
+        One of `KINDS`.
+    values
+        The other keys of the profile.
+    own, own_file
+        Keywords of the user's configuration of dask-jobqueue, which stand in for those that the profile lacks, and its
+        file for messages.
 
     Raises
     ------
     ProfileError
         If a key is unknown, or a value is not as expected.
     """
-    known = [entry.name for entry in fields(Site) if entry.name not in ("kind", "file")]
+    known = [entry.name for entry in fields(Site) if entry.name not in ("kind", "file", "added", "added_from")]
     hint = f" for kind {kind}; known are {', '.join(known)}"
     keywords = {entry.name for entry in fields(_Keywords)}
     if misplaced := next((key for key in values if key in keywords), None):
@@ -243,25 +314,46 @@ def check_site(file: str, kind: str, values: Mapping[str, Any]) -> Site:
     check_keys(values, known, file, ProfileError, hint)
     site = read(Site, {"jobqueue": {}, **values, "kind": kind, "file": file}, file, ProfileError)
     _check_sense(file, site, values)
-    for where, given in (("jobqueue", site.jobqueue), ("driver", site.driver)):
-        # dask-jobqueue checks the names when the cluster is made
-        for key in given:
-            if key in _NOT_YOURS:
-                raise ProfileError(f"{file}: {where}: {key}: not to be given here: {_NOT_YOURS[key]}")
-        check_values(_Keywords, given, f"{file}: {where}", ProfileError)
+    # a key without a value is one that is not given
+    given = {key: value for key, value in site.jobqueue.items() if value is not None}
+    driver = {key: value for key, value in site.driver.items() if value is not None}
+    for where, some in (("jobqueue", given), ("driver", driver)):
+        _check_keywords(f"{file}: {where}", some)
+    added = {key: value for key, value in (own or {}).items() if key in _ADDABLE and key not in given}
+    _check_keywords(f"{own_file}: jobqueue: {site.system}", added)
+    site = replace(site, jobqueue={**added, **given}, driver=driver, added=tuple(sorted(added)), added_from=own_file)
     for key in ("cores", "memory"):
         if key not in site.jobqueue:
             found = get_close_matches(key, map(str, site.jobqueue), n=1)
             misspelt = f", but {found[0]!r}" if found else ""
             raise ProfileError(f"{file}: jobqueue: {key}: expected that of a node, got none{misspelt}")
+    if isinstance(site.jobqueue.get("job_extra_directives"), Mapping) and site.system != "htcondor":
+        raise ProfileError(f"{file}: jobqueue: job_extra_directives: expected {_LINES.expected}, got keys with values")
+    _check_times(file, site)
+    return site
+
+
+def _check_keywords(where: str, given: Mapping[str, Any]) -> None:
+    """Check the values of keywords; dask-jobqueue checks the names when the cluster is made."""
+    for key, value in given.items():
+        if key in _NOT_YOURS:
+            raise ProfileError(f"{where}: {key}: not to be given here: {_NOT_YOURS[key]}")
+        if isinstance(value, str) and key not in _SCRIPT:
+            _LINE.demand(f"{where}: {key}", value, ProfileError)
+    check_values(_Keywords, given, where, ProfileError)
+
+
+def _check_times(file: str, site: Site) -> None:
+    """Compare the time limits of jobs with the time before them at which workers retire."""
     try:
         walltime = site.walltime_s
+        if (own := site.driver.get("walltime")) is not None:
+            walltime_s(site.system, own)
     except ProfileError as error:
         raise ProfileError(f"{file}: {error}") from None
     if walltime is not None and site.retirement_s >= walltime:
         expected = f"expected less than the walltime of {walltime:g} s"
         raise ProfileError(f"{file}: retire_s: {expected}, got {site.retirement_s:g}")
-    return site
 
 
 def _check_sense(file: str, site: Site, given: Mapping[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import os
 import re
 import shlex
 import subprocess
@@ -18,14 +20,17 @@ from distributed.security import Security
 
 from menndl_dask import files
 from menndl_dask.cluster.batch.allocation import AllocationCluster
-from menndl_dask.cluster.batch.batch_system import SYSTEMS
+from menndl_dask.cluster.batch.batch_system import SYSTEMS, with_quoted
 from menndl_dask.cluster.batch.dask_jobqueue import Job, JobQueueCluster, dask_jobqueue
 from menndl_dask.cluster.batch.multi_node_cluster import MultiNodeCluster, cluster_class
 from menndl_dask.cluster.batch.site import ALLOCATION, Site
 from menndl_dask.cluster.credentials import temporary_credentials
 from menndl_dask.cluster.ports import LOOPBACK, free_port, raise_file_limit
-from menndl_dask.errors import ProfileError, nearest
+from menndl_dask.errors import ProfileError, nearest, one_line
 from menndl_dask.interruption import at_once
+from menndl_dask.text import duration
+
+logger = logging.getLogger(__name__)
 
 _CANCEL_S = 10  # for the batch system to cancel jobs when the program ends at once
 _TRIAL_BYTES = 2**15  # as many as credentials and the output of a job need
@@ -42,10 +47,15 @@ def site_cluster(site: Site) -> Iterator[MultiNodeCluster]:
     """
     prepare(site)
     raise_file_limit()
+    for line in remarks(site):
+        logger.info("%s", line)
+    if not site.tls:
+        logger.warning("tls: false: each user who can connect to the scheduler or a worker can run programs as you")
     with ExitStack() as stack:
         security = stack.enter_context(temporary_credentials(site.directory)) if site.tls else None
         try:
-            cluster = make_cluster(site, security)
+            with _one_line_for(site):
+                cluster = make_cluster(site, security)
         except RuntimeError as error:
             hint = ""
             if "network interface" in str(error):
@@ -81,12 +91,22 @@ def job_script(site: Site) -> str:
     job: Any = cluster_class(site.system).job_cls
     protocol = "tls://" if site.tls else None
     keywords = job_keywords(site, job)
-    with TemporaryDirectory() as folder:  # dask-jobqueue makes the folder of the output
+    with TemporaryDirectory() as folder, _one_line_for(site):  # dask-jobqueue makes the folder of the output
         made = job(
             f"{protocol or 'tcp://'}<scheduler>", name="<job>", site=site, layout=site.layout(), security=security,
             protocol=protocol, **keywords | {"log_directory": folder},
         )  # fmt: skip
-        return str(made.job_script()).replace(folder, keywords["log_directory"])
+        script = str(made.job_script()).replace(folder, keywords["log_directory"])
+        return with_quoted(script, keywords["log_directory"])
+
+
+@contextmanager
+def _one_line_for(site: Site) -> Iterator[None]:
+    """Tell in a line what dask-jobqueue says of keywords whose values it cannot use."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ProfileError(f"{site.file}: jobqueue: dask-jobqueue cannot use it: {one_line(error)}") from error
 
 
 def prepare(site: Site) -> None:
@@ -100,7 +120,7 @@ def prepare(site: Site) -> None:
     check_keywords(site)
     for key, text in unfilled_keys(site):
         raise ProfileError(f"{site.file}: {key}: copy the profile and fill it in: expected yours in place of {text}")
-    for folder in (site.directory, Path(_keywords(site)["log_directory"]).expanduser()):
+    for folder in (site.directory, Path(_keywords(site)["log_directory"])):
         if defect := files.make_folder(folder, _TRIAL_BYTES):
             raise ProfileError(f"{site.file}: shared_directory: {defect}")
 
@@ -136,6 +156,20 @@ def check_keywords(site: Site) -> None:
                 raise ProfileError(f"{site.file}: {where}: {message}")
 
 
+def remarks(site: Site) -> list[str]:
+    """Return what a user may not expect: how long a job may run, and what stands in another file than the profile."""
+    told = []
+    if site.walltime_s is not None:
+        ends = f"workers accept no evaluation in the last {duration(site.retirement_s)}"
+        said = f"walltime {site.walltime}"
+        if "walltime" not in site.jobqueue:
+            said = f"no walltime is given, dask-jobqueue asks for {site.walltime}"
+        told.append(f"{said}: a job may run for {duration(site.walltime_s)}; {ends}")
+    if site.added:
+        told.append(f"from {site.added_from}, since the profile has none: {', '.join(site.added)}")
+    return told
+
+
 def unfilled_keys(site: Site) -> list[tuple[str, str]]:
     """Return the keys of a profile whose values have placeholders in angle brackets, each with its placeholder."""
     values = {"shared_directory": site.shared_directory}
@@ -151,4 +185,7 @@ def job_keywords(site: Site, job: Any) -> dict[str, Any]:
 
 
 def _keywords(site: Site) -> dict[str, Any]:
-    return {"log_directory": str(site.directory / "jobs"), "job_name": "menndl", **site.jobqueue}
+    always = {"log_directory": str(site.directory / "jobs"), "job_name": "menndl"}
+    keywords = {**always, **({"walltime": site.walltime} if site.walltime else {}), **site.jobqueue}
+    folder = Path(os.path.expandvars(keywords["log_directory"])).expanduser()  # batch systems do neither
+    return keywords | {"log_directory": str(folder)}

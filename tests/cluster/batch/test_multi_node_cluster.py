@@ -16,9 +16,10 @@ import yaml
 from distributed import Client
 
 import menndl_dask
-from menndl_dask.cluster.batch.site_cluster import job_script, site_cluster
+from menndl_dask.cluster.batch.site_cluster import job_script, remarks, site_cluster
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.dask_config import DASK_SETTINGS
+from menndl_dask.cluster.profile import read_profile
 from menndl_dask.errors import ProfileError
 from tests.queues import Queue
 from tests.sites import site
@@ -27,8 +28,10 @@ from tests.slurm import until
 GPUS = {"gpus_per_node": 4, "gpu_vendor": "nvidia"}
 WORKER = "python -m menndl_dask.cluster.node.worker_start tls://<scheduler> --name <job> "
 WORKER += "--nthreads {threads} --memory-limit {memory} "
-OPTIONS = "--death-timeout 60 --no-dashboard --nanny --preload menndl_dask.cluster.node.retirement --cores {cores} "
+OPTIONS = "--no-dashboard --dashboard-address 127.0.0.1:0 "
+OPTIONS += "--nanny --preload menndl_dask.cluster.node.retirement --cores {cores} "
 SAFE = "--interface lo --protocol tls:// --tls-ca-file <ca> --tls-cert <certificate> --tls-key <key>"
+PATIENT = "--death-timeout 60 "
 ENDS = "--walltime 3600 --retire 360 "
 
 
@@ -43,7 +46,7 @@ def script(kind: str, directory: Path, **keys: Any) -> list[str]:
 
 def worker(threads: int = 1, memory: str = "7.45GiB", cores: int = 8, more: str = "", ends: str = ENDS) -> str:
     """Return the command that starts the workers."""
-    parts = (WORKER, OPTIONS, more, ends, SAFE)
+    parts = (WORKER, PATIENT, ends, OPTIONS, more, SAFE)
     return "".join(parts).format(threads=threads, memory=memory, cores=cores)
 
 
@@ -254,3 +257,58 @@ def test_jobs_find_the_modules_beside_the_program_but_not_those_of_the_package_b
     line = next(line for line in printed.splitlines() if line.startswith("export PYTHONPATH="))
     paths = line.removeprefix("export PYTHONPATH=").removesuffix("${PYTHONPATH:+:$PYTHONPATH}").split(":")
     assert paths == [str(tmp_path / ("work" if way == "module" else "place")), str(package.parent)]
+
+
+def test_whatever_a_profile_says_is_a_word_of_the_job_script(tmp_path: Path) -> None:
+    hostile = '$(touch here) `touch here` "; touch here; \''
+    keywords = {"local_directory": hostile, "worker_extra_args": ["--resources 'a=1 $(touch here)'"]}
+    keywords |= {"python": "/my env/python", "log_directory": str(tmp_path / "my logs")}
+    lines = script("slurm", tmp_path, launcher="srun '; touch here'", jobqueue=keywords)
+    line = lines[-1].replace("<", "_").replace(">", "_")
+    shell = ["bash", "-c", f"srun() {{ printf '%s\\n' \"$@\"; }}\n{line}"]
+    words = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert words[words.index("--local-directory") + 1] == hostile
+    assert words[words.index("--resources") + 1] == "a=1 $(touch here)"
+    assert "/my env/python" in words and "; touch here" in words
+    assert '#SBATCH -e "SHARED/my logs/menndl-%J.err"' in lines
+    assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize("key", ["queue", "account", "job_name", "interface"])
+def test_a_line_of_a_header_cannot_be_left(key: str, tmp_path: Path) -> None:
+    for value in ("a\ntouch here", "a --wrap=b", "a;b", "$(a)", "'a'"):
+        with pytest.raises(ProfileError, match=f"jobqueue: {key}: expected a (word without spaces|text of one line)"):
+            site("slurm", tmp_path, jobqueue={key: value})
+    for value in ({"resource_spec": "a\ntouch here"}, {"shebang": "#!/bin/sh\ntouch here"}):
+        with pytest.raises(ProfileError, match="expected a text of one line"):
+            site("slurm", tmp_path, jobqueue=value)
+
+
+def test_a_keyword_that_dask_jobqueue_cannot_use_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match=r"test.yaml: jobqueue: dask-jobqueue cannot use it: \w+Error") as caught:
+        job_script(site("slurm", tmp_path, jobqueue={"job_cpu": "many"}))
+    assert "\n" not in str(caught.value)
+    for key, told in (("name", "job_name is the name"), ("config_name", "belong in this file")):
+        with pytest.raises(ProfileError, match=f"jobqueue: {key}: not to be given here: .*{told}"):
+            site("slurm", tmp_path, jobqueue={key: "mine"})
+    with pytest.raises(ProfileError, match="memory: expected a text such as 64GB, got '0'"):
+        site("slurm", tmp_path, jobqueue={"memory": "0"})
+    assert script("slurm", tmp_path, jobqueue={"log_directory": None}) == script("slurm", tmp_path)
+
+
+def test_workers_know_the_time_limit_that_the_script_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text("kind: slurm\njobqueue: {cores: 8, memory: 8GB}\n")
+    lines = job_script(read_profile(tmp_path / "mine.yaml")).splitlines()
+    assert "#SBATCH -t 00:30:00" in lines and "--walltime 1800 --retire 180" in lines[-1]
+    own = {"walltime": "08:00:00", "local-directory": "/scratch", "scheduler-options": {"dashboard_address": ":1"}}
+    given = {"jobqueue": {"slurm": {**own, "job-extra-directives": ["-x"]}}}
+    monkeypatch.setattr(dask.config, "collect", lambda paths=(), env=None: {} if env == {} else given)
+    where = read_profile(tmp_path / "mine.yaml")
+    lines = job_script(where).splitlines()
+    assert "#SBATCH -t 08:00:00" in lines and "--walltime 28800 --retire 600" in lines[-1] and "#SBATCH -x" in lines
+    assert "--local-directory /scratch" in lines[-1] and "scheduler_options" not in where.jobqueue
+    first, second = remarks(where)
+    assert "a job may run for 8 h; workers accept no evaluation in the last 10 min" in first
+    assert "the profile has none: job_extra_directives, local_directory, walltime" in second
+    (minutes,) = remarks(site("slurm", tmp_path, jobqueue={"walltime": "04:00"}))
+    assert minutes.startswith("walltime 04:00: a job may run for 4 min")
