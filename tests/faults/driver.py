@@ -1,8 +1,9 @@
 """A driver, as a user's script would be: ``python -m tests.faults.driver RUN JSON``; it ends as `menndl` does.
 
 The JSON object has ``evaluations``, ``marks``, ``seconds``, and if wanted ``workers`` or ``scheduler_file``, ``harm``,
-``harmed``, ``limit_s``, ``lost_worker_s``, ``answer_s``, ``data``, on which networks are trained then, and ``clock``: a
-file with seconds that are added to this process's clock.
+``harmed``, ``limit_s``, ``lost_worker_s``, ``answer_s``, ``data``, on which networks are trained then, ``images``, to
+search among networks for images without training them, and ``clock``: a file with seconds that are added to this
+process's clock.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def main(run: str, given: dict[str, Any]) -> int:
     from menndl_dask.space.space import SearchSpace
     from tests.evaluations import SPACE
     from tests.faults.evaluations import Marked
+    from tests.problems import problem as made_up
 
     if "lost_worker_s" in given:
         DASK_SETTINGS["distributed.deploy.lost-worker-timeout"] = f"{given['lost_worker_s']}s"
@@ -50,11 +52,14 @@ def main(run: str, given: dict[str, Any]) -> int:
     else:
         profile = Local(workers=given.get("workers", 2), dashboard_port=None)
     harmed = frozenset(given.get("harmed", ()))
-    evaluate = Marked(given["marks"], given["seconds"], given.get("harm", ""), harmed)
+    evaluate = Marked(given["marks"], given["seconds"], given.get("harm", ""), harmed, "data" in given)
     problem, space = None, SPACE
     if "data" in given:
         problem = open_problem(given["data"], budget=Budget(epochs=2))
         space = SearchSpace.image(problem, maximum=6)
+    elif given.get("images"):
+        problem = made_up()
+        space = SearchSpace.image(problem)
     limits = Limits(seconds=given.get("limit_s", 3600.0))
     with load_cluster(profile) as cluster, cluster.client() as client:
         search = Search(problem, space, run, evaluate=evaluate, limits=limits)

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,32 +24,40 @@ class Marked:
     """Sleeps for about so many seconds, with a line in a file before and after, and does harm for some networks.
 
     The lines are ``SECONDS PROCESS ID began``; the seconds are those since the machine was started, which no step of
-    the clock changes.
+    the clock changes. Or it trains, with the same lines.
     """
 
     marks: str
     seconds: float
     harm: str = ""
     harmed: frozenset[int] = field(default_factory=frozenset)
+    trains: bool = False
 
     def __call__(self, individual: Individual, problem: Any, limits: Limits, **given: Any) -> Result:
-        """Return the toy's result; with a problem, that of a real training."""
-        self._mark(individual.id, "began")
-        if individual.id in self.harmed:
-            HARMS[self.harm]()
+        """Return the toy's result, or that of a real training."""
         began = time.monotonic()
-        if problem is not None:
-            try:
+        if self.trains:
+            with marked(self.marks, individual.id):
                 return evaluate(individual, problem, limits, **given)
-            finally:
-                self._mark(individual.id, "ended")
-        time.sleep(self.seconds * (0.5 + individual.id * 0.37 % 1))
-        self._mark(individual.id, "ended")
+        pretend(self.marks, individual.id, self.seconds, HARMS.get(self.harm) if individual.id in self.harmed else None)
         result = toy_result(individual).to_dict() | {"times": {"total": time.monotonic() - began}}
         return Result.from_dict(result)
 
-    def _mark(self, number: int, what: str) -> None:
-        mark(Path(self.marks), number, what)
+
+def pretend(marks: str, number: int, seconds: float, harm: Callable[[], None] | None = None) -> None:
+    """Sleep for so many seconds on average, with a line before and after."""
+    with marked(marks, number):
+        if harm is not None:
+            harm()
+        time.sleep(seconds * (0.5 + number * 0.37 % 1))
+
+
+@contextmanager
+def marked(marks: str, number: int) -> Iterator[None]:
+    """Write a line before and after an evaluation."""
+    mark(Path(marks), number, "began")
+    yield
+    mark(Path(marks), number, "ended")
 
 
 def mark(marks: Path, number: int, what: str) -> None:

@@ -39,6 +39,8 @@ class Mark:
 class Scene:
     """One search and the processes around it, in a folder of its own.
 
+    `program` is the module of the driver.
+
     Parameters
     ----------
     folder
@@ -56,6 +58,8 @@ class Scene:
     environment
         Further environment variables of all processes.
     """
+
+    program = "tests.faults.driver"
 
     def __init__(
         self,
@@ -114,9 +118,7 @@ class Scene:
 
     def start_driver(self, name: str = "driver", **settings: Any) -> subprocess.Popen[bytes]:
         """Start a driver of the run, which carries on if there was one before."""
-        self.driver = self.start(
-            name, "-m", "tests.faults.driver", str(self.run), json.dumps({**self.settings, **settings})
-        )
+        self.driver = self.start(name, "-m", self.program, str(self.run), json.dumps({**self.settings, **settings}))
         return self.driver
 
     def start_scheduler(self) -> None:

@@ -74,14 +74,16 @@ class Tally:
 class Turn:
     """One search, and the faults that meet it."""
 
+    ends = (0, 2)  # exit codes of a driver whose scheduler was killed
+
     def __init__(self, scene: Scene, rng: random.Random, tally: Tally) -> None:
         self.scene = scene
         self._rng = rng
-        self._tally = tally
-        self._states: list[State] = []
-        self._kinds = {**_ANYWHERE, **(_OWN if scene.is_local else _BESIDE)}
+        self.tally = tally
+        self.states: list[State] = []
+        self.kinds = {**ANYWHERE, **(OWN if scene.is_local else BESIDE)}
         if "data" in scene.settings:
-            self._kinds = {**_TRAINING}
+            self.kinds = {**TRAINING}
 
     def run(self, faults: int) -> None:
         """Search to the end, with up to so many faults on the way."""
@@ -89,30 +91,37 @@ class Turn:
         scene.start_all()
         scene.wait_for_crew(0.0, 2 * PATIENCE_S)
         for _ in range(faults):
-            self._states.append(State.of(scene.run))
+            self.states.append(State.of(scene.run))
             if scene.told() > scene.evaluations - 8 * scene.workers:
                 break
             self._strike()
         self._finish()
-        verdict = check(scene.run, scene.evaluations, self._states, scene.marks())
-        tally = self._tally
+        self.tally_up()
+        self.tally.orphans += len(scene.wait_until_alone(ORPHANED_S))
+
+    def tally_up(self) -> None:
+        """Check the run's journal, and add what was found."""
+        scene, tally = self.scene, self.tally
+        verdict = check(scene.run, scene.evaluations, self.states, scene.marks())
         tally.searches += 1
         tally.asked += verdict.asked
         tally.recorded += verdict.recorded
         tally.lost += len(verdict.lost)
         tally.duplicated += len(verdict.duplicated)
         tally.repeated += len(verdict.repeated)
-        tally.orphans += len(scene.wait_until_alone(ORPHANED_S))
 
     def _strike(self) -> None:
-        kind = self._rng.choice(list(self._kinds))
+        kind = self._rng.choice(list(self.kinds))
         is_rushed, pause = self._rng.random() < RUSHED, self._rng.uniform(0.0, 1.5)
         fault = Faulted(kind)
-        self._tally.faults.append(fault)
+        self.tally.faults.append(fault)
         try:
-            since = self._kinds[kind](self, random.Random(self._rng.random()))
+            since = self.kinds[kind](self, random.Random(self._rng.random()))
         except AssertionError as error:
-            fault.trouble = str(error).partition("\n")[0]
+            is_hung = self.scene.driver.poll() is None
+            fault.trouble = "hung" if is_hung else str(error).partition("\n")[0]
+            self.scene.end()
+            self.scene.start_all()
             return
         if not is_rushed:
             self._wait_for_crew(fault, since)
@@ -141,7 +150,7 @@ class Turn:
                 if self.scene.wait_for_end(PATIENCE_S + self.scene.evaluations) == 0:
                     return
             except AssertionError:
-                self._tally.faults[-1].trouble = "hung"
+                self.tally.faults[-1].trouble = "hung"
                 self.kill_driver(is_again=False)
             self.scene.end()
             self.scene.start_all()
@@ -153,7 +162,7 @@ class Turn:
         self.scene.driver.kill()
         since = time.monotonic()
         left = self.scene.wait_until_alone(ORPHANED_S)
-        self._tally.orphans += len(left)
+        self.tally.orphans += len(left)
         if is_again:
             self.scene.start_driver()
         return since
@@ -219,7 +228,7 @@ class Turn:
         status = self.scene.wait_for_end()
         self.scene.end()
         self.scene.start_all()
-        assert status in (0, 2), f"the driver ended with {status}"
+        assert status in self.ends, f"the driver ended with {status}"
         return since
 
     def hold_scheduler(self, rng: random.Random) -> float:
@@ -257,7 +266,7 @@ class Turn:
 
 
 Strike = Callable[[Turn, random.Random], float]
-_ANYWHERE: dict[str, Strike] = {
+ANYWHERE: dict[str, Strike] = {
     "driver killed": Turn.kill_driver,
     "driver interrupted": Turn.interrupt_driver,
     "driver stopped, continued": Turn.hold_driver,
@@ -266,15 +275,15 @@ _ANYWHERE: dict[str, Strike] = {
     "worker stopped, continued": Turn.hold_worker,
     "second driver": Turn.second_driver,
 }
-_OWN: dict[str, Strike] = {"clock stepped": Turn.step_clock}
-_BESIDE: dict[str, Strike] = {
+OWN: dict[str, Strike] = {"clock stepped": Turn.step_clock}
+BESIDE: dict[str, Strike] = {
     "nanny killed": Turn.kill_nanny,
     "nanny stopped, continued": Turn.hold_nanny,
     "worker left, another joined": Turn.replace_worker,
     "scheduler killed": Turn.kill_scheduler,
     "scheduler stopped, continued": Turn.hold_scheduler,
 }
-_TRAINING: dict[str, Strike] = {
+TRAINING: dict[str, Strike] = {
     "trainer killed": Turn.kill_trainer,
     "training killed": Turn.kill_training,
     "trainer stopped, continued": Turn.hold_trainer,
@@ -346,28 +355,33 @@ def main() -> int:
             print(line(tally), flush=True)  # noqa: T201
             if given.json is not None:
                 given.json.write_text(json.dumps(asdict(tally)))
-    print("\n".join([*table(tally), "", *tally.troubles, again]))  # noqa: T201
+    print("\n".join([*kinds_table(tally), "", *tally.troubles, again]))  # noqa: T201
     return 1 if tally.troubles else 0
 
 
 def line(tally: Tally) -> str:
+    """Return the counts in a line, with the load of the machine now."""
+    return f"{summary(tally)}; load {os.getloadavg()[0]:.1f}"
+
+
+def summary(tally: Tally) -> str:
     """Return the counts in a line."""
     restored = tally.restored()
     back = f"{np.median(restored):.1f} s (p95 {np.quantile(restored, 0.95):.1f} s)" if restored else "-"
     return (
         f"{len(tally.faults)} faults, {tally.recorded} of {tally.asked} evaluations in {tally.searches} searches: "
         f"lost {tally.lost}, duplicated {tally.duplicated}, repeated {tally.repeated}, hung {tally.hung}, "
-        f"orphans {tally.orphans}, capacity restored in {back}; load {os.getloadavg()[0]:.1f}"
+        f"orphans {tally.orphans}, capacity restored in {back}"
     )
 
 
-def table(tally: Tally) -> list[str]:
+def kinds_table(tally: Tally) -> list[str]:
     """Return a table of the kinds of faults in Markdown."""
     rows = [
         "| fault | times | hung | other trouble | restored, p50 | p95 | longest |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for kind in {**_ANYWHERE, **_OWN, **_BESIDE, **_TRAINING}:
+    for kind in {**ANYWHERE, **OWN, **BESIDE, **TRAINING}:
         of_kind = [fault for fault in tally.faults if fault.kind == kind]
         if of_kind:
             hung = sum(fault.trouble == "hung" for fault in of_kind)
