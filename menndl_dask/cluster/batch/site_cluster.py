@@ -158,16 +158,16 @@ def check_keywords(site: Site) -> None:
 
 def remarks(site: Site) -> list[str]:
     """Return what a user may not expect: how long a job may run, and what stands in another file than the profile."""
-    told = []
+    lines = []
     if site.walltime_s is not None:
         ends = f"workers accept no evaluation in the last {duration(site.retirement_s)}"
         said = f"walltime {site.walltime}"
         if "walltime" not in site.jobqueue:
             said = f"no walltime is given, dask-jobqueue asks for {site.walltime}"
-        told.append(f"{said}: a job may run for {duration(site.walltime_s)}; {ends}")
+        lines.append(f"{said}: a job may run for {duration(site.walltime_s)}; {ends}")
     if site.added:
-        told.append(f"from {site.added_from}, since the profile has none: {', '.join(site.added)}")
-    return told
+        lines.append(f"from {site.added_from}, since the profile has none: {', '.join(site.added)}")
+    return lines
 
 
 def unfilled_keys(site: Site) -> list[tuple[str, str]]:
