@@ -215,6 +215,16 @@ class _Silent(BaseException):
     __repr__ = __str__
 
 
+def prepared(request: Any) -> float:
+    """Check what protects others from the training; then leave its group and go on."""
+    assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
+    assert os.umask(0) & 0o002
+    assert sys.platform != "linux" or Path("/proc/self/oom_score_adj").read_text() == "1000\n"
+    os.setpgid(0, os.getppid())
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return 0.5
+
+
 def leaving(request: Any) -> float:
     """Leave as a program does, while a thread goes on."""
     threading.Thread(target=time.sleep, args=(600,)).start()

@@ -138,13 +138,14 @@ class ChildProcess:
         """Kill the child and all processes that it has started."""
         below = descendants(self.pid)
         kill_group(self.pid)
+        self._process.kill()  # it may have left its group
         kill(below)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)
         end_marked(self._mark)
 
     def _start(self, environment: dict[str, str]) -> _Process:
-        paths = [path or str(Path.cwd()) for path in sys.path]
+        paths = [str(Path(path).absolute()) for path in sys.path if path or _has_working_directory()]
         variables = {**_QUIET, **os.environ, **environment}
         marks = f"{os.environ.get(MARK, '')} {self._mark}".strip()
         return subprocess.Popen(
@@ -207,6 +208,13 @@ def die_with_parent(parent: int, sign: signal.Signals) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def _has_working_directory() -> bool:
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:  # it was removed
+        return False
 
 
 def kill_group(leader: int) -> None:

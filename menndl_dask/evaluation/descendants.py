@@ -21,7 +21,7 @@ import psutil
 MARK = "MENNDL_STARTED_BY"  # environment variable: random names of the child processes that a process descends from
 _PR_SET_CHILD_SUBREAPER = 36  # from <sys/prctl.h>
 _PROC = Path("/proc")
-_PATIENCE = 10.0  # seconds to end descendants, which may start others meanwhile
+_PATIENCE = 5.0  # seconds to end descendants, which may start others meanwhile
 _ADOPTING: set[int] = set()  # this process, if it adopts orphans
 
 

@@ -79,7 +79,7 @@ def evaluate(
     Raises
     ------
     NodeError
-        If the samples cannot be read or staged on this node.
+        If the samples cannot be read or staged on this node, or no process can be started there.
     """
     started = time.monotonic()
     seed = (problem.seed * _PRIME + individual.id) % _SEEDS if seed is None else seed
@@ -93,8 +93,8 @@ def evaluate(
             result = slot.evaluate(request, problem, scratch)
     except DataError as error:  # the driver could read them
         raise NodeError(f"the samples cannot be read: {error}") from error
-    except NodeError as error:
-        raise NodeError(f"{error} (local_directory in a cluster profile, else TMPDIR, says where)") from error
+    except NodeError:
+        raise
     except InfeasibleError as error:
         result = Result.failed("infeasible", str(error), seed=seed)
     except TrainerError as error:

@@ -25,10 +25,10 @@ class Memory:
 
     def excess(self) -> str:
         """Return how much the training holds if that is too much, with the largest of its processes; else ""."""
+        if time.monotonic() >= self._next_look:  # without a limit too: those that have ended are waited for there
+            self._family, self._next_look = family(self._training), time.monotonic() + _LOOK_S
         if self._limit is None:
             return ""
-        if time.monotonic() >= self._next_look:
-            self._family, self._next_look = family(self._training), time.monotonic() + _LOOK_S
         sizes = {process: resident_bytes(process) for process in self._family}
         total = sum(sizes.values())
         if total <= self._limit:

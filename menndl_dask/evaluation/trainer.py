@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from menndl_dask.evaluation.channel import Channel, out_of_reach
 from menndl_dask.evaluation.child_process import ChildProcess, connect_to_parent, die_with_parent, serve
-from menndl_dask.evaluation.descendants import adopt_orphans, end_descendants
+from menndl_dask.evaluation.descendants import adopt_orphans, end_descendants, kill
 from menndl_dask.evaluation.keras_import import import_frugally
 from menndl_dask.evaluation.last_output import LastOutput
 from menndl_dask.evaluation.result_builder import ResultBuilder
@@ -57,14 +57,20 @@ class Trainer:
             gc.freeze()  # so that the collector does not write to pages that are shared with the forked processes
 
     def answer(self, frame: Any) -> Any:
-        """Answer a worker: `READY` by how trainings are started, a `TrainingRequest` by its result and traceback."""
+        """Answer a worker: `READY` by how trainings are started, a `TrainingRequest` by its result and traceback.
+
+        Where no process can be started, the result is None, and the reason stands in place of the traceback.
+        """
         if frame == READY:
             return "forked process" if self.forks else "fresh interpreter"
         request: TrainingRequest = frame
         if request.scratch not in self._scratch:
             # a worker that is killed cannot remove it
             self._scratch[request.scratch] = Scratch(Path(request.scratch))
-        process: TrainingProcess = _Forked(request, self._parent) if self.forks else _start_fresh(request)
+        try:
+            process: TrainingProcess = _Forked(request, self._parent) if self.forks else _start_fresh(request)
+        except OSError as error:
+            return None, error.strerror
         builder = ResultBuilder(request.seed)
         try:
             supervise(process, builder, request.limits, self._parent)
@@ -124,6 +130,7 @@ class _Forked:
         """Close its pipes and wait for the process, which has ended."""
         self.channel.close()
         self.output.close()
+        kill([self.pid])  # it may have left its group
         os.waitpid(self.pid, 0)
 
 

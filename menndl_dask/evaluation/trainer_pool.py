@@ -16,7 +16,7 @@ from pathlib import Path
 
 from menndl_dask.data.staging import stage
 from menndl_dask.environment import DEVICES, GPU_VARIABLES
-from menndl_dask.errors import TrainerError
+from menndl_dask.errors import NodeError, TrainerError
 from menndl_dask.evaluation.child_process import ChildProcess
 from menndl_dask.evaluation.scratch import Scratch
 from menndl_dask.evaluation.trainer import READY
@@ -60,7 +60,7 @@ class TrainerSlot:
         TrainerError
             If the trainer cannot be started, or dies.
         NodeError
-            If the samples cannot be staged.
+            If the samples cannot be staged, or no process can be started.
         """
         began = time.monotonic()
         backend = problem.budget.backend or os.environ.get(_BACKEND, BACKENDS[0])
@@ -69,15 +69,18 @@ class TrainerSlot:
             self._close_trainer()
         trainer = self._living_trainer()  # imports Keras while the samples are staged
         place = Path(base or tempfile.gettempdir()).absolute(), problem.facts.fingerprint or _UNNAMED
-        if place not in self._scratch:
-            self._scratch[place] = Scratch.shared(place[1], place[0])
-        scratch = self._scratch[place]
-        with _STAGING:
-            data = stage(problem, scratch.path)
+        try:
+            if place not in self._scratch:
+                self._scratch[place] = Scratch.shared(place[1], place[0])
+            scratch = self._scratch[place]
+            with _STAGING:
+                data = stage(problem, scratch.path)
+        except NodeError as error:
+            raise NodeError(f"{error} (local_directory in a cluster profile, else TMPDIR, says where)") from error
         staged = time.monotonic()
-        self._ready(trainer)
+        trainer = self._ready(trainer)
         ready = time.monotonic()
-        result = self._answer(replace(request, scratch=str(scratch.path), data=str(data)))
+        result = self._answer(trainer, replace(request, scratch=str(scratch.path), data=str(data)))
         before = {"start": ready - staged, "data": staged - began}
         return replace(result, times={**result.times, **{k: result.times.get(k, 0.0) + v for k, v in before.items()}})
 
@@ -90,14 +93,13 @@ class TrainerSlot:
         self._scratch.clear()
         self._close_trainer()
 
-    def _answer(self, request: TrainingRequest) -> Result:
+    def _answer(self, trainer: ChildProcess, request: TrainingRequest) -> Result:
         """Ask the trainer for the result of a request, and another trainer if it dies, which may be by chance."""
         limit = request.limits.seconds
         ends = time.monotonic() + _LONGEST * limit
         deaths: list[str] = []
-        result: Result
+        result: Result | None
         while True:
-            trainer = self._ready(self._living_trainer())
             seconds = min(limit, max(1.0, ends - time.monotonic()))
             within = replace(request, limits=replace(request.limits, seconds=seconds))
             try:
@@ -112,6 +114,9 @@ class TrainerSlot:
                     times = f"the trainer died {len(deaths)} times while it trained this network"
                     raise TrainerError(f"{times}, at last: {error}") from error.__cause__
                 _LOG.warning("the trainer died while it trained a network, which is trained again: %s", error)
+                trainer = self._ready(self._living_trainer())
+        if result is None:
+            raise NodeError(f"no process can be started for a training: {trace}")
         if trace:
             _LOG.info("the training failed:\n%s", trace)
         if deaths:
@@ -129,7 +134,10 @@ class TrainerSlot:
             _LOG.warning("the trainer had died and is started again")
             self._close_trainer()
         if self._trainer is None:
-            self._trainer = ChildProcess(_MODULE, self._environment)
+            try:
+                self._trainer = ChildProcess(_MODULE, self._environment)
+            except OSError as error:
+                raise NodeError(f"no process can be started for a trainer: {error.strerror}") from error
         return self._trainer
 
     def _ready(self, trainer: ChildProcess) -> ChildProcess:

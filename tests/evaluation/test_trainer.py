@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from menndl_dask.errors import NodeError
 from menndl_dask.evaluation import trainer, trainer_pool
 from menndl_dask.evaluation.channel import Channel
 from menndl_dask.evaluation.evaluation import evaluate
@@ -24,6 +25,7 @@ from menndl_dask.genome.individual import Individual
 from menndl_dask.genome.layers import FullyConnected
 from menndl_dask.problem import Limits
 from menndl_dask.result import Result
+from menndl_dask.training.request import TrainingRequest
 from tests.problems import problem
 from tests.processes import gone, until
 
@@ -115,6 +117,7 @@ def _is_trainer(process: psutil.Process) -> bool:
         ("running_away", None, ""),
         ("forking_on", None, ""),
         ("disturbing", None, ""),
+        ("prepared", None, ""),
         ("closing", None, ""),
         ("closing_everything", "error", "it could not send its result: all its files were closed"),
         ("garbage", "error", "something else wrote into the pipe for the messages of the training: expected a frame"),
@@ -137,12 +140,10 @@ def test_whatever_a_training_does_is_told_and_leaves_no_process(
 def test_a_fresh_interpreter_is_followed_in_the_same_way(how: str, tmp_path: Path) -> None:
     told = "the process was ended by SIGABRT; last line of its errors: Aborted (misbehaving.py, line "
     for name, failure, message in (
-        ("flooding", None, ""),
         ("flooding_and_crashing", "killed", told),
         ("daemons", None, ""),
         ("closing_everything", "error", "it could not send its result: all its files were closed"),
         ("garbage", "error", "something else wrote into the pipe for the messages of the training: expected a frame"),
-        ("leaving", "error", "SystemExit: 3 (misbehaving.py, line "),
     ):
         result = _evaluate(name, tmp_path)
         assert result.failure == failure, result.message
@@ -169,11 +170,30 @@ def test_a_network_is_trained_again_if_its_trainer_dies_but_not_for_ever(how: st
     assert result.succeeded
     assert result.message.startswith("trained again, because the trainer died (1 of 3 times): ")
     result = _evaluate("daemons_and_the_end_of_the_trainer", tmp_path)
-    assert result.failure == "killed"
+    assert result.failure == "killed", result.message
     assert result.message.startswith("the trainer died 3 times while it trained this network, at last: ")
     result = _evaluate("stopping_the_trainer", tmp_path, Limits(0.5))
     assert result.failure == "timed_out"
-    assert _evaluate("well_behaved", tmp_path).succeeded
+
+
+def test_a_node_on_which_no_process_can_be_started_is_no_networks_fault(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(trainer.Trainer, "__init__", lambda *_: None)
+    monkeypatch.setattr(trainer, "_Forked", refused)
+    here = trainer.Trainer(Channel())
+    here.forks, here._scratch, here._parent = True, {"here": None}, None  # type: ignore[assignment, dict-item]
+    assert here.answer(TrainingRequest({}, {}, Limits(), 0, scratch="here")) == (
+        None,
+        "Resource temporarily unavailable",
+    )
+    close()
+    monkeypatch.setattr(trainer_pool, "ChildProcess", refused)
+    with pytest.raises(NodeError, match="no process can be started for a trainer: Resource temporarily unavailable"):
+        _evaluate("well_behaved", tmp_path)
 
 
 WORKER = """
