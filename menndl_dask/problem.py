@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from menndl_dask.change import MOVES, Change, read_change
 from menndl_dask.errors import UserError
+from menndl_dask.own_code import is_reference
 from menndl_dask.validation import check_values, checked, number, one_of, read, shown
 
 WEIGHTED_CROSSENTROPY = "weighted_crossentropy"  # our own loss
@@ -338,6 +339,17 @@ class Problem:
             if moves.count((name, is_turn)) > 1:
                 raise UserError(f"augmentation: expected {name} once, got {', '.join(self.augmentation)}")
         return found
+
+    @property
+    def code(self) -> list[str]:
+        """Names of code of the user's own, ``module:name``: of the loss, the metric and the augmentation.
+
+        >>> facts = Facts(input_shapes=((8, 8, 1),), outputs=2)
+        >>> Problem("data.zarr", "classification", facts, loss="my_losses:focal", augmentation=("flip",)).code
+        ['my_losses:focal']
+        """
+        names = (self.loss, self.metric, *self.augmentation)
+        return [name for name in names if name is not None and is_reference(name)]
 
     @property
     def rank(self) -> int:

@@ -10,17 +10,18 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from distributed import Client
 
-from menndl_dask import files
+from menndl_dask import files, own_code
 from menndl_dask.cluster.cluster import load_cluster
-from menndl_dask.cluster.profile import read_profile
+from menndl_dask.cluster.profile import profile_file, read_profile
 from menndl_dask.errors import ExitCode, RunError, reading
 from menndl_dask.evolution.evolution import DRAWN
+from menndl_dask.genome.gene import is_users, kind_name
 from menndl_dask.guard import guarded
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.report.conclusion import findings, winner
@@ -30,6 +31,7 @@ from menndl_dask.run.layout import folder_of
 from menndl_dask.run.progress import ProgressLine
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, freeze, frozen_settings
+from menndl_dask.run.signature import Signed, own_key
 from menndl_dask.search import comparison
 from menndl_dask.search.detached_driver import detach
 from menndl_dask.search.initial_networks import initial_networks
@@ -66,6 +68,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         Exit code: 0, 1 if no network has succeeded, or 130 if the search was stopped before its budget was spent.
     """
     typed = list(sys.argv if arguments is None else arguments)
+    recorded = _settings(typed, problem, space, options)
     say(_describe(problem))
     if options.plan is not None:
         say(options.plan.text())
@@ -78,12 +81,12 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
             options.run.mkdir(parents=True, exist_ok=True)
             freeze(
                 options.run / FILE,
-                frozen_settings(problem, space, options.seed, options.limits, _settings(typed, options)),
+                frozen_settings(problem, space, options.seed, options.limits, recorded),
             )
         return _detach(own, options, typed)
     check_free(own)
     if options.islands is not None:
-        return _search_islands(problem, space, options, typed)
+        return _search_islands(problem, space, options, typed, recorded)
     is_supervised = options.island is not None and supervisor.is_supervised()
     search = Search(
         problem,
@@ -94,7 +97,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         random=DRAWN if options.evaluations is None else min(DRAWN, max(_FEWEST_DRAWN, options.evaluations // 3)),
         seed=options.seed,
         limits=options.limits,
-        settings=_settings(typed, options),
+        settings=recorded,
         island=options.island,
     )
     say(f"starting the workers of {options.cluster} …")
@@ -116,7 +119,9 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
     return _conclude(run, search.stopped)
 
 
-def _search_islands(problem: Problem, space: SearchSpace, options: Options, typed: Sequence[str]) -> int:
+def _search_islands(
+    problem: Problem, space: SearchSpace, options: Options, typed: Sequence[str], recorded: Mapping[str, Any]
+) -> int:
     """Search with a driver on each island, then compare the best networks of all."""
     assert options.islands is not None
     profile = read_profile(options.cluster)
@@ -126,7 +131,7 @@ def _search_islands(problem: Problem, space: SearchSpace, options: Options, type
     outputs = folder_of(options.run, 0) / supervisor.OUTPUT
     say(f"starting {options.islands} islands; output of their drivers: {outputs}, …")
     say(f"report: {options.run / 'report.html'} (rewritten while it runs)")
-    settings = frozen_settings(problem, space, options.seed, options.limits, _settings(typed, options))
+    settings = frozen_settings(problem, space, options.seed, options.limits, recorded)
     stopped = supervisor.supervise(
         options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
         progress=ProgressLine(sys.stderr), on_change=write_report,
@@ -188,7 +193,9 @@ def report(run: Run, output: Path | None = None) -> None:
     say(f"report: {write_report(run, output)}")
 
 
-def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: Limits) -> None:
+def compare(
+    run: Run, client: Client, *, factor: float, finalists: int, limits: Limits, problem: Problem | None = None
+) -> None:
     """Retrain the best networks of a run and the standard one, record the results, and save ``best.keras``.
 
     Networks that the run has already compared are not trained again.
@@ -205,13 +212,15 @@ def compare(run: Run, client: Client, *, factor: float, finalists: int, limits: 
         Number of networks to retrain.
     limits
         Limits of a training in the search; the time limit is multiplied by `factor` if that is larger than 1.
+    problem
+        By default that of the run.
 
     Raises
     ------
     RunError
         If no network has succeeded, or the run is not on a data set.
     """
-    best, problem, directory = run.best(), run.problem, run.path.resolve()
+    best, problem, directory = run.best(), problem or run.problem, run.path.resolve()
     if problem is None:
         raise RunError(f"{run.path}: expected a run on a data set, got one with an `evaluate` of its own")
     with reading(run.path, RunError):
@@ -244,11 +253,17 @@ def _keep_best(source: Path, directory: Path) -> None:
         raise RunError(f"{target}: cannot be copied from {source}: {error.strerror}") from error
 
 
-def _settings(typed: Sequence[str], options: Options) -> dict[str, Any]:
-    """Return the command line in words and as a list, and the plan, to be recorded in the run."""
+def _settings(typed: Sequence[str], problem: Problem, space: SearchSpace, options: Options) -> dict[str, Any]:
+    """Return the command line in words and as a list, signed, and the plan, to be recorded in the run."""
     program = [] if not typed else ["menndl"] if _is_menndl(typed) else ["python", typed[0]]
     plan = {} if options.plan is None else {"plan": options.plan.to_dict()}
-    return {"command": shlex.join([*program, *typed[1:]]), "arguments": list(typed[1:]), **plan}
+    kinds = [kind_name(kind) for kind in (*space.fixed, *space.kinds) if is_users(kind)]
+    code = {*problem.code, *kinds, *own_code.allowed()} - {own_code.ALL}
+    signed = Signed.of(typed[1:], problem.data, profile_file(options.cluster), code)
+    if not signed.signature:
+        say(f"note: the run is not signed as yours: {own_key()[1]}; menndl resume will ask you to type its command")
+    words = {"command": shlex.join([*program, *typed[1:]]), "arguments": list(typed[1:])}
+    return {**words, "signed": signed.to_dict(), **plan}
 
 
 def _is_menndl(typed: Sequence[str]) -> bool:

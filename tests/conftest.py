@@ -45,6 +45,13 @@ def _no_client_stays() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _nothing_is_trusted_yet(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let each test begin without code that may be imported, and sign runs with a key of these tests."""
+    monkeypatch.setattr("menndl_dask.own_code._ALLOWED", set())
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+
+
+@pytest.fixture(autouse=True)
 def _programming_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Raise what a command would tell its user in a line: a test of the command must fail with the traceback."""
 

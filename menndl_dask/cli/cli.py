@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from menndl_dask import __version__, guard, workflow
 from menndl_dask.cli import cluster, data, doctor, predict, search
@@ -34,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.command is None:
             parser.print_help()
             return 0
-        if (here := str(Path.cwd())) not in sys.path:
-            sys.path.append(here)  # for functions of the user's own; workers and trainings take over this path
+        if arguments is None:  # no process of this command imports what lies in the current directory without a name
+            os.environ.setdefault("PYTHONSAFEPATH", "1")
         return int(given.function(given))
 
     return workflow.guarded(run, message, program="menndl")

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from menndl_dask.cli import trust
 from menndl_dask.cli.parser import add_command
 from menndl_dask.cli.planning import new_plan, open_planned
 from menndl_dask.cli.problem import add_problem_options
@@ -73,6 +74,7 @@ def _check(given: argparse.Namespace) -> int:
 
     check_counts(given, *UNITS, "batch_size")
     profile = read_profile(given.cluster)
+    trust.allow(given)
     problem = open_planned(given)
     say(*check_data(problem).parts())
     plan = new_plan(given, problem, profile, trial=not given.no_trial)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from menndl_dask import own_code
 from menndl_dask.cli.problem import read_problem
 from menndl_dask.cluster.profile import Profile
 from menndl_dask.errors import UserError
@@ -49,10 +51,13 @@ def new_plan(given: argparse.Namespace, problem: Problem, profile: Profile, *, t
     return plan_search(problem, given_values(given), machine, trial=trial)
 
 
-def resumed_plan(given: argparse.Namespace, budget: Budget, profile: Profile, settings: Settings) -> Plan:
+def resumed_plan(
+    given: argparse.Namespace, budget: Budget, profile: Profile, settings: Settings, words: Sequence[str]
+) -> Plan:
     """Return the plan of a run that has begun, with what the user gives now in its place.
 
-    `budget` has the settings of the training that are not planned; `settings` is the content of ``run.yaml``.
+    `budget` has the settings of the training that are not planned; `settings` is the content of ``run.yaml``, and
+    `words` are those of the command.
     """
     frozen = frozen_values(settings)
     values = merged(frozen, given_values(given))
@@ -61,6 +66,8 @@ def resumed_plan(given: argparse.Namespace, budget: Budget, profile: Profile, se
         raise UserError("expected --evaluations or --hours (or both), got neither")
     length: dict[str, Any] = {name: known.get(name) for name in UNITS}
     budget = replace(budget, batch_size=known["batch_size"], **length)
+    code = [name for name in (known["loss"], *known["augment"]) if name is not None and own_code.is_reference(name)]
+    own_code.demand_allowed(f"{given.run / FILE}", code, ["menndl", *words])
     opened, former = {name: known.get(name) for name in _OF_DATA}, Problem.from_dict(settings["problem"])
     if opened["patch"] is None:
         opened["patch"] = patch_of(former)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from menndl_dask.cli import trust
 from menndl_dask.cli.parser import add_cluster_options, add_command
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.terminal import say
@@ -31,11 +32,14 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--score", action="store_true", help=text)
     parser.add_argument("--probabilities", action="store_true", help="write the probability of each class")
     add_cluster_options(parser)
+    trust.add_import_option(parser)
 
 
 def _predict(given: argparse.Namespace) -> int:
+    from menndl_dask.prediction.ensemble import run_of
     from menndl_dask.prediction.prediction import predict
 
+    trust.allow(given, run_of(given.model.absolute()))
     names = ("variable", "tile", "overlap", "probabilities", "ensemble", "score")
     options = {name: getattr(given, name) for name in names}
     options["flips"] = False if given.flips is None else given.flips or True

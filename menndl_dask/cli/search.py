@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from menndl_dask import workflow
+from menndl_dask.cli import trust
 from menndl_dask.cli.parser import Parser, add_cluster_options, add_command, add_run_command
 from menndl_dask.cli.planning import new_plan, open_planned, resumed_plan, run_path
 from menndl_dask.cli.problem import add_problem_options
@@ -29,11 +32,13 @@ def add_commands(commands: Any) -> None:
     group.add_argument("--max-layers", type=int, metavar="N", help="layers of a network, the head not counted")
     group.add_argument("--training", action="store_true", help="evolve optimiser, learning rate and batch size too")
     workflow.add_options(parser, planned=True, run=None)
+    trust.add_import_option(parser)
     parser = add_run_command(commands, "resume", _resume, "resume a run of menndl search with its options")
     parser.add_argument("--evaluations", metavar="N", help="networks to evaluate, those done included")
     parser.add_argument("--hours", metavar="H", help="other hours to search")
     parser.add_argument("--cluster", metavar="PROFILE", help="another cluster profile")
     parser.add_argument("--workers", metavar="N", help="another number of workers")
+    trust.add_import_option(parser)
     text = "write the report of a run, running or not, and show its table"
     parser = add_run_command(commands, "report", _report, text)
     parser.add_argument("--output", type=Path, metavar="FILE", help="another file than report.html of the run")
@@ -41,37 +46,38 @@ def add_commands(commands: Any) -> None:
     parser = add_run_command(commands, "retrain", _retrain, text)
     parser.add_argument("--retrain", type=float, default=4.0, metavar="X", help="times the budget (default: 4)")
     parser.add_argument("--finalists", type=int, default=2, metavar="N", help="how many networks (default: 2)")
+    text = "the data set, where it is not that of your own command (default: as the run says)"
+    parser.add_argument("--data", metavar="STORE", help=text)
     add_cluster_options(parser)
+    trust.add_import_option(parser)
 
 
-def _search(given: argparse.Namespace) -> int:
+def _search(given: argparse.Namespace, words: Sequence[str] | None = None) -> int:
+    """Search; `words` are those of the command if they are not the ones that the user typed."""
     given.run = run_path(given)
+    typed = list(sys.argv) if words is None else ["menndl", *words]
+    trust.allow(given, Run(given.run) if (given.run / FILE).exists() else None)
     options = workflow.Options.read(given)
     profile = read_profile(options.cluster)  # a mistake in it is told before the data is read
     settings = options.run / FILE
     if settings.exists() and (frozen := read_settings(settings)).get("problem") is not None:
         with reading(settings, RunError):
-            plan = resumed_plan(given, options.budget, profile, frozen)
+            plan = resumed_plan(given, options.budget, profile, frozen, typed[1:])
     else:
         problem = open_planned(given, options.budget)
         plan = new_plan(given, problem, profile, trial=True)
     space = SearchSpace.image(plan.problem, training=given.training, maximum=given.max_layers, **plan.space)
-    return workflow.main_job(plan.problem, space, options.following(plan))
+    return workflow.main_job(plan.problem, space, options.following(plan), arguments=typed)
 
 
 def _resume(given: argparse.Namespace) -> int:
     run = Run(given.run)
     with reading(run.path / FILE, RunError):
-        words = [str(word) for word in run.settings.get("arguments", ())]
-    if not words or words[0] != "search":
-        command = run.settings.get("command") or "a script"
-        raise RunError(f"{given.run}: was begun by {command}; the same command again carries on")
-    for name in ("evaluations", "hours", "cluster", "workers"):
-        if getattr(given, name) is not None:
-            words += [f"--{name}", getattr(given, name)]  # the last one counts
+        words = trust.signed_words(given.run, run, given)
+    words += ["--run", str(whole_run(given.run))]  # the last one counts
     parser = Parser("menndl")
     add_commands(parser.add_subparsers())
-    return _search(parser.parse_args([*words, "--run", str(whole_run(given.run))]))
+    return _search(parser.parse_args(words), words)
 
 
 def _report(given: argparse.Namespace) -> int:
@@ -84,8 +90,12 @@ def _retrain(given: argparse.Namespace) -> int:
         if getattr(given, name) <= 0:
             raise UserError(f"--{name}: expected a number > 0, got {getattr(given, name)}")
     run = Run(given.run)
+    trust.allow(given, run)
+    problem = trust.retrained_problem(run, given)
     with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
-        limits = read(Limits, run.settings["limits"], "limits")
-        workflow.compare(run, client, factor=given.retrain, finalists=given.finalists, limits=limits)
+        limits = read(Limits, run.settings.get("limits") or {}, f"{run.path}: limits", RunError)
+        workflow.compare(
+            run, client, factor=given.retrain, finalists=given.finalists, limits=limits, problem=problem
+        )
     workflow.report(run)
     return 0

@@ -89,6 +89,12 @@ def read_profile(profile: str | Path) -> Profile:
     return _checked(str(file), read_yaml(file, ProfileError))
 
 
+def profile_file(profile: str | Path) -> Path | None:
+    """Return the file of a user's profile; None for the name of one that is shipped."""
+    path = Path(profile)
+    return path if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 else None
+
+
 def profile_schema() -> dict[str, Any]:
     """Return the JSON schema of profiles, with which editors complete keys and mark mistakes."""
     kinds: dict[tuple[str, ...], dict[str, Any]] = {SITE_KINDS: schema(Site)}
@@ -114,8 +120,7 @@ def shipped_profiles() -> list[str]:
 
 
 def _find(profile: str | Path) -> Path | Traversable:
-    path = Path(profile)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    if (path := profile_file(profile)) is not None:
         if not path.is_file():
             raise ProfileError(f"{path}: expected a cluster profile, got no such file")
         return path

@@ -10,8 +10,12 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.errors import GenomeError, nearest
 from menndl_dask.genome.domain import Domain
+from menndl_dask.own_code import is_allowed, is_reference
 
-_OWN_MODULES = ("menndl_dask.genome.layers", "menndl_dask.genome.training_gene")
+_UNKNOWN = ("UnknownGene", "UnknownLayer")
+_OWN_MODULES = (
+    "menndl_dask.genome.layers", "menndl_dask.genome.training_gene", "menndl_dask.genome.unknown_gene",
+)  # fmt: skip
 _KINDS: dict[str, type[Gene]] = {}  # every kind defined so far, by the name it has in a dict
 
 
@@ -55,6 +59,9 @@ class Gene:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read a gene of any kind back.
 
+        A user's own kind that is neither imported nor allowed to be (`menndl_dask.own_code`) is read as an
+        `menndl_dask.genome.unknown_gene.UnknownGene`.
+
         Raises
         ------
         GenomeError
@@ -63,7 +70,13 @@ class Gene:
         if not isinstance(data, Mapping):
             raise GenomeError(f"expected a gene, a dict with its kind, got {data!r}")
         values = {name: _frozen(value) for name, value in data.items() if name != "kind"}
-        kind = find_kind(str(data.get("kind")))
+        name = str(data.get("kind"))
+        if name in _UNKNOWN:
+            raise GenomeError(f"unknown gene kind {name!r}")
+        if is_reference(name) and name not in _KINDS and not is_allowed(name):
+            unknown: Any = find_kind(_UNKNOWN[0])
+            return unknown.of(name, {key: value for key, value in data.items() if key != "kind"})  # type: ignore[no-any-return]
+        kind = find_kind(name)
         domains, known = kind.domains(), [f.name for f in fields(kind)]
         for name, value in values.items():
             if name not in known:
@@ -71,7 +84,10 @@ class Gene:
             if name in domains and not domains[name].accepts(value):
                 expected = f"expected a value like those of {domains[name]}"
                 raise GenomeError(f"{kind_name(kind)}: {name}: {expected}, got {value!r}")
-        gene = kind(**values)
+        try:
+            gene = kind(**values)
+        except TypeError as error:  # a field is missing, or its value is of a wrong type
+            raise GenomeError(f"{kind_name(kind)}: cannot be made: {error}") from error
         if not isinstance(gene, cls):
             raise GenomeError(f"expected a gene of kind {cls.__name__}, got {kind_name(kind)}")
         return gene
@@ -95,15 +111,15 @@ def kinds_of_users() -> list[type[Gene]]:
 
 
 def find_kind(name: str) -> type[Gene]:
-    """Return the gene kind of that name, importing the module of a user's own kind if need be.
+    """Return the gene kind of that name, importing the module of a user's own kind if that is allowed.
 
     Raises
     ------
     GenomeError
         If there is no such kind.
     """
-    for module in [name.partition(":")[0]] if ":" in name else _OWN_MODULES:
-        if name in _KINDS:
+    for module in [name.partition(":")[0]] if is_reference(name) else _OWN_MODULES:
+        if name in _KINDS or (is_reference(name) and not is_allowed(name)):
             break
         try:
             importlib.import_module(module)

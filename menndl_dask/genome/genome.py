@@ -19,6 +19,7 @@ from menndl_dask.genome.canonical_form import simplify
 from menndl_dask.genome.gene import Gene, is_users, kind_name
 from menndl_dask.genome.layer import Layer, with_inputs
 from menndl_dask.genome.topology import Sources, absolute, canonical_order, order_matters, relative
+from menndl_dask.genome.unknown_gene import UnknownGene, UnknownLayer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +59,11 @@ class Genome:
     def layers(self) -> tuple[Layer, ...]:
         """The layers, in order."""
         return tuple(g for g in self.genes if isinstance(g, Layer))
+
+    @property
+    def unknown_kinds(self) -> list[str]:
+        """Names of the gene kinds that this process has not imported, see `UnknownGene`."""
+        return sorted({gene.name for gene in self.genes if isinstance(gene, (UnknownGene, UnknownLayer))})
 
     @property
     def sources(self) -> list[Sources]:

@@ -1,7 +1,9 @@
 """Model process: holds a trained network, or several of an ensemble, and applies them. Runs as a child process.
 
-It answers requests: ``("load", paths, tile)`` with the fields of a `menndl_dask.prediction.network.ModelDescription`,
-``("predict", views, flips)`` with an array, ``("encode", path)`` with the dict of a genome.
+It answers requests: ``("load", paths, tile, imports)`` with the fields of a
+`menndl_dask.prediction.network.ModelDescription`, ``("predict", views, flips)`` with an array, and
+``("encode", path, imports)`` with the dict of a genome. The imports are names of the user's own code that may be
+imported.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from menndl_dask.evaluation.child_process import connect_to_parent, serve
 from menndl_dask.evaluation.keras_import import import_frugally
+from menndl_dask.genome.network_file import load_network
 
 
 class _Predictor:
@@ -25,20 +28,18 @@ class _Predictor:
     def __call__(self, request: tuple[Any, ...]) -> Any:
         import_frugally("keras")
         match request:
-            case ("load", paths, tile):
-                return self._load(paths, tile)
+            case ("load", paths, tile, imports):
+                return self._load(paths, tile, imports)
             case ("predict", views, flips):
                 return self._predict(views, flips)
-            case ("encode", path):
-                return _encode(path)
+            case ("encode", path, imports):
+                return _encode(path, imports)
         raise ValueError(f"unknown request {request[0]!r}")
 
-    def _load(self, paths: Sequence[str], tile: tuple[int, ...] | None) -> dict[str, Any]:
-        import keras
-
+    def _load(self, paths: Sequence[str], tile: tuple[int, ...] | None, imports: Sequence[str]) -> dict[str, Any]:
         import menndl_dask.genome.decoder  # noqa: F401  # registers our own layers
 
-        models = [keras.saving.load_model(path, compile=False) for path in paths]
+        models = [load_network(path, imports) for path in paths]
         self._models = models if tile is None else [_resize(model, tile) for model in models]
         first, *others = [_describe(model) for model in self._models]
         for path, other in zip(paths[1:], others, strict=True):
@@ -72,12 +73,10 @@ def _describe(model: Any) -> dict[str, Any]:
     }
 
 
-def _encode(path: str) -> dict[str, Any]:
-    import keras
-
+def _encode(path: str, imports: Sequence[str]) -> dict[str, Any]:
     from menndl_dask.genome.encoder import encode
 
-    return encode(keras.saving.load_model(path, compile=False)).to_dict()
+    return encode(load_network(path, imports)).to_dict()
 
 
 def _resize(model: Any, tile: tuple[int, ...]) -> Any:

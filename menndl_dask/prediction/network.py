@@ -37,6 +37,7 @@ class ModelSpec(NamedTuple):
     target: str
     # spatial axes along which images are flipped, one entry for each prediction of which the mean is taken
     flips: tuple[tuple[int, ...], ...] = ((),)
+    imports: tuple[str, ...] = ()  # names of the user's own code that may be imported for layers of the networks
 
     @property
     def name(self) -> str:
@@ -66,7 +67,8 @@ class Network:
     def adapt(self, spec: ModelSpec) -> None:
         """Load the network for another tile size."""
         with self._lock:
-            self.description = ModelDescription(**self._child.ask(("load", spec.paths, spec.tile), _ANSWER_S))
+            answer = self._child.ask(("load", spec.paths, spec.tile, spec.imports), _ANSWER_S)
+            self.description = ModelDescription(**answer)
         self.spec = spec
 
     def predict(self, inputs: Iterator[tuple[Array, ...]], batch: int) -> Iterator[NDArray[np.float32]]:

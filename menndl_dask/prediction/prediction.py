@@ -7,15 +7,15 @@ of the blocks, so that neither the driver nor the scheduler holds an image.
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Callable, Sequence
 from itertools import chain, combinations
 from pathlib import Path
 
 from distributed import Client, LocalCluster, as_completed
 
-from menndl_dask import files
+from menndl_dask import files, own_code
 from menndl_dask.errors import UserError
+from menndl_dask.genome.network_file import check_format
 from menndl_dask.prediction.blocks import predict_pieces
 from menndl_dask.prediction.conversion import as_store
 from menndl_dask.prediction.ensemble import best_networks, flips_of, run_of
@@ -40,6 +40,7 @@ def predict(
     ensemble: int = 1,
     flips: Sequence[str] | bool = False,
     score: bool = False,
+    imports: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
     notice: Callable[[str], None] = _LOG.info,
 ) -> Path:
@@ -81,6 +82,9 @@ def predict(
         is used; True for the axes along which images were flipped in training.
     score
         Compute the metric of the run for the labels of the images, and its spread over the images.
+    imports
+        Names of the user's own code, ``my_layers`` or ``my_layers:Block``, that may be imported where the network names
+        it. A network whose file names other code than that of Keras is refused.
     progress
         Called with the number of finished blocks and the number of all blocks.
     notice
@@ -96,6 +100,7 @@ def predict(
     UserError
         If a file is not as expected, or the images do not fit the network.
     """
+    own_code.allow(imports)
     model, target = Path(model).absolute(), Path(target)
     model = model / "best.keras" if model.is_dir() else model
     _check_files(model, target)
@@ -113,7 +118,7 @@ def predict(
     where = str(source) if "://" in str(source) else str(Path(source).absolute())
     with files.replacing(target.absolute()) as prepared:
         try:
-            spec = ModelSpec(tuple(map(str, paths)), None, str(prepared))
+            spec = ModelSpec(tuple(map(str, paths)), None, str(prepared), imports=own_code.allowed())
             if flips is not False:
                 rank = len(describe(spec).inputs[0]) - 1
                 spec = spec._replace(flips=_subsets(flips_of(rank, flips, problem)))
@@ -152,8 +157,7 @@ def _facts(plan: Plan) -> dict[str, list[int] | list[list[int]]]:
 def _check_files(model: Path, target: Path) -> None:
     if not model.is_file():
         raise UserError(f"{model}: expected a trained network, found no such file")
-    if not zipfile.is_zipfile(model):
-        raise UserError(f"{model}: expected a file in Keras format .keras, got another format")
+    check_format(model)
     if target.exists():
         raise UserError(f"{target}: expected a new name; this one exists and is not overwritten")
     if not target.absolute().parent.is_dir():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from menndl_dask import files
 from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import Evaluation, Individual
+from menndl_dask.genome.network_file import load_network
 from menndl_dask.problem import Problem
 from menndl_dask.result import Result
 from menndl_dask.run.history import History
@@ -53,21 +54,21 @@ class Best:
         yield from (self.individual, self.result)
 
     def model(self) -> Any:
-        """Return the trained Keras model.
+        """Return the trained Keras model, not compiled.
 
         Raises
         ------
         RunError
             If its weights do not exist.
+        UserError
+            If the file names code of another one than Keras that this process has not imported.
         """
         weights = self.path / "network.keras"
         if not weights.is_file():
             raise RunError(f"{weights}: expected the weights of network {self.individual.id}, got no such file")
         with reading(weights, RunError):
             os.close(files.open_regular(weights, root=weights.parents[2]))  # not a link to another file
-        import keras
-
-        return keras.saving.load_model(weights)
+        return load_network(weights)
 
 
 class Run:
@@ -105,7 +106,7 @@ class Run:
         settings = {key: value for key, value in self._frozen.items() if key not in ("problem", "space")}
         for island, event in self._history.events("started"):
             # how one island is started again is not how all of them are
-            passed_over = {*_OF_EVENTS, *(() if island is None else ("command", "arguments"))}
+            passed_over = {*_OF_EVENTS, *(() if island is None else ("command", "arguments", "signed"))}
             settings.update({key: value for key, value in event.items() if key not in passed_over})
         return settings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from menndl_dask import own_code
 from menndl_dask.errors import TrainerError, UserError
 from menndl_dask.evaluation.child_process import ChildProcess
 from menndl_dask.genome.genome import Genome
@@ -48,7 +49,12 @@ def _networks(name: str, problem: Problem) -> list[Genome]:
         except UserError:  # images of a single pixel have no standard network
             return []
     if path.is_dir():
-        return [individual.genome for individual, _ in ranked(Run(path).evaluations, _BEST)]
+        found = [individual.genome for individual, _ in ranked(Run(path).evaluations, _BEST)]
+        unknown = sorted({kind for genome in found for kind in genome.unknown_kinds})
+        if unknown:
+            again = f"the same command with {own_code.OPTION} {' '.join(unknown)}"
+            raise UserError(f"--initial: {path}: its networks have gene kinds of its user; if you trust them, {again}")
+        return found
     if path.is_file():
         return [_encoded(path)]
     raise UserError(f"--initial: expected {STANDARD}, {NONE}, a run directory or a .keras file, got {name!r}")
@@ -58,7 +64,7 @@ def _encoded(path: Path) -> Genome:
     """Return the genome of a Keras model, read in a child process: the driver does not import Keras."""
     child = ChildProcess("menndl_dask.prediction.model_process")
     try:
-        return Genome.from_dict(child.ask(("encode", str(path.resolve())), _ANSWER_S))
+        return Genome.from_dict(child.ask(("encode", str(path.resolve()), own_code.allowed()), _ANSWER_S))
     except TrainerError as error:
         raise UserError(f"--initial: {path}: no genome can be made of this model: {error}") from error
     finally:

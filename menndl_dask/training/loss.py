@@ -17,8 +17,9 @@ from scipy.optimize import minimize
 
 from menndl_dask.errors import UserError, nearest
 from menndl_dask.moments import scale_of
+from menndl_dask.own_code import is_reference
 from menndl_dask.problem import LOSSES, WEIGHTED_CROSSENTROPY, Problem, read_loss
-from menndl_dask.training.user_function import is_reference, resolve
+from menndl_dask.training.user_function import resolve
 
 Tensor = Any  # of the Keras backend
 Array = NDArray[Any]

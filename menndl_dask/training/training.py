@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from menndl_dask import files
+from menndl_dask import files, own_code
 from menndl_dask.data.staged_images import StagedImage, open_images
 from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.genome.cost import cost_of
@@ -49,6 +49,7 @@ _RESIDENT_SHARE = 0.25  # of the memory, for the training split
 def run(request: TrainingRequest, channel: Channel) -> None:
     """Run a training and send its messages, the outcome last, for `ResultBuilder.update`."""
     sys.path.extend(path for path in request.path if path not in sys.path)
+    own_code.allow([own_code.ALL])  # the driver has looked at what it asks for
     channel.send(outcome_of(lambda: _Evaluation(request, channel).run()))
 
 

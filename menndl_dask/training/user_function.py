@@ -1,4 +1,7 @@
-"""References to functions of the user's own, written ``module:function``. Runs in the training process."""
+"""References to functions of the user's own, written ``module:function``. Runs in the training process.
+
+It imports what its driver asks it to; the driver has looked whether it may, see `menndl_dask.own_code`.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,6 @@ from importlib import import_module
 from typing import Any
 
 from menndl_dask.errors import UserError, nearest
-
-
-def is_reference(name: str) -> bool:
-    """Return whether a name is a reference ``module:function``.
-
-    >>> is_reference("my_losses:focal"), is_reference("accuracy")
-    (True, False)
-    """
-    return ":" in name
 
 
 def resolve(name: str, what: str) -> Any:

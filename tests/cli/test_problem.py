@@ -54,12 +54,14 @@ def test_a_mistake_in_an_own_function_is_told_before_the_data_is_read(
         _read(*words, **settings)
 
 
-def test_the_command_line_has_the_current_directory_on_its_import_path(
+def test_the_command_line_has_the_current_directory_on_its_import_path_where_it_names_code(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = ["/somewhere"]
     monkeypatch.setattr("sys.path", paths)
     assert cli.main(["search", "none.zarr", "--cluster", "local"]) == 2
+    assert paths == ["/somewhere"]  # a folder that someone handed over may hold a module of any name
+    assert cli.main(["search", "none.zarr", "--loss", "areas:overlap", "--cluster", "local"]) == 2
     assert paths[-1] == str(folder)
     assert "none.zarr" in capsys.readouterr().err
 

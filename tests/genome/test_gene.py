@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from menndl_dask import own_code
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome.domain import Choice, choice, integer
 from menndl_dask.genome.gene import Gene, find_kind, kind_name, kinds_of_users
+from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import Convolution
 from menndl_dask.genome.training_gene import Training
 from tests.kinds import EXTRA, Noise
@@ -66,14 +68,23 @@ def test_an_encoded_value_may_lie_outside_of_its_domain() -> None:
     assert Gene.from_dict({"kind": "Convolution", "kernels": 1000}).replaced() == Convolution(1000)
 
 
-def test_a_kind_is_found_in_a_module_that_was_not_imported_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_of_a_user_is_imported_only_where_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "my_kinds_of_gene.py").write_text(
         "from dataclasses import dataclass\nfrom menndl_dask import Gene, choice\n\n"
         "@dataclass(frozen=True, slots=True)\nclass Mine(Gene):\n    word: str = choice('a', 'b')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    gene = Gene.from_dict({"kind": "my_kinds_of_gene:Mine", "word": "b"})
+    written = {"kind": "my_kinds_of_gene:Mine", "word": "b"}
+    unknown = Gene.from_dict(written)
+    assert "my_kinds_of_gene" not in sys.modules
+    assert unknown.to_dict() == written
+    assert Genome((unknown,)).unknown_kinds == ["my_kinds_of_gene:Mine"]
+    own_code.allow(["my_kinds_of_gene:Mine"])
+    gene = Gene.from_dict(written)
     assert type(gene) is sys.modules["my_kinds_of_gene"].Mine
+    own_code.allow(["my_kinds_of_gene"])
     with pytest.raises(GenomeError, match="unknown gene kind 'my_kinds_of_gene:Main'; did you mean"):
         Gene.from_dict({"kind": "my_kinds_of_gene:Main"})
 
@@ -84,6 +95,8 @@ def test_a_kind_is_found_in_a_module_that_was_not_imported_yet(tmp_path: Path, m
         ({"kind": "Training", "optimizer": 3}, "Training: optimizer: expected a value like those of Choice"),
         ({"kind": "Training", "rate": 3}, "Training: unknown field 'rate'"),
         ({"word": "b"}, "unknown gene kind 'None'"),
+        ({"kind": "UnknownGene", "name": "os:system"}, "unknown gene kind 'UnknownGene'"),
+        ({"kind": "nowhere:Kind", "inputs": "all"}, "inputs: expected offsets ≥ 1, got 'all'"),
     ],
 )
 def test_what_is_no_gene_is_refused_in_words(data: dict[str, object], message: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from menndl_dask import own_code
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
@@ -231,6 +232,7 @@ def test_the_key_is_the_same_in_another_process_with_another_hash_seed() -> None
     ],
 )
 def test_what_is_no_genome_is_refused_in_words(data: object, message: str) -> None:
+    own_code.allow([own_code.ALL])
     with pytest.raises(GenomeError, match=message):
         Genome.from_dict(data)  # type: ignore[arg-type]
 

@@ -129,7 +129,7 @@ def supervise(
         if evaluations is not None and _done(run) >= evaluations:
             return None
         stop_request.begin(run)
-        typed = {key: settings[key] for key in ("command", "arguments") if key in settings}
+        typed = {key: settings[key] for key in ("command", "arguments", "signed") if key in settings}
         recorder.started(evaluations=evaluations, hours=hours, **typed)
         supervisor = _Supervisor(run, recorder, Counts(time.monotonic(), evaluations))
         try:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from menndl_dask.errors import UserError
 from menndl_dask.metric import BUILT_IN, Measure
+from menndl_dask.own_code import is_reference
 from menndl_dask.problem import Problem
-from menndl_dask.training.user_function import is_reference, resolve
+from menndl_dask.training.user_function import resolve
 
 Array = NDArray[Any]
 

@@ -1,0 +1,66 @@
+"""Code of the user's own: which names of modules, functions and classes may be imported. Runs anywhere.
+
+Files name code: a loss ``my_losses:focal`` in ``run.yaml``, a gene kind ``my_layers:Block`` in a journal, a layer in a
+``.keras`` file. A file that someone handed over is data. So such a name is imported only in a process that was allowed
+to: by a name on the command line, or by this user's own signature (`menndl_dask.run.signature`). A training process
+imports what its driver asks it to.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from menndl_dask.errors import UserError
+
+OPTION = "--import"
+ALL = "*"
+_ALLOWED: set[str] = set()  # of this process
+
+
+def is_reference(name: str) -> bool:
+    """Return whether a name is a reference ``module:name`` to code of the user's own.
+
+    >>> is_reference("my_losses:focal"), is_reference("accuracy")
+    (True, False)
+    """
+    return ":" in name
+
+
+def allow(names: Iterable[str]) -> None:
+    """Allow this process to import modules, ``my_layers``, or single names in them, ``my_layers:Block``.
+
+    The current directory is put at the end of the import path, where workers and trainings take it over.
+    """
+    names = set(names)
+    _ALLOWED.update(names)
+    if names - {ALL} and (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+
+
+def allowed() -> tuple[str, ...]:
+    """Return what this process may import, for its child processes."""
+    return tuple(sorted(_ALLOWED))
+
+
+def is_allowed(reference: str) -> bool:
+    """Return whether this process may import a reference ``module:name``, or a module."""
+    return not {ALL, reference, reference.partition(":")[0]}.isdisjoint(_ALLOWED)
+
+
+def demand_allowed(where: str, references: Iterable[str], command: Iterable[object]) -> None:
+    """Raise an error in one line, with the complete command to type, if a reference may not be imported.
+
+    Parameters
+    ----------
+    where
+        The file that names them.
+    command
+        The words that were typed, without the option that allows them.
+    """
+    refused = sorted({each for each in references if not is_allowed(each)})
+    if refused:
+        again = shlex.join([*map(str, command), OPTION, *refused])
+        raise UserError(f"{where}: names code, which runs only if you name it too; if you trust it: {again}")
