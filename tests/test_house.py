@@ -30,6 +30,7 @@ PLACES = re.compile(r"\b(Pure\.|Runs )")
 # needed though our code never imports them
 UNIMPORTED = {
     "bokeh",  # without it Dask serves no dashboard
+    "numcodecs",  # the codecs of Zarr, of which earlier versions run code
     "cryptography",  # with it Dask encrypts what workers and scheduler say
     "tensorflow",  # the framework that Keras computes with
 }

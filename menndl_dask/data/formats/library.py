@@ -87,7 +87,8 @@ class FileArray:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values, in the byte order of this machine."""
-        return np.dtype(self.array.dtype).newbyteorder("=")
+        kind = np.dtype(self.array.dtype)
+        return kind if kind.kind == "T" else kind.newbyteorder("=")  # texts have no byte order
 
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
         """Read a part."""

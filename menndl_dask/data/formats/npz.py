@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from menndl_dask.data.formats.content import Content, SourceArray
 from menndl_dask.data.formats.library import reading
+from menndl_dask.text import size
 
 _LARGE = 256 * 2**20  # bytes of an array that is unpacked to the disk instead of to memory
 
@@ -49,6 +50,10 @@ class ArchivedArray:
         """The file that holds the values as they are, and where they begin in it."""
         if self._entry.compress_type == zipfile.ZIP_STORED:
             return self._path, _data_offset(self._path, self._entry) + self._header
+        expected = self._header + int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        if self._entry.file_size != expected or expected > (free := shutil.disk_usage(self._folder).free):
+            room = size(expected) if self._entry.file_size != expected else f"at most {size(free)}, which are free"
+            raise ValueError(f"{self._entry.filename}: expected {room}, got {size(self._entry.file_size)}")
         unpacked = self._folder / f"{self._entry.header_offset}.npy"
         with self._opened() as stream, unpacked.open("wb") as file:
             shutil.copyfileobj(stream, file, 2**20)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from menndl_dask.data.axes import SAMPLE, format_dims
 from menndl_dask.data.formats.content import IMAGES, ORDERED, Content, Pieces, SourceArray
 from menndl_dask.data.formats.library import reading
+from menndl_dask.data.formats.readers.picture import PILLOW, check_room
 from menndl_dask.data.formats.readers.readers import FORMATS, ending
 from menndl_dask.errors import DataError
 from menndl_dask.text import counted
@@ -74,7 +75,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # sections and scans have 100 million pixels
         try:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=PILLOW) as picture:
+                check_room(picture)
                 yield picture
         finally:
             Image.MAX_IMAGE_PIXELS = limit

@@ -11,11 +11,15 @@ import numpy as np
 
 from menndl_dask.data.formats.content import Content, SourceArray
 from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.data.formats.outside import check_vrt
 from menndl_dask.data.formats.views import Squeezed, decoded
 from menndl_dask.errors import DataError
 
 CACHE = 64
 """Megabytes that GDAL keeps of blocks it has read; its own default is a twentieth of the memory."""
+
+# of GDAL by ending: by itself it looks at the content, and a file of any name may be a list of URLs
+_DRIVERS = {".vrt": "VRT", ".asc": "AAIGrid", ".jp2": "JP2OpenJPEG"}
 
 
 @contextmanager
@@ -29,12 +33,14 @@ def open_raster(path: Path) -> Iterator[Content]:
         import rasterio
         import rioxarray
 
+        check_vrt(path)
+        driver = _DRIVERS.get(path.suffix.lower(), "GTiff")
         setting = rasterio.Env(GDAL_CACHEMAX=CACHE)
-        with setting, rasterio.open(path) as file:
+        with setting, rasterio.open(path, driver=driver) as file:
             several = tuple(file.subdatasets)
         if several:
             raise DataError(f"{path}: expected one raster, found {len(several)}, such as {several[0]}")
-        array: Any = rioxarray.open_rasterio(path, cache=False)
+        array: Any = rioxarray.open_rasterio(path, cache=False, driver=driver)
     with setting, array:
         with reading(path, "a raster"):
             attributes, notes = dict(array.attrs), _notes(array)

@@ -12,6 +12,7 @@ import numpy as np
 from menndl_dask.data.axes import CHANNEL, SPATIAL
 from menndl_dask.data.formats.content import Content, SourceArray
 from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.data.formats.outside import check_hdf5
 from menndl_dask.data.formats.views import decoded
 
 
@@ -25,6 +26,7 @@ def open_hdf5(path: Path) -> Iterator[Content]:
     with reading(path, "HDF5"):
         import h5py
 
+        check_hdf5(path)
         file = h5py.File(path, "r")
     with file:
         with reading(path, "HDF5"):

@@ -8,9 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from menndl_dask.data.formats.content import Content, SourceArray
 from menndl_dask.data.formats.library import guarded, mapped, reading
+from menndl_dask.text import size
+
+# of Pillow, which by itself looks at the content: a PostScript file of any name would be run by Ghostscript
+PILLOW = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
+
+
+def check_room(picture: Any) -> None:
+    """Raise `ValueError` if a picture does not fit into memory: some kilobytes may hold billions of pixels."""
+    needed = picture.width * picture.height * max(1, len(picture.getbands())) * 2  # as read and as converted
+    if needed > (free := psutil.virtual_memory().available):
+        raise ValueError(f"{picture.width} x {picture.height} pixels need {size(needed)}, {size(free)} are free")
 
 
 @contextmanager
@@ -30,7 +42,8 @@ def open_picture(path: Path) -> Iterator[Content]:
     with reading(path, "a picture"):
         from PIL import Image
 
-        with _any_size(Image), Image.open(path) as picture:
+        with _any_size(Image), Image.open(path, formats=PILLOW) as picture:
+            check_room(picture)
             mode = {"P": "RGB", "1": "L"}.get(picture.mode)
             values = np.asarray(picture.convert(mode) if mode else picture)
             stored = np.asarray(picture) if picture.mode == "P" else None

@@ -16,6 +16,7 @@ from typing import Any
 from menndl_dask.data.axes import CHANNEL, SPATIAL
 from menndl_dask.data.formats.content import ORDERED, Content, SourceArray
 from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.data.formats.outside import check_hdf5
 from menndl_dask.errors import DataError
 
 SUFFIXES = (".dm3", ".dm4", ".emd", ".hspy", ".zspy", ".ser", ".emi", ".blo", ".mib", ".bcf", ".prz", ".tvips", ".de5")
@@ -28,6 +29,7 @@ def open_rosetta(path: Path) -> Iterator[Content]:
     kind = f"{path.suffix} by RosettaSciIO"
     with reading(path, kind):
         plugins = import_module("rsciio").IO_PLUGINS
+        check_hdf5(path)
         logging.getLogger("rsciio").setLevel(logging.ERROR)  # it has a handler of its own
         suffix = path.suffix.lower().removeprefix(".")
         plugin = next((p for p in plugins if suffix in map(str.lower, p["file_extensions"])), None)

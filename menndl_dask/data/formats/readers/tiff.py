@@ -19,6 +19,7 @@ import zarr
 
 from menndl_dask.data.formats.content import Content, Sliceable, SourceArray
 from menndl_dask.data.formats.library import MappedArray, guarded, reading
+from menndl_dask.data.formats.outside import check_ome
 from menndl_dask.data.formats.readers.geotiff import open_raster
 from menndl_dask.errors import DataError
 
@@ -44,6 +45,8 @@ def open_tiff(path: Path) -> Iterator[Content]:
             if file.pages.first.compression not in _WITHOUT_CODECS:
                 import imagecodecs  # noqa: F401  tifffile uses it
         with reading(path, "TIFF"), _damage_is_an_error():
+            if file.is_ome:
+                check_ome(path, file.ome_metadata or "")
             on_earth = file.is_geotiff and not file.is_imagej and not file.is_ome
             arrays = {} if on_earth else guarded(dict(_arrays(file, path)), path, "TIFF")
             names = _channel_names(file)

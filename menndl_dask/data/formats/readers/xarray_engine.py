@@ -13,6 +13,7 @@ import xarray as xr
 from menndl_dask.data.axes import CHANNEL, SPATIAL
 from menndl_dask.data.formats.content import Content, SourceArray
 from menndl_dask.data.formats.library import guarded, reading
+from menndl_dask.data.formats.outside import check_hdf5, check_vrt
 from menndl_dask.errors import DataError
 
 
@@ -31,6 +32,8 @@ def open_netcdf(path: Path) -> Iterator[Content]:
             start = file.read(4)
         if start[:3] != b"CDF":
             import h5netcdf  # noqa: F401  xarray uses it
+
+            check_hdf5(path)
         elif start[3] not in (1, 2):  # else SciPy, which sees that a file is too short: the C library does not
             import netCDF4  # noqa: F401  xarray uses it
     engine = "h5netcdf" if start[:3] != b"CDF" else "scipy" if start[3] in (1, 2) else "netcdf4"
@@ -48,6 +51,8 @@ def open_by_engine(path: Path) -> Iterator[Content]:
         If it finds none.
     """
     with reading(path, "a file that xarray opens"):
+        check_hdf5(path)
+        check_vrt(path)
         try:
             xr.open_dataset(path, cache=False).close()
         except ValueError as error:
