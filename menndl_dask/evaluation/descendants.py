@@ -21,7 +21,7 @@ import psutil
 MARK = "MENNDL_STARTED_BY"  # environment variable: random names of the child processes that a process descends from
 _PR_SET_CHILD_SUBREAPER = 36  # from <sys/prctl.h>
 _PROC = Path("/proc")
-_PATIENCE = 5.0  # seconds to end descendants, which may start others meanwhile
+_PATIENCE = 30.0  # seconds to end descendants: thousands take as long, and may start others meanwhile
 _ADOPTING: set[int] = set()  # this process, if it adopts orphans
 
 
@@ -58,10 +58,15 @@ def family(training: int) -> list[int]:
 
 
 def end_descendants(patience: float = _PATIENCE) -> list[int]:
-    """Kill the descendants of this process until there are none; return those that are left after some seconds."""
+    """Kill the descendants of this process until there are none; return those that are left after some seconds.
+
+    Where orphans are adopted, only the children are looked for, which is one file to read however many there are: what
+    these have started are the children of the next round.
+    """
     deadline = time.monotonic() + patience
+    find = _children if os.getpid() in _ADOPTING else descendants
     while True:
-        left = descendants(os.getpid())
+        left = find(os.getpid())
         if not left or time.monotonic() > deadline:
             return left
         kill(left)
