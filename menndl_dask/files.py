@@ -20,6 +20,7 @@ from tempfile import TemporaryFile
 
 MODE = 0o664  # of new files, less the umask: never open to all for writing
 _FOLDER_MODE = 0o775
+_DIGITS = 20  # of the number in a hidden name
 _MOST = 64 * 2**20  # bytes of a text file
 _KINDS = {
     stat.S_IFREG: "a file", stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a fifo",
@@ -198,7 +199,8 @@ def leftovers(folder: Path, name: str | None = None) -> list[Path]:
     found = []
     for path in folder.iterdir() if folder.is_dir() else ():
         of, _, number = path.name.removesuffix(".removed")[1:].rpartition(".")  # .removed: of versions until 0.3
-        if path.name.startswith(".") and of and number.isdecimal() and name in (None, of):
+        is_ours = len(number) == _DIGITS if name is None else of == name
+        if path.name.startswith(".") and of and number.isdecimal() and is_ours:
             found.append(path)
     return sorted(found)
 
@@ -213,7 +215,7 @@ def sweep(folder: Path, name: str | None = None, *, older_s: float | None = None
 
 def _hidden(path: Path) -> Path:
     """Return a path beside `path` that does not exist and cannot be guessed."""
-    return path.with_name(f".{path.name}.{secrets.randbelow(10**20):020d}")
+    return path.with_name(f".{path.name}.{secrets.randbelow(10**_DIGITS):0{_DIGITS}d}")
 
 
 def _check_kind(path: Path, found: os.stat_result) -> None:

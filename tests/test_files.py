@@ -57,14 +57,19 @@ def test_what_a_killed_process_left_aside_is_swept_and_nothing_else(tmp_path: Pa
     (tmp_path / ".run.zarr.125").write_text("")
     (tmp_path / "run.zarr").mkdir()
     (tmp_path / ".lock").write_text("")
-    (tmp_path / ".report.html.126").write_text("")
-    files.sweep(tmp_path, "run.zarr")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".report.html.126", "run.zarr"]
-    files.sweep(tmp_path, older_s=60.0)
-    assert (tmp_path / ".report.html.126").exists()
-    os.utime(tmp_path / ".report.html.126", (time.time() - 100, time.time() - 100))
-    files.sweep(tmp_path, older_s=60.0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "run.zarr"]
+    with files.replacing(tmp_path / "report.html") as partial:
+        partial.write_text("")
+        files.sweep(tmp_path, "run.zarr")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", partial.name, "run.zarr"]
+        for path in (partial, tmp_path / ".backup.20261130"):  # the second is the user's
+            path.write_text("")
+        files.sweep(tmp_path, older_s=60.0)
+        assert partial.exists()
+        for path in (partial, tmp_path / ".backup.20261130"):
+            os.utime(path, (time.time() - 100, time.time() - 100))
+        files.sweep(tmp_path, older_s=60.0)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".backup.20261130", ".lock", "run.zarr"]
+        partial.write_text("")
 
 
 def test_what_a_killed_replacement_leaves_is_found_by_the_sweep(tmp_path: Path) -> None:

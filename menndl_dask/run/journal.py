@@ -177,13 +177,17 @@ class Journal:
         """
         try:
             own, now = os.fstat(self._file), _name_now(self._file, self.path)
-            there = self.path.lstat() if os.path.lexists(self.path) else None
+            there = self.path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            there = None
         except OSError as error:
             raise self._lose(f"cannot be reached: {error.strerror}", lines) from error
         if there is None or (own.st_dev, own.st_ino) != (there.st_dev, there.st_ino):
             if own.st_nlink == 0 or now.name.startswith(".nfs"):  # as NFS calls deleted files that are open
                 was = "deleted" if there is None else "replaced by another file"
                 raise self._lose(f"was {was} while the driver ran", lines, keep=True)
+            if not _is_file(own, now):  # where the file system is gone, but open files of it can be used
+                raise self._lose("cannot be found any more", lines, keep=True)
             if now.name == self.path.name and now.parent != self.path.parent.resolve():
                 return f"the run was moved to {now.parent} while the driver ran; {_SAFE}; carry on with its new name"
             if there is None:
@@ -256,6 +260,15 @@ class Journal:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _is_file(own: os.stat_result, path: Path) -> bool:
+    """Return whether a path is that of an open file."""
+    try:
+        there = path.lstat()
+    except OSError:
+        return False
+    return (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _name_now(file: int, path: Path) -> Path:

@@ -19,6 +19,7 @@ from menndl_dask.result import Result
 from menndl_dask.run.history import replay
 from menndl_dask.run.journal import FORMAT, Event, Journal, read_journal
 from menndl_dask.run.journal import JOURNAL as _JOURNAL
+from menndl_dask.run.journal_repair import SAVED
 from menndl_dask.run.layout import whole_run
 from menndl_dask.run.settings import FILE as _SETTINGS
 from menndl_dask.run.settings import Settings, freeze
@@ -59,6 +60,7 @@ class Recorder:
         try:
             files.new_folder(path)
             files.check_folders(path / _JOURNAL, whole_run(path))
+            _check_journal(path)
         except OSError as error:
             raise RunError(f"{path}: cannot be made: {error.strerror}") from error
         self._journal = Journal(path / _JOURNAL)
@@ -176,6 +178,16 @@ class Recorder:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _check_journal(run: Path) -> None:
+    """Check that a run with networks has its journal; a new one would have them removed."""
+    names = (_JOURNAL, SAVED)
+    if any(path.name.startswith(names) and ".dropped-" not in path.name for path in run.iterdir()):
+        return
+    if next((run / "networks").glob("*/genome.json"), None) is not None:
+        wanted = "expected the journal of these networks, got no such file"
+        raise RunError(f"{run / _JOURNAL}: {wanted}; restore it from a copy, or remove the networks to begin anew")
 
 
 def _differing_splits(path: Path, splits: Mapping[str, Any]) -> list[str]:

@@ -87,8 +87,12 @@ class Drivers:
     def add(run: Path, what: str, number: object) -> None:
         """Append an entry: the number of a ``job``, or the number of results when a driver ``began``."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        with os.fdopen(files.open_regular(run / _DRIVERS, flags, root=whole_run(run)), "a", encoding="utf-8") as file:
-            file.write(f"{what} {number}\n")
+        path = run / _DRIVERS
+        try:
+            with os.fdopen(files.open_regular(path, flags, root=whole_run(run)), "a", encoding="utf-8") as file:
+                file.write(f"{what} {number}\n")
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
 
     @property
     def stand_still(self) -> bool:
@@ -112,12 +116,15 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
     site = site_of(profile)
     if alive := queued(site.system, Drivers.read(run).jobs):
         raise RunError(f"{run}: has a driver in the queue already: job {', '.join(alive)}; menndl stop {run}")
-    files.new_folder(run)
-    stop_request.withdraw(run)
-    place = str(Path(profile).resolve()) if Path(profile).is_file() else profile
-    (run / _DRIVERS).unlink(missing_ok=True)
     before = Detached.read(run)
-    Detached(place, tuple(command), str(Path.cwd())).write(run)  # first: the job may begin at once
+    place = str(Path(profile).resolve()) if Path(profile).is_file() else profile
+    try:
+        files.new_folder(run)
+        stop_request.withdraw(run)
+        (run / _DRIVERS).unlink(missing_ok=True)
+        Detached(place, tuple(command), str(Path.cwd())).write(run)  # first: the job may begin at once
+    except OSError as error:
+        raise RunError(f"{error.filename or run}: cannot be written: {error.strerror}") from error
     try:
         return _submit(site, run, after=None)
     except ProfileError:  # the status must not show a driver that was never submitted

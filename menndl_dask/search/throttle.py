@@ -26,6 +26,7 @@ class Throttle:
         self._action = action
         self._path = path
         self._next = 0.0
+        self._said = ""  # the last error, which is not said again
 
     def __call__(self, now: float) -> None:
         """Call the action if enough time has passed; `now` is the monotonic clock in seconds."""
@@ -35,7 +36,9 @@ class Throttle:
         try:
             self._action(Run(self._path))
         except UserError as error:  # such as of a full disk, which may have room again
-            logger.warning("the action on new results failed, and is tried again: %s", error)
+            if str(error) != self._said:
+                logger.warning("the action on new results failed, and is tried again: %s", error)
+            self._said = str(error)
         except Exception:
             logger.exception("the action on new results failed; the search goes on without it")
             self._action = None

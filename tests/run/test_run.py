@@ -236,3 +236,14 @@ def test_the_weights_of_the_best_network_are_not_read_through_a_link(tmp_path: P
     weights.symlink_to(tmp_path / "elsewhere.keras")
     with pytest.raises(RunError, match="expected a file, got a symbolic link"):
         run.best().model()
+
+
+def test_a_run_with_networks_but_no_journal_is_refused_and_keeps_them(tmp_path: Path) -> None:
+    finished(tmp_path, made_up(2))
+    (tmp_path / "networks" / "00000001").mkdir(parents=True)
+    (tmp_path / "networks" / "00000001" / "genome.json").write_text("{}")
+    Recorder(tmp_path).close()
+    (tmp_path / "journal.jsonl").rename(tmp_path / "journal.jsonl.dropped-1")
+    with pytest.raises(RunError, match=r"journal\.jsonl: expected the journal of these networks, got no such file"):
+        Recorder(tmp_path)
+    assert (tmp_path / "networks" / "00000001" / "genome.json").exists()

@@ -252,8 +252,7 @@ def last_one(run: Path, island: int | None) -> Iterator[bool]:
 def _start_driver(run: Path, island: int, command: Command) -> _IslandDriver:
     folder = folder_of(run, island)
     output = folder / OUTPUT
-    files.new_folder(folder)
-    files.check_folders(output, run)
+    os.close(_opened(output, run))
     deadline = time.monotonic() + _HELD_S
     while (held := holder(folder)) is not None:
         if time.monotonic() > deadline:
@@ -262,7 +261,7 @@ def _start_driver(run: Path, island: int, command: Command) -> _IslandDriver:
     own = {_SUPERVISOR: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
     environment = {**os.environ, **command.environment, **own}
     status = IslandStatus.read(folder)  # before the start, so that the driver's first results count as its own
-    with os.fdopen(files.open_regular(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, root=run), "ab") as file:
+    with os.fdopen(_opened(output, run), "ab") as file:
         process = subprocess.Popen(
             command.words,
             stdin=subprocess.DEVNULL,
@@ -272,6 +271,15 @@ def _start_driver(run: Path, island: int, command: Command) -> _IslandDriver:
             start_new_session=True,  # Ctrl-C is the supervisor's to handle
         )
     return _IslandDriver(island, command, output, process, time.monotonic(), 0 if status is None else status.results)
+
+
+def _opened(output: Path, run: Path) -> int:
+    """Return the file for the output of an island's driver, made with its folder if it does not exist."""
+    try:
+        files.new_folder(output.parent)
+        return files.open_regular(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, root=run)
+    except OSError as error:
+        raise RunError(f"{output}: cannot be written: {error.strerror}") from error
 
 
 def _end(drivers: Sequence[_IslandDriver]) -> None:
