@@ -11,10 +11,13 @@ An evaluation takes five forms on its way:
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from distributed import get_worker
 
 from menndl_dask.cluster.node.retirement import is_too_late_for, retire_now
 from menndl_dask.errors import NodeError, one_line
@@ -22,6 +25,7 @@ from menndl_dask.genome.individual import Individual
 from menndl_dask.result import Result
 
 Evaluate = Callable[..., Result]
+START_S = 1200.0  # in which a worker imports Keras and stages the samples, before its first training
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,9 @@ class EvaluationRequest:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     # expected duration in seconds; a worker whose batch job ends earlier declines. 0 if unknown
     expected_s: float = 0.0
+    # seconds that it may take, and seconds more for the first one of a worker
+    limit_s: float = math.inf
+    start_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +51,26 @@ class Declined:
 
 
 def evaluate_remotely(request: EvaluationRequest, evaluate: Evaluate, *common: Any) -> Result | Declined:
-    """Evaluate one individual on a worker; an exception of the user's code becomes a failed result."""
+    """Evaluate one individual on a worker, and return a result of plain values.
+
+    An exception of the user's code, whatever it raises, and what is no result become a failed result.
+    """
     if request.expected_s and is_too_late_for(request.expected_s):
         return Declined()
     try:
-        result: Any = evaluate(request.individual, *common, **request.arguments)
+        result = Result.returned(evaluate(request.individual, *common, **request.arguments))
     except NodeError as error:
         # an evaluation that fails at once leaves the worker free at once: it would fail one after the other
         retire_now("its node cannot evaluate")
-        return Declined(f"{socket.gethostname()}: {error}")
-    except Exception as error:  # noqa: BLE001  # user code may raise anything
-        return Result.failed("error", one_line(error))
-    if isinstance(result, Result):
-        return result
-    return Result.failed("error", f"evaluate: expected a Result, got {type(result).__name__}")
+        return Declined(f"{socket.gethostname()}: {one_line(error).removeprefix('NodeError: ')}")
+    except BaseException as error:  # noqa: BLE001  # user code may raise anything, also SystemExit
+        result = Result.failed("error", one_line(error))
+    return result if result.worker else replace(result, worker=_address())
+
+
+def _address() -> str:
+    """Return the address of the worker on which this runs; empty if it does not run on one."""
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -35,6 +36,15 @@ def test_whatever_goes_wrong_in_an_evaluation_is_a_failure() -> None:
         result = evaluate_remotely(request, evaluate, *COMMON)
         assert isinstance(result, Result)
         assert (result.failure, result.message) == ("error", message)
+
+
+def test_not_even_an_exit_of_the_users_code_ends_a_worker() -> None:
+    def leave(*_: object) -> Result:
+        sys.exit("done here")
+
+    result = evaluate_remotely(EvaluationRequest(Evolution(SPACE).ask()), leave, *COMMON)
+    assert isinstance(result, Result)
+    assert (result.failure, result.message) == ("error", "SystemExit: done here")
 
 
 def test_a_worker_declines_what_it_would_not_finish_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
