@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from distributed import get_worker
 
 from menndl_dask.evaluation.scratch import Scratch
@@ -89,6 +92,68 @@ def hanging(individual: Individual, problem: Any, limits: Limits, **_: Any) -> R
     if individual.id == 1:
         time.sleep(3600)
     return toy_result(individual)
+
+
+def busy_beside_a_hanging_one(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Never come back from network 1, and take a moment for the others."""
+    time.sleep(3600 if individual.id == 1 else 0.05)
+    return toy_result(individual)
+
+
+class Unfriendly:
+    """An object of which every method raises, and that cannot be sent anywhere."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise ZeroDivisionError(name)
+
+    def _raise(self, *_: object) -> Any:
+        raise ZeroDivisionError
+
+    __eq__ = __str__ = __repr__ = __float__ = __len__ = __iter__ = __reduce__ = _raise  # type: ignore[assignment]
+    __hash__ = object.__hash__
+
+
+class UnfriendlyError(Exception):
+    """An exception whose message cannot be made."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@dataclass(frozen=True)
+class Unpickled(Result):
+    """A result that becomes something else on its way."""
+
+    def __reduce__(self) -> Any:
+        return print, ("unpickled",)
+
+
+def odd(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Any:
+    """Return or raise one odd thing after the other."""
+    good = toy_result(individual).fitness or 0.5
+    returned: list[Callable[[], Any]] = [
+        lambda: Result(np.float32(good), metrics={"confusion": np.eye(2)}),
+        lambda: Result(np.array(good), costs={"a": np.int64(1), "b": {"c": 1}}),  # type: ignore[dict-item]
+        lambda: Result(good, message="m" * 100_000_000),
+        lambda: Result(good, metrics={"same": Unfriendly()}, worker=Unfriendly()),  # type: ignore[dict-item, arg-type]
+        lambda: Unpickled(good),
+        lambda: Result(good, curve=[1, 2]),  # type: ignore[list-item]
+        lambda: Result(good, metrics={"f": lambda: 1}),  # type: ignore[dict-item]
+        Unfriendly,
+        lambda: {"fitness": good},
+        lambda: sys.exit("enough"),
+        lambda: _raised(UnfriendlyError()),
+    ]
+    return returned[individual.id % len(returned)]()
+
+
+def _raised(error: Exception) -> None:
+    raise error
+
+
+def misconfigured(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Miss a module, whatever the network."""
+    raise ModuleNotFoundError("No module named 'my_metric'")
 
 
 def staging(disk: Path, individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:

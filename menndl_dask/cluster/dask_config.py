@@ -26,9 +26,9 @@ DASK_SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-saturation": 1.0,
     # a worker has one task, and no task depends on another: there is no work to steal
     "distributed.scheduler.work-stealing": False,
-    # Dask counts a failure for each task on a worker that dies, also at the end of a batch job; only a network that
-    # ends many workers is to fail (https://github.com/dask/distributed/issues/5234)
-    "distributed.scheduler.allowed-failures": 10,
+    # Dask would run what was on a worker that died at once on another worker; the driver is told instead, and repeats
+    # it with care (menndl_dask/search/dispatcher.py)
+    "distributed.scheduler.allowed-failures": 0,
     # a worker on a busy node may be silent for long; at the default of 5 minutes it is restarted
     "distributed.scheduler.worker-ttl": "15 minutes",
     # each connection keeps its last messages: 0.1 MB and more for each worker at the default of 1000

@@ -13,6 +13,7 @@ from menndl_dask.text import counted, duration, printable
 
 _RECENT = 64  # results that the rate is measured over
 _BAR = 20  # characters
+_LONG_S = 60.0  # without a worker, from which on the line says how long
 _STYLES = ((r"best [^ ]+", "green"), (r"\d+ failed[^·]*|no workers", "red"))
 _STOPPED = "pruned"  # failure of a network that was stopped at a rung
 
@@ -26,6 +27,7 @@ class Counts:
     deadline: float | None = None  # monotonic clock at which the run ends; None if only the evaluations are limited
     done: int = 0
     workers: int | None = None
+    no_workers_since: float | None = None  # monotonic clock
     best: float | None = None
     best_id: int | None = None
     failures: Counter[str] = field(default_factory=Counter)
@@ -89,8 +91,11 @@ def progress_line(counts: Counts, now: float) -> str:
     if counts.failed:
         kinds = ", ".join(f"{kind} {count}" for kind, count in counts.failed.most_common())
         parts.append(f"{counts.failed.total()} failed: {kinds}")
-    if counts.workers is not None:
-        parts.append(counted(counts.workers, "worker") if counts.workers else "no workers")
+    if counts.workers:
+        parts.append(counted(counts.workers, "worker"))
+    elif counts.workers is not None:
+        waited = now - counts.no_workers_since if counts.no_workers_since is not None else 0.0
+        parts.append("no workers" + (f" for {duration(waited)}" if waited >= _LONG_S else ""))
     rate, left = counts.per_hour(now), counts.seconds_left(now)
     if rate is not None:
         parts.append(f"{rate:.0f} networks/h" if rate >= 10 else f"{rate:.1f} networks/h")

@@ -6,13 +6,14 @@ same budget. The validation split chooses the winner. The test split is only mea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from distributed import Client, as_completed
+from distributed import Client
 
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evaluation.evaluation import evaluate
@@ -20,12 +21,16 @@ from menndl_dask.genome.individual import Evaluation, Individual, ranked
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID, Compared
-from menndl_dask.search.dispatcher import accepted
+from menndl_dask.search.dispatcher import Dispatcher, accepted
+from menndl_dask.search.remote_evaluation import START_S, Evaluate, EvaluationRequest
+from menndl_dask.search.workers import Workers
 from menndl_dask.space.standard.standard import standard_network
 from menndl_dask.training.request import make_network_folder
 
-Evaluate = Callable[..., Result]
+_CHECK_S = 1.0  # between two looks at the workers
 _UNTRAINED = Result.failed("error", "not trained yet")
+
+logger = logging.getLogger(__name__)
 
 
 def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> list[Compared]:
@@ -58,6 +63,7 @@ def train(
     limits: Limits,
     directory: Path,
     evaluate: Evaluate = evaluate,
+    wait_minutes: float | None = None,
 ) -> Iterator[Compared]:
     """Train networks on the workers and yield each with its result, in the order in which they complete.
 
@@ -75,40 +81,70 @@ def train(
         The run directory, where the trained networks are kept, see `trained_path`.
     evaluate
         Trains and measures a network.
+    wait_minutes
+        Minutes without any worker after which this ends; None for no end.
+
+    Raises
+    ------
+    RunError
+        If the scheduler is lost, no worker comes, or a network cannot be saved.
     """
-    once = uuid4().hex  # under the key of an earlier comparison Dask would return the result of that one
-    pending = {f"compare-{once}-{number:03d}": compared for number, compared in enumerate(planned)}
-    futures = []
-    for key, compared in pending.items():
-        longer = max(1.0, compared.factor)
-        # a finalist has learnt something already, and the standard network is wanted whatever it learns
-        budget = problem.budget.times(compared.factor).without_early_stopping()
-        path = trained_path(directory, compared)
-        checkpoint = str(_checkpoint_path(path))
-        try:
-            make_network_folder(path.parent)
-        except OSError as error:
-            raise RunError(f"{path.parent}: cannot be written: {error.strerror}") from error
-        futures.append(
-            client.submit(
-                evaluate,
-                compared.individual,
-                replace(problem, budget=budget),
-                replace(limits, seconds=limits.seconds * longer),
-                seed=problem.seed,
-                save=str(path),
-                test=True,
-                key=key,
-                pure=False,
-                **accepted(evaluate, checkpoint=checkpoint),
-            )
-        )
-    completed: Any = as_completed(futures, with_results=True, raise_errors=False)
-    for future, result in completed:
-        if not isinstance(result, Result):  # type, exception and traceback; None if it was cancelled
-            result = Result.failed("worker_lost", f"{future.status}: {result[1] if result else 'cancelled'}")
-        _checkpoint_path(trained_path(directory, pending[future.key])).unlink(missing_ok=True)
-        yield replace(pending[future.key], result=result)
+    dispatcher = Dispatcher(client, _train_and_test, (evaluate,))
+    workers = Workers(None if wait_minutes is None else 60.0 * wait_minutes, dispatcher.hint)
+    checked_at = -_CHECK_S
+    try:
+        for number, compared in enumerate(planned):
+            dispatcher.submit(_request(number, compared, problem, limits, directory, evaluate))
+        while dispatcher:
+            completed = dispatcher.completed(_CHECK_S)
+            now = time.monotonic()
+            if now - checked_at >= _CHECK_S:
+                checked_at = now
+                change = workers.update(dispatcher.worker_threads(), now)
+                if change is not None:
+                    logger.log(logging.INFO if workers else logging.WARNING, "%s", change)
+                completed += dispatcher.give_up_overdue(now)
+            for message in dispatcher.notes:
+                logger.warning("%s", message)
+            dispatcher.notes.clear()
+            for individual, result in completed:
+                compared = planned[individual.id]
+                _checkpoint_path(trained_path(directory, compared)).unlink(missing_ok=True)
+                yield replace(compared, result=result)
+    finally:
+        dispatcher.close()
+
+
+def _train_and_test(
+    _: Individual, evaluate: Evaluate, *, individual: Individual, problem: Problem, limits: Limits, **arguments: Any
+) -> Result:
+    """Train and measure a network with a budget of its own. Runs on a worker."""
+    return evaluate(individual, problem, limits, test=True, **arguments)
+
+
+def _request(
+    number: int, compared: Compared, problem: Problem, limits: Limits, directory: Path, evaluate: Evaluate
+) -> EvaluationRequest:
+    """Return the request of a training; its individual has the number of the training, since a network may have two."""
+    longer = max(1.0, compared.factor)
+    # a finalist has learnt something already, and the standard network is wanted whatever it learns
+    budget = problem.budget.times(compared.factor).without_early_stopping()
+    path = trained_path(directory, compared)
+    try:
+        make_network_folder(path.parent)
+    except OSError as error:
+        raise RunError(f"{path.parent}: cannot be written: {error.strerror}") from error
+    limits = replace(limits, seconds=limits.seconds * longer)
+    arguments = {
+        "individual": compared.individual,
+        "problem": replace(problem, budget=budget),
+        "limits": limits,
+        "seed": problem.seed,
+        "save": str(path),
+        **accepted(evaluate, checkpoint=str(_checkpoint_path(path))),
+    }
+    individual = replace(compared.individual, id=number)
+    return EvaluationRequest(individual, arguments, limit_s=limits.seconds, start_s=START_S)
 
 
 def trained_path(directory: Path, compared: Compared) -> Path:

@@ -2,33 +2,45 @@
 
 Every evaluation that is submitted has exactly one result in the end:
 
-* An evaluation that Dask lost, because its worker died, is submitted again. After four submissions it fails as
-  ``worker_lost``.
+* An evaluation that Dask lost is submitted again. After four losses it fails as ``worker_lost``.
+* An evaluation whose worker died may be the cause. It is a suspect: it waits until others are done, and few suspects
+  run at a time. After two deaths only one runs at a time, and alone where workers have several threads.
 * An evaluation that a worker declined is submitted again, as often as it takes. The worker retires.
-* An evaluation whose worker is stuck is abandoned, see `Dispatcher.abandon_stuck`.
+* An evaluation that runs for much longer than it may is given up as ``timed_out``, and its worker is ended. If the
+  worker does not even answer then, the worker is the cause, and the evaluation is submitted again.
+* An evaluation that the scheduler does not know any more, as after a broken connection, is submitted again.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-import os
+import math
+import time
 import uuid
 from asyncio import CancelledError
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from distributed import Client, Future, KilledWorker, as_completed
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
-from menndl_dask.errors import RunError, one_line
+from menndl_dask.errors import RunError, one_line, shortened
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.result import Result
 from menndl_dask.search.remote_evaluation import Declined, Evaluate, EvaluationRequest, evaluate_remotely
-from menndl_dask.text import counted
+from menndl_dask.search.scheduler_link import ANSWER_S, SchedulerLink
+from menndl_dask.text import counted, duration
 
 _ATTEMPTS = 4  # submissions of an evaluation that Dask loses
-_ANSWER_S = 15  # seconds in which the scheduler must answer
+_LOOK_S = 5.0  # between two looks at what runs where
+_UNKNOWN_S = 15.0  # for which the scheduler must not know an evaluation until it counts as lost
+_PATIENCE = 1.5  # times its limit that an evaluation may take: it has a limit of its own, which should act before
+_MARGIN_S = 60.0  # beyond that
+_ENDED_S = 120.0  # in which the death of a worker that was ended here is told
+_SHARE = 4  # of the slots, one in so many may have a suspect
+_NAMED = 5  # individuals and workers in a note
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +52,21 @@ class InFlight:
     request: EvaluationRequest
     future: Future[Any] | None = None
     submissions: int = 0
-    losses: int = 0  # submissions that Dask lost; the others before the last were declined by a worker
+    losses: int = 0  # submissions that were lost without the death of a worker
+    deaths: int = 0  # of workers that had it
+    died: list[str] = field(default_factory=list)  # addresses of these
+    worker: str = ""  # address of the worker that has begun it
+    begun_at: float = 0.0  # monotonic clock when it was first seen there
+    unanswered: int = 0  # times that its result was asked for in vain
+    unknown_since: float | None = None  # monotonic clock since when the scheduler does not know it
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """An evaluation has no result: Dask lost it, or workers died that had it."""
+
+    deaths: int = 0
+    worker: str = ""  # address of the last one
 
 
 class Dispatcher:
@@ -66,23 +92,45 @@ class Dispatcher:
 
     def __init__(self, client: Client, evaluate: Evaluate, common: Sequence[Any]) -> None:
         self._client = client
+        self._link = SchedulerLink(client)
         self._evaluate = evaluate
         self._common = tuple(common)
         # part of each key: other searches on the same scheduler have individuals with the same numbers
         self._search_id = uuid.uuid4().hex[:8]
         self._completed = as_completed(loop=client.loop)
+        self._unread: deque[Future[Any]] = deque()  # that have completed
         self._in_flight: dict[str, InFlight] = {}
+        self._suspects: list[InFlight] = []  # that wait to be submitted again
+        self._threads: dict[str, int] = {}  # of each worker
+        self._proven: set[str] = set()  # workers that have completed an evaluation
+        self._ended: dict[str, float] = {}  # workers that were ended here, and when on the monotonic clock
+        self._looked_at = 0.0
         self._node_error = ""  # of the last worker that retired because of its node
         self.notes: list[str] = []
         self.submitted = 0
 
     def __len__(self) -> int:
-        return len(self._in_flight)
+        return len(self._in_flight) + len(self._suspects)
+
+    @property
+    def hint(self) -> str:
+        """What the user can do if there is no worker."""
+        if self._client.cluster is None:
+            return f"start workers for the scheduler at {self._link.address}, such as: dask worker {self._link.address}"
+        if isinstance(self._client.cluster, LocalCluster):
+            return "the workers of this machine do not start"
+        return "see the queue of the batch system, and menndl cluster check"
 
     @property
     def individuals(self) -> list[Individual]:
-        """The individuals in flight."""
-        return [one.request.individual for one in self._in_flight.values()]
+        """The individuals without a result."""
+        return [one.request.individual for one in (*self._in_flight.values(), *self._suspects)]
+
+    def room(self, target: int) -> int:
+        """Return how many more evaluations may be submitted if `target` should be in flight."""
+        if any(self._must_be_alone(one) for one in self._in_flight.values()):
+            return 0
+        return max(0, target - len(self._in_flight))
 
     def submit(self, request: EvaluationRequest) -> None:
         """Submit an evaluation.
@@ -100,39 +148,119 @@ class Dispatcher:
 
         Those that were lost or declined are submitted again.
         """
-        with self._completed.thread_condition:
-            if not self._completed.has_ready():
-                self._completed.thread_condition.wait(timeout_s)
         evaluations: list[Evaluation] = []
         lost: list[InFlight] = []
         too_late: list[InFlight] = []
         unfit: list[InFlight] = []
-        for future in self._completed.next_batch(block=False):
-            one = self._in_flight.pop(future.key, None)
-            if one is None:  # it was cancelled
-                continue
-            outcome = _outcome_of(future)
-            if outcome is None:
-                one.losses += 1
-                if one.losses < _ATTEMPTS:
+        for one, outcome in self._outcomes(timeout_s):
+            if isinstance(outcome, Declined):
+                error = shortened(str(outcome.node_error))
+                (unfit if error else too_late).append(one)
+                self._node_error = error or self._node_error
+            elif isinstance(outcome, _Lost):
+                failure = self._blamed(one, outcome)
+                if failure is None:
                     lost.append(one)
-                    continue
-                outcome = Result.failed("worker_lost", f"Dask lost the evaluation {_ATTEMPTS} times")
-            if isinstance(outcome, Result):
-                evaluations.append((one.request.individual, outcome))
+                else:
+                    evaluations.append((one.request.individual, failure))
             else:
-                (unfit if outcome.node_error else too_late).append(one)
-                self._node_error = outcome.node_error or self._node_error
+                self._proven.add(outcome.worker)
+                evaluations.append((one.request.individual, outcome))
         self._submit_again(lost, too_late, unfit)
         return evaluations
 
+    def worker_threads(self) -> dict[str, int] | None:
+        """Return the number of threads of each worker, by its address; None while the scheduler does not answer.
+
+        Raises
+        ------
+        RunError
+            If the scheduler is lost for good, or if no worker is left and none will come.
+        """
+        if self._link.is_closed:
+            raise self._link.lost()
+        threads = self._link.threads()
+        if threads is None:
+            return None
+        self._threads = threads
+        cluster = self._client.cluster
+        trouble = getattr(cluster, "trouble", None)
+        if not threads and (trouble is not None or (self._node_error and not hasattr(cluster, "trouble"))):
+            why = "; ".join(text for text in (self._node_error, trouble) if text)
+            raise RunError(f"no worker is left, and none will come: {why}")
+        return threads
+
+    def give_up_overdue(self, now: float) -> list[Evaluation]:
+        """Look every few seconds at what runs where; give up what runs for too long, and return it as failed.
+
+        Their workers are ended. What the scheduler has forgotten is submitted again. `now` is the monotonic clock in
+        seconds. Does as good as no work if the last look was only just now, or if the scheduler does not answer.
+        """
+        if now - self._looked_at < _LOOK_S or not self._in_flight:
+            return []
+        self._looked_at = now
+        processing = self._link.processing()
+        if processing is None:
+            return []
+        for address, keys in processing.items():
+            for key in keys[: self._threads.get(address, 1)]:  # one beyond a worker's threads has not begun
+                one = self._in_flight.get(key)
+                if one is not None and one.worker != address:
+                    one.worker, one.begun_at = address, now
+        failed = self._submit_forgotten(now)
+        late = [key for key, one in self._in_flight.items() if one.worker and now - one.begun_at > self._limit_of(one)]
+        return failed + (self._give_up(late, now) if late else [])
+
+    def retire(self, addresses: Collection[str]) -> bool:
+        """Retire workers, if they are fewer than half of all; return whether they were."""
+        is_few = bool(addresses) and 2 * len(addresses) < len(self._threads) and set(addresses) <= set(self._threads)
+        return is_few and self._link.retire(addresses)
+
+    def cancel_unstarted(self) -> int:
+        """Cancel the evaluations that no worker has begun; return how many."""
+        processing = self._link.processing()
+        if processing is None:
+            return 0  # it is not known which these are
+        begun = {key for keys in processing.values() for key in keys}
+        left = len(self._suspects)
+        self._suspects.clear()
+        return left + len(self._cancel([key for key in self._in_flight if key not in begun]))
+
+    def close(self) -> None:
+        """Cancel all evaluations in flight."""
+        self._completed.clear()
+        self._suspects.clear()
+        self._cancel(list(self._in_flight))
+
+    # --- submit -------------------------------------------------------------------------------------------------------
+
+    def _submit(self, one: InFlight) -> None:
+        if self._link.is_closed:
+            raise self._link.lost()
+        one.submissions += 1
+        one.worker, one.unanswered, one.unknown_since = "", 0, None
+        again = f"-{one.submissions}" if one.submissions > 1 else ""
+        key = f"evaluate-{one.request.individual.name}{again}-{self._search_id}"
+        arguments = (one.request, self._evaluate, *self._common)
+        priority = -1 if one.deaths else 0
+        one.future = self._client.submit(evaluate_remotely, *arguments, key=key, pure=False, priority=priority)
+        self._in_flight[key] = one
+        self._completed.add(one.future)
+
     def _submit_again(self, lost: list[InFlight], too_late: list[InFlight], unfit: list[InFlight]) -> None:
-        again = [*lost, *too_late, *unfit]
-        if self._client.status == "closed":  # `worker_threads` will raise; the results that are there come first
+        suspects, innocent = [one for one in lost if one.deaths], [one for one in lost if not one.deaths]
+        self._suspects += suspects
+        again = [*innocent, *too_late, *unfit]
+        if self._link.is_closed:  # `worker_threads` will raise; the results that are there come first
             self._in_flight |= {one.request.individual.name: one for one in again}
             return
-        if lost:
-            self.notes.append(f"Dask lost {counted(len(lost), 'evaluation')}; submitted again")
+        if suspects:
+            workers = sorted({one.died[-1] for one in suspects})
+            names = _listed(list(map(str, sorted(one.request.individual.id for one in suspects))))
+            lost_with = f"{counted(len(workers), 'worker')} died ({_listed(workers)}) while evaluating network {names}"
+            self.notes.append(f"{lost_with}; evaluated again later, few at a time")
+        if innocent:
+            self.notes.append(f"Dask lost {counted(len(innocent), 'evaluation')}; submitted again")
         if too_late:
             count = counted(len(too_late), "evaluation")
             self.notes.append(f"{count} declined by workers whose batch job ends too soon; submitted again")
@@ -142,81 +270,132 @@ class Dispatcher:
             logger.warning("%s", self.notes[-1])
         for one in again:
             self._submit(one)
+        self._submit_suspects()
 
-    def worker_threads(self) -> dict[str, int]:
-        """Return the number of threads of each worker, by its address; empty while the scheduler does not answer.
+    def _submit_suspects(self) -> None:
+        """Submit suspects as far as they may run now."""
+        at_once = max(1, sum(self._threads.values()) // _SHARE)
+        for one in list(self._suspects):
+            running = [other for other in self._in_flight.values() if other.deaths]
+            is_free = len(running) < (at_once if one.deaths == 1 else 1)
+            if is_free and not (self._must_be_alone(one) and self._in_flight):
+                self._suspects.remove(one)
+                self._submit(one)
 
-        Raises
-        ------
-        RunError
-            If the scheduler is lost for good, or if no worker is left and none will come.
-        """
-        if self._client.status == "closed":
-            raise self._scheduler_lost()
-        if self._client.status != "running":
-            return {}
-        scheduler: Any = self._client.scheduler  # Client.nthreads would wait for ever
+    def _must_be_alone(self, one: InFlight) -> bool:
+        """Return whether the evaluation might end others with its worker."""
+        return one.deaths > 1 and max(self._threads.values(), default=1) > 1
+
+    # --- outcomes -----------------------------------------------------------------------------------------------------
+
+    def _outcomes(self, timeout_s: float) -> Iterator[tuple[InFlight, Result | Declined | _Lost]]:
+        """Yield what became of evaluations; wait up to `timeout_s` seconds for the first one."""
+        with self._completed.thread_condition:
+            if not self._completed.has_ready():
+                self._completed.thread_condition.wait(timeout_s)
+        self._unread.extend(self._completed.next_batch(block=False))
+        for _ in range(len(self._unread)):
+            future = self._unread.popleft()
+            key = str(future.key)
+            one = self._in_flight.get(key)
+            if one is None:  # it was cancelled
+                continue
+            outcome = self._outcome_of(future)
+            if outcome is None and one.unanswered < _ATTEMPTS:
+                one.unanswered += 1
+                self._unread.append(future)
+                return  # the others would not be answered either
+            del self._in_flight[key]
+            yield one, outcome or _Lost()
+
+    def _outcome_of(self, future: Future[Any]) -> Result | Declined | _Lost | None:
+        """Return the outcome of an evaluation whose future has completed; None if it cannot be known now."""
+        if future.status == "finished":
+            answer = self._link.result(str(future.key))
+            if not answer:
+                return None if answer is None else _Lost()
+            # the worker has made it plain, but may have another version
+            return answer[0] if isinstance(answer[0], Declined) else Result.returned(answer[0])
         try:
-            threads = dict(self._client.sync(scheduler.ncores, callback_timeout=_ANSWER_S))
-        except (OSError, TimeoutError, CancelledError):
-            # the client's status tells when it has given up
-            logger.debug("the scheduler does not answer")
-            return {}
-        cluster = self._client.cluster
-        trouble = getattr(cluster, "trouble", None)
-        if not threads and (trouble is not None or (self._node_error and not hasattr(cluster, "trouble"))):
-            why = "; ".join(text for text in (self._node_error, trouble) if text)
-            raise RunError(f"no worker is left, and none will come: {why}")
-        return threads
+            error = future.exception(timeout=ANSWER_S) if future.status == "error" else None
+        except (Exception, CancelledError):  # one that cannot be unpickled here
+            logger.debug("the error of %s cannot be read", future.key, exc_info=True)
+            error = None
+        if isinstance(error, KilledWorker):
+            return _Lost(error.allowed_failures + 1, str(error.last_worker.address))
+        return _Lost() if error is None else Result.failed("error", one_line(error))
 
-    def cancel_unstarted(self) -> int:
-        """Cancel the evaluations that no worker has begun; return how many."""
-        begun = {key for keys in self._processing().values() for key in keys}
-        return len(self._cancel([key for key in self._in_flight if key not in begun]))
+    def _blamed(self, one: InFlight, lost: _Lost) -> Result | None:
+        """Count a loss; return a failure if the evaluation was lost too often."""
+        if time.monotonic() - self._ended.get(lost.worker, -math.inf) < _ENDED_S:
+            return None  # because of another evaluation there
+        one.deaths += lost.deaths
+        one.losses += not lost.deaths
+        one.died += [lost.worker] if lost.deaths else []
+        if one.deaths + one.losses < _ATTEMPTS:
+            return None
+        if not one.deaths:
+            return Result.failed("worker_lost", f"Dask lost the evaluation {one.losses} times")
+        others = f", and Dask lost it {counted(one.losses, 'time')}" if one.losses else ""
+        workers = f"{counted(one.deaths, 'worker')} died while they evaluated it ({_listed(one.died)}){others}"
+        return Result.failed("worker_lost", workers, worker=lost.worker)
 
-    def abandon_stuck(self) -> list[Individual]:
-        """Give up all evaluations that workers have begun and restart these workers; return the individuals."""
-        threads = self.worker_threads()
-        # a task beyond a worker's threads has not begun: it will run elsewhere
-        begun = {address: keys[: threads.get(address, 1)] for address, keys in self._processing().items()}
-        ours = {address: [key for key in keys if key in self._in_flight] for address, keys in begun.items()}
-        abandoned = self._cancel([key for keys in ours.values() for key in keys])
-        if abandoned:
-            addresses = [address for address, keys in ours.items() if keys]
-            # the workers' nannies start them again; Dask's own restart may end a worker for good
-            # (https://github.com/dask/distributed/issues/7312)
-            self._client.run(os._exit, 1, workers=addresses, on_error="ignore")
-        return abandoned
+    # --- what runs for too long, and what is forgotten ----------------------------------------------------------------
 
-    def close(self) -> None:
-        """Cancel all evaluations in flight."""
-        self._completed.clear()
-        self._cancel(list(self._in_flight))
+    def _limit_of(self, one: InFlight) -> float:
+        """Return the seconds after which an evaluation that was begun is given up."""
+        # the evaluations of a process may have to wait for each other
+        limit = _PATIENCE * one.request.limit_s * self._threads.get(one.worker, 1) + _MARGIN_S
+        return limit if one.worker in self._proven else limit + one.request.start_s
 
-    def _submit(self, one: InFlight) -> None:
-        if self._client.status == "closed":
-            raise self._scheduler_lost()
-        one.submissions += 1
-        again = f"-{one.submissions}" if one.submissions > 1 else ""
-        key = f"evaluate-{one.request.individual.name}{again}-{self._search_id}"
-        arguments = (one.request, self._evaluate, *self._common)
-        one.future = self._client.submit(evaluate_remotely, *arguments, key=key, pure=False)
-        self._in_flight[key] = one
-        self._completed.add(one.future)
+    def _give_up(self, keys: Collection[str], now: float) -> list[Evaluation]:
+        """Give up evaluations and end their workers; return them as failed, except those whose workers are silent."""
+        given_up = [self._in_flight[key] for key in keys]
+        self._cancel(keys)
+        workers = {one.worker for one in given_up}
+        self._ended |= dict.fromkeys(workers, now)
+        silent = self._link.end_workers(workers)
+        longest = duration(max(now - one.begun_at for one in given_up))
+        quiet = f", {len(silent)} of them silent" if silent else ""
+        restarted = f"{counted(len(workers), 'worker')}{quiet}"
+        self.notes.append(f"gave up {counted(len(given_up), 'evaluation')} after {longest} and restarted {restarted}")
+        failed: list[Evaluation] = []
+        for one in given_up:
+            if one.worker not in silent:
+                taken = f"not ended after {duration(now - one.begun_at)} on its worker"
+                message = f"{taken}, where it may take {duration(one.request.limit_s)}"
+                failed.append((one.request.individual, Result.failed("timed_out", message, worker=one.worker)))
+        return failed + self._lose([one for one in given_up if one.worker in silent])
 
-    def _processing(self) -> dict[str, list[str]]:
-        """Return the keys of the tasks that each worker has, by its address."""
-        held = self._client.processing() if self._client.status == "running" else {}
-        return {str(address): [str(key) for key in keys] for address, keys in held.items()}
+    def _submit_forgotten(self, now: float) -> list[Evaluation]:
+        """Submit those again that the scheduler does not know, or has completed without a word."""
+        pending = [key for key, one in self._in_flight.items() if one.future is not None and not one.future.done()]
+        states = self._link.states(pending) if pending else None
+        if states is None:
+            return []
+        forgotten: list[InFlight] = []
+        for key in pending:
+            one = self._in_flight[key]
+            if states.get(key) in ("waiting", "queued", "no-worker", "processing"):
+                one.unknown_since = None
+            elif one.unknown_since is None:
+                one.unknown_since = now
+            elif now - one.unknown_since > _UNKNOWN_S:
+                forgotten.append(one)
+                self._cancel([key])
+        return self._lose(forgotten)
 
-    def _cancel(self, keys: Sequence[str]) -> list[Individual]:
+    def _lose(self, lost: Sequence[InFlight]) -> list[Evaluation]:
+        """Submit evaluations again that were lost, not by the death of a worker; return those lost too often."""
+        failures = [(one, self._blamed(one, _Lost())) for one in lost]
+        self._submit_again([one for one, failure in failures if failure is None], [], [])
+        return [(one.request.individual, failure) for one, failure in failures if failure is not None]
+
+    def _cancel(self, keys: Collection[str]) -> list[Individual]:
         cancelled = [self._in_flight.pop(key) for key in keys]
         if cancelled and self._client.status == "running":
             self._client.cancel([one.future for one in cancelled], force=True)
         return [one.request.individual for one in cancelled]
-
-    def _scheduler_lost(self) -> RunError:
-        return RunError(f"lost the scheduler at {getattr(self._client.scheduler, 'address', None) or 'its address'}")
 
 
 def accepted(evaluate: Evaluate, **arguments: Any) -> dict[str, Any]:
@@ -232,16 +411,7 @@ def accepted(evaluate: Evaluate, **arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in parameters}
 
 
-def _outcome_of(future: Future[Any]) -> Result | Declined | None:
-    """Return the outcome of an evaluation whose future has completed; None if Dask lost it."""
-    try:
-        if future.status == "error":
-            error = future.exception(timeout=_ANSWER_S)
-            return Result.failed("worker_lost" if isinstance(error, KilledWorker) else "error", one_line(error))
-        if future.status != "finished":
-            return None
-        outcome: Result | Declined = future.result(timeout=_ANSWER_S)
-    except (Exception, CancelledError):  # the worker that had the result may be gone, or the scheduler
-        logger.debug("the result of %s is lost", future.key, exc_info=True)
-        return None
-    return outcome
+def _listed(words: Sequence[str]) -> str:
+    """Return the first few words, and how many more there are."""
+    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
+    return ", ".join(words[:_NAMED]) + more

@@ -17,6 +17,7 @@ import numpy as np
 from distributed import Client
 
 from menndl_dask.errors import JournalError, RunError
+from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution.evolution import SpaceExhausted
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.objective import objectives_of
@@ -29,8 +30,9 @@ from menndl_dask.run.run import Run
 from menndl_dask.search.dispatcher import Dispatcher, accepted
 from menndl_dask.search.durations import DurationEstimate
 from menndl_dask.search.islands.migration import Migration, with_migrants
-from menndl_dask.search.remote_evaluation import EvaluationRequest
+from menndl_dask.search.remote_evaluation import START_S, EvaluationRequest
 from menndl_dask.search.rungs import PruningRules
+from menndl_dask.search.same_failure import SameFailure
 from menndl_dask.search.throttle import Throttle
 from menndl_dask.search.workers import Workers
 from menndl_dask.text import counted, duration, stopped_by
@@ -42,7 +44,8 @@ _CHECK_S = 1.0  # between two checks of the workers, of requests to stop and of 
 _SEEDS = 2**31  # what frameworks accept as a seed
 _BATCH = 16  # networks that are asked for before they are submitted
 _PATIENCE = 1.5  # times the longest evaluation so far: how long the last ones are waited for when the time is up
-_STALL_MARGIN_S = 60.0  # beyond the time limit of an evaluation, until a silent worker counts as stuck
+_TOLD = 5  # equal failures in a row that are told
+_RETIRED = 3  # times that workers retire because all their evaluations fail
 
 logger = logging.getLogger(__name__)
 
@@ -59,14 +62,22 @@ class Driver:
     """
 
     def __init__(
-        self, search: Search, client: Client, recorder: Recorder, evaluations: int | None, hours: float | None
+        self,
+        search: Search,
+        client: Client,
+        recorder: Recorder,
+        evaluations: int | None,
+        hours: float | None,
+        wait_s: float | None = None,
     ) -> None:
         self._search = search
         self._evolution = search.evolution
         self._recorder = recorder
         self._networks = KeptModels(search.path.resolve() / "networks")
-        self._workers = Workers()
         self._dispatcher = Dispatcher(client, search.evaluate, (search.problem, search.limits))
+        self._workers = Workers(wait_s, self._dispatcher.hint)
+        self._same = SameFailure()
+        self._retired = 0  # times that workers were retired because all their evaluations failed
         self._duration = DurationEstimate(search.limits.seconds)
         self._rules: PruningRules | None = None
         if search.problem is not None:
@@ -82,7 +93,6 @@ class Driver:
         self._to_resume: deque[Individual] = deque()  # in flight when an earlier driver ended
         self._is_exhausted = False  # evolution has no further network
         self._checked_at = -_CHECK_S
-        self._last_completed_at = now
         self._longest_s = 0.0  # of the evaluations so far
         self._patience_ends: float | None = None  # when the last evaluations are no longer waited for
         self.stopped: str | None = None
@@ -113,6 +123,7 @@ class Driver:
             safe = f"all results so far are safe in {self._search.path}, the same command carries on"
             raise RunError(f"{error}; {safe}") from error
         except KeyboardInterrupt as end:
+            self._record_and_tell(self._same.release(), time.monotonic())
             self._note(stopped_by(end))
             raise
         finally:
@@ -130,9 +141,11 @@ class Driver:
         while self._dispatcher or self._waits_for_islands():
             completed = self._dispatcher.completed(_CHECK_S)  # waits for the first
             now = time.monotonic()
-            self._record_and_tell(completed, now)
+            self._sift(completed, now)
             self._check(now)
             self._ask_and_submit()
+            if not self._dispatcher:  # no other result will show whether they are the networks' failures
+                self._record_and_tell(self._same.release(), now)
             if self._is_ending(now):
                 self._wind_down(now)
             if progress is not None:
@@ -148,8 +161,8 @@ class Driver:
     def _ask_and_submit(self) -> None:
         """Submit as many evaluations as keep the workers busy, those of an earlier driver first."""
         while True:
-            wanted = self._workers.target_in_flight(self._dispatcher.submitted) - len(self._dispatcher)
-            count = min(_BATCH, wanted, self._remaining())
+            room = self._dispatcher.room(self._workers.target_in_flight(self._dispatcher.submitted))
+            count = min(_BATCH, room, self._remaining())
             if count <= 0:
                 return
             individuals = [self._to_resume.popleft() for _ in range(min(count, len(self._to_resume)))]
@@ -180,15 +193,36 @@ class Driver:
         thresholds = self._rules.thresholds() if self._rules is not None else ()
         checkpoint = str(networks.checkpoint(individual))
         arguments |= accepted(self._search.evaluate, thresholds=thresholds, checkpoint=checkpoint)
-        return EvaluationRequest(individual, arguments, self._duration.seconds)
+        start_s = START_S if self._search.evaluate is train_and_measure else 0.0
+        return EvaluationRequest(individual, arguments, self._duration.seconds, self._search.limits.seconds, start_s)
 
     # --- results ------------------------------------------------------------------------------------------------------
 
-    def _record_and_tell(self, completed: Sequence[Evaluation], now: float) -> None:
-        """Write results into the journal, then tell them: no result is lost by a crash in between."""
+    def _sift(self, completed: Sequence[Evaluation], now: float) -> None:
+        """Record results, but hold back equal failures that follow each other: they may be the site's."""
         for message in self._dispatcher.notes:
             self._note(message)
         self._dispatcher.notes.clear()
+        before = len(self._same.held)
+        self._record_and_tell(self._same.sift(completed), now)
+        if before < _TOLD <= len(self._same.held):
+            self._note(f"{self._same.describe()}; not recorded until another result arrives")
+        if not self._same.is_everywhere(self._workers.slots):
+            return
+        failing = self._same.workers
+        where = f"on {counted(len(failing), 'worker')} ({', '.join(sorted(failing)[:_TOLD])})"
+        self._note(f"{self._same.describe()}; {where}")
+        if self._retired < _RETIRED and self._dispatcher.retire(failing):
+            self._retired += 1
+            self._note(f"{counted(len(failing), 'worker')} retired; the networks are evaluated on others")
+            for individual, _ in self._same.forget():
+                self._dispatcher.submit(self._request(individual))
+            return
+        advice = "a problem of the site or of your code, not of the networks, which will be evaluated again"
+        raise RunError(f"{self._same.describe()}; {where}; {advice}")
+
+    def _record_and_tell(self, completed: Sequence[Evaluation], now: float) -> None:
+        """Write results into the journal, then tell them: no result is lost by a crash in between."""
         if not completed:
             return
         self._recorder.completed(completed)
@@ -199,7 +233,6 @@ class Driver:
             self._counts.add(individual, result, now)
             self._learn_from(result)
             self._longest_s = max(self._longest_s, result.times.get("total", 0.0))
-        self._last_completed_at = now
 
     def _learn_from(self, result: Result) -> None:
         """Learn how long evaluations take and what networks reach at rungs."""
@@ -223,6 +256,7 @@ class Driver:
                 self._networks.recall(individual, result)
                 self._counts.add(individual, result)
                 self._learn_from(result)
+                self._same.recall(result)
                 if is_new:
                     self._evolution.tell(individual, result)
             self._search.replayed = max(self._search.replayed, number + 1)
@@ -232,36 +266,23 @@ class Driver:
     # --- once a second ------------------------------------------------------------------------------------------------
 
     def _check(self, now: float) -> None:
-        """Once a second, count the workers and look for requests to stop, for other islands and for stuck workers."""
+        """Once a second, count the workers and look for requests to stop, other islands and stuck evaluations."""
         if now - self._checked_at < _CHECK_S:
             return
         self._checked_at = now
         self._recorder.check()
         self.stopped = self.stopped or stop_request.reason(self._search.path)
         message = self._workers.update(self._dispatcher.worker_threads(), now)
-        self._counts.workers = len(self._workers)
+        self._counts.workers, self._counts.no_workers_since = len(self._workers), self._workers.none_since
         if message is not None:
-            self._note(message)
+            self._note(message, logging.INFO if self._workers else logging.WARNING)
         self._exchange(now)
-        if not self._dispatcher or not self._workers:
-            self._last_completed_at = now
-        if now - self._last_completed_at > _PATIENCE * self._search.limits.seconds + _STALL_MARGIN_S:
-            self._abandon_stuck(now)
+        self._sift(self._dispatcher.give_up_overdue(now), now)
 
     def _exchange(self, now: float) -> None:
         """Exchange status and networks with the other islands, if there are any."""
         if self._migration is not None:
-            self._search.replayed += self._migration.exchange(self._counts, len(self._dispatcher), now)
-
-    def _abandon_stuck(self, now: float) -> None:
-        """Give up evaluations whose workers have been silent for too long."""
-        silence = duration(now - self._last_completed_at)
-        failure = Result.failed("timed_out", f"no answer from its worker for {silence}")
-        abandoned = self._dispatcher.abandon_stuck()
-        self._record_and_tell([(individual, failure) for individual in abandoned], now)
-        done = f"gave up {counted(len(abandoned), 'evaluation')} and restarted their workers"
-        self._note(f"no result for {silence}: {done}")
-        self._last_completed_at = now
+            self._search.replayed += self._migration.exchange(self._counts, self._unrecorded, now)
 
     # --- the budget and the end ---------------------------------------------------------------------------------------
 
@@ -273,7 +294,12 @@ class Driver:
         if self._counts.asked is None:
             return _BATCH
         claimed = self._migration.claimed(now) if self._migration is not None else 0
-        return max(0, self._counts.asked - self._counts.done - len(self._dispatcher) - claimed)
+        return max(0, self._counts.asked - self._counts.done - self._unrecorded - claimed)
+
+    @property
+    def _unrecorded(self) -> int:
+        """Number of networks that were asked for here and have no result in the journal."""
+        return len(self._dispatcher) + len(self._same.held)
 
     def _is_ending(self, now: float) -> bool:
         return self.stopped is not None or (self._counts.deadline is not None and now >= self._counts.deadline)
@@ -298,7 +324,7 @@ class Driver:
             self._dispatcher.close()
             self._note(f"{count} did not end in time: left to the next start")
 
-    def _note(self, message: str) -> None:
+    def _note(self, message: str, level: int = logging.INFO) -> None:
         """Write a message into the log and the journal."""
-        logger.info(message)
+        logger.log(level, "%s", message)
         self._recorder.note(message)

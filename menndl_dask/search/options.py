@@ -48,6 +48,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "precision": (str, "KIND", "float32", f"numbers that layers compute with: {', '.join(PRECISIONS)}"),
     "augment": (_words, "LIST", None, "how training images are changed, such as flip,rotate=15,noise=0.05, or none"),
     "backend": (str, "NAME", None, f"of Keras: {', '.join(BACKENDS)}; by default what KERAS_BACKEND says on a worker"),
+    "wait": (float, "MINUTES", None, "without any worker until it ends (default: no end on batch systems, else 30)"),
     "retrain": (float, "X", 4.0, "the best and the standard network are trained for X times the budget; 0: not at all"),
     "finalists": (int, "N", 2, "how many of the best networks are trained for longer"),
     "time_limit": (float, "S", 600.0, "seconds an evaluation may take, start-up and compilation included"),
@@ -68,9 +69,11 @@ _MORE: dict[str, tuple[Callable[[str], Any], str, str]] = {
 }
 PLANNED = (*_MORE, *UNITS, "batch_size", "augment", "evaluations", "hours", "workers", "time_limit", "memory_limit")
 _NEEDED = ("cluster", "retrain", "finalists", "seed")  # by the plan too
-_TAKEN = ("cluster", "workers", "evaluations", "hours", "retrain", "finalists", "seed", "detach", "islands", "island")
+_TAKEN = (
+    "cluster", "workers", "evaluations", "hours", "wait", "retrain", "finalists", "seed", "detach", "islands", "island",
+)  # fmt: skip
 _COUNTED = (
-    "workers", "evaluations", "hours", "time_limit", "memory_limit", "finalists", "islands",
+    "workers", "evaluations", "hours", "wait", "time_limit", "memory_limit", "finalists", "islands",
     "patches", "max_parameters", "max_flops", "max_memory",
 )  # fmt: skip
 
@@ -84,6 +87,7 @@ class Options:
     workers: int | None = None
     evaluations: int | None = None
     hours: float | None = None
+    wait: float | None = None
     budget: Budget = Budget(epochs=10)
     augmentation: tuple[str, ...] = ()
     retrain: float = 4.0

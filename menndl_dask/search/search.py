@@ -113,6 +113,7 @@ class Search:
         *,
         evaluations: int | None = None,
         hours: float | None = None,
+        wait_minutes: float | None = None,
         progress: Progress | None = None,
         on_change: Callable[[Run], object] | None = None,
     ) -> Run:
@@ -125,6 +126,8 @@ class Search:
         evaluations, hours
             The budget, earlier starts included: the search ends at whichever is reached first. At least one is needed.
             Islands share the evaluations; the hours are those of this search.
+        wait_minutes
+            Minutes without any worker after which the search ends; None for no end.
         progress
             Shows the progress.
         on_change
@@ -136,8 +139,8 @@ class Search:
         UserError
             If there is no budget.
         RunError
-            If another driver holds the run, the run is damaged or of another search, or the scheduler is lost. The
-            results so far are kept.
+            If another driver holds the run, the run is damaged or of another search, the scheduler is lost or no
+            worker comes, or if evaluations fail again and again with the same error. The results so far are kept.
         """
         if evaluations is None and hours is None:
             raise UserError("search: expected evaluations or hours (or both), got neither")
@@ -154,7 +157,8 @@ class Search:
             # the plan stands in run.yaml
             given = {name: value for name, value in self.settings.items() if name != "plan"}
             started = {"evaluations": evaluations, "hours": hours, **given}
-            driver = Driver(self, client, recorder, evaluations, hours)
+            wait_s = None if wait_minutes is None else 60.0 * wait_minutes
+            driver = Driver(self, client, recorder, evaluations, hours, wait_s)
             driver.run(started, progress, on_change)
             self.stopped = driver.stopped
         run = Run(self.path)

@@ -76,7 +76,7 @@ def test_all_are_trained_with_the_longer_budget_and_failures_are_results(client:
     assert trained[STANDARD_ID, 1].metrics == {"epochs": 3, "seconds": 100, "test": True}
     assert trained[STANDARD_ID, 4].metrics == {"epochs": 12, "seconds": 400, "test": True}
     died = trained[FINALISTS[0][0].id, 4]
-    assert died.failure == "worker_lost"
+    assert died.failure == "error"
     assert "a user's loss" in died.message
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
@@ -13,6 +15,7 @@ from distributed import Client, LocalCluster
 from menndl_dask.evolution.evolution import Evolution
 from menndl_dask.genome.individual import Evaluation
 from menndl_dask.problem import Limits
+from menndl_dask.search import dispatcher as dispatcher_module
 from menndl_dask.search.dispatcher import _ATTEMPTS, Dispatcher
 from menndl_dask.search.remote_evaluation import Evaluate, EvaluationRequest
 from tests import evaluations
@@ -106,6 +109,53 @@ def test_evaluations_that_dask_loses_are_submitted_again_a_bounded_number_of_tim
     assert not dispatcher
     (tmp_path / "go on").touch()
     dispatcher.close()
+
+
+def test_what_the_scheduler_has_forgotten_is_submitted_again(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "_UNKNOWN_S", 0.0)
+    dispatcher = dispatched(client, partial(evaluations.waiting, tmp_path / "go on"), 2)
+    dispatcher.worker_threads()
+    keys = list(dispatcher._in_flight)
+    while dispatcher._link.states(keys) != dict.fromkeys(keys, "processing"):
+        assert not dispatcher.completed(0.1)
+    # as for a scheduler that took the client for lost
+    client.run_on_scheduler(
+        lambda dask_scheduler, keys, name: dask_scheduler.client_releases_keys(keys, name, "test"),
+        keys=keys,
+        name=client.id,
+    )
+    (tmp_path / "go on").touch()
+    assert [dispatcher.give_up_overdue(now) for now in (20.0, 30.0)] == [[], []]
+    assert dispatcher.notes == ["Dask lost 2 evaluations; submitted again"]
+    assert len(all_completed(dispatcher)) == 2
+    dispatcher.close()
+
+
+def test_none_is_blamed_for_the_death_of_a_neighbour(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher = dispatched(client, evaluations.instant, 3)
+    dispatcher.worker_threads()  # two threads in one process
+    deaths: Counter[int] = Counter()
+    outcome_of, alone = Dispatcher._outcome_of, []
+
+    def with_poison(self: Dispatcher, future: Any) -> Any:
+        """Let all die with their neighbour twice, and network 1 always."""
+        number = self._in_flight[future.key].request.individual.id
+        deaths[number] += 1
+        if deaths[number] > 2:
+            alone.append((len(self._in_flight), self.room(9)))
+        if deaths[number] > 2 and number != 1:
+            return outcome_of(self, future)
+        return dispatcher_module._Lost(1, f"tcp://{deaths[number]}")
+
+    monkeypatch.setattr(Dispatcher, "_outcome_of", with_poison)
+    results = {one.id: result for one, result in all_completed(dispatcher)}
+    assert {n: result.failure for n, result in results.items() if result.failure == "worker_lost"} == {1: "worker_lost"}
+    assert results[1].message == "4 workers died while they evaluated it (tcp://1, tcp://2, tcp://3, tcp://4)"
+    assert len(results) == 3
+    assert alone == [(1, 0)] * 4  # the only one in flight, and no other may be submitted
+    assert "while evaluating network" in dispatcher.notes[0]
 
 
 def test_only_what_no_worker_has_begun_is_cancelled_when_the_time_is_up(client: Client, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from menndl_dask.problem import Budget, Limits
 from menndl_dask.run.progress import Counts, ProgressLine
 from menndl_dask.run.recorder import Recorder
 from menndl_dask.run.run import Run
-from menndl_dask.search import driver
+from menndl_dask.search import dispatcher, scheduler_link
 from menndl_dask.search.search import Search
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.workflow import guarded
@@ -270,26 +271,92 @@ def test_a_worker_killed_in_mid_run_costs_no_evaluation_and_is_told(client: Clie
     client.wait_for_workers(2, timeout=60)
 
 
-def test_a_network_that_kills_its_workers_again_and_again_is_given_up(client: Client, tmp_path: Path) -> None:
-    client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 1))
+def test_whatever_a_users_function_returns_the_search_goes_on(client: Client, tmp_path: Path) -> None:
+    run = Search(None, SPACE, tmp_path, evaluate=evaluations.odd).run(client, evaluations=11)
+    results = {individual.id: result for individual, result in run.evaluations}
+    assert sorted(results) == list(range(11))
+    failed = {n: result.failure for n, result in results.items() if not result.succeeded}
+    assert failed == dict.fromkeys(range(7, 11), "error")
+    assert len(results[2].message) == 2000
+    assert results[10].message.startswith("UnfriendlyError")
+    assert all(result.worker for result in results.values())
+    for line in (tmp_path / "journal.jsonl").read_text().splitlines():
+        assert len(line) < 5_000
+        json.loads(line)
+    again = Search(None, SPACE, tmp_path, evaluate=evaluations.instant).run(client, evaluations=12)
+    assert {i.id: r for i, r in again.evaluations if i.id < 11} == results
+
+
+def test_a_network_that_kills_its_workers_again_and_again_is_given_up_and_no_other(
+    client: Client, tmp_path: Path
+) -> None:
     run = Search(None, SPACE, tmp_path, evaluate=evaluations.poisonous).run(client, evaluations=12)
     results = {individual.id: result for individual, result in run.evaluations}
-    assert len(results) == 12
-    assert results[1].failure == "worker_lost"
+    assert sorted(results) == list(range(12))
+    assert [n for n, result in results.items() if result.failure == "worker_lost"] == [1]
+    assert re.match(r"4 workers died while they evaluated it \(\w+://.*, .*, .*, .*\)$", results[1].message)
+    assert lost_and_told(run).count("while evaluating network 1; evaluated again later, few at a time") == 3
     client.wait_for_workers(2, timeout=60)
 
 
-def test_a_worker_that_is_silent_past_every_limit_is_restarted(
+def test_an_evaluation_that_hangs_is_given_up_while_the_others_deliver(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "_STALL_MARGIN_S", 2.0)
-    one = Search(None, SPACE, tmp_path, evaluate=evaluations.hanging, limits=Limits(seconds=0.1))
-    run = one.run(client, evaluations=8)
-    results = {individual.id: result for individual, result in run.evaluations}
-    assert len(results) == 8
-    assert results[1].failure == "timed_out"
-    assert "gave up 1 evaluation and restarted their workers" in lost_and_told(run)
+    monkeypatch.setattr(dispatcher, "_MARGIN_S", 1.0)
+    monkeypatch.setattr(dispatcher, "_LOOK_S", 0.3)
+    evaluate = evaluations.busy_beside_a_hanging_one
+    run = Search(None, SPACE, tmp_path, evaluate=evaluate, limits=Limits(seconds=0.1)).run(client, evaluations=70)
+    results = [(individual.id, result) for individual, result in run.evaluations]
+    assert sorted(n for n, _ in results) == list(range(70))
+    [place] = [place for place, (_, result) in enumerate(results) if result.failure == "timed_out"]
+    assert results[place][0] == 1
+    assert 3 < place < 69  # others came before and after it
+    assert re.search(r"gave up 1 evaluation after \S+ s and restarted 1 worker", lost_and_told(run))
     client.wait_for_workers(2, timeout=60)
+
+
+def test_a_worker_that_does_not_answer_is_no_fault_of_its_network(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "_MARGIN_S", 1.0)
+    monkeypatch.setattr(dispatcher, "_LOOK_S", 0.3)
+    monkeypatch.setattr(scheduler_link, "ANSWER_S", 1.0)
+    pid = next(iter(client.run(os.getpid).values()))
+    watch = Watch(lambda: os.kill(pid, signal.SIGSTOP), after=4)
+    one = Search(None, SPACE, tmp_path, evaluate=evaluations.brief, limits=Limits(seconds=0.5))
+    run = one.run(client, evaluations=30, progress=watch)
+    assert sorted(ids(run)) == list(range(30))
+    assert {r.failure for _, r in run.evaluations} <= {None, "no_learning"}
+    assert "and restarted 1 worker, 1 of them silent" in lost_and_told(run)
+    client.wait_for_workers(2, timeout=60)
+
+
+def test_the_same_error_everywhere_ends_the_search_and_costs_no_network(client: Client, tmp_path: Path) -> None:
+    why = r"20 evaluations in a row failed alike: error: ModuleNotFoundError: No module named 'my_metric'; on [12] workers?"
+    with pytest.raises(RunError, match=f"{why} .*; a problem of the site or of your code.*the same command carries on"):
+        Search(None, SPACE, tmp_path, evaluate=evaluations.misconfigured).run(client, evaluations=60)
+    assert ids(Run(tmp_path)) == []
+    run = Search(None, SPACE, tmp_path, evaluate=evaluations.instant).run(client, evaluations=60)
+    assert sorted(ids(run)) == list(range(60))
+    assert "error" not in {r.failure for _, r in run.evaluations}
+
+
+def test_few_evaluations_that_all_fail_are_recorded_in_the_end(client: Client, tmp_path: Path) -> None:
+    run = Search(None, SPACE, tmp_path, evaluate=evaluations.misconfigured).run(client, evaluations=8)
+    assert sorted(ids(run)) == list(range(8))
+    assert "all 8 networks failed: 8 × error: ModuleNotFoundError: No module named 'my_metric'" in lost_and_told(run)
+    with pytest.raises(RunError, match="all 8 networks failed: 8 × error: ModuleNotFoundError: No module named"):
+        run.best()
+
+
+def test_a_search_ends_without_workers_when_it_is_told_to(tmp_path: Path) -> None:
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as empty,
+        Client(empty.scheduler_address, set_as_default=False) as connected,
+    ):
+        one = Search(None, SPACE, tmp_path, evaluate=evaluations.instant)
+        with pytest.raises(RunError, match=r"no worker has been there for .* s; start workers for the scheduler at "):
+            one.run(connected, evaluations=9, wait_minutes=0.02)
 
 
 def test_networks_clearly_behind_are_stopped_by_what_was_known_when_they_were_submitted(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from menndl_dask.errors import RunError
 from menndl_dask.search.workers import Workers
 
 
@@ -32,3 +35,35 @@ def test_each_thread_of_a_worker_gets_an_evaluation() -> None:
     assert len(workforce) == 2
     assert workforce.slots == 16
     assert workforce.target_in_flight(submitted=1000) == 20
+
+
+def test_that_no_worker_is_there_is_said_after_one_two_and_four_minutes() -> None:
+    workers = Workers(hint="start some")
+    said = {second: message for second in range(600) if (message := workers.update({}, float(second)))}
+    assert said == {n: f"no worker has been there for {n // 60} min; start some" for n in (60, 120, 240, 480)}
+    assert workers.none_since == 0.0
+    assert workers.update({"a": 1}, 600.0) == "1 worker joined; 1 in all"
+    assert workers.none_since is None
+    assert workers.update({}, 610.0) == "1 worker left; 0 in all"
+    assert workers.update({}, 669.0) is None
+    assert workers.update({}, 670.0) == "no worker has been there for 1 min; start some"
+
+
+def test_a_search_waits_for_workers_as_long_as_it_is_told() -> None:
+    workers = Workers(90.0, "start some")
+    assert workers.update({}, 0.0) is None
+    workers.update({}, 89.0)
+    with pytest.raises(RunError, match="no worker has been there for 1 min 31 s; start some"):
+        workers.update({}, 91.0)
+
+
+def test_workers_stay_while_the_scheduler_is_silent_but_not_for_ever() -> None:
+    workers = Workers()
+    workers.update({"a": 2}, 0.0)
+    assert workers.update(None, 15.0) is None
+    assert len(workers) == 1
+    assert workers.update(None, 61.0) == "the scheduler has not answered for 1 min 1 s"
+    assert workers.update({"a": 2}, 62.0) is None
+    assert workers.update(None, 900.0) == "the scheduler has not answered for 13 min 58 s"
+    with pytest.raises(RunError, match="the scheduler has not answered for 15 min"):
+        workers.update(None, 62.0 + 901.0)
