@@ -17,14 +17,15 @@ from typing import Any
 from distributed import Client
 
 from menndl_dask import files, own_code
+from menndl_dask.cluster.batch.site import Site
 from menndl_dask.cluster.cluster import load_cluster
-from menndl_dask.cluster.profile import profile_file, read_profile
+from menndl_dask.cluster.profile import Profile, profile_file, read_profile
 from menndl_dask.errors import ExitCode, RunError, reading
 from menndl_dask.evolution.evolution import DRAWN
 from menndl_dask.genome.gene import is_users, kind_name
 from menndl_dask.guard import guarded
 from menndl_dask.problem import Limits, Problem
-from menndl_dask.report.conclusion import findings, winner
+from menndl_dask.report.conclusion import findings, shortfall, winner
 from menndl_dask.report.report import write_report
 from menndl_dask.run.journal import check_free
 from menndl_dask.run.layout import folder_of
@@ -41,10 +42,11 @@ from menndl_dask.search.options import Options, add_options
 from menndl_dask.search.search import Search
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.terminal import say
-from menndl_dask.text import fitness_text, metric_title
+from menndl_dask.text import fitness_text, metric_title, printable
 
 __all__ = ["Options", "add_options", "compare", "guarded", "main_job"]
 
+_WAIT_MINUTES = 30.0  # without any worker, unless batch systems start them
 _FEWEST_DRAWN = 6  # random networks at the start of a short search
 
 
@@ -105,14 +107,17 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         page = search.path / "report.html"
         say(f"dashboard: {cluster.dashboard or 'none'}   report: {page} (rewritten while it runs)")
         line = ProgressLine(sys.stderr)
-        search.run(client, evaluations=options.evaluations, hours=options.hours, progress=line, on_change=write_report)
+        search.run(
+            client, evaluations=options.evaluations, hours=options.hours, wait_minutes=_wait(options, cluster.profile),
+            progress=line, on_change=write_report,
+        )  # fmt: skip
         status = ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
         if is_supervised:
             return status
         run = Run(options.run)
         with supervisor.last_one(options.run, options.island) as is_last:
             if search.stopped is None and is_last:
-                _compare(run, client, options)
+                _compare(run, client, options, _wait(options, cluster.profile))
     if not is_last:
         say(f"{search.path}: done; the last island to end compares the networks of all")
         return status
@@ -139,13 +144,21 @@ def _search_islands(
     run = Run(options.run)
     if stopped is None:
         with load_cluster(profile, workers=options.workers) as cluster, cluster.client() as client:
-            _compare(run, client, options)
+            _compare(run, client, options, _wait(options, profile))
     return _conclude(run, stopped)
 
 
-def _compare(run: Run, client: Client, options: Options) -> None:
+def _wait(options: Options, profile: Profile) -> float | None:
+    """Return the minutes without any worker after which a search ends; None for no end, as queues may take days."""
+    return options.wait if options.wait is not None else None if isinstance(profile, Site) else _WAIT_MINUTES
+
+
+def _compare(run: Run, client: Client, options: Options, wait_minutes: float | None) -> None:
     if any(result.succeeded for _, result in run.evaluations):
-        compare(run, client, factor=options.retrain, finalists=options.finalists, limits=options.limits)
+        compare(
+            run, client, factor=options.retrain, finalists=options.finalists, limits=options.limits,
+            wait_minutes=wait_minutes,
+        )  # fmt: skip
 
 
 def _conclude(run: Run, stopped: str | None) -> int:
@@ -157,6 +170,9 @@ def _conclude(run: Run, stopped: str | None) -> int:
     if stopped is not None:
         say(f"{stopped}; the same command carries on")
         return ExitCode.STOPPED
+    missing = shortfall(run)
+    if missing is not None:
+        say(printable(missing, one_line=True))
     return ExitCode.SUCCESS if (run.path / "best.keras").exists() else ExitCode.NO_NETWORK
 
 
@@ -194,8 +210,9 @@ def report(run: Run, output: Path | None = None) -> None:
 
 
 def compare(
-    run: Run, client: Client, *, factor: float, finalists: int, limits: Limits, problem: Problem | None = None
-) -> None:
+    run: Run, client: Client, *, factor: float, finalists: int, limits: Limits, problem: Problem | None = None,
+    wait_minutes: float | None = None,
+) -> None:  # fmt: skip
     """Retrain the best networks of a run and the standard one, record the results, and save ``best.keras``.
 
     Networks that the run has already compared are not trained again.
@@ -214,11 +231,13 @@ def compare(
         Limits of a training in the search; the time limit is multiplied by `factor` if that is larger than 1.
     problem
         By default that of the run.
+    wait_minutes
+        Minutes without any worker after which this ends; None for no end.
 
     Raises
     ------
     RunError
-        If no network has succeeded, or the run is not on a data set.
+        If no network has succeeded, the run is not on a data set, the scheduler is lost or no worker comes.
     """
     best, problem, directory = run.best(), problem or run.problem, run.path.resolve()
     if problem is None:
@@ -229,7 +248,7 @@ def compare(
     missing = [c for c in planned if (c.individual.id, c.factor) not in done]
     if missing:
         say(f"retraining for comparison: {', '.join(c.name for c in missing)}")
-    for compared in comparison.train(client, problem, missing, limits, directory):
+    for compared in comparison.train(client, problem, missing, limits, directory, wait_minutes=wait_minutes):
         run.compare(compared)
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
         say(f"  {compared.name}: {compared.result.failure or score}")

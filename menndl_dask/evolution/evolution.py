@@ -27,7 +27,7 @@ from menndl_dask.evolution.surrogate.training_set import TrainingSet
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.objective import FITNESS, Objectives
-from menndl_dask.result import FAILURES, Result
+from menndl_dask.result import OF_DATA, Failures, Result
 from menndl_dask.space.enumeration import every_genome
 from menndl_dask.space.space import SearchSpace
 
@@ -123,6 +123,7 @@ class Evolution:
         self.objectives = Objectives.of(objectives, constraints)
         self.population = Population(survival, capacity or max(_MEMBERS, (workers or 0) // 4))
         self.failures: Counter[str] = Counter()
+        self._why = Failures()
         self._random, self._tournament, self._offspring = random, tournament_size, offspring
         # repaired with a seed of their own: a search that is resumed begins with the same ones
         self._initial = [space.repair(g, np.random.default_rng([seed, i, 2])) for i, g in enumerate(initial)]
@@ -183,7 +184,9 @@ class Evolution:
         del self._pending[individual.id]
         self._rates.credit(individual.origin, self._gain(result))
         if not self._add(individual, result):
-            self.failures[result.failure or "no objective"] += 1
+            kind = result.failure or "no objective"
+            self.failures[kind] += 1
+            self._why.add(kind, result.message)
 
     def add_migrant(self, individual: Individual, result: Result) -> None:
         """Add a network that another search over this space has bred and evaluated.
@@ -224,15 +227,8 @@ class Evolution:
         """Say in words how the evaluations failed, if there were any and all did."""
         if not self.failures or self._best is not None:
             return None
-        total = sum(self.failures.values())
-        kinds = [
-            f"{count} × {kind} ({FAILURES.get(kind, 'an objective is missing in the result')})"
-            for kind, count in self.failures.most_common()
-        ]
-        return (
-            f"all {total} networks failed: {'; '.join(kinds)}. If simple networks fail too, look at the data first: "
-            "labels, value ranges, and the loss"
-        )
+        advice = "; if simple networks fail too, look at the data first: labels, value ranges, and the loss"
+        return self._why.describe() + (advice if self._why.leading in OF_DATA else "")
 
     def _propose(
         self, pool: CandidatePool | None, rng: np.random.Generator

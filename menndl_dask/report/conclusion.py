@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
+from menndl_dask.errors import RunError
 from menndl_dask.problem import Problem
 from menndl_dask.report.table import Row, best_rows, table
-from menndl_dask.result import FAILURES
+from menndl_dask.result import OF_DATA
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
 from menndl_dask.text import TextTable, error_name, fitness_text, metric_title, quantity, with_error
 from menndl_dask.training.scoring.significance import SIGNIFICANT
 
 _SHOWN = 5  # networks of the search in the table
-_OF_DATA = ("no_learning", "diverged")  # failures whose cause may be the data
 
 
 def findings(run: Run) -> list[str | TextTable]:
@@ -40,19 +39,27 @@ def findings(run: Run) -> list[str | TextTable]:
 
 def _no_network(run: Run) -> str:
     """Say how the networks failed: each kind of failure with its most frequent message."""
-    messages: dict[str, Counter[str]] = {}
-    for _, result in run.evaluations:
-        messages.setdefault(result.failure or "", Counter())[result.message] += 1
-    kinds = sorted(messages.items(), key=lambda kind: -kind[1].total())
-    lines = []
-    for kind, counted in kinds:
-        (message, count), total = counted.most_common(1)[0], counted.total()
-        often = "" if count == total else f" ({count} of them)"
-        lines.append(f"  {total} × {kind}: {message or FAILURES.get(kind, '')}{often}")
+    failures = run.failures()
+    lines = [f"  {line}" for line in failures.lines()]
     if not lines:
         return "No network has succeeded yet."
     advice = ["If simple networks learn nothing either, look at the data first: menndl check."]
-    return "\n".join(["No network has succeeded yet:", *lines, *(advice if kinds[0][0] in _OF_DATA else [])])
+    return "\n".join(["No network has succeeded yet:", *lines, *(advice if failures.leading in OF_DATA else [])])
+
+
+def shortfall(run: Run) -> str | None:
+    """Say in one line what is missing in the outcome of a run, and why, as the journal has it; None if all is there."""
+    try:
+        best = run.best()
+    except RunError:
+        return run.failures().describe() or "no network has been evaluated"
+    failed = [f"{c.name}: {_failure(c)}" for c in run.alike if not c.result.succeeded]
+    if failed:
+        return f"could not be retrained: {'; '.join(failed)}"
+    if not (run.path / "best.keras").exists():
+        why = best.result.message or f"there is no {best.path / 'network.keras'}"
+        return f"the best network, {best.individual.id}, was not saved: {why}"
+    return None
 
 
 def winner(compared: Sequence[Compared]) -> Compared | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.genome.network_file import load_network
 from menndl_dask.problem import Problem
-from menndl_dask.result import Result
+from menndl_dask.result import Failures, Result
 from menndl_dask.run.history import History
 from menndl_dask.run.journal import Event
 from menndl_dask.run.layout import folder_of, folders_of, island_of
@@ -172,20 +171,25 @@ class Run:
         Raises
         ------
         RunError
-            If no evaluation has succeeded; the message counts the kinds of failure.
+            If no evaluation has succeeded; the message says how they failed.
         """
         best: Evaluation | None = None
-        failures: Counter[str] = Counter()
         for individual, result in self.evaluations:
-            if result.fitness is None:
-                failures[result.failure or ""] += 1
-            elif best is None or result.fitness > (best[1].fitness or 0.0):
+            if result.fitness is not None and (best is None or result.fitness > (best[1].fitness or 0.0)):
                 best = individual, result
         if best is None:
-            counts = ", ".join(f"{count} × {kind}" for kind, count in failures.most_common())
-            raise RunError(f"{self.path}: no network has succeeded yet{f': {counts}' if counts else ''}")
+            how = self.failures().describe()
+            raise RunError(f"{self.path}: no network has succeeded yet{f': {how}' if how else ''}")
         folder = folder_of(self.path, island_of(best[0])) if folders_of(self.path) else self.path
         return Best(*best, folder.resolve() / "networks" / best[0].name)
+
+    def failures(self) -> Failures:
+        """Return the failures, counted by their kind and message."""
+        failures = Failures()
+        for _, result in self.evaluations:
+            if result.failure is not None:
+                failures.add(result.failure, result.message)
+        return failures
 
     def to_xarray(self) -> xr.Dataset:
         """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.run.snapshot`."""

@@ -20,7 +20,7 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.genome.layers import Convolution, FullyConnected
 from menndl_dask.genome.training_gene import Training
-from menndl_dask.result import FAILURES, Result
+from menndl_dask.result import Result
 from menndl_dask.space.space import SearchSpace
 from tests.examples import examples
 from tests.spaces import SPACES, Edge, Step, toy_result
@@ -335,8 +335,7 @@ def test_a_run_whose_every_network_fails_ends_with_a_diagnosis() -> None:
         evolution.tell(individual, Result.failed("diverged" if number % 3 else "no_learning", "made up"))
     said = evolution.diagnosis()
     assert said is not None
-    assert "all 60 networks failed: 40 × diverged" in said
-    assert FAILURES["no_learning"] in said
+    assert "all 60 networks failed: 40 × diverged: made up; 20 × no_learning: made up" in said
     assert "look at the data first" in said
     with pytest.raises(UserError, match="all 60 networks failed"):
         evolution.best()

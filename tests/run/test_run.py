@@ -76,7 +76,7 @@ def test_the_best_is_the_fittest_and_of_equals_the_first_home(tmp_path: Path) ->
 def test_a_run_without_a_success_says_how_it_failed(tmp_path: Path) -> None:
     individuals = [i for i, _ in made_up(3)]
     run = finished(tmp_path, [(i, Result.failed("no_learning")) for i in individuals])
-    with pytest.raises(RunError, match=r"no network has succeeded yet: 3 × no_learning"):
+    with pytest.raises(RunError, match=r"no network has succeeded yet: all 3 networks failed: 3 × no_learning"):
         run.best()
 
 
