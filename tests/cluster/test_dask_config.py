@@ -22,7 +22,7 @@ HOSTILE = {
         "comm": {"require-encryption": True, "default-scheme": "ucx", "tls": {"ca-file": "/none"}},
         "nanny": {"preload": ["none"], "pre-spawn-environ": {"CUDA_VISIBLE_DEVICES": "none"}},
         "worker": {"preload": ["none"], "resources": {"GPU": 1}, "lifetime": {"duration": "1 s"}},
-        "scheduler": {"preload": ["none"], "allowed-failures": 0, "idle-timeout": "1 s"},
+        "scheduler": {"preload": ["none"], "allowed-failures": 7, "idle-timeout": "1 s"},
         "dashboard": {"link": "{NONE}/{port}"},
         "deploy": {"lost-worker-timeout": "nonsense"},
     },
@@ -49,7 +49,7 @@ def test_a_local_cluster_works_whatever_the_user_has_configured_and_says_what_it
         cluster.client() as client,
     ):
         assert client.submit(sum, (1, 2)).result(timeout=30) == 3
-        assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 10
+        assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 0
     said = [record.getMessage() for record in caplog.records if record.name == dask_config.__name__]
     assert said[0].startswith(f"Dask's temporary-directory ({configured}): expected a folder that can be written to")
     assert said[1].startswith("settings of Dask without effect on workers that are started here: distributed.")
