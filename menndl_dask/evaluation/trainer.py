@@ -93,7 +93,12 @@ class _Forked:
         reading, writing = os.pipe()
         output, printing = os.pipe()
         trainer = os.getpid()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            for end in (reading, writing, output, printing):
+                os.close(end)
+            raise
         if self.pid == 0:
             os.close(reading)
             os.close(output)

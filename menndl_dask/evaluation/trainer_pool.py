@@ -16,7 +16,7 @@ from pathlib import Path
 
 from menndl_dask.data.staging import stage
 from menndl_dask.environment import DEVICES, GPU_VARIABLES
-from menndl_dask.errors import NodeError, TrainerError
+from menndl_dask.errors import NodeError, TrainerError, shortened
 from menndl_dask.evaluation.child_process import ChildProcess
 from menndl_dask.evaluation.scratch import Scratch
 from menndl_dask.evaluation.trainer import READY
@@ -120,7 +120,8 @@ class TrainerSlot:
         if trace:
             _LOG.info("the training failed:\n%s", trace)
         if deaths:
-            again = f"trained again, because the trainer died ({len(deaths)} of {_DEATHS} times): {deaths[-1]}"
+            times = f"{len(deaths)} of {_DEATHS} times"
+            again = f"trained again, because the trainer died ({times}): {shortened(deaths[-1], 150)}"
             result = replace(result, message="; ".join(filter(None, (result.message, again))))
         return result
 
