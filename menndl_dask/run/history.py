@@ -65,21 +65,27 @@ def _entries(path: Path, *kinds: str) -> Iterator[_Entry]:
     """Yield the events of these kinds with their individuals."""
     in_flight: dict[int, Individual] = {}
     known_results: set[int] = set()
+    unasked: set[int] = set()  # individuals that are only in their results
     for event in read_journal(path, *kinds) if path.exists() else ():
         try:
-            entries = list(_entries_of(event, in_flight, known_results))
+            entries = list(_entries_of(event, in_flight, known_results, unasked))
         except Exception as error:
             what = f"has an event {event['event']!r} that cannot be understood: {one_line(error)}{written(path)}"
             raise RunError(f"{path}: {what}") from error
         yield from entries
 
 
-def _entries_of(event: Event, in_flight: dict[int, Individual], known_results: set[int]) -> Iterator[_Entry]:
+def _entries_of(
+    event: Event, in_flight: dict[int, Individual], known_results: set[int], unasked: set[int]
+) -> Iterator[_Entry]:
     """Yield the entries of an event: of a result whose network was not asked for, as the line is lost, two."""
     result = Result.from_dict(event["result"]) if "result" in event else None
     time = float(event["time"])
     if event["event"] == "asked":
         individual = Individual.from_dict(event["individual"])
+        if individual.id in unasked:  # the line was found again, such as in a saved file
+            unasked.remove(individual.id)
+            return
         in_flight[individual.id] = individual
         known_results.discard(individual.id)
         yield _Entry(time, individual, None)
@@ -89,6 +95,7 @@ def _entries_of(event: Event, in_flight: dict[int, Individual], known_results: s
         known = in_flight.pop(event["id"], None)
         if known is None and "individual" in event:
             known = Individual.from_dict(event["individual"])
+            unasked.add(known.id)
             yield _Entry(time, known, None)
         if known is not None:
             known_results.add(event["id"])

@@ -194,6 +194,8 @@ def test_a_result_whose_network_was_asked_for_in_a_lost_line_is_kept(tmp_path: P
     with Recorder(tmp_path) as opened:
         history = list(opened.history())
     assert [individual.id for individual, _ in history] == [i.id for i, _ in evaluations for _ in range(2)]
+    path.write_bytes(path.read_bytes() + b"".join(lines))  # as where the lines are found again
+    assert [(i.id, r) for i, r in run.evaluations] == [(i.id, r) for i, r in evaluations]
 
 
 @pytest.mark.parametrize(
