@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -108,7 +108,8 @@ def _write_whole(problem: Problem, target: Path) -> None:
             write = _write if problem.patches is None else write_images
             write(problem, dataset, parts, partial)
             for file in partial.iterdir():
-                file.chmod(0o600)
+                with suppress(PermissionError):  # some file systems have no modes
+                    file.chmod(0o600)
     except OSError:
         if not target.is_dir():  # else another process wrote the same samples first
             raise

@@ -107,7 +107,8 @@ def _make_private(path: Path) -> None:
     if found.st_uid != os.getuid():
         raise NodeError(f"{path}: expected a directory of this user, it belongs to user {found.st_uid}")
     if stat.S_IMODE(found.st_mode) != 0o700:
-        path.chmod(0o700)
+        with contextlib.suppress(PermissionError):  # some file systems have no modes
+            path.chmod(0o700)
 
 
 def _opened(path: Path, flags: int) -> IO[bytes]:

@@ -128,6 +128,15 @@ def test_others_write_to_nothing_whatever_the_mask_is(tmp_path: Path) -> None:
     assert scratch.release()
 
 
+def test_a_file_system_without_modes_is_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    (tmp_path / f"menndl-{os.getuid()}").mkdir(mode=0o755)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    assert Scratch.shared("data", tmp_path).release()
+
+
 def test_a_place_that_belongs_to_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getuid", lambda: 4711)
     with pytest.raises(NodeError, match=r"menndl-4711: expected a directory of this user, it belongs to user \d+"):
