@@ -18,7 +18,7 @@ from menndl_dask.errors import ExitCode, ProfileError, RunError
 from menndl_dask.run import stop_request
 from menndl_dask.run.journal import holder
 from menndl_dask.run.layout import folders_of
-from menndl_dask.search.detached_driver import Detached, Drivers, cancel, site_of
+from menndl_dask.search.detached_driver import Detached, Drivers, cancel, cancel_command, site_of
 from menndl_dask.terminal import say
 from menndl_dask.text import counted
 
@@ -115,6 +115,9 @@ def _ask_to_stop(run: Path) -> bool:
     elif detached is not None:
         site = site_of(detached.profile)
         waiting = queued(site.system, Drivers.read(run).jobs)
+        if waiting and not detached.is_own:
+            command = cancel_command(site, waiting)
+            raise RunError(f"{run}: its batch jobs are not signed as yours and stay; if they are yours: {command}")
         cancel(site, waiting)
         say(f"{run}: no driver runs; cancelled {', '.join(waiting) or 'none: no job is in the queue'}")
     return True

@@ -26,7 +26,7 @@ from menndl_dask.guard import state_folder
 from menndl_dask.validation import read
 
 _FILE, _BYTES = "key", 32
-_ABOUT = b"menndl_dask, run, 1\n"  # what is signed: a signature of one thing is none of another
+_ABOUT, _ABOUT_JOBS = b"menndl_dask, run, 1\n", b"menndl_dask, jobs, 1\n"  # a signature of one is none of the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,23 @@ class Signed:
 
     def _digest(self, key: bytes) -> str:
         values = {name: value for name, value in self.to_dict().items() if name != "signature"}
-        return hmac.new(key, _ABOUT + json.dumps(values, sort_keys=True).encode(), sha256).hexdigest()
+        return _digest(key, _ABOUT, values)
+
+
+def sign(values: Mapping[str, Any]) -> str:
+    """Return this user's signature on what is recorded of batch jobs; empty if there is no key."""
+    key, _ = own_key(is_made=True)
+    return "" if key is None else _digest(key, _ABOUT_JOBS, values)
+
+
+def is_signed(values: Mapping[str, Any], signature: str) -> bool:
+    """Return whether a signature is that of this user on these values, see `sign`."""
+    key, _ = own_key()
+    return key is not None and hmac.compare_digest(_digest(key, _ABOUT_JOBS, values).encode(), signature.encode())
+
+
+def _digest(key: bytes, about: bytes, values: Mapping[str, Any]) -> str:
+    return hmac.new(key, about + json.dumps(values, sort_keys=True).encode(), sha256).hexdigest()
 
 
 def own_key(*, is_made: bool = False) -> tuple[bytes | None, str]:

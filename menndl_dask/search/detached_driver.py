@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,12 +33,14 @@ from menndl_dask.errors import FINISHED, ExitCode, ProfileError, RunError, readi
 from menndl_dask.run import stop_request
 from menndl_dask.run.journal import read_journal
 from menndl_dask.run.layout import whole_run
-from menndl_dask.validation import parse_json, read
+from menndl_dask.run.signature import is_signed, sign
+from menndl_dask.validation import parse_json, read, shown
 
 logger = logging.getLogger(__name__)
 
 _FILE, _DRIVERS = "detached.json", "drivers.txt"
 _NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "OAR_JOB_ID", "JOB_ID")
+_NUMBER = re.compile(r"[0-9][\w.\[\]-]*")  # of a job: no option of the command that cancels it
 _STANDSTILLS = 3  # jobs in a row without a result, after which no successor is submitted
 _ANSWER_S = 60
 
@@ -49,6 +52,7 @@ class Detached:
     profile: str  # path or name of the cluster profile
     command: tuple[str, ...]  # of a driver
     directory: str  # in which it runs
+    signature: str = ""  # of the user who submitted the first job, see `menndl_dask.run.signature`
 
     @classmethod
     def read(cls, run: Path) -> Self | None:
@@ -60,6 +64,24 @@ class Detached:
             except (FileNotFoundError, NotADirectoryError):
                 return None
             return read(cls, values, str(path), RunError)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this user has submitted the jobs."""
+        return is_signed(self._unsigned, self.signature)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the content, which stands on the command line of each job: the record cannot change what it runs."""
+        return sha256(json.dumps(self._unsigned).encode()).hexdigest()
+
+    @property
+    def _unsigned(self) -> dict[str, Any]:
+        return {"profile": self.profile, "command": list(self.command), "directory": self.directory}
+
+    def signed(self) -> Self:
+        """Return the record with the signature of this user."""
+        return replace(self, signature=sign(self._unsigned))
 
     def write(self, run: Path) -> None:
         """Write the record into a run directory, in place of an earlier one."""
@@ -81,6 +103,8 @@ class Drivers:
             text = files.read_text(path, root=whole_run(run)) if path.exists() else ""
             lines = [line.split() for line in text.splitlines() if line.strip()]
             jobs = dict.fromkeys(words[1] for words in lines if words[0] == "job")
+            if wrong := [number for number in jobs if not _NUMBER.fullmatch(number)]:
+                raise RunError(f"{path}: expected the numbers of jobs, got {shown(wrong[0])}")
             return cls(tuple(jobs), tuple(int(words[1]) for words in lines if words[0] == "began"))
 
     @staticmethod
@@ -118,15 +142,16 @@ def detach(run: Path, profile: str, command: Sequence[str]) -> str:
         raise RunError(f"{run}: has a driver in the queue already: job {', '.join(alive)}; menndl stop {run}")
     before = Detached.read(run)
     place = str(Path(profile).resolve()) if Path(profile).is_file() else profile
+    detached = Detached(place, tuple(command), str(Path.cwd())).signed()
     try:
         files.new_folder(run)
         stop_request.withdraw(run)
         (run / _DRIVERS).unlink(missing_ok=True)
-        Detached(place, tuple(command), str(Path.cwd())).write(run)  # first: the job may begin at once
+        detached.write(run)  # first: the job may begin at once
     except OSError as error:
         raise RunError(f"{error.filename or run}: cannot be written: {error.strerror}") from error
     try:
-        return _submit(site, run, after=None)
+        return _submit(site, run, detached.digest, after=None)
     except ProfileError:  # the status must not show a driver that was never submitted
         (run / _FILE).unlink() if before is None else before.write(run)
         raise
@@ -141,26 +166,36 @@ def cancel(site: Site, numbers: Iterable[str]) -> None:
         subprocess.run([*command, number], capture_output=True, timeout=_ANSWER_S, check=False)
 
 
-def driver_script(site: Site, run: Path) -> str:
-    """Return the job script of a driver."""
-    return str(_job(site, run).job_script())
+def cancel_command(site: Site, numbers: Iterable[str]) -> str:
+    """Return the command that cancels jobs, for a user to type."""
+    from menndl_dask.cluster.batch.multi_node_cluster import cluster_class
+
+    return f"{cluster_class(site.system).job_cls.cancel_command} {shlex.join([*numbers])}"
+
+
+def driver_script(site: Site, run: Path, digest: str = "") -> str:
+    """Return the job script of a driver; `digest` is that of its record."""
+    return str(_job(site, run, digest).job_script())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a driver's batch job: submit the successor, run the driver, cancel the successor if it is not needed."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s menndl_dask.search.detached_driver: %(message)s")
-    (word,) = sys.argv[1:] if arguments is None else arguments
+    word, *digest = sys.argv[1:] if arguments is None else arguments  # without a digest: of a version before 0.4.0
     run = Path(word)
     detached = Detached.read(run)
     if detached is None:
         logger.error("%s: expected a run that was detached, got no %s", run, _FILE)
+        return ExitCode.USER_ERROR
+    if digest and digest[0] != detached.digest:
+        logger.error("%s: %s is not what it was when its job was submitted", run, _FILE)
         return ExitCode.USER_ERROR
     if stop_request.is_asked(run):
         logger.info("%s was asked to stop", run)
         return 0
     site = site_of(detached.profile)
     results = _results(run)
-    successor = _succeed(site, run, results)
+    successor = _succeed(site, run, detached.digest, results)
     ended = _drive(detached, site)
     logger.info("the driver has ended with status %d", ended)
     failed = ended not in (*FINISHED, ExitCode.STOPPED, -signal.SIGTERM) and _results(run) == results
@@ -170,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return max(ended, 0)
 
 
-def _succeed(site: Site, run: Path, results: int) -> str | None:
+def _succeed(site: Site, run: Path, digest: str, results: int) -> str | None:
     """Record that a driver begins and submit its successor; return the number of the successor's job.
 
     None if the last drivers got no result, or if there is a successor already.
@@ -185,7 +220,7 @@ def _succeed(site: Site, run: Path, results: int) -> str | None:
         return None
     if own is None or [number for number in queued(site.system, drivers.jobs) if number != own]:
         return None
-    return _submit(site, run, after=own)
+    return _submit(site, run, digest, after=own)
 
 
 def _drive(detached: Detached, site: Site) -> int:
@@ -199,9 +234,9 @@ def _drive(detached: Detached, site: Site) -> int:
     return process.wait()
 
 
-def _submit(site: Site, run: Path, after: str | None) -> str:
+def _submit(site: Site, run: Path, digest: str, after: str | None) -> str:
     """Submit a driver's job, to begin when job `after` has ended, and record its number."""
-    job = _job(site, run)
+    job = _job(site, run, digest)
     if after is not None:
         options = [word.format(job=after) for word in SYSTEMS[site.system].after]
         job.submit_command = f"{job.submit_command} {shlex.join(options)} "
@@ -212,7 +247,7 @@ def _submit(site: Site, run: Path, after: str | None) -> str:
     return str(job.job_id)
 
 
-def _job(site: Site, run: Path) -> Any:
+def _job(site: Site, run: Path, digest: str) -> Any:
     from menndl_dask.cluster.batch.multi_node_cluster import cluster_class
     from menndl_dask.cluster.batch.site_cluster import job_keywords, prepare
 
@@ -223,7 +258,8 @@ def _job(site: Site, run: Path) -> Any:
     name = re.sub(r"[^\w.+-]", "_", "-".join(["menndl", whole_run(run).name, *island]))  # a line of the job script
     keywords = job_keywords(own, cls) | {"job_name": name}
     job = cls("none", name="driver", site=own, layout=own.layout(), **keywords)
-    job._command_template = shlex.join([sys.executable, "-m", __spec__.name, str(run.resolve())])
+    record = [digest] if digest else []
+    job._command_template = shlex.join([sys.executable, "-m", __spec__.name, str(run.resolve()), *record])
     return job
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from distributed import Client
 
+from menndl_dask import own_code
 from menndl_dask.errors import JournalError, RunError
 from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution.evolution import SpaceExhausted
@@ -245,6 +246,10 @@ class Driver:
         in_flight: dict[int, Individual] = {}
         for number, (individual, result) in enumerate(self._recorder.history()):
             is_new = number >= self._search.replayed
+            if unknown := individual.genome.unknown_kinds:
+                kinds = " ".join(unknown)
+                why = "was written with gene kinds whose modules are not imported; if you trust them, the same command"
+                raise RunError(f"{self._search.path}: network {individual.id} {why} with {own_code.OPTION} {kinds}")
             if result is None:
                 in_flight[individual.id] = individual
                 if is_new:

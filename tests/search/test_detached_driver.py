@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from menndl_dask.cli import cli
 from menndl_dask.errors import ProfileError, RunError
 from menndl_dask.run import stop_request
 from menndl_dask.search.detached_driver import Detached, Drivers, detach, driver_script, main
@@ -131,3 +133,34 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     for what, number in (("job", 7), ("began", 0), ("job", 8), ("job", 7), ("began", 5)):
         Drivers.add(tmp_path, what, number)
     assert Drivers.read(tmp_path) == Drivers(("7", "8"), (0, 5))
+
+
+def test_a_job_does_not_run_a_record_that_was_changed_after_it_was_submitted(
+    queue: Queue, profile: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    digest = Detached(profile, ("true",), str(tmp_path)).digest
+    assert driver_script(site("slurm", tmp_path), run, digest).rstrip().endswith(f" {run} {digest}")
+    Detached(profile, ("touch", str(tmp_path / "ran")), str(tmp_path)).signed().write(run)
+    assert main([str(run), digest]) == 2
+    assert not (tmp_path / "ran").exists()
+
+
+def test_jobs_that_this_user_has_not_signed_are_not_cancelled(
+    queue: Queue, profile: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    number = detach(run, profile, ["sleep", "60"])
+    record = Detached.read(run)
+    assert record is not None and record.is_own
+    replace(record, signature="0" * 64).write(run)
+    assert cli.main(["stop", str(run)]) == 2
+    assert f"if they are yours: qdel {number}" in capsys.readouterr().err
+    assert not any(line.startswith("qdel") for line in queue.log)
+
+
+def test_a_number_of_a_job_is_no_option_of_the_batch_system(tmp_path: Path) -> None:
+    Drivers.add(tmp_path, "job", "--user=me")
+    with pytest.raises(RunError, match=r"drivers\.txt: expected the numbers of jobs, got '--user=me'"):
+        Drivers.read(tmp_path)
