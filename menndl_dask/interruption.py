@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any
 
@@ -82,6 +83,24 @@ def at_once(act: Callable[[], object]) -> Iterator[None]:
         _State.last_acts.remove(act)
 
 
+@contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Block Ctrl-C and SIGHUP in threads and processes that are started here: only the driver handles them.
+
+    A terminal sends them to all processes of its group, and a worker that receives one ends with a traceback. Threads
+    inherit the mask, and so do the processes that they start, also workers that replace a lost one.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    # it unblocks Ctrl-C when it starts, so start it before (https://github.com/python/cpython/issues/127586)
+    with _tracker_of_few_words():
+        resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def was_interrupted() -> bool:
     """Return whether a signal was received that ends the program."""
     return _State.first is not None
@@ -141,3 +160,18 @@ def _reports_kept() -> Iterator[None]:
         sys.unraisablehook, threading.excepthook = before[:2]
         logging.disable(before[2])
         _State.is_handled, _State.first, _State.name, _State.is_raised = False, None, "", False
+
+
+@contextmanager
+def _tracker_of_few_words() -> Iterator[None]:
+    """Keep Python's tracker of semaphores from telling, after a second Ctrl-C, which ones it removes."""
+    before = os.environ.get("PYTHONWARNINGS")
+    rule = "ignore:resource_tracker"
+    os.environ["PYTHONWARNINGS"] = rule if before is None else f"{before},{rule}"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before

@@ -18,9 +18,9 @@ from tests.slurm import until
 MARK = "MENNDL_INTERRUPTED_BY"
 # a signal, when it is sent (after this line, and so many seconds), and whether it is sent again
 MOMENTS = [
-    (signal.SIGINT, "starting", 0.3, False),
+    (signal.SIGTERM, "starting", 0.3, False),
     (signal.SIGHUP, "working", 0.0, False),
-    (signal.SIGTERM, "working", 0.2, True),
+    (signal.SIGINT, "working", 0.2, True),
 ]
 
 
@@ -76,7 +76,9 @@ def test_an_interrupted_program_ends_with_one_line_and_leaves_nothing(tmp_path: 
             time.sleep(0.5)
             os.killpg(process.pid, sent)
         _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors.strip()) == (130, "stopped; the same command carries on")
+        # the second signal may come when all is done, and Python itself ends
+        assert process.returncode in ((130, -sent) if is_again else (130,))
+        assert errors.strip() == "stopped; the same command carries on"
         until(lambda folder=folder: not marked(str(folder)), 10)
         assert list(folder.iterdir()) == []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import tempfile
 import time
 import warnings
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib.util import find_spec
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +30,7 @@ from menndl_dask.cluster.ports import LOOPBACK, free_port
 from menndl_dask.cluster.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import ProfileError, one_line, shortened
-from menndl_dask.interruption import uninterrupted
+from menndl_dask.interruption import kept_from_children, uninterrupted
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +73,12 @@ class Cluster:
         if isinstance(self.profile, Scheduler):
             return
         tell_ignored_settings()
-        with _signals_kept_from_children():
-            if isinstance(self.profile, Local):
-                self._started = self._stack.enter_context(_local_cluster(self.profile))
-            else:
-                from menndl_dask.cluster.batch.site_cluster import site_cluster  # loads dask-jobqueue
+        if isinstance(self.profile, Local):
+            self._started = self._stack.enter_context(_local_cluster(self.profile))
+        else:
+            from menndl_dask.cluster.batch.site_cluster import site_cluster  # loads dask-jobqueue
 
-                self._started = self._stack.enter_context(site_cluster(self.profile))
+            self._started = self._stack.enter_context(site_cluster(self.profile))
         if _has_dashboard(self.profile):
             # Dask's own link has the host of the scheduler, but the dashboard listens on the loopback address only
             services = self._started.scheduler_info["services"]
@@ -148,7 +145,7 @@ def _local_cluster(profile: Local) -> Iterator[RestoringCluster]:
         private_folder(above, "menndl-workers") as folder,
         dask.config.set({"temporary-directory": str(folder)}),
     ):
-        with warnings.catch_warnings():
+        with kept_from_children(), warnings.catch_warnings():
             # another process may take the port in between; Dask then takes a free one
             warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use")
             cluster = RestoringCluster(port, _has_dashboard(profile))
@@ -233,36 +230,3 @@ def _read_address(file: Path) -> tuple[str, str]:
 
 def _has_dashboard(profile: Local | Site) -> bool:
     return profile.dashboard_port is not None and find_spec("bokeh") is not None
-
-
-@contextmanager
-def _signals_kept_from_children() -> Iterator[None]:
-    """Block Ctrl-C and SIGHUP in threads and processes that are started here: only the driver handles them.
-
-    A terminal sends them to all processes of its group, and a worker that receives one ends with a traceback. Threads
-    inherit the mask, and so do the processes that they start, also workers that replace a lost one.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    # it unblocks Ctrl-C when it starts, so start it before (https://github.com/python/cpython/issues/127586)
-    with _tracker_of_few_words():
-        resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _tracker_of_few_words() -> Iterator[None]:
-    """Keep Python's tracker of semaphores from telling, after a second Ctrl-C, which ones it removes."""
-    before = os.environ.get("PYTHONWARNINGS")
-    rule = "ignore:resource_tracker"
-    os.environ["PYTHONWARNINGS"] = rule if before is None else f"{before},{rule}"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = before

@@ -13,6 +13,7 @@ from typing import Any
 
 import dask
 
+_BEFORE = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 _ON_CTRL_C = signal.getsignal(signal.SIGINT)
 
 import dask_jobqueue  # noqa: E402
@@ -21,6 +22,7 @@ from dask_jobqueue.local import LocalJob  # noqa: E402
 
 if _ON_CTRL_C is not None:  # None if it was not set from Python
     signal.signal(signal.SIGINT, _ON_CTRL_C)
+signal.pthread_sigmask(signal.SIG_SETMASK, _BEFORE)
 
 __all__ = ["Job", "JobQueueCluster", "LocalJob", "dask_jobqueue", "own_defaults"]
 

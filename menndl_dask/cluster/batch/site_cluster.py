@@ -27,7 +27,7 @@ from menndl_dask.cluster.batch.site import ALLOCATION, Site
 from menndl_dask.cluster.credentials import temporary_credentials
 from menndl_dask.cluster.ports import LOOPBACK, free_port, raise_file_limit
 from menndl_dask.errors import ProfileError, nearest, one_line
-from menndl_dask.interruption import at_once
+from menndl_dask.interruption import at_once, kept_from_children
 from menndl_dask.text import duration
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def site_cluster(site: Site) -> Iterator[MultiNodeCluster]:
     with ExitStack() as stack:
         security = stack.enter_context(temporary_credentials(site.directory)) if site.tls else None
         try:
-            with _one_line_for(site):
+            with _one_line_for(site), kept_from_children():
                 cluster = make_cluster(site, security)
         except RuntimeError as error:
             hint = ""
