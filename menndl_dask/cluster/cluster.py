@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 import warnings
@@ -31,10 +32,12 @@ from menndl_dask.cluster.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import ProfileError, one_line, shortened
 from menndl_dask.interruption import kept_from_children, uninterrupted
+from menndl_dask.validation import shown
 
 logger = logging.getLogger(__name__)
 
 _RECONNECT_S = 30
+_ADDRESS = re.compile(r"((tcp|tls|wss?)://)?(\[[^\]\s]+\]|[^\s/:\[\]]+):\d{1,5}(/\S*)?")
 _POLL_S = 0.1
 _LONGEST_FILE = 2**20  # characters of a scheduler file that are read
 
@@ -175,7 +178,11 @@ def _environments(profile: Local) -> dict[int, dict[str, str]]:
 def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
     arguments: dict[str, Any] = {"address": where, "timeout": _RECONNECT_S}
     if isinstance(where, Scheduler):
-        arguments = {"address": where.address or _address_in(where), "timeout": where.timeout_s}
+        address = where.address or _address_in(where)
+        if not _ADDRESS.fullmatch(address):  # Dask's client prints a traceback when it ends
+            expected = "the address of a Dask scheduler, such as tcp://10.0.0.1:8786"
+            raise ProfileError(f"{where.scheduler_file or 'address'}: expected {expected}, got {shown(address)}")
+        arguments = {"address": address, "timeout": where.timeout_s}
     try:
         # not the default client before it is connected: Dask closes a client that cannot connect for some errors only,
         # and other computations with Dask in this process would wait for it for ever

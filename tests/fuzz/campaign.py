@@ -38,7 +38,7 @@ from tests.fuzz.inputs import KINDS, Kind
 LONGEST_S = 10
 _DEAD_S = 15  # in C code no signal is handled
 _MEMORY = 6 * 2**30
-_MANY = 400  # inputs of a process
+_MANY = 100  # inputs of a process
 _WRITERS = ("report", "stop", "resume", "retrain", "search", "convert", "predict", "doctor")
 OUTCOMES = ("refused", "accepted", "traceback", "lines", "slow", "changed", "died")
 

@@ -279,7 +279,7 @@ def _budget(rng: Rng) -> list[Any]:
     return [(lambda: Problem.from_dict(problem)) if rng.random() < 0.6 else (lambda: Budget.from_dict(budget))]
 
 
-@kind("scheduler files", lambda: None, 2)
+@kind("scheduler files", lambda: None, 0.5)  # each starts threads of Dask
 def _scheduler(rng: Rng) -> list[Any]:
     from menndl_dask.cluster.cluster import load_cluster
     from menndl_dask.cluster.profile import Scheduler
