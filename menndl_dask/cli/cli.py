@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from menndl_dask import __version__, guard, workflow
 from menndl_dask.cli import cluster, data, doctor, predict, search
 from menndl_dask.cli.parser import Parser
+from menndl_dask.errors import UserError
 
 _DESCRIPTION = "Evolve a neural network made for your labelled images, on whatever machines you have."
 _EXAMPLES = """examples:
@@ -33,11 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.command is None:
             parser.print_help()
             return 0
+        _check_current_directory()
         if arguments is None:  # no process of this command imports what lies in the current directory without a name
             os.environ.setdefault("PYTHONSAFEPATH", "1")
         return int(given.function(given))
 
     return workflow.guarded(run, message, program="menndl")
+
+
+def _check_current_directory() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError(f"expected a current directory, got one that cannot be used: {error.strerror}") from error
 
 
 def _parser() -> Parser:

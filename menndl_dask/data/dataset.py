@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from menndl_dask.data.axes import Axes, find_sample, format_dims, image_axes
 from menndl_dask.data.parts.regions import Region
 from menndl_dask.data.store.local_store import quietly, store_of
+from menndl_dask.data.store.memory import check_fits
 from menndl_dask.data.store.variable import (
     BLOCK_BYTES,
     LARGEST_BLOCK_BYTES,
@@ -317,6 +318,8 @@ def _view(store: _Store, name: str, labels: Variable) -> Variable:
     dims = [str(d) for d in array.dims]
     if array.dtype.kind not in "iufb":
         raise DataError(f"{path}: {name}: expected numbers, got values of type {array.dtype}")
+    chunks = array.encoding.get("chunks") or array.encoding.get("preferred_chunks", {}).values()
+    check_fits(f"{path}: {name}", tuple(chunks), array.dtype.itemsize, "a chunk")
     single = own or labels.axes.sample is None
     sample = None if labels.axes.sample is None else str(labels.array.dims[labels.axes.sample])
     # labels with as many axes as the images, with or without channels, are taken to be per pixel

@@ -21,6 +21,7 @@ from menndl_dask.data.formats.content import Content, Sliceable, SourceArray
 from menndl_dask.data.formats.library import MappedArray, guarded, reading
 from menndl_dask.data.formats.outside import check_ome
 from menndl_dask.data.formats.readers.geotiff import open_raster
+from menndl_dask.data.store.memory import check_fits
 from menndl_dask.errors import DataError
 
 _AXES = {"Y": "y", "X": "x", "Z": "z", "C": "channel", "S": "channel", "T": "t", "Q": "page", "I": "page", "P": "page"}
@@ -106,8 +107,9 @@ def _values(file: Any, series: Any, path: Path) -> Sliceable:
         values = MappedArray(path, kind, series.dataoffset, tuple(series.shape))
         values[:0]  # a file that is too short cannot be mapped
         return values
-    pages: Sliceable = zarr.open_array(series.aszarr(level=0), mode="r")
-    return pages
+    pages: Any = zarr.open_array(series.aszarr(level=0), mode="r")
+    check_fits(path, pages.chunks, pages.dtype.itemsize, "strips or tiles of a size")
+    return pages  # type: ignore[no-any-return]
 
 
 def tiff_dims(axes: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from menndl_dask.data.formats.readers.hdf import hdf_spacing
 from menndl_dask.data.formats.readers.xarray_engine import spacing_of
 from menndl_dask.data.formats.views import Squeezed, decoded
 from menndl_dask.data.store.local_store import quietly, store_of
+from menndl_dask.data.store.memory import check_fits
 from menndl_dask.errors import DataError
 
 _MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -109,6 +110,7 @@ def _sources(arrays: Mapping[str, zarr.Array[Any]]) -> dict[str, SourceArray]:
     positions = {n for n, d in named.items() if d == (n.rpartition("/")[2],) and d[0].lower() in SPATIAL}
     found = {}
     for name, array in arrays.items():
+        check_fits(name, array.chunks, array.dtype.itemsize, "a chunk")
         if name not in positions:
             folder = name.rpartition("/")[0]
             beside = {d: f"{folder}/{d}".lstrip("/") for d in named[name]}
