@@ -63,6 +63,7 @@ def _search(given: argparse.Namespace, words: Sequence[str] | None = None) -> in
     if settings.exists() and (frozen := read_settings(settings)).get("problem") is not None:
         with reading(settings, RunError):
             plan = resumed_plan(given, options.budget, profile, frozen, typed[1:])
+            plan.text()  # values that are not of their kind cannot be shown
     else:
         problem = open_planned(given, options.budget)
         plan = new_plan(given, problem, profile, trial=True)

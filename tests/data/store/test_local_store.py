@@ -65,7 +65,7 @@ def test_a_picture_that_declares_a_million_million_pixels_is_refused(tmp_path: P
     (tmp_path / "images").mkdir()
     path = tmp_path / "images" / "large.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
-    with pytest.raises(DataError, match=r"large\.png: .*expected"):
+    with pytest.raises(DataError, match="pixels need"):
         convert(path.parent if in_folder else path, tmp_path / "other.zarr")
 
 
