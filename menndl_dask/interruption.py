@@ -23,7 +23,8 @@ from menndl_dask.errors import ExitCode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-_SAME_S = 0.3  # signals within this time are one: a terminal and a launcher may both pass it on
+# signals within this time are one: a terminal and a launcher, or a batch system and a parent, may both send it
+_SAME_S = {signal.SIGINT: 0.3, signal.SIGTERM: 2.0, signal.SIGHUP: 2.0}
 
 
 class _State:
@@ -109,7 +110,7 @@ def was_interrupted() -> bool:
 def _handle(number: int, _: FrameType | None) -> None:
     now = time.monotonic()
     if _State.first is not None:
-        if now - _State.first > _SAME_S:
+        if now - _State.first > _SAME_S[signal.Signals(number)]:
             _end_at_once()
         return
     _State.first = now

@@ -83,7 +83,9 @@ def test_without_bokeh_there_is_no_dashboard_but_a_cluster(monkeypatch: pytest.M
     assert not clusters._has_dashboard(Local())
 
 
-def test_a_scheduler_that_is_there_is_reached_by_file_and_by_address(tmp_path: Path) -> None:
+def test_a_scheduler_that_is_there_is_reached_by_file_and_by_address(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "scheduler.json"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     options = ["--no-dashboard", "--scheduler-file", str(file)]
@@ -94,6 +96,8 @@ def test_a_scheduler_that_is_there_is_reached_by_file_and_by_address(tmp_path: P
             address = json.loads(file.read_text())["address"]
             with load_cluster(Scheduler(address=address)) as cluster, cluster.client() as client:
                 assert client.scheduler.address == address
+            said = {record.getMessage() for record in caplog.records if record.name == clusters.__name__}
+            assert said == {f"{address} is not encrypted: each user who can connect to it can run programs as you"}
         finally:
             scheduler.terminate()
 
@@ -123,6 +127,16 @@ def test_a_damaged_scheduler_file_is_one_line(text: str, told: str, tmp_path: Pa
     with (
         load_cluster(Scheduler(scheduler_file=str(file), timeout_s=0.2)) as cluster,
         pytest.raises(ProfileError, match=f"expected the file of a running scheduler, got .*{told}$"),
+        cluster.client(),
+    ):
+        pass
+
+
+def test_a_pipe_in_place_of_a_scheduler_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    with (
+        load_cluster(Scheduler(scheduler_file=str(tmp_path / "pipe.json"), timeout_s=0.2)) as cluster,
+        pytest.raises(ProfileError, match=r"pipe\.json, which is not a regular file$"),
         cluster.client(),
     ):
         pass
