@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -70,7 +70,12 @@ class Objectives:
 
     @classmethod
     def of(cls, names: Sequence[str], constraints: Sequence[str] = ()) -> Self:
-        """Read objectives and constraints from words."""
+        """Read objectives and constraints from words; raises `UserError` if they are not lists of words."""
+        for what, words in (("objectives", names), ("constraints", constraints)):
+            is_list = isinstance(words, Iterable) and not isinstance(words, (str, bytes))
+            if not is_list or not all(isinstance(word, str) for word in words):
+                short = str(words)[:40]
+                raise UserError(f"{what}: expected a list of words, such as {[short]}, got {short!r}")
         return cls(tuple(names), tuple(Limit.parse(text) for text in constraints))
 
     def values(self, result: Result) -> tuple[float, ...] | None:

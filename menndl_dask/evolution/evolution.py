@@ -16,7 +16,7 @@ from typing import Protocol, overload
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from menndl_dask.errors import MenndlError, UserError
+from menndl_dask.errors import MenndlError, UserError, shortened
 from menndl_dask.evolution.candidate_pool import CandidatePool
 from menndl_dask.evolution.offspring import Offspring, Variation
 from menndl_dask.evolution.operator_rates import OperatorRates
@@ -26,6 +26,7 @@ from menndl_dask.evolution.surrogate.acquisition import Observation, SurrogateMo
 from menndl_dask.evolution.surrogate.training_set import TrainingSet
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
+from menndl_dask.metric import BUILT_IN
 from menndl_dask.objective import FITNESS, Objectives
 from menndl_dask.result import OF_DATA, Failures, Result
 from menndl_dask.space.enumeration import every_genome
@@ -117,10 +118,20 @@ class Evolution:
         offspring: int = _OFFSPRING,
         first: int = 0,
     ) -> None:
+        if not isinstance(space, SearchSpace):
+            raise UserError(f"space: expected a SearchSpace, got {shortened(repr(space))}")
+        for name, value, least in (
+            ("seed", seed, 0), ("random", random, 0), ("tournament_size", tournament_size, 1),
+            ("offspring", offspring, 1), ("first", first, 0), ("workers", 0 if workers is None else workers, 0),
+            ("capacity", _MEMBERS if capacity is None else capacity, 1),
+        ):  # fmt: skip
+            _demand_integer(name, value, least)
         self.space = space
         self.seed = seed
         self.first = first
         self.objectives = Objectives.of(objectives, constraints)
+        if larger := [name for name in self.objectives.names if BUILT_IN.get(name) == "max"]:
+            raise UserError(f"objectives: {larger[0]!r} would be minimised; the metric to maximise is {FITNESS!r}")
         self.population = Population(survival, capacity or max(_MEMBERS, (workers or 0) // 4))
         self.failures: Counter[str] = Counter()
         self._why = Failures()
@@ -152,6 +163,8 @@ class Evolution:
             If no network is left that has not been asked for. A list may be shorter than `n` for that reason, but
             is not empty.
         """
+        if n is not None:
+            _demand_integer("ask", n, 0)
         asked: list[Individual] = []
         pool: CandidatePool | None = None
         with _blas().limit(limits=1):
@@ -177,6 +190,10 @@ class Evolution:
 
     def tell(self, individual: Individual, result: Result) -> None:
         """Take the result of an individual, a failure too; a second result of the same individual is ignored."""
+        given: tuple[object, object] = individual, result
+        if not isinstance(given[0], Individual) or not isinstance(given[1], Result):
+            got = f"{type(individual).__name__} and {type(result).__name__}"
+            raise UserError(f"tell: expected an Individual and its Result, such as Result(0.5), got {got}")
         if individual.id in self._told:
             return
         if individual.id not in self._pending:
@@ -328,7 +345,7 @@ class Evolution:
             low = self.objectives.values(reached)
             if low is not None:
                 self.training_set.add(Observation(individual.genome, low, not self.objectives.breaks(reached)))
-        elif self.training_set is not None and result.failure != "worker_lost":
+        elif self.training_set is not None:
             self.training_set.add(Observation(individual.genome, values, violation == 0))
         if values is None:
             return False
@@ -339,6 +356,11 @@ class Evolution:
         if violation == 0 and not any(dominates(other.values, values) for other in self._front):
             self._front = [other for other in self._front if not dominates(values, other.values)] + [member]
         return True
+
+
+def _demand_integer(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise UserError(f"{name}: expected an integer ≥ {least}, got {shortened(repr(value))}")
 
 
 @cache

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from distributed import Client
 
-from menndl_dask.errors import UserError
+from menndl_dask.errors import UserError, shortened
 from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution.evolution import DRAWN, Evolution, Optimizer
 from menndl_dask.genome.genome import Genome
@@ -89,6 +90,12 @@ class Search:
             raise UserError(f"problem: expected a Problem, as open_problem returns it, got {problem!r}")
         if not isinstance(space, SearchSpace):
             raise UserError(f"space: expected a SearchSpace, such as SearchSpace.image(problem), got {space!r}")
+        _demand("seed", "an integer ≥ 0", seed, _is_count(seed))
+        _demand("random", "an integer ≥ 0", random, _is_count(random))
+        _demand("island", "an integer ≥ 0, or None", island, island is None or _is_count(island))
+        _demand("limits", "Limits, such as Limits(seconds=600)", limits, isinstance(limits, Limits))
+        _demand("evaluate", "a function", evaluate, callable(evaluate))
+        _demand("run", "a directory", run, isinstance(run, (str, Path)) and str(run) != "")
         self.problem = problem
         self.space = space
         self.island = island
@@ -144,6 +151,11 @@ class Search:
         """
         if evaluations is None and hours is None:
             raise UserError("search: expected evaluations or hours (or both), got neither")
+        _demand("evaluations", "an integer ≥ 0, or None", evaluations, evaluations is None or _is_count(evaluations))
+        for name, value in (("hours", hours), ("wait_minutes", wait_minutes)):
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+            _demand(name, "a number ≥ 0, or None", value, value is None or is_number)
+        _demand("client", "a Client of Dask", client, isinstance(client, Client))
         settings = frozen_settings(self.problem, self.space, self.seed, self.limits, self.settings)
         prepare_run(self.whole, self.island, settings)
         with Recorder(self.path) as recorder:
@@ -164,3 +176,13 @@ class Search:
         run = Run(self.path)
         run.write_snapshot()
         return run
+
+
+def _is_count(value: object) -> bool:
+    """Return whether a value is an integer that counts something."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 0)
+
+
+def _demand(name: str, expected: str, value: object, is_right: bool) -> None:
+    if not is_right:
+        raise UserError(f"{name}: expected {expected}, got {shortened(repr(value))}")

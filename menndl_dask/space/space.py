@@ -82,6 +82,8 @@ class SearchSpace:
         >>> len(space.sample(np.random.default_rng(0))), space.size
         (6, 729.0)
         """
+        if not kinds:
+            raise UserError("slots: expected one or more kinds of genes, got none")
         return cls(fixed=tuple(kinds), constraints=tuple(constraints))
 
     @classmethod

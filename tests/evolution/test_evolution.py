@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -475,3 +477,42 @@ def test_a_choice_keeps_away_from_the_latest_in_flight_and_not_from_hundreds(mon
 def test_the_population_grows_with_hundreds_of_workers_only() -> None:
     sizes = {workers: Evolution(SPACES["slots"], workers=workers).population.capacity for workers in (1, 16, 128, 1000)}
     assert sizes == {1: 30, 16: 30, 128: 32, 1000: 250}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"seed": None}, "seed: expected an integer ≥ 0, got None"),
+        ({"capacity": -3}, "capacity: expected an integer ≥ 1, got -3"),
+        ({"capacity": 0}, "capacity: expected an integer ≥ 1, got 0"),
+        ({"offspring": 0}, "offspring: expected an integer ≥ 1, got 0"),
+        ({"tournament_size": 0}, "tournament_size: expected an integer ≥ 1, got 0"),
+        ({"random": 2.5}, "random: expected an integer ≥ 0, got 2.5"),
+        ({"objectives": "fitness"}, "objectives: expected a list of words, such as ['fitness'], got 'fitness'"),
+        ({"objectives": 3}, "objectives: expected a list of words, such as ['3'], got '3'"),
+        ({"objectives": ["accuracy"]}, "objectives: 'accuracy' would be minimised"),
+        ({"constraints": "latency_ms <= 2"}, "constraints: expected a list of words, such as ['latency_ms <= 2']"),
+        ({"space": None}, "space: expected a SearchSpace, got None"),
+    ],
+)
+def test_what_cannot_drive_a_search_is_told_in_a_line(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=re.escape(told)):
+        Evolution(**{"space": SPACES["slots"], **wrong})
+
+
+def test_asking_and_telling_something_else_is_told_in_a_line() -> None:
+    evolution = Evolution(SPACES["slots"])
+    for number in (-1, 1.5, True):
+        with pytest.raises(UserError, match=f"ask: expected an integer ≥ 0, got {number}"):
+            evolution.ask(number)  # type: ignore[arg-type, call-overload]
+    with pytest.raises(UserError, match=r"tell: expected an Individual and its Result, .* got Individual and float"):
+        evolution.tell(evolution.ask(), 0.5)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="slots: expected one or more kinds of genes, got none"):
+        SearchSpace.slots([])
+
+
+def test_a_network_that_took_its_workers_down_is_learnt_from_as_a_failure() -> None:
+    evolution = Evolution(SPACES["slots"])
+    evolution.tell(evolution.ask(), Result.failed("worker_lost", "4 workers died"))
+    assert evolution.training_set is not None
+    assert [observation.values for observation in evolution.training_set.observations] == [None]

@@ -473,3 +473,24 @@ def test_a_journal_that_is_replaced_or_a_run_that_is_moved_ends_the_search_and_n
     run = search.run(client, evaluations=40)
     assert sorted(individual.id for individual, _ in run.evaluations) == list(range(40))
     assert any("taken in from" in note["message"] for note in run.notes)
+
+
+def test_values_that_no_search_can_have_are_told_in_a_line(tmp_path: Path) -> None:
+    for given, told in (
+        ({"seed": None}, "seed: expected an integer ≥ 0, got None"),
+        ({"limits": 3}, "limits: expected Limits, such as Limits\\(seconds=600\\), got 3"),
+        ({"evaluate": "mine"}, "evaluate: expected a function, got 'mine'"),
+        ({"run": ""}, "run: expected a directory, got ''"),
+        ({"island": -1}, "island: expected an integer ≥ 0, or None, got -1"),
+    ):
+        with pytest.raises(UserError, match=told):
+            Search(None, SPACE, **{"run": tmp_path, **given})  # type: ignore[arg-type]
+    one = Search(None, SPACE, tmp_path, evaluate=evaluations.instant)
+    for budget, told in (
+        ({"evaluations": -1}, "evaluations: expected an integer ≥ 0, or None, got -1"),
+        ({"evaluations": "9"}, "evaluations: expected an integer ≥ 0, or None, got '9'"),
+        ({"hours": float("nan")}, "hours: expected a number ≥ 0, or None, got nan"),
+        ({"hours": 1}, "client: expected a Client of Dask, got None"),
+    ):
+        with pytest.raises(UserError, match=told):
+            one.run(None, **budget)  # type: ignore[arg-type]
