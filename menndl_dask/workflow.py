@@ -25,7 +25,7 @@ from menndl_dask.evolution.evolution import DRAWN
 from menndl_dask.genome.gene import is_users, kind_name
 from menndl_dask.guard import guarded
 from menndl_dask.problem import Limits, Problem
-from menndl_dask.report.conclusion import findings, shortfall, winner
+from menndl_dask.report.conclusion import findings, fittest, shortfall
 from menndl_dask.report.report import write_report
 from menndl_dask.run.journal import check_free
 from menndl_dask.run.layout import folder_of
@@ -252,10 +252,12 @@ def compare(
         run.compare(compared)
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
         say(f"  {compared.name}: {compared.result.failure or score}")
-    first = winner([c for c in run.alike if c.factor == factor])
+    # also the standard network, where the search has found no better one
+    first = fittest(c for c in run.alike if c.factor == factor)
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
     if source.is_file():
         _keep_best(source, directory)
+        say(f"best.keras: {f'network {best.individual.id}' if first is None else first.name}, by the validation split")
 
 
 def _keep_best(source: Path, directory: Path) -> None:

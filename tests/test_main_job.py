@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from menndl_dask.report.conclusion import fittest
 from menndl_dask.run.journal import read_journal
 from menndl_dask.run.run import Run
+from menndl_dask.search.comparison import trained_path
 from tests import stores
 from tests.processes import until
 
@@ -133,8 +135,10 @@ def test_the_best_network_is_kept_and_told_apart_from_the_standard_one(story: St
     run = Run(story.path)
     assert [c.is_standard for c in run.alike].count(True) == 1
     assert len(run.alike) == 2
-    assert (story.path / "best.keras").stat().st_size > 1000
-    assert (story.path / "standard" / "trained-2.keras").exists()
+    best = fittest(run.alike)
+    assert best is not None
+    assert (story.path / "best.keras").read_bytes() == trained_path(story.path, best).read_bytes()
+    assert f"best.keras: {best.name}, by the validation split" in story.output
     assert all("test_accuracy" in c.result.metrics for c in run.alike if c.result.succeeded)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from menndl_dask.errors import RunError
 from menndl_dask.problem import Problem
@@ -62,10 +62,18 @@ def shortfall(run: Run) -> str | None:
     return None
 
 
-def winner(compared: Sequence[Compared]) -> Compared | None:
-    """Return the finalist with the highest fitness on the validation split; None if no training succeeded."""
-    trained = [c for c in compared if not c.is_standard and c.result.fitness is not None]
+def fittest(compared: Iterable[Compared]) -> Compared | None:
+    """Return the network with the highest fitness on the validation split; None if no training succeeded.
+
+    Of equals it is the standard network, then the one that was proposed first.
+    """
+    trained = (c for c in compared if c.result.fitness is not None)
     return max(trained, key=lambda c: (c.result.fitness, -c.individual.id), default=None)
+
+
+def winner(compared: Iterable[Compared]) -> Compared | None:
+    """Return the fittest of the finalists, the standard network not included; None if no training succeeded."""
+    return fittest(c for c in compared if not c.is_standard)
 
 
 def conclude(compared: Sequence[Compared], problem: Problem) -> str:

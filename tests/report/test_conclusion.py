@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from menndl_dask.genome.individual import Individual
-from menndl_dask.report.conclusion import conclude, findings, winner
+from menndl_dask.report.conclusion import conclude, findings, fittest, winner
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID, Compared
 from tests.problems import problem
@@ -46,6 +46,14 @@ def test_the_winner_is_chosen_by_validation_and_never_by_test_data() -> None:
     assert best is not None
     assert best.individual.id == 3
     assert winner([compared(STANDARD_ID, 0.9), compared(1, None)]) is None
+
+
+def test_the_fittest_network_is_the_standard_one_where_no_other_is_better() -> None:
+    alike = [compared(3, 0.8, test=0.99), compared(STANDARD_ID, 0.95), compared(7, None)]
+    assert fittest(alike) == alike[1]
+    assert fittest([compared(3, 0.95), alike[1]]) == alike[1]  # of equals
+    assert fittest([compared(3, 0.96), alike[1]]) == compared(3, 0.96)
+    assert fittest([compared(7, None)]) is None
 
 
 def test_the_conclusion_gives_both_scores() -> None:
