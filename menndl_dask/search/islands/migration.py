@@ -192,7 +192,8 @@ class Migration:
         others = sorted(self._others)
         for number in [n for n in others if n > self._turn] + [n for n in others if n <= self._turn]:
             emigrants = self._others[number].status.emigrants
-            migrants = [(one, result) for one, result in emigrants if not self._evolution.has_seen(one.genome)]
+            known = [(one, result) for one, result in emigrants if not one.genome.unknown_kinds]
+            migrants = [(one, result) for one, result in known if not self._evolution.has_seen(one.genome)]
             if migrants:
                 self._turn = number
                 return migrants
