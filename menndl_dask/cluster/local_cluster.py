@@ -251,7 +251,7 @@ async def _end(nanny: _Nanny, starting: asyncio.Future[Any]) -> None:
         await asyncio.wait({starting}, timeout=0.1)
     starting.exception()  # so that Python does not report it
     if nanny.status not in (Status.closed, Status.failed):
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, AssertionError):  # Dask's own, of a process in another state
             if nanny.process is not None:
                 # an evaluation is lost, or was cancelled before
                 await nanny.process.kill(timeout=_END_S, executor_wait=False)

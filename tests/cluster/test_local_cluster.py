@@ -33,10 +33,6 @@ class Broken(local_cluster._Worker):
         raise OSError("no such disk")
 
 
-def folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("menndl-workers-*"))
-
-
 def worker_processes() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
@@ -46,13 +42,13 @@ def worker_processes() -> list[psutil.Process]:
 
 
 def test_workers_that_are_killed_even_while_they_start_are_all_back_as_they_were(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    before = folders()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     profile = Local(gpus=2, gpu_vendor="nvidia", dashboard_port=None)
     with load_cluster(profile) as cluster, cluster.client() as client:
-        (folder,) = folders() - before
+        (folder,) = tmp_path.glob("menndl-workers-*")
         assert folder.stat().st_mode & 0o777 == 0o700
         first = client.run(os.getpid)
         for pid in first.values():
@@ -66,7 +62,7 @@ def test_workers_that_are_killed_even_while_they_start_are_all_back_as_they_were
         assert len(worker_processes()) == 2
         assert client.cluster.trouble is None
     assert worker_processes() == []
-    assert folders() == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_user_of_the_machine_cannot_connect() -> None:
