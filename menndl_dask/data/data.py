@@ -93,11 +93,9 @@ def open_problem(
     UserError
         If a setting is not as expected.
     """
-    _check_kinds(data, budget)
+    _check_kinds(data, budget, task)
     path = os.fspath(data)
     names = (inputs,) if isinstance(inputs, str) else tuple(inputs or ("image",))
-    if task is not None and task not in TASKS:
-        raise UserError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{nearest(task, TASKS)}")
     with reading(path):  # stores that are damaged lead to any exception
         dataset = open_dataset(path, names, label, group)
         found = infer_task(dataset, task)
@@ -135,12 +133,14 @@ def open_problem(
         return _with_constant_fitness(problem, labels, parts["validation"])
 
 
-def _check_kinds(data: object, budget: object) -> None:
-    """Raise `UserError` for an array in place of a path, or a number in place of a budget."""
+def _check_kinds(data: object, budget: object, task: str | None) -> None:
+    """Raise `UserError` for an array in place of a path, a number in place of a budget, or an unknown task."""
     if not isinstance(data, str | os.PathLike):
         raise UserError(f"data: expected the path or URL of a Zarr store, got {_kind(data)}; menndl convert writes one")
     if budget is not None and not isinstance(budget, Budget):
         raise UserError(f"budget: expected a Budget, such as Budget(epochs=8), got {shortened(repr(budget))}")
+    if task is not None and task not in TASKS:
+        raise UserError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{nearest(task, TASKS)}")
 
 
 def _kind(value: object) -> str:
