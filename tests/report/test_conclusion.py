@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from menndl_dask.genome.individual import Individual
-from menndl_dask.report.conclusion import conclude, findings, fittest, winner
+from menndl_dask.report.conclusion import conclude, findings, fittest, shortfall, winner
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID, Compared
 from tests.problems import problem
@@ -38,6 +38,20 @@ def test_where_all_networks_fail_the_most_frequent_message_of_each_kind_is_told(
     (text,) = findings(run)
     assert "  3 × error: module 'areas' has no 'shar' (2 of them)\n  1 × timed_out: 60 s" in str(text)
     assert "look at the data" not in str(text)
+
+
+def test_the_last_line_of_a_search_without_an_outcome_is_the_reason_in_the_journal(tmp_path: Path) -> None:
+    genome = FINALISTS[0][0].genome
+    failed = [(Individual(i, genome), Result.failed("error", "No module named 'my_metric'")) for i in range(3)]
+    run = finished(tmp_path / "failed", failed)
+    assert shortfall(run) == "all 3 networks failed: 3 × error: No module named 'my_metric'"
+    assert shortfall(finished(tmp_path / "empty", [])) == "no network has been evaluated"
+    saved = finished(tmp_path / "saved", [(Individual(0, genome), Result(0.5, message="not saved: disk full"))])
+    assert shortfall(saved) == "the best network, 0, was not saved: not saved: disk full"
+    (saved.path / "best.keras").touch()
+    assert shortfall(saved) is None
+    saved.compare(compared(0, None))
+    assert shortfall(saved) == "could not be retrained: network 0: diverged (NaN)"
 
 
 def test_the_winner_is_chosen_by_validation_and_never_by_test_data() -> None:

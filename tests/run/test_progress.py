@@ -167,3 +167,9 @@ def test_a_terminal_that_knows_ascii_only_gets_something_to_read() -> None:
     stream.flush()
     written = stream.buffer.getvalue()  # type: ignore[attr-defined]
     assert b"1/24 evaluations" in written
+
+
+def test_the_line_says_for_how_long_there_is_no_worker() -> None:
+    counts = Counts(0.0, 10, workers=0, no_workers_since=0.0)
+    assert "no workers · " in progress_line(counts, 59.0)
+    assert "no workers for 2 min · " in progress_line(counts, 120.0)
