@@ -42,7 +42,11 @@ class MenndlError(Exception):
 
 
 class UserError(MenndlError):
-    """A file, an option or a value from the user is not as expected."""
+    """A file, an option or a value from the user is not as expected; the message has at most 500 characters."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= _LONGEST_LINE else cut_in_the_middle(text)
 
 
 class ProfileError(UserError):
@@ -106,7 +110,7 @@ def cut_in_the_middle(text: str, most: int = _LONGEST_LINE) -> str:
     'data.zarr: expected a number …99; see --help'
     """
     if len(text) > _READ:
-        text = f"{text[: _READ // 2]} …{text[-_READ // 2 :]}"
+        text = f"{text[: _READ // 2 - 2]} …{text[-_READ // 2 + 2 :]}"
     line = shortened(text, _READ)
     if len(line) <= most:
         return line

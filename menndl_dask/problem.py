@@ -111,6 +111,8 @@ class Budget:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read a budget back, also one that an earlier version wrote; raises `UserError` for an unknown key."""
+        if not isinstance(data, Mapping):
+            raise UserError(f"budget: expected keys with values, got {shown(data)}")
         values = {_FORMER.get(key, key): value for key, value in data.items() if key not in _REMOVED}
         return read(cls, values, "budget")
 

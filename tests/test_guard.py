@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from menndl_dask import guard
-from menndl_dask.errors import ExitCode, RunError
+from menndl_dask.errors import ExitCode, GenomeError, RunError, UserError
+from menndl_dask.genome.genome import Genome
+from menndl_dask.problem import Budget
 
 UNEXPECTED = guard.unexpected  # conftest lets it raise
 
@@ -107,3 +109,20 @@ def test_streams_that_are_closed_or_full_lead_to_no_traceback(tmp_path: Path, st
     assert done.returncode == 2
     assert b"Traceback" not in done.stdout + done.stderr
     assert done.stderr.count(b"\n") <= 1
+
+
+def test_the_message_of_an_error_is_at_most_500_characters_long() -> None:
+    text = str(RunError(f"run: expected a number, got {'9' * 10**6}; see the log"))
+    assert len(text) <= 500
+    assert text.startswith("run: expected a number, got 999")
+    assert text.endswith("9; see the log")
+
+
+def test_a_budget_that_is_no_mapping_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"budget: expected keys with values, got 3\.0"):
+        Budget.from_dict(3.0)  # type: ignore[arg-type]
+
+
+def test_a_genome_that_reads_from_far_away_is_refused_at_once() -> None:
+    with pytest.raises(GenomeError, match="inputs: expected offsets from 1 to 10,000, got"):
+        Genome.from_dict({"genes": [{"kind": "Convolution", "inputs": [10**12]}]})

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Self
 
-from menndl_dask.errors import GenomeError
+from menndl_dask.errors import GenomeError, shortened
 from menndl_dask.genome.domain import PerAxis, compact
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.topology import Sources
 
 Shape = tuple[int, ...]  # (*spatial, channels) of an image, or (features,); without the batch
 Seeds = Callable[[], int]  # returns the next random seed
+_FARTHEST = 10_000  # layers and views between a layer and what it reads: networks have fewer
 JOINS = ("concatenate", "add")
 RULES = ("output_shape", "parameter_count", "forward_flops", "build", "read")  # methods that every kind must have
 
@@ -66,8 +67,9 @@ class Layer(Gene):
 
     def __post_init__(self) -> None:
         offsets = self.inputs if isinstance(self.inputs, tuple) else ()
-        if not offsets or any(not isinstance(d, int) or d < 1 for d in offsets):
-            raise GenomeError(f"{type(self).__name__}: inputs: expected offsets ≥ 1, got {self.inputs!r}")
+        if not offsets or any(not isinstance(d, int) or not 1 <= d <= _FARTHEST for d in offsets):
+            expected = f"offsets from 1 to {_FARTHEST:,}"
+            raise GenomeError(f"{type(self).__name__}: inputs: expected {expected}, got {shortened(repr(self.inputs))}")
         if self.join not in JOINS:
             raise GenomeError(f"{type(self).__name__}: join: expected one of {JOINS}, got {self.join!r}")
 

@@ -243,6 +243,7 @@ def _others(rng: Rng) -> list[Any]:
 
 @kind("genomes", _run, 5)
 def _genome(rng: Rng) -> list[Any]:
+    from menndl_dask.errors import RunError, reading
     from menndl_dask.genome.genome import Genome
     from menndl_dask.genome.individual import Individual
     from menndl_dask.result import Result
@@ -263,7 +264,8 @@ def _genome(rng: Rng) -> list[Any]:
 
     def result() -> None:
         changed = mutated_value(Result(0.5, metrics={"a": 1.0}, curve=({"epoch": 1.0},)).to_dict(), rng)
-        Result.from_dict(changed)
+        with reading("journal.jsonl", RunError):
+            Result.from_dict(changed)
 
     return [read if rng.random() < 0.8 else result]
 

@@ -96,7 +96,7 @@ def test_a_kind_of_a_user_is_imported_only_where_that_is_allowed(
         ({"kind": "Training", "rate": 3}, "Training: unknown field 'rate'"),
         ({"word": "b"}, "unknown gene kind 'None'"),
         ({"kind": "UnknownGene", "name": "os:system"}, "unknown gene kind 'UnknownGene'"),
-        ({"kind": "nowhere:Kind", "inputs": "all"}, "inputs: expected offsets ≥ 1, got 'all'"),
+        ({"kind": "nowhere:Kind", "inputs": "all"}, "inputs: expected offsets from 1 to 10,000, got 'all'"),
     ],
 )
 def test_what_is_no_gene_is_refused_in_words(data: dict[str, object], message: str) -> None:

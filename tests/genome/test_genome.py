@@ -225,9 +225,9 @@ def test_the_key_is_the_same_in_another_process_with_another_hash_seed() -> None
         ({"genes": [{"kind": "nowhere:Kind"}]}, "its module 'nowhere' cannot be imported here"),
         ({"genes": [{"kind": "Dropout", "rat": 0.5}]}, "Dropout: unknown field 'rat'; did you mean 'rate'"),
         ({"genes": [{"kind": "Convolution", "kernels": "many"}]}, "kernels: expected a value like those of Integer"),
-        ({"genes": [{"kind": "Convolution", "inputs": [0]}]}, "inputs: expected offsets ≥ 1"),
-        ({"genes": [{"kind": "Convolution", "inputs": []}]}, "inputs: expected offsets ≥ 1"),
-        ({"genes": [{"kind": "Convolution", "inputs": 1}]}, "inputs: expected offsets ≥ 1"),
+        ({"genes": [{"kind": "Convolution", "inputs": [0]}]}, "inputs: expected offsets from 1"),
+        ({"genes": [{"kind": "Convolution", "inputs": []}]}, "inputs: expected offsets from 1"),
+        ({"genes": [{"kind": "Convolution", "inputs": 1}]}, "inputs: expected offsets from 1"),
         ({"genes": [{"kind": "Convolution", "join": "multiply"}]}, "join: expected one of"),
     ],
 )
