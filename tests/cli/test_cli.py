@@ -44,7 +44,7 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def menndl(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = ["bash", "-c", script.replace("MENNDL", f"{sys.executable} -m menndl_dask")]
+    command = ["bash", "-c", script.replace("MENNDL", f"{sys.executable} -m menndl_dask.cli")]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, errors="replace")
 
 
