@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import queue
 import random
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -43,7 +45,7 @@ from menndl_dask.run.settings import frozen_settings
 from menndl_dask.space.space import SearchSpace
 from tests.faults import soak
 from tests.faults.checker import events
-from tests.faults.scene import Scene
+from tests.faults.scene import Scene, end_on_signals
 from tests.problems import problem
 
 _RECORDED = 10_000
@@ -300,7 +302,7 @@ def measure(part: str, given: argparse.Namespace, folder: Path) -> Iterator[dict
         return now | {"versions": versions} | values
 
     if part == "ours":
-        for tally in soak.soak(folder, given.seed, given.faults, given.evaluations):
+        for tally in in_parallel(folder, given):
             say(soak.line(tally))
             yield figures(tally=asdict(tally))
     elif part == "resume":
@@ -315,6 +317,31 @@ def measure(part: str, given: argparse.Namespace, folder: Path) -> Iterator[dict
             yield figures(tallies=tallies)
 
 
+def in_parallel(folder: Path, given: argparse.Namespace) -> Iterator[soak.Tally]:
+    """Yield what was counted, after each search, by soaks at the same time, each with a seed of its own."""
+    tallies, count = {}, given.parallel
+    found: queue.Queue[int] = queue.Queue()
+
+    def one(seed: int) -> None:
+        for tally in soak.soak(folder / str(seed), seed, given.faults // count, given.evaluations // count):
+            tallies[seed] = tally
+            found.put(seed)
+        found.put(-1)
+
+    seeds = range(given.seed, given.seed + count)
+    with ThreadPoolExecutor(count) as pool:
+        soaks = [pool.submit(one, seed) for seed in seeds]
+        ended = 0
+        while ended < count and not any(done.done() and done.exception() for done in soaks):
+            try:
+                ended += found.get(timeout=1.0) < 0
+            except queue.Empty:
+                continue
+            yield soak.merged(tallies.values())
+        for done in soaks:
+            done.result()
+
+
 CONTENDERS: tuple[type[Contender], ...] = (Contender, Leap, Optuna)
 
 
@@ -324,12 +351,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--evaluations", type=int, default=2000)
+    parser.add_argument("--parallel", type=int, default=1, help="searches of ours at the same time, each with its seed")
     parser.add_argument("--other-faults", type=int, default=40)
     parser.add_argument("--resumes", type=int, default=5)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     parser.add_argument("--json", type=Path, default=Path("faults.json"))
     given = parser.parse_args()
+    end_on_signals()
     for part in given.only:
         with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
             for figures in measure(part, given, Path(folder)):

@@ -26,6 +26,9 @@ LONG = bool(os.environ.get("FAULTS_LONG"))  # set by `make faults`: partitions a
 PATIENCE_S = 240.0 if LONG else 120.0  # without any progress a search counts as hung
 
 
+_OPEN: set[Scene] = set()
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A line that an evaluation has written."""
@@ -98,10 +101,12 @@ class Scene:
         }  # fmt: skip
 
     def __enter__(self) -> Self:
+        _OPEN.add(self)
         return self
 
     def __exit__(self, *error: object) -> None:
         self.end()
+        _OPEN.discard(self)
 
     # --- start --------------------------------------------------------------------------------------------------------
 
@@ -279,6 +284,18 @@ class Scene:
 
     def _of_trainers(self) -> set[int]:
         return {pid for pid, command in self.processes().items() if "menndl_dask.evaluation.trainer" in command}
+
+
+def end_on_signals() -> None:
+    """End the processes of all open scenes, and then this one, when it is asked to end: they would live on."""
+
+    def end(number: int, frame: object) -> None:
+        for scene in list(_OPEN):
+            scene.end()
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
 
 
 def send(pid: int, number: int) -> bool:

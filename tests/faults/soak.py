@@ -15,14 +15,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
 from tests.faults.checker import State, check
-from tests.faults.scene import Scene, send
+from tests.faults.scene import Scene, end_on_signals, send
 
 RUSHED = 0.2  # share of the faults that do not wait until the crew is whole again
 HELD_S = (0.5, 6.0)
@@ -322,6 +322,15 @@ def soak(folder: Path, seed: int, faults: int, evaluations: int, *, trainings: b
         yield tally
 
 
+def merged(tallies: Iterable[Tally]) -> Tally:
+    """Return the sum of what was counted in several soaks."""
+    total = Tally()
+    for tally in tallies:
+        for one in fields(Tally):
+            setattr(total, one.name, getattr(total, one.name) + getattr(tally, one.name))
+    return total
+
+
 def _scene(folder: Path, number: int, trainings: bool) -> Scene:
     (folder / "clock").write_text("0")
     if trainings and number % 6 == 2:
@@ -329,7 +338,7 @@ def _scene(folder: Path, number: int, trainings: bool) -> Scene:
         return Scene(folder, evaluations=30, settings={"data": data, "limit_s": 60.0})
     is_local = number % 2 == 0
     settings = {"clock": str(folder / "clock")} if is_local else {"answer_s": 10.0}
-    return Scene(folder, evaluations=250, seconds=0.25, workers=3, is_local=is_local, settings=settings)
+    return Scene(folder, evaluations=400, seconds=0.25, workers=2, is_local=is_local, settings=settings)
 
 
 def _data(path: Path) -> Path:
@@ -347,6 +356,7 @@ def main() -> int:
     parser.add_argument("--no-trainings", action="store_true")
     parser.add_argument("--json", type=Path, help="file for all figures")
     given = parser.parse_args()
+    end_on_signals()
     again = f"To repeat this run: make faults SEED={given.seed} FAULTS={given.faults}"
     print(again, flush=True)  # noqa: T201
     tally = Tally()
