@@ -308,13 +308,11 @@ def measure(part: str, given: argparse.Namespace, folder: Path) -> Iterator[dict
     elif part == "resume":
         yield figures(seconds=resumes(folder, given.resumes))
     else:
-        tallies = []
-        for contender in CONTENDERS:
-            if find_spec(contender.distribution.replace("-", "_")) is None:
-                say(f"{contender.name} is not installed and is left out")
-                continue
-            tallies.append(asdict(compare(contender, folder, given.seed, given.other_faults)))
-            yield figures(tallies=tallies)
+        installed = [one for one in CONTENDERS if find_spec(one.distribution.replace("-", "_")) is not None]
+        # at the same time, so that all meet the same load
+        with ThreadPoolExecutor(len(installed)) as pool:
+            tallies = list(pool.map(lambda one: compare(one, folder, given.seed, given.other_faults), installed))
+        yield figures(tallies=[asdict(tally) for tally in tallies])
 
 
 def in_parallel(folder: Path, given: argparse.Namespace) -> Iterator[soak.Tally]:

@@ -61,6 +61,7 @@ def test_a_search_goes_on_or_ends_in_a_line_after_a_partition(
         ip("-n", here, "link", "set", "cut", "down")
         time.sleep(CUT_S)
         ip("-n", here, "link", "set", "cut", "up")
+        scene.replace_ended_workers()
         if scene.wait_for_end():
             assert "the same command carries on" in scene.said()
             scene.start_driver()
