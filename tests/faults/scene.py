@@ -144,6 +144,15 @@ class Scene:
         self.nannies.append(nanny)
         return nanny
 
+    def replace_ended_workers(self, seconds: float) -> None:
+        """For so many seconds, start another worker for each that has ended, as a batch system or its user does."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.driver.poll() is None:
+            for nanny in [one for one in self.nannies if one.poll() is not None]:
+                self.nannies.remove(nanny)
+                self.start_worker()
+            time.sleep(0.2)
+
     def start_all(self) -> None:
         """Start the scheduler and workers if they are not the driver's own, and the driver."""
         if not self.is_local:

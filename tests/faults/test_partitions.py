@@ -1,5 +1,7 @@
 """Partitions: the network between a scheduler and its workers or its driver is cut for a while.
 
+Workers that were cut off for longer than half a minute end themselves; others are started for them.
+
 The two sides are in network namespaces of their own, joined by a pair of virtual interfaces of which one is set down.
 """
 
@@ -61,7 +63,7 @@ def test_a_search_goes_on_or_ends_in_a_line_after_a_partition(
         ip("-n", here, "link", "set", "cut", "down")
         time.sleep(CUT_S)
         ip("-n", here, "link", "set", "cut", "up")
-        scene.replace_ended_workers()
+        scene.replace_ended_workers(CUT_S)
         if scene.wait_for_end():
             assert "the same command carries on" in scene.said()
             scene.start_driver()
