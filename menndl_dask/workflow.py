@@ -23,8 +23,8 @@ from menndl_dask.cluster.profile import Profile, profile_file, read_profile
 from menndl_dask.errors import ExitCode, RunError, reading
 from menndl_dask.evolution.evolution import DRAWN
 from menndl_dask.genome.gene import is_users, kind_name
-from menndl_dask.guard import guarded
 from menndl_dask.problem import Limits, Problem
+from menndl_dask.program.guard import guarded
 from menndl_dask.report.conclusion import findings, fittest, shortfall
 from menndl_dask.report.report import write_report
 from menndl_dask.run.journal import check_free
@@ -289,7 +289,8 @@ def _settings(typed: Sequence[str], problem: Problem, space: SearchSpace, option
 
 def _is_menndl(typed: Sequence[str]) -> bool:
     path = Path(typed[0])
-    return path.name == "menndl" or path.parts[-3:] == ("menndl_dask", "cli", "__main__.py")
+    modules = (("menndl_dask", "__main__.py"), ("menndl_dask", "cli", "__main__.py"))
+    return path.name == "menndl" or any(path.parts[-len(module) :] == module for module in modules)
 
 
 def _describe(problem: Problem) -> str:

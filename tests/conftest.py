@@ -58,7 +58,7 @@ def _programming_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def raised(error: Exception) -> str:
         raise error
 
-    monkeypatch.setattr("menndl_dask.guard.unexpected", raised)
+    monkeypatch.setattr("menndl_dask.program.guard.unexpected", raised)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -40,7 +40,7 @@ def _failed(error: Exception) -> int:
     from pathlib import PurePath
 
     from menndl_dask.errors import UserError, message_of, shortened
-    from menndl_dask.guard import guarded
+    from menndl_dask.program.guard import guarded
 
     files = [PurePath(frame.filename).parts for frame in traceback.extract_tb(error.__traceback__)]
     is_of_dask = not isinstance(error, ImportError) and any({"dask", "distributed"} & set(parts) for parts in files)
@@ -52,7 +52,7 @@ def _failed(error: Exception) -> int:
             raise UserError(f"the configuration of Dask ({where}) cannot be used: {text}") from error
         raise error
 
-    return guarded(tell)
+    return guarded(tell, program="menndl")
 
 
 if __name__ == "__main__":

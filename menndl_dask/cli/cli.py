@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from menndl_dask import __version__, guard, workflow
+from menndl_dask import __version__, workflow
 from menndl_dask.cli import cluster, data, doctor, predict, search
 from menndl_dask.cli.parser import Parser
 from menndl_dask.errors import UserError
+from menndl_dask.program import guard
 
 _DESCRIPTION = "Evolve a neural network made for your labelled images, on whatever machines you have."
 _EXAMPLES = """examples:

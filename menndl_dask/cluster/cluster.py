@@ -31,7 +31,7 @@ from menndl_dask.cluster.ports import LOOPBACK, free_port
 from menndl_dask.cluster.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import ProfileError, one_line, shortened
-from menndl_dask.interruption import kept_from_children, uninterrupted
+from menndl_dask.program.interruption import kept_from_children, uninterrupted
 from menndl_dask.validation import shown
 
 logger = logging.getLogger(__name__)

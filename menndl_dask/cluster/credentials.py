@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 from distributed.security import Security
 
-from menndl_dask.interruption import at_once
+from menndl_dask.program.interruption import at_once
 
 logger = logging.getLogger(__name__)
 

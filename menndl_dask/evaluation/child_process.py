@@ -30,7 +30,7 @@ from menndl_dask.errors import TrainerError, one_line_with_place
 from menndl_dask.evaluation.channel import Channel, FrameError, out_of_reach
 from menndl_dask.evaluation.descendants import MARK, descendants, end_marked, kill
 from menndl_dask.evaluation.last_output import LastOutput
-from menndl_dask.interruption import was_interrupted
+from menndl_dask.program.interruption import was_interrupted
 
 _LOG = logging.getLogger(__name__)
 _PARENT = "MENNDL_PARENT"  # process number of the parent, in the child's environment

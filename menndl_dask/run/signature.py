@@ -2,8 +2,8 @@
 
 A run directory may be copied, moved and handed over. What in it leads to code that is run is the command line, the
 cluster profile, and the user's own losses, metrics, augmentations and gene kinds. A search signs these with a key that
-only its user can read, in the folder that `menndl_dask.guard.state_folder` names. So a run of one's own goes on without
-more words, and that of another user runs no code. No worker and no batch job is given the key.
+only its user can read, in the folder that `menndl_dask.program.guard.state_folder` names. So a run of one's own goes
+on without more words, and that of another user runs no code. No worker and no batch job is given the key.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from menndl_dask.errors import UserError
-from menndl_dask.guard import state_folder
+from menndl_dask.program.guard import state_folder
 from menndl_dask.validation import read
 
 _FILE, _BYTES = "key", 32

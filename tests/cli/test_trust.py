@@ -15,7 +15,7 @@ import pytest
 from menndl_dask.cli import search
 from menndl_dask.cli.cli import main
 from menndl_dask.errors import UserError
-from menndl_dask.guard import state_folder
+from menndl_dask.program.guard import state_folder
 from menndl_dask.result import Result
 from menndl_dask.run.journal import line_of
 from menndl_dask.run.run import Run

@@ -94,9 +94,9 @@ def _snapshot(folder: Path) -> dict[str, bytes]:
 
 def run_command(command: Sequence[str] | Callable[[], object]) -> dict[str, str]:
     """Run a command line, or a function as a script would call it, and return the outcome and its detail."""
-    from menndl_dask import guard
     from menndl_dask.cli.cli import main
     from menndl_dask.errors import MenndlError
+    from menndl_dask.program import guard
 
     seen: list[str] = []
 

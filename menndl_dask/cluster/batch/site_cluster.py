@@ -27,7 +27,7 @@ from menndl_dask.cluster.batch.site import ALLOCATION, Site
 from menndl_dask.cluster.credentials import temporary_credentials
 from menndl_dask.cluster.ports import LOOPBACK, free_port, raise_file_limit
 from menndl_dask.errors import ProfileError, nearest, one_line
-from menndl_dask.interruption import at_once, kept_from_children
+from menndl_dask.program.interruption import at_once, kept_from_children
 from menndl_dask.text import duration
 
 logger = logging.getLogger(__name__)

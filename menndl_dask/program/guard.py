@@ -23,7 +23,7 @@ from types import NoneType
 from typing import Any
 
 from menndl_dask.errors import FULL, ExitCode, MenndlError, cut_in_the_middle, message_of, one_line_with_place
-from menndl_dask.interruption import interruptible, was_interrupted
+from menndl_dask.program.interruption import interruptible, was_interrupted
 from menndl_dask.terminal import say
 
 DEBUG = "MENNDL_DEBUG"  # environment variable: 1 shows the traceback of every error

@@ -1,4 +1,4 @@
-"""Tests of `menndl_dask.interruption`: signals at any moment, to the whole process group, as a terminal sends them."""
+"""Tests of `menndl_dask.program.interruption`: signals at any moment, to the whole group, as a terminal sends them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from menndl_dask.interruption import interruptible, uninterrupted, was_interrupted
+from menndl_dask.program.interruption import interruptible, uninterrupted, was_interrupted
 from tests.slurm import until
 
 MARK = "MENNDL_INTERRUPTED_BY"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from menndl_dask import guard
 from menndl_dask.errors import ExitCode, GenomeError, RunError, UserError
 from menndl_dask.genome.genome import Genome
 from menndl_dask.problem import Budget
+from menndl_dask.program import guard
 
 UNEXPECTED = guard.unexpected  # conftest lets it raise
 
@@ -88,7 +88,7 @@ def test_debug_shows_the_traceback_of_each_error(
 
 
 def run(code: str, *, folder: Path, **options: object) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-c", f"import sys; from menndl_dask.guard import guarded; {code}"]
+    command = [sys.executable, "-c", f"import sys; from menndl_dask.program.guard import guarded; {code}"]
     environment = {**os.environ, "XDG_STATE_HOME": str(folder), "PYTHONPATH": os.pathsep.join(sys.path), **options}
     return subprocess.run(command, capture_output=True, env=environment, check=False)  # type: ignore[call-overload,no-any-return]
 
@@ -102,7 +102,7 @@ def test_what_the_output_cannot_show_is_a_replacement_character(tmp_path: Path, 
 
 @pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full", "2> /dev/full", "> /dev/full 2>&1"])
 def test_streams_that_are_closed_or_full_lead_to_no_traceback(tmp_path: Path, streams: str) -> None:
-    code = "from menndl_dask.guard import guarded; import sys; sys.exit(guarded(lambda: print(1) or [][1]))"
+    code = "from menndl_dask.program.guard import guarded; import sys; sys.exit(guarded(lambda: print(1) or [][1]))"
     command = f'"$0" -c "$1" {streams}'
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(["bash", "-c", command, sys.executable, code], capture_output=True, env=environment)

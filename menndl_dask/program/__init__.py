@@ -1,0 +1,1 @@
+"""What surrounds a command or a script: its signals, its streams and its last line."""
