@@ -249,6 +249,7 @@ checker that shares no code with the package.
 * **lost**: networks that were asked for and have no result in the end, or had one in the journal before and no longer.
 * **duplicated**: networks with two results in the journal. **repeated**: evaluated again although the journal had the
   result.
+* **blamed**: networks that failed though only their worker, driver or scheduler was struck.
 * **hung**: no result within three minutes after a fault. **orphans**: processes that live 30 s after their driver.
 * **restored**: seconds from a kill, or from the end of a stop, until every worker had begun another evaluation. A
   killed driver is started again by the same command at once. A killed nanny is replaced at once, as by a batch system.

@@ -28,6 +28,8 @@ class Verdict:
         Networks with more than one result.
     repeated
         Networks whose evaluation began although their result was in the journal.
+    failures
+        Kinds of failure of all results; None of those with a fitness.
     """
 
     asked: int
@@ -35,6 +37,7 @@ class Verdict:
     lost: tuple[int, ...]
     duplicated: tuple[int, ...]
     repeated: tuple[int, ...]
+    failures: tuple[str | None, ...] = ()
 
     @property
     def is_clean(self) -> bool:
@@ -99,7 +102,12 @@ def check(run: Path, evaluations: int, earlier: Iterable[State] = (), marks: Ite
         lost |= {number for number, result in known.items() if results.get(number) != result}
         repeated |= {number for seconds, number in begun if seconds > state.seconds and number in known}
     duplicated = (number for number, count in counts.items() if count > 1)
-    return Verdict(evaluations, len(results), *(tuple(sorted(ids)) for ids in (lost, duplicated, repeated)))
+    return Verdict(
+        evaluations,
+        len(results),
+        *(tuple(sorted(ids)) for ids in (lost, duplicated, repeated)),
+        tuple(result.get("failure") for result in results.values()),
+    )
 
 
 def _told(journal: bytes) -> list[tuple[int, Any]]:

@@ -53,6 +53,7 @@ class Tally:
     duplicated: int = 0
     repeated: int = 0
     orphans: int = 0
+    blamed: int = 0  # networks that failed though only their worker, driver or scheduler was struck
 
     @property
     def hung(self) -> int:
@@ -64,6 +65,7 @@ class Tally:
         """What went wrong, in words."""
         words = [f"{fault.kind}: {fault.trouble}" for fault in self.faults if fault.trouble]
         counts = {"lost": self.lost, "duplicated": self.duplicated, "repeated": self.repeated, "orphans": self.orphans}
+        counts |= {"blamed": self.blamed}
         return words + [f"{count} {what}" for what, count in counts.items() if count]
 
     def restored(self, kind: str | None = None) -> list[float]:
@@ -109,6 +111,8 @@ class Turn:
         tally.lost += len(verdict.lost)
         tally.duplicated += len(verdict.duplicated)
         tally.repeated += len(verdict.repeated)
+        if "data" not in scene.settings:  # else a training is struck
+            tally.blamed += sum(failure not in (None, "no_learning") for failure in verdict.failures)
 
     def _strike(self) -> None:
         kind = self._rng.choice(list(self.kinds))
@@ -382,7 +386,7 @@ def summary(tally: Tally) -> str:
     return (
         f"{len(tally.faults)} faults, {tally.recorded} of {tally.asked} evaluations in {tally.searches} searches: "
         f"lost {tally.lost}, duplicated {tally.duplicated}, repeated {tally.repeated}, hung {tally.hung}, "
-        f"orphans {tally.orphans}, capacity restored in {back}"
+        f"orphans {tally.orphans}, blamed {tally.blamed}, capacity restored in {back}"
     )
 
 
