@@ -160,8 +160,8 @@ def compare(contender: type[Contender], folder: Path, seed: int, faults: int) ->
     return tally
 
 
-def resumes(folder: Path, times: int) -> list[float]:
-    """Return the seconds from a kill of the driver until its successor has all workers at work, several times."""
+def resumes(folder: Path, times: int) -> list[tuple[float, float]]:
+    """Return the seconds from a kill of the driver until all workers work, and its successor's seconds of a core."""
     made_up = problem()
     space, rng = SearchSpace.image(made_up), np.random.default_rng(0)
     limits = Limits(seconds=3600.0)
@@ -231,11 +231,12 @@ def page(parts: dict[str, Any]) -> str:
         text += ["", "## Beside LEAP and Optuna", "", _conditions(parts["others"]), "", _COMPARED]
         text += ["", *comparison_table(tallies), "", *(f"* {tally.name}: {_troubles(tally)}" for tally in tallies)]
     if "resume" in parts:
-        seconds = parts["resume"]["seconds"]
+        seconds, spent = zip(*parts["resume"]["seconds"], strict=True)
         text += ["", "## A killed driver with 10,000 results", "", _conditions(parts["resume"]), ""]
         text += [
             f"After a kill the same command was typed at once. All workers were at work again after {_spread(seconds)} "
-            f"({len(seconds)} kills)."
+            f"({len(seconds)} kills). The new driver had taken {np.median(spent):.1f} s of a core by then, for its start and for "
+            f"telling all results to evolution; on a loaded machine it waits for the core."
         ]
     return "\n".join(text) + "\n"
 
