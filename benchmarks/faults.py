@@ -45,7 +45,7 @@ from menndl_dask.run.settings import frozen_settings
 from menndl_dask.space.space import SearchSpace
 from tests.faults import soak
 from tests.faults.checker import events
-from tests.faults.scene import Scene, end_on_signals
+from tests.faults.scene import ROOT, Scene, end_on_signals
 from tests.problems import problem
 
 _RECORDED = 10_000
@@ -215,17 +215,15 @@ def page(parts: dict[str, Any]) -> str:
     """Return the page with all figures that there are."""
     text = [_HEAD]
     if "ours" in parts:
-        tally = _tally(soak.Tally, parts["ours"]["tally"])
-        text += [
-            "",
-            "## Ours, under all kinds of faults",
-            "",
-            _conditions(parts["ours"]),
-            "",
-            f"**{soak.summary(tally)}**",
-        ]
-        text += ["", *soak.kinds_table(tally)]
-        text += ["", "In trouble: " + "; ".join(tally.troubles) + "."] if tally.troubles else []
+        runs = [_tally(soak.Tally, run["tally"]) for run in parts["ours"]["runs"]]
+        tally = soak.merged(runs)
+        text += ["", "## Ours, under all kinds of faults", "", f"**{soak.summary(tally)}**", ""]
+        for run, counted in zip(parts["ours"]["runs"], runs, strict=True):
+            blamed = f", blamed {counted.blamed}" if "blamed" in run["tally"] else ""
+            text += [f"* Commit {run['commit']}: {soak.summary(counted)}{blamed}. {_conditions(run)}"]
+        text += ["", *soak.kinds_table(tally), ""]
+        trouble = "; ".join(tally.troubles) or "none"
+        text += [f"Other trouble: {trouble}. A driver ends with -15 if SIGTERM comes before Python has started it."]
     if "others" in parts:
         tallies = [_tally(Compared, one) for one in parts["others"]["tallies"]]
         text += ["", "## Beside LEAP and Optuna", "", _conditions(parts["others"]), "", _COMPARED]
@@ -235,8 +233,8 @@ def page(parts: dict[str, Any]) -> str:
         text += ["", "## A killed driver with 10,000 results", "", _conditions(parts["resume"]), ""]
         text += [
             f"After a kill the same command was typed at once. All workers were at work again after {_spread(seconds)} "
-            f"({len(seconds)} kills). The new driver had taken {np.median(spent):.1f} s of a core by then, for its start and for "
-            f"telling all results to evolution; on a loaded machine it waits for the core."
+            f"({len(seconds)} kills). By then the new driver had taken {np.median(spent):.1f} s of a core, to start "
+            "and to tell all results to evolution. On a loaded machine it waits for the core."
         ]
     return "\n".join(text) + "\n"
 
@@ -298,15 +296,24 @@ def measure(part: str, given: argparse.Namespace, folder: Path) -> Iterator[dict
     names = ["distributed"] + (["leap-ec", "optuna"] if part == "others" else [])
     versions = {name: metadata.version(name) for name in names if find_spec(name.replace("-", "_"))}
     load = os.getloadavg()[0]
+    head = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
     def figures(**values: Any) -> dict[str, Any]:
-        now = {"date": time.strftime("%-d %B %Y"), "seed": given.seed, "load": (load, os.getloadavg()[0])}
+        now = {
+            "commit": commit,
+            "date": time.strftime("%-d %B %Y"),
+            "seed": given.seed,
+            "load": (load, os.getloadavg()[0]),
+        }
         return now | {"versions": versions} | values
 
     if part == "ours":
+        before = json.loads(given.json.read_text()) if given.again and given.json.exists() else {}
+        earlier = before.get("ours", {}).get("runs", [])
         for tally in in_parallel(folder, given):
             say(soak.line(tally))
-            yield figures(tally=asdict(tally))
+            yield {"runs": [*earlier, figures(tally=asdict(tally))]}
     elif part == "resume":
         yield figures(seconds=resumes(folder, given.resumes))
     else:
@@ -352,6 +359,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--evaluations", type=int, default=2000)
     parser.add_argument("--parallel", type=int, default=1, help="searches of ours at the same time, each with its seed")
+    parser.add_argument("--again", action="store_true", help="add to the figures of ours that the file has")
     parser.add_argument("--other-faults", type=int, default=40)
     parser.add_argument("--resumes", type=int, default=5)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
@@ -362,8 +370,8 @@ def main() -> None:
     for part in given.only:
         with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
             for figures in measure(part, given, Path(folder)):
-                parts = json.loads(given.json.read_text()) if given.json.exists() else {}
-                given.json.write_text(json.dumps(parts | {part: figures}))
+                kept = json.loads(given.json.read_text()) if given.json.exists() else {}
+                given.json.write_text(json.dumps(kept | {part: figures}))
     given.out.write_text(page(json.loads(given.json.read_text())))
 
 

@@ -376,7 +376,7 @@ def main() -> int:
 
 def line(tally: Tally) -> str:
     """Return the counts in a line, with the load of the machine now."""
-    return f"{summary(tally)}; load {os.getloadavg()[0]:.1f}"
+    return f"{summary(tally)}; blamed {tally.blamed}; load {os.getloadavg()[0]:.1f}"
 
 
 def summary(tally: Tally) -> str:
@@ -386,7 +386,7 @@ def summary(tally: Tally) -> str:
     return (
         f"{len(tally.faults)} faults, {tally.recorded} of {tally.asked} evaluations in {tally.searches} searches: "
         f"lost {tally.lost}, duplicated {tally.duplicated}, repeated {tally.repeated}, hung {tally.hung}, "
-        f"orphans {tally.orphans}, blamed {tally.blamed}, capacity restored in {back}"
+        f"orphans {tally.orphans}, capacity restored in {back}"
     )
 
 
