@@ -231,11 +231,13 @@ def page(parts: dict[str, Any]) -> str:
     if "resume" in parts:
         seconds, spent = zip(*parts["resume"]["seconds"], strict=True)
         text += ["", "## A killed driver with 10,000 results", "", _conditions(parts["resume"]), ""]
-        text += [
-            f"After a kill the same command was typed at once. All workers were at work again after {_spread(seconds)} "
-            f"({len(seconds)} kills). By then the new driver had taken {np.median(spent):.1f} s of a core, to start "
-            "and to tell all results to evolution. On a loaded machine it waits for the core."
-        ]
+        text += ["After a kill the same command was typed at once."]
+        text += [f"All workers were at work again after {_spread(seconds)} ({len(seconds)} kills)."]
+        if None not in spent:
+            text += [
+                f"By then the new driver had taken {np.median(spent):.1f} s of a core, to start and to tell all results"
+            ]
+            text += ["to evolution. On a loaded machine it waits for the core."]
     return "\n".join(text) + "\n"
 
 
