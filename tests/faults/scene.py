@@ -95,8 +95,10 @@ class Scene:
         self._scheduler_file = (beside or self).folder / "scheduler.json"
         is_own = is_local and beside is None
         self.settings |= {"workers": workers} if is_own else {"scheduler_file": str(self._scheduler_file)}
+        search_path = os.pathsep.join([*filter(None, [(environment or {}).get("PYTHONPATH")]), str(ROOT)])
         self._environment = {
-            **os.environ, **(environment or {}), MARKER: self._marker, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+            **os.environ, **(environment or {}), MARKER: self._marker,
+            "PYTHONPATH": search_path, "OMP_NUM_THREADS": "1",
             "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "-1",
         }  # fmt: skip
 
