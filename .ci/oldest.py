@@ -17,7 +17,7 @@ def oldest(text: str) -> list[str]:
     lines = config["options"]["install_requires"].split("\n")
     for extra in EXTRAS:
         lines += config["options.extras_require"][extra].split("\n")
-    found = [re.fullmatch(r"([\w.-]+)>=([\w.]+)", line.strip()) for line in lines if line.strip()]
+    found = [re.fullmatch(r"([\w.-]+)>=([\w.]+)(?:,!=[\w.]+)*", line.strip()) for line in lines if line.strip()]
     if None in found:
         raise SystemExit(f"setup.cfg: expected name>=version in each line, got {lines}")
     return [f"{match[1]}=={match[2]}" for match in found if match]

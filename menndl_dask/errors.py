@@ -38,15 +38,15 @@ _READ = 10_000  # characters of a message that are looked at
 
 
 class MenndlError(Exception):
-    """Base class of the errors of this package."""
-
-
-class UserError(MenndlError):
-    """A file, an option or a value from the user is not as expected; the message has at most 500 characters."""
+    """Base class of the errors of this package; a message has at most 500 characters."""
 
     def __str__(self) -> str:
         text = super().__str__()
         return text if len(text) <= _LONGEST_LINE else cut_in_the_middle(text)
+
+
+class UserError(MenndlError):
+    """A file, an option or a value from the user is not as expected."""
 
 
 class ProfileError(UserError):
