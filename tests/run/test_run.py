@@ -202,7 +202,6 @@ def test_a_result_whose_network_was_asked_for_in_a_lost_line_is_kept(tmp_path: P
     ("event", "said"),
     [
         ({"event": "asked", "individual": {"id": 0, "genome": {"genes": [{"kind": "LaterKind"}]}}}, "LaterKind"),
-        ({"event": "told", "id": 0, "result": {"failure": "of_a_later_version"}}, "of_a_later_version"),
         ({"event": "migrated", "result": {}}, "individual"),
     ],
 )
