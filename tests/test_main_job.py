@@ -46,18 +46,20 @@ class Story:
 def menndl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
-        [*COMMAND, *words], cwd=folder, env=environment(), capture_output=True, text=True, timeout=200, check=False
-    )
+        [*COMMAND, *words],
+        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200"}
+def environment(folder: Path) -> dict[str, str]:
+    state = str(folder / "state")  # the key that signs runs: the same for the fixture and for each test
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200", "XDG_STATE_HOME": state}
 
 
 def started(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, "search", "data.zarr", *OPTIONS],
-        cwd=folder, env=environment(), text=True, start_new_session=True,
+        cwd=folder, env=environment(folder), text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ import yaml
 
 from menndl_dask import workflow
 from menndl_dask.cli.cli import main
+from menndl_dask.cluster.profile import Local
 from menndl_dask.evolution.evolution import Evolution
 from menndl_dask.result import Result
 from menndl_dask.run.layout import folder_of, island_of
@@ -53,7 +54,7 @@ def compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
                 recorder.completed([(individual, Result(0.5 + individual.id / 1e9, costs={"parameters": 10.0}))])
 
     compared: list[Run] = []
-    cluster = SimpleNamespace(client=nullcontext, dashboard=None)
+    cluster = SimpleNamespace(client=nullcontext, dashboard=None, profile=Local())
     monkeypatch.setattr(Search, "run", search)
     monkeypatch.setattr(workflow, "load_cluster", lambda *_, **__: nullcontext(cluster))
     monkeypatch.setattr(workflow, "compare", lambda run, client, **_: compared.append(run))
