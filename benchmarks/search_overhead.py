@@ -24,12 +24,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import dask
 import psutil
+from distributed import LocalCluster
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a file too
 from benchmarks import instant
 from menndl_dask.cluster.cluster import load_cluster
-from menndl_dask.cluster.profile import Local, Scheduler
+from menndl_dask.cluster.dask_config import DASK_SETTINGS
+from menndl_dask.cluster.profile import Scheduler
 from menndl_dask.evolution.evolution import Evolution
 from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Budget, Facts, Problem
@@ -137,10 +140,13 @@ def scheduler_process(workers: int) -> Iterator[tuple[str, int]]:
 
 
 def serve(workers: int) -> None:
-    """Run a scheduler with workers until standard input is closed."""
-    with load_cluster(Local(workers=workers, dashboard_port=None)) as cluster, cluster.client() as client:
-        client.wait_for_workers(workers)
-        sys.stdout.write(f"{client.scheduler.address}\n")
+    """Run a scheduler with workers until standard input is closed.
+
+    It is Dask's own cluster: no other process can connect to a local cluster of a search.
+    """
+    with dask.config.set(DASK_SETTINGS), LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster:
+        cluster.wait_for_workers(workers)
+        sys.stdout.write(f"{cluster.scheduler_address}\n")
         sys.stdout.flush()
         sys.stdin.read()
 
