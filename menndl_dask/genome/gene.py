@@ -12,6 +12,7 @@ from menndl_dask.errors import GenomeError, nearest
 from menndl_dask.genome.domain import Domain
 from menndl_dask.own_code import is_allowed, is_reference
 
+_DEEPEST = 8  # lists in lists
 _UNKNOWN = ("UnknownGene", "UnknownLayer")
 _OWN_MODULES = (
     "menndl_dask.genome.layers", "menndl_dask.genome.training_gene", "menndl_dask.genome.unknown_gene",
@@ -137,5 +138,7 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+def _frozen(value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise GenomeError(f"expected lists in lists at most {_DEEPEST} deep, got deeper ones")
+    return tuple(_frozen(v, depth + 1) for v in value) if isinstance(value, list) else value

@@ -29,7 +29,9 @@ _ID = re.compile(rb'"id"\s*:\s*(\d+)')
 _IGNORED = b" \t\r\n,[]\xef\xbb\xbf"  # between events: white space, arrays, and the byte order mark of UTF-8
 _ENCODINGS = (
     (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
-    (b"{\0\0\0", "utf-32-le"), (b"{\0", "utf-16-le"), (b"\0{", "utf-16-be"),
+    # more than one character: a single byte may be damaged
+    ('{"ev'.encode("utf-32-le"), "utf-32-le"), ('{"ev'.encode("utf-16-le"), "utf-16-le"),
+    ('{"ev'.encode("utf-16-be"), "utf-16-be"),
 )  # fmt: skip
 # jq until 1.6 writes 3.0 as 3; in a result these keys have integers
 _INTEGERS = {"parameters", "memory_bytes", "seed"}
@@ -97,7 +99,7 @@ def parts_of(file: BinaryIO) -> Iterator[Part]:
 
 def _raw_lines(file: BinaryIO) -> Iterator[bytes]:
     """Yield the lines of a file as UTF-8; of a hole in it, of any length, only the beginning."""
-    head = file.read(4)
+    head = file.read(16)
     file.seek(0)
     encoding = next((name for mark, name in _ENCODINGS if head.startswith(mark)), None)
     if encoding is not None:

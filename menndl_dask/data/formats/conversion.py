@@ -125,7 +125,9 @@ def write_converted(
         If the target exists, a library is missing, or source or options are not as expected.
     """
     path, store = Path(source), Path(target)
-    if store.exists():
+    with reading(store, UserError):
+        is_there = store.exists()
+    if is_there:
         raise UserError(f"{store}: expected a new name, found an existing store; remove it or choose another name")
     with reading(path), ExitStack() as opened:
         content = _open(opened, path, options)
