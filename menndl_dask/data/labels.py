@@ -179,8 +179,10 @@ def _class_profile(label: Variable, image: int, axis: int, ignore: int | None) -
         values = np.moveaxis(label.read(block)[image - block.start], axis, 0)
         first = block.part[axis].start if block.part is not None else 0
         for place, plane in enumerate(values):
-            known = plane[(plane >= 0) & (plane < MOST_CLASSES) & (plane != (-1 if ignore is None else ignore))]
-            found.append((first + place, np.bincount(known.astype(np.int64).ravel())))
+            # as whole numbers first: NumPy before 2.2.6 crashes when bytes with gaps are compared with a larger number
+            numbers = plane.astype(np.int64)
+            known = (numbers >= 0) & (numbers < MOST_CLASSES) & (numbers != (-1 if ignore is None else ignore))
+            found.append((first + place, np.bincount(numbers[known])))
     profile = np.zeros((size[axis], max((len(counts) for _, counts in found), default=1)), dtype=np.int64)
     for place, counts in found:
         profile[place, : len(counts)] += counts
