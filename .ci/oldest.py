@@ -1,4 +1,7 @@
-"""Print constraints for pip: the oldest version of each package that setup.cfg allows, such as ``zarr==3.1.3``."""
+"""Print constraints for pip: the oldest version of each required package that setup.cfg allows, as ``zarr==3.1.3``.
+
+Libraries of optional formats are tried with their newest versions only.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,12 @@ import re
 import sys
 from pathlib import Path
 
-EXTRAS = ("formats",)  # tools of the developers need newer versions of rich and packaging
-
 
 def oldest(text: str) -> list[str]:
     """Return the constraints for the content of a setup.cfg."""
     config = configparser.ConfigParser()
     config.read_string(text)
     lines = config["options"]["install_requires"].split("\n")
-    for extra in EXTRAS:
-        lines += config["options.extras_require"][extra].split("\n")
     found = [re.fullmatch(r"([\w.-]+)>=([\w.]+)(?:,!=[\w.]+)*", line.strip()) for line in lines if line.strip()]
     if None in found:
         raise SystemExit(f"setup.cfg: expected name>=version in each line, got {lines}")
