@@ -151,7 +151,7 @@ def _local_cluster(profile: Local) -> Iterator[RestoringCluster]:
         with kept_from_children(), warnings.catch_warnings():
             # another process may take the port in between; Dask then takes a free one
             warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use")
-            cluster = RestoringCluster(port, _has_dashboard(profile))
+            cluster = RestoringCluster.started(port, _has_dashboard(profile))
         try:
             yield cluster
         finally:

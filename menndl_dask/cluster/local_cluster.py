@@ -12,7 +12,7 @@ import logging
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 from distributed import LocalCluster, Nanny, Worker
 from distributed.core import Status
@@ -70,6 +70,23 @@ class RestoringCluster(LocalCluster):
             # the run reports a lost worker, and `trouble` says why none starts
             silence_logs=logging.CRITICAL,
         )
+
+    @classmethod
+    def started(cls, dashboard_port: int, has_dashboard: bool) -> Self:
+        """Return a cluster whose scheduler runs, also on a machine where its thread starts slowly.
+
+        Dask expects the thread of its event loop within ten seconds, and raises an `AssertionError` otherwise.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            cluster = cls.__new__(cls)
+            try:
+                cluster.__init__(dashboard_port, has_dashboard)  # type: ignore[misc]
+            except AssertionError:
+                cluster.status = Status.closed  # else it is said to be left open
+                logger.warning("the event loop of Dask did not start in time; trying again")
+            else:
+                return cluster
+        return cls(dashboard_port, has_dashboard)
 
     async def begin(self, environments: Mapping[int, Mapping[str, str]]) -> str | None:
         """Start a worker with each environment, and keep them running; return when all were tried, and one has started.

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from distributed.security import Security
+from distributed.utils import LoopRunner
 
 from menndl_dask.cluster import local_cluster
 from menndl_dask.cluster.cluster import load_cluster
@@ -94,3 +95,16 @@ def test_a_worker_that_cannot_evaluate_here_leaves_and_the_cluster_says_why_none
         until(lambda: client.cluster.trouble is not None, 20)
         assert client.cluster.trouble == "all workers of this machine have retired: no room on its disk"
         assert client.nthreads() == {}
+
+
+def test_a_thread_that_starts_too_slowly_for_dask_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, failures = LoopRunner.start, iter([True])
+
+    def slow(self: LoopRunner) -> None:
+        assert not next(failures, False)
+        start(self)
+
+    monkeypatch.setattr(LoopRunner, "start", slow)
+    with load_cluster(Local(workers=1, dashboard_port=None)) as cluster, cluster.client() as client:
+        assert client.submit(len, "abc").result(timeout=60) == 3
+    assert next(failures, None) is None
