@@ -56,20 +56,24 @@ class RestoringCluster(LocalCluster):
         self.trouble: str | None = None
         self._places: list[_Place] = []
         self._keepers: list[asyncio.Task[None]] = []
-        super().__init__(  # type: ignore[no-untyped-call]
-            n_workers=0,
-            threads_per_worker=1,
-            worker_class=_Nanny,
-            memory_limit=0,
-            host=LOOPBACK,
-            # in memory only: the workers get them through the pipe with which they are started
-            security=Security.temporary(),
-            # the scheduler's own pages (metrics, health) are served there also without a dashboard
-            dashboard_address=f"{LOOPBACK}:{dashboard_port}",
-            scheduler_kwargs={"dashboard": has_dashboard},
-            # the run reports a lost worker, and `trouble` says why none starts
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            super().__init__(  # type: ignore[no-untyped-call]
+                n_workers=0,
+                threads_per_worker=1,
+                worker_class=_Nanny,
+                memory_limit=0,
+                host=LOOPBACK,
+                # in memory only: the workers get them through the pipe with which they are started
+                security=Security.temporary(),
+                # the scheduler's own pages (metrics, health) are served there also without a dashboard
+                dashboard_address=f"{LOOPBACK}:{dashboard_port}",
+                scheduler_kwargs={"dashboard": has_dashboard},
+                # the run reports a lost worker, and `trouble` says why none starts
+                silence_logs=logging.CRITICAL,
+            )
+        except AssertionError:
+            self.status = Status.closed  # else it is said to be left open
+            raise
 
     @classmethod
     def started(cls, dashboard_port: int, has_dashboard: bool) -> Self:
@@ -78,14 +82,10 @@ class RestoringCluster(LocalCluster):
         Dask expects the thread of its event loop within ten seconds, and raises an `AssertionError` otherwise.
         """
         for _ in range(_ATTEMPTS - 1):
-            cluster = cls.__new__(cls)
             try:
-                cluster.__init__(dashboard_port, has_dashboard)  # type: ignore[misc]
+                return cls(dashboard_port, has_dashboard)
             except AssertionError:
-                cluster.status = Status.closed  # else it is said to be left open
                 logger.warning("the event loop of Dask did not start in time; trying again")
-            else:
-                return cluster
         return cls(dashboard_port, has_dashboard)
 
     async def begin(self, environments: Mapping[int, Mapping[str, str]]) -> str | None:

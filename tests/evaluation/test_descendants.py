@@ -51,7 +51,7 @@ def test_without_a_list_of_children_they_are_found_all_the_same(
         process.wait()
 
 
-def test_what_has_a_mark_is_ended_whoever_its_parent_is() -> None:
+def test_a_process_with_a_mark_is_ended_whichever_its_parent_is() -> None:
     script = "setsid sleep 600 >/dev/null 2>&1 & echo $!"
     marked = {**os.environ, MARK: "earlier 0123456789abcdef"}
     pid = int(subprocess.run(["sh", "-c", script], env=marked, capture_output=True, check=True).stdout)

@@ -163,7 +163,7 @@ def _run() -> None:
     detached = {"profile": "slurm.yaml", "command": ["python", "-m", "menndl_dask.cli"], "directory": "."}
     Path("run/detached.json").write_text(json.dumps(detached))
     Path("run/drivers.txt").write_text("job 17\nbegan 0\njob 18\nbegan 4\n")
-    Path("run/stop").write_text("somebody on a machine\n")
+    Path("run/stop").write_text("a user on a machine\n")
     Path("run/.lock").write_text("host, process 7\n")
     Path("slurm.yaml").write_text(
         "kind: slurm\nshared_directory: /tmp\njobqueue: {cores: 8, memory: 8GB, walltime: '01:00:00', interface: lo}\n"
