@@ -299,11 +299,17 @@ def test_a_network_that_kills_its_workers_again_and_again_is_given_up_and_no_oth
     client.wait_for_workers(2, timeout=60)
 
 
-def test_an_evaluation_that_hangs_is_given_up_while_the_others_deliver(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have evaluations given up soon after their time limit."""
     monkeypatch.setattr(dispatcher, "_MARGIN_S", 1.0)
     monkeypatch.setattr(dispatcher, "_LOOK_S", 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_evaluation_that_hangs_is_given_up_while_the_others_deliver(
+    client: Client, tmp_path: Path
+) -> None:
     evaluate = evaluations.busy_beside_a_hanging_one
     run = Search(None, SPACE, tmp_path, evaluate=evaluate, limits=Limits(seconds=0.1)).run(client, evaluations=70)
     results = [(individual.id, result) for individual, result in run.evaluations]
@@ -315,11 +321,10 @@ def test_an_evaluation_that_hangs_is_given_up_while_the_others_deliver(
     client.wait_for_workers(2, timeout=60)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_worker_that_does_not_answer_is_no_fault_of_its_network(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "_MARGIN_S", 1.0)
-    monkeypatch.setattr(dispatcher, "_LOOK_S", 0.3)
     monkeypatch.setattr(scheduler_link, "ANSWER_S", 1.0)
     pid = next(iter(client.run(os.getpid).values()))
     watch = Watch(lambda: os.kill(pid, signal.SIGSTOP), after=4)
