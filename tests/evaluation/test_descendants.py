@@ -18,9 +18,10 @@ ADOPTING = """
 import os, signal, subprocess, time
 from menndl_dask.evaluation.descendants import adopt_orphans, descendants, end_descendants, family
 adopt_orphans()
-script = "setsid sh -c 'trap \\"\\" TERM HUP INT; sleep 600' & setsid sleep 600 &"
+script = "exec >/dev/null 2>&1; setsid sh -c 'trap \\"\\" TERM HUP INT; sleep 600' & setsid sleep 600 &"
 subprocess.run(["sh", "-c", script])
-ended = subprocess.Popen(["true"]).pid
+child = subprocess.Popen(["true"])  # kept: a Popen that is forgotten is waited for, and its number is gone
+ended = child.pid
 while open(f"/proc/{ended}/stat").read().split()[2] != "Z":
     time.sleep(0.001)
 print(len(descendants(os.getpid())) >= 3, len(family(os.getpid())) >= 3, os.path.exists(f"/proc/{ended}"))
