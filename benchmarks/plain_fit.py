@@ -22,8 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 
 from menndl_dask.data.staged_samples import Samples, open_staged
-from menndl_dask.genome.decoder import decode
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.metric import Measure
 from menndl_dask.problem import Problem
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from menndl_dask.evaluation.evaluation import evaluate
     from menndl_dask.evolution.evolution import Evolution
     from menndl_dask.genome.cost import Cost, cost_of
-    from menndl_dask.genome.decoder import decode
     from menndl_dask.genome.domain import choice, integer, per_axis, real
-    from menndl_dask.genome.encoder import encode
     from menndl_dask.genome.gene import Gene
     from menndl_dask.genome.genome import Genome
     from menndl_dask.genome.individual import Individual
+    from menndl_dask.genome.keras_model.decoder import decode
+    from menndl_dask.genome.keras_model.encoder import encode
     from menndl_dask.genome.layer import Layer
     from menndl_dask.prediction.prediction import predict
     from menndl_dask.problem import Budget, Facts, Limits, Problem
@@ -41,12 +41,12 @@ _NAMES = {
     "evaluation.evaluation": "evaluate",
     "evolution.evolution": "Evolution",
     "genome.cost": "Cost cost_of",
-    "genome.decoder": "decode",
     "genome.domain": "choice integer per_axis real",
-    "genome.encoder": "encode",
     "genome.gene": "Gene",
     "genome.genome": "Genome",
     "genome.individual": "Individual",
+    "genome.keras_model.decoder": "decode",
+    "genome.keras_model.encoder": "encode",
     "genome.layer": "Layer",
     "prediction.prediction": "predict",
     "problem": "Budget Facts Limits Problem",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Window
-from menndl_dask.genome.layers.window import enlarging_windows
+from menndl_dask.genome.layers.common.window import enlarging_windows
 from menndl_dask.genome.shape import walk
 from menndl_dask.problem import Problem
 

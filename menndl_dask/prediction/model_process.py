@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from menndl_dask.evaluation.child_process import connect_to_parent, serve
 from menndl_dask.evaluation.keras_import import import_frugally
-from menndl_dask.genome.network_file import load_network
+from menndl_dask.genome.keras_model.network_file import load_network
 
 
 class _Predictor:
@@ -37,7 +37,7 @@ class _Predictor:
         raise ValueError(f"unknown request {request[0]!r}")
 
     def _load(self, paths: Sequence[str], tile: tuple[int, ...] | None, imports: Sequence[str]) -> dict[str, Any]:
-        import menndl_dask.genome.decoder  # noqa: F401  # registers our own layers
+        import menndl_dask.genome.keras_model.decoder  # noqa: F401  # registers our own layers
 
         models = [load_network(path, imports) for path in paths]
         self._models = models if tile is None else [_resize(model, tile) for model in models]
@@ -74,7 +74,7 @@ def _describe(model: Any) -> dict[str, Any]:
 
 
 def _encode(path: str, imports: Sequence[str]) -> dict[str, Any]:
-    from menndl_dask.genome.encoder import encode
+    from menndl_dask.genome.keras_model.encoder import encode
 
     return encode(load_network(path, imports)).to_dict()
 

@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster, as_completed
 
 from menndl_dask import files, own_code
 from menndl_dask.errors import UserError
-from menndl_dask.genome.network_file import check_format
+from menndl_dask.genome.keras_model.network_file import check_format
 from menndl_dask.prediction.blocks import predict_pieces
 from menndl_dask.prediction.conversion import as_store
 from menndl_dask.prediction.ensemble import best_networks, flips_of, run_of

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from menndl_dask import files
 from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import Evaluation, Individual
-from menndl_dask.genome.network_file import load_network
+from menndl_dask.genome.keras_model.network_file import load_network
 from menndl_dask.problem import Problem
 from menndl_dask.result import Failures, Result
 from menndl_dask.run.history import History

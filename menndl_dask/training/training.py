@@ -19,8 +19,8 @@ from menndl_dask import files, own_code
 from menndl_dask.data.staged_images import StagedImage, open_images
 from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.genome.cost import cost_of
-from menndl_dask.genome.decoder import decode
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import Budget, Problem

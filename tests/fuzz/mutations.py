@@ -164,8 +164,9 @@ def _damage(container: Any, key: Any, rng: np.random.Generator, more: Sequence[A
     elif kind == 3 and isinstance(inner, list) and inner:
         inner[:] = inner * int(rng.choice([0, 2, 30]))
     elif kind == 4 and isinstance(inner, (int, float)) and not isinstance(inner, bool):
-        with np.errstate(all="ignore"):
-            container[key] = inner * [-1, 0, 1000, 10**12, 1.5][rng.integers(5)] if math.isfinite(inner) else 0
+        factor = [-1, 0, 2, 1000, 10**12][rng.integers(5)]
+        with np.errstate(all="ignore"):  # an integer may be larger than any real number
+            container[key] = 0 if isinstance(inner, float) and not math.isfinite(inner) else inner * factor
     elif kind == 5 and isinstance(inner, str):
         container[key] = mutated_bytes(inner.encode(errors="replace"), rng)[:5000].decode(errors="replace")
     elif kind == 6 and rng.random() < 0.2:

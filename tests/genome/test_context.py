@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from menndl_dask.genome.context import context, sees_whole_image
-from menndl_dask.genome.decoder import decode
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import (
     Activation,

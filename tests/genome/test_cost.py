@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.cost import cost_of
-from menndl_dask.genome.decoder import decode
-from menndl_dask.genome.encoder import encode
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model.decoder import decode
+from menndl_dask.genome.keras_model.encoder import encode
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import (
     Activation,
@@ -152,7 +152,7 @@ _TRAINING = """
 import pathlib, re
 import numpy as np
 from menndl_dask.genome.cost import cost_of
-from menndl_dask.genome.decoder import decode
+from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import Activation, Convolution
 from tests.problems import problem

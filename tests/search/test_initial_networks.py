@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from menndl_dask import UserError
-from menndl_dask.genome.encoder import encode
 from menndl_dask.genome.individual import ranked
+from menndl_dask.genome.keras_model.encoder import encode
 from menndl_dask.search.initial_networks import initial_networks
 from menndl_dask.space.standard.standard import standard_network
 from tests.problems import problem

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from menndl_dask.data.staged_samples import Samples
 from menndl_dask.errors import UserError
-from menndl_dask.genome.decoder import decode
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.layers import Convolution, Dropout, FullyConnected
 from menndl_dask.training.augmentation import Augmentation
 from menndl_dask.training.batches import WholeSamples

@@ -7,18 +7,18 @@ To add one: write its file, name it here, and name it in the rules of image netw
 from __future__ import annotations
 
 from menndl_dask.genome.layer import Layer
-from menndl_dask.genome.layers.activation import ACTIVATIONS, Activation
-from menndl_dask.genome.layers.attention_gate import AttentionGate
-from menndl_dask.genome.layers.convolution import Convolution
+from menndl_dask.genome.layers.attention.attention_gate import AttentionGate
+from menndl_dask.genome.layers.attention.squeeze_excitation import SqueezeExcitation
+from menndl_dask.genome.layers.convolutions.convolution import Convolution
+from menndl_dask.genome.layers.convolutions.depthwise_convolution import DepthwiseConvolution
+from menndl_dask.genome.layers.convolutions.separable_convolution import SeparableConvolution
+from menndl_dask.genome.layers.convolutions.transposed_convolution import TransposedConvolution
 from menndl_dask.genome.layers.dense import Flatten, FullyConnected
-from menndl_dask.genome.layers.depthwise_convolution import DepthwiseConvolution
-from menndl_dask.genome.layers.dropout import Dropout
-from menndl_dask.genome.layers.normalisation import NORMALISATIONS, Normalisation
-from menndl_dask.genome.layers.pooling import GlobalPooling, Pooling
-from menndl_dask.genome.layers.separable_convolution import SeparableConvolution
-from menndl_dask.genome.layers.squeeze_excitation import SqueezeExcitation
-from menndl_dask.genome.layers.transposed_convolution import TransposedConvolution
-from menndl_dask.genome.layers.upsampling import Upsampling
+from menndl_dask.genome.layers.elementwise.activation import ACTIVATIONS, Activation
+from menndl_dask.genome.layers.elementwise.dropout import Dropout
+from menndl_dask.genome.layers.elementwise.normalisation import NORMALISATIONS, Normalisation
+from menndl_dask.genome.layers.resampling.pooling import GlobalPooling, Pooling
+from menndl_dask.genome.layers.resampling.upsampling import Upsampling
 from menndl_dask.genome.layers.weighted import Weighted
 
 KINDS: tuple[type[Layer], ...] = (

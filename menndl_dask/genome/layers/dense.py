@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import integer
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.keras_settings import expect_image_layer, is_exactly, rank_of, unsupported
+from menndl_dask.genome.layers.common.keras_settings import expect_image_layer, is_exactly, rank_of, unsupported
 from menndl_dask.genome.layers.weighted import Weighted
 
 

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, spread
 from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
-from menndl_dask.genome.layers.activation import ACTIVATIONS, Activation
-from menndl_dask.genome.layers.keras_settings import (
+from menndl_dask.genome.layers.common.keras_settings import (
     expect,
     expect_image_layer,
     function_name,
@@ -18,7 +17,15 @@ from menndl_dask.genome.layers.keras_settings import (
     rank_of,
     sizes,
 )
-from menndl_dask.genome.layers.normalisation import (
+from menndl_dask.genome.layers.common.window import (
+    image_size,
+    size_after_window,
+    sliding_windows,
+    window_area,
+    window_reach,
+)
+from menndl_dask.genome.layers.elementwise.activation import ACTIVATIONS, Activation
+from menndl_dask.genome.layers.elementwise.normalisation import (
     NORMALISATIONS,
     Normalisation,
     check_normalisation,
@@ -26,13 +33,6 @@ from menndl_dask.genome.layers.normalisation import (
     normalisation_parameters,
     possible_normalisation,
     role_with,
-)
-from menndl_dask.genome.layers.window import (
-    image_size,
-    size_after_window,
-    sliding_windows,
-    window_area,
-    window_reach,
 )
 
 

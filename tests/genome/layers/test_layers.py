@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from menndl_dask.errors import GenomeError, InfeasibleError
-from menndl_dask.genome import decoder, encoder
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.domain import PerAxis, with_rank
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model import decoder, encoder
 from menndl_dask.genome.layer import RULES, Layer
 from menndl_dask.genome.layers import (
     ACTIVATIONS,

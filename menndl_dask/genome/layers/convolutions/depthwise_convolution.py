@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, per_axis
 from menndl_dask.genome.layer import Seeds, Shape
-from menndl_dask.genome.layers.keras_settings import is_depthwise, is_of, rank_of
+from menndl_dask.genome.layers.common.keras_settings import is_depthwise, is_of, rank_of
 from menndl_dask.genome.layers.weighted import SlidingKernelByChannel
 
 

@@ -8,9 +8,16 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import integer, per_axis, spread
 from menndl_dask.genome.layer import Seeds, Shape, Window
-from menndl_dask.genome.layers.keras_settings import expect, expect_image_layer, is_of, keras_class, rank_of, sizes
+from menndl_dask.genome.layers.common.keras_settings import (
+    expect,
+    expect_image_layer,
+    is_of,
+    keras_class,
+    rank_of,
+    sizes,
+)
+from menndl_dask.genome.layers.common.window import image_size, window_area
 from menndl_dask.genome.layers.weighted import Weighted
-from menndl_dask.genome.layers.window import image_size, window_area
 
 
 @dataclass(frozen=True, slots=True)

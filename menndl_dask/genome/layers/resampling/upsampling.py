@@ -9,9 +9,16 @@ from typing import Any, ClassVar, Self
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, per_axis, spread
 from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
-from menndl_dask.genome.layers.activation import only_join
-from menndl_dask.genome.layers.keras_settings import expect, expect_image_layer, is_of, keras_class, rank_of, sizes
-from menndl_dask.genome.layers.window import enlarging_windows, image_size
+from menndl_dask.genome.layers.common.keras_settings import (
+    expect,
+    expect_image_layer,
+    is_of,
+    keras_class,
+    rank_of,
+    sizes,
+)
+from menndl_dask.genome.layers.common.window import enlarging_windows, image_size
+from menndl_dask.genome.layers.elementwise.activation import only_join
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pytest
 
 from menndl_dask import own_code
 from menndl_dask.errors import UserError
-from menndl_dask.genome.network_file import check_network
+from menndl_dask.genome.keras_model.network_file import check_network
 
 _DENSE = {
     "module": "keras.layers", "class_name": "Dense", "registered_name": None,

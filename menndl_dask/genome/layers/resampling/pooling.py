@@ -8,15 +8,22 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice, per_axis, spread
 from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
-from menndl_dask.genome.layers.activation import only_join
-from menndl_dask.genome.layers.keras_settings import expect, expect_image_layer, is_of, keras_class, rank_of, sizes
-from menndl_dask.genome.layers.window import (
+from menndl_dask.genome.layers.common.keras_settings import (
+    expect,
+    expect_image_layer,
+    is_of,
+    keras_class,
+    rank_of,
+    sizes,
+)
+from menndl_dask.genome.layers.common.window import (
     image_size,
     size_after_window,
     sliding_windows,
     window_area,
     window_reach,
 )
+from menndl_dask.genome.layers.elementwise.activation import only_join
 
 _STEMS = {"max": "MaxPooling", "average": "AveragePooling"}
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import real
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.activation import only_join
-from menndl_dask.genome.layers.keras_settings import expect, is_exactly
+from menndl_dask.genome.layers.common.keras_settings import expect, is_exactly
+from menndl_dask.genome.layers.elementwise.activation import only_join
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.layer import Seeds, Shape
-from menndl_dask.genome.layers.keras_settings import (
+from menndl_dask.genome.layers.common.keras_settings import (
     expect,
     expect_image_layer,
     function_name,
@@ -18,7 +18,7 @@ from menndl_dask.genome.layers.keras_settings import (
     sizes,
     unsupported,
 )
-from menndl_dask.genome.layers.window import image_size
+from menndl_dask.genome.layers.common.window import image_size
 
 
 def squeezed(shape: Shape, ratio: int) -> int:

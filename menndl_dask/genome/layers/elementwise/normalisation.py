@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.activation import only_join
-from menndl_dask.genome.layers.keras_settings import expect, is_exactly
+from menndl_dask.genome.layers.common.keras_settings import expect, is_exactly
+from menndl_dask.genome.layers.elementwise.activation import only_join
 
 NORMALISATIONS = ("none", "batch", "layer", "instance", "group")
 _MOST_GROUPS, _SMALLEST_GROUP = 8, 4  # groups of channels, channels of a group

@@ -16,8 +16,8 @@ from menndl_dask.genome.gene import kinds_of_users
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import KINDS, Activation
-from menndl_dask.genome.layers.gate import gated_tensor
-from menndl_dask.genome.layers.keras_settings import expect, keras_class, unsupported
+from menndl_dask.genome.layers.attention.gate import gated_tensor
+from menndl_dask.genome.layers.common.keras_settings import expect, keras_class, unsupported
 from menndl_dask.genome.shape import common_size
 from menndl_dask.genome.topology import Sources
 

@@ -18,8 +18,8 @@ from menndl_dask.errors import GenomeError
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer, Seeds
-from menndl_dask.genome.layers.keras_settings import keras_class, rank_of
-from menndl_dask.genome.layers.upsampling import keras_upsampling
+from menndl_dask.genome.layers.common.keras_settings import keras_class, rank_of
+from menndl_dask.genome.layers.resampling.upsampling import keras_upsampling
 from menndl_dask.genome.shape import common_size
 from menndl_dask.moments import scale_of
 from menndl_dask.problem import Problem

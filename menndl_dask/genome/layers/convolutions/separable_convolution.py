@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice, integer, per_axis
 from menndl_dask.genome.layer import Seeds, Shape
-from menndl_dask.genome.layers.keras_settings import is_of
+from menndl_dask.genome.layers.common.keras_settings import is_of
 from menndl_dask.genome.layers.weighted import SlidingKernelByChannel
 
 

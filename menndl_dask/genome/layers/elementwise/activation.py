@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.keras_settings import expect, function_name, is_exactly
+from menndl_dask.genome.layers.common.keras_settings import expect, function_name, is_exactly
 
 ACTIVATIONS = ("relu", "elu", "gelu", "silu", "tanh", "leaky_relu", "linear")
 

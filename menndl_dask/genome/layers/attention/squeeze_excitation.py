@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.gate import keras_gated, read_gate, read_ratio, squeezed, suited_ratio
-from menndl_dask.genome.layers.keras_settings import keras_class, rank_of
+from menndl_dask.genome.layers.attention.gate import keras_gated, read_gate, read_ratio, squeezed, suited_ratio
+from menndl_dask.genome.layers.common.keras_settings import keras_class, rank_of
 
 _RATIOS = (4, 8, 16)
 _MEANS = tuple(f"GlobalAveragePooling{rank}D" for rank in (1, 2, 3))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome.cost import cost_of
-from menndl_dask.genome.decoder import decode
-from menndl_dask.genome.encoder import encode
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model.decoder import decode
+from menndl_dask.genome.keras_model.encoder import encode
 from menndl_dask.genome.layer import JOINS, Layer
 from menndl_dask.genome.layers import (
     Activation,

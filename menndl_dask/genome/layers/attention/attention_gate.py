@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.gate import keras_gated, read_gate, read_ratio, squeezed, suited_ratio
+from menndl_dask.genome.layers.attention.gate import keras_gated, read_gate, read_ratio, squeezed, suited_ratio
 
 _RATIOS = (2, 4, 8)
 

@@ -9,8 +9,8 @@ from typing import Any, Self
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, integer, per_axis
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.keras_settings import is_depthwise, is_of
-from menndl_dask.genome.layers.normalisation import role_with
+from menndl_dask.genome.layers.common.keras_settings import is_depthwise, is_of
+from menndl_dask.genome.layers.elementwise.normalisation import role_with
 from menndl_dask.genome.layers.weighted import SlidingKernel, Weighted
 
 
