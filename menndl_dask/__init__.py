@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from menndl_dask.evolution.evolution import Evolution
     from menndl_dask.genome.cost import Cost, cost_of
     from menndl_dask.genome.domain import choice, integer, per_axis, real
+    from menndl_dask.genome.forms.cell import Cell
     from menndl_dask.genome.gene import Gene
     from menndl_dask.genome.genome import Genome
     from menndl_dask.genome.individual import Individual
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from menndl_dask.search.search import Search
     from menndl_dask.space.space import SearchSpace
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 # public names by the module that defines them
 _NAMES = {
@@ -42,6 +43,7 @@ _NAMES = {
     "evolution.evolution": "Evolution",
     "genome.cost": "Cost cost_of",
     "genome.domain": "choice integer per_axis real",
+    "genome.forms.cell": "Cell",
     "genome.gene": "Gene",
     "genome.genome": "Genome",
     "genome.individual": "Individual",

@@ -16,6 +16,7 @@ _DEEPEST = 8  # lists in lists
 _UNKNOWN = ("UnknownGene", "UnknownLayer")
 _OWN_MODULES = (
     "menndl_dask.genome.layers", "menndl_dask.genome.training_gene", "menndl_dask.genome.unknown_gene",
+    "menndl_dask.genome.forms.cell",
 )  # fmt: skip
 _KINDS: dict[str, type[Gene]] = {}  # every kind defined so far, by the name it has in a dict
 
@@ -135,6 +136,8 @@ def find_kind(name: str) -> type[Gene]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Gene):  # of the body of a cell
+        return value.to_dict()
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 

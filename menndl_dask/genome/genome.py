@@ -2,7 +2,8 @@
 
 A genome holds first the genes that describe no layer (settings), then the layers. Each layer names the
 layers that it reads by offsets, so blocks can be copied elsewhere; before the first layer come the
-views (input images) of the problem. Genomes that build the same network are equal and have one key.
+views (input images) of the problem. A `Cell` stands for layers that are repeated. Genomes that build the same network
+are equal and have one key.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from hashlib import blake2b
 from typing import Any, Self
 
 from menndl_dask.errors import GenomeError
-from menndl_dask.genome.canonical_form import simplify
+from menndl_dask.genome.forms.canonical_form import simplify
+from menndl_dask.genome.forms.cell import expanded
 from menndl_dask.genome.gene import Gene, is_users, kind_name
 from menndl_dask.genome.layer import Layer, with_inputs
-from menndl_dask.genome.topology import Sources, absolute, canonical_order, order_matters, relative
+from menndl_dask.genome.topology import Sources, canonical_order, order_matters, relative
 from menndl_dask.genome.unknown_gene import UnknownGene, UnknownLayer
 
 
@@ -35,6 +37,7 @@ class Genome:
     """
 
     genes: tuple[Gene, ...]
+    _expanded: tuple[tuple[Layer, ...], list[Sources]] | None = field(init=False, default=None, repr=False)
     _canonical: Genome | None = field(init=False, default=None, repr=False)
     _key: str | None = field(init=False, default=None, repr=False)
 
@@ -57,18 +60,19 @@ class Genome:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers, in order."""
-        return tuple(g for g in self.genes if isinstance(g, Layer))
+        """The layers in order, those of a `Cell` as often as it is repeated."""
+        return self._without_cells()[0]
 
     @property
     def unknown_kinds(self) -> list[str]:
         """Names of the gene kinds that this process has not imported, see `UnknownGene`."""
-        return sorted({gene.name for gene in self.genes if isinstance(gene, (UnknownGene, UnknownLayer))})
+        genes = (*self.settings, *self.layers)
+        return sorted({gene.name for gene in genes if isinstance(gene, (UnknownGene, UnknownLayer))})
 
     @property
     def sources(self) -> list[Sources]:
         """For each layer the indices of what it reads; ``-1 - v`` is the problem's view ``v``."""
-        return absolute([layer.inputs for layer in self.layers])
+        return list(self._without_cells()[1])
 
     @property
     def key(self) -> str:
@@ -98,9 +102,7 @@ class Genome:
         return self._canonical
 
     @classmethod
-    def connect(
-        cls, layers: Sequence[Layer], sources: Sequence[Sources], settings: Iterable[Gene] = ()
-    ) -> Self:
+    def connect(cls, layers: Sequence[Layer], sources: Sequence[Sources], settings: Iterable[Gene] = ()) -> Self:
         """Make a genome of layers and, for each, the indices of the layers (or ``-1 - v`` views) that it reads."""
         offsets = relative(sources)
         joined = [with_inputs(layer, node) for layer, node in zip(layers, offsets, strict=True)]
@@ -121,7 +123,16 @@ class Genome:
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("genes"), list):
             raise GenomeError(f"expected a genome, a dict with a list under 'genes', got {data!r}")
-        return cls(tuple(Gene.from_dict(gene) for gene in data["genes"]))
+        genome = cls(tuple(Gene.from_dict(gene) for gene in data["genes"]))
+        genome._without_cells()  # a few lines may stand for too many layers
+        return genome
+
+    def _without_cells(self) -> tuple[tuple[Layer, ...], list[Sources]]:
+        """Return the layers and what each of them reads."""
+        if self._expanded is None:
+            object.__setattr__(self, "_expanded", expanded(self.genes))
+        assert self._expanded is not None
+        return self._expanded
 
 
 @lru_cache(maxsize=4096)

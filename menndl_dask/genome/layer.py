@@ -14,7 +14,7 @@ from menndl_dask.genome.topology import Sources
 
 Shape = tuple[int, ...]  # (*spatial, channels) of an image, or (features,); without the batch
 Seeds = Callable[[], int]  # returns the next random seed
-_FARTHEST = 10_000  # layers and views between a layer and what it reads: networks have fewer
+FARTHEST = 10_000  # layers and views between a layer and what it reads: networks have fewer
 JOINS = ("concatenate", "add")
 RULES = ("output_shape", "parameter_count", "forward_flops", "build", "read")  # methods that every kind must have
 
@@ -67,8 +67,8 @@ class Layer(Gene):
 
     def __post_init__(self) -> None:
         offsets = self.inputs if isinstance(self.inputs, tuple) else ()
-        if not offsets or any(not isinstance(d, int) or not 1 <= d <= _FARTHEST for d in offsets):
-            expected = f"offsets from 1 to {_FARTHEST:,}"
+        if not offsets or any(not isinstance(d, int) or not 1 <= d <= FARTHEST for d in offsets):
+            expected = f"offsets from 1 to {FARTHEST:,}"
             raise GenomeError(f"{type(self).__name__}: inputs: expected {expected}, got {shortened(repr(self.inputs))}")
         if self.join not in JOINS:
             raise GenomeError(f"{type(self).__name__}: join: expected one of {JOINS}, got {self.join!r}")

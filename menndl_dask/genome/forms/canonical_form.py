@@ -37,9 +37,7 @@ def simplify(layers: Sequence[Layer], sources: list[Sources]) -> tuple[list[Laye
             output = source if output == node else output
 
 
-def _without_dead(
-    layers: list[Layer], sources: list[Sources], output: int
-) -> tuple[list[Layer], list[Sources], int]:
+def _without_dead(layers: list[Layer], sources: list[Sources], output: int) -> tuple[list[Layer], list[Sources], int]:
     """Remove the layers on which the output does not depend."""
     alive = live(sources, output)
     if all(alive):
