@@ -27,6 +27,7 @@ _FORMAT = 1
 _CHECKSUM = "# crc32 of the lines above: "
 _OWN = "menndl-dask"
 _MUST_AGREE = ("problem", "space", "seed")
+_ALWAYS: dict[str, Any] = {"problem": (dict, type(None)), "space": dict, "seed": int, "limits": dict}  # in every file
 _SHOWN = 3  # differences in a message
 _PACKAGES = (_OWN, "keras", "tensorflow", "jax", "torch", "dask", "distributed", "xarray", "zarr", "numpy")
 
@@ -80,6 +81,11 @@ def read_settings(path: Path) -> Settings:
     if settings.get("format") != _FORMAT:
         got = settings.get("format")
         raise RunError(f"{path}: format: expected {_FORMAT}, got {got!r}; the run is of another version")
+    for key, kinds in _ALWAYS.items():
+        if not isinstance(settings.get(key), kinds) or (key not in settings):
+            came = _short(settings[key]) if key in settings else "no such key"
+            expected = "an integer" if kinds is int else "keys with values"
+            raise RunError(f"{path}: {key}: expected {expected}, got {came}; the file is damaged")
     return settings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,4 +126,13 @@ def test_settings_that_cannot_be_read_are_an_error_in_a_line(tmp_path: Path, tex
 
 def test_a_folder_that_is_no_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="expected a run directory"):
+        read_settings(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize("key", ["problem", "space", "seed", "limits"])
+def test_a_file_without_one_of_its_keys_is_an_error_in_a_line(tmp_path: Path, key: str) -> None:
+    frozen = settings()
+    del frozen[key]
+    (tmp_path / "run.yaml").write_text(json.dumps(frozen))
+    with pytest.raises(RunError, match=f"run.yaml: {key}: expected .*, got no such key"):
         read_settings(tmp_path / "run.yaml")
