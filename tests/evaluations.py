@@ -156,6 +156,17 @@ def misconfigured(individual: Individual, problem: Any, limits: Limits, **_: Any
     raise ModuleNotFoundError("No module named 'my_metric'")
 
 
+def misconfigured_on_one(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
+    """Miss a module on the worker of this name only; others begin slowly, so that many failures follow each other."""
+    worker = get_worker()
+    if worker.name == "unfit":
+        raise ModuleNotFoundError("No module named 'my_metric'")
+    if not hasattr(worker, "has_begun"):
+        worker.has_begun = True
+        time.sleep(3.0)
+    return toy_result(individual)
+
+
 def staging(disk: Path, individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
     """Need room on a disk."""
     Scratch.shared("samples", disk).release()

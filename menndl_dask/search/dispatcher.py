@@ -212,8 +212,8 @@ class Dispatcher:
         return failed + (self._give_up(late, now) if late else [])
 
     def retire(self, addresses: Collection[str]) -> bool:
-        """Retire workers, if they are fewer than half of all; return whether they were."""
-        is_few = bool(addresses) and 2 * len(addresses) < len(self._threads) and set(addresses) <= set(self._threads)
+        """Retire workers, if at least as many others stay; return whether they were retired."""
+        is_few = bool(addresses) and 2 * len(addresses) <= len(self._threads) and set(addresses) <= set(self._threads)
         return is_few and self._link.retire(addresses)
 
     def cancel_unstarted(self) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker
 
 from menndl_dask.cluster.cluster import Cluster, load_cluster
 from menndl_dask.cluster.profile import Local
@@ -344,6 +344,15 @@ def test_the_same_error_everywhere_ends_the_search_and_costs_no_network(client: 
     run = Search(None, SPACE, tmp_path, evaluate=evaluations.instant).run(client, evaluations=60)
     assert sorted(ids(run)) == list(range(60))
     assert "error" not in {r.failure for _, r in run.evaluations}
+
+
+def test_the_one_of_two_workers_on_which_all_fails_retires(tmp_path: Path) -> None:
+    workers = {name: {"cls": Worker, "options": {"nthreads": 1, "nanny": False}} for name in ("unfit", "sound")}
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False}}
+    with SpecCluster(workers, scheduler) as cluster, Client(cluster, set_as_default=False) as client:
+        run = Search(None, SPACE, tmp_path, evaluate=evaluations.misconfigured_on_one).run(client, evaluations=40)
+    assert sorted(ids(run)) == list(range(40))
+    assert "1 worker retired; the networks are evaluated on others" in lost_and_told(run)
 
 
 def test_few_evaluations_that_all_fail_are_recorded_in_the_end(client: Client, tmp_path: Path) -> None:
