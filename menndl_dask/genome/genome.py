@@ -86,20 +86,35 @@ class Genome:
     def canonical(self) -> Genome:
         """Return the canonical form, without redundant layers; the genome itself if it has this form."""
         if self._canonical is None:
-            layers, sources, output = simplify(self.layers, self.sources)
-            labels = [_label(with_inputs(layer, (1,))) for layer in layers]
-            adds = [len(node) > 1 and layer.join == "add" for layer, node in zip(layers, sources, strict=True)]
-            ordered = order_matters(sources, adds, [layer.channel_role for layer in layers])
-            order, sources = canonical_order(labels, sources, output, ordered)
-            place = {old: new for new, old in enumerate(order)}
-            moved = [tuple(place[s] if s >= 0 else s for s in sources[old]) for old in order]
-            result = Genome.connect([layers[old] for old in order], moved, self.settings)
-            if result.genes == self.genes:
-                result = self
+            result = self.traced()[0]
             object.__setattr__(self, "_canonical", result)
             object.__setattr__(result, "_canonical", result)
         assert self._canonical is not None
         return self._canonical
+
+    def traced(self) -> tuple[Genome, list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """Return the canonical form, and how its layers come from those of this genome.
+
+        Returns
+        -------
+        Genome
+            The canonical form; the genome itself if it has this form.
+        list of tuple of int
+            For each layer of it the places of the layers of this genome that it does the work of.
+        list of tuple of int
+            For each layer of it the order in which this genome reads its inputs: places in `inputs`.
+        """
+        layers, given, output, origins = simplify(self.layers, self.sources)
+        labels = [_label(with_inputs(layer, (1,))) for layer in layers]
+        adds = [len(node) > 1 and layer.join == "add" for layer, node in zip(layers, given, strict=True)]
+        ordered = order_matters(given, adds, [layer.channel_role for layer in layers])
+        order, sources = canonical_order(labels, given, output, ordered)
+        place = {old: new for new, old in enumerate(order)}
+        moved = [tuple(place[s] if s >= 0 else s for s in sources[old]) for old in order]
+        result = Genome.connect([layers[old] for old in order], moved, self.settings)
+        if result.genes == self.genes:
+            result = self
+        return result, [origins[old] for old in order], [tuple(map(sources[old].index, given[old])) for old in order]
 
     @classmethod
     def connect(cls, layers: Sequence[Layer], sources: Sequence[Sources], settings: Iterable[Gene] = ()) -> Self:

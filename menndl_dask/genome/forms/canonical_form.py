@@ -9,11 +9,15 @@ from menndl_dask.genome.layer import JOINS, Layer, with_inputs
 from menndl_dask.genome.topology import Sources, consumers, live
 
 
-def simplify(layers: Sequence[Layer], sources: list[Sources]) -> tuple[list[Layer], list[Sources], int]:
-    """Return the layers that make a difference, the sources of each, and the index of the output.
+def simplify(
+    layers: Sequence[Layer], sources: list[Sources]
+) -> tuple[list[Layer], list[Sources], int, list[tuple[int, ...]]]:
+    """Return the layers that make a difference, the sources of each, the index of the output, and their origins.
 
-    The output is negative (``-1 - v``) if no layer is left and the network returns the view ``v``.
+    The output is negative (``-1 - v``) if no layer is left and the network returns the view ``v``. The origins of a
+    layer are the indices of the given layers that it does the work of, in order.
     """
+    origins: list[tuple[int, ...]] = [(i,) for i in range(len(layers))]
     kept = [with_inputs(layer, (1,)).simplified() for layer in layers]
     output = len(kept) - 1
     while True:
@@ -22,30 +26,33 @@ def simplify(layers: Sequence[Layer], sources: list[Sources]) -> tuple[list[Laye
             n if len(s) > 1 or n.join == JOINS[0] else replace(n, join=JOINS[0])
             for n, s in zip(kept, sources, strict=True)
         ]
-        kept, sources, output = _without_dead(kept, sources, output)
+        kept, sources, output, origins = _without_dead(kept, sources, output, origins)
         if output >= 0:
             kept[output] = kept[output].at_end()
         dropped = _redundant(kept, sources, output)
         if dropped is None:
-            return kept, sources, output
+            return kept, sources, output, origins
         node, changed = dropped
         for reader, (layer, read) in changed.items():
             kept[reader], sources[reader] = layer.simplified(), read
+            origins[reader] = (*origins[node], *origins[reader])
         if not changed:
             source = sources[node][0]
             sources = [tuple(source if s == node else s for s in each) for each in sources]
             output = source if output == node else output
 
 
-def _without_dead(layers: list[Layer], sources: list[Sources], output: int) -> tuple[list[Layer], list[Sources], int]:
+def _without_dead(
+    layers: list[Layer], sources: list[Sources], output: int, origins: list[tuple[int, ...]]
+) -> tuple[list[Layer], list[Sources], int, list[tuple[int, ...]]]:
     """Remove the layers on which the output does not depend."""
     alive = live(sources, output)
     if all(alive):
-        return layers, sources, output
+        return layers, sources, output, origins
     kept = [i for i, a in enumerate(alive) if a]
     place = {old: new for new, old in enumerate(kept)}
     moved = [tuple(place[s] if s >= 0 else s for s in sources[i]) for i in kept]
-    return [layers[i] for i in kept], moved, place.get(output, output)
+    return [layers[i] for i in kept], moved, place.get(output, output), [origins[i] for i in kept]
 
 
 def _redundant(
