@@ -8,16 +8,19 @@ imports what its driver asks it to.
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
-from menndl_dask.errors import UserError
+from menndl_dask.errors import UserError, one_line
 
 OPTION = "--import"
 ALL = "*"
 _ALLOWED: set[str] = set()  # of this process
+_SCRIPTS = ("__main__", "__mp_main__")  # the program, and in a process that it has started its copy
 
 
 def is_reference(name: str) -> bool:
@@ -48,6 +51,45 @@ def allowed() -> tuple[str, ...]:
 def is_allowed(reference: str) -> bool:
     """Return whether this process may import a reference ``module:name``, or a module."""
     return not {ALL, reference, reference.partition(":")[0]}.isdisjoint(_ALLOWED)
+
+
+def importable_name(module: str) -> str:
+    """Return the name by which another process can import a module: of a script ``search.py`` this is ``search``.
+
+    A program without a file, such as a notebook, keeps its name ``__main__``.
+    """
+    if module not in _SCRIPTS:
+        return module
+    program = sys.modules.get(module)
+    spec, file = getattr(program, "__spec__", None), Path(getattr(program, "__file__", None) or "")
+    if spec is not None:  # python -m
+        return str(spec.name)
+    return file.stem if file.suffix == ".py" and file.stem.isidentifier() else module
+
+
+def imported(module: str) -> ModuleType | None:
+    """Return a module that this process has imported, or its program if that has this name; None if it has not."""
+    for name in _SCRIPTS:
+        if name in sys.modules and module in (name, importable_name(name)):
+            return sys.modules[name]
+    return sys.modules.get(module)
+
+
+def import_own(module: str, where: str) -> ModuleType:
+    """Import a module of the user's own that this process may import, see `is_allowed`; `where` is what needs it.
+
+    Raises
+    ------
+    UserError
+        If it cannot be imported.
+    """
+    if (found := imported(module)) is not None:
+        return found
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # it may raise anything
+        why = f"needs module {module}, which cannot be imported: {one_line(error)}"
+        raise UserError(f"{where}: {why}; expected it in the current folder or in one of PYTHONPATH") from error
 
 
 def demand_allowed(where: str, references: Iterable[str], command: Iterable[object]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
@@ -361,6 +362,26 @@ def per_axis(*values: int, default: int | None = None) -> Any:
 def with_rank(domain: Domain, rank: int) -> Domain:
     """Return the domain for images of another number of spatial axes."""
     return replace(domain, rank=rank) if isinstance(domain, PerAxis) else domain
+
+
+def every_value(domain: Domain) -> list[Any]:
+    """Return all values of a domain.
+
+    Raises
+    ------
+    ValueError
+        If there are infinitely many.
+    """
+    if isinstance(domain, Choice):
+        return list(domain.values)
+    if isinstance(domain, Integer):
+        return list(range(domain.low, domain.high + 1))
+    if isinstance(domain, PerAxis):
+        inner = every_value(domain.inner)
+        return list(dict.fromkeys(compact(values) for values in product(inner, repeat=domain.rank)))
+    if domain.size == 1:
+        return [domain.nearest(0.0)]
+    raise ValueError(f"expected a domain with finitely many values, got {domain}")
 
 
 def _field(domain: Domain, default: Any, later: bool = False) -> Any:

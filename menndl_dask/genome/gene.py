@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import Field, fields, replace
 from functools import cache
 from typing import Any, ClassVar, Self
 
-from menndl_dask.errors import GenomeError, nearest
+from menndl_dask.errors import GenomeError, UserError, nearest
 from menndl_dask.genome.domain import Domain
-from menndl_dask.own_code import is_allowed, is_reference
+from menndl_dask.own_code import import_own, importable_name, is_allowed, is_reference
 
 _DEEPEST = 8  # lists in lists
 _UNKNOWN = ("UnknownGene", "UnknownLayer")
@@ -36,11 +35,15 @@ class Gene:
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    _kind_name: ClassVar[str] = "Gene"  # see `kind_name`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # object.__init_subclass__: a slotted dataclass is made twice, and zero-argument super() fails the second time
         object.__init_subclass__(**kwargs)
-        _KINDS[kind_name(cls)] = cls
+        # kept: a script's kind may be sent to another program, and a slotted dataclass loses its outer classes' names
+        if "_kind_name" not in vars(cls):
+            cls._kind_name = _name_of(cls)
+        _KINDS[cls._kind_name] = cls
 
     @classmethod
     @cache
@@ -96,10 +99,17 @@ class Gene:
 
 
 def kind_name(kind: type[Gene]) -> str:
-    """Return the name of a gene kind in a dict: the bare name for our own, ``module:Name`` for a user's."""
+    """Return the name of a gene kind in a dict: the bare name for our own, ``module:Name`` for a user's.
+
+    The module of a kind that a script ``search.py`` defines is ``search``, as which other processes can import it.
+    """
+    return kind._kind_name  # noqa: SLF001 - an attribute without an underscore could be a field of the user's
+
+
+def _name_of(kind: type[Gene]) -> str:
     if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
         return kind.__name__
-    return f"{kind.__module__}:{kind.__qualname__}"
+    return f"{importable_name(kind.__module__)}:{kind.__qualname__}"
 
 
 def is_users(kind: type[Gene]) -> bool:
@@ -124,12 +134,9 @@ def find_kind(name: str) -> type[Gene]:
         if name in _KINDS or (is_reference(name) and not is_allowed(name)):
             break
         try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise GenomeError(
-                f"gene kind {name!r}: its module {module!r} cannot be imported here ({error}); "
-                "define your gene kinds in a module of their own that the workers can import"
-            ) from error
+            import_own(module, f"gene kind {name!r}")
+        except UserError as error:
+            raise GenomeError(str(error)) from error
     if name not in _KINDS:
         raise GenomeError(f"unknown gene kind {name!r}{nearest(name, _KINDS)}")
     return _KINDS[name]

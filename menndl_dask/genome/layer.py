@@ -16,7 +16,8 @@ Shape = tuple[int, ...]  # (*spatial, channels) of an image, or (features,); wit
 Seeds = Callable[[], int]  # returns the next random seed
 FARTHEST = 10_000  # layers and views between a layer and what it reads: networks have fewer
 JOINS = ("concatenate", "add")
-RULES = ("output_shape", "parameter_count", "forward_flops", "build", "read")  # methods that every kind must have
+RULES = ("output_shape", "parameter_count", "forward_flops", "build")  # methods that every kind must have
+MOST_READ = 256  # genes of a kind without the method `read`, which are tried one after the other
 
 
 class Window(NamedTuple):
@@ -36,8 +37,9 @@ class Window(NamedTuple):
 class Layer(Gene):
     """Base of the genes that are a layer of a network.
 
-    A kind is a subclass in a file of its own, the package's (in `layers`) like a user's. It must have the five methods
-    named in `RULES`. The other methods and the class variables have defaults.
+    A kind is a subclass in a file of its own, the package's (in `layers`) like a user's. It must have the methods named
+    in `RULES`, and `read` if its fields have more than 256 settings in all. The other methods and the class variables
+    have defaults.
 
     Parameters
     ----------
@@ -94,8 +96,7 @@ class Layer(Gene):
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
         """Apply the Keras layers of this gene to a Keras tensor, and return the result.
 
-        A user's kind makes one Keras layer. Import Keras inside of the method: the driver calls the other methods and
-        does not load Keras.
+        Import Keras inside of the method: the driver calls the other methods and does not load Keras.
 
         Parameters
         ----------
@@ -112,12 +113,20 @@ class Layer(Gene):
     def read(cls, layer: Any) -> Self | None:
         """Return the gene of a Keras layer, None if the layer is of another kind.
 
+        Of several layers that `build` makes, it is the last one. A kind without this method is found by comparing what
+        its genes build with the model.
+
         Raises
         ------
         GenomeError
             If the Keras layer has a setting that this kind does not know.
         """
         return None
+
+    @classmethod
+    def has_read(cls) -> bool:
+        """Return whether the kind has a method `read` of its own."""
+        return cls.read.__func__ is not Layer.read.__func__  # type: ignore[attr-defined]
 
     @property
     def channel_role(self) -> str:

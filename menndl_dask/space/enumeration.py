@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
 
-from menndl_dask.genome.domain import Choice, Domain, Integer, PerAxis, compact
+from menndl_dask.genome.domain import every_value
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.genome import Genome
 from menndl_dask.space.space import SearchSpace
@@ -38,23 +37,3 @@ def every_gene(space: SearchSpace, kind: type[Gene]) -> list[Gene]:
     """Return all genes of a kind that a space allows."""
     domains = space.domains(kind)
     return [kind(**dict(zip(domains, values, strict=True))) for values in product(*map(every_value, domains.values()))]
-
-
-def every_value(domain: Domain) -> list[Any]:
-    """Return all values of a domain.
-
-    Raises
-    ------
-    ValueError
-        If there are infinitely many.
-    """
-    if isinstance(domain, Choice):
-        return list(domain.values)
-    if isinstance(domain, Integer):
-        return list(range(domain.low, domain.high + 1))
-    if isinstance(domain, PerAxis):
-        inner = every_value(domain.inner)
-        return list(dict.fromkeys(compact(values) for values in product(inner, repeat=domain.rank)))
-    if domain.size == 1:
-        return [domain.nearest(0.0)]
-    raise ValueError(f"expected a domain with finitely many values, got {domain}")

@@ -6,6 +6,7 @@ clipped to the image, layers that cannot read their input are removed, and netwo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -18,7 +19,7 @@ from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.domain import Choice, Domain, PerAxis, with_rank
 from menndl_dask.genome.gene import Gene, is_users
 from menndl_dask.genome.genome import Genome
-from menndl_dask.genome.layer import RULES, Layer, Shape
+from menndl_dask.genome.layer import MOST_READ, RULES, Layer, Shape
 from menndl_dask.genome.shape import common_size, joined_shape
 from menndl_dask.genome.topology import Sources
 from menndl_dask.genome.training_gene import Training
@@ -198,6 +199,10 @@ def _check_rules(kind: type[Gene]) -> None:
     defined = {name for base in kind.__mro__[: kind.__mro__.index(Layer)] for name in vars(base)}
     if missing := [rule for rule in RULES if rule not in defined]:
         raise UserError(f"search space: gene kind {kind.__name__} lacks the method {' and '.join(missing)}")
+    settings = math.prod(domain.size for domain in kind.domains().values())
+    if not kind.has_read() and settings > MOST_READ:
+        why = f"its fields have {settings:,.0f} settings, and up to {MOST_READ} can be tried"
+        raise UserError(f"search space: gene kind {kind.__name__} lacks the method read: {why}")
 
 
 def _compatible(layer: Layer, read: list[int], shapes: list[Shape]) -> tuple[list[int], Layer]:

@@ -222,7 +222,7 @@ def test_the_key_is_the_same_in_another_process_with_another_hash_seed() -> None
         ({"genes": 3}, "expected a genome, a dict with a list under 'genes'"),
         ({"genes": ["conv"]}, "expected a gene, a dict with its kind, got 'conv'"),
         ({"genes": [{"kind": "Convolutoin"}]}, "unknown gene kind 'Convolutoin'; did you mean 'Convolution'"),
-        ({"genes": [{"kind": "nowhere:Kind"}]}, "its module 'nowhere' cannot be imported here"),
+        ({"genes": [{"kind": "nowhere:Kind"}]}, "needs module nowhere, which cannot be imported"),
         ({"genes": [{"kind": "Dropout", "rat": 0.5}]}, "Dropout: unknown field 'rat'; did you mean 'rate'"),
         ({"genes": [{"kind": "Convolution", "kernels": "many"}]}, "kernels: expected a value like those of Integer"),
         ({"genes": [{"kind": "Convolution", "inputs": [0]}]}, "inputs: expected offsets from 1"),

@@ -157,7 +157,7 @@ class Setting(Gene):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (Bare, "gene kind Bare lacks the method output_shape and parameter_count and forward_flops and build and read"),
+        (Bare, "gene kind Bare lacks the method output_shape and parameter_count and forward_flops and build"),
         (Wide, "Wide: expected a gene kind that is derived from Layer itself"),
         (Setting, "Setting: expected a gene kind that is derived from Layer itself"),
     ],

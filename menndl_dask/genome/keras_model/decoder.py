@@ -17,6 +17,7 @@ import numpy as np
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model.own_kinds import made_between
 from menndl_dask.genome.layer import Layer, Seeds
 from menndl_dask.genome.layers.common.keras_settings import keras_class, rank_of
 from menndl_dask.genome.layers.resampling.upsampling import keras_upsampling
@@ -78,11 +79,11 @@ def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "fl
 def _build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> Tensor:
     """Apply the Keras layers of a gene, and check that its rules for shape and weights agree with Keras."""
     built = layer.build(tensor, name, seeds)
-    shape, counted, made = tuple(tensor.shape[1:]), 0, built
-    while made is not tensor:
-        history = made._keras_history
-        counted += getattr(history.operation, "count_params", int)()
-        made = history.operation._inbound_nodes[history.node_index].input_tensors[0]
+    shape, made = tuple(tensor.shape[1:]), made_between(built, tensor)
+    if made is None:
+        what = "expected up to 100 Keras layers that read the given tensor, got more or others"
+        raise GenomeError(f"gene kind {type(layer).__name__}: build: {what}")
+    counted = sum(getattr(each, "count_params", int)() for each in made)
     for rule, expected, came in (
         ("output_shape", tuple(layer.output_shape(shape)), tuple(built.shape[1:])),
         ("parameter_count", layer.parameter_count(shape), counted),

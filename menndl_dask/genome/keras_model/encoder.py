@@ -12,8 +12,8 @@ from typing import Any
 import keras
 
 from menndl_dask.errors import GenomeError
-from menndl_dask.genome.gene import kinds_of_users
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model.own_kinds import read_own
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import KINDS, Activation
 from menndl_dask.genome.layers.attention.gate import gated_tensor
@@ -90,7 +90,8 @@ class _Walk:
         return self.found[id(tensor)]
 
     def _add(self, tensor: Any) -> int:
-        layer, sources = _layer_of(tensor), tuple(self.found[id(t)] for t in _inputs_of(tensor))
+        layer, own = _layer_of(tensor), read_own(tensor)
+        sources = tuple(self.found[id(t)] for t in _inputs_of(tensor))
         if id(layer) in self.used:
             raise unsupported(layer, "it is used more than once, with shared weights")
         self.used.add(id(layer))
@@ -100,7 +101,7 @@ class _Walk:
             return sources[0]
         if len(set(sources)) < len(sources):
             raise unsupported(layer, "it reads the same layer twice")
-        gene = _gene(layer, len(sources))
+        gene = _gene(layer, len(sources)) if own is None else own[0]
         if gene.is_identity and len(sources) == 1:
             return sources[0]
         self.layers.append(gene)
@@ -122,8 +123,7 @@ def _gene(layer: Any, inputs: int) -> Layer:
         return Activation("linear")
     if inputs != 1:
         raise unsupported(layer, "there is no gene for this kind of joining layers")
-    users = [kind for kind in kinds_of_users() if issubclass(kind, Layer) and not issubclass(kind, KINDS)]
-    for kind in (*users, *KINDS):  # a user's kind may read a setting that ours do not know
+    for kind in KINDS:
         if (gene := kind.read(layer)) is not None:
             return gene
     raise unsupported(layer, "there is no gene for this kind of layer")
@@ -136,6 +136,8 @@ def _layer_of(tensor: Any) -> Any:
 def _inputs_of(tensor: Any) -> list[Any]:
     """Return what a tensor is computed from; the gate of a tensor is not listed beside it."""
     history = tensor._keras_history
+    if (own := read_own(tensor)) is not None:  # a user's kind may read a setting that ours do not know
+        return [own[1]]
     if (gated := gated_tensor(history.operation)) is not None:
         return [gated]
     given = list(history.operation._inbound_nodes[history.node_index].input_tensors)

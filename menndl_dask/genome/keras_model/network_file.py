@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from importlib import import_module
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from menndl_dask.errors import MenndlError, UserError, one_line
-from menndl_dask.own_code import OPTION, allow, is_allowed
+from menndl_dask.own_code import OPTION, allow, import_own, imported, is_allowed
 from menndl_dask.validation import parse_json, shown
 
 _DESCRIPTION, _WEIGHTS = "config.json", "model.weights.h5"
@@ -32,14 +31,22 @@ _MOST_OBJECTS = 100_000  # groups and arrays of the weights
 _MODULES = re.compile(
     r"keras|keras\.(layers|initializers|regularizers|constraints|activations|models|dtype_policies|quantizers|losses"
     r"|metrics|optimizers|optimizers\.schedules)|keras\.src\.models\.(functional|sequential|model)"
-    r"|keras\.src\.ops\.(numpy|nn|math|image)"
+    r"|keras\.src\.ops\.(numpy|nn|math|image|linalg|einops)|keras\.src\.activations\.activations"
+    r"|keras\.src\.applications\.(convnext|inception_resnet_v2)"
 )
+# the other operations of their modules call functions that a description names
+_OPERATIONS = {
+    "keras.src.ops.core": (
+        "Cast", "SaturateCast", "ConvertToTensor", "Scatter", "ScatterUpdate", "Slice", "SliceUpdate", "StopGradient",
+        "Unstack",
+    ),
+}  # fmt: skip
 _CLASS = re.compile(r"[A-Z][A-Za-z0-9]*")
 _PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__")
 # layers that run code from the description, or read other files
 _REFUSED = (
     "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "FeatureSpace", "TextVectorization",
-    "StringLookup", "IntegerLookup",
+    "StringLookup", "IntegerLookup", "JVP",
 )  # fmt: skip
 _FROM_KERAS = ("Sequential", "Functional", "Model", "DTypePolicy", "FloatDTypePolicy", "QuantizedDTypePolicy")
 _FUNCTIONS = re.compile(  # activation functions, which a description names as functions
@@ -47,6 +54,20 @@ _FUNCTIONS = re.compile(  # activation functions, which a description names as f
     r"|silu|swish|hard_silu|hard_swish|tanh|hard_tanh|tanh_shrink|sigmoid|hard_sigmoid|log_sigmoid|sparse_sigmoid"
     r"|squareplus|sparse_plus|sparsemax|threshold|exponential|linear|mish"
 )
+
+
+class OwnName(NamedTuple):
+    """A class or function of the user's own that a description names."""
+
+    module: str
+    name: str
+    key: str  # by which Keras looks it up
+    is_function: bool = False
+
+    @property
+    def reference(self) -> str:
+        """Module and name, as ``my_layers:Block``."""
+        return f"{self.module}:{self.name}"
 
 
 def load_network(path: str | Path, imports: Iterable[str] = ()) -> Any:
@@ -57,24 +78,26 @@ def load_network(path: str | Path, imports: Iterable[str] = ()) -> Any:
     path
         The file.
     imports
-        Names of the user's own modules, or of names in them, that are imported if the file names them: they register
-        layers with Keras.
+        Names of the user's own modules, or of names in them, that are imported if the file names them. Their classes
+        need not be registered with Keras.
 
     Raises
     ------
     UserError
-        If the file is not one, or names other code that is not registered with Keras.
+        If the file is not one, or names other code that this process has not imported, or if it cannot be loaded.
     """
     import keras
 
     allow(imports)
-    for module in check_network(Path(path), keras.saving.get_custom_objects()):
-        import_module(module)
-    return keras.saving.load_model(str(path), compile=False, safe_mode=True)
+    own = _own_code(Path(path), check_network(Path(path), keras.saving.get_custom_objects()))
+    try:
+        return keras.saving.load_model(str(path), custom_objects=own, compile=False, safe_mode=True)
+    except Exception as error:  # what Keras and the user's classes raise
+        raise UserError(f"{path}: Keras cannot load it: {one_line(error)}") from error
 
 
-def check_network(path: Path, registered: Collection[str] = ()) -> list[str]:
-    """Return the user's own modules that are to be imported before a file is loaded.
+def check_network(path: Path, registered: Collection[str] = ()) -> list[OwnName]:
+    """Return the classes and functions of the user's own that a file needs.
 
     Parameters
     ----------
@@ -94,14 +117,44 @@ def check_network(path: Path, registered: Collection[str] = ()) -> list[str]:
             _check_members(path, archive)
             with archive.open(_DESCRIPTION) as file:
                 description = parse_json(file.read(_LARGEST_DESCRIPTION), f"{path}: {_DESCRIPTION}")
-            modules = _check_description(path, description, registered)
+            own = _check_description(path, description, registered)
             with archive.open(_WEIGHTS) as file:
                 _check_weights(path, file, archive.getinfo(_WEIGHTS).file_size)
     except MenndlError:
         raise
     except Exception as error:  # damaged archives and HDF5 files raise anything
         raise UserError(f"{path}: cannot be read as a trained network in Keras's format: {one_line(error)}") from error
-    return modules
+    if refused := sorted({each.module for each in own if not (is_allowed(each.reference) or _is_loaded(each))}):
+        names = " ".join(refused)
+        what = "names code that is not of Keras"
+        raise UserError(f"{path}: {what}; if you trust it, the same command with {OPTION} {names}")
+    return own
+
+
+def _is_loaded(own: OwnName) -> bool:
+    """Return whether the user's program has imported a class of its own that is a layer."""
+    import keras
+
+    found = getattr(imported(own.module), own.name, None)
+    return isinstance(found, type) and issubclass(found, keras.Layer)
+
+
+def _own_code(path: Path, own: Sequence[OwnName]) -> dict[str, Any]:
+    """Import classes and functions of the user's own; return them by the names by which Keras looks them up."""
+    import keras
+
+    found: dict[str, Any] = {}
+    for each in own:
+        thing = getattr(import_own(each.module, str(path)), each.name, None)
+        if keras.saving.get_registered_object(each.key) is not None:  # by that module
+            continue
+        expected = "a function" if each.is_function else "a class with a method `from_config`"
+        is_right = callable(thing) if each.is_function else isinstance(thing, type) and hasattr(thing, "from_config")
+        if not is_right or imported(str(thing.__module__)) is not imported(each.module):
+            raise UserError(f"{path}: expected {expected} {each.name} in module {each.module}, found none")
+        if found.setdefault(each.key, thing) is not thing:
+            raise UserError(f"{path}: {each.name}: two modules have a class of this name; register them with Keras")
+    return found
 
 
 def check_format(path: Path) -> None:
@@ -122,8 +175,8 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
             raise UserError(f"{path}: {member.filename}: expected at most {most / 2**20:,.0f} MiB, got {size}")
 
 
-def _check_description(path: Path, description: Any, registered: Collection[str]) -> list[str]:
-    """Compare each class and function that a description names with those of networks; return the other modules."""
+def _check_description(path: Path, description: Any, registered: Collection[str]) -> list[OwnName]:
+    """Compare each class and function that a description names with those of networks; return the user's own."""
     if not isinstance(description, Mapping) or "class_name" not in description:
         raise UserError(f"{path}: {_DESCRIPTION}: expected the description of a model, got {shown(description)}")
     outer = {key: value for key, value in description.items() if key != "compile_config"}  # is not read
@@ -137,14 +190,12 @@ def _check_description(path: Path, description: Any, registered: Collection[str]
             raise UserError(f"{path}: not loaded: has a layer that runs code or reads other files: {shown(name)}")
         if _is_of_keras(named, name, module) or str(named.get("registered_name")) in registered:
             continue
+        is_function = name == "function"
         if own.partition(".")[0] in ("keras", "builtins"):
-            what = "function" if name == "function" else "class"
+            what = "function" if is_function else "class"
             raise UserError(f"{path}: not loaded: names a {what} that is no part of a network: {own}, {shown(name)}")
-        foreign.add(own or name)
-    if refused := sorted(each for each in foreign if not is_allowed(each)):
-        names = " ".join(refused)
-        what = "names code that is not of Keras"
-        raise UserError(f"{path}: {what}; if you trust it, the same command with {OPTION} {names}")
+        key = str(named.get("config") if is_function else named.get("registered_name") or name)
+        foreign.add(OwnName(own or name, key.rpartition(">")[2] if is_function else name, key, is_function))
     return sorted(foreign)
 
 
@@ -169,8 +220,11 @@ def _is_of_keras(named: Mapping[str, Any], name: str, module: Any) -> bool:
         function = named.get("config")
         is_known = isinstance(function, str) and _FUNCTIONS.fullmatch(function) is not None
         return is_known and module in ("builtins", "keras.activations")
-    is_class = isinstance(module, str) and _MODULES.fullmatch(module) and _CLASS.fullmatch(name)
-    return bool(is_class) and (module != "keras" or name in _FROM_KERAS)
+    if not isinstance(module, str) or not _CLASS.fullmatch(name):
+        return False
+    if module == "keras":
+        return name in _FROM_KERAS
+    return name in _OPERATIONS.get(module, ()) or bool(_MODULES.fullmatch(module))
 
 
 def _check_weights(path: Path, file: Any, size: int) -> None:

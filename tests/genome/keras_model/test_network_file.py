@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
+import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
 from menndl_dask import own_code
 from menndl_dask.errors import UserError
-from menndl_dask.genome.keras_model.network_file import check_network
+from menndl_dask.genome.keras_model.network_file import check_network, load_network
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 _DENSE = {
     "module": "keras.layers", "class_name": "Dense", "registered_name": None,
@@ -58,6 +64,13 @@ def test_a_network_of_layers_operations_and_activations_is_read(tmp_path: Path) 
     "layer",
     [
         {"module": "keras.layers", "class_name": "Lambda", "config": {}},
+        {"module": "keras.src.layers.core.lambda_layer", "class_name": "Lambda", "config": {}},
+        {"module": "keras.src.ops.core", "class_name": "Map", "config": {}},
+        {"module": "keras.src.ops.core", "class_name": "WhileLoop", "config": {"cond": "exec", "body": "exec"}},
+        {"module": "keras.src.ops.linalg", "class_name": "JVP", "config": {}},
+        {"module": "keras.src.ops.function", "class_name": "Function", "config": {}},
+        {"module": "keras.src.applications.imagenet_utils", "class_name": "Add", "config": {}},
+        {"module": "keras.src.utils.file_utils", "class_name": "Add", "config": {}},
         {"class_name": "Lambda", "config": {}},
         {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/tmp/saved"}},
         {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
@@ -90,7 +103,88 @@ def test_code_that_is_not_of_keras_is_imported_only_where_it_is_named(tmp_path: 
         check_network(path)
     assert check_network(path, registered=["my_layers>Block"]) == []  # by a module that the user has imported
     own_code.allow(["my_layers"])
-    assert check_network(path) == ["my_layers"]
+    assert [(own.reference, own.key) for own in check_network(path)] == [("my_layers:Block", "my_layers>Block")]
+
+
+_BLOCK = """
+import keras
+from subprocess import Popen
+
+class Block(keras.layers.Layer):
+    def __init__(self, factor=1.0, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, given):
+        return given * self.factor
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+"""
+
+
+def _own_network(folder: Path) -> Path:
+    """Save a network with an own layer, which is not registered with Keras; then forget its module."""
+    (folder / "my_block.py").write_text(_BLOCK)
+    module = importlib.import_module("my_block")
+    image = keras.Input((4, 4, 1))
+    keras.Model(image, keras.layers.Dense(2)(module.Block(3.0)(image))).save(folder / "own.keras")
+    del sys.modules["my_block"]
+    return folder / "own.keras"
+
+
+def test_a_class_that_is_not_registered_is_found_in_the_module_that_the_file_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    path = _own_network(tmp_path)
+    with pytest.raises(UserError, match=r"the same command with --import my_block$"):
+        load_network(path)
+    assert "my_block" not in sys.modules
+    assert load_network(path, ["my_block:Block"]).layers[1].factor == 3.0
+    # the user's program has imported it by now: that names it too
+    monkeypatch.setattr("menndl_dask.own_code._ALLOWED", set())
+    assert load_network(path).layers[1].factor == 3.0
+
+
+def test_a_module_that_is_missing_or_lacks_the_class_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    path = _own_network(tmp_path)
+    (tmp_path / "my_block.py").unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(UserError, match=r"needs module my_block, which cannot be imported: .* one of PYTHONPATH$"):
+        load_network(path, ["my_block"])
+    monkeypatch.setitem(sys.modules, "my_block", ModuleType("my_block"))
+    with pytest.raises(UserError, match="expected a class with a method `from_config` Block in module my_block"):
+        load_network(path, ["my_block"])
+
+
+def test_what_a_module_of_the_user_has_imported_itself_is_no_class_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_block.py").write_text(_BLOCK)
+    popen = {"module": "my_block", "class_name": "Popen", "config": {"args": "ls"}, "registered_name": "Popen"}
+    with pytest.raises(UserError, match="expected a class with a method `from_config` Popen in module my_block"):
+        load_network(_network(tmp_path / "best.keras", popen), ["my_block"])
+    del sys.modules["my_block"]
+
+
+def test_operations_of_keras_in_the_graph_are_read(tmp_path: Path) -> None:
+    image = keras.Input((8, 8, 4))
+    tensor = keras.activations.relu(image * 2.0 - 1.0, negative_slope=0.1, max_value=6.0)
+    tensor = tensor * keras.ops.sqrt(keras.ops.mean(tensor, (1, 2), keepdims=True) + 3.0)
+    tensor = keras.ops.pad(tensor, ((0, 0), (1, 1), (1, 1), (0, 0)))[:, 1:, ::2]
+    tensor = keras.ops.stop_gradient(keras.ops.cast(keras.ops.cast(tensor, "float16"), "float32"))
+    tensor = tensor / (1 + keras.ops.norm(tensor, axis=-1, keepdims=True))
+    inner = keras.Sequential([keras.Input(tensor.shape[1:]), keras.layers.Conv2D(3, 1)])
+    model = keras.Model(image, inner(tensor))
+    model.save(tmp_path / "own.keras")
+    given = np.random.default_rng(0).normal(size=(2, 8, 8, 4)).astype("float32")
+    found = load_network(tmp_path / "own.keras").predict_on_batch(given)
+    assert np.allclose(found, model.predict_on_batch(given), atol=1e-6)
 
 
 def _external(file: h5py.File) -> None:
