@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Self
 
 from menndl_dask.errors import GenomeError
-from menndl_dask.genome.forms.canonical_form import simplify
+from menndl_dask.genome.forms.canonical_form import ordered_joins, simplify
 from menndl_dask.genome.forms.cell import expanded
-from menndl_dask.genome.gene import Gene, is_users, kind_name
+from menndl_dask.genome.forms.folding import fold
+from menndl_dask.genome.forms.label import label
+from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.layer import Layer, with_inputs
-from menndl_dask.genome.topology import Sources, canonical_order, order_matters, relative
+from menndl_dask.genome.topology import Sources, canonical_order, relative
 from menndl_dask.genome.unknown_gene import UnknownGene, UnknownLayer
 
 
@@ -39,6 +40,7 @@ class Genome:
     genes: tuple[Gene, ...]
     _expanded: tuple[tuple[Layer, ...], list[Sources]] | None = field(init=False, default=None, repr=False)
     _canonical: Genome | None = field(init=False, default=None, repr=False)
+    _folded: Genome | None = field(init=False, default=None, repr=False)
     _key: str | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +80,7 @@ class Genome:
     def key(self) -> str:
         """Sixteen hexadecimal digits, the same for equal networks, in every process."""
         if self._key is None:
-            text = json.dumps([_label(g) for g in self.canonical().genes])
+            text = json.dumps([label(g) for g in self.canonical().genes])
             object.__setattr__(self, "_key", blake2b(text.encode(), digest_size=8).hexdigest())
         assert self._key is not None
         return self._key
@@ -91,6 +93,18 @@ class Genome:
             object.__setattr__(result, "_canonical", result)
         assert self._canonical is not None
         return self._canonical
+
+    def folded(self) -> Genome:
+        """Return the genome of the same network with a `Cell` for what is repeated; it depends only on the network."""
+        if self._folded is None:
+            agreed = self.canonical()
+            found = fold(agreed.layers, agreed.sources)
+            result = agreed if found is None else Genome((*agreed.settings, *found))
+            for genome in (result, agreed, self):
+                object.__setattr__(genome, "_canonical", agreed)
+                object.__setattr__(genome, "_folded", result)
+        assert self._folded is not None
+        return self._folded
 
     def traced(self) -> tuple[Genome, list[tuple[int, ...]], list[tuple[int, ...]]]:
         """Return the canonical form, and how its layers come from those of this genome.
@@ -105,10 +119,8 @@ class Genome:
             For each layer of it the order in which this genome reads its inputs: places in `inputs`.
         """
         layers, given, output, origins = simplify(self.layers, self.sources)
-        labels = [_label(with_inputs(layer, (1,))) for layer in layers]
-        adds = [len(node) > 1 and layer.join == "add" for layer, node in zip(layers, given, strict=True)]
-        ordered = order_matters(given, adds, [layer.channel_role for layer in layers])
-        order, sources = canonical_order(labels, given, output, ordered)
+        labels = [label(with_inputs(layer, (1,))) for layer in layers]
+        order, sources = canonical_order(labels, given, output, ordered_joins(layers, given))
         place = {old: new for new, old in enumerate(order)}
         moved = [tuple(place[s] if s >= 0 else s for s in sources[old]) for old in order]
         result = Genome.connect([layers[old] for old in order], moved, self.settings)
@@ -148,12 +160,3 @@ class Genome:
             object.__setattr__(self, "_expanded", expanded(self.genes))
         assert self._expanded is not None
         return self._expanded
-
-
-@lru_cache(maxsize=4096)
-def _label(gene: Gene) -> str:
-    kind = kind_name(type(gene))
-    # the module that our kinds were in when the first runs were written: every key ever stored depends on it
-    kind = kind if is_users(type(gene)) else f"menndl_dask.layer:{kind}"
-    values = [(f, getattr(gene, f.name)) for f in fields(gene)]
-    return f"{kind}{sorted((f.name, v) for f, v in values if not (f.metadata.get('later') and v == f.default))!r}"

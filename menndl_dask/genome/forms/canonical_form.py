@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from menndl_dask.genome.layer import JOINS, Layer, with_inputs
-from menndl_dask.genome.topology import Sources, consumers, live
+from menndl_dask.genome.topology import Sources, consumers, live, order_matters
 
 
 def simplify(
@@ -40,6 +40,12 @@ def simplify(
             source = sources[node][0]
             sources = [tuple(source if s == node else s for s in each) for each in sources]
             output = source if output == node else output
+
+
+def ordered_joins(layers: Sequence[Layer], sources: Sequence[Sources]) -> list[bool]:
+    """Return for each layer whether the order of its sources makes a difference."""
+    adds = [len(node) > 1 and layer.join == "add" for layer, node in zip(layers, sources, strict=True)]
+    return order_matters(sources, adds, [layer.channel_role for layer in layers])
 
 
 def _without_dead(
