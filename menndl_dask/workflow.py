@@ -35,7 +35,7 @@ from menndl_dask.run.settings import FILE, freeze, frozen_settings
 from menndl_dask.run.signature import Signed, own_key
 from menndl_dask.search import comparison
 from menndl_dask.search.detached_driver import detach
-from menndl_dask.search.initial_networks import initial_networks
+from menndl_dask.search.initial_networks import KEY, Beginning, to_record
 from menndl_dask.search.islands import supervisor
 from menndl_dask.search.islands.resources import island_resources
 from menndl_dask.search.options import Options, add_options
@@ -70,10 +70,14 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         Exit code: 0, 1 if no network has succeeded, or 130 if the search was stopped before its budget was spent.
     """
     typed = list(sys.argv if arguments is None else arguments)
-    recorded = _settings(typed, problem, space, options)
+    beginning = Beginning.of(options.initial, problem, space, options.run, options.seed)
+    space = beginning.space
+    recorded = {**_settings(typed, problem, space, options), KEY: to_record(beginning.networks)}
     say(_describe(problem))
     if options.plan is not None:
         say(options.plan.text())
+    if beginning.lines:
+        say("\n".join(beginning.lines))
     # before batch jobs are submitted: can the run be resumed with these settings?
     own = options.run if options.island is None else folder_of(options.run, options.island)
     if (own / FILE).exists():
@@ -94,7 +98,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         problem,
         space,
         options.run,
-        initial=initial_networks(options.initial, problem),
+        initial=[given.genome for given in beginning.networks],
         # fewer in a short search
         random=DRAWN if options.evaluations is None else min(DRAWN, max(_FEWEST_DRAWN, options.evaluations // 3)),
         seed=options.seed,

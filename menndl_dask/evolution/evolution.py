@@ -7,6 +7,7 @@ number and the history of asking and telling, so a run replayed from its journal
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -24,6 +25,7 @@ from menndl_dask.evolution.population import Member, Population, Survival, domin
 from menndl_dask.evolution.selection import elitist
 from menndl_dask.evolution.surrogate.acquisition import Observation, SurrogateModel
 from menndl_dask.evolution.surrogate.training_set import TrainingSet
+from menndl_dask.genome.gene import kind_name
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.metric import BUILT_IN
@@ -31,6 +33,7 @@ from menndl_dask.objective import FITNESS, Objectives
 from menndl_dask.result import OF_DATA, Failures, Result
 from menndl_dask.space.enumeration import every_genome
 from menndl_dask.space.space import SearchSpace
+from menndl_dask.space.widening import Given, widened
 
 DRAWN = 20  # random networks before offspring are bred
 _MEMBERS = 30  # of a population, with few workers
@@ -41,6 +44,8 @@ _EXPLORATION = 1.0  # mean number of standard deviations by which a network may 
 _PENDING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their number
 _DRAWS = 200  # random networks drawn in vain before the space counts as exhausted
 _COUNTABLE = 20_000  # size up to which a space is searched through for what is left
+
+logger = logging.getLogger(__name__)
 
 
 class SpaceExhausted(MenndlError):  # noqa: N818 – the end of a search, not a mistake
@@ -83,8 +88,8 @@ class Evolution:
     constraints
         Hard constraints such as ``latency_ms <= 2``.
     initial
-        Networks to begin with, such as those of an earlier run or encoded Keras models; repaired where they are not in
-        the space.
+        Networks to begin with, such as those of an earlier run or encoded Keras models. They are kept as they are:
+        where one is not in the space, the space is widened or the network refused, see `menndl_dask.space.widening`.
     random
         Number of random networks before offspring are bred.
     capacity
@@ -126,7 +131,15 @@ class Evolution:
             ("capacity", _MEMBERS if capacity is None else capacity, 1),
         ):  # fmt: skip
             _demand_integer(name, value, least)
-        self.space = space
+        given = []
+        for i, genome in enumerate(initial):
+            if not isinstance(genome, Genome):
+                raise UserError(f"initial: expected genomes, got {shortened(repr(genome))}")
+            given.append(Given(f"initial network {i}", genome))
+        found = widened(space, given)
+        for line in found.lines:
+            logger.warning("%s", line)
+        self.space = space = found.space
         self.seed = seed
         self.first = first
         self.objectives = Objectives.of(objectives, constraints)
@@ -136,8 +149,7 @@ class Evolution:
         self.failures: Counter[str] = Counter()
         self._why = Failures()
         self._random, self._tournament, self._offspring = random, tournament_size, offspring
-        # repaired with a seed of their own: a search that is resumed begins with the same ones
-        self._initial = [space.repair(g, np.random.default_rng([seed, i, 2])) for i, g in enumerate(initial)]
+        self._initial = found.genomes
         self._variation = Variation(space)
         self._rates = OperatorRates(self._variation.priors)
         self.training_set = TrainingSet(space, self.objectives) if screen else None
@@ -183,7 +195,13 @@ class Evolution:
         """Take note of an individual that was asked for in an earlier process.
 
         Recalling and telling in the order of a journal puts the algorithm back exactly where it was.
+
+        Raises
+        ------
+        UserError
+            If the network has a gene kind that the space does not have.
         """
+        self._demand_kinds(individual)
         self._keys.add(individual.genome.key)
         self._pending[individual.id] = individual
         self._next_id = max(self._next_id, individual.id + 1)
@@ -211,6 +229,7 @@ class Evolution:
         It competes and breeds like those that were bred here, and is never asked for.
         """
         if individual.id not in self._told:
+            self._demand_kinds(individual)
             self._keys.add(individual.genome.key)
             self._add(individual, result)
 
@@ -324,6 +343,18 @@ class Evolution:
             if left:
                 return left[rng.integers(len(left))]
         raise SpaceExhausted(f"no new network is found; {len(self._keys)} have been asked for")
+
+    def _demand_kinds(self, individual: Individual) -> None:
+        """Raise the error for a network of another space: repair would leave genes out of its offspring."""
+        genes, fixed = individual.genome.genes, self.space.fixed
+        wrong = next((type(gene) for gene in genes[len(fixed) :] if type(gene) not in self.space.kinds), None)
+        if wrong is None and tuple(map(type, genes[: len(fixed)])) == fixed:
+            return
+        what = f"gene kind {kind_name(wrong)}" if wrong else f"{len(fixed)} fixed genes of other kinds"
+        raise UserError(
+            f"network {individual.id}: {what}, which the space does not have; a space is widened for the networks that "
+            "are given to Evolution as `initial`"
+        )
 
     def _gain(self, result: Result) -> float:
         """Return how much an operator gained: 1 if its network is as good as the best quarter of the population."""

@@ -2,8 +2,8 @@
 
 It answers requests: ``("load", paths, tile, imports)`` with the fields of a
 `menndl_dask.prediction.network.ModelDescription`, ``("predict", views, flips)`` with an array, and
-``("encode", path, imports)`` with the dict of a genome. The imports are names of the user's own code that may be
-imported.
+``("encode", path, imports)`` with the dict of a genome, and the shapes of the model's inputs. The imports are names of
+the user's own code that may be imported.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _describe(model: Any) -> dict[str, Any]:
 def _encode(path: str, imports: Sequence[str]) -> dict[str, Any]:
     from menndl_dask.genome.keras_model.encoder import encode
 
-    return encode(load_network(path, imports)).to_dict()
+    model = load_network(path, imports)
+    return {**encode(model).to_dict(), "inputs": [tuple(tensor.shape[1:]) for tensor in model.inputs]}
 
 
 def _resize(model: Any, tile: tuple[int, ...]) -> Any:

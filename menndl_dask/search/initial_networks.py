@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
+
+import numpy as np
 
 from menndl_dask import own_code
-from menndl_dask.errors import TrainerError, UserError
+from menndl_dask.errors import RunError, TrainerError, UserError, reading
 from menndl_dask.evaluation.child_process import ChildProcess
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import ranked
 from menndl_dask.problem import Problem
 from menndl_dask.run.run import Run
+from menndl_dask.run.settings import FILE, read_settings
+from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import standard_network
+from menndl_dask.space.widening import Given, Widened
+from menndl_dask.validation import parse_json
 
 STANDARD = "standard"
 NONE = "none"
+KEY = "initial"  # of ``run.yaml``
 _BEST = 5  # networks of an earlier run
 _ANSWER_S = 600.0  # for importing Keras and reading a model
 
@@ -33,12 +43,101 @@ def initial_networks(names: Sequence[str], problem: Problem) -> list[Genome]:
     RunError
         If a run is damaged.
     """
+    return [given.genome for given in _read(names, problem, {})]
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a search begins with: its initial networks by name, and a space that contains them.
+
+    `lines` say what was not as the names let expect.
+    """
+
+    space: SearchSpace
+    networks: tuple[Given, ...]
+    lines: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, names: Sequence[str], problem: Problem, space: SearchSpace, run: Path, seed: int = 0) -> Self:
+        """Read the networks of these names, and widen a space for them.
+
+        A run that has begun keeps the networks that it began with: files and runs may have changed since.
+
+        Parameters
+        ----------
+        names
+            As for `initial_networks`.
+        problem, space
+            Of the search.
+        run
+            The directory of the run.
+        seed
+            Of the search.
+
+        Raises
+        ------
+        UserError
+            If a network cannot be read or built, or breaks a limit; the message says which option would change that.
+        """
+        known = recorded(run)
+        given = _read(names, problem, known or {})
+        if known is None and (run / FILE).exists():  # of a version that fitted networks to the space
+            rngs = (np.random.default_rng([seed, i, 2]) for i in range(len(given)))
+            given = [replace(g, genome=space.repair(g.genome, rng)) for g, rng in zip(given, rngs, strict=True)]
+        found, lines = Widened(space), []
+        if STANDARD in names and not any(each.name == STANDARD for each in given):
+            lines.append(f"{STANDARD}: the images are too small for a standard network")
+        for place, each in enumerate(given):
+            try:
+                found.add(each, may_be_longer=each.name != STANDARD or not space.is_limited)
+            except UserError as refused:
+                if each.name != STANDARD:
+                    raise UserError(f"--initial: {refused}") from refused
+                # the user may not have named it: it follows the limits
+                adapted = found.space.repair(each.genome, np.random.default_rng([seed, place, 2]))
+                lines.append(f"changed to fit the space: {refused}")
+                found.add(replace(each, genome=adapted))
+        kept = tuple(replace(g, genome=genome) for g, genome in zip(given, found.genomes, strict=True))
+        return cls(found.space, kept, (*lines, *found.lines))
+
+
+def recorded(run: Path) -> dict[str, list[Genome]] | None:
+    """Return the networks that a run has begun with, by name; None where its ``run.yaml`` does not tell, or is missing.
+
+    Raises
+    ------
+    RunError
+        If the run cannot be read.
+    """
+    path = run / FILE
+    settings = read_settings(path) if path.exists() else {}
+    if KEY not in settings:
+        return None
+    found: dict[str, list[Genome]] = {}
+    with reading(path, RunError):
+        for each in settings[KEY]:
+            genome = Genome.from_dict(parse_json(each["genome"], f"{path}: {KEY}", RunError))
+            found.setdefault(str(each["name"]), []).append(genome)
+    return found
+
+
+def to_record(given: Iterable[Given]) -> list[dict[str, str]]:
+    """Return initial networks as ``run.yaml`` has them under the key `KEY`."""
+    return [{"name": each.name, "genome": json.dumps(each.genome.to_dict())} for each in given]
+
+
+def _read(names: Sequence[str], problem: Problem, known: Mapping[str, Sequence[Genome]]) -> list[Given]:
+    """Return the networks of each name, without duplicates; those that are known are not read again."""
     if NONE in names:
         if len(names) > 1:
             raise UserError(f"--initial: expected {NONE} alone, got it among {', '.join(names)}")
         return []
-    found = [genome for name in names for genome in _networks(name, problem)]
-    return list({genome.key: genome for genome in found}.values())
+    found = [
+        Given(name, genome)
+        for name in dict.fromkeys(names)
+        for genome in (known[name] if name in known else _networks(name, problem))
+    ]
+    return list({each.genome.key: each for each in reversed(found)}.values())[::-1]
 
 
 def _networks(name: str, problem: Problem) -> list[Genome]:
@@ -54,18 +153,29 @@ def _networks(name: str, problem: Problem) -> list[Genome]:
         if unknown:
             again = f"the same command with {own_code.OPTION} {' '.join(unknown)}"
             raise UserError(f"--initial: {path}: its networks have gene kinds of its user; if you trust them, {again}")
+        if not found:
+            raise UserError(f"--initial: {path}: no network of this run has been evaluated with success")
         return found
     if path.is_file():
-        return [_encoded(path)]
+        return [_encoded(path, problem)]
     raise UserError(f"--initial: expected {STANDARD}, {NONE}, a run directory or a .keras file, got {name!r}")
 
 
-def _encoded(path: Path) -> Genome:
+def _encoded(path: Path, problem: Problem) -> Genome:
     """Return the genome of a Keras model, read in a child process: the driver does not import Keras."""
     child = ChildProcess("menndl_dask.prediction.model_process")
     try:
-        return Genome.from_dict(child.ask(("encode", str(path.resolve()), own_code.allowed()), _ANSWER_S))
+        found = child.ask(("encode", str(path.resolve()), own_code.allowed()), _ANSWER_S)
+        genome = Genome.from_dict(found)
     except TrainerError as error:
         raise UserError(f"--initial: {path}: no genome can be made of this model: {error}") from error
     finally:
         child.close()
+    views, images = len(problem.facts.input_shapes), problem.facts.input_shapes[0]
+    if len(found["inputs"]) != views:
+        raise UserError(f"--initial: {path}: expected a model that reads {views} views, got {len(found['inputs'])}")
+    for shape in found["inputs"]:
+        if len(shape) != len(images):
+            expected = f"expected a model of images of {len(images) - 1} axes and channels"
+            raise UserError(f"--initial: {path}: {expected}, got inputs of shape {tuple(shape)}")
+    return genome

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,13 @@ from menndl_dask.run.recorder import Recorder
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import frozen_settings
 from menndl_dask.search.driver import Driver
+from menndl_dask.search.initial_networks import KEY, recorded, to_record
 from menndl_dask.search.islands.migration import prepare_run
 from menndl_dask.search.remote_evaluation import Evaluate
 from menndl_dask.space.space import SearchSpace
+from menndl_dask.space.widening import Given, widened
+
+logger = logging.getLogger(__name__)
 
 
 class Search:
@@ -44,7 +50,8 @@ class Search:
         Proposes networks and learns from results. By default `Evolution` with the problem's objectives.
     initial, random
         Networks that the default evolution begins with, and the number of networks, these included, that it asks for
-        before it breeds.
+        before it breeds. The space is widened for networks that are not in it. A search that is carried on has those
+        that it began with.
     seed
         Random seed of the search and of each evaluation.
     limits
@@ -106,13 +113,37 @@ class Search:
         self.evaluate = evaluate
         objectives = problem.objectives if problem is not None else ("fitness",)
         first = first_number(island or 0)
-        given = () if island else initial  # the others get them from the first island
-        self.evolution: Optimizer = evolution or Evolution(
-            space, seed=seed, objectives=objectives, initial=given, random=random, first=first
-        )
         self.settings = dict(settings or {})
+        if evolution is None:
+            given = self._widen_for(list(initial))
+            # the others get them from the first island
+            seeds = () if island else [each.genome for each in given]
+            evolution = Evolution(
+                self.space, seed=seed, objectives=objectives, initial=seeds, random=random, first=first
+            )
+        else:
+            _demand("initial", "none beside an evolution of your own, which takes them", initial, not [*initial])
+            self.space = evolution.space if isinstance(evolution, Evolution) else space
+        self.evolution: Optimizer = evolution
         self.stopped: str | None = None
         self.replayed = 0
+
+    def _widen_for(self, initial: Sequence[Genome]) -> list[Given]:
+        """Widen the space for the networks to begin with, those that the run has recorded first, and record them."""
+        for genome in initial:
+            _demand("initial", "genomes", genome, isinstance(genome, Genome))
+        known = recorded(self.whole) or {}
+        named = [(name, genome) for name, genomes in known.items() for genome in genomes]
+        named += [(f"initial network {i}", genome) for i, genome in enumerate(initial)]
+        given = {genome.key: Given(name, genome) for name, genome in reversed(named)}
+        found = widened(self.space, reversed(given.values()))
+        for line in found.lines:
+            logger.warning("%s", line)
+        self.space = found.space
+        kept = [replace(each, genome=g) for each, g in zip(reversed(given.values()), found.genomes, strict=True)]
+        if kept:
+            self.settings.setdefault(KEY, to_record(kept))
+        return kept
 
     def run(
         self,
@@ -166,8 +197,8 @@ class Search:
 
                 regions = region_table(self.problem) if self.problem.patches is not None else ()
                 recorder.keep_splits(splits(self.problem) | ({"regions": regions} if len(regions) else {}))
-            # the plan stands in run.yaml
-            given = {name: value for name, value in self.settings.items() if name != "plan"}
+            # plan and initial networks stand in run.yaml
+            given = {name: value for name, value in self.settings.items() if name not in ("plan", KEY)}
             started = {"evaluations": evaluations, "hours": hours, **given}
             wait_s = None if wait_minutes is None else 60.0 * wait_minutes
             driver = Driver(self, client, recorder, evaluations, hours, wait_s)

@@ -31,6 +31,19 @@ Ranges = Mapping[type[Gene], Mapping[str, Domain]]
 
 
 @dataclass(frozen=True, slots=True)
+class Excess:
+    """A limit that a network exceeds: the option that sets it, what it limits, and the two numbers."""
+
+    option: str
+    name: str
+    value: float
+    limit: float
+
+    def __str__(self) -> str:
+        return f"expected at most {self.limit:.4g} {self.name}, got {self.value:.4g}"
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRules:
     """What makes layers a valid network for a problem: limits of its cost, the gene kinds that suit, and their ranges.
 
@@ -50,7 +63,7 @@ class ImageRules:
     ) -> Self:
         """Return the rules that suit a problem."""
         for kind in extra:
-            _check_rules(kind)
+            check_rules(kind)
         own = _ranges(problem, extra)
         merged = {kind: {**own.get(kind, {}), **ranges.get(kind, {})} for kind in {*own, *ranges}}
         return cls(problem, *limits, kinds=tuple(dict.fromkeys((*_kinds(problem), *extra))), ranges=merged)
@@ -58,19 +71,34 @@ class ImageRules:
     def violation(self, genome: Genome) -> str | None:
         """Return why no network can be built within the limits, in words; None if one can."""
         try:
-            cost = cost_of(genome, self.problem)
+            exceeded = self.exceeded(genome)
         except InfeasibleError as error:
             return str(error)
+        return None if exceeded is None else str(exceeded)
+
+    def exceeded(self, genome: Genome) -> Excess | None:
+        """Return the first limit that the network of a genome exceeds; None if it exceeds none.
+
+        Raises
+        ------
+        InfeasibleError
+            If no network can be built.
+        """
+        cost = cost_of(genome, self.problem)
         evolved = (gene.batch_size for gene in genome.settings if isinstance(gene, Training))
         memory = cost.memory_bytes(next(evolved, self.problem.budget.batch_size))
-        for name, value, limit in (
-            ("parameters", cost.parameters, self.max_parameters),
-            ("FLOPs forward", cost.flops_forward, self.max_flops),
-            ("bytes of memory", memory, self.max_memory_bytes),
+        for option, name, value in (
+            ("max_parameters", "parameters", cost.parameters),
+            ("max_flops", "FLOPs forward", cost.flops_forward),
+            ("max_memory_bytes", "bytes of memory", memory),
         ):
-            if value > limit:
-                return f"expected at most {limit:.4g} {name}, got {value:.4g}"
+            if value > getattr(self, option):
+                return Excess(option, name, value, getattr(self, option))
         return None
+
+    def usual_domains(self, kind: type[Gene]) -> dict[str, Domain]:
+        """Return the domains of a gene kind that suit the rank and size of the images."""
+        return _ranges(self.problem, [kind])[kind]
 
     def repair(self, genome: Genome, minimum: int, maximum: int, rng: np.random.Generator) -> Genome:
         """Return a valid network near the given one, in canonical form.
@@ -190,7 +218,7 @@ def insert(
     return [*layers[:place], layer, *layers[place:]], [*shifted[:place], (taken[0],), *shifted[place:]]
 
 
-def _check_rules(kind: type[Gene]) -> None:
+def check_rules(kind: type[Gene]) -> None:
     """Refuse a user's gene kind that lacks a method, before a search begins."""
     if kind in genes.KINDS:
         return

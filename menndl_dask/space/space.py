@@ -48,6 +48,11 @@ class SearchSpace:
         Functions that return in words what is wrong with a genome, None if it is valid.
     rules
         What makes valid genes a valid network.
+    is_limited
+        Whether the user gave the maximum: it is not raised for the standard network.
+    drawn
+        The space that random networks are drawn from, where it is narrower: this one has been widened for the networks
+        that a search was given, see `menndl_dask.space.widening`.
     """
 
     fixed: tuple[type[Gene], ...] = ()
@@ -57,6 +62,8 @@ class SearchSpace:
     ranges: Mapping[type[Gene], Mapping[str, Domain]] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
     rules: ImageRules | None = None
+    is_limited: bool = False
+    drawn: SearchSpace | None = None
     # genes that were checked; for those with a value outside of its domain, the nearest gene inside
     _checked: dict[Gene, Gene | None] = field(init=False, repr=False, default_factory=dict)
 
@@ -139,7 +146,7 @@ class SearchSpace:
         rules = ImageRules.of(problem, limits, extra=extra, ranges=ranges or {})
         longest = maximum or (28 if problem.task == "segmentation" else 16)
         prefix = (Training,) if training else ()
-        return cls(prefix, rules.kinds, minimum, longest, rules.ranges, tuple(constraints), rules)
+        return cls(prefix, rules.kinds, minimum, longest, rules.ranges, tuple(constraints), rules, maximum is not None)
 
     @property
     def size(self) -> float:
@@ -161,7 +168,9 @@ class SearchSpace:
         return self.ranges.get(kind, {}).get(name) or kind.domains()[name]
 
     def sample_gene(self, kind: type[Gene], rng: np.random.Generator) -> Gene:
-        """Draw a gene of a kind, every field from its domain."""
+        """Draw a gene of a kind, every field from its domain (before the space was widened)."""
+        if self.drawn is not None and kind in (*self.drawn.fixed, *self.drawn.kinds):
+            return self.drawn.sample_gene(kind, rng)
         return kind(**{name: domain.sample(rng) for name, domain in self.domains(kind).items()})
 
     def sample(self, rng: np.random.Generator) -> Genome:
@@ -172,6 +181,8 @@ class SearchSpace:
         UserError
             If no valid genome is found in many draws: the constraints exclude (almost) all.
         """
+        if self.drawn is not None:
+            return self.drawn.sample(rng)
         wrong: str | None = ""
         for _ in range(_ATTEMPTS):
             front = [self.sample_gene(kind, rng) for kind in self.fixed]
