@@ -104,8 +104,8 @@ def cost_of(genome: Genome, problem: Problem) -> Cost:
 @lru_cache(maxsize=4096)
 def _layer_cost(layer: Layer, before: Shape, after: Shape, *, first: bool) -> LayerCost:
     weights, forward = layer.parameter_count(before), layer.forward_flops(before)
-    if len(layer.inputs) > 1 and layer.join == "add":
-        forward += (len(layer.inputs) - 1) * math.prod(before)
+    if len(layer.inputs) > 1 and layer.join != "concatenate":
+        forward += (len(layer.inputs) - (layer.join != "average")) * math.prod(before)
     kept = math.prod(after) * (2 if getattr(layer, "normalisation", "none") != "none" else 1)
     passes = 2 if first else 3
     return LayerCost(type(layer).__name__, after, weights, forward, forward * passes, _BYTES * kept)

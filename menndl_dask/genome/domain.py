@@ -2,7 +2,8 @@
 
 A field of a gene is declared with `choice`, `integer`, `real` or `per_axis`; the domain behind it
 samples a value, tells whether a value belongs to it, takes small steps (mutation), finds the nearest value
-(repair) and measures how far two values are apart (surrogate).
+(repair) and measures how far two values are apart (surrogate). A field that a search does not change is a `setting`.
+The values that are `valid` are more than those that a search chooses from: networks of other people have them, too.
 """
 
 from __future__ import annotations
@@ -300,6 +301,48 @@ class PerAxis:
         return isinstance(value, tuple) and 1 <= len(value) <= 3 and all(self.inner.accepts(v) for v in value)
 
 
+@dataclass(frozen=True, slots=True)
+class Several:
+    """A tuple of `least` to `most` values, such as one for each axis of any image. Only a bound."""
+
+    inner: Choice | Integer | Real
+    most: int = 3
+    least: int = 1
+
+    def contains(self, value: Any) -> bool:
+        fits = isinstance(value, tuple) and self.least <= len(value) <= self.most
+        return fits and all(map(self.inner.contains, value))
+
+
+@dataclass(frozen=True, slots=True)
+class Maybe:
+    """A value, or None, which stands for what the kind of the gene has otherwise. Only a bound."""
+
+    inner: Choice | Integer | Real | Several
+
+    def contains(self, value: Any) -> bool:
+        return value is None or self.inner.contains(value)
+
+
+def in_words(bound: Any) -> str:
+    """Say which values a domain or a bound has.
+
+    >>> in_words(Several(Integer(1, 64))), in_words(Maybe(Real(0.0, 1.0)))
+    ('a tuple of 1 to 3 values, each an integer from 1 to 64', 'None or a number from 0.0 to 1.0')
+    """
+    if isinstance(bound, Maybe):
+        return f"None or {in_words(bound.inner)}"
+    if isinstance(bound, Several):
+        return f"a tuple of {bound.least} to {bound.most} values, each {in_words(bound.inner)}"
+    if isinstance(bound, PerAxis):
+        return f"a tuple with a value for each axis, each {in_words(bound.inner)}"
+    if isinstance(bound, Integer):
+        return f"an integer from {bound.low:,} to {bound.high:,}"
+    if isinstance(bound, Real):
+        return f"a number from {bound.low} to {bound.high}"
+    return f"one of {', '.join(map(repr, bound.values))}" if isinstance(bound, Choice) else str(bound)
+
+
 def compact(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Write a tuple whose values are all equal with one value.
 
@@ -327,11 +370,21 @@ def spread(values: tuple[Any, ...], rank: int) -> tuple[Any, ...]:
     return values * rank
 
 
-def choice(*values: Any, default: Any = None, later: bool = False) -> Any:
+def choice(*values: Any, default: Any = None, later: bool = False, valid: Any = None) -> Any:
     """Declare a gene's field that takes one of several values; the first is the default.
 
-    A field that was added `later` to its kind, when genomes had been stored, leaves their keys as they were where it
-    has its default.
+    Parameters
+    ----------
+    values
+        What random networks and mutations choose from.
+    default
+        The value where none is given.
+    later
+        Whether the field was added to its kind when genomes had been stored: where it has its default, their keys stay
+        as they were.
+    valid
+        The values that are valid at all, for networks of other people: a domain, or `Several` or `Maybe`. None: for
+        the kinds of the package those of `values`, for a user's all of their type.
 
     >>> from dataclasses import dataclass
     >>> from menndl_dask.genome.gene import Gene
@@ -341,22 +394,41 @@ def choice(*values: Any, default: Any = None, later: bool = False) -> Any:
     >>> Edge().operation
     'none'
     """
-    return _field(Choice(tuple(values)), values[0] if default is None else default, later)
+    return _field(Choice(tuple(values)), values[0] if default is None else default, later, valid)
 
 
-def integer(low: int, high: int, *, log: bool = False, default: int | None = None) -> Any:
-    """Declare a gene's field that takes an integer from `low` to `high`, both included."""
-    return _field(Integer(low, high, log), low if default is None else default)
+def integer(
+    low: int, high: int, *, log: bool = False, default: int | None = None, later: bool = False, valid: Any = None
+) -> Any:
+    """Declare a gene's field that takes an integer from `low` to `high`, both included; the rest as in `choice`."""
+    return _field(Integer(low, high, log), low if default is None else default, later, valid)
 
 
-def real(low: float, high: float, *, log: bool = False, default: float | None = None) -> Any:
-    """Declare a gene's field that takes a real number from `low` to `high`."""
-    return _field(Real(low, high, log), low if default is None else default)
+def real(
+    low: float, high: float, *, log: bool = False, default: float | None = None, later: bool = False, valid: Any = None
+) -> Any:
+    """Declare a gene's field that takes a real number from `low` to `high`; the rest as in `choice`."""
+    return _field(Real(low, high, log), low if default is None else default, later, valid)
 
 
-def per_axis(*values: int, default: int | None = None) -> Any:
-    """Declare a gene's field with one of several integers for each spatial axis, as a tuple."""
-    return _field(PerAxis(Choice(tuple(values))), (values[0] if default is None else default,))
+def per_axis(*values: int, default: int | None = None, later: bool = False, valid: Any = None) -> Any:
+    """Declare a gene's field with one of several integers for each spatial axis, a tuple; the rest as in `choice`."""
+    return _field(PerAxis(Choice(tuple(values))), (values[0] if default is None else default,), later, valid)
+
+
+def setting(valid: Any, default: Any, *, later: bool = False) -> Any:
+    """Declare a gene's field that is read from networks and kept, but that a search does not change.
+
+    Parameters
+    ----------
+    valid
+        Its values: a domain, or `Several` or `Maybe`.
+    default
+        The value where none is given.
+    later
+        As in `choice`.
+    """
+    return field(default=default, metadata={"valid": valid, "later": later})
 
 
 def with_rank(domain: Domain, rank: int) -> Domain:
@@ -384,8 +456,8 @@ def every_value(domain: Domain) -> list[Any]:
     raise ValueError(f"expected a domain with finitely many values, got {domain}")
 
 
-def _field(domain: Domain, default: Any, later: bool = False) -> Any:
-    return field(default=default, metadata={"domain": domain, "later": later})
+def _field(domain: Domain, default: Any, later: bool, valid: Any) -> Any:
+    return field(default=default, metadata={"domain": domain, "later": later, "valid": valid})
 
 
 def _plain(value: Any) -> Any:

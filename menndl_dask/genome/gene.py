@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import Field, fields, replace
 from functools import cache
 from typing import Any, ClassVar, Self
 
-from menndl_dask.errors import GenomeError, UserError, nearest
-from menndl_dask.genome.domain import Domain
+from menndl_dask.errors import GenomeError, UserError, nearest, shortened
+from menndl_dask.genome.domain import Choice, Domain, in_words
 from menndl_dask.own_code import import_own, importable_name, is_allowed, is_reference
 
 _DEEPEST = 8  # lists in lists
@@ -17,6 +19,7 @@ _OWN_MODULES = (
     "menndl_dask.genome.layers", "menndl_dask.genome.training_gene", "menndl_dask.genome.unknown_gene",
     "menndl_dask.genome.forms.cell",
 )  # fmt: skip
+_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.([^\W\d]\w*|<locals>))*")
 _KINDS: dict[str, type[Gene]] = {}  # every kind defined so far, by the name it has in a dict
 
 
@@ -51,6 +54,26 @@ class Gene:
         """Return the domain of each field that has one, in the order of the fields."""
         return {f.name: f.metadata["domain"] for f in fields(cls) if "domain" in f.metadata}
 
+    @classmethod
+    @cache
+    def _bounds(cls) -> tuple[tuple[str, Any], ...]:
+        """Return the fields whose values are checked, and what is valid; of a user's kind only those that say so."""
+        own = not is_users(cls)
+        bounds = [(f.name, f.metadata.get("valid") or (f.metadata.get("domain") if own else None)) for f in fields(cls)]
+        return tuple((name, bound) for name, bound in bounds if bound is not None)
+
+    def check_values(self) -> None:
+        """Check that each field has a valid value.
+
+        Raises
+        ------
+        GenomeError
+            If one has not; the message names kind and field.
+        """
+        for name, bound in self._bounds():
+            if not bound.contains(getattr(self, name)):
+                raise wrong_value(type(self), name, bound, getattr(self, name))
+
     def replaced(self, **changes: Any) -> Self:
         """Return the gene with some fields changed."""
         return replace(self, **changes)
@@ -74,28 +97,23 @@ class Gene:
         """
         if not isinstance(data, Mapping):
             raise GenomeError(f"expected a gene, a dict with its kind, got {data!r}")
-        values = {name: _frozen(value) for name, value in data.items() if name != "kind"}
         name = str(data.get("kind"))
         if name in _UNKNOWN:
             raise GenomeError(f"unknown gene kind {name!r}")
-        if is_reference(name) and name not in _KINDS and not is_allowed(name):
-            unknown: Any = find_kind(_UNKNOWN[0])
-            return unknown.of(name, {key: value for key, value in data.items() if key != "kind"})  # type: ignore[no-any-return]
-        kind = find_kind(name)
-        domains, known = kind.domains(), [f.name for f in fields(kind)]
-        for name, value in values.items():
-            if name not in known:
-                raise GenomeError(f"{kind_name(kind)}: unknown field {name!r}{nearest(name, known)}")
-            if name in domains and not domains[name].accepts(value):
-                expected = f"expected a value like those of {domains[name]}"
-                raise GenomeError(f"{kind_name(kind)}: {name}: {expected}, got {value!r}")
-        try:
-            gene = kind(**values)
-        except TypeError as error:  # a field is missing, or its value is of a wrong type
-            raise GenomeError(f"{kind_name(kind)}: cannot be made: {error}") from error
+        if is_reference(name) and name not in _KINDS:
+            _check_reference(name)
+            if not is_allowed(name):
+                unknown: Any = find_kind(_UNKNOWN[0])
+                return unknown.of(name, {key: value for key, value in data.items() if key != "kind"})  # type: ignore[no-any-return]
+        gene = _made(find_kind(name), data)
         if not isinstance(gene, cls):
-            raise GenomeError(f"expected a gene of kind {cls.__name__}, got {kind_name(kind)}")
+            raise GenomeError(f"expected a gene of kind {cls.__name__}, got {kind_name(type(gene))}")
         return gene
+
+
+def wrong_value(kind: type[Gene], name: str, bound: Any, value: object) -> GenomeError:
+    """Return the error for a field whose value is not valid."""
+    return GenomeError(f"{kind_name(kind)}: {name}: expected {in_words(bound)}, got {shortened(repr(value))}")
 
 
 def kind_name(kind: type[Gene]) -> str:
@@ -133,6 +151,8 @@ def find_kind(name: str) -> type[Gene]:
     for module in [name.partition(":")[0]] if is_reference(name) else _OWN_MODULES:
         if name in _KINDS or (is_reference(name) and not is_allowed(name)):
             break
+        if is_reference(name):
+            _check_reference(name)
         try:
             import_own(module, f"gene kind {name!r}")
         except UserError as error:
@@ -140,6 +160,31 @@ def find_kind(name: str) -> type[Gene]:
     if name not in _KINDS:
         raise GenomeError(f"unknown gene kind {name!r}{nearest(name, _KINDS)}")
     return _KINDS[name]
+
+
+def _check_reference(name: str) -> None:
+    """Refuse a name that cannot be that of a user's kind; Python's own modules have none."""
+    if not _REFERENCE.fullmatch(name) or name.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
+        raise GenomeError(f"gene kind: expected a name, or module:Name of your own module, got {shortened(repr(name))}")
+
+
+def _made(kind: type[Gene], data: Mapping[str, Any]) -> Gene:
+    """Return the gene of a kind with the fields that stand in a dict."""
+    domains, known = kind.domains(), [f.name for f in fields(kind)]
+    values = {name: _frozen(value) for name, value in data.items() if name != "kind"}
+    for name, value in values.items():
+        if name not in known:
+            raise GenomeError(f"{kind_name(kind)}: unknown field {shortened(repr(name))}{nearest(str(name), known)}")
+        domain = domains.get(name)
+        words = isinstance(domain, Choice) and isinstance(domain.values[0], str)  # another word means another layer
+        if domain and is_users(kind) and not (domain.contains(value) if words else domain.accepts(value)):
+            raise wrong_value(kind, name, domain, value)
+    try:
+        gene = kind(**values)
+    except TypeError as error:  # a field is missing, or its value is of a wrong type
+        raise GenomeError(f"{kind_name(kind)}: cannot be made: {error}") from error
+    gene.check_values()
+    return gene
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,8 @@ from menndl_dask.genome.topology import Sources
 Shape = tuple[int, ...]  # (*spatial, channels) of an image, or (features,); without the batch
 Seeds = Callable[[], int]  # returns the next random seed
 FARTHEST = 10_000  # layers and views between a layer and what it reads: networks have fewer
-JOINS = ("concatenate", "add")
+JOINS = ("concatenate", "add", "multiply", "average", "maximum", "minimum", "subtract")
+ASSOCIATIVE = ("concatenate", "add", "multiply", "maximum", "minimum")  # joins of joins of these are one join
 RULES = ("output_shape", "parameter_count", "forward_flops", "build")  # methods that every kind must have
 MOST_READ = 256  # genes of a kind without the method `read`, which are tried one after the other
 
@@ -47,7 +48,9 @@ class Layer(Gene):
         Offsets of the layers that are read: 1 is the neighbour before, 2 the one before that; offsets that
         reach past the first layer name the problem's views, the first view first.
     join
-        How several inputs become one: ``concatenate`` along the channels, or ``add`` (of equal shapes).
+        How several inputs become one: ``concatenate`` along the channels, or value by value ``add``, ``multiply``,
+        ``average``, ``maximum``, ``minimum`` or ``subtract`` (the second of two from the first). Value by value, an
+        axis with one pixel (or channel) is as if repeated along the axis of the others.
 
     Attributes
     ----------
@@ -69,11 +72,15 @@ class Layer(Gene):
 
     def __post_init__(self) -> None:
         offsets = self.inputs if isinstance(self.inputs, tuple) else ()
-        if not offsets or any(not isinstance(d, int) or not 1 <= d <= FARTHEST for d in offsets):
+        if not offsets or any(type(d) is not int or not 1 <= d <= FARTHEST for d in offsets):
             expected = f"offsets from 1 to {FARTHEST:,}"
             raise GenomeError(f"{type(self).__name__}: inputs: expected {expected}, got {shortened(repr(self.inputs))}")
         if self.join not in JOINS:
-            raise GenomeError(f"{type(self).__name__}: join: expected one of {JOINS}, got {self.join!r}")
+            got = shortened(repr(self.join))
+            raise GenomeError(f"{type(self).__name__}: join: expected one of {JOINS}, got {got}")
+        if self.join == "subtract" and len(offsets) > 2:
+            raise GenomeError(f"{type(self).__name__}: join: subtract: expected 2 inputs, got {len(offsets)}")
+        self.check_values()
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape after the layer where it reads a tensor of this shape.

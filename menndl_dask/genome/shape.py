@@ -41,21 +41,30 @@ def joined_shape(layer: Layer, given: Sequence[Shape]) -> Shape:
     first = given[0]
     if len(given) == 1:
         return first
-    size = first[:-1] if all(shape[:-1] == first[:-1] for shape in given) else common_size(given)
-    if layer.join == "add":
-        if size is None or any(shape[-1] != first[-1] for shape in given):
-            raise InfeasibleError(f"expected equal shapes to add, got {', '.join(map(str, given))}")
-        return (*size, first[-1])
-    if size is None:
-        raise InfeasibleError(f"expected equal sizes to concatenate, got {', '.join(map(str, given))}")
-    return (*size, sum(shape[-1] for shape in given))
+    size = first[:-1] if all(shape[:-1] == first[:-1] for shape in given) else common_size(given, layer.join)
+    if layer.join == "concatenate":
+        if size is None:
+            raise InfeasibleError(f"expected equal sizes to concatenate, got {', '.join(map(str, given))}")
+        return (*size, sum(shape[-1] for shape in given))
+    channels = {shape[-1] for shape in given} - {1} or {1}
+    if size is None or len(channels) > 1:
+        raise InfeasibleError(f"expected equal shapes to {layer.join}, got {', '.join(map(str, given))}")
+    return (*size, *channels)
 
 
-def common_size(given: Sequence[Shape]) -> Shape | None:
+def common_size(given: Sequence[Shape], join: str = "concatenate") -> Shape | None:
     """Return the pixels along each axis to which tensors of these shapes are cropped when they are joined.
 
     An odd number of pixels is one more after it was halved and doubled. So tensors may be one pixel larger than the
-    smallest one, which has at least four; their last pixel along the axis is then left out.
+    smallest one, which has at least four; their last pixel along the axis is then left out. Where tensors are joined
+    value by value, those with one pixel along an axis are as if repeated along it, as in Keras.
+
+    Parameters
+    ----------
+    given
+        The shapes.
+    join
+        How they are joined, see `Layer`.
 
     Returns
     -------
@@ -64,11 +73,15 @@ def common_size(given: Sequence[Shape]) -> Shape | None:
 
     >>> common_size([(21, 13, 8), (22, 14, 4)]), common_size([(21, 13, 8), (23, 13, 4)])
     ((21, 13), None)
+    >>> common_size([(21, 13, 8), (1, 1, 8)], "multiply")
+    (21, 13)
     """
     if len({len(shape) for shape in given}) > 1:
         return None
     found = []
     for sizes in zip(*(shape[:-1] for shape in given), strict=True):
+        if join != "concatenate":
+            sizes = tuple(n for n in sizes if n > 1) or (1,)
         least, most = min(sizes), max(sizes)
         if most > least and (most > least + _SURPLUS or least < _LEAST_CROPPED):
             return None

@@ -93,7 +93,7 @@ def order_matters(sources: Sequence[Sources], adds: Sequence[bool], channels: Se
     sources
         The graph.
     adds
-        For each node whether it adds its sources; else it concatenates them.
+        For each node whether it adds its sources, or joins them value by value otherwise; else it concatenates them.
     channels
         For each node what becomes of the channels: ``mixed`` (by weights; any order does), ``kept`` (each by itself),
         ``fixed`` (their order means something), or ``grouped`` (they are read in any order, but the order of those

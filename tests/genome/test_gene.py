@@ -92,9 +92,14 @@ def test_a_kind_of_a_user_is_imported_only_where_that_is_allowed(
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"kind": "Training", "optimizer": 3}, "Training: optimizer: expected a value like those of Choice"),
+        ({"kind": "Training", "optimizer": 3}, "Training: optimizer: expected one of 'adam', .*'rmsprop', got 3"),
         ({"kind": "Training", "rate": 3}, "Training: unknown field 'rate'"),
         ({"word": "b"}, "unknown gene kind 'None'"),
+        ({"kind": ":X"}, "expected a name, or module:Name of your own module, got ':X'"),
+        ({"kind": ".x:X"}, "expected a name, or module:Name of your own module, got '.x:X'"),
+        ({"kind": "os:system"}, "expected a name, or module:Name of your own module, got 'os:system'"),
+        ({"kind": "a b:X", "inputs": [1]}, "expected a name, or module:Name of your own module, got 'a b:X'"),
+        ({"kind": "tests.kinds:Noise", "amount": "much"}, "Noise: amount: expected a number from 0.01 to 0.5"),
         ({"kind": "UnknownGene", "name": "os:system"}, "unknown gene kind 'UnknownGene'"),
         ({"kind": "nowhere:Kind", "inputs": "all"}, "inputs: expected offsets from 1 to 10,000, got 'all'"),
     ],

@@ -224,11 +224,11 @@ def test_the_key_is_the_same_in_another_process_with_another_hash_seed() -> None
         ({"genes": [{"kind": "Convolutoin"}]}, "unknown gene kind 'Convolutoin'; did you mean 'Convolution'"),
         ({"genes": [{"kind": "nowhere:Kind"}]}, "needs module nowhere, which cannot be imported"),
         ({"genes": [{"kind": "Dropout", "rat": 0.5}]}, "Dropout: unknown field 'rat'; did you mean 'rate'"),
-        ({"genes": [{"kind": "Convolution", "kernels": "many"}]}, "kernels: expected a value like those of Integer"),
+        ({"genes": [{"kind": "Convolution", "kernels": "many"}]}, "expected an integer from 1 to 65,536, got 'many'"),
         ({"genes": [{"kind": "Convolution", "inputs": [0]}]}, "inputs: expected offsets from 1"),
         ({"genes": [{"kind": "Convolution", "inputs": []}]}, "inputs: expected offsets from 1"),
         ({"genes": [{"kind": "Convolution", "inputs": 1}]}, "inputs: expected offsets from 1"),
-        ({"genes": [{"kind": "Convolution", "join": "multiply"}]}, "join: expected one of"),
+        ({"genes": [{"kind": "Convolution", "join": "divide"}]}, "join: expected one of .*got 'divide'"),
     ],
 )
 def test_what_is_no_genome_is_refused_in_words(data: object, message: str) -> None:

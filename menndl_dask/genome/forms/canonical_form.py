@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from menndl_dask.genome.layer import JOINS, Layer, with_inputs
+from menndl_dask.genome.layer import ASSOCIATIVE, JOINS, Layer, with_inputs
 from menndl_dask.genome.topology import Sources, consumers, live, order_matters
 
 
@@ -44,8 +44,10 @@ def simplify(
 
 def ordered_joins(layers: Sequence[Layer], sources: Sequence[Sources]) -> list[bool]:
     """Return for each layer whether the order of its sources makes a difference."""
-    adds = [len(node) > 1 and layer.join == "add" for layer, node in zip(layers, sources, strict=True)]
-    return order_matters(sources, adds, [layer.channel_role for layer in layers])
+    joins = [layer.join if len(node) > 1 else "" for layer, node in zip(layers, sources, strict=True)]
+    by_value = [join not in ("", "concatenate") for join in joins]
+    ordered = order_matters(sources, by_value, [layer.channel_role for layer in layers])
+    return [each or join == "subtract" for each, join in zip(ordered, joins, strict=True)]
 
 
 def _without_dead(
@@ -100,7 +102,7 @@ def _spliced(
     """Replace a layer that only joins by its sources where its only reader joins alike: a sum of sums is one sum."""
     r, node = readers[0], sources[i]
     alike = len(readers) == 1 and layers[i].is_identity and layers[i].join == layers[r].join
-    if not alike or set(node) & set(sources[r]):
+    if not alike or layers[r].join not in ASSOCIATIVE or set(node) & set(sources[r]):
         return {}
     place = sources[r].index(i)
     return {r: (layers[r], (*sources[r][:place], *node, *sources[r][place + 1 :]))}

@@ -141,12 +141,12 @@ def _normalised(tensor: Tensor, problem: Problem, view: int) -> Tensor:
 def _joined(layer: Layer, tensors: Sequence[Tensor]) -> Tensor:
     if len(tensors) == 1:
         return tensors[0]
-    size = common_size([tuple(tensor.shape[1:]) for tensor in tensors])
+    size = common_size([tuple(tensor.shape[1:]) for tensor in tensors], layer.join)
     assert size is not None  # its cost is known
     tensors = [_cropped(tensor, size) for tensor in tensors]
-    if layer.join == "add":
-        return keras.layers.Add()(list(tensors))
-    return keras.layers.Concatenate(axis=-1)(list(tensors))
+    if layer.join == "concatenate":
+        return keras.layers.Concatenate(axis=-1)(list(tensors))
+    return getattr(keras.layers, layer.join.capitalize())()(list(tensors))
 
 
 def _head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
@@ -177,7 +177,7 @@ def _dense_head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
 
 def _cropped(tensor: Tensor, size: Sequence[int], name: str | None = None) -> Tensor:
     """Leave out the last pixels of a tensor that is larger."""
-    surplus = [(0, int(n) - m) for n, m in zip(tensor.shape[1:-1], size, strict=True)]
+    surplus = [(0, max(0, int(n) - m)) for n, m in zip(tensor.shape[1:-1], size, strict=True)]
     if not any(right for _, right in surplus):
         return tensor
     rank = rank_of(tensor)

@@ -17,7 +17,7 @@ from menndl_dask.genome.keras_model.own_kinds import read_own
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import KINDS, Activation
 from menndl_dask.genome.layers.attention.gate import gated_tensor
-from menndl_dask.genome.layers.common.keras_settings import expect, keras_class, unsupported
+from menndl_dask.genome.layers.common.keras_settings import check_settings, expect, keras_class, unsupported
 from menndl_dask.genome.shape import common_size
 from menndl_dask.genome.topology import Sources
 
@@ -95,7 +95,7 @@ class _Walk:
         if id(layer) in self.used:
             raise unsupported(layer, "it is used more than once, with shared weights")
         self.used.add(id(layer))
-        if isinstance(layer, _PREPROCESSING) or _clips(layer):
+        if isinstance(layer, _PREPROCESSING) or (_clips(layer) and sources[0] < 0):
             if len(sources) != 1 or sources[0] >= 0:
                 raise unsupported(layer, "it is supported only directly behind an input")
             return sources[0]
@@ -125,6 +125,8 @@ def _gene(layer: Any, inputs: int) -> Layer:
         raise unsupported(layer, "there is no gene for this kind of joining layers")
     for kind in KINDS:
         if (gene := kind.read(layer)) is not None:
+            if kind in KINDS:
+                check_settings(gene, layer)
             return gene
     raise unsupported(layer, "there is no gene for this kind of layer")
 

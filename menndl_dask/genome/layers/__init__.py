@@ -9,14 +9,16 @@ from __future__ import annotations
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers.attention.attention_gate import AttentionGate
 from menndl_dask.genome.layers.attention.squeeze_excitation import SqueezeExcitation
+from menndl_dask.genome.layers.common.bounds import ACTIVATIONS, FUNCTIONS
 from menndl_dask.genome.layers.convolutions.convolution import Convolution
 from menndl_dask.genome.layers.convolutions.depthwise_convolution import DepthwiseConvolution
 from menndl_dask.genome.layers.convolutions.separable_convolution import SeparableConvolution
 from menndl_dask.genome.layers.convolutions.transposed_convolution import TransposedConvolution
 from menndl_dask.genome.layers.dense import Flatten, FullyConnected
-from menndl_dask.genome.layers.elementwise.activation import ACTIVATIONS, Activation
+from menndl_dask.genome.layers.elementwise.activation import Activation
 from menndl_dask.genome.layers.elementwise.dropout import Dropout
 from menndl_dask.genome.layers.elementwise.normalisation import NORMALISATIONS, Normalisation
+from menndl_dask.genome.layers.elementwise.prelu import PReLU
 from menndl_dask.genome.layers.resampling.pooling import GlobalPooling, Pooling
 from menndl_dask.genome.layers.resampling.upsampling import Upsampling
 from menndl_dask.genome.layers.weighted import Weighted
@@ -34,11 +36,13 @@ KINDS: tuple[type[Layer], ...] = (
     Dropout,
     Normalisation,
     Activation,
+    PReLU,
     SqueezeExcitation,
     AttentionGate,
 )
 __all__ = [
     "ACTIVATIONS",
+    "FUNCTIONS",
     "KINDS",
     "NORMALISATIONS",
     "Activation",
@@ -50,6 +54,7 @@ __all__ = [
     "FullyConnected",
     "GlobalPooling",
     "Normalisation",
+    "PReLU",
     "Pooling",
     "SeparableConvolution",
     "SqueezeExcitation",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import integer
 from menndl_dask.genome.layer import Layer, Seeds, Shape
+from menndl_dask.genome.layers.common.bounds import WIDTH
 from menndl_dask.genome.layers.common.keras_settings import expect_image_layer, is_exactly, rank_of, unsupported
 from menndl_dask.genome.layers.weighted import Weighted
 
@@ -19,7 +20,7 @@ class FullyConnected(Weighted):
     drawn_title: ClassVar[str] = "Fully connected"
     drawn_family: ClassVar[str] = "dense"
 
-    units: int = integer(4, 1024, log=True, default=64)
+    units: int = integer(4, 1024, log=True, default=64, valid=WIDTH)
 
     def output_shape(self, shape: Shape) -> Shape:
         return self.ended((self.units,))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from menndl_dask.errors import InfeasibleError
-from menndl_dask.genome.domain import choice, spread
+from menndl_dask.genome.domain import Choice, choice, spread
 from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
+from menndl_dask.genome.layers.common.bounds import ACTIVATIONS, FUNCTIONS
 from menndl_dask.genome.layers.common.keras_settings import (
     expect,
     expect_image_layer,
@@ -24,12 +25,11 @@ from menndl_dask.genome.layers.common.window import (
     window_area,
     window_reach,
 )
-from menndl_dask.genome.layers.elementwise.activation import ACTIVATIONS, Activation
+from menndl_dask.genome.layers.elementwise.activation import Activation
 from menndl_dask.genome.layers.elementwise.normalisation import (
     NORMALISATIONS,
     Normalisation,
     check_normalisation,
-    keras_normalisation,
     normalisation_parameters,
     possible_normalisation,
     role_with,
@@ -42,7 +42,7 @@ class Weighted(Layer):
 
     channels: ClassVar[str] = "mixed"
 
-    activation: str = choice(*ACTIVATIONS)
+    activation: str = choice(*ACTIVATIONS, valid=Choice(FUNCTIONS))
     normalisation: str = choice(*NORMALISATIONS)
     bias: bool = choice(True, False)
 
@@ -85,9 +85,12 @@ class Weighted(Layer):
     def absorb(self, following: Layer) -> Layer | None:
         if self.activation != "linear":
             return None
-        if isinstance(following, Normalisation) and self.normalisation == "none":
+        # with settings of their own they stay genes of their own
+        if isinstance(following, Normalisation) and self.normalisation == "none" and following.is_plain:
             return self.replaced(normalisation=following.method)
-        return self.replaced(activation=following.function) if isinstance(following, Activation) else None
+        if isinstance(following, Activation) and following.is_plain:
+            return self.replaced(activation=following.function)
+        return None
 
     def build_weighted(self, kind: Any, tensor: Any, name: str, **settings: Any) -> Any:
         """Apply a Keras layer of a class and settings, and then the normalisation and the activation."""
@@ -96,7 +99,7 @@ class Weighted(Layer):
         if self.normalisation == "none":
             return kind(**settings, use_bias=self.bias, activation=self.activation, name=name)(tensor)
         tensor = kind(**settings, use_bias=self.bias, name=name)(tensor)
-        tensor = keras_normalisation(self.normalisation, int(tensor.shape[-1]), f"{name}_normalisation")(tensor)
+        tensor = Normalisation(self.normalisation).build(tensor, f"{name}_normalisation", int)
         if self.activation != "linear":
             tensor = keras.layers.Activation(self.activation, name=f"{name}_activation")(tensor)
         return tensor

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.attention.gate import keras_gated, read_gate, read_ratio, squeezed, suited_ratio
+from menndl_dask.genome.layers.attention.gate import keras_gated, read_gate, squeezed, suited_ratio
+from menndl_dask.genome.layers.common.bounds import WIDTH
 
 _RATIOS = (2, 4, 8)
 
@@ -26,7 +27,7 @@ class AttentionGate(Layer):
     channels: ClassVar[str] = "kept"
     drawn_title: ClassVar[str] = "Attention gate"
 
-    ratio: int = choice(*_RATIOS)
+    ratio: int = choice(*_RATIOS, valid=WIDTH)
 
     def output_shape(self, shape: Shape) -> Shape:
         squeezed(shape, self.ratio)
@@ -45,10 +46,7 @@ class AttentionGate(Layer):
     @classmethod
     def read(cls, layer: Any) -> Self | None:
         found = read_gate(layer)
-        if found is None or found[2] != 1:
-            return None
-        tensor, kernels, _ = found
-        return cls(read_ratio(layer, int(tensor.shape[-1]), kernels, _RATIOS))
+        return None if found is None or found.by_channel else cls(found.ratio)
 
     def suited(self, shape: Shape) -> Layer:
         return self.replaced(ratio=suited_ratio(self.ratio, shape[-1], _RATIOS))

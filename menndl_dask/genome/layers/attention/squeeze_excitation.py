@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.attention.gate import keras_gated, read_gate, read_ratio, squeezed, suited_ratio
+from menndl_dask.genome.layers.attention.gate import keras_gated, read_gate, squeezed, suited_ratio
+from menndl_dask.genome.layers.common.bounds import WIDTH
 from menndl_dask.genome.layers.common.keras_settings import keras_class, rank_of
 
 _RATIOS = (4, 8, 16)
-_MEANS = tuple(f"GlobalAveragePooling{rank}D" for rank in (1, 2, 3))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class SqueezeExcitation(Layer):
     channels: ClassVar[str] = "kept"
     drawn_title: ClassVar[str] = "Squeeze-excitation"
 
-    ratio: int = choice(*_RATIOS)
+    ratio: int = choice(*_RATIOS, valid=WIDTH)
 
     def output_shape(self, shape: Shape) -> Shape:
         squeezed(shape, self.ratio)
@@ -48,12 +48,8 @@ class SqueezeExcitation(Layer):
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        found = read_gate(layer, _MEANS)
-        if found is None:
-            return None
-        tensor, kernels, outputs = found
-        channels = int(tensor.shape[-1])
-        return cls(read_ratio(layer, channels, kernels, _RATIOS)) if outputs == channels else None
+        found = read_gate(layer)
+        return cls(found.ratio) if found is not None and found.by_channel else None
 
     def reads_whole_image(self, shape: Shape) -> bool:
         return True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from menndl_dask.errors import GenomeError
 from menndl_dask.genome.domain import compact
-from menndl_dask.genome.layer import Shape
+from menndl_dask.genome.layer import Layer, Shape
+from menndl_dask.genome.layers.common.bounds import FUNCTIONS
 
 
 def rank_of(tensor: Any) -> int:
@@ -33,6 +35,11 @@ def is_exactly(layer: Any, *names: str) -> bool:
     return any(type(layer) is getattr(keras.layers, name, None) for name in names)
 
 
+def is_operation(layer: Any, *names: str) -> bool:
+    """Tell whether what computes a Keras tensor is an operation of `keras.ops` of one of these names, not a layer."""
+    return type(layer).__module__.startswith("keras.src.ops.") and type(layer).__name__ in names
+
+
 def is_depthwise(layer: Any) -> bool:
     """Tell whether a Keras layer is a depthwise convolution in 3-D: a convolution with a group for each channel."""
     return is_exactly(layer, "Conv3D") and layer.groups > 1 and layer.groups == int(layer.input.shape[-1])
@@ -49,20 +56,87 @@ def expect(layer: Any, setting: str, holds: bool) -> None:
         raise unsupported(layer, f"{setting}={getattr(layer, setting)!r} has no gene")
 
 
+def expect_last_axis(layer: Any) -> None:
+    """Refuse a Keras layer that computes along another axis than that of the channels."""
+    last = len(layer.input.shape) - 1
+    axes = list(layer.axis) if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    expect(layer, "axis", axes in ([-1], [last]))
+
+
 def expect_image_layer(layer: Any) -> None:
     """Refuse a Keras layer of images with channels first, or with a padding that genes do not know."""
     expect(layer, "data_format", getattr(layer, "data_format", "channels_last") == "channels_last")
     expect(layer, "padding", getattr(layer, "padding", "same") in ("same", "valid"))
 
 
-def function_name(layer: Any) -> str:
-    """Return the name of the activation function of a Keras layer."""
+def keras_name(function: Any) -> str | None:
+    """Return the name of a function in `keras.activations`; None if it is another function."""
     import keras
 
-    name = keras.activations.serialize(layer.activation)
-    if not isinstance(name, str):
-        raise unsupported(layer, f"activation={name!r} has no gene")
+    name = keras.activations.serialize(function)
+    return name if isinstance(name, str) and keras.activations.get(name) is function else None
+
+
+def function_name(layer: Any) -> str:
+    """Return the name of the activation function of a Keras layer."""
+    name = keras_name(layer.activation)
+    if name not in FUNCTIONS:
+        raise unsupported(layer, f"activation={name or layer.activation!r} has no gene")
     return name
+
+
+def losses(layer: Any) -> list[str]:
+    """Return the settings of a Keras layer that change only its training and that no gene keeps, with their values.
+
+    They are regularisers, and that its weights are not trained; initial values are left out without a word.
+    """
+    found = [name for name, value in layer.get_config().items() if name.endswith("_regularizer") and value is not None]
+    kept = [f"{name}={type(getattr(layer, name)).__name__}" for name in found]
+    return kept if layer.trainable else [*kept, "trainable=False"]
+
+
+def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a Keras layer that make a difference to what it computes or how it is trained."""
+    others = ("name", "dtype", "trainable", "seed", "batch_shape", "batch_input_shape", "build_config")
+    ends = ("_initializer", "_regularizer")
+    return {k: _listed(v) for k, v in config.items() if k not in others and not k.endswith(ends)}
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def check_settings(gene: Layer, layer: Any) -> None:
+    """Raise the error for a Keras layer with a setting that its gene does not build.
+
+    The gene is built, and the settings of the Keras layer of the same class are compared. A layer that the gene builds
+    as one of another class, such as ``ReLU`` as ``Activation``, is compared when it is read.
+    """
+    import keras
+
+    if isinstance(layer.input, list):  # a gate, which is compared when it is read
+        return
+    start = keras.Input(batch_shape=layer.input.shape, dtype=layer.input.dtype)
+    made = gene.build(start, "read", lambda: 0)
+    while made is not start:
+        history = made._keras_history
+        if type(history.operation) is type(layer):
+            built = history.operation
+            mine, its = _compared(built.get_config()), _compared(layer.get_config())
+            for name in its:
+                if name not in mine or (mine[name] != its[name] and not _alike(layer, name, mine[name], its[name])):
+                    raise unsupported(layer, f"{name}={getattr(layer, name, its[name])!r} has no gene")
+            return
+        made = history.operation._inbound_nodes[history.node_index].input_tensors[0]
+
+
+def _alike(layer: Any, name: str, mine: Any, its: Any) -> bool:
+    """Tell whether two values of a setting mean the same."""
+    if name == "axis":  # the last one, counted from the front or from the end
+        last = len(layer.input.shape) - 1
+        axes = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in (mine, its)]
+        return all(axis in (-1, last) for axis in axes)
+    return isinstance(mine, float) and isinstance(its, float) and abs(mine - its) <= 1e-6 * abs(its)
 
 
 def sizes(value: Any) -> Shape:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, integer, per_axis
 from menndl_dask.genome.layer import Layer, Seeds, Shape
+from menndl_dask.genome.layers.common.bounds import SIZES, STRIDES, WIDTH
 from menndl_dask.genome.layers.common.keras_settings import is_depthwise, is_of
 from menndl_dask.genome.layers.elementwise.normalisation import role_with
 from menndl_dask.genome.layers.weighted import SlidingKernel, Weighted
@@ -22,12 +23,12 @@ class Convolution(SlidingKernel):
     channels. On a CPU this takes longer than one group: see the figures in the documentation.
     """
 
-    kernels: int = integer(4, 256, log=True, default=32)
-    kernel_size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, 7, 9, default=3)
-    stride: tuple[int, ...] = per_axis(1, 2, 3)
+    kernels: int = integer(4, 256, log=True, default=32, valid=WIDTH)
+    kernel_size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, 7, 9, default=3, valid=SIZES)
+    stride: tuple[int, ...] = per_axis(1, 2, 3, valid=STRIDES)
     padding: str = choice("same", "valid")
-    dilation: tuple[int, ...] = per_axis(1, 2, 4)
-    groups: int = choice(1, 2, 4, 8, later=True)
+    dilation: tuple[int, ...] = per_axis(1, 2, 4, valid=SIZES)
+    groups: int = choice(1, 2, 4, 8, later=True, valid=WIDTH)
 
     def output_shape(self, shape: Shape) -> Shape:
         if self.groups > 1:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, per_axis
 from menndl_dask.genome.layer import Seeds, Shape
+from menndl_dask.genome.layers.common.bounds import SIZES, STRIDES, WIDTH
 from menndl_dask.genome.layers.common.keras_settings import is_depthwise, is_of, rank_of
 from menndl_dask.genome.layers.weighted import SlidingKernelByChannel
 
@@ -23,11 +24,11 @@ class DepthwiseConvolution(SlidingKernelByChannel):
     ranks: ClassVar[tuple[int, ...]] = (1, 2, 3)
     drawn_title: ClassVar[str] = "Depthwise conv."
 
-    kernel_size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, 7, 9, default=3)
-    stride: tuple[int, ...] = per_axis(1, 2, 3)
+    kernel_size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, 7, 9, default=3, valid=SIZES)
+    stride: tuple[int, ...] = per_axis(1, 2, 3, valid=STRIDES)
     padding: str = choice("same", "valid")
-    dilation: tuple[int, ...] = per_axis(1, 2, 4)
-    multiplier: int = choice(1, 2, 4)
+    dilation: tuple[int, ...] = per_axis(1, 2, 4, valid=SIZES)
+    multiplier: int = choice(1, 2, 4, valid=WIDTH)
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) == 4 and shape[-1] == 1:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice, integer, per_axis
 from menndl_dask.genome.layer import Seeds, Shape
+from menndl_dask.genome.layers.common.bounds import SIZES, STRIDES, WIDTH
 from menndl_dask.genome.layers.common.keras_settings import is_of
 from menndl_dask.genome.layers.weighted import SlidingKernelByChannel
 
@@ -17,12 +18,12 @@ class SeparableConvolution(SlidingKernelByChannel):
 
     drawn_title: ClassVar[str] = "Separable conv."
 
-    kernels: int = integer(4, 256, log=True, default=32)
-    kernel_size: tuple[int, ...] = per_axis(2, 3, 4, 5, 7, 9, default=3)
-    stride: tuple[int, ...] = per_axis(1, 2, 3)
+    kernels: int = integer(4, 256, log=True, default=32, valid=WIDTH)
+    kernel_size: tuple[int, ...] = per_axis(2, 3, 4, 5, 7, 9, default=3, valid=SIZES)
+    stride: tuple[int, ...] = per_axis(1, 2, 3, valid=STRIDES)
     padding: str = choice("same", "valid")
-    dilation: tuple[int, ...] = per_axis(1, 2, 4)
-    multiplier: int = choice(1, 2, 4)
+    dilation: tuple[int, ...] = per_axis(1, 2, 4, valid=SIZES)
+    multiplier: int = choice(1, 2, 4, valid=WIDTH)
 
     def output_shape(self, shape: Shape) -> Shape:
         return self.ended((*self.spatial_after(shape), self.kernels))

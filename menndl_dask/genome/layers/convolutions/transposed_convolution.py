@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import integer, per_axis, spread
 from menndl_dask.genome.layer import Seeds, Shape, Window
+from menndl_dask.genome.layers.common.bounds import SIZES, STRIDES, WIDTH
 from menndl_dask.genome.layers.common.keras_settings import (
     expect,
     expect_image_layer,
@@ -27,9 +28,9 @@ class TransposedConvolution(Weighted):
     drawn_title: ClassVar[str] = "Transposed conv."
     drawn_family: ClassVar[str] = "enlarging"
 
-    kernels: int = integer(4, 256, log=True, default=32)
-    kernel_size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, default=2)
-    stride: tuple[int, ...] = per_axis(1, 2, 3, 4, default=2)
+    kernels: int = integer(4, 256, log=True, default=32, valid=WIDTH)
+    kernel_size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, default=2, valid=SIZES)
+    stride: tuple[int, ...] = per_axis(1, 2, 3, 4, default=2, valid=STRIDES)
 
     def output_shape(self, shape: Shape) -> Shape:
         spatial = image_size(shape)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import real
 from menndl_dask.genome.layer import Layer, Seeds, Shape
+from menndl_dask.genome.layers.common.bounds import RATE
 from menndl_dask.genome.layers.common.keras_settings import expect, is_exactly
 from menndl_dask.genome.layers.elementwise.activation import only_join
 
@@ -18,7 +19,7 @@ class Dropout(Layer):
 
     channels: ClassVar[str] = "kept"
 
-    rate: float = real(0.0, 0.7, default=0.25)
+    rate: float = real(0.0, 0.7, default=0.25, valid=RATE)
 
     def output_shape(self, shape: Shape) -> Shape:
         return shape

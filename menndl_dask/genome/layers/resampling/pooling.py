@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice, per_axis, spread
 from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
+from menndl_dask.genome.layers.common.bounds import SIZES, STRIDES
 from menndl_dask.genome.layers.common.keras_settings import (
     expect,
     expect_image_layer,
@@ -35,8 +36,8 @@ class Pooling(Layer):
     channels: ClassVar[str] = "kept"
     drawn_family: ClassVar[str] = "pooling"
 
-    size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, default=2)
-    stride: tuple[int, ...] = per_axis(1, 2, 3, 4, default=2)
+    size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, default=2, valid=SIZES)
+    stride: tuple[int, ...] = per_axis(1, 2, 3, 4, default=2, valid=STRIDES)
     method: str = choice("max", "average")
     padding: str = choice("same", "valid")
 

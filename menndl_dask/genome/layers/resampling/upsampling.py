@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, per_axis, spread
 from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
+from menndl_dask.genome.layers.common.bounds import STRIDES
 from menndl_dask.genome.layers.common.keras_settings import (
     expect,
     expect_image_layer,
@@ -28,7 +29,7 @@ class Upsampling(Layer):
     channels: ClassVar[str] = "kept"
     drawn_family: ClassVar[str] = "enlarging"
 
-    size: tuple[int, ...] = per_axis(1, 2, 3, 4, default=2)
+    size: tuple[int, ...] = per_axis(1, 2, 3, 4, default=2, valid=STRIDES)
     interpolation: str = choice("nearest", "bilinear")
 
     def output_shape(self, shape: Shape) -> Shape:
