@@ -52,8 +52,6 @@ class Cell(Layer):
 
     def __post_init__(self) -> None:
         Layer.__post_init__(self)
-        if not isinstance(self.times, int) or isinstance(self.times, bool) or not 2 <= self.times <= MOST_TIMES:
-            raise GenomeError(f"Cell: times: expected 2 to {MOST_TIMES} repetitions, got {shortened(repr(self.times))}")
         given: object = self.body
         if not isinstance(given, tuple) or not 1 <= len(given) <= LONGEST_BODY:
             got = f"{len(given)} of them" if isinstance(given, tuple) else shortened(repr(given))
