@@ -18,6 +18,7 @@ from menndl_dask.errors import GenomeError
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.keras_model.own_kinds import made_between
+from menndl_dask.genome.keras_model.weights import Weights, set_head, set_layer
 from menndl_dask.genome.layer import Layer, Seeds
 from menndl_dask.genome.layers.common.keras_settings import keras_class, rank_of
 from menndl_dask.genome.layers.resampling.upsampling import keras_upsampling
@@ -30,7 +31,9 @@ Tensor = Any  # a KerasTensor: Keras ships no types
 _ORDINARY = (1e-3, 1e6)
 
 
-def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "float32") -> keras.Model:
+def decode(
+    genome: Genome, problem: Problem, seed: int = 0, precision: str = "float32", weights: Weights | None = None
+) -> keras.Model:
     """Build the Keras model of a genome for a problem.
 
     Parameters
@@ -44,6 +47,9 @@ def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "fl
     precision
         Numbers that the genome's layers compute with: ``float32``, ``bfloat16`` or ``float16``. Their weights, the
         normalisation of the images and the head are float32 in any case.
+    weights
+        What the network begins with instead of random weights, such as those that `encode` returns. The head's are
+        used where their number of outputs is the problem's.
 
     Returns
     -------
@@ -55,35 +61,49 @@ def decode(genome: Genome, problem: Problem, seed: int = 0, precision: str = "fl
     ------
     InfeasibleError
         If no network can be built.
+    GenomeError
+        If the weights are those of another genome.
     """
     genome = genome.canonical()
+    if weights is not None and len(weights.layers) != len(genome.layers):
+        got = f"got those of {len(weights.layers)}"
+        raise GenomeError(f"weights: expected those of a genome of {len(genome.layers)} layers, {got}")
     cost_of(genome, problem)  # its errors are plainer than those of Keras
     seeds = partial(next, _seeds(seed))
     facts = problem.facts
-    inputs = [
-        keras.Input(shape, name=name) for shape, name in zip(facts.input_shapes, problem.inputs, strict=True)
-    ]
+    inputs = [keras.Input(shape, name=name) for shape, name in zip(facts.input_shapes, problem.inputs, strict=True)]
     with _computing_in("float32"):
         views = [_normalised(tensor, problem, v) for v, tensor in enumerate(inputs)]
     tensors: list[Tensor] = []
     with _computing_in(precision):
         for i, (layer, sources) in enumerate(zip(genome.layers, genome.sources, strict=True)):
             given = [tensors[s] if s >= 0 else views[-1 - s] for s in sources]
-            tensors.append(_build(layer, _joined(layer, given), f"layer{i}", seeds))
+            if weights is not None:
+                given = [given[place] for place in weights.orders[i]]
+            built, made = _build(layer, _joined(layer, given), f"layer{i}", seeds)
+            if weights is not None:
+                set_layer(made, weights.layers[i], i)
+            tensors.append(built)
     with _computing_in("float32"):
         output = _head(tensors[-1] if tensors else views[0], problem, seeds)
     # a list of one would have to be called with a list of one
-    return keras.Model(inputs if len(inputs) > 1 else inputs[0], output, name="network")
+    model = keras.Model(inputs if len(inputs) > 1 else inputs[0], output, name="network")
+    if weights is not None:
+        set_head(model.get_layer("head"), weights, problem)
+    return model
 
 
-def _build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> Tensor:
-    """Apply the Keras layers of a gene, and check that its rules for shape and weights agree with Keras."""
+def _build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> tuple[Tensor, list[Any]]:
+    """Apply the Keras layers of a gene, and check that its rules for shape and weights agree with Keras.
+
+    Returns the result and the layers in order.
+    """
     built = layer.build(tensor, name, seeds)
     shape, made = tuple(tensor.shape[1:]), made_between(built, tensor)
     if made is None:
         what = "expected up to 100 Keras layers that read the given tensor, got more or others"
         raise GenomeError(f"gene kind {type(layer).__name__}: build: {what}")
-    counted = sum(getattr(each, "count_params", int)() for each in made)
+    counted = sum(each.count_params() for each in made if isinstance(each, keras.Layer))
     for rule, expected, came in (
         ("output_shape", tuple(layer.output_shape(shape)), tuple(built.shape[1:])),
         ("parameter_count", layer.parameter_count(shape), counted),
@@ -91,7 +111,7 @@ def _build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> Tensor:
         if expected != came:
             kind = type(layer).__name__
             raise GenomeError(f"gene kind {kind}: {rule}: expected {expected} by its rule, got {came} from Keras")
-    return built
+    return built, made[::-1]
 
 
 @contextmanager

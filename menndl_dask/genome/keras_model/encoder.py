@@ -1,172 +1,351 @@
 """Encoding: from a Keras model back to a genome. Runs on a worker, in the trainer process, or wherever Keras is.
 
-The model's graph is walked from its output. What the problem determines (inputs, their normalisation, the head) is left
-out. Every other layer becomes a gene, and the canonical form merges weights, normalisation and activation.
+The layers of a model become genes one by one, and the canonical form merges weights, normalisation and activation.
+What the problem determines (inputs, their normalisation, the head) is left out, and said.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, overload
 
 import keras
+import numpy as np
 
-from menndl_dask.errors import GenomeError
+from menndl_dask.errors import GenomeError, InfeasibleError
 from menndl_dask.genome.genome import Genome
-from menndl_dask.genome.keras_model.own_kinds import read_own
+from menndl_dask.genome.keras_model.gates import gates_of
+from menndl_dask.genome.keras_model.head import Head, head_of
+from menndl_dask.genome.keras_model.network_graph import Graph, Step, graph_of
+from menndl_dask.genome.keras_model.operations import rescaling
+from menndl_dask.genome.keras_model.weights import Weights
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import KINDS, Activation
-from menndl_dask.genome.layers.attention.gate import gated_tensor
-from menndl_dask.genome.layers.common.keras_settings import check_settings, expect, keras_class, unsupported
-from menndl_dask.genome.shape import common_size
+from menndl_dask.genome.layers.common.keras_settings import (
+    check_settings,
+    expect,
+    is_exactly,
+    is_of,
+    losses,
+    unsupported,
+)
+from menndl_dask.genome.shape import common_size, walk
 from menndl_dask.genome.topology import Sources
 
-_PREPROCESSING = (keras.layers.Normalization, keras.layers.Rescaling)
-_AFTER_HEAD = (
-    keras.layers.Activation,
-    keras.layers.Softmax,
-    keras.layers.Rescaling,
-    *(keras_class("UpSampling", rank) for rank in (1, 2, 3)),
-    *(keras_class("Cropping", rank) for rank in (1, 2, 3)),
-)
-_CROPPING = tuple(keras_class("Cropping", rank) for rank in (1, 2, 3))
-_JOINING = (keras.layers.Add, keras.layers.Concatenate)
-_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+_JOINS = {
+    "Add": "add",
+    "Concatenate": "concatenate",
+    "Multiply": "multiply",
+    "Average": "average",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+    "Subtract": "subtract",
+}
+_AUGMENTING = re.compile(r"Random(?!Crop$)\w+|AutoContrast|AugMix|RandAugment|MixUp|CutMix")
+_OF_A_GENE = re.compile(r"layer\d+")  # names that `decode` gives
+_ANSWERS = ("softmax", "linear")  # of heads that decode makes
 
 
-def encode(model: keras.Model) -> Genome:
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """A Keras model as a genome, and what a genome has no place for.
+
+    Parameters
+    ----------
+    genome
+        In canonical form.
+    notes
+        What was left out or is another layer now, one line each.
+    scales
+        For each input the numbers, one for each channel or one for all, with which the model's own first layers
+        multiply the image, and those that they add then. They were left out, as the problem normalises images.
+    weights
+        The weights of the model; None unless asked for.
+    """
+
+    genome: Genome
+    notes: tuple[str, ...]
+    scales: tuple[tuple[Any, Any], ...]
+    weights: Weights | None = None
+
+
+@overload
+def encode(model: keras.Model, *, weights: Literal[False] = False) -> Genome: ...
+@overload
+def encode(model: keras.Model, *, weights: Literal[True]) -> tuple[Genome, Weights]: ...
+
+
+def encode(model: keras.Model, *, weights: bool = False) -> Genome | tuple[Genome, Weights]:
     """Read the build instructions of a Keras model.
 
     Parameters
     ----------
     model
-        A functional or sequential model of supported layers, that ends in a fully connected layer or a convolution of
-        single pixels (its head, which is not encoded).
+        A functional or sequential model of layers for which there are genes. Its head, the last fully connected layer
+        or convolution of single pixels, is not encoded: the problem determines it.
+    weights
+        Whether to return the model's weights, too. `decode` gives the same model again with them.
 
     Returns
     -------
     Genome
         In canonical form; for a model that `decode` built, the genome that it was built from.
+    Weights
+        Only if asked for.
 
     Raises
     ------
     GenomeError
         If a layer, or one of its settings, has no gene; the message names the layer.
     """
-    if not getattr(model, "outputs", None):
-        raise GenomeError(f"model {model.name!r}: expected a functional or built sequential model")
-    if len(model.outputs) != 1:
-        raise GenomeError(f"model {model.name!r}: expected one output, got {len(model.outputs)}")
-    walk = _Walk([id(tensor) for tensor in model.inputs])
-    tip = walk.node(_below_head(model))
-    if tip < 0:  # the head reads a view
-        return Genome.connect([Activation("linear")], [(tip,)]).canonical()
-    if tip != len(walk.layers) - 1:
-        raise GenomeError(f"model {model.name!r}: expected the head to read the last layer")
-    return Genome.connect(walk.layers, walk.sources).canonical()
+    encoded = read_network(model, weights=weights)
+    return encoded.genome if encoded.weights is None else (encoded.genome, encoded.weights)
 
 
-class _Walk:
-    """A walk through a model's graph: the genes found so far, and what each of them reads."""
+def read_network(model: keras.Model, *, weights: bool = False) -> Encoded:
+    """Read a Keras model like `encode`, and say what was left out; see `Encoded`.
 
-    def __init__(self, inputs: Sequence[int]) -> None:
+    Raises
+    ------
+    GenomeError
+        If a layer, or one of its settings, has no gene; the message names the layer.
+    """
+    graph = graph_of(model)
+    head = head_of(graph)
+    reading = _Reading(graph, head)
+    genome, origins, orders = reading.genome.traced()
+    _say_more(graph, head)
+    scales = tuple(reading.scales)
+    if not weights:
+        return Encoded(genome, tuple(graph.notes), scales)
+    arrays = [[array for i in origin for step in reading.steps[i] for array in _arrays(step)] for origin in origins]
+    end = Weights(tuple(map(tuple, arrays)), tuple(orders), head.weights(), head.function)
+    return Encoded(genome, tuple(graph.notes), scales, end)
+
+
+def _arrays(step: Step) -> list[np.ndarray]:
+    """Return the weights of a layer; an activation that is a layer in another one has its own after the other's."""
+    if not isinstance(step.owner, keras.Layer):
+        return []
+    if step.own is not None:
+        weights = [weight for part in step.parts for weight in getattr(part, "weights", ())]
+    else:
+        weights = step.owner.weights[: len(step.layer.weights)]
+    return [np.array(keras.ops.convert_to_numpy(weight)) for weight in weights]
+
+
+def _say_more(graph: Graph, head: Head) -> None:
+    """Note what of training a genome has no place for, and an answer that is another function than a problem's."""
+    layers = {id(step.owner): step.owner for step in graph.steps if isinstance(step.owner, keras.Layer)}.values()
+    left: dict[str, list[str]] = {}
+    for layer in layers:
+        for what in losses(layer):
+            left.setdefault(what, []).append(layer.name)
+    for what, names in left.items():
+        graph.notes.append(f"{what} of {_some(names)}: left out, the problem determines the training")
+    if head.function not in _ANSWERS:
+        graph.notes.append(f"the model's answer goes through {head.function!r}; that of a network is for its problem")
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"layer {names[0]!r}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+class _Reading:
+    """The genes of the steps of a model.
+
+    `steps` are for each layer of the genome the Keras layers that it was read from.
+    """
+
+    def __init__(self, graph: Graph, head: Head) -> None:
+        self.graph = graph
         self.layers: list[Layer] = []
         self.sources: list[Sources] = []
-        self.found = {tensor: -1 - v for v, tensor in enumerate(inputs)}  # the gene or view of each tensor
-        self.used: set[int] = set()
+        self.steps: list[tuple[Step, ...]] = []
+        self.scales: list[tuple[Any, Any]] = [(1.0, 0.0) for _ in graph.inputs]
+        self.found: dict[int, int] = {-1 - v: -1 - v for v in range(len(graph.inputs))}
+        self.gates = gates_of(graph)
+        self.reads = [self._reads(i) for i in range(len(graph.steps))]
+        needed = _needed(self.reads, head.below)
+        self._leave_out_preprocessing(needed)
+        for i in needed:
+            if i not in self.found:
+                self.found[i] = self._add(i)
+        tip = self.found[head.below]
+        if tip != len(self.layers) - 1:  # the head reads a view, or what other layers read as well
+            tip = self._gene(Activation("linear"), (tip,))
+        self.genome = Genome.connect(self.layers, self.sources)
+        self._check_shapes()
 
-    def node(self, tensor: Any) -> int:
-        """Return the index of the gene that makes a tensor, reading what it depends on first."""
-        stack = [tensor]  # own stack, because models may be deeper than Python's
-        while stack:
-            current = stack[-1]
-            missing = [t for t in _inputs_of(current) if id(t) not in self.found]
-            if id(current) in self.found:
-                stack.pop()
-            elif missing:
-                stack.extend(reversed(missing))
-            else:
-                self.found[id(current)] = self._add(current)
-        return self.found[id(tensor)]
-
-    def _add(self, tensor: Any) -> int:
-        layer, own = _layer_of(tensor), read_own(tensor)
-        sources = tuple(self.found[id(t)] for t in _inputs_of(tensor))
-        if id(layer) in self.used:
-            raise unsupported(layer, "it is used more than once, with shared weights")
-        self.used.add(id(layer))
-        if isinstance(layer, _PREPROCESSING) or (_clips(layer) and sources[0] < 0):
-            if len(sources) != 1 or sources[0] >= 0:
-                raise unsupported(layer, "it is supported only directly behind an input")
-            return sources[0]
-        if len(set(sources)) < len(sources):
-            raise unsupported(layer, "it reads the same layer twice")
-        gene = _gene(layer, len(sources)) if own is None else own[0]
-        if gene.is_identity and len(sources) == 1:
-            return sources[0]
+    def _gene(self, gene: Layer, sources: Sources, *steps: Step) -> int:
         self.layers.append(gene)
         self.sources.append(sources)
+        self.steps.append(steps)
         return len(self.layers) - 1
 
+    def _leave_out_preprocessing(self, needed: Sequence[int]) -> None:
+        """Leave out what scales or changes images before any other layer, where it is all that reads them."""
+        for v in range(len(self.graph.inputs)):
+            tip, left = -1 - v, []
+            scale: Any = 1.0
+            offset: Any = 0.0
+            while len(readers := [i for i in needed if tip in self.reads[i]]) == 1:
+                step = self.graph.steps[readers[0]]
+                found = _scaling(step)
+                if found is None:
+                    break
+                scale, offset = scale * found[0], offset * found[0] + found[1]
+                left.append(readers[0])
+                tip = readers[0]
+            for i in left:
+                self.found[i] = -1 - v
+                step = self.graph.steps[i]
+                if not re.fullmatch(r"(normalisation|range|clip|unit)_\w+", step.owner.name):  # those of decode
+                    augments = _AUGMENTING.fullmatch(type(step.owner).__name__)
+                    own = "the training augments" if augments else "the problem normalises"
+                    self.graph.note(step.owner, f"left out: {own} images")
+            self.scales[v] = (scale, offset)
 
-def _clips(layer: Any) -> bool:
-    """Return whether a layer limits values from 0 to 1, as the preprocessing of images does."""
-    others = (getattr(layer, name, 0) for name in ("threshold", "negative_slope"))
-    return isinstance(layer, keras.layers.ReLU) and layer.max_value == 1 and not any(others)
+    def _reads(self, i: int) -> Sources:
+        """Return what the gene of a step reads."""
+        if i in self.gates:
+            return (self.gates[i][1],)
+        step = self.graph.steps[i]
+        return step.sources if _join_of(step) is None else self._without_croppings(step)
+
+    def _add(self, i: int) -> int:
+        step, layer = self.graph.steps[i], self.graph.steps[i].layer
+        if i in self.gates:
+            gate, source, steps = self.gates[i]
+            return self._gene(gate, (self.found[source],), *steps)
+        join = _join_of(step)
+        if join is not None:
+            return self._join(step, join, tuple(self.found[s] for s in self.reads[i]))
+        if len(step.sources) != 1:
+            raise unsupported(step.owner, "there is no gene for a layer that reads several tensors in this way")
+        if is_exactly(layer, "Normalization") and (scaling := _scaling(step)) is not None:
+            step = self.graph.steps[self.graph.add(rescaling(*scaling), step.sources, layer)]
+        gene = gene_of(step)
+        source = self.found[step.sources[0]]
+        if gene.is_identity and len(gene.inputs) == 1:
+            return source
+        return self._gene(gene, (source,), step)
+
+    def _join(self, step: Step, join: str, sources: Sources) -> int:
+        """Add the genes of a layer that joins tensors."""
+        if join == "concatenate":
+            expect(step.layer, "axis", step.layer.axis in (-1, len(step.shape)))
+        if len(sources) == 1:
+            return sources[0]
+        if len(set(sources)) == len(sources):
+            return self._gene(Activation("linear", join=join), sources)
+        return self._of_repeated(step, join, sources)
+
+    def _of_repeated(self, step: Step, join: str, sources: Sources) -> int:
+        """Add the genes of a layer that reads a tensor several times, which no gene does."""
+        once = tuple(dict.fromkeys(sources))
+        if join in ("maximum", "minimum") or (join == "average" and len(once) == 1):
+            return once[0] if len(once) == 1 else self._gene(Activation("linear", join=join), once)
+        if join not in ("add", "multiply"):
+            raise unsupported(step.owner, "it reads the same layer twice")
+        read, negative = list(once), False
+        for source in once:
+            times = sources.count(source)
+            if join == "add" and times > 1:
+                read[read.index(source)] = self._scaled(step, source, float(times))
+            elif times == 2:  # with the other sign it is another tensor
+                read.append(self._scaled(step, source, -1.0))
+                negative = not negative
+            elif times > 2:
+                raise unsupported(step.owner, "it reads the same layer more than twice")
+        made = read[0] if len(read) == 1 else self._gene(Activation("linear", join=join), tuple(read))
+        return self._scaled(step, made, -1.0) if negative else made
+
+    def _scaled(self, step: Step, source: int, factor: float) -> int:
+        made = self.graph.steps[self.graph.add(rescaling(factor, 0.0), [step.sources[0]], step.owner)]
+        return self._gene(gene_of(made), (source,))
+
+    def _without_croppings(self, step: Step) -> Sources:
+        """Return what a join reads before it is cropped, where the genes' join crops by itself."""
+        before = list(step.sources)
+        for place, source in enumerate(step.sources):
+            made = self.graph.steps[source] if source >= 0 else None
+            if made is not None and is_of(made.layer, "Cropping") and not _OF_A_GENE.match(made.owner.name):
+                before[place] = made.sources[0]
+        shapes = [self.graph.shape(s) for s in before]
+        if before == list(step.sources) or any(None in shape for shape in shapes):
+            return step.sources
+        size = common_size([tuple(int(n or 0) for n in shape) for shape in shapes])
+        steps = [self.graph.steps[s] for s, b in zip(step.sources, before, strict=True) if s != b]
+        ends = all(first == 0 for each in steps for first, _ in np.reshape(each.layer.cropping, (-1, 2)))
+        return tuple(before) if size == step.shape[:-1] and ends else step.sources
+
+    def _check_shapes(self) -> None:
+        """Check that each layer has the shape that it has in Keras."""
+        if any(None in shape for shape in self.graph.inputs):
+            return
+        views = [tuple(int(n or 0) for n in shape) for shape in self.graph.inputs]
+        try:
+            for steps, (_, _, _, after) in zip(self.steps, walk(self.genome, views), strict=True):
+                if len(steps) == 1 and after != steps[0].shape:
+                    expected = f"expected the shape {steps[0].shape}"
+                    raise unsupported(steps[0].owner, f"{expected}, got {after} from its gene")
+        except InfeasibleError as error:
+            raise GenomeError(f"the genes of the model do not fit together: {error}") from error
 
 
-def _gene(layer: Any, inputs: int) -> Layer:
-    if isinstance(layer, keras.layers.Add):
-        return Activation("linear", join="add")
-    if isinstance(layer, keras.layers.Concatenate):
-        expect(layer, "axis", layer.axis in (-1, len(layer.output.shape) - 1))
-        return Activation("linear")
-    if inputs != 1:
-        raise unsupported(layer, "there is no gene for this kind of joining layers")
+def _needed(reads: Sequence[Sources], output: int) -> list[int]:
+    """Return the steps on which an output depends, in order."""
+    needed, stack = set[int](), [output]
+    while stack:
+        node = stack.pop()
+        if node >= 0 and node not in needed:
+            needed.add(node)
+            stack.extend(reads[node])
+    return sorted(needed)
+
+
+def _join_of(step: Step) -> str | None:
+    """Return how a layer joins tensors; None if it does something else."""
+    return next((join for name, join in _JOINS.items() if is_exactly(step.layer, name)), None)
+
+
+def _scaling(step: Step) -> tuple[Any, Any] | None:
+    """Return by what a layer multiplies an image and what it adds; None if it is no preprocessing."""
+    layer = step.layer
+    if len(step.sources) != 1 or _OF_A_GENE.match(step.owner.name):
+        return None
+    if is_exactly(layer, "Rescaling"):
+        return np.asarray(layer.scale), np.asarray(layer.offset)
+    if is_exactly(layer, "Normalization"):
+        if not (hasattr(layer, "mean") and hasattr(layer, "variance")):
+            raise unsupported(layer, "expected a mean and a variance; call its method adapt first")
+        mean, variance = (np.asarray(keras.ops.convert_to_numpy(each)) for each in (layer.mean, layer.variance))
+        deviation = np.maximum(np.sqrt(variance), keras.backend.epsilon())
+        mean, deviation = (each.reshape(-1) if each.size == step.shape[-1] else each for each in (mean, deviation))
+        factor = -1.0 if layer.invert else 1.0
+        return (deviation, mean) if factor < 0 else (1 / deviation, -mean / deviation)
+    if is_exactly(layer, "ReLU") and layer.name.startswith("clip_") and layer.max_value == 1:
+        return 1.0, 0.0  # of decode, where the problem clips images
+    if _AUGMENTING.fullmatch(type(layer).__name__) and step.shape == step.shapes[0]:
+        return 1.0, 0.0
+    return None
+
+
+def gene_of(step: Step) -> Layer:
+    """Return the gene of a Keras layer.
+
+    Raises
+    ------
+    GenomeError
+        If there is none; the message names the layer and, if one is in the way, its setting.
+    """
+    if step.own is not None:  # a user's kind may read a setting that ours do not know
+        return step.own
     for kind in KINDS:
-        if (gene := kind.read(layer)) is not None:
-            if kind in KINDS:
-                check_settings(gene, layer)
+        if (gene := kind.read(step.layer)) is not None:
+            check_settings(gene, step.layer)
             return gene
-    raise unsupported(layer, "there is no gene for this kind of layer")
-
-
-def _layer_of(tensor: Any) -> Any:
-    return tensor._keras_history.operation
-
-
-def _inputs_of(tensor: Any) -> list[Any]:
-    """Return what a tensor is computed from; the gate of a tensor is not listed beside it."""
-    history = tensor._keras_history
-    if (own := read_own(tensor)) is not None:  # a user's kind may read a setting that ours do not know
-        return [own[1]]
-    if (gated := gated_tensor(history.operation)) is not None:
-        return [gated]
-    given = list(history.operation._inbound_nodes[history.node_index].input_tensors)
-    if not isinstance(history.operation, _JOINING) or len(given) == 1:
-        return given
-    # a join crops by itself what is one pixel larger
-    whole = [_inputs_of(t)[0] if isinstance(_layer_of(t), _CROPPING) else t for t in given]
-    size = common_size([tuple(t.shape[1:]) for t in whole])
-    return whole if size == tuple(tensor.shape[1:-1]) and all(map(_is_cropped_at_end, given)) else given
-
-
-def _is_cropped_at_end(tensor: Any) -> bool:
-    """Tell whether a Keras tensor is not cropped, or at the end of axes only."""
-    layer = _layer_of(tensor)
-    if not isinstance(layer, _CROPPING):
-        return True
-    each = layer.cropping if isinstance(layer.cropping[0], (tuple, list)) else (layer.cropping,)
-    return all(before == 0 for before, _ in each)
-
-
-def _below_head(model: keras.Model) -> Any:
-    """Return the tensor that the model's head reads."""
-    tensor = model.outputs[0]
-    while isinstance(_layer_of(tensor), _AFTER_HEAD):
-        tensor = _inputs_of(tensor)[0]
-    head = _layer_of(tensor)
-    pixelwise = isinstance(head, _CONVOLUTIONS) and set(head.kernel_size) == {1} and set(head.strides) == {1}
-    if not (isinstance(head, keras.layers.Dense) or pixelwise):
-        raise unsupported(head, "expected the last layer to be Dense, or a convolution of single pixels")
-    return _inputs_of(tensor)[0]
+    raise unsupported(step.owner, "there is no gene for this kind of layer")

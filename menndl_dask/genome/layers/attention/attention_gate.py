@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.attention.gate import keras_gated, read_gate, squeezed, suited_ratio
+from menndl_dask.genome.layers.attention.gate import keras_gated, squeezed, suited_ratio
 from menndl_dask.genome.layers.common.bounds import WIDTH
 
 _RATIOS = (2, 4, 8)
@@ -45,8 +45,7 @@ class AttentionGate(Layer):
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        found = read_gate(layer)
-        return None if found is None or found.by_channel else cls(found.ratio)
+        return None  # several Keras layers, which `menndl_dask.genome.keras_model.gates` finds
 
     def suited(self, shape: Shape) -> Layer:
         return self.replaced(ratio=suited_ratio(self.ratio, shape[-1], _RATIOS))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from menndl_dask.genome.domain import choice
 from menndl_dask.genome.layer import Layer, Seeds, Shape
-from menndl_dask.genome.layers.attention.gate import keras_gated, read_gate, squeezed, suited_ratio
+from menndl_dask.genome.layers.attention.gate import keras_gated, squeezed, suited_ratio
 from menndl_dask.genome.layers.common.bounds import WIDTH
 from menndl_dask.genome.layers.common.keras_settings import keras_class, rank_of
 
@@ -48,8 +48,7 @@ class SqueezeExcitation(Layer):
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        found = read_gate(layer)
-        return cls(found.ratio) if found is not None and found.by_channel else None
+        return None  # several Keras layers, which `menndl_dask.genome.keras_model.gates` finds
 
     def reads_whole_image(self, shape: Shape) -> bool:
         return True

@@ -117,7 +117,8 @@ def check_settings(gene: Layer, layer: Any) -> None:
     if isinstance(layer.input, list):  # a gate, which is compared when it is read
         return
     start = keras.Input(batch_shape=layer.input.shape, dtype=layer.input.dtype)
-    made = gene.build(start, "read", lambda: 0)
+    with keras.StatelessScope(initialize_variables=False):  # without making weights
+        made = gene.build(start, "read", lambda: 0)
     while made is not start:
         history = made._keras_history
         if type(history.operation) is type(layer):
