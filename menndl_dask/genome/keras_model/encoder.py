@@ -323,10 +323,10 @@ def _scaling(step: Step) -> tuple[Any, Any] | None:
         if not (hasattr(layer, "mean") and hasattr(layer, "variance")):
             raise unsupported(layer, "expected a mean and a variance; call its method adapt first")
         mean, variance = (np.asarray(keras.ops.convert_to_numpy(each)) for each in (layer.mean, layer.variance))
-        deviation = np.maximum(np.sqrt(variance), keras.backend.epsilon())
-        mean, deviation = (each.reshape(-1) if each.size == step.shape[-1] else each for each in (mean, deviation))
+        sigma = np.maximum(np.sqrt(variance), keras.backend.epsilon())
+        mean, sigma = (each.reshape(-1) if each.size == step.shape[-1] else each for each in (mean, sigma))
         factor = -1.0 if layer.invert else 1.0
-        return (deviation, mean) if factor < 0 else (1 / deviation, -mean / deviation)
+        return (sigma, mean) if factor < 0 else (1 / sigma, -mean / sigma)
     if is_exactly(layer, "ReLU") and layer.name.startswith("clip_") and layer.max_value == 1:
         return 1.0, 0.0  # of decode, where the problem clips images
     if _AUGMENTING.fullmatch(type(layer).__name__) and step.shape == step.shapes[0]:
