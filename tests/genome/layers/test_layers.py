@@ -286,21 +286,3 @@ def test_a_gate_is_narrowed_to_the_channels_that_there_are() -> None:
         assert kind(8).suited((16, 16, 5)) == kind(4)
         with pytest.raises(InfeasibleError, match="expected an image, got 8 features"):
             kind().output_shape((8,))
-
-
-@pytest.mark.parametrize("activation", ["hard_sigmoid", "tanh"])
-def test_a_gate_that_is_computed_otherwise_is_not_the_gene_of_a_gate(activation: str) -> None:
-    image = keras.Input((16, 12, 8))
-    gate = keras.layers.Conv2D(2, 1, activation="relu")(image)
-    gate = keras.layers.Conv2D(1, 1, activation=activation)(gate)
-    product = keras.layers.Multiply()([image, gate])
-    assert AttentionGate.read(keras.Model(image, product).layers[-1]) is None
-
-
-def test_a_gate_whose_numbers_are_read_elsewhere_too_is_not_the_gene_of_a_gate() -> None:
-    image = keras.Input((16, 12, 8))
-    gate = keras.layers.Conv2D(1, 1, activation="sigmoid")(keras.layers.Conv2D(2, 1, activation="relu")(image))
-    product = keras.layers.Multiply()([image, gate])
-    assert AttentionGate.read(product._keras_history.operation) == AttentionGate(4)
-    keras.layers.Concatenate()([product, gate])
-    assert AttentionGate.read(product._keras_history.operation) is None
