@@ -7,11 +7,12 @@ What the layers do makes no difference here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 
 Sources = tuple[int, ...]
+_MOST_WORK = 500_000  # visits of a node to tell twins apart, after which they stay in the order in which they came
 _MASK = 2**64 - 1  # colours have 64 bits
 _FACTOR = 0x9E3779B97F4A7C15  # odd, its digits without a pattern: those of the golden ratio
 _OUTPUT, _INNER, _FIRST = 2**40 + 1, 2**40 + 2, 2**40 + 3  # marks beside colours
@@ -64,6 +65,10 @@ def canonical_order(
     and the colours of what reads it, again and again (Weisfeiler–Leman refinement), until the sources of every node
     differ. Sources that have the same colour even then are told apart one by one. Sources are sorted by colour, and
     nodes are listed in the post-order of a depth-first walk from the output.
+
+    To tell twins apart one by one takes longer the more there are. In a network of thousands of layers with hundreds
+    of twins, those that are left after `_MOST_WORK` keep the order in which they came. They are nearly always mirror
+    images of each other, and then it makes no difference.
     """
     if output < 0:
         return [], []
@@ -99,23 +104,31 @@ def order_matters(sources: Sequence[Sources], adds: Sequence[bool], channels: Se
         ``fixed`` (their order means something), or ``grouped`` (they are read in any order, but the order of those
         that are given means something).
     """
-    classes = _Classes(1 + max((-s for node in sources for s in node if s < 0), default=0))
+    classes = _Classes()
     concatenates = [len(node) > 1 and not add for node, add in zip(sources, adds, strict=True)]
+    if not any(concatenates):
+        return concatenates
     for i, (node, add, kind) in enumerate(zip(sources, adds, channels, strict=True)):
         if add:
             classes.join(*node)
         if kind == "kept" and not concatenates[i]:
             classes.join(i, node[0])
-    deciding = {classes.of(-s): 1 for s in range(1, classes.views)}  # the channels of a view have the order they have
+    views = {s for node in sources for s in node if s < 0}
+    deciding = {classes.of(s): 1 for s in views}  # the channels of a view have the order they have
     for i, kind in enumerate(channels):
         if kind in ("fixed", "grouped") or (kind == "kept" and concatenates[i]):
             deciding[classes.of(i)] = deciding.get(classes.of(i), 0) + 1
     rigid = {c for c, count in deciding.items() if count > 1}
     rigid |= {classes.of(s) for node, kind in zip(sources, channels, strict=True) if kind == "fixed" for s in node}
-    links = [(classes.of(s), classes.of(i)) for i, node in enumerate(sources) for s in node
-             if concatenates[i] and channels[i] == "kept"]  # fmt: skip
-    while more := {source for source, reader in links if reader in rigid} - rigid:
+    read: dict[int, list[int]] = {}  # by classes that concatenate and keep channels: the classes of these
+    for i, node in enumerate(sources):
+        if concatenates[i] and channels[i] == "kept":
+            read.setdefault(classes.of(i), []).extend(classes.of(s) for s in node)
+    waiting = list(rigid)
+    while waiting:
+        more = set(read.pop(waiting.pop(), ())) - rigid
         rigid |= more
+        waiting.extend(more)
     return [
         joins and (kind == "fixed" or (kind == "kept" and classes.of(i) in rigid))
         for i, (joins, kind) in enumerate(zip(concatenates, channels, strict=True))
@@ -125,12 +138,13 @@ def order_matters(sources: Sequence[Sources], adds: Sequence[bool], channels: Se
 class _Classes:
     """Disjoint sets of nodes (and views, as negative numbers)."""
 
-    def __init__(self, views: int) -> None:
-        self.views = views
+    def __init__(self) -> None:
         self._parent: dict[int, int] = {}
 
     def of(self, node: int) -> int:
-        while (parent := self._parent.get(node, node)) != node:
+        parents = self._parent
+        while (parent := parents.get(node, node)) != node:
+            parents[node] = parents.get(parent, parent)  # halves the way for the next time
             node = parent
         return node
 
@@ -144,23 +158,31 @@ def _colours(
 ) -> list[int]:
     """Return colours that differ among the sources of each joining node."""
     readers = consumers(sources)
+    places = {(i, s): place for i, node in enumerate(sources) if ordered[i] for place, s in enumerate(node)}
     colours = [int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big") for label in labels]
     together = [[s for s in sources[i] if s >= 0] for i in joining]
-    different = 0
-    while twins := [twin for nodes in together if (twin := _twin(nodes, colours)) is not None]:
-        if len(set(colours)) == different:
+    visits = len(sources) + sum(map(len, sources))
+    different, work = 0, 0
+    while (together := [nodes for nodes in together if _has_twins(nodes, colours)]) and work < _MOST_WORK:
+        if (found := len(set(colours))) == different:
             # refinement has ended; twins are nearly always mirror images of each other, and any of them will do
-            first = colours.index(min(twins))
+            first = colours.index(min(_twin(nodes, colours) for nodes in together))
             colours[first] = _mixed(colours[first], _FIRST)
-        different = len(set(colours))
-        colours = _round(colours, sources, readers, output, ordered)
+            found += 1
+        different = found
+        colours = _round(colours, sources, readers, output, places)
+        work += visits
     return colours
 
 
-def _twin(nodes: Sequence[int], colours: Sequence[int]) -> int | None:
-    """Return the smallest colour that several of the nodes have, if there is one."""
+def _has_twins(nodes: Sequence[int], colours: Sequence[int]) -> bool:
+    return len({colours[node] for node in nodes}) < len(nodes)
+
+
+def _twin(nodes: Sequence[int], colours: Sequence[int]) -> int:
+    """Return the smallest colour that several of the nodes have."""
     given = sorted(colours[node] for node in nodes)
-    return next((one for one, other in pairwise(given) if one == other), None)
+    return next(one for one, other in pairwise(given) if one == other)
 
 
 def _round(
@@ -168,16 +190,26 @@ def _round(
     sources: Sequence[Sources],
     readers: Sequence[Sequence[int]],
     output: int,
-    ordered: Sequence[bool],
+    places: Mapping[tuple[int, int], int],
 ) -> list[int]:
-    """Refine colours once, from the views down to the output and back up."""
+    """Refine colours once, from the views down to the output and back up.
+
+    `places` tells for each node whose order of sources counts, and each source, where it stands.
+    """
     down: list[int] = []
     for i, node in enumerate(sources):
-        read = [-s if s < 0 else down[s] for s in node]
-        down.append(_mixed(colours[i], *(read if ordered[i] else sorted(read))))
+        if len(node) == 1:
+            (s,) = node
+            down.append(_mixed(colours[i], -s if s < 0 else down[s]))
+        else:
+            read = [-s if s < 0 else down[s] for s in node]
+            if (i, node[0]) not in places:
+                read.sort()
+            down.append(_mixed(colours[i], *read))
     up = list(down)
     for i in reversed(range(len(sources))):
-        seen = sorted(_mixed(up[r], sources[r].index(i)) if ordered[r] else up[r] for r in readers[i])
+        seen = [_mixed(up[r], places[r, i]) if (r, i) in places else up[r] for r in readers[i]]
+        seen.sort()
         up[i] = _mixed(down[i], _OUTPUT if i == output else _INNER, *seen)
     return up
 
