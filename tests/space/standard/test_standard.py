@@ -62,3 +62,9 @@ def test_images_of_odd_sizes_have_a_u_net_too(shape: tuple[int, ...], depth: int
 def test_images_of_one_pixel_have_no_standard_network() -> None:
     with pytest.raises(UserError, match="at least 2 pixels a side, got 1"):
         standard_network(problem(shapes=((1, 40, 1),)))
+
+
+def test_the_standard_networks_are_those_of_all_earlier_runs() -> None:
+    keys = ["61dad21035ab46fe", "61dad21035ab46fe", "8774eb7b4e3158ab", "354f8f9c838c137b", "dbaadacd40e6661c"]
+    keys += ["439c2105dd4f77c2", "2b69d01122dc2e91", "d5f5d2d1d33eaf34", "7f1b1871b41101ab", "a61faf23f5ed220b"]
+    assert [standard_network(of)[1].key for of in PROBLEMS.values()] == keys

@@ -1,0 +1,1 @@
+"""Published networks for classes and values of whole images, one file each."""

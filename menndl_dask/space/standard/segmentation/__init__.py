@@ -1,0 +1,1 @@
+"""Published networks for a class of each pixel, one file each."""
