@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from menndl_dask import own_code
-from menndl_dask.errors import RunError, TrainerError, UserError, reading
+from menndl_dask.errors import RunError, TrainerError, UserError, nearest, reading
 from menndl_dask.evaluation.child_process import ChildProcess
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import ranked
@@ -19,7 +19,7 @@ from menndl_dask.problem import Problem
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, read_settings
 from menndl_dask.space.space import SearchSpace
-from menndl_dask.space.standard.standard import standard_network
+from menndl_dask.space.standard.standard import STANDARD_NETWORKS, named_network, standard_network, standard_networks
 from menndl_dask.space.widening import Given, Widened
 from menndl_dask.validation import parse_json
 
@@ -33,8 +33,9 @@ _ANSWER_S = 600.0  # for importing Keras and reading a model
 def initial_networks(names: Sequence[str], problem: Problem) -> list[Genome]:
     """Return the networks to begin a search with, without duplicates.
 
-    A name is ``standard`` for the standard network of the problem's task, the directory of a run for its five best
-    networks, or the path of a ``.keras`` file; ``none`` alone stands for no networks.
+    A name is ``standard`` for the standard network of the problem's task, the name of a published network (see
+    `menndl_dask.space.standard.standard.standard_networks`), the directory of a run for its five best networks, or the
+    path of a ``.keras`` file; ``none`` alone stands for no networks.
 
     Raises
     ------
@@ -147,6 +148,11 @@ def _networks(name: str, problem: Problem) -> list[Genome]:
             return [standard_network(problem)[1]]
         except UserError:  # images of a single pixel have no standard network
             return []
+    if name in STANDARD_NETWORKS:
+        try:
+            return [named_network(name, problem)[1]]
+        except UserError as refused:
+            raise UserError(f"--initial: {refused}") from refused
     if path.is_dir():
         found = [individual.genome for individual, _ in ranked(Run(path).evaluations, _BEST)]
         unknown = sorted({kind for genome in found for kind in genome.unknown_kinds})
@@ -158,7 +164,10 @@ def _networks(name: str, problem: Problem) -> list[Genome]:
         return found
     if path.is_file():
         return [_encoded(path, problem)]
-    raise UserError(f"--initial: expected {STANDARD}, {NONE}, a run directory or a .keras file, got {name!r}")
+    known = standard_networks(problem)
+    got = f"got {name!r}{nearest(name, [STANDARD, NONE, *known])}"
+    also = f"; published networks: {', '.join(known)}" if known else ""
+    raise UserError(f"--initial: expected {STANDARD}, {NONE}, a run directory or a .keras file, {got}{also}")
 
 
 def _encoded(path: Path, problem: Problem) -> Genome:

@@ -18,7 +18,7 @@ from menndl_dask.run.settings import FILE, freeze, frozen_settings
 from menndl_dask.search.initial_networks import KEY, Beginning, initial_networks, recorded, to_record
 from menndl_dask.search.search import Search
 from menndl_dask.space.space import SearchSpace
-from menndl_dask.space.standard.standard import standard_network
+from menndl_dask.space.standard.standard import named_network, standard_network
 from tests.problems import problem
 from tests.runs import finished, made_up
 from tests.standard_networks import le_net_5
@@ -60,11 +60,24 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     [
         (["standrad"], "expected standard, none, a run directory or a .keras file, got 'standrad'"),
         (["none", "standard"], "expected none alone, got it among none, standard"),
+        (
+            ["resnet_18"],
+            "expected standard.*, got 'resnet_18'; did you mean 'resnet18'\\?; published networks: .*, vgg16",
+        ),
+        (["unet_full"], "standard network unet_full: exists for segmentation .*, got classification of images with 2"),
     ],
 )
 def test_other_names_are_refused(names: list[str], told: str) -> None:
     with pytest.raises(UserError, match=f"--initial: {told}"):
         initial_networks(names, OF)
+
+
+def test_published_networks_are_known_by_their_names(tmp_path: Path) -> None:
+    assert initial_networks(["resnet18", "lenet5"], OF) == [
+        named_network(name, OF)[1] for name in ("resnet18", "lenet5")
+    ]
+    with pytest.raises(UserError, match=r"--initial: resnet18: expected at most .* parameters, got .*--max-parameters"):
+        begun(["resnet18"], SearchSpace.image(OF, max_parameters=1e6), tmp_path)
 
 
 def begun(names: list[str], space: SearchSpace, run: Path, of: Problem = OF) -> Beginning:
