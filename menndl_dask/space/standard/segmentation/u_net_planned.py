@@ -17,6 +17,7 @@ from menndl_dask.space.standard.segmentation.u_shape import UShape
 
 _HALVINGS, _LEAST = 12, 4
 _WIDTH = 32  # kernels at full resolution
+_SLOPE = 0.01  # of negative values
 _MOST = {1: 512, 2: 512, 3: 320}  # kernels, by the number of axes
 
 
@@ -29,7 +30,7 @@ def u_net_planned(problem: Problem) -> Genome:
         window, kernels = found[place].window, widths[place]
         for stride in (step, (1,)):
             net.add(Convolution(kernels, window, stride, normalisation="instance", activation="linear"), *sources)
-            sources = (net.add(Activation("leaky_relu")),)
+            sources = (net.add(Activation("leaky_relu", slope=_SLOPE)),)
         return sources[0]
 
     def encode(net: NetworkBuilder, place: int, *sources: int) -> int:
