@@ -21,8 +21,11 @@ from menndl_dask.cluster.batch.site import Site
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.profile import Profile, profile_file, read_profile
 from menndl_dask.errors import ExitCode, RunError, reading
+from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution.evolution import DRAWN
+from menndl_dask.evolution.random_search import RandomSearch
 from menndl_dask.genome.gene import is_users, kind_name
+from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.program.guard import guarded
 from menndl_dask.report.conclusion import findings, fittest, shortfall
@@ -39,14 +42,16 @@ from menndl_dask.search.initial_networks import KEY, Beginning, to_record
 from menndl_dask.search.islands import supervisor
 from menndl_dask.search.islands.resources import island_resources
 from menndl_dask.search.options import Options, add_options
+from menndl_dask.search.remote_evaluation import Evaluate
 from menndl_dask.search.search import Search
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.terminal import say
-from menndl_dask.text import fitness_text, metric_title, printable
+from menndl_dask.text import counted, duration, fitness_text, metric_title, printable
 
-__all__ = ["Options", "add_options", "compare", "guarded", "main_job"]
+__all__ = ["Options", "add_options", "compare", "contest", "guarded", "main_job"]
 
 _WAIT_MINUTES = 30.0  # without any worker, unless batch systems start them
+_ENDLESS = 1e6  # hours: the time of random search is that on workers
 _FEWEST_DRAWN = 6  # random networks at the start of a short search
 
 
@@ -262,6 +267,75 @@ def compare(
     if source.is_file():
         _keep_best(source, directory)
         say(f"best.keras: {f'network {best.individual.id}' if first is None else first.name}, by the validation split")
+
+
+def contest(
+    run: Run, client: Client, others: Sequence[tuple[str, Individual]], *, factor: float, finalists: int, seeds: int,
+    limits: Limits, problem: Problem, random: SearchSpace | None = None, wait_minutes: float | None = None,
+    evaluate: Evaluate = train_and_measure,
+) -> None:  # fmt: skip
+    """Train the best networks of a run and others with several seeds and one budget, and record the results.
+
+    What has been trained before is not trained again.
+
+    Parameters
+    ----------
+    run
+        A run in which a network has succeeded.
+    client
+        Dask client of the workers.
+    others
+        Further networks, with the names for the report.
+    factor, finalists
+        Budget of each training, in multiples of the search's, and the number of networks of a search.
+    seeds
+        Number of trainings of each network.
+    limits
+        Limits of a training in the search.
+    problem
+        That of the run.
+    random
+        If given, random networks of this space are evaluated for as long as the run evaluated its own, and the best of
+        them take part. They are kept in the folder ``contenders/random`` of the run.
+    wait_minutes
+        Minutes without any worker after which this ends; None for no end.
+    evaluate
+        Trains and measures a network.
+
+    Raises
+    ------
+    RunError
+        If no network has succeeded, the scheduler is lost or no worker comes.
+    """
+    run.best()  # there is one
+    directory = run.path.resolve()
+    own = comparison.finalists(run.evaluations, problem, finalists)
+    named = [(f"network {individual.id}", individual) for individual, _ in own] + list(others)
+    if random is not None:
+        drawn = _search_at_random(run, client, random, limits, problem, wait_minutes, evaluate)
+        best = comparison.finalists(drawn.evaluations, problem, finalists)
+        named += [(f"random network {individual.id}", individual) for individual, _ in best]
+    each = range(problem.seed, problem.seed + seeds)
+    planned = comparison.contenders(named, factor, each, run.contenders)
+    say(f"trainings to compare: {len(planned)}, of {counted(len(named), 'network')} with {counted(seeds, 'seed')}")
+    for compared in comparison.train(client, problem, planned, limits, directory, evaluate, wait_minutes):
+        run.compare(compared)
+        score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
+        say(f"  {compared.name}, seed {compared.seed}: {compared.result.failure or score}")
+
+
+def _search_at_random(
+    run: Run, client: Client, space: SearchSpace, limits: Limits, problem: Problem, wait_minutes: float | None,
+    evaluate: Evaluate,
+) -> Run:  # fmt: skip
+    """Evaluate random networks for as long as a run has evaluated its own, and return their run."""
+    seconds = sum(result.times.get("total", 0.0) for _, result in run.evaluations)
+    say(f"random search: {duration(seconds)} of a worker, as long as the evaluations of the search took")
+    folder, evolution = run.path / comparison.CONTENDERS / "random", RandomSearch(space, problem.seed, seconds)
+    search = Search(
+        problem, space, folder, evolution=evolution, seed=problem.seed, limits=limits, evaluate=evaluate
+    )
+    return search.run(client, hours=_ENDLESS, wait_minutes=wait_minutes)
 
 
 def _keep_best(source: Path, directory: Path) -> None:

@@ -86,8 +86,11 @@ def retrained_problem(run: Run, given: argparse.Namespace) -> Problem | None:
 
 
 def _again(run: Run, problem: Problem, given: argparse.Namespace, code: Sequence[str]) -> str:
-    """Return the command that retrains the networks of a run, with its data and the code that it names."""
-    again = ["menndl", "retrain", str(run.path), "--retrain", f"{given.retrain:g}", "--finalists", f"{given.finalists}"]
+    """Return the command that trains networks of a run again, with its data and the code that it names."""
+    again = ["menndl", given.command, str(run.path)]
+    again += [] if given.retrain is None else ["--retrain", f"{given.retrain:g}"]
+    again += ["--finalists", f"{given.finalists}"]
+    again += ["--with", *given.others, "--seeds", f"{given.seeds}"] if given.command == "compare" else []
     again += [] if given.cluster == "local" else ["--cluster", given.cluster]
     again += ["--data", problem.data if given.data is None else given.data]
     imports = [*given.imports, *code]

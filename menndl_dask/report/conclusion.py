@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from menndl_dask.errors import RunError
 from menndl_dask.problem import Problem
+from menndl_dask.report.contenders import contender_table, contender_text, contender_title, standings
 from menndl_dask.report.table import Row, best_rows, table
 from menndl_dask.result import OF_DATA
 from menndl_dask.run.recorder import Compared
@@ -34,6 +35,8 @@ def findings(run: Run) -> list[str | TextTable]:
     if alike and problem is not None:
         compared = table([Row.of(c.name, c.result) for c in alike], metric)
         parts += ["Retrained for the comparison, all with the same budget:", compared, conclude(alike, problem)]
+    if problem is not None and (found := standings(run.contenders, problem)):
+        parts += [contender_title(found), contender_table(found, problem), contender_text(found)]
     return parts
 
 

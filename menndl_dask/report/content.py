@@ -10,6 +10,7 @@ from typing import Any
 from menndl_dask.genome.individual import Evaluation, ranked
 from menndl_dask.problem import Problem
 from menndl_dask.report.conclusion import conclude
+from menndl_dask.report.contenders import Standing, standings
 from menndl_dask.report.table import Row
 from menndl_dask.run.layout import name_of
 from menndl_dask.run.run import Run
@@ -26,6 +27,7 @@ class ReportContent:
     title: str = "Search"
     compared: Sequence[Row] = ()  # networks retrained with equal budgets: the best ones and the standard one
     conclusion: str = ""  # how the best of them compares with the standard one
+    contenders: Sequence[Standing] = ()  # networks trained with several seeds, by ``menndl compare``
     standard: Row | None = None  # the standard network, trained with the budget of the search
     notes: Sequence[Mapping[str, Any]] = ()  # events, each with ``message`` and ``time``
     completed_at: Mapping[int, float] = field(default_factory=dict)  # time of completion by number of the individual
@@ -70,6 +72,7 @@ def read_content(run: Run) -> ReportContent:
         problem=problem,
         title=name_of(run.path.resolve()),
         compared=[Row.of(c.name, c.result) for c in alike],
+        contenders=standings(run.contenders, problem) if problem is not None else (),
         standard=None if standard is None else Row.of(standard.name, standard.result),
         conclusion=conclude(alike, problem) if alike and problem is not None else "",
         notes=run.notes,

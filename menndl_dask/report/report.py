@@ -16,6 +16,7 @@ from menndl_dask import files
 from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import ranked
 from menndl_dask.report import page
+from menndl_dask.report.contenders import contender_table, contender_text, contender_title
 from menndl_dask.report.content import ReportContent, read_content
 from menndl_dask.report.figures import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
 from menndl_dask.report.network_drawing import draw_network, summary
@@ -159,6 +160,10 @@ def _networks(content: ReportContent) -> str:
         parts.append("<p>Retrained for the comparison, all with the same budget:</p>")
         parts.append(page.html_table(table(content.compared, content.metric)))
         parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
+    if content.contenders and content.problem is not None:
+        parts.append(f"<p>{escape(contender_title(content.contenders))}</p>")
+        parts.append(page.html_table(contender_table(content.contenders, content.problem)))
+        parts.append(f"<p>{escape(contender_text(content.contenders))}</p>")
     rows = best_rows(content.evaluations, 8)
     if rows:
         shown = [*rows, content.standard] if content.standard is not None else rows

@@ -21,6 +21,7 @@ from menndl_dask.run.layout import folders_of
 _VALUES: Mapping[str, Mapping[str, Any]] = {
     "told": {"id": int}, "note": {"message": str},
     "compared": {"name": str, "individual": dict, "factor": (int, float), "result": dict},
+    "contender": {"name": str, "individual": dict, "factor": (int, float), "result": dict, "seed": int},
 }  # fmt: skip
 
 

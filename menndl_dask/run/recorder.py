@@ -33,12 +33,13 @@ _LEFT_S = 3600.0  # after which what a killed process has left is removed
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A network that was trained for comparison: a finalist or the standard network."""
+    """A network that was trained for comparison: a finalist or the standard network, or a contender with a seed."""
 
     name: str  # for reports
     individual: Individual  # the standard network has the id `STANDARD_ID`
     factor: float  # budget of its training, as a multiple of the search's
     result: Result
+    seed: int | None = None  # of a training for ``menndl compare``; None for that of the problem
 
     @property
     def is_standard(self) -> bool:
@@ -166,8 +167,9 @@ class Recorder:
     def compared(self, compared: Compared) -> None:
         """Record a network that was trained for comparison."""
         individual, result = compared.individual.to_dict(), compared.result.to_dict()
-        event = _event("compared", name=compared.name, individual=individual, factor=compared.factor, result=result)
-        self._journal.append([event])
+        kind, more = ("compared", {}) if compared.seed is None else ("contender", {"seed": compared.seed})
+        given = {"name": compared.name, "individual": individual, "factor": compared.factor, **more}
+        self._journal.append([_event(kind, **given, result=result)])
 
     def close(self) -> None:
         """Release the run for other drivers."""

@@ -153,6 +153,17 @@ class Run:
         return list(latest.values())
 
     @property
+    def contenders(self) -> list[Compared]:
+        """Networks that ``menndl compare`` has trained, each with several seeds; of equal trainings the latest."""
+        latest: dict[tuple[str, float, int], Compared] = {}
+        with reading(self.path, RunError):
+            for event in self._events("contender"):
+                individual, seed = Individual.from_dict(event["individual"]), event["seed"]
+                given = event["name"], individual, event["factor"], Result.from_dict(event["result"])
+                latest[individual.genome.key, event["factor"], seed] = Compared(*given, seed)
+        return list(latest.values())
+
+    @property
     def alike(self) -> list[Compared]:
         """The latest finalists and the standard network trained with the same budget, the fittest first."""
         comparisons = self.comparisons

@@ -28,6 +28,7 @@ from menndl_dask.space.standard.standard import standard_network
 from menndl_dask.training.request import make_network_folder
 
 _CHECK_S = 1.0  # between two looks at the workers
+CONTENDERS = "contenders"  # folder of a run
 _UNTRAINED = Result.failed("error", "not trained yet")
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,23 @@ def finalists(evaluations: Iterable[Evaluation], problem: Problem, count: int) -
     standard = {individual.genome.key for _, individual in _standard(problem)}
     found = ranked(evaluations, count + len(standard))
     return [(individual, result) for individual, result in found if individual.genome.key not in standard][:count]
+
+
+def contenders(
+    named: Iterable[tuple[str, Individual]], factor: float, seeds: Iterable[int], done: Iterable[Compared] = ()
+) -> list[Compared]:
+    """Return the trainings of ``menndl compare``: each of the named networks with each seed, those done left out.
+
+    The networks take turns, so that an interrupted comparison has about as many trainings of each.
+    """
+    known = {(c.individual.genome.key, c.factor, c.seed) for c in done if c.result.succeeded}
+    each = {individual.genome.key: (name, individual) for name, individual in named}
+    return [
+        Compared(name, individual, factor, _UNTRAINED, seed)
+        for seed in seeds
+        for name, individual in each.values()
+        if (individual.genome.key, factor, seed) not in known
+    ]
 
 
 def train(
@@ -139,8 +157,8 @@ def _request(
         "individual": compared.individual,
         "problem": replace(problem, budget=budget),
         "limits": limits,
-        "seed": problem.seed,
-        "save": str(path),
+        "seed": problem.seed if compared.seed is None else compared.seed,
+        "save": str(path) if compared.seed is None else None,  # contenders are only measured
         **accepted(evaluate, checkpoint=str(_checkpoint_path(path))),
     }
     individual = replace(compared.individual, id=number)
@@ -149,6 +167,8 @@ def _request(
 
 def trained_path(directory: Path, compared: Compared) -> Path:
     """Return the path of a network that was trained for comparison."""
+    if compared.seed is not None:
+        return directory / CONTENDERS / f"{compared.individual.genome.key}-{compared.factor:g}-{compared.seed}.keras"
     folder = "standard" if compared.is_standard else f"networks/{compared.individual.name}"
     return directory / folder / f"trained-{compared.factor:g}.keras"
 

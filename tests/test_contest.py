@@ -1,0 +1,80 @@
+"""`workflow.contest` on a cluster: a run's networks beside standard and random ones, interrupted and carried on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+
+from menndl_dask import workflow
+from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.individual import Individual
+from menndl_dask.genome.layers import Convolution
+from menndl_dask.problem import Budget, Limits, Problem
+from menndl_dask.result import Result
+from menndl_dask.run.recorder import STANDARD_ID
+from menndl_dask.run.run import Run
+from menndl_dask.search.comparison import CONTENDERS
+from menndl_dask.space.space import SearchSpace
+from menndl_dask.space.standard.standard import named_network
+from tests.problems import problem
+from tests.runs import finished
+
+OF = problem(budget=Budget(epochs=3), seed=40)
+
+
+def measured(individual: Individual, of: Problem, limits: Limits, **given: Any) -> Result:
+    """Return the number of layers as a fitness, and what it was called with."""
+    layers, epochs = len(individual.genome.layers), float(of.budget.epochs or 0)
+    metrics = {"test_accuracy": layers / 100, "epochs": epochs, "seed": float(given["seed"])}
+    return Result(layers / 100, metrics=metrics if given.get("test") else {}, times={"total": 1.0})
+
+
+@pytest.fixture(scope="module")
+def client() -> Any:
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0")
+    with cluster, Client(cluster) as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    genomes = [Genome((Convolution(8),) * (i + 2)) for i in range(5)]
+    return finished(
+        tmp_path / "run", [(Individual(i, g), Result(i / 10, times={"total": 1.0})) for i, g in enumerate(genomes)], OF
+    )
+
+
+def contest(run: Run, client: Client, **changes: Any) -> list[tuple[str, int | None]]:
+    title, genome = named_network("lenet5", OF)
+    others = [(title, Individual(STANDARD_ID, genome, (), "standard"))]
+    usual: dict[str, Any] = {"factor": 2.0, "finalists": 2, "seeds": 3, "limits": Limits(), "problem": OF}
+    workflow.contest(run, client, others, **{**usual, "evaluate": measured, **changes})
+    return [(c.name, c.seed) for c in run.contenders]
+
+
+def test_each_network_is_trained_with_each_seed_and_the_same_budget_and_only_once(
+    run: Run, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = contest(run, client, seeds=2)
+    names = ["network 4", "network 3", "LeNet-5"]
+    assert sorted(found) == sorted((name, seed) for name in names for seed in (40, 41))
+    assert {c.result.metrics["epochs"] for c in run.contenders} == {6.0}
+    assert [c.result.metrics["seed"] for c in run.contenders] == [float(c.seed or 0) for c in run.contenders]
+    assert "trainings to compare: 6, of 3 networks with 2 seeds" in capsys.readouterr().out
+    assert len(contest(run, client)) == 9
+    assert "trainings to compare: 3, of" in capsys.readouterr().out
+    assert not list(run.path.rglob("*.keras"))  # they are only measured
+
+
+def test_random_networks_take_as_long_as_the_search_and_their_best_take_part(run: Run, client: Client) -> None:
+    found = contest(run, client, seeds=1, random=SearchSpace.image(OF, maximum=6))
+    drawn = list(Run(run.path / CONTENDERS / "random").evaluations)
+    assert 5 <= len(drawn) <= 8  # one worker: some were in flight when the time was over
+    best = min(drawn, key=lambda e: (-(e[1].fitness or 0), e[0].id))[0]
+    assert f"random network {best.id}" in [name for name, _ in found]
+    assert sum(name.startswith("random network") for name, _ in found) == 2
+    contest(run, client, seeds=1, random=SearchSpace.image(OF, maximum=6))
+    assert len(list(Run(run.path / CONTENDERS / "random").evaluations)) == len(drawn)
