@@ -48,7 +48,7 @@ from menndl_dask.space.space import SearchSpace
 from menndl_dask.terminal import say
 from menndl_dask.text import counted, duration, fitness_text, metric_title, printable
 
-__all__ = ["Options", "add_options", "compare", "contest", "guarded", "main_job"]
+__all__ = ["Options", "add_options", "compare", "compare_with", "guarded", "main_job"]
 
 _WAIT_MINUTES = 30.0  # without any worker, unless batch systems start them
 _ENDLESS = 1e6  # hours: the time of random search is that on workers
@@ -269,7 +269,7 @@ def compare(
         say(f"best.keras: {f'network {best.individual.id}' if first is None else first.name}, by the validation split")
 
 
-def contest(
+def compare_with(
     run: Run, client: Client, others: Sequence[tuple[str, Individual]], *, factor: float, finalists: int, seeds: int,
     limits: Limits, problem: Problem, random: SearchSpace | None = None, wait_minutes: float | None = None,
     evaluate: Evaluate = train_and_measure,
@@ -317,7 +317,7 @@ def contest(
         named += [(f"random network {individual.id}", individual) for individual, _ in best]
     each = range(problem.seed, problem.seed + seeds)
     planned = comparison.contenders(named, factor, each, run.contenders)
-    say(f"trainings to compare: {len(planned)}, of {counted(len(named), 'network')} with {counted(seeds, 'seed')}")
+    say(f"trainings to compare: {len(planned)}; {counted(seeds, 'seed')} of each network")
     for compared in comparison.train(client, problem, planned, limits, directory, evaluate, wait_minutes):
         run.compare(compared)
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"

@@ -59,7 +59,7 @@ def _compare(given: argparse.Namespace) -> int:
     run.best()  # before workers are started
     limits = read(Limits, run.settings.get("limits") or {}, f"{run.path}: limits", RunError)
     with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
-        workflow.contest(
+        workflow.compare_with(
             run, client, others, factor=factor, finalists=given.finalists, seeds=given.seeds, limits=limits,
             problem=problem, random=random,
         )  # fmt: skip
@@ -83,7 +83,7 @@ def _space_of(run: Run, problem: Problem) -> SearchSpace:
     words = [str(word) for word in run.settings.get("arguments") or ()]
     if not words or words[0] != "search":
         command = run.settings.get("command") or "a script"
-        advice = "in Python: menndl_dask.workflow.contest(run, client, …, random=space)"
+        advice = "in Python: menndl_dask.workflow.compare_with(run, client, …, random=space)"
         raise RunError(f"{path}: the search space of a run that was begun by {command!r} is not known; {advice}")
     parser = Parser("menndl")
     add_search(parser.add_subparsers())

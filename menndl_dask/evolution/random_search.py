@@ -14,6 +14,7 @@ from menndl_dask.result import Result
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.text import duration
 
+_STREAM = 3  # of random numbers: evolution with the same seed draws others
 _DRAWS = 100  # of one network, until it is a new one
 
 
@@ -46,7 +47,7 @@ class RandomSearch:
             raise SpaceExhausted(f"random networks have been evaluated for {duration(self.spent)} of a worker")
         asked: list[Individual] = []
         while len(asked) < n:
-            rng = np.random.default_rng([self._seed, self._next])
+            rng = np.random.default_rng([self._seed, self._next, _STREAM])
             drawn = (self.space.sample(rng) for _ in range(_DRAWS))
             genome = next((genome for genome in drawn if genome.key not in self._keys), None)
             if genome is None:

@@ -62,10 +62,14 @@ def contenders(
 ) -> list[Compared]:
     """Return the trainings of ``menndl compare``: each of the named networks with each seed, those done left out.
 
-    The networks take turns, so that an interrupted comparison has about as many trainings of each.
+    The networks take turns, so that an interrupted comparison has about as many trainings of each. Equal ones are one,
+    with both names.
     """
     known = {(c.individual.genome.key, c.factor, c.seed) for c in done if c.result.succeeded}
-    each = {individual.genome.key: (name, individual) for name, individual in named}
+    each: dict[str, tuple[str, Individual]] = {}
+    for name, individual in named:
+        others = [each[individual.genome.key][0]] if individual.genome.key in each else []
+        each[individual.genome.key] = " = ".join([*others, name]), individual
     return [
         Compared(name, individual, factor, _UNTRAINED, seed)
         for seed in seeds

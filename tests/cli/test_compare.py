@@ -60,7 +60,7 @@ def test_the_run_of_someone_else_is_compared_with_the_same_command_and_its_data(
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return what `workflow.contest` is called with; no workers are started."""
+    """Return what `workflow.compare_with` is called with; no workers are started."""
     found: dict[str, Any] = {}
 
     @contextmanager
@@ -69,7 +69,9 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         yield SimpleNamespace(client=client)
 
     monkeypatch.setattr(compare, "load_cluster", no_cluster)
-    monkeypatch.setattr(workflow, "contest", lambda run, client, others, **given: found.update(given, others=others))
+    monkeypatch.setattr(
+        workflow, "compare_with", lambda run, client, others, **given: found.update(given, others=others)
+    )
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from menndl_dask.errors import RunError
-from menndl_dask.evolution.evolution import SpaceExhausted
+from menndl_dask.evolution.evolution import Evolution, SpaceExhausted
 from menndl_dask.evolution.random_search import RandomSearch
 from menndl_dask.result import Result
 from menndl_dask.space.space import SearchSpace
@@ -34,6 +34,11 @@ def test_a_resumed_search_proposes_the_networks_that_it_would_have_proposed() ->
     for individual in whole[:3]:
         resumed.recall(individual)
     assert [individual.genome for individual in resumed.ask(2)] == [individual.genome for individual in whole[3:]]
+
+
+def test_it_draws_other_networks_than_evolution_with_the_same_seed() -> None:
+    drawn = {individual.genome.key for individual in RandomSearch(SPACE, 3, 1.0).ask(8)}
+    assert not drawn & {individual.genome.key for individual in Evolution(SPACE, seed=3).ask(8)}
 
 
 def test_before_the_first_success_there_is_no_best_network() -> None:

@@ -14,7 +14,7 @@ from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.keras_model.encoder import encode
-from menndl_dask.genome.layers import Convolution, DepthwiseConvolution, Pooling
+from menndl_dask.genome.layers import Convolution, DepthwiseConvolution, Pooling, Weighted
 from menndl_dask.problem import Budget, Problem
 from menndl_dask.space.standard.standard import STANDARD_NETWORKS, named_network, standard_networks
 from tests.problems import PROBLEMS, problem
@@ -173,6 +173,13 @@ IN_KERAS = {"resnet50": "ResNet50", "mobilenet_v2": "MobileNetV2", "efficientnet
 NORMALISATION_OF_IMAGES = 2 * 3 + 1  # weights that Keras's EfficientNet has for it
 
 
+@pytest.fixture
+def without_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with weights of zero, as drawing millions of them takes most of the time."""
+    monkeypatch.setattr(Weighted, "initial_weights", lambda *_: keras.initializers.Zeros())
+
+
+@pytest.mark.usefixtures("without_draws")
 @pytest.mark.parametrize("name", [n for n in STANDARD_NETWORKS if not n.endswith("_small") and n not in IN_KERAS])
 def test_keras_builds_what_was_counted_and_encodes_it_again(name: str) -> None:
     standard = STANDARD_NETWORKS[name]
@@ -196,6 +203,7 @@ def _weights(model: keras.Model) -> Counter[tuple[Any, ...]]:
     )
 
 
+@pytest.mark.usefixtures("without_draws")
 @pytest.mark.parametrize("name", IN_KERAS)
 def test_a_network_has_the_shapes_and_weights_of_keras(name: str) -> None:
     theirs = getattr(keras.applications, IN_KERAS[name])(weights=None)

@@ -1,4 +1,4 @@
-"""`workflow.contest` on a cluster: a run's networks beside standard and random ones, interrupted and carried on."""
+"""`workflow.compare_with` on a cluster: a run beside standard networks and random search, interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -47,34 +47,43 @@ def run(tmp_path: Path) -> Run:
     )
 
 
-def contest(run: Run, client: Client, **changes: Any) -> list[tuple[str, int | None]]:
+def compare_with(run: Run, client: Client, **changes: Any) -> list[tuple[str, int | None]]:
     title, genome = named_network("lenet5", OF)
     others = [(title, Individual(STANDARD_ID, genome, (), "standard"))]
     usual: dict[str, Any] = {"factor": 2.0, "finalists": 2, "seeds": 3, "limits": Limits(), "problem": OF}
-    workflow.contest(run, client, others, **{**usual, "evaluate": measured, **changes})
+    workflow.compare_with(run, client, others, **{**usual, "evaluate": measured, **changes})
     return [(c.name, c.seed) for c in run.contenders]
 
 
 def test_each_network_is_trained_with_each_seed_and_the_same_budget_and_only_once(
     run: Run, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = contest(run, client, seeds=2)
+    found = compare_with(run, client, seeds=2)
     names = ["network 4", "network 3", "LeNet-5"]
     assert sorted(found) == sorted((name, seed) for name in names for seed in (40, 41))
     assert {c.result.metrics["epochs"] for c in run.contenders} == {6.0}
     assert [c.result.metrics["seed"] for c in run.contenders] == [float(c.seed or 0) for c in run.contenders]
-    assert "trainings to compare: 6, of 3 networks with 2 seeds" in capsys.readouterr().out
-    assert len(contest(run, client)) == 9
-    assert "trainings to compare: 3, of" in capsys.readouterr().out
+    assert "trainings to compare: 6; 2 seeds of each network" in capsys.readouterr().out
+    assert len(compare_with(run, client)) == 9
+    assert "trainings to compare: 3; 3 seeds" in capsys.readouterr().out
     assert not list(run.path.rglob("*.keras"))  # they are only measured
 
 
+def test_a_network_that_is_a_standard_one_takes_part_once_with_both_names(run: Run, client: Client) -> None:
+    individual = next(i for i, _ in run.evaluations if i.id == 4)
+    workflow.compare_with(
+        run, client, [("ResNet-18", individual)], factor=1.0, finalists=1, seeds=1, limits=Limits(), problem=OF,
+        evaluate=measured,
+    )  # fmt: skip
+    assert [c.name for c in run.contenders] == ["network 4 = ResNet-18"]
+
+
 def test_random_networks_take_as_long_as_the_search_and_their_best_take_part(run: Run, client: Client) -> None:
-    found = contest(run, client, seeds=1, random=SearchSpace.image(OF, maximum=6))
+    found = compare_with(run, client, seeds=1, random=SearchSpace.image(OF, maximum=6))
     drawn = list(Run(run.path / CONTENDERS / "random").evaluations)
     assert 5 <= len(drawn) <= 8  # one worker: some were in flight when the time was over
     best = min(drawn, key=lambda e: (-(e[1].fitness or 0), e[0].id))[0]
     assert f"random network {best.id}" in [name for name, _ in found]
     assert sum(name.startswith("random network") for name, _ in found) == 2
-    contest(run, client, seeds=1, random=SearchSpace.image(OF, maximum=6))
+    compare_with(run, client, seeds=1, random=SearchSpace.image(OF, maximum=6))
     assert len(list(Run(run.path / CONTENDERS / "random").evaluations)) == len(drawn)
