@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from menndl_dask.genome.genome import Genome
-from menndl_dask.genome.layer import Window
+from menndl_dask.genome.layer import Layer, Shape, Window
+from menndl_dask.genome.layers import GlobalPooling
 from menndl_dask.genome.layers.common.window import enlarging_windows
 from menndl_dask.genome.shape import walk
 from menndl_dask.problem import Problem
@@ -31,6 +32,8 @@ class _Span:
 
     def after(self, window: Window) -> _Span:
         """Return the span of what reads this tensor through a window."""
+        if not self.first:
+            return self
         period = len(self.first) * window.parts // math.gcd(window.step, len(self.first) * window.parts)
         moved = period * window.step // window.parts  # pixels of this tensor
         places = range(period)
@@ -54,6 +57,9 @@ class _Span:
     def _at(self, values: Sequence[int], place: int) -> int:
         turns, phase = divmod(place, len(values))
         return values[phase] + turns * self.shift
+
+
+_NOWHERE = _Span((), (), 0)  # of what depends on the image as a whole only, which is not counted
 
 
 def context(genome: Genome, problem: Problem) -> tuple[int, ...]:
@@ -92,10 +98,11 @@ def context(genome: Genome, problem: Problem) -> tuple[int, ...]:
     output = size
     for layer, sources, before, after in walk(genome, problem.facts.input_shapes):
         spans = [_together([found[s][axis] if s >= 0 else _Span() for s in sources]) for axis in range(len(size))]
-        windows = layer.windows(before[:-1])
-        found.append([span and span.after(window) for span, window in zip(spans, windows, strict=True)])
+        found.append(_read_by(layer, spans, before, after))
         output = after[:-1]
     spans = found[-1] if found else [_Span() for _ in size]
+    if len(output) != len(size):
+        return size
     # the head enlarges the output to the size of the image
     factors = tuple(-(-n // m) for n, m in zip(size, output, strict=True))
     windows = enlarging_windows(factors, "bilinear" if len(size) == 2 else "nearest")
@@ -119,17 +126,28 @@ def sees_whole_image(genome: Genome, problem: Problem) -> bool:
 
 def _together(spans: Sequence[_Span | None]) -> _Span | None:
     """Return the span of several inputs of a layer; None if it is not known for one of them."""
-    known = [span for span in spans if span is not None]
-    if len(known) < len(spans):
-        return None
+    known = [span for span in spans if span is not None and span.first]
+    if None in spans or not known:
+        return None if None in spans else _NOWHERE
     result: _Span | None = known[0]
     for span in known[1:]:
         result = result and result.joined(span)
     return result
 
 
+def _read_by(layer: Layer, spans: list[_Span | None], before: Shape, after: Shape) -> list[_Span | None]:
+    """Return the spans after a layer, for each axis of the image; None where they are not known."""
+    if len(after) == 1 or all(span is not None and not span.first for span in spans):
+        return [_NOWHERE] * len(spans)
+    if not len(before) == len(after) == len(spans) + 1:  # other axes
+        return [None] * len(spans)
+    pooled = isinstance(layer, GlobalPooling)
+    read = zip(spans, layer.windows(before[:-1]), strict=True)
+    return [_NOWHERE if pooled else span and span.after(window) for span, window in read]
+
+
 def _reach(span: _Span | None, size: int) -> int:
     """Return the pixels from the farthest one that is read on one side to as far on the other side."""
-    if span is None or span.shift != len(span.first):
+    if span is None or not span.first or span.shift != len(span.first):
         return size
     return 1 + 2 * max(max(i - f, n - i) for i, (f, n) in enumerate(zip(span.first, span.last, strict=True)))

@@ -106,9 +106,9 @@ def _layer_cost(layer: Layer, before: Shape, after: Shape, *, first: bool) -> La
     weights, forward = layer.parameter_count(before), layer.forward_flops(before)
     if len(layer.inputs) > 1 and layer.join != "concatenate":
         forward += (len(layer.inputs) - (layer.join != "average")) * math.prod(before)
-    kept = math.prod(after) * (2 if getattr(layer, "normalisation", "none") != "none" else 1)
     passes = 2 if first else 3
-    return LayerCost(type(layer).__name__, after, weights, forward, forward * passes, _BYTES * kept)
+    kept = _BYTES * layer.kept_values(before)
+    return LayerCost(type(layer).__name__, after, weights, forward, forward * passes, kept)
 
 
 def _head(problem: Problem, output: Shape, *, first: bool) -> list[LayerCost]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -147,6 +148,10 @@ class Layer(Gene):
     def reads_whole_image(self, shape: Shape) -> bool:
         """Tell whether each output pixel depends on all pixels that the layer reads, such as on their mean."""
         return len(self.output_shape(shape)) < len(shape)
+
+    def kept_values(self, shape: Shape) -> int:
+        """Return how many values training keeps for the backward pass of one tensor of this shape."""
+        return math.prod(self.output_shape(shape))
 
     @property
     def is_identity(self) -> bool:

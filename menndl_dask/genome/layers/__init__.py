@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers.attention.attention_gate import AttentionGate
+from menndl_dask.genome.layers.attention.self_attention import PositionalEmbedding, SelfAttention
 from menndl_dask.genome.layers.attention.squeeze_excitation import SqueezeExcitation
 from menndl_dask.genome.layers.common.bounds import ACTIVATIONS, FUNCTIONS
 from menndl_dask.genome.layers.convolutions.convolution import Convolution
@@ -17,9 +18,15 @@ from menndl_dask.genome.layers.convolutions.transposed_convolution import Transp
 from menndl_dask.genome.layers.dense import Flatten, FullyConnected
 from menndl_dask.genome.layers.elementwise.activation import Activation
 from menndl_dask.genome.layers.elementwise.dropout import Dropout
+from menndl_dask.genome.layers.elementwise.local_response import LocalResponseNormalisation
+from menndl_dask.genome.layers.elementwise.noise import Noise
 from menndl_dask.genome.layers.elementwise.normalisation import NORMALISATIONS, Normalisation
 from menndl_dask.genome.layers.elementwise.prelu import PReLU
+from menndl_dask.genome.layers.elementwise.scaling import LayerScale, Rescaling
+from menndl_dask.genome.layers.resampling.border import Cropping, ZeroPadding
 from menndl_dask.genome.layers.resampling.pooling import GlobalPooling, Pooling
+from menndl_dask.genome.layers.resampling.reshaping import Permute, Reshape
+from menndl_dask.genome.layers.resampling.resizing import Resizing
 from menndl_dask.genome.layers.resampling.upsampling import Upsampling
 from menndl_dask.genome.layers.weighted import Weighted
 
@@ -39,6 +46,17 @@ KINDS: tuple[type[Layer], ...] = (
     PReLU,
     SqueezeExcitation,
     AttentionGate,
+    ZeroPadding,
+    Cropping,
+    Reshape,
+    Permute,
+    Resizing,
+    Rescaling,
+    LayerScale,
+    LocalResponseNormalisation,
+    Noise,
+    SelfAttention,
+    PositionalEmbedding,
 )
 __all__ = [
     "ACTIVATIONS",
@@ -48,17 +66,28 @@ __all__ = [
     "Activation",
     "AttentionGate",
     "Convolution",
+    "Cropping",
     "DepthwiseConvolution",
     "Dropout",
     "Flatten",
     "FullyConnected",
     "GlobalPooling",
+    "LayerScale",
+    "LocalResponseNormalisation",
+    "Noise",
     "Normalisation",
     "PReLU",
+    "Permute",
     "Pooling",
+    "PositionalEmbedding",
+    "Rescaling",
+    "Reshape",
+    "Resizing",
+    "SelfAttention",
     "SeparableConvolution",
     "SqueezeExcitation",
     "TransposedConvolution",
     "Upsampling",
     "Weighted",
+    "ZeroPadding",
 ]

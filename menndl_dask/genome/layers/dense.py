@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from menndl_dask.genome.domain import integer
 from menndl_dask.genome.layer import Layer, Seeds, Shape
 from menndl_dask.genome.layers.common.bounds import WIDTH
-from menndl_dask.genome.layers.common.keras_settings import expect_image_layer, is_exactly, rank_of, unsupported
+from menndl_dask.genome.layers.common.keras_settings import expect_image_layer, is_exactly, rank_of
 from menndl_dask.genome.layers.weighted import Weighted
 
 
@@ -40,8 +40,8 @@ class FullyConnected(Weighted):
     def read(cls, layer: Any) -> Self | None:
         if not is_exactly(layer, "Dense"):
             return None
-        if rank_of(layer.input) > 0:
-            raise unsupported(layer, "it reads an image pixel by pixel; use a convolution with kernel size 1 instead")
+        if rank_of(layer.input) > 0:  # a convolution of single pixels
+            return None
         return cls(layer.units, **cls.read_end(layer))
 
 

@@ -77,6 +77,9 @@ class Weighted(Layer):
         after = self.output_shape(shape)
         return 2.0 * self.weight_count(shape) * math.prod(after[:-1]) + self.end_flops(after)
 
+    def kept_values(self, shape: Shape) -> int:
+        return math.prod(self.output_shape(shape)) * (1 if self.normalisation == "none" else 2)
+
     def end_flops(self, after: Shape) -> float:
         """Return the FLOPs of bias, normalisation and activation on a tensor of this shape."""
         normalised = 2 if self.normalisation != "none" else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 
 import keras
@@ -28,8 +29,8 @@ from menndl_dask.genome.layers import (
     FullyConnected,
     GlobalPooling,
     Normalisation,
+    Permute,
     Pooling,
-    PReLU,
     SeparableConvolution,
     SqueezeExcitation,
     TransposedConvolution,
@@ -46,16 +47,19 @@ SHAPES = {1: (24, 4), 2: (16, 12, 4), 3: (8, 10, 12, 4)}
 
 def _drawn(kind: type[Gene], rank: int, rng: np.random.Generator) -> Layer:
     domains = {name: with_rank(domain, rank) for name, domain in kind.domains().items()}
-    gene = kind(**{name: domain.sample(rng) for name, domain in domains.items()})
+    order = {"order": tuple(range(rank + 1, 0, -1))} if kind is Permute else {}
+    gene = kind(**{name: domain.sample(rng) for name, domain in domains.items()}, **order)
     assert isinstance(gene, Layer)
     return gene
 
 
 def test_the_kinds_that_the_encoding_promises_exist() -> None:
-    assert set(KINDS) == {
-        Convolution, DepthwiseConvolution, SeparableConvolution, TransposedConvolution, FullyConnected, Pooling,
-        GlobalPooling, Flatten, Upsampling, Dropout, Normalisation, Activation, PReLU, SqueezeExcitation, AttentionGate,
-    }  # fmt: skip
+    names = """
+        Convolution DepthwiseConvolution SeparableConvolution TransposedConvolution FullyConnected Pooling GlobalPooling
+        Flatten Upsampling Dropout Normalisation Activation PReLU SqueezeExcitation AttentionGate ZeroPadding Cropping
+        Reshape Permute Resizing Rescaling LayerScale LocalResponseNormalisation Noise SelfAttention PositionalEmbedding
+    """
+    assert sorted(kind.__name__ for kind in KINDS) == sorted(re.findall(r"\w+", names))
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *EXTRA])

@@ -15,3 +15,4 @@ WIDTH = Integer(1, 65_536)  # kernels, units, channels
 SIZES = Several(Integer(1, 1024))  # pixels along each axis
 STRIDES = Several(Integer(1, 64))  # of windows, and how many times an image is enlarged
 RATE = Real(0.0, 0.9999)  # share of the values that are set to zero: less than all
+BORDER = Several(Integer(0, 1024))  # pixels that are added or left out along each axis

@@ -10,6 +10,8 @@ from menndl_dask.genome.domain import compact
 from menndl_dask.genome.layer import Layer, Shape
 from menndl_dask.genome.layers.common.bounds import FUNCTIONS
 
+_READ = ("noise_shape", "scale", "offset", "output_shape")  # settings of which `read` compares all values
+
 
 def rank_of(tensor: Any) -> int:
     """Return the number of spatial axes of a Keras tensor; 0 for features."""
@@ -69,6 +71,13 @@ def expect_image_layer(layer: Any) -> None:
     expect(layer, "padding", getattr(layer, "padding", "same") in ("same", "valid"))
 
 
+def expect_plain_weights(layer: Any) -> None:
+    """Refuse a Keras layer whose weights are limited, or are not all of its weights."""
+    for name, value in layer.get_config().items():
+        if name.endswith("_constraint") or name in ("lora_rank", "quantization_config"):
+            expect(layer, name, value is None)
+
+
 def keras_name(function: Any) -> str | None:
     """Return the name of a function in `keras.activations`; None if it is another function."""
     import keras
@@ -90,8 +99,8 @@ def losses(layer: Any) -> list[str]:
 
     They are regularisers, and that its weights are not trained; initial values are left out without a word.
     """
-    found = [name for name, value in layer.get_config().items() if name.endswith("_regularizer") and value is not None]
-    kept = [f"{name}={type(getattr(layer, name)).__name__}" for name in found]
+    config = layer.get_config().items()
+    kept = [f"{name}={value['class_name']}" for name, value in config if name.endswith("_regularizer") and value]
     return kept if layer.trainable else [*kept, "trainable=False"]
 
 
@@ -103,6 +112,7 @@ def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else value
     return [_listed(v) for v in value] if isinstance(value, (tuple, list)) else value
 
 
@@ -114,9 +124,13 @@ def check_settings(gene: Layer, layer: Any) -> None:
     """
     import keras
 
-    if isinstance(layer.input, list):  # a gate, which is compared when it is read
+    read = layer.input
+    if isinstance(read, list) and any(tensor is not read[0] for tensor in read):
+        return  # a gate, which is compared when it is read
+    if isinstance(layer, keras.Model):  # a model in the model, likewise
         return
-    start = keras.Input(batch_shape=layer.input.shape, dtype=layer.input.dtype)
+    read = read[0] if isinstance(read, list) else read
+    start = keras.Input(batch_shape=read.shape, dtype=read.dtype)
     with keras.StatelessScope(initialize_variables=False):  # without making weights
         made = gene.build(start, "read", lambda: 0)
     while made is not start:
@@ -133,6 +147,8 @@ def check_settings(gene: Layer, layer: Any) -> None:
 
 def _alike(layer: Any, name: str, mine: Any, its: Any) -> bool:
     """Tell whether two values of a setting mean the same."""
+    if name in _READ and not isinstance(its, bool):
+        return True
     if name == "axis":  # the last one, counted from the front or from the end
         last = len(layer.input.shape) - 1
         axes = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in (mine, its)]

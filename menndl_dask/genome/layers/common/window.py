@@ -9,6 +9,8 @@ from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import spread
 from menndl_dask.genome.layer import Shape, Window
 
+INTERPOLATIONS = {"bilinear": 1, "nearest": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}  # pixels read to each side
+
 
 def image_size(shape: Shape, ranks: Sequence[int] = (1, 2, 3)) -> Shape:
     """Return the pixels along each axis of an image.
@@ -66,4 +68,18 @@ def enlarging_windows(factors: Shape, interpolation: str) -> tuple[Window, ...]:
     """Return which pixels are read where an image is enlarged so many times along each axis."""
     if interpolation == "nearest":
         return tuple(Window(parts=f) for f in factors)
-    return tuple(Window(2, 2 * f, 1 - f, f) for f in factors)  # the two pixels whose centres are nearest
+    if interpolation == "bilinear":
+        return tuple(Window(2, 2 * f, 1 - f, f) for f in factors)  # the two pixels whose centres are nearest
+    return tuple(resizing_window(1, f, interpolation) for f in factors)
+
+
+def any_pixel(spatial: Shape) -> tuple[Window, ...]:
+    """Return that each pixel may read any other one of an image of these sizes."""
+    return tuple(Window(first=-max(spatial), last=max(spatial)) for _ in spatial)
+
+
+def resizing_window(before: int, after: int, interpolation: str) -> Window:
+    """Return which pixels are read where an axis of `before` pixels gets `after` pixels by interpolation."""
+    more = 2 * after * (INTERPOLATIONS[interpolation] - 1)
+    # from the one whose centre is before that of the new pixel to the one after it, and as many more on each side
+    return Window(2 * before, 2 * after, before - after - more, before + after + more)

@@ -10,7 +10,13 @@ from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.domain import choice, integer, per_axis
 from menndl_dask.genome.layer import Layer, Seeds, Shape
 from menndl_dask.genome.layers.common.bounds import SIZES, STRIDES, WIDTH
-from menndl_dask.genome.layers.common.keras_settings import is_depthwise, is_of
+from menndl_dask.genome.layers.common.keras_settings import (
+    expect_plain_weights,
+    is_depthwise,
+    is_exactly,
+    is_of,
+    rank_of,
+)
 from menndl_dask.genome.layers.elementwise.normalisation import role_with
 from menndl_dask.genome.layers.weighted import SlidingKernel, Weighted
 
@@ -21,6 +27,9 @@ class Convolution(SlidingKernel):
 
     With `groups`, channels and kernels are divided into so many groups, and each group of kernels reads one group of
     channels. On a CPU this takes longer than one group: see the figures in the documentation.
+
+    In Keras: ``Conv1D``, ``Conv2D``, ``Conv3D``. ``Dense`` on an image or a sequence is read as one with kernels of one
+    pixel, which is the same function of the same weights.
     """
 
     kernels: int = integer(4, 256, log=True, default=32, valid=WIDTH)
@@ -45,6 +54,9 @@ class Convolution(SlidingKernel):
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
+        if is_exactly(layer, "Dense") and rank_of(layer.input) in cls.ranks:  # of each pixel
+            expect_plain_weights(layer)
+            return cls(layer.units, (1,), **cls.read_end(layer))
         if not is_of(layer, "Conv") or is_depthwise(layer):
             return None
         return cls(layer.filters, groups=layer.groups, **cls.read_kernel(layer))

@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from menndl_dask.genome.domain import choice, per_axis, spread
+from menndl_dask.genome.domain import choice, per_axis, setting, spread
 from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
-from menndl_dask.genome.layers.common.bounds import SIZES, STRIDES
+from menndl_dask.genome.layers.common.bounds import FLAG, SIZES, STRIDES
 from menndl_dask.genome.layers.common.keras_settings import (
-    expect,
     expect_image_layer,
     is_of,
     keras_class,
@@ -89,17 +88,28 @@ class Pooling(Layer):
 
 @dataclass(frozen=True, slots=True)
 class GlobalPooling(Layer):
-    """The maximum or the average over the whole image: one number a channel."""
+    """The maximum or the average over the whole image: one number a channel.
+
+    In Keras: ``GlobalMaxPooling1D``, ``GlobalAveragePooling2D``, …
+
+    Parameters
+    ----------
+    method
+        ``average`` or ``max``.
+    keepdims
+        Whether the result is an image of one pixel, which can be multiplied with a larger one.
+    """
 
     channels: ClassVar[str] = "kept"
     drawn_title: ClassVar[str] = "Global pooling"
     drawn_family: ClassVar[str] = "pooling"
 
     method: str = choice("average", "max")
+    keepdims: bool = setting(FLAG, False, later=True)
 
     def output_shape(self, shape: Shape) -> Shape:
-        image_size(shape)
-        return shape[-1:]
+        spatial = image_size(shape)
+        return (*(1,) * len(spatial) * self.keepdims, shape[-1])
 
     def parameter_count(self, shape: Shape) -> int:
         return 0
@@ -108,16 +118,18 @@ class GlobalPooling(Layer):
         return float(math.prod(shape))
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
-        return keras_class(f"Global{_STEMS[self.method]}", rank_of(tensor))(name=name)(tensor)
+        return keras_class(f"Global{_STEMS[self.method]}", rank_of(tensor))(keepdims=self.keepdims, name=name)(tensor)
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
         for method, stem in _STEMS.items():
             if is_of(layer, f"Global{stem}"):
                 expect_image_layer(layer)
-                expect(layer, "keepdims", not layer.keepdims)
-                return cls(method)
+                return cls(method, bool(layer.keepdims))
         return None
 
     def at_end(self) -> Layer:
-        return only_join(self) if self.method == "average" else self
+        return only_join(self) if self.method == "average" and not self.keepdims else self
+
+    def reads_whole_image(self, shape: Shape) -> bool:
+        return True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from menndl_dask.errors import InfeasibleError
-from menndl_dask.genome.domain import choice, per_axis, spread
+from menndl_dask.genome.domain import Choice, choice, per_axis, spread
 from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
 from menndl_dask.genome.layers.common.bounds import STRIDES
 from menndl_dask.genome.layers.common.keras_settings import (
@@ -18,19 +18,27 @@ from menndl_dask.genome.layers.common.keras_settings import (
     rank_of,
     sizes,
 )
-from menndl_dask.genome.layers.common.window import enlarging_windows, image_size
+from menndl_dask.genome.layers.common.window import INTERPOLATIONS, enlarging_windows, image_size
 from menndl_dask.genome.layers.elementwise.activation import only_join
 
 
 @dataclass(frozen=True, slots=True)
 class Upsampling(Layer):
-    """Enlarge the image a whole number of times; ``bilinear`` exists for 2-D images."""
+    """Enlarge the image a whole number of times. In Keras: ``UpSampling1D``, ``2D``, ``3D``.
+
+    Parameters
+    ----------
+    size
+        How many times, along each axis.
+    interpolation
+        ``nearest``; for 2-D images ``bilinear``, ``bicubic``, ``lanczos3`` or ``lanczos5``, too.
+    """
 
     channels: ClassVar[str] = "kept"
     drawn_family: ClassVar[str] = "enlarging"
 
     size: tuple[int, ...] = per_axis(1, 2, 3, 4, default=2, valid=STRIDES)
-    interpolation: str = choice("nearest", "bilinear")
+    interpolation: str = choice("nearest", "bilinear", valid=Choice(tuple(INTERPOLATIONS)))
 
     def output_shape(self, shape: Shape) -> Shape:
         spatial = image_size(shape)
@@ -54,7 +62,7 @@ class Upsampling(Layer):
             return None
         expect_image_layer(layer)
         interpolation = getattr(layer, "interpolation", "nearest")
-        expect(layer, "interpolation", interpolation in ("nearest", "bilinear"))
+        expect(layer, "interpolation", interpolation in INTERPOLATIONS)
         return cls(sizes(layer.size), interpolation)
 
     @property
