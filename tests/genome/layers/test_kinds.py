@@ -26,6 +26,7 @@ from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import (
     KINDS,
     Activation,
+    AttentionGate,
     Convolution,
     Cropping,
     DepthwiseConvolution,
@@ -43,6 +44,7 @@ from menndl_dask.genome.layers import (
     Reshape,
     Resizing,
     SelfAttention,
+    SqueezeExcitation,
     TransposedConvolution,
     Upsampling,
     ZeroPadding,
@@ -360,7 +362,7 @@ def test_how_far_a_network_looks_is_known_through_new_kinds() -> None:
 
 def test_each_kind_can_be_read_by_one_reader() -> None:
     made = partial(keras.Input, (6, 6, 8))
-    for kind in KINDS:
+    for kind in set(KINDS) - {SqueezeExcitation, AttentionGate}:  # which are several layers
         view = made()
         try:
             built = kind().build(view, "layer0", lambda: 3)
@@ -368,4 +370,4 @@ def test_each_kind_can_be_read_by_one_reader() -> None:
             continue
         if built is not view:
             found = [other for other in KINDS if other.read(built._keras_history.operation) is not None]
-            assert found in ([kind], [FullyConnected]), kind
+            assert found == [kind]
