@@ -346,7 +346,8 @@ class Evolution:
 
     def _demand_kinds(self, individual: Individual) -> None:
         """Raise the error for a network of another space: repair would leave genes out of its offspring."""
-        genes, fixed = individual.genome.genes, self.space.fixed
+        genome, fixed = individual.genome, self.space.fixed
+        genes = genome.genes if self.space.rules is None else (*genome.settings, *genome.layers)
         wrong = next((type(gene) for gene in genes[len(fixed) :] if type(gene) not in self.space.kinds), None)
         if wrong is None and tuple(map(type, genes[: len(fixed)])) == fixed:
             return

@@ -195,8 +195,9 @@ def _field_changed(genome: Genome, space: SearchSpace, rng: np.random.Generator,
         options = mutable(space, type(gene))
         if not options:
             continue
-        name, domain = options[rng.integers(len(options))]
-        value = domain.sample(rng) if redraw else domain.step(getattr(gene, name), rng)
+        kind, name = type(gene), options[rng.integers(len(options))][0]
+        old = getattr(gene, name)
+        value = space.sample_value(kind, name, rng) if redraw else space.step_value(kind, name, old, rng)
         changed = gene.replaced(**{name: value})
         return Genome((*genome.genes[:place], changed, *genome.genes[place + 1 :]))
     return genome

@@ -16,16 +16,19 @@ import numpy as np
 from menndl_dask.errors import InfeasibleError, UserError
 from menndl_dask.genome import layers as genes
 from menndl_dask.genome.cost import cost_of
-from menndl_dask.genome.domain import Choice, Domain, PerAxis, with_rank
+from menndl_dask.genome.domain import Choice, Domain, Integer, PerAxis, with_rank
 from menndl_dask.genome.gene import Gene, is_users
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import MOST_READ, RULES, Layer, Shape
 from menndl_dask.genome.shape import common_size, joined_shape
-from menndl_dask.genome.topology import Sources
+from menndl_dask.genome.topology import Sources, absolute
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.problem import Problem
 from menndl_dask.space.stages import is_uneven
 
+# windows are at most a third of the image and of so many pixels, or as large as their kind has them
+_PART_OF_IMAGE, _LARGEST_WINDOW = 3, 64
+_LARGEST_STRIDE = 4
 _NARROWER = 0.6  # factor on all widths of a network that costs too much, again and again
 Ranges = Mapping[type[Gene], Mapping[str, Domain]]
 
@@ -47,7 +50,8 @@ class Excess:
 class ImageRules:
     """What makes layers a valid network for a problem: limits of its cost, the gene kinds that suit, and their ranges.
 
-    The limits are as in `SearchSpace.image`; the ranges are the domains that differ from those of the kind.
+    The limits are as in `SearchSpace.image`; the ranges are the domains that differ from those of the kind. Most random
+    genes have the values of a field from its `usual` domain, where it has one.
     """
 
     problem: Problem
@@ -56,6 +60,7 @@ class ImageRules:
     max_memory_bytes: float
     kinds: tuple[type[Gene], ...] = ()
     ranges: Ranges = field(default_factory=dict)
+    usual: Ranges = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -66,7 +71,8 @@ class ImageRules:
             check_rules(kind)
         own = _ranges(problem, extra)
         merged = {kind: {**own.get(kind, {}), **ranges.get(kind, {})} for kind in {*own, *ranges}}
-        return cls(problem, *limits, kinds=tuple(dict.fromkeys((*_kinds(problem), *extra))), ranges=merged)
+        kinds = tuple(dict.fromkeys((*_kinds(problem), *extra)))
+        return cls(problem, *limits, kinds=kinds, ranges=merged, usual=_usual(problem, own, ranges))
 
     def violation(self, genome: Genome) -> str | None:
         """Return why no network can be built within the limits, in words; None if one can."""
@@ -109,9 +115,11 @@ class ImageRules:
             If repair does not lead to one.
         """
         repaired = genome
-        for _ in range(2 + maximum):
+        for _ in range(2 + max(maximum, len(genome.folded()))):
             repaired = self._fit(repaired).canonical()
-            layers, sources = list(repaired.layers), repaired.sources
+            # layers that are repeated count as one gene
+            layers = [gene for gene in repaired.folded().genes if isinstance(gene, Layer)]
+            sources = absolute([layer.inputs for layer in layers])
             if len(layers) > maximum:
                 layers, sources = remove(layers, sources, int(rng.integers(len(layers))))
             elif len(layers) < minimum:
@@ -267,20 +275,52 @@ def _ranges(problem: Problem, extra: Sequence[type[Gene]]) -> dict[type[Gene], d
     return found
 
 
+def _usual(problem: Problem, ranges: Ranges, given: Ranges) -> dict[type[Gene], dict[str, Domain]]:
+    """Return narrower domains that random genes mostly have their sizes from, where the user gave none."""
+    found: dict[type[Gene], dict[str, Domain]] = {}
+    for kind in ranges:
+        for name, domain in kind.domains().items():
+            if not isinstance(domain, PerAxis) or is_users(kind) or name in given.get(kind, {}):
+                continue
+            if (narrower := _usual_sizes(kind, name, domain, problem)) != ranges[kind][name]:
+                found.setdefault(kind, {})[name] = narrower
+    return found
+
+
 def _suited(kind: type[Gene], name: str, domain: Domain, problem: Problem) -> Domain:
     if isinstance(domain, Choice):
         return _suited_choice(name, domain, problem)
     if not (isinstance(domain, PerAxis) and isinstance(domain.inner, Choice)):
         return domain
-    extent = min(min(shape[:-1]) for shape in problem.facts.input_shapes)
-    values = tuple(v for v in domain.inner.values if v <= max(extent, 2)) or domain.inner.values[:1]
+    extent = _extent(problem)
+    values = tuple(v for v in domain.inner.values if v <= extent) or domain.inner.values[:1]
+    if name == "stride":
+        return replace(domain, inner=Choice(tuple(sorted({*values, *range(1, min(_LARGEST_STRIDE, extent) + 1)}))))
+    if (name == "kernel_size" or (kind, name) == (genes.Pooling, "size")) and len(values) > 1:
+        # in volumes, where large windows cost most, along the shortest axis
+        length = extent if problem.rank == 3 else max(max(shape[:-1]) for shape in problem.facts.input_shapes)
+        largest = max(values[-1], min(length // _PART_OF_IMAGE, _LARGEST_WINDOW))
+        return replace(domain, inner=Integer(values[0], largest, log=True))
+    return replace(domain, inner=Choice(values))
+
+
+def _usual_sizes(kind: type[Gene], name: str, domain: PerAxis, problem: Problem) -> Domain:
+    """Return the sizes that hand-made networks have: kernels of a few pixels, an image that is halved."""
+    if not isinstance(domain.inner, Choice):
+        return domain
+    values = tuple(v for v in domain.inner.values if v <= _extent(problem)) or domain.inner.values[:1]
     if name in ("stride", "size"):
         values = tuple(v for v in values if v <= (2 if name == "stride" else 3))
     # to leave the size of an image along one axis as it is makes sense where the axes differ, such as in volumes
     by_axis = {genes.TransposedConvolution: ("kernel_size", "stride"), genes.DepthwiseConvolution: ("kernel_size",)}
     if (name == "size" or name in by_axis.get(kind, ())) and not is_uneven(problem):
         values = tuple(v for v in values if v > 1) or values[:1]
-    return replace(domain, inner=Choice(values))
+    return PerAxis(Choice(values), problem.rank)
+
+
+def _extent(problem: Problem) -> int:
+    """Return the pixels along the shortest axis of an image."""
+    return max(2, min(min(shape[:-1]) for shape in problem.facts.input_shapes))
 
 
 def _suited_choice(name: str, domain: Choice, problem: Problem) -> Domain:

@@ -27,6 +27,7 @@ from menndl_dask.space.random_network import random_network
 
 Constraint = Callable[[Genome], str | None]
 _ATTEMPTS = 200  # draws before a space is called empty
+_RARE = 0.1  # share of values that are not drawn from the usual domain of their field
 _CHECKED = 4096  # genes whose check is kept
 
 
@@ -168,10 +169,22 @@ class SearchSpace:
         return self.ranges.get(kind, {}).get(name) or kind.domains()[name]
 
     def sample_gene(self, kind: type[Gene], rng: np.random.Generator) -> Gene:
-        """Draw a gene of a kind, every field from its domain (before the space was widened)."""
+        """Draw a gene of a kind, every field with `sample_value`."""
+        return kind(**{name: self.sample_value(kind, name, rng) for name in self.domains(kind)})
+
+    def sample_value(self, kind: type[Gene], name: str, rng: np.random.Generator) -> Any:
+        """Draw a value of a field: mostly from its usual domain, and from the one before the space was widened."""
         if self.drawn is not None and kind in (*self.drawn.fixed, *self.drawn.kinds):
-            return self.drawn.sample_gene(kind, rng)
-        return kind(**{name: domain.sample(rng) for name, domain in self.domains(kind).items()})
+            return self.drawn.sample_value(kind, name, rng)
+        usual = self._usual(kind, name)
+        domain = self.domain(kind, name) if usual is None or rng.random() < _RARE else usual
+        return domain.sample(rng)
+
+    def step_value(self, kind: type[Gene], name: str, value: Any, rng: np.random.Generator) -> Any:
+        """Return another value of a field near by; a usual one mostly becomes another usual one."""
+        usual = self._usual(kind, name)
+        stays = usual is not None and usual.contains(value) and rng.random() >= _RARE
+        return (usual if usual and stays else self.domain(kind, name)).step(value, rng)
 
     def sample(self, rng: np.random.Generator) -> Genome:
         """Draw a genome.
@@ -208,9 +221,10 @@ class SearchSpace:
     def _own_violation(self, genome: Genome) -> str | None:
         """Return why a genome is not in the space, leaving out the rules for networks; None if it is."""
         genome = self._canonical(genome)
-        front, rest = genome.genes[: len(self.fixed)], genome.genes[len(self.fixed) :]
-        if len(front) < len(self.fixed) or not self.minimum <= len(rest) <= self.maximum:
-            return f"expected {len(self.fixed)} + {self.minimum} to {self.maximum} genes, got {len(genome)}"
+        front, length = genome.genes[: len(self.fixed)], self.length(genome)
+        if len(front) < len(self.fixed) or not self.minimum <= length <= self.maximum:
+            expected = f"expected {len(self.fixed)} + {self.minimum} to {self.maximum} genes"
+            return f"{expected}, got {len(self.fixed) + length}"
         for i, (gene, kind) in enumerate(zip(front, self.fixed, strict=True)):
             if type(gene) is not kind:
                 return f"gene {i}: expected kind {kind_name(kind)}, got {kind_name(type(gene))}"
@@ -222,6 +236,10 @@ class SearchSpace:
                 name, domain = next(item for item in domains if not item[1].contains(getattr(gene, item[0])))
                 return f"gene {i}: {kind_name(type(gene))}.{name}: {getattr(gene, name)!r} is not in {domain}"
         return next(filter(None, (constraint(genome) for constraint in self.constraints)), None)
+
+    def length(self, genome: Genome) -> int:
+        """Return the number of genes of the variable part; in a network, layers that are repeated are one gene."""
+        return len((genome if self.rules is None else genome.folded()).genes) - len(self.fixed)
 
     def repair(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Return a genome of the space near the given one; the genome itself if it is in the space.
@@ -250,6 +268,9 @@ class SearchSpace:
             "rules": self.rules.to_dict() if self.rules is not None else None,
         }
 
+    def _usual(self, kind: type[Gene], name: str) -> Domain | None:
+        return self.rules.usual.get(kind, {}).get(name) if self.rules is not None else None
+
     def _canonical(self, genome: Genome) -> Genome:
         return genome if self.rules is None else genome.canonical()
 
@@ -275,6 +296,7 @@ class SearchSpace:
 
     def _with_nearest_values(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """Return a genome near the given one with kinds, fields and a number of genes that are in the space."""
+        genome = genome if self.rules is None else Genome((*genome.settings, *genome.layers))  # without cells
         front = [g for g in genome.genes if type(g) in self.fixed and type(g) not in self.kinds]
         if len(front) != len(self.fixed) or any(type(g) is not k for g, k in zip(front, self.fixed, strict=False)):
             given = zip_longest(genome.genes[: len(self.fixed)], self.fixed)

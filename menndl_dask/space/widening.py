@@ -164,7 +164,8 @@ def _made_wider(space: SearchSpace, genome: Genome, may_be_longer: bool) -> tupl
     if added:
         changes.append(f"kinds {' '.join(map(kind_name, added))}")
     kinds = (*space.kinds, *added)
-    minimum, maximum = min(space.minimum, len(rest)), max(space.maximum, len(rest))
+    length = space.length(genome)
+    minimum, maximum = min(space.minimum, length), max(space.maximum, length)
     maximum = maximum if may_be_longer else space.maximum
     if minimum < space.minimum:
         changes.append(f"{minimum} genes or more")
@@ -196,7 +197,7 @@ def _difference(before: Domain, after: Domain) -> str:
 
 def _advice(space: SearchSpace, genome: Genome) -> str:
     """Return which option lets a genome in that exceeds a limit; an empty text if none does."""
-    if (length := len(genome.genes) - len(space.fixed)) > space.maximum:
+    if (length := space.length(genome)) > space.maximum:
         return f": --max-layers {length} (in Python: maximum) lets it in"
     exceeded = space.rules.exceeded(genome) if space.rules is not None else None
     if exceeded is None:

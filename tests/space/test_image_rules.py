@@ -124,7 +124,8 @@ def test_what_is_one_pixel_larger_is_joined_and_what_is_larger_still_is_not() ->
 def test_too_long_a_network_is_shortened_and_too_short_a_one_lengthened() -> None:
     space = SearchSpace.image(problem(), minimum=3, maximum=5)
     for count in (1, 9):
-        found = space.repair(Genome((Convolution(8),) * count), np.random.default_rng(0))
+        layers = tuple(Convolution(8 + i) for i in range(count))  # equal ones would count as one gene
+        found = space.repair(Genome(layers), np.random.default_rng(0))
         assert 3 <= len(found) <= 5
 
 

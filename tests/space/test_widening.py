@@ -12,6 +12,7 @@ from menndl_dask.evolution.evolution import Evolution
 from menndl_dask.evolution.mutation import mutations
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.domain import Choice, Integer, PerAxis, Real, choice
+from menndl_dask.genome.forms.cell import Cell
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import (
@@ -101,12 +102,21 @@ def test_a_kind_that_the_space_does_not_sample_is_added_for_a_given_network() ->
 
 
 def test_the_number_of_layers_is_widened_too() -> None:
-    deep = Genome((Convolution(8),) * 30)
+    deep = Genome(tuple(Convolution(8 + i) for i in range(30)))
     shallow = Genome((Convolution(8),))
     found = widened(SearchSpace.image(problem()), given(deep, shallow))
     assert (found.space.minimum, found.space.maximum) == (1, 30)
     assert "up to 30 genes" in found.lines[0]
     assert "1 genes or more" in found.lines[1]
+
+
+def test_layers_that_are_repeated_count_once() -> None:
+    block = (Convolution(8), Convolution(8, (1,)), Convolution(8, inputs=(1, 3), join="add"))
+    repeated = Genome((Convolution(8), Cell(body=block, times=30), FullyConnected(8)))
+    space = SearchSpace.image(problem(), maximum=4)
+    assert (space.length(repeated), space.length(repeated.canonical())) == (3, 3)
+    assert space.contains(repeated)
+    assert widened(space, given(repeated)).lines == []
 
 
 @pytest.mark.parametrize(
