@@ -23,6 +23,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -30,6 +31,7 @@ import numpy as np
 
 from menndl_dask.errors import MenndlError
 from menndl_dask.evolution.offspring import Offspring, Variation
+from menndl_dask.evolution.operator_rates import OperatorRates
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.domain import Choice
 from menndl_dask.genome.genome import Genome
@@ -39,14 +41,13 @@ from menndl_dask.problem import Problem
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import standard_network
 from menndl_dask.space.widening import Given, widened
-from tests.kinds import EXTRA
 from tests.menndl_networks import NETWORKS
 from tests.problems import PROBLEMS, problem
 
 _SHAPES = {"signals": (40, 3), "images": (20, 24, 2), "volumes": (6, 10, 12, 1)}
 _TASKS = {"classes of": "classification", "numbers of": "regression", "pixels of": "segmentation"}
 _MOST_PARAMETERS = 2e6  # of a network: what is checked does not depend on its width
-_MANY = 60  # networks of a process, whose memory grows with each model
+_MANY = 150  # networks of a process, whose memory grows with each model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,16 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     names = options.space or list(SPACES)
     count = -(-options.networks // len(names))
-    parts = [
-        (name, first, min(_MANY, options.first + count - first))
-        for name in names
-        for first in range(options.first, options.first + count, _MANY)
-    ]
+    numbers = [(name, options.first + i) for name in names for i in range(count)]
+    parts = [numbers[i : i + _MANY] for i in range(0, len(numbers), _MANY)]
     began = time.monotonic()
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
-        for name, rows in pool.imap_unordered(_checked_part, parts):
-            found[name] += rows
+        for rows in pool.imap_unordered(_checked_part, parts):
+            for row in rows:
+                found[row["space"]].append(row)
             done = sum(map(len, found.values()))
             print(f"{done} networks, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print("| space | networks | genes, median | layers, most | kinds | parameters, median | broken promises |")
@@ -106,6 +105,12 @@ def _given(of: Problem, *genomes: Genome) -> Callable[[], SearchSpace]:
     return lambda: widened(SearchSpace.image(of), [Given("given", genome) for genome in genomes]).space
 
 
+def _users() -> SearchSpace:
+    from tests.kinds import EXTRA
+
+    return _default(_OWN, extra=EXTRA, maximum=10)()
+
+
 _OWN = problem(shapes=((20, 20, 2),))
 _SEVERAL = problem("segmentation", ((24, 24, 1), (24, 24, 2)))
 _PARENTS: dict[str, tuple[Problem, list[Genome]]] = {
@@ -124,9 +129,9 @@ SPACES: dict[str, Callable[[], SearchSpace]] = {
         for what, task in _TASKS.items()
         if what != "numbers of" or images == "images"
     },
-    "kinds of a user": _default(_OWN, extra=EXTRA, maximum=10),
     "with a Training gene": _default(_OWN, training=True, maximum=8),
     **{name: _given(of, *genomes) for name, (of, genomes) in _PARENTS.items()},
+    "kinds of a user": _users,  # the last one: from here on they read layers of Keras before the package's kinds
 }
 
 
@@ -135,9 +140,8 @@ def _space(name: str) -> SearchSpace:
     return SPACES[name]()
 
 
-def _checked_part(part: tuple[str, int, int]) -> tuple[str, list[dict[str, Any]]]:
-    name, first, count = part
-    return name, [checked(name, number) for number in range(first, first + count)]
+def _checked_part(part: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+    return [checked(name, number) for name, number in part]
 
 
 def checked(name: str, number: int) -> dict[str, Any]:
@@ -152,9 +156,9 @@ def checked(name: str, number: int) -> dict[str, Any]:
         row |= {"genes": space.length(genome), "layers": len(genome.layers), "parameters": cost.parameters}
         row["kinds"] = sorted({type(layer).__name__ for layer in genome.layers})
         row["failures"] = [*_broken_in_space(genome, space), *_broken_forms(genome), *_broken_in_keras(genome, of)]
-    except Exception as error:  # a promise too: no network raises one
+    except Exception as error:  # noqa: BLE001 – that none is raised is a promise too
         last = traceback.extract_tb(error.__traceback__)[-1]
-        row["failures"].append(f"{type(error).__name__} in {os.path.basename(last.filename)}:{last.lineno}: {error}")
+        row["failures"].append(f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}: {error}")
     return row
 
 
@@ -165,8 +169,9 @@ def _bred(name: str, space: SearchSpace, number: int) -> Genome:
     genomes = [*given, *(space.sample(rng) for _ in range(3))]
     parents = [Offspring(genome, (Individual(i, genome),)) for i, genome in enumerate(genomes)]
     variation = Variation(space)
+    rates = OperatorRates(variation.priors).current()
     for _ in range(int(rng.integers(1, 4))):  # generations
-        bred = list(variation.breed(parents, variation.priors, 2, 3, rng))
+        bred = list(variation.breed(parents, rates, 2, 3, rng))
         parents = [Offspring(space.repair(one.genome, rng), one.parents, one.origin) for one in bred]
     return parents[0].genome
 
