@@ -50,8 +50,8 @@ class Excess:
 class ImageRules:
     """What makes layers a valid network for a problem: limits of its cost, the gene kinds that suit, and their ranges.
 
-    The limits are as in `SearchSpace.image`; the ranges are the domains that differ from those of the kind. Most random
-    genes have the values of a field from its `usual` domain, where it has one.
+    The limits are as in `SearchSpace.image`; the ranges are the domains that differ from those of the kind. Random
+    networks have the values of a field from its `usual` domain, where it has one, and so have most that mutations draw.
     """
 
     problem: Problem
@@ -276,7 +276,7 @@ def _ranges(problem: Problem, extra: Sequence[type[Gene]]) -> dict[type[Gene], d
 
 
 def _usual(problem: Problem, ranges: Ranges, given: Ranges) -> dict[type[Gene], dict[str, Domain]]:
-    """Return narrower domains that random genes mostly have their sizes from, where the user gave none."""
+    """Return the narrower domains of sizes that random networks have, where the user gave none."""
     found: dict[type[Gene], dict[str, Domain]] = {}
     for kind in ranges:
         for name, domain in kind.domains().items():

@@ -27,7 +27,7 @@ from menndl_dask.space.random_network import random_network
 
 Constraint = Callable[[Genome], str | None]
 _ATTEMPTS = 200  # draws before a space is called empty
-_RARE = 0.1  # share of values that are not drawn from the usual domain of their field
+_RARE = 0.1  # share of values that mutations do not draw from the usual domain of their field
 _CHECKED = 4096  # genes whose check is kept
 
 
@@ -168,17 +168,21 @@ class SearchSpace:
         """Return the domain of one field of a gene kind in this space."""
         return self.ranges.get(kind, {}).get(name) or kind.domains()[name]
 
-    def sample_gene(self, kind: type[Gene], rng: np.random.Generator) -> Gene:
+    def sample_gene(self, kind: type[Gene], rng: np.random.Generator, *, rare: float = _RARE) -> Gene:
         """Draw a gene of a kind, every field with `sample_value`."""
-        return kind(**{name: self.sample_value(kind, name, rng) for name in self.domains(kind)})
+        return kind(**{name: self.sample_value(kind, name, rng, rare=rare) for name in self.domains(kind)})
 
-    def sample_value(self, kind: type[Gene], name: str, rng: np.random.Generator) -> Any:
-        """Draw a value of a field: mostly from its usual domain, and from the one before the space was widened."""
+    def sample_value(self, kind: type[Gene], name: str, rng: np.random.Generator, *, rare: float = _RARE) -> Any:
+        """Draw a value of a field from its domain, or from the usual one and the one before the space was widened.
+
+        `rare` is the share of values that need not be usual.
+        """
         if self.drawn is not None and kind in (*self.drawn.fixed, *self.drawn.kinds):
-            return self.drawn.sample_value(kind, name, rng)
+            return self.drawn.sample_value(kind, name, rng, rare=rare)
         usual = self._usual(kind, name)
-        domain = self.domain(kind, name) if usual is None or rng.random() < _RARE else usual
-        return domain.sample(rng)
+        if usual is not None and (rare == 0 or rng.random() >= rare):
+            return usual.sample(rng)
+        return self.domain(kind, name).sample(rng)
 
     def step_value(self, kind: type[Gene], name: str, value: Any, rng: np.random.Generator) -> Any:
         """Return another value of a field near by; a usual one mostly becomes another usual one."""
@@ -187,7 +191,7 @@ class SearchSpace:
         return (usual if usual and stays else self.domain(kind, name)).step(value, rng)
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """Draw a genome.
+        """Draw a genome; a network with usual values, from the space before it was widened.
 
         Raises
         ------
@@ -279,7 +283,7 @@ class SearchSpace:
 
     def _sample_variable(self, rng: np.random.Generator) -> Sequence[Gene]:
         if self.rules is not None:
-            samplers = {kind: partial(self.sample_gene, kind) for kind in self.kinds}
+            samplers = {kind: partial(self.sample_gene, kind, rare=0) for kind in self.kinds}
             return random_network(self.rules.problem, samplers, self.minimum, self.maximum, rng)
         if not self.kinds:
             return ()
