@@ -11,9 +11,11 @@ from functools import lru_cache
 from typing import Self, cast
 
 from menndl_dask.genome.domain import Domain, Integer
+from menndl_dask.genome.forms.cell import Cell
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
+from menndl_dask.genome.layers import Activation
 from menndl_dask.genome.topology import Sources, absolute, relative
 from menndl_dask.space import image_rules
 from menndl_dask.space.space import SearchSpace
@@ -94,6 +96,41 @@ class Body:
             return block, None
         inner = [tuple(dict.fromkeys(max(-1, s - start) for s in node)) for node in self.sources[start:stop]]
         return block, inner
+
+    def can_repeat(self, start: int, stop: int) -> bool:
+        """Tell whether the genes from `start` to before `stop` can be a cell.
+
+        They are layers, but no cells, which read one layer that is not among them, and only their last one is read by
+        others.
+        """
+        if self.sources is None or any(isinstance(gene, Cell) for gene in self.genes[start:stop]):
+            return False
+        entries = {s for node in self.sources[start:stop] for s in node if s < start}
+        return len(entries) == 1 and all(s >= stop - 1 or s < start for node in self.sources[stop:] for s in node)
+
+    def repeated(self, start: int, stop: int) -> Body:
+        """Put a cell in the place of genes that can be one, which repeats them once."""
+        assert self.sources is not None
+        inner = [tuple(max(-1, s - start) for s in node) for node in self.sources[start:stop]]
+        block = zip(cast(tuple[Layer, ...], self.genes[start:stop]), relative(inner), strict=True)
+        cell = Cell(body=tuple(layer.replaced(inputs=offsets) for layer, offsets in block), times=2)
+        entry = next(s for node in self.sources[start:stop] for s in node if s < start)
+        moved = [tuple(s if s < start else s - (stop - start - 1) for s in node) for node in self.sources[stop:]]
+        genes = (*self.genes[:start], cell, *self.genes[stop:])
+        return Body(self.front, genes, (*self.sources[:start], (entry,), *moved))
+
+    def once(self, place: int) -> Body:
+        """Put the layers of a cell in its place, once."""
+        assert self.sources is not None
+        cell, node = cast(Cell, self.genes[place]), self.sources[place]
+        joins = [Activation("linear", join=cell.join)] if len(node) > 1 else []
+        first = place + len(joins)
+        entry = place if joins else node[0]
+        inner = [tuple(s + first if s >= 0 else entry for s in read) for read in cell.sources()]
+        more = len(joins) + len(cell.body) - 1
+        moved = [tuple(s + more if s >= place else s for s in read) for read in self.sources[place + 1 :]]
+        genes = (*self.genes[:place], *joins, *cell.body, *self.genes[place + 1 :])
+        return Body(self.front, genes, (*self.sources[:place], *([node] if joins else []), *inner, *moved))
 
     def with_gene(self, place: int, gene: Gene) -> Body:
         """Exchange one gene, the fixed ones counted first."""

@@ -12,13 +12,17 @@ from typing import cast
 import numpy as np
 
 from menndl_dask.evolution.genome_edit import Body, carried_over, mutable, width
+from menndl_dask.genome.forms.cell import LONGEST_BODY, MOST_TIMES, Cell
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import JOINS, Layer
 from menndl_dask.space.space import SearchSpace
 
 Mutation = Callable[[Genome, SearchSpace, np.random.Generator], Genome]
-_LONGEST_BLOCK = 5
+REPEAT = "repeat"
+_LONGEST_BLOCK, _LONGEST_CELL = 5, 6
+_TRIALS = 10  # places that are looked at for genes that can be repeated
+_OF_A_CELL = 0.6  # share of repetitions that change a cell, where there is one
 
 
 def step(genome: Genome, space: SearchSpace, rng: np.random.Generator) -> Genome:
@@ -47,7 +51,7 @@ def insert(genome: Genome, space: SearchSpace, rng: np.random.Generator) -> Geno
         return genome
     place = int(rng.integers(len(body.genes) + 1))
     if body.genes and rng.random() < 0.75:
-        kind = type(body.genes[rng.integers(len(body.genes))])
+        kind = _kind_of(body.genes[rng.integers(len(body.genes))], rng)
     else:
         kind = space.kinds[rng.integers(len(space.kinds))]
     return body.inserted(place, [space.sample_gene(kind, rng)]).genome()
@@ -156,6 +160,39 @@ def scale_depth(genome: Genome, space: SearchSpace, rng: np.random.Generator) ->
     return body.genome()
 
 
+def repeat(genome: Genome, space: SearchSpace, rng: np.random.Generator) -> Genome:
+    """Repeat one to six neighbouring genes once, as a cell; or a cell once more or less."""
+    body = Body.of(genome, space)
+    cells = [i for i, gene in enumerate(body.genes) if isinstance(gene, Cell)]
+    if cells and rng.random() < _OF_A_CELL:
+        place = cells[rng.integers(len(cells))]
+        cell = cast(Cell, body.genes[place])
+        times = cell.times + (1 if rng.random() < 0.5 else -1)
+        if times > MOST_TIMES:
+            return genome
+        if times == 1:
+            return body.once(place).genome()
+        return body.with_gene(len(body.front) + place, cell.replaced(times=times)).genome()
+    for _ in range(_TRIALS if body.genes else 0):
+        start = int(rng.integers(len(body.genes)))
+        stop = start + int(rng.integers(1, _LONGEST_CELL + 1))
+        if stop <= len(body.genes) and body.can_repeat(start, stop):
+            return body.repeated(start, stop).genome()
+    return genome
+
+
+def in_a_cell(mutation: Mutation, genome: Genome, space: SearchSpace, rng: np.random.Generator) -> Genome:
+    """Mutate the body of a cell as if it were a network, and so all its repetitions alike."""
+    cells = [i for i, gene in enumerate(genome.genes) if isinstance(gene, Cell)]
+    place, cut = cells[rng.integers(len(cells))], len(space.fixed)
+    cell = cast(Cell, genome.genes[place])
+    mutated = mutation(Genome((*genome.genes[:cut], *cell.opened())), space, rng).genes
+    body = mutated[cut:]
+    if not 1 <= len(body) <= LONGEST_BODY:
+        return genome
+    return Genome((*mutated[:cut], *genome.genes[cut:place], cell.replaced(body=body), *genome.genes[place + 1 :]))
+
+
 _SHAPE: dict[str, tuple[Mutation, float]] = {
     "insert": (insert, 1.0),
     "remove": (remove, 1.0),
@@ -185,25 +222,43 @@ def mutations(space: SearchSpace) -> dict[str, tuple[Mutation, float]]:
         found |= _SHAPE
         if any(issubclass(kind, Layer) for kind in space.kinds):
             found |= _GRAPH
+        if space.rules is not None:
+            found[REPEAT] = (repeat, 0.3)
     return found
 
 
 def _field_changed(genome: Genome, space: SearchSpace, rng: np.random.Generator, *, redraw: bool) -> Genome:
     for _ in range(4):  # a gene without fields to change is passed over
         place = int(rng.integers(len(genome)))
-        gene = genome.genes[place]
-        options = mutable(space, type(gene))
-        if not options:
-            continue
-        kind, name = type(gene), options[rng.integers(len(options))][0]
-        old = getattr(gene, name)
-        value = space.sample_value(kind, name, rng) if redraw else space.step_value(kind, name, old, rng)
-        changed = gene.replaced(**{name: value})
-        return Genome((*genome.genes[:place], changed, *genome.genes[place + 1 :]))
+        changed = _gene_changed(genome.genes[place], space, rng, redraw=redraw)
+        if changed is not None:
+            return Genome((*genome.genes[:place], changed, *genome.genes[place + 1 :]))
     return genome
 
 
+def _gene_changed(gene: Gene, space: SearchSpace, rng: np.random.Generator, *, redraw: bool) -> Gene | None:
+    """Change one field of a gene, or of a layer of a cell; None if it has no field to change."""
+    if isinstance(gene, Cell):
+        place = int(rng.integers(len(gene.body)))
+        changed = _gene_changed(gene.body[place], space, rng, redraw=redraw)
+        return changed and gene.replaced(body=(*gene.body[:place], changed, *gene.body[place + 1 :]))
+    options = mutable(space, type(gene))
+    if not options:
+        return None
+    kind, name = type(gene), options[rng.integers(len(options))][0]
+    old = getattr(gene, name)
+    value = space.sample_value(kind, name, rng) if redraw else space.step_value(kind, name, old, rng)
+    return gene.replaced(**{name: value})
+
+
+def _kind_of(gene: Gene, rng: np.random.Generator) -> type[Gene]:
+    """Return the kind of a gene, or of a layer of a cell."""
+    return type(gene.body[rng.integers(len(gene.body))] if isinstance(gene, Cell) else gene)
+
+
 def _scaled(gene: Gene, space: SearchSpace, factor: float) -> Gene:
+    if isinstance(gene, Cell):
+        return gene.replaced(body=tuple(_scaled(layer, space, factor) for layer in gene.body))
     found = width(space, type(gene))
     if found is None:
         return gene

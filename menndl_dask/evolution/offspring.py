@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
 from menndl_dask.evolution.crossover import crossovers
-from menndl_dask.evolution.mutation import mutations
+from menndl_dask.evolution.mutation import REPEAT, in_a_cell, mutations
+from menndl_dask.genome.forms.cell import Cell, size_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.space.space import SearchSpace
 
+_FOLDED = 0.7  # share of parents with repeated layers that are bred as genomes with cells, the others layer by layer
+_IN_A_CELL = 0.5  # share of mutations of a genome with cells that change all repetitions of one alike
+_MOST_LAYERS = 1000  # of offspring, all repetitions counted
 _MUTATED_AGAIN = 0.5  # share of offspring that are mutated once more, and of these again, so that some differ much
 
 
@@ -52,6 +56,7 @@ class Variation:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
+        self._longer: dict[int, SearchSpace] = {}
         crossed, mutated = crossovers(space), mutations(space)
         self._crossovers = {name: operator for name, (operator, _) in crossed.items()}
         self._mutations = {name: operator for name, (operator, _) in mutated.items()}
@@ -89,11 +94,32 @@ class Variation:
         for i in range(number):
             first, second = (parents[winner] for winner in winners[i])
             name = names[drawn[i]]
+            genome, space = self._written(first.genome, rng)
             if name in self._mutations:
-                genome, ancestors = self._mutations[name](first.genome, self._space, rng), first.parents
+                genome, ancestors = self._mutated(name, genome, space, rng), first.parents
             else:
-                genome = self._crossovers[name](first.genome, second.genome, self._space, rng)
+                genome = self._crossovers[name](genome, self._written(second.genome, rng)[0], space, rng)
                 ancestors = (first.parents[0], second.parents[0])
             for place in islice(further, counts[i]):
-                genome = self._mutations[names[place]](genome, self._space, rng)
-            yield Offspring(genome, ancestors, name)
+                genome = self._mutated(names[place], genome, space, rng)
+            yield Offspring(genome if size_of(genome.genes) <= _MOST_LAYERS else first.genome, ancestors, name)
+
+    def _written(self, genome: Genome, rng: np.random.Generator) -> tuple[Genome, SearchSpace]:
+        """Return a parent with cells for what is repeated, or layer by layer, and the space in which it is bred.
+
+        Layer by layer it may have more genes than the space allows, and as many more when it was mutated.
+        """
+        if self._space.rules is None or genome.folded() is genome.canonical():
+            return genome, self._space
+        if rng.random() < _FOLDED:
+            return genome.folded(), self._space
+        more = len(genome.canonical()) - len(genome.folded())
+        if more not in self._longer:
+            self._longer[more] = replace(self._space, maximum=self._space.maximum + more)
+        return genome.canonical(), self._longer[more]
+
+    def _mutated(self, name: str, genome: Genome, space: SearchSpace, rng: np.random.Generator) -> Genome:
+        mutation = self._mutations[name]
+        if name != REPEAT and any(isinstance(gene, Cell) for gene in genome.genes) and rng.random() < _IN_A_CELL:
+            return in_a_cell(mutation, genome, space, rng)
+        return mutation(genome, space, rng)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from menndl_dask.evolution import mutation
 from menndl_dask.evolution.mutation import mutations
+from menndl_dask.genome.forms.cell import Cell
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import Activation, Convolution, FullyConnected
 from tests.spaces import SPACES, Edge, Step
@@ -121,3 +122,75 @@ def test_a_space_without_a_variable_part_has_no_mutations_of_shape() -> None:
     assert not {"insert", "remove", "connect", "scale_depth"} & set(mutations(SPACES["slots"]))
     assert {"insert", "remove", "connect", "bypass"} <= set(mutations(SPACES["classes of images"]))
     assert "connect" not in mutations(SPACES["a sequence"])
+
+
+BLOCK = (Convolution(8), Convolution(8, (5,)), Activation("relu", inputs=(1, 3), join="add"))
+DEEP = Genome((Convolution(8, (1,)), Cell(body=BLOCK, times=3), Convolution(16)))
+IMAGES = SPACES["classes of images"]
+
+
+def repeated(genome: Genome) -> set[tuple[int, ...]]:
+    """Return the numbers of layers and repetitions of the cells of genomes that are mutated so."""
+    found = set()
+    for seed in range(150):
+        child = mutation.repeat(genome, IMAGES, np.random.default_rng(seed))
+        cells = [gene for gene in child.genes if isinstance(gene, Cell)]
+        found.add((len(child.layers), *(cell.times for cell in cells)))
+    return found
+
+
+def test_a_cell_is_repeated_once_more_or_once_less() -> None:
+    assert {(14, 4), (8, 2)} <= repeated(DEEP)
+
+
+def test_a_cell_that_is_repeated_once_is_none() -> None:
+    twice = Genome((Convolution(8, (1,)), Cell(body=BLOCK, times=2), Convolution(16)))
+    assert (5,) in repeated(twice)
+    joining = Cell(body=BLOCK, times=2, inputs=(1, 2), join="add")
+    read_twice = Genome((Convolution(8, (1,)), Convolution(8), joining, Convolution(16, inputs=(1, 2))))
+    once = Genome((Convolution(8, (1,)), Convolution(8), Activation("linear", inputs=(1, 2), join="add"), *BLOCK,
+                   Convolution(16, inputs=(1, 5))))  # fmt: skip
+    children = [mutation.repeat(read_twice, IMAGES, np.random.default_rng(seed)) for seed in range(60)]
+    assert once in children
+
+
+def test_a_residual_block_is_repeated_whole_or_within() -> None:
+    flat = Genome((Convolution(8, (1,)), *BLOCK, Convolution(16)))
+    for seed in range(100):
+        child = mutation.repeat(flat, IMAGES, np.random.default_rng(seed))
+        for cell in (gene for gene in child.genes if isinstance(gene, Cell)):
+            assert cell.times == 2
+            assert len(child.layers) == len(flat) + len(cell.body)
+            # its layers are neighbours, and the first of the two repetitions is what was there
+            assert any(flat.layers[i : i + len(cell.body)] == child.layers[i : i + len(cell.body)] for i in range(5))
+    # the second layer of the block and its sum cannot be repeated without the first, which they read beside the entry
+    children = [mutation.repeat(flat, IMAGES, np.random.default_rng(seed)) for seed in range(100)]
+    bodies = {gene.body for child in children for gene in child.genes if isinstance(gene, Cell)}
+    assert BLOCK in bodies
+    assert BLOCK[1:] not in bodies
+
+
+def test_a_mutation_in_a_cell_changes_all_repetitions_alike() -> None:
+    for seed in range(40):
+        child = mutation.in_a_cell(mutation.step, DEEP, IMAGES, np.random.default_rng(seed))
+        (cell,) = (gene for gene in child.genes if isinstance(gene, Cell))
+        assert sum(a != b for a, b in zip(cell.body, BLOCK, strict=True)) == 1
+        assert child.layers[1:4] == child.layers[4:7] == child.layers[7:10]
+        assert (child.genes[0], child.genes[2]) == (DEEP.genes[0], DEEP.genes[2])
+
+
+def test_a_cell_is_widened_as_a_whole() -> None:
+    found = set()
+    for seed in range(20):
+        child = mutation.in_a_cell(mutation.scale_width, DEEP, IMAGES, np.random.default_rng(seed))
+        first, *inner, last = (layer.kernels for layer in child.layers if isinstance(layer, Convolution))
+        assert (first, last) == (8, 16)
+        found.add(tuple(sorted(set(inner))))
+    assert any(len(widths) == 1 and widths != (8,) for widths in found)
+
+
+@given(SEEDS, st.sampled_from([name for name in mutations(IMAGES) if name != mutation.REPEAT]))
+def test_every_mutation_works_on_cells_and_in_them(seed: int, name: str) -> None:
+    rng, operator = np.random.default_rng(seed), mutations(IMAGES)[name][0]
+    for child in (operator(DEEP, IMAGES, rng), mutation.in_a_cell(operator, DEEP, IMAGES, rng)):
+        assert IMAGES.violation(IMAGES.repair(child, rng)) is None

@@ -6,9 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from menndl_dask.evolution.crossover import transplant
 from menndl_dask.evolution.offspring import Offspring, Variation
 from menndl_dask.evolution.operator_rates import OperatorRates
+from menndl_dask.genome.forms.cell import Cell
+from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
+from menndl_dask.genome.layers import Activation, Convolution
 from menndl_dask.space.space import SearchSpace
 from tests.spaces import SPACES
 
@@ -58,3 +62,32 @@ def test_offspring_of_offspring_descend_from_evaluated_individuals() -> None:
     second = bred(space, first, 2, number=30)
     assert {parent.id for one in second for parent in one.parents} <= set(range(4))
     assert all(1 <= len(one.parents) <= 2 for one in second)
+
+
+def test_repeated_blocks_are_bred_as_cells_and_layer_by_layer() -> None:
+    space = SPACES["classes of images"]
+    block = (Convolution(8), Convolution(8, (5,)), Activation("relu", inputs=(1, 3), join="add"))
+    genome = Genome((Convolution(8, (1,)), *block * 12))
+    offspring = bred(space, [Offspring(genome, (Individual(0, genome),))], 0, number=200)
+    depths = [len(space.repair(one.genome, np.random.default_rng(0)).layers) for one in offspring]
+    assert sum(depth > 30 for depth in depths) > 100  # most have nearly all of its blocks
+    assert {34, 40} <= set(depths)  # a block less, a block more
+    assert len(offspring[0].genome.layers) < 100
+
+
+def test_crossover_hands_cells_down_whole() -> None:
+    space = SPACES["classes of images"]
+    block = (Convolution(8), Convolution(8, (5,)), Activation("relu", inputs=(1, 3), join="add"))
+    deep, flat = Genome((Convolution(8, (1,)), Cell(body=block, times=9))), Genome((Convolution(12), Convolution(16)))
+    whole = 0
+    for seed in range(60):
+        child = transplant(flat, deep, space, np.random.default_rng(seed))
+        whole += any(isinstance(gene, Cell) and gene.times == 9 and gene.body == block for gene in child.genes)
+    assert whole > 20
+
+
+def test_offspring_have_no_more_layers_than_can_be_told_apart() -> None:
+    space = SPACES["classes of images"]
+    genome = Genome((Convolution(4, (1,)), *[Cell(body=(Convolution(4), Convolution(5)), times=100)] * 4))
+    offspring = bred(space, [Offspring(genome, (Individual(0, genome),))], 0, number=60)
+    assert max(len(one.genome.layers) for one in offspring) <= 1000

@@ -129,6 +129,14 @@ def test_too_long_a_network_is_shortened_and_too_short_a_one_lengthened() -> Non
         assert 3 <= len(found) <= 5
 
 
+def test_layers_that_are_repeated_count_as_one_gene() -> None:
+    space = SearchSpace.image(problem(), minimum=3, maximum=5)
+    deep = Genome((Convolution(4), *(Convolution(8), Convolution(8, (5,))) * 20, Convolution(9)))
+    assert space.length(deep) == 3
+    assert space.contains(deep)
+    assert space.repair(deep, np.random.default_rng(0)) == deep
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_taking_out_what_was_put_in_leaves_the_network_as_it_was(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from menndl_dask.errors import InfeasibleError
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.domain import Choice, Domain, PerAxis, spread
+from menndl_dask.genome.forms.cell import Cell, expanded
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
@@ -101,7 +102,7 @@ class Features:
         if cut:
             blocks += self._of_fixed([genome.genes[:cut] for genome in genomes])
         if self._space.kinds:
-            blocks += self._of_variable([genome.genes[cut:] for genome in genomes])
+            blocks += self._of_variable([_without_cells(genome.genes[cut:]) for genome in genomes])
         if self._has_costs:
             blocks.append(np.array([self._costs(g) for g in genomes]) if cost_like is None else cost_like[:, -3:])
         return np.concatenate(blocks, axis=1)
@@ -221,6 +222,11 @@ class Features:
                 self._genes.clear()
             found = self._genes[gene] = np.concatenate(fields) if fields else np.zeros(0)
         return found
+
+
+def _without_cells(genes: Sequence[Gene]) -> Sequence[Gene]:
+    """Return the genes with those of cells as often as they are repeated."""
+    return expanded(genes)[0] if any(isinstance(gene, Cell) for gene in genes) else genes
 
 
 def _inputs(gene: Gene) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from menndl_dask.genome.domain import integer
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.layer import FARTHEST, Layer, with_inputs
 from menndl_dask.genome.layers import Activation
-from menndl_dask.genome.topology import Sources, absolute
+from menndl_dask.genome.topology import Sources, absolute, relative
 
 LONGEST_BODY = 100  # layers of a cell
 MOST_TIMES = 100  # that a cell is repeated
@@ -67,6 +67,11 @@ class Cell(Layer):
         """Return for each layer of the body the places in it of what it reads; -1 is what the repetition reads."""
         return [tuple(dict.fromkeys(max(-1, s) for s in node)) for node in absolute([g.inputs for g in self.body])]
 
+    def opened(self) -> tuple[Layer, ...]:
+        """Return the layers of the body as those of a network whose only view is what the repetition reads."""
+        offsets = relative(self.sources())
+        return tuple(with_inputs(layer, node) for layer, node in zip(self.body, offsets, strict=True))
+
 
 def _read(layer: object, place: int) -> Layer:
     """Return a layer of a body, read from a plain dict if it is one."""
@@ -78,6 +83,11 @@ def _read(layer: object, place: int) -> Layer:
         raise GenomeError(f"expected a layer that is no cell, got {shortened(repr(layer))}")
     except GenomeError as error:
         raise GenomeError(f"Cell: body: layer {place}: {error}") from error
+
+
+def size_of(genes: Sequence[Gene]) -> int:
+    """Return the number of genes with all repetitions."""
+    return sum(gene.size if isinstance(gene, Cell) else 1 for gene in genes)
 
 
 def expanded(genes: Sequence[Gene]) -> tuple[tuple[Layer, ...], list[Sources]]:
@@ -92,8 +102,7 @@ def expanded(genes: Sequence[Gene]) -> tuple[tuple[Layer, ...], list[Sources]]:
     sources = absolute([layer.inputs for layer in given])
     if not any(isinstance(layer, Cell) for layer in given):
         return given, sources
-    count = sum(layer.size if isinstance(layer, Cell) else 1 for layer in given)
-    if count > MOST_LAYERS:
+    if (count := size_of(given)) > MOST_LAYERS:
         raise GenomeError(f"genome: expected at most {MOST_LAYERS:,} layers with all repetitions, got {count:,}")
     layers: list[Layer] = []
     found: list[Sources] = []

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from menndl_dask.evolution.mutation import mutations
 from menndl_dask.evolution.surrogate.features import Features
+from menndl_dask.genome.forms.cell import Cell
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import Activation, Convolution
 from menndl_dask.space.space import SearchSpace
@@ -88,3 +89,10 @@ def test_many_fixed_genes_are_put_together() -> None:
     features, genome = Features(space), space.sample(np.random.default_rng(0))
     assert len(features.groups) <= 25
     assert np.isfinite(features.of([genome])).all()
+
+
+def test_a_network_has_the_same_features_with_cells_and_without() -> None:
+    features = Features(SPACES["classes of images"])
+    block = (Convolution(8), Convolution(8, (5,)), Activation("relu", inputs=(1, 3), join="add"))
+    cells, flat = Genome((Convolution(8), Cell(body=block, times=4))), Genome((Convolution(8), *block * 4))
+    assert apart(features, cells, flat) == 0.0
