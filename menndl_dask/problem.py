@@ -309,6 +309,8 @@ class Problem:
     def __post_init__(self) -> None:
         one_of(TASKS).demand("task", self.task)
         one_of(NORMALISATIONS).demand("normalisation", self.normalisation)
+        if len(self.inputs) != (views := len(self.facts.input_shapes)):
+            raise UserError(f"inputs: expected {views} names, one for each view of the facts, got {shown(self.inputs)}")
         if self.large_images is not None:
             one_of(LARGE_IMAGES).demand("large_images", self.large_images)
             if self.large_images == "vote" and self.task == "regression":

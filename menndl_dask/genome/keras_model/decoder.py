@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from menndl_dask.errors import GenomeError
+from menndl_dask.errors import GenomeError, UserError
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.keras_model.own_kinds import made_between
@@ -63,8 +63,11 @@ def decode(
         If no network can be built.
     GenomeError
         If the weights are those of another genome.
+    UserError
+        If the facts lack the mean or the variance by which the problem normalises.
     """
     genome = genome.canonical()
+    _check_moments(problem)
     if weights is not None and len(weights.layers) != len(genome.layers):
         got = f"got those of {len(weights.layers)}"
         raise GenomeError(f"weights: expected those of a genome of {len(genome.layers)} layers, {got}")
@@ -91,6 +94,16 @@ def decode(
     if weights is not None:
         set_head(model.get_layer("head"), weights, problem)
     return model
+
+
+def _check_moments(problem: Problem) -> None:
+    """Check that the mean and variance are known by which images are normalised."""
+    facts, channels = problem.facts, [shape[-1] for shape in problem.facts.input_shapes]
+    for name in ("mean", "variance") if problem.normalisation != "none" else ():
+        got = [len(each) for each in getattr(facts, name)]
+        if got != channels:
+            expected = f"a number for each channel of each view, {channels} of them"
+            raise UserError(f"facts: {name}: expected {expected}, got {got or 'none'}")
 
 
 def _build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> tuple[Tensor, list[Any]]:

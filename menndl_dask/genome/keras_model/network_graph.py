@@ -15,9 +15,10 @@ import keras
 from keras.src.models.functional import Functional  # keras.Model makes one, and does not name it
 
 from menndl_dask.errors import GenomeError, one_line, shortened
-from menndl_dask.genome.keras_model.operations import layers_of_operation
+from menndl_dask.genome.keras_model.operations import layers_of_operation, rescaling
 from menndl_dask.genome.keras_model.own_kinds import made_between, read_own
 from menndl_dask.genome.layer import Layer
+from menndl_dask.genome.layers import KINDS
 from menndl_dask.genome.layers.common.keras_settings import is_exactly, unsupported
 
 _RECURRENT = (
@@ -85,7 +86,13 @@ class Graph:
         """Add a step for a layer that was not called yet, and return its index."""
         shapes = tuple(self.shape(s) for s in sources)
         made = _called(layer, shapes, layer if owner is None else owner)
-        self.steps.append(Step(layer, tuple(sources), shapes, tuple(made.shape[1:]), layer if owner is None else owner))
+        return self.insert(
+            Step(layer, tuple(sources), shapes, tuple(made.shape[1:]), layer if owner is None else owner)
+        )
+
+    def insert(self, step: Step) -> int:
+        """Add a step, and return its index."""
+        self.steps.append(step)
         return len(self.steps) - 1
 
 
@@ -139,9 +146,8 @@ def _inline(graph: Graph, function: Any, given: Sequence[int], depth: int) -> li
         if id(tensors[0]) in own:
             gene, entry, parts = own[id(tensors[0])]
             source, last = found[id(entry)], node.operation
-            shapes = (graph.shape(source),)
-            graph.steps.append(Step(None, (source,), shapes, tuple(tensors[0].shape[1:]), last, gene, parts))
-            made = [len(graph.steps) - 1]
+            shape = tuple(tensors[0].shape[1:])
+            made = [graph.insert(Step(None, (source,), (graph.shape(source),), shape, last, gene, parts))]
         else:
             made = _add(graph, node, [found[id(tensor)] for tensor in node.input_tensors], depth)
         found.update((id(tensor), each) for tensor, each in zip(tensors, made, strict=True))
@@ -171,11 +177,18 @@ def _add(graph: Graph, node: Any, sources: list[int], depth: int) -> list[int]:
     _check_kind(layer, node)
     if not isinstance(layer, keras.Layer):
         sources = sources * 2 if type(layer).__name__ == "Square" else sources
-        for each in layers_of_operation(node):
-            sources = [graph.add(each, sources, layer)]
-        return sources
+        return [_chain(graph, layers, sources, layer) for layers in layers_of_operation(node)]
     _check_arguments(graph, node)
+    if type(layer).__name__ == "CustomScaleLayer" and type(layer).__module__.startswith("keras.src.applications"):
+        scaled = graph.add(rescaling(layer.scale, 0.0), sources[1:], layer)  # of Inception-ResNet
+        return [graph.add(keras.layers.Add(), [sources[0], scaled], layer)]
     if isinstance(layer, keras.Model):
+        genes = [gene for kind in KINDS if len(sources) == 1 and (gene := kind.read(layer)) is not None]
+        if genes:  # a gene that is several operations
+            shape = tuple(node.outputs[0].shape[1:])
+            return [
+                graph.insert(Step(None, tuple(sources), (graph.shape(sources[0]),), shape, layer, genes[0], (layer,)))
+            ]
         return _inline(graph, _function(layer), _in_order(layer, node, sources), depth + 1)
     if is_exactly(layer, "Identity"):
         return sources
@@ -189,6 +202,13 @@ def _add(graph: Graph, node: Any, sources: list[int], depth: int) -> list[int]:
     return [_add_layer(graph, layer, node, sources)]
 
 
+def _chain(graph: Graph, layers: Sequence[Any], sources: list[int], owner: Any) -> int:
+    """Add layers that read each the one before, and return the last one."""
+    for each in layers:
+        sources = [graph.add(each, sources, owner)]
+    return sources[0]
+
+
 def _check_kind(layer: Any, node: Any) -> None:
     """Refuse what no gene is for, whatever its settings."""
     if is_exactly(layer, *_RECURRENT):
@@ -197,7 +217,7 @@ def _check_kind(layer: Any, node: Any) -> None:
         raise unsupported(layer, "it reads words or numbers of things; genes are of networks of images")
     if is_exactly(layer, "Lambda"):
         raise unsupported(layer, "a function of your own has no gene; write it as a keras.Layer and a gene kind")
-    if len(node.outputs) != 1 and not isinstance(layer, keras.Model):
+    if len(node.outputs) != 1 and isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model):
         raise unsupported(layer, f"expected one output, got {len(node.outputs)}")
 
 
@@ -253,8 +273,7 @@ def _add_layer(graph: Graph, layer: Any, node: Any, sources: Sequence[int]) -> i
     as_layer = isinstance(function, keras.Layer) and not is_exactly(layer, "Activation")
     first = layer._inbound_nodes[0] is node and shapes == tuple(tuple(t.shape[1:]) for t in _read(node, sources))
     if first and not again and not as_layer:
-        graph.steps.append(Step(layer, tuple(sources), shapes, shape, layer))
-        return len(graph.steps) - 1
+        return graph.insert(Step(layer, tuple(sources), shapes, shape, layer))
     if not as_layer:
         return graph.add(copied(layer), sources, layer)
     made = graph.add(copied(layer, activation=None), sources, layer)

@@ -26,8 +26,8 @@ _OTHER_NAMES = {"exp": "exponential"}
 _SPATIAL = (1, 2, 3)
 
 
-def layers_of_operation(node: Any) -> list[Any]:
-    """Return new Keras layers that do together, one after the other, what an operation in a model's graph does.
+def layers_of_operation(node: Any) -> list[list[Any]]:
+    """Return for each output of an operation new Keras layers that do together, one after the other, what it does.
 
     The first one reads the tensors of the operation, in their order. There are none where it changes no value. An
     operation that no layer does, but a gene, is returned itself, anew.
@@ -37,8 +37,16 @@ def layers_of_operation(node: Any) -> list[Any]:
     GenomeError
         If no layers of Keras do the same; the message names the operation.
     """
-    operation = node.operation
+    if type(node.operation).__name__ == "Split":
+        return _split(node.operation, node)
+    return [_layers(node.operation, node)]
+
+
+def _layers(operation: Any, node: Any) -> list[Any]:
+    """Return the layers that do what an operation with one output does."""
     name = type(operation).__name__
+    if len(node.outputs) != 1:
+        raise unsupported(operation, f"expected one output, got {len(node.outputs)}")
     if name in (*_MERGING, "Divide", "TrueDivide"):
         return _arithmetic(operation, name, node)
     written = _OTHER_NAMES.get(_snake(name), _snake(name))
@@ -229,9 +237,28 @@ def _get_item(operation: Any, node: Any) -> list[Any]:
     return _on_pixels(operation, "Cropping", width)
 
 
+def _split(operation: Any, node: Any) -> list[list[Any]]:
+    """Return for each part the layers that leave out the others."""
+    shape, found, start = _shape(node), [], 0
+    axis = operation.axis % len(shape)
+    for tensor in node.outputs:
+        size = int(tensor.shape[axis] or 0)
+        width = [(0, 0)] * len(shape)
+        width[axis] = (start, int(shape[axis] or 0) - start - size)
+        found.append(_on_pixels(operation, "Cropping", width))
+        start += size
+    return found
+
+
 def _on_pixels(operation: Any, stem: str, width: Sequence[tuple[int, int]]) -> list[Any]:
-    """Return the layer that adds pixels to, or takes them from, the edges of an image."""
+    """Return the layers that add pixels to, or take them from, the edges of an image; or channels from it."""
     rank = len(width) - 2
+    if stem == "Cropping" and any(width[-1]) and not any(map(any, width[:-1])) and rank in (1, 2):
+        shape = tuple(operation._inbound_nodes[0].input_tensors[0].shape[1:])
+        left = (*shape[:-1], shape[-1] - sum(width[-1]))
+        as_pixels = keras_class(stem, rank + 1)((*width[1:-1], width[-1]))
+        if None not in shape:
+            return [keras.layers.Reshape((*shape, 1)), as_pixels, keras.layers.Reshape(left)]
     if any(map(any, (width[0], width[-1]))) or rank not in _SPATIAL:
         raise unsupported(operation, f"expected only pixels to be changed, got {list(width)} of samples to channels")
     inner = tuple(width[1:-1])
