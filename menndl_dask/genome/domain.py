@@ -87,6 +87,10 @@ class Choice:
         return self.values[rng.integers(len(self.values))]
 
     def contains(self, value: Any) -> bool:
+        if type(value) is str:  # quick: every gene that is made is checked
+            return value in self.values
+        if type(value) is bool:
+            return any(value is v for v in self.values)
         return any(_same_type(value, v) and _plain(value) == v for v in self.values)
 
     def step(self, value: Any, rng: np.random.Generator) -> Any:
@@ -156,6 +160,8 @@ class Integer:
         return int(rng.integers(self.low, self.high, endpoint=True))
 
     def contains(self, value: Any) -> bool:
+        if type(value) is int:  # quick, as in `Choice`
+            return self.low <= value <= self.high
         return self.accepts(value) and self.low <= int(value) <= self.high
 
     def step(self, value: Any, rng: np.random.Generator) -> int:
@@ -216,6 +222,8 @@ class Real:
         return self._at(rng.random())
 
     def contains(self, value: Any) -> bool:
+        if type(value) is float:  # quick, as in `Choice`
+            return self.low <= value <= self.high
         return self.accepts(value) and self.low <= _plain(value) <= self.high
 
     def step(self, value: Any, rng: np.random.Generator) -> float:
@@ -310,8 +318,10 @@ class Several:
     least: int = 1
 
     def contains(self, value: Any) -> bool:
-        fits = isinstance(value, tuple) and self.least <= len(value) <= self.most
-        return fits and all(map(self.inner.contains, value))
+        if not isinstance(value, tuple) or not self.least <= len(value) <= self.most:
+            return False
+        contains = self.inner.contains
+        return contains(value[0]) if len(value) == 1 else all(map(contains, value))
 
 
 @dataclass(frozen=True, slots=True)

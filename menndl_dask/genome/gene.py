@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import marshal
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import Field, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Self
 
 from menndl_dask.errors import GenomeError, UserError, nearest, shortened
@@ -14,6 +15,7 @@ from menndl_dask.genome.domain import Choice, Domain, in_words
 from menndl_dask.own_code import import_own, importable_name, is_allowed, is_reference
 
 _DEEPEST = 8  # lists in lists
+_LONGEST = 2000  # bytes of a gene that is kept for the next dict like it
 _UNKNOWN = ("UnknownGene", "UnknownLayer")
 _OWN_MODULES = (
     "menndl_dask.genome.layers", "menndl_dask.genome.training_gene", "menndl_dask.genome.unknown_gene",
@@ -169,7 +171,26 @@ def _check_reference(name: str) -> None:
 
 
 def _made(kind: type[Gene], data: Mapping[str, Any]) -> Gene:
-    """Return the gene of a kind with the fields that stand in a dict."""
+    """Return the gene of a kind with the fields that stand in a dict; the same one for equal dicts.
+
+    A driver that resumes reads the same genes thousands of times.
+    """
+    known: Any = kind  # which can be hashed
+    plain: Any = data
+    try:
+        written = marshal.dumps(plain, 2)  # unlike a comparison, it tells 1, 1.0 and True apart
+    except ValueError:  # lists that are too deep, and what is no plain value
+        return _read(kind, data)
+    return _remembered(known, written) if len(written) < _LONGEST else _read(kind, data)
+
+
+@lru_cache(maxsize=8192)
+def _remembered(kind: type[Gene], written: bytes) -> Gene:
+    return _read(kind, marshal.loads(written))
+
+
+def _read(kind: type[Gene], data: Mapping[str, Any]) -> Gene:
+    """Read the gene of a kind from a dict."""
     domains, known = kind.domains(), [f.name for f in fields(kind)]
     values = {name: _frozen(value) for name, value in data.items() if name != "kind"}
     for name, value in values.items():

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from menndl_dask import own_code
-from menndl_dask.errors import GenomeError
+from menndl_dask.errors import GenomeError, InfeasibleError
 from menndl_dask.genome.domain import Choice, choice, integer
 from menndl_dask.genome.gene import Gene, find_kind, kind_name, kinds_of_users
 from menndl_dask.genome.genome import Genome
-from menndl_dask.genome.layers import Convolution
+from menndl_dask.genome.layer import Layer
+from menndl_dask.genome.layers import KINDS, Convolution
 from menndl_dask.genome.training_gene import Training
+from tests.examples import examples
 from tests.kinds import EXTRA, Noise
 
 
@@ -112,3 +118,55 @@ def test_what_is_no_gene_is_refused_in_words(data: dict[str, object], message: s
 def test_a_gene_of_another_kind_than_expected_is_refused() -> None:
     with pytest.raises(GenomeError, match="expected a gene of kind Convolution, got Training"):
         Convolution.from_dict({"kind": "Training"})
+
+
+def test_equal_dicts_give_one_gene_and_numbers_of_other_types_do_not() -> None:
+    first = Gene.from_dict({"kind": "Convolution", "kernels": 8, "kernel_size": [3]})
+    assert Gene.from_dict({"kind": "Convolution", "kernels": 8, "kernel_size": [3]}) is first
+    for other in ({"kernels": 8.0, "kernel_size": [3]}, {"kernels": 8, "kernel_size": [3.0]}, {"kernels": True}):
+        with pytest.raises(GenomeError, match="expected"):
+            Gene.from_dict({"kind": "Convolution", **other})
+
+
+def _gene_or_line(data: dict[str, object]) -> Gene | str:
+    try:
+        return Gene.from_dict(data)
+    except GenomeError as error:
+        return str(error)
+
+
+NUMBERS = st.integers() | st.floats() | st.integers(-3, 70_000)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.text(max_size=4) | NUMBERS, lambda inner: st.lists(inner, max_size=4), max_leaves=6
+)
+
+
+@examples(300)
+@given(st.sampled_from([*KINDS, Training]), st.data())
+def test_whatever_stands_in_a_field_is_a_gene_that_can_be_costed_or_an_error_in_a_line(
+    kind: type[Gene], data: st.DataObject
+) -> None:
+    names = [f.name for f in fields(kind)]
+    chosen = data.draw(st.lists(st.sampled_from(names), unique=True, max_size=3))
+    given_values = {name: data.draw(ANYTHING) for name in chosen}
+    gene = _gene_or_line({"kind": kind_name(kind), **given_values})
+    if isinstance(gene, str):
+        assert len(gene) <= 500
+        assert "\n" not in gene
+        return
+    assert Gene.from_dict(json.loads(json.dumps(gene.to_dict()))) == gene
+    if not isinstance(gene, Layer):
+        return
+    for shape in ((7,), (9, 4), (8, 6, 8), (4, 6, 5, 2)):
+        try:
+            after = gene.output_shape(shape)
+        except (InfeasibleError, ValueError):
+            continue
+        assert all(isinstance(n, int) and n > 0 for n in after)
+        assert gene.parameter_count(shape) >= 0
+        assert 0 <= gene.forward_flops(shape) < math.inf
+        assert gene.kept_values(shape) > 0
+        simple = gene.simplified()
+        assert simple.is_identity or simple.output_shape(shape) == after
+        assert len(gene.windows(shape[:-1])) == len(shape) - 1
+        gene.suited(shape).output_shape(shape)
