@@ -14,9 +14,9 @@ import keras
 from menndl_dask.genome.keras_model.network_graph import Graph, Step
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import AttentionGate, SqueezeExcitation
+from menndl_dask.genome.layers.attention.gate import usual_ratio
 from menndl_dask.genome.layers.common.keras_settings import is_exactly, is_of
 
-_RATIOS = (2, 4, 8, 16)  # the usual ones: several ratios may give the same number of kernels
 _OF_A_GENE = re.compile(r"layer\d+")  # the names that decode gives to the only layer of a gene
 
 
@@ -63,7 +63,7 @@ def _gate(graph: Graph, tensor: int, path: list[int]) -> tuple[Layer, tuple[Step
     kernels, outputs = (int(step.shape[-1] or 0) for step in weighted)
     if outputs != (channels if by_channel else 1):
         return None
-    ratio = next((r for r in (*_RATIOS, max(1, channels // kernels)) if channels // r == kernels), None)
+    ratio = usual_ratio(channels, kernels)
     if ratio is None:
         return None
     return (SqueezeExcitation(ratio) if by_channel else AttentionGate(ratio)), tuple(weighted)

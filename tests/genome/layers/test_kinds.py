@@ -371,3 +371,12 @@ def test_each_kind_can_be_read_by_one_reader() -> None:
         if built is not view:
             found = [other for other in KINDS if other.read(built._keras_history.operation) is not None]
             assert found == [kind]
+
+
+def test_ratios_that_give_as_many_kernels_are_one() -> None:
+    for kind in (SqueezeExcitation, AttentionGate):
+        with pytest.raises(InfeasibleError, match="a ratio of 5 of 8 channels is written as 8"):
+            kind(5).output_shape((6, 6, 8))
+        assert kind(5).suited((6, 6, 8)) == kind(8)
+        kind(5).output_shape((6, 6, 30))
+        kind(1).output_shape((6, 6, 3))

@@ -86,8 +86,7 @@ class Normalisation(Layer):
         if self.method == "rms_scaling":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Keras's, that it is not RMS normalisation
-                layer = keras.layers.LayerNormalization(axis=-1, epsilon=epsilon, name=name, rms_scaling=True)
-            return layer(tensor)
+                return keras.layers.LayerNormalization(epsilon=epsilon, name=name, rms_scaling=True)(tensor)
         channels = int(tensor.shape[-1])
         groups = channels if self.method == "instance" else self.groups or group_count(channels)
         return keras.layers.GroupNormalization(groups, axis=-1, **settings)(tensor)
