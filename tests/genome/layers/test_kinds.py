@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from keras.src.applications import convnext
 from menndl_dask.errors import GenomeError, InfeasibleError
 from menndl_dask.genome.context import context, sees_whole_image
 from menndl_dask.genome.cost import cost_of
+from menndl_dask.genome.domain import Choice, Integer, Maybe, Several
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.keras_model.encoder import encode
@@ -380,3 +382,43 @@ def test_ratios_that_give_as_many_kernels_are_one() -> None:
         assert kind(5).suited((6, 6, 8)) == kind(8)
         kind(5).output_shape((6, 6, 30))
         kind(1).output_shape((6, 6, 3))
+
+
+SMALL = (0, 1, 1, 2, 2, 3, 4, 6, 0.0, 0.1, 0.25, 1e-3, 1.0, 6.0, 0.9)
+
+
+def _drawn(bound: Any, rank: int, rng: np.random.Generator) -> Any:
+    """Return a small value of those that are valid for a field."""
+    if isinstance(bound, Maybe):
+        return None if rng.random() < 0.4 else _drawn(bound.inner, rank, rng)
+    if isinstance(bound, Several):
+        counts = [1, rank] if bound.most == 3 else [1, 2] if bound.most == 2 else [1, 8]
+        return tuple(_drawn(bound.inner, rank, rng) for _ in range(rng.choice(counts)))
+    if isinstance(bound, Choice):
+        return bound.values[rng.integers(len(bound.values))]
+    kind = int if isinstance(bound, Integer) else float
+    fitting = [value for value in SMALL if isinstance(value, kind) and bound.low <= value <= bound.high]
+    return fitting[rng.integers(len(fitting))]
+
+
+@pytest.mark.parametrize("rank", SHAPES)
+@pytest.mark.filterwarnings("ignore:You passed `rms_scaling=True`:UserWarning")
+def test_a_layer_with_any_valid_settings_goes_to_keras_and_back(rank: int) -> None:
+    rng, shape, tried = np.random.default_rng(rank), SHAPES[rank], set()
+    of = problem("classification", (shape,), 3)
+    for kind in KINDS * 4:
+        values = {
+            f.name: _drawn(f.metadata.get("valid") or f.metadata["domain"], max(rank, 1), rng)
+            for f in fields(kind)
+            if f.name not in ("inputs", "join") and rng.random() < 0.6
+        }
+        try:
+            genome = Genome((kind(**values),))
+            cost = cost_of(genome, of)
+        except GenomeError:
+            continue
+        model = decode(genome, of)
+        assert model.count_params() == cost.parameters
+        assert encode(model) == genome
+        tried.add(kind)
+    assert len(tried) >= (18 if rank else 10)
