@@ -115,7 +115,9 @@ class Gene:
 
 def wrong_value(kind: type[Gene], name: str, bound: Any, value: object) -> GenomeError:
     """Return the error for a field whose value is not valid."""
-    return GenomeError(f"{kind_name(kind)}: {name}: expected {in_words(bound)}, got {shortened(repr(value))}")
+    words = [each for each in getattr(bound, "values", ()) if isinstance(each, str)]
+    meant = nearest(value, words) if isinstance(value, str) else ""
+    return GenomeError(f"{kind_name(kind)}: {name}: expected {in_words(bound)}, got {shortened(repr(value))}{meant}")
 
 
 def kind_name(kind: type[Gene]) -> str:

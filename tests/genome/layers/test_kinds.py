@@ -33,6 +33,7 @@ from menndl_dask.genome.layers import (
     Cropping,
     DepthwiseConvolution,
     Dropout,
+    Flatten,
     FullyConnected,
     GlobalPooling,
     LayerScale,
@@ -274,6 +275,9 @@ def test_a_model_in_a_model_that_computes_otherwise_is_not_such_a_gene() -> None
     other = keras.Model(start, keras.ops.power(keras.ops.square(start) * 2.0 + 1.0, 0.5))
     made = other(view)._keras_history.operation
     assert LocalResponseNormalisation.read(made) is PositionalEmbedding.read(made) is None
+    inner = keras.Sequential([keras.Input((6, 8)), L.Conv1D(4, 3, padding="same"), L.PReLU(shared_axes=[1])])
+    model = keras.Model(view, L.Dense(3)(L.Flatten()(inner(view))))
+    assert encode(model) == Genome((Convolution(4, activation="linear"), PReLU(), Flatten()))
 
 
 FLOPS = [  # by hand, for an image of 4 times 6 pixels and 8 channels

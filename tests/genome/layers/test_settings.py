@@ -246,6 +246,11 @@ def test_a_value_that_is_not_valid_is_refused_in_a_line_that_names_it(data: dict
             kind(**{field: tuple(value) if isinstance(value, list) else [value] if field == "kernel_size" else value})
 
 
+def test_a_mistyped_word_is_shown_with_the_nearest_one() -> None:
+    with pytest.raises(GenomeError, match="got 'rleu'; did you mean 'relu'"):
+        Convolution(activation="rleu")
+
+
 def test_published_sizes_are_valid_though_no_search_draws_them() -> None:
     genes = [{**C, "kernels": 2048, "kernel_size": [12, 45], "stride": [4]}, {**C, "dilation": [18]}]
     assert len(Genome.from_dict({"genes": genes}).layers) == 2

@@ -21,9 +21,7 @@ def constants_of(layer: Any) -> list[tuple[str, list[Any]]]:
 
     It is empty for anything else.
     """
-    import keras
-
-    if not isinstance(layer, keras.Model) or len(getattr(layer, "inputs", ())) != 1:
+    if not hasattr(layer, "_nodes_by_depth") or len(layer.inputs) != 1:  # of functional models only
         return []
     return [(name, constants) for name, _, constants, _ in _described(layer)]
 
