@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from html import escape
 from typing import Any
 
 from menndl_dask.errors import MenndlError
 from menndl_dask.genome.cost import cost_of
-from menndl_dask.genome.gene import is_users
+from menndl_dask.genome.forms.cell import Cell
+from menndl_dask.genome.gene import Gene, is_users
 from menndl_dask.genome.genome import Genome
-from menndl_dask.genome.layers import KINDS
-from menndl_dask.genome.topology import Sources
+from menndl_dask.genome.layer import Layer
+from menndl_dask.genome.layers import KINDS, Activation
+from menndl_dask.genome.shape import walk
+from menndl_dask.genome.topology import Sources, absolute
 from menndl_dask.problem import Problem
 from menndl_dask.report.chart import element, text_width
 from menndl_dask.text import quantity
@@ -26,6 +29,7 @@ _WIDTH, _HEIGHT, _GAP, _BESIDE = 262.0, 42.0, 22.0, 32.0  # size of a box and di
 _INDENT = 40.0  # per halving of the image, pixels
 _LANE = 13.0  # between skip connections, pixels
 _PAD = 14.0
+_MARGIN = 7.0  # between the boxes of a cell and its frame
 
 _TITLES = {kind.__name__: kind.drawn_title or kind.__name__ for kind in KINDS}  # a part of the head may be one of them
 _QUIET: Mapping[str, tuple[Any, ...]] = {  # default values that are not shown
@@ -48,7 +52,8 @@ _LAST = ("stride", "dilation", "padding", "multiplier", "groups", "activation", 
 class Box:
     """A layer in the drawing: name, settings, output shape (empty if unknown), parameters, and its input boxes.
 
-    The family is the colour of the box: one of `Layer.drawn_family`, ``view`` or ``head``.
+    The family is the colour of the box: one of `Layer.drawn_family`, ``view`` or ``head``. The boxes of a cell have the
+    place of its first one, and how often it is repeated.
     """
 
     title: str
@@ -58,6 +63,8 @@ class Box:
     family: str = "other"
     sources: Sources = ()
     join: str = ""
+    cell: int | None = None
+    times: int = 1
 
 
 def draw_network(genome: Genome, problem: Problem | None = None) -> str:
@@ -66,7 +73,8 @@ def draw_network(genome: Genome, problem: Problem | None = None) -> str:
     corners = _layout(nodes)
     total = sum(node.parameters or 0 for node in nodes)
     edges, right = _edges(nodes, corners)
-    content = "".join(edges) + "".join(_box(node, corner, total) for node, corner in zip(nodes, corners, strict=True))
+    drawn = "".join(_box(node, corner, total) for node, corner in zip(nodes, corners, strict=True))
+    content = _frames(nodes, corners) + "".join(edges) + drawn
     width = max([right, *(x + _WIDTH for x, _ in corners)]) + _PAD
     height = max(y + _HEIGHT for _, y in corners) + _PAD
     spoken = f"Drawing of a network of {len(nodes)} boxes: " + ", then ".join(node.title for node in nodes)
@@ -74,26 +82,51 @@ def draw_network(genome: Genome, problem: Problem | None = None) -> str:
 
 
 def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
-    """Return a box for each view, layer and part of the head; each follows its inputs."""
-    canonical = genome.canonical()
+    """Return a box for each view, layer and part of the head; each follows its inputs.
+
+    The layers of a cell have one box each, which has the parameters of all repetitions and the shape of the last one.
+    """
+    folded = genome.folded()
     if problem is not None:
         views = list(zip(problem.inputs, problem.facts.input_shapes, strict=True))
     else:
-        count = max((-s for node in canonical.sources for s in node if s < 0), default=1)
+        count = max((-s for node in folded.sources for s in node if s < 0), default=1)
         views = [("" if count == 1 else str(v + 1), ()) for v in range(count)]
-    costs = _layer_costs(canonical, problem)
     drawn = [Box(f"Input {name}" if name else "Input", shape=shape, family="view") for name, shape in views]
-    for i, (layer, sources) in enumerate(zip(canonical.layers, canonical.sources, strict=True)):
-        shape, parameters = costs[i][1:] if i < len(costs) else ((), None)
-        places = tuple(min(-1 - s, len(views) - 1) if s < 0 else len(views) + s for s in sources)
-        join = layer.join if len(places) > 1 else ""
-        title, detail, family = layer.drawn_title or type(layer).__name__, detail_of(layer), layer.drawn_family
-        if join and layer.is_identity:
-            title, detail, family = "Join", "", "other"
-        drawn.append(Box(title, detail, shape, parameters, family, places, join))
-    for name, shape, parameters in costs[len(canonical.layers) :]:
+    costs = _layer_costs(folded, problem)
+    genes = [gene for gene in folded.genes if isinstance(gene, Layer)]
+    places: list[int] = []  # of the boxes that show what the genes give
+    done = 0  # layers whose costs are shown
+    for gene, node in zip(genes, absolute([gene.inputs for gene in genes]), strict=True):
+        read = tuple(min(-1 - s, len(views) - 1) if s < 0 else places[s] for s in node)
+        if not isinstance(gene, Cell):
+            drawn.append(_box_of(gene, read, costs[done : done + 1]))
+            done += 1
+        else:
+            if len(read) > 1:
+                drawn.append(_box_of(Activation("linear", join=gene.join), read, costs[done : done + 1]))
+                read, done = (len(drawn) - 1,), done + 1
+            first, size = len(drawn), len(gene.body)
+            for j, (layer, within) in enumerate(zip(gene.body, gene.sources(), strict=True)):
+                known = costs[done + j : done + size * gene.times : size]
+                inner = tuple(first + s if s >= 0 else read[0] for s in within)
+                drawn.append(replace(_box_of(layer, inner, known), cell=first, times=gene.times))
+            done += size * gene.times
+        places.append(len(drawn) - 1)
+    for name, shape, parameters in costs[done:]:
         drawn.append(Box(_TITLES.get(name, name), "", shape, parameters, "head", (len(drawn) - 1,)))
     return drawn
+
+
+def _box_of(layer: Layer, sources: Sources, costs: Sequence[tuple[str, tuple[int, ...], int | None]]) -> Box:
+    """Return the box of a layer with what its repetitions cost."""
+    shape = costs[-1][1] if costs else ()
+    parameters = sum(known or 0 for *_, known in costs) if costs else None
+    join = layer.join if len(sources) > 1 else ""
+    if join and layer.is_identity:
+        return Box("Join", "", shape, parameters, "other", sources, join)
+    title = layer.drawn_title or type(layer).__name__
+    return Box(title, detail_of(layer), shape, parameters, layer.drawn_family, sources, join)
 
 
 def detail_of(gene: Any) -> str:
@@ -107,18 +140,25 @@ def detail_of(gene: Any) -> str:
     >>> detail_of(Convolution(32, groups=4))
     '32 · 3 · groups 4 · relu'
     """
+    later = {f.name: f.default for f in fields(gene) if f.metadata.get("later")}
     names = [f.name for f in fields(gene)]
     names.sort(key=lambda name: _LAST.index(name) if name in _LAST else -1)
     values = ((name, getattr(gene, name)) for name in names if name != "inputs")
-    named = _NAMED if is_users(type(gene)) else (*_NAMED, "groups", "ratio")
-    shown = [(name, value) for name, value in values if value not in _QUIET.get(name, ())]
+    named = {*_NAMED, *later} if is_users(type(gene)) else {*_NAMED, *later, "groups", "ratio"}
+    shown = [(name, value) for name, value in values if value not in _QUIET.get(name, (later.get(name),))]
     return " · ".join(_setting(name, value, named=name in named) for name, value in shown)
 
 
 def summary(genome: Genome, limit: int = 120) -> str:
     """Return a genome as one line of text, for a table or a tooltip."""
-    text = ", ".join(f"{type(gene).__name__}({detail_of(gene)})" for gene in genome.canonical().genes)
+    text = ", ".join(map(_in_words, genome.folded().genes))
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _in_words(gene: Gene) -> str:
+    if isinstance(gene, Cell):
+        return f"{gene.times} × [{', '.join(map(_in_words, gene.body))}]"
+    return f"{type(gene).__name__}({detail_of(gene)})"
 
 
 def _setting(name: str, value: Any, *, named: bool) -> str:
@@ -132,12 +172,16 @@ def _setting(name: str, value: Any, *, named: bool) -> str:
 
 
 def _layer_costs(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...], int | None]]:
+    """Return name, shape and parameters of the layers of a genome, those of cells one by one, and of the head."""
     if problem is None:
         return []
     try:
-        return [(c.name, tuple(c.shape), int(c.parameters)) for c in cost_of(genome, problem).layers]
+        walked = walk(genome, problem.facts.input_shapes)
+        layers = [(type(g).__name__, tuple(after), int(g.parameter_count(before))) for g, _, before, after in walked]
+        head = cost_of(genome, problem).layers[len(genome.canonical().layers) :]
     except MenndlError:
         return []  # an infeasible genome is drawn without shapes
+    return [*layers, *((c.name, tuple(c.shape), int(c.parameters)) for c in head)]
 
 
 def _layout(nodes: Sequence[Box]) -> list[tuple[float, float]]:
@@ -203,6 +247,25 @@ def _free_lane(
     return lane
 
 
+def _frames(nodes: Sequence[Box], corners: Sequence[tuple[float, float]]) -> str:
+    """Return a frame around the boxes of each cell, with the number of its repetitions."""
+    members: dict[int, list[tuple[float, float]]] = {}
+    for node, corner in zip(nodes, corners, strict=True):
+        if node.cell is not None:
+            members.setdefault(node.cell, []).append(corner)
+    found = []
+    for first, inside in members.items():
+        left, top = min(x for x, _ in inside) - _MARGIN, min(y for _, y in inside) - _MARGIN
+        right, bottom = (max(x for x, _ in inside) + _WIDTH + _MARGIN, max(y for _, y in inside) + _HEIGHT + _MARGIN)
+        size = f'width="{right - left:.1f}" height="{bottom - top:.1f}"'
+        found.append(
+            f'<g class="cell"><title>repeated {nodes[first].times} times, each reads the one before</title>'
+            f'<rect x="{left:.1f}" y="{top:.1f}" {size} rx="9"/>'
+            f'<text x="{right - 6:.1f}" y="{top - 2:.1f}" text-anchor="end">× {nodes[first].times}</text></g>'
+        )
+    return "".join(found)
+
+
 def _straight(x1: float, y1: float, x2: float, y2: float) -> str:
     """Return a path straight down, with a bend in the gap above its end."""
     if abs(x1 - x2) < 1:
@@ -228,6 +291,7 @@ def _box(node: Box, corner: tuple[float, float], total: int) -> str:
     if text_width(detail) * 0.92 > room:
         detail = detail[: max(1, int(room / text_width("x") / 0.92) - 1)].rstrip(" ·") + "…"
     tip = f"{node.title} {node.detail}".strip() + (f"\noutput {shape}" if shape else "")
+    tip += f"\nrepeated {node.times} times" if node.times > 1 else ""
     tip += f"\n{node.parameters:,} parameters ({share:.0%})" if node.parameters else ""
     bar = (
         f'<rect class="share" x="{x + 6:.1f}" y="{y + _HEIGHT - 3:.1f}" width="{(_WIDTH - 9) * share:.1f}" height="3"/>'

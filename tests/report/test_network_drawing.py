@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import Activation, Convolution, FullyConnected, GlobalPooling, Pooling, Upsampling
 from menndl_dask.genome.training_gene import Training
@@ -108,4 +109,31 @@ def test_a_genome_is_written_in_one_line(genome: Genome, text: str) -> None:
 
 
 def test_a_long_line_is_cut() -> None:
-    assert len(summary(Genome((Convolution(8),) * 30), 50)) == 50
+    assert len(summary(Genome(tuple(Convolution(8 + i) for i in range(30))), 50)) == 50
+
+
+BLOCK = (Convolution(8), Convolution(8, (5,)), Activation("relu", inputs=(1, 3), join="add"))
+
+
+def test_layers_that_are_repeated_are_drawn_once_in_a_frame_that_says_how_often() -> None:
+    genome = Genome((Convolution(8, (1,)), *BLOCK * 12, FullyConnected(32)))
+    drawn = boxes(genome, problem())
+    assert [box.title for box in drawn] == [
+        *("Input image", "Convolution", "Convolution", "Convolution", "Activation", "Fully connected", "Head")
+    ]
+    assert [box.times for box in drawn] == [1, 1, 12, 12, 12, 1, 1]
+    assert sum(box.parameters or 0 for box in drawn) == cost_of(genome, problem()).parameters
+    svg = draw_network(genome, problem())
+    frame = re.search(r'class="cell".*?x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', svg)
+    assert frame is not None
+    assert "× 12</text>" in svg
+    left, top, width, height = map(float, frame.groups())
+    inside = [x > left and x2 < left + width and y > top and y2 < top + height for x, y, x2, y2 in _rectangles(svg)]
+    assert inside == [box.cell is not None for box in drawn]
+
+
+def test_text_says_what_is_repeated() -> None:
+    genome = Genome((Convolution(8, (1,)), *BLOCK * 12))
+    assert summary(genome, 500) == (
+        "Convolution(8 · 1 · relu), 12 × [Convolution(8 · 3 · relu), Convolution(8 · 5 · relu), Activation(relu)]"
+    )
