@@ -14,6 +14,7 @@ from menndl_dask.errors import UserError, nearest
 from menndl_dask.genome.genome import Genome
 from menndl_dask.problem import Problem
 from menndl_dask.space.stages import Stage, stages, usual_normalisation
+from menndl_dask.space.standard.classification.conv_next import conv_next_tiny
 from menndl_dask.space.standard.classification.efficient_net import efficient_net_b0
 from menndl_dask.space.standard.classification.google_net import google_net
 from menndl_dask.space.standard.classification.le_net import le_net_5
@@ -91,6 +92,7 @@ STANDARD_NETWORKS: dict[str, StandardNetwork] = {
     "resnet50": StandardNetwork("ResNet-50", _WHOLE, res_net_50),
     "mobilenet_v2": StandardNetwork("MobileNetV2", _WHOLE, mobile_net_v2),
     "efficientnet_b0": StandardNetwork("EfficientNet-B0", _WHOLE, efficient_net_b0),
+    "convnext_tiny": StandardNetwork("ConvNeXt-tiny", _WHOLE, conv_next_tiny),
     "unet_small": StandardNetwork("U-Net, small", _PIXELS, _small),
     "unet_full": StandardNetwork("U-Net", _PIXELS, u_net_full),
     "unet_plus_plus": StandardNetwork("U-Net++", _PIXELS, u_net_plus_plus),
