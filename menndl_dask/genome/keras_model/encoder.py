@@ -30,6 +30,7 @@ from menndl_dask.genome.layers.common.keras_settings import (
     is_of,
     losses,
     unsupported,
+    without_gene,
 )
 from menndl_dask.genome.shape import common_size, walk
 from menndl_dask.genome.topology import Sources
@@ -348,4 +349,4 @@ def gene_of(step: Step) -> Layer:
         if (gene := kind.read(step.layer)) is not None:
             check_settings(gene, step.layer)
             return gene
-    raise unsupported(step.owner, "there is no gene for this kind of layer")
+    raise without_gene(step.owner)

@@ -143,6 +143,8 @@ class SlidingKernel(Weighted):
         spatial = image_size(shape, self.ranks)
         if max(self.stride) > 1 and max(self.dilation) > 1:
             raise InfeasibleError("a stride and a dilation larger than 1 exclude each other")
+        if self.padding == "causal" and len(spatial) > 1:
+            raise InfeasibleError(f"padding: 'causal' exists for images of 1 axis, got {len(spatial)}")
         reach = window_reach(self.kernel_size, self.dilation, len(spatial))
         return size_after_window(spatial, reach, self.stride, self.padding)
 
@@ -150,6 +152,8 @@ class SlidingKernel(Weighted):
         # a stride larger than 1 excludes a dilation
         layer = self.replaced(dilation=(1,)) if max(self.stride) > 1 and max(self.dilation) > 1 else self
         reach = window_reach(layer.kernel_size, layer.dilation, len(spatial))
+        if layer.padding == "causal":
+            return layer.replaced(padding="same") if len(spatial) > 1 else layer
         pads = only_same or any(r > n for r, n in zip(reach, spatial, strict=True))
         return layer.replaced(padding="same") if pads else layer
 

@@ -123,7 +123,7 @@ def _classifier(*layers: keras.Layer) -> keras.Model:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (keras.layers.UnitNormalization(name="odd"), r"layer 'odd' \(UnitNormalization\): there is no gene"),
+        (keras.layers.UnitNormalization(name="odd"), r"layer 'odd' \(UnitNormalization\): it divides by the length"),
         (keras.layers.BatchNormalization(axis=1, name="odd"), r"axis=\[?1\]? has no gene"),
         (keras.layers.LayerNormalization(axis=(1, 2, 3), name="odd"), r"axis=\[1, 2, 3\] has no gene"),
         (keras.layers.BatchNormalization(renorm=True, name="odd"), "renorm=True has no gene"),

@@ -22,6 +22,7 @@ from menndl_dask.genome.context import context, sees_whole_image
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.domain import Choice, Integer, Maybe, Several
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model import own_kinds
 from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.keras_model.encoder import encode
 from menndl_dask.genome.layer import Layer
@@ -388,6 +389,18 @@ def test_ratios_that_give_as_many_kernels_are_one() -> None:
         kind(1).output_shape((6, 6, 3))
 
 
+def test_a_causal_convolution_reads_no_later_pixel() -> None:
+    gene = Convolution(5, (3,), (2,), "causal", activation="linear")
+    check((12, 8), gene, lambda: L.Conv1D(5, 3, 2, "causal"))
+    check((12, 8), gene.replaced(stride=(1,), dilation=(3,)), lambda: L.Conv1D(5, 3, padding="causal", dilation_rate=3))
+    window = gene.windows((12,))[0]
+    assert (window.step, window.first, window.last) == (2, -2, 0)
+    with pytest.raises(InfeasibleError, match="'causal' exists for images of 1 axis, got 2"):
+        gene.output_shape((8, 8, 3))
+    assert gene.clipped((8, 8), only_same=True).padding == "same"
+    assert gene.clipped((12,), only_same=True) == gene
+
+
 SMALL = (0, 1, 1, 2, 2, 3, 4, 6, 0.0, 0.1, 0.25, 1e-3, 1.0, 6.0, 0.9)
 
 
@@ -407,7 +420,8 @@ def _drawn(bound: Any, rank: int, rng: np.random.Generator) -> Any:
 
 @pytest.mark.parametrize("rank", SHAPES)
 @pytest.mark.filterwarnings("ignore:You passed `rms_scaling=True`:UserWarning")
-def test_a_layer_with_any_valid_settings_goes_to_keras_and_back(rank: int) -> None:
+def test_a_layer_with_any_valid_settings_goes_to_keras_and_back(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_kinds, "kinds_of_users", list)  # those of other tests would be read first
     rng, shape, tried = np.random.default_rng(rank), SHAPES[rank], set()
     of = problem("classification", (shape,), 3)
     for kind in KINDS * 4:

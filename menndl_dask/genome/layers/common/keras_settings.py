@@ -47,6 +47,23 @@ def is_depthwise(layer: Any) -> bool:
     return is_exactly(layer, "Conv3D") and layer.groups > 1 and layer.groups == int(layer.input.shape[-1])
 
 
+_WHY = {  # no gene, by the name of Keras's class
+    "UnitNormalization": "it divides by the length of its input, which no gene does",
+    "SpectralNormalization": "it limits the weights of another layer while training, which no gene does",
+    "TimeDistributed": "it applies another layer to each part of a sequence; apply that layer itself",
+    "Masking": "it marks parts of a sequence, and genes are of networks of images",
+    "RepeatVector": "it repeats features along a sequence; multiply an image with them instead",
+    "Attention": "it compares two tensors; there is a gene for MultiHeadAttention that reads one tensor only",
+    "AdditiveAttention": "it compares two tensors; there is a gene for MultiHeadAttention that reads one tensor only",
+    "Dot": "it multiplies tensors as matrices, which no gene does",
+}
+
+
+def without_gene(layer: Any) -> GenomeError:
+    """Return the error for a Keras layer of a kind for which there is no gene."""
+    return unsupported(layer, _WHY.get(type(layer).__name__, "there is no gene for this kind of layer"))
+
+
 def unsupported(layer: Any, why: str) -> GenomeError:
     """Return the error for a Keras layer without a gene."""
     return GenomeError(f"layer {layer.name!r} ({type(layer).__name__}): {why}")
@@ -68,7 +85,7 @@ def expect_last_axis(layer: Any) -> None:
 def expect_image_layer(layer: Any) -> None:
     """Refuse a Keras layer of images with channels first, or with a padding that genes do not know."""
     expect(layer, "data_format", getattr(layer, "data_format", "channels_last") == "channels_last")
-    expect(layer, "padding", getattr(layer, "padding", "same") in ("same", "valid"))
+    expect(layer, "padding", getattr(layer, "padding", "same") in ("same", "valid", "causal"))
 
 
 def expect_plain_weights(layer: Any) -> None:

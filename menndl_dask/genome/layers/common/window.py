@@ -47,7 +47,7 @@ def size_after_window(spatial: Shape, reach: Shape, stride: Shape, padding: str)
         If the window is larger than the image, and the image is not padded.
     """
     strides = spread(stride, len(spatial))
-    if padding == "same":
+    if padding != "valid":
         return tuple(-(-n // s) for n, s in zip(spatial, strides, strict=True))
     for n, r in zip(spatial, reach, strict=True):
         if r > n:
@@ -59,8 +59,8 @@ def sliding_windows(spatial: Shape, reach: Shape, stride: Shape, padding: str) -
     """Return which pixels are read by a window that covers `reach` pixels and moves over an image of these sizes."""
     found = []
     for n, r, s in zip(spatial, reach, spread(stride, len(spatial)), strict=True):
-        padded = max(0, (-(-n // s) - 1) * s + r - n) if padding == "same" else 0
-        found.append(Window(step=s, first=-(padded // 2), last=r - 1 - padded // 2))
+        before = max(0, (-(-n // s) - 1) * s + r - n) // 2 if padding == "same" else (r - 1) * (padding == "causal")
+        found.append(Window(step=s, first=-before, last=r - 1 - before))
     return tuple(found)
 
 

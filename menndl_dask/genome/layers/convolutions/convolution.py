@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from menndl_dask.errors import InfeasibleError
-from menndl_dask.genome.domain import choice, integer, per_axis
+from menndl_dask.genome.domain import Choice, choice, integer, per_axis
 from menndl_dask.genome.layer import Layer, Seeds, Shape
 from menndl_dask.genome.layers.common.bounds import SIZES, STRIDES, WIDTH
 from menndl_dask.genome.layers.common.keras_settings import (
@@ -28,6 +28,8 @@ class Convolution(SlidingKernel):
     With `groups`, channels and kernels are divided into so many groups, and each group of kernels reads one group of
     channels. On a CPU this takes longer than one group: see the figures in the documentation.
 
+    The padding ``causal`` is for 1-D images, such as signals: a pixel depends on none after it.
+
     In Keras: ``Conv1D``, ``Conv2D``, ``Conv3D``. ``Dense`` on an image or a sequence is read as one with kernels of one
     pixel, which is the same function of the same weights.
     """
@@ -35,7 +37,7 @@ class Convolution(SlidingKernel):
     kernels: int = integer(4, 256, log=True, default=32, valid=WIDTH)
     kernel_size: tuple[int, ...] = per_axis(1, 2, 3, 4, 5, 7, 9, default=3, valid=SIZES)
     stride: tuple[int, ...] = per_axis(1, 2, 3, valid=STRIDES)
-    padding: str = choice("same", "valid")
+    padding: str = choice("same", "valid", valid=Choice(("same", "valid", "causal")))
     dilation: tuple[int, ...] = per_axis(1, 2, 4, valid=SIZES)
     groups: int = choice(1, 2, 4, 8, later=True, valid=WIDTH)
 
