@@ -136,7 +136,8 @@ SPACES: dict[str, Callable[[], SearchSpace]] = {
 
 
 @cache
-def _space(name: str) -> SearchSpace:
+def space_of(name: str) -> SearchSpace:
+    """Return the space of that name."""
     return SPACES[name]()
 
 
@@ -148,18 +149,23 @@ def checked(name: str, number: int) -> dict[str, Any]:
     """Return what is known of a network of a space after all checks; `failures` are the promises that it breaks."""
     row: dict[str, Any] = {"space": name, "number": number, "failures": [], "genome": ""}
     try:
-        space = _space(name)
+        space = space_of(name)
         genome = _bred(name, space, number) if number % 2 else space.sample(np.random.default_rng([number, 1]))
         row["genome"] = json.dumps(genome.to_dict())
         of = _problem_of(space)
         cost = cost_of(genome, of)
         row |= {"genes": space.length(genome), "layers": len(genome.layers), "parameters": cost.parameters}
         row["kinds"] = sorted({type(layer).__name__ for layer in genome.layers})
-        row["failures"] = [*_broken_in_space(genome, space), *_broken_forms(genome), *_broken_in_keras(genome, of)]
+        row["failures"] = broken_promises(genome, space)
     except Exception as error:  # noqa: BLE001 – that none is raised is a promise too
         last = traceback.extract_tb(error.__traceback__)[-1]
         row["failures"].append(f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}: {error}")
     return row
+
+
+def broken_promises(genome: Genome, space: SearchSpace) -> list[str]:
+    """Return in words what is wrong with a network that should be in a space."""
+    return [*_broken_in_space(genome, space), *_broken_forms(genome), *_broken_in_keras(genome, _problem_of(space))]
 
 
 def _bred(name: str, space: SearchSpace, number: int) -> Genome:

@@ -10,7 +10,15 @@ from collections.abc import Callable, Sequence
 
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
-from menndl_dask.genome.layers import Activation, Convolution, Dropout, Flatten, FullyConnected, Pooling
+from menndl_dask.genome.layers import (
+    Activation,
+    Convolution,
+    Dropout,
+    Flatten,
+    FullyConnected,
+    LocalResponseNormalisation,
+    Pooling,
+)
 from menndl_dask.problem import Problem
 from menndl_dask.space.network_builder import NetworkBuilder
 from tests.problems import problem
@@ -74,15 +82,17 @@ def _inception(net: NetworkBuilder, *sources: int) -> int:
 
 
 def nova() -> Genome:
-    """Return an evolved network for NOvA's events, without its two local response normalisations."""
+    """Return an evolved network for NOvA's events; Caffe divides alpha by the five channels of the sum."""
     tower = [
         _valid(32, (7, 7), (2, 2), "linear"), Dropout(0.680607), Activation("relu"),
         Pooling((37, 3), (5, 3), padding="valid"), Activation("sigmoid"), _valid(7, (1, 4), end="linear"),
         _valid(46, (1, 1), end="linear"), _valid(96, (1, 9)), _valid(58, (1, 1)),
+        LocalResponseNormalisation(alpha=1e-4 / 5),
     ]  # fmt: skip
     net, ends = _towers(tower, 2)
     joined = [_inception(net, end) for end in ends]
     _inception(net, *joined)
+    net.add(LocalResponseNormalisation(alpha=0.906179 / 5))
     return net.genome()
 
 

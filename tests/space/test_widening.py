@@ -15,6 +15,8 @@ from menndl_dask.genome.domain import Choice, Integer, PerAxis, Real, choice
 from menndl_dask.genome.forms.cell import Cell
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model.decoder import decode
+from menndl_dask.genome.keras_model.encoder import encode
 from menndl_dask.genome.layers import (
     Convolution,
     DepthwiseConvolution,
@@ -50,7 +52,19 @@ def test_networks_that_menndl_published_are_kept_as_they_are(name: str) -> None:
     assert found.genomes == [genome]
     assert found.space.contains(genome)
     assert found.space.repair(genome, np.random.default_rng(0)) == genome
-    assert cost_of(genome, of).parameters > 0
+    model = decode(genome, of)
+    assert model.count_params() == cost_of(genome, of).parameters
+    assert encode(model) == genome
+    before = SearchSpace.image(of).domain(Convolution, "kernel_size")
+    sizes = {layer.kernel_size for layer in genome.layers if isinstance(layer, Convolution)}
+    assert all(before.contains(size) for size in sizes - {(12, 45)})
+
+
+def test_an_evolved_network_costs_what_was_counted_by_hand() -> None:
+    of, network = NETWORKS["MINERvA, 633167"]
+    cost = cost_of(network(), of)
+    assert cost.parameters == pytest.approx(2.86e6, rel=0.002)
+    assert cost.flops_forward == pytest.approx(2 * 0.838e9, rel=0.02)
 
 
 def test_a_given_network_gets_the_values_that_it_needs_and_a_line_names_them() -> None:
