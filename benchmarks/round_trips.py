@@ -47,6 +47,7 @@ from tests.problems import PROBLEMS, problem
 _SHAPES = {"signals": (40, 3), "images": (20, 24, 2), "volumes": (6, 10, 12, 1)}
 _TASKS = {"classes of": "classification", "numbers of": "regression", "pixels of": "segmentation"}
 _MOST_PARAMETERS = 2e6  # of a network: what is checked does not depend on its width
+_CLEARED = 25  # networks of a space after which Keras forgets models
 _MANY = 150  # networks of a process, whose memory grows with each model
 
 
@@ -157,6 +158,8 @@ def checked(name: str, number: int) -> dict[str, Any]:
         row |= {"genes": space.length(genome), "layers": len(genome.layers), "parameters": cost.parameters}
         row["kinds"] = sorted({type(layer).__name__ for layer in genome.layers})
         row["failures"] = broken_promises(genome, space)
+        if number % _CLEARED == 0:
+            clear_models()
     except Exception as error:  # noqa: BLE001 – that none is raised is a promise too
         last = traceback.extract_tb(error.__traceback__)[-1]
         row["failures"].append(f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}: {error}")
@@ -166,6 +169,13 @@ def checked(name: str, number: int) -> dict[str, Any]:
 def broken_promises(genome: Genome, space: SearchSpace) -> list[str]:
     """Return in words what is wrong with a network that should be in a space."""
     return [*_broken_in_space(genome, space), *_broken_forms(genome), *_broken_in_keras(genome, _problem_of(space))]
+
+
+def clear_models() -> None:
+    """Let Keras forget the models of this process; this takes longer than to check one."""
+    import keras
+
+    keras.backend.clear_session()
 
 
 def _bred(name: str, space: SearchSpace, number: int) -> Genome:
@@ -214,7 +224,6 @@ def _broken_in_keras(genome: Genome, of: Problem) -> Iterator[str]:
     from menndl_dask.genome.keras_model.decoder import decode
     from menndl_dask.genome.keras_model.encoder import encode
 
-    keras.backend.clear_session()
     model = decode(genome, of, seed=1)
     try:
         encoded = encode(model)
