@@ -219,7 +219,6 @@ def _broken_forms(genome: Genome) -> Iterator[str]:
 
 
 def _broken_in_keras(genome: Genome, of: Problem) -> Iterator[str]:
-    import keras
 
     from menndl_dask.genome.keras_model.decoder import decode
     from menndl_dask.genome.keras_model.encoder import encode
