@@ -26,6 +26,7 @@ _RECURRENT = (
 )  # fmt: skip
 _TOKENS = ("Embedding", "TextVectorization", "StringLookup", "IntegerLookup", "Hashing", "Masking")
 _MERGING = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
+_ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention")
 _DEEPEST = 50  # models in models
 
 
@@ -183,7 +184,8 @@ def _add(graph: Graph, node: Any, sources: list[int], depth: int) -> list[int]:
         scaled = graph.add(rescaling(layer.scale, 0.0), sources[1:], layer)  # of Inception-ResNet
         return [graph.add(keras.layers.Add(), [sources[0], scaled], layer)]
     if isinstance(layer, keras.Model):
-        genes = [gene for kind in KINDS if len(sources) == 1 and (gene := kind.read(layer)) is not None]
+        alone = len(sources) == 1 and type(layer) is Functional
+        genes = [gene for kind in KINDS if alone and (gene := kind.read(layer)) is not None]
         if genes:  # a gene that is several operations
             shape = tuple(node.outputs[0].shape[1:])
             return [
@@ -195,7 +197,7 @@ def _add(graph: Graph, node: Any, sources: list[int], depth: int) -> list[int]:
     if is_exactly(layer, "ActivityRegularization"):
         graph.note(layer, "it makes a difference to the loss only, which the problem determines")
         return sources
-    if is_exactly(layer, "MultiHeadAttention", "GroupedQueryAttention") and len(set(sources)) == 1:
+    if is_exactly(layer, *_ATTENTION) and len(set(sources)) == 1:
         sources = sources[:1]  # query, value and key
     if is_exactly(layer, *_MERGING):
         sources = _of_one_rank(graph, layer, sources)
@@ -297,6 +299,8 @@ def _called(layer: Any, shapes: Sequence[tuple[int | None, ...]], owner: Any) ->
     inputs = [keras.Input(shape) for shape in shapes]
     try:
         with keras.StatelessScope(initialize_variables=False):
+            if is_exactly(layer, *_ATTENTION):
+                return layer(*inputs * 2)
             return layer(inputs if len(inputs) > 1 or is_exactly(layer, *_MERGING) else inputs[0])
     except Exception as error:  # Keras raises what it likes
         raise unsupported(owner, one_line(error)) from error
