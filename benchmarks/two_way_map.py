@@ -1,7 +1,7 @@
 """The map between Keras models and genomes, tried on the networks that people use; writes ``two_way_map.md``.
 
 Each network of Keras's applications, standard networks, networks that MENNDL published and networks written in plain
-Keras get random weights. They are encoded with these, built again, and compared. One process for each network::
+Keras get random weights. They are encoded with these, built again, and compared. A few networks share a process::
 
     python benchmarks/two_way_map.py results.json                # all that are not in the file yet
     python benchmarks/two_way_map.py results.json ResNet50 ViT   # only these
@@ -14,8 +14,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ _APPLICATIONS = {  # the smallest image that each one takes, but at least 32 pix
 }  # fmt: skip
 _PAGE = Path(__file__).with_suffix(".md")
 _CLASSES = 10
-_LIMIT_S = 1800  # for one network
+_TOGETHER = 6  # networks in a process
 
 
 def main() -> None:
@@ -41,28 +42,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="a JSON file, in which results are kept")
     parser.add_argument("names", nargs="*", help="networks; by default all that the file lacks")
-    parser.add_argument("--one", action="store_true", help="try one network here, and print its result")
+    parser.add_argument("--here", action="store_true", help="try the networks in this process, and print each result")
+    parser.add_argument("--without-flops", action="store_true", help="do not count FLOPs with the framework's profiler")
     parser.add_argument("--write", action="store_true", help="only write the page")
     given = parser.parse_args()
-    if given.one:
-        print(json.dumps(_tried(given.names[0])))  # noqa: T201  # read by the process that started this one
+    if given.here:
+        for name in given.names:
+            print(json.dumps([name, _tried(name, flops=not given.without_flops)]), flush=True)
         return
     found = json.loads(given.results.read_text()) if given.results.exists() else {}
-    for name in () if given.write else given.names or [name for name in _networks() if name not in found]:
-        command = [sys.executable, __file__, str(given.results), name, "--one"]
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[1])}
-        try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_LIMIT_S, check=False
-            )
-            lines = done.stdout.strip().splitlines()
-            result = json.loads(lines[-1]) if done.returncode == 0 else {"reason": done.stderr.strip().splitlines()[-1]}
-        except subprocess.TimeoutExpired:
-            result = {"reason": f"not finished within {_LIMIT_S / 60:.0f} minutes"}
-        found[name] = result
-        given.results.write_text(json.dumps(found, indent=1))
-        print(name, result, flush=True)  # noqa: T201
+    names = [] if given.write else given.names or [name for name in _networks() if name not in found]
+    for start in range(0, len(names), _TOGETHER):
+        for name, result in _tried_elsewhere(given.results, names[start : start + _TOGETHER], given.without_flops):
+            found[name] = result
+            given.results.write_text(json.dumps(found, indent=1))
+            print(name, result, flush=True)
     _PAGE.write_text(_page(found), encoding="utf-8")
+
+
+def _tried_elsewhere(results: Path, names: Sequence[str], without_flops: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the results of networks that are tried in a process of their own, whose memory is freed then."""
+    command = [sys.executable, __file__, str(results), *names, "--here", *["--without-flops"] * without_flops]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[1])}
+    missing = list(names)
+    with tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                if line.startswith("["):
+                    name, result = json.loads(line)
+                    missing.remove(name)
+                    yield name, result
+        errors.seek(0)
+        last = (errors.read().strip().splitlines() or ["ended"])[-1]
+    if missing:
+        yield missing[0], {"reason": f"the process ended: {last}"}
 
 
 def _networks() -> dict[str, str]:
@@ -113,14 +127,16 @@ def _problem(task: str, shapes: Sequence[tuple[int, ...]], outputs: int, scales:
     return Problem("nowhere.zarr", task, facts, inputs=tuple(f"view_{v}" for v in range(len(shapes))))
 
 
-def _tried(name: str) -> dict[str, Any]:
+def _tried(name: str, *, flops: bool) -> dict[str, Any]:
     """Encode a network with its weights, build it again, and compare."""
+    import keras
     import numpy as np
 
     from menndl_dask import cost_of, decode
     from menndl_dask.errors import MenndlError
     from menndl_dask.genome.keras_model.encoder import read_network
 
+    keras.backend.clear_session()
     model = _model(name)
     rng = np.random.default_rng(0)
     _randomise(model, rng)
@@ -156,7 +172,7 @@ def _tried(name: str) -> dict[str, Any]:
         "finite": bool(np.all(np.isfinite(first))),
         "spread": float(np.std(first)),
         "flops": cost.flops_forward,
-        "framework_flops": _framework_flops(again, shapes),
+        "framework_flops": _framework_flops(again, shapes) if flops else 0,
     }
 
 
@@ -240,10 +256,11 @@ def _row(name: str, result: dict[str, Any]) -> str:
     extra = result["parameters_again"] - result["parameters"]
     parameters = f"{result['parameters']:,}" + (f" + {extra:,}" if extra else "")
     cost = "equal" if result["cost_parameters"] == result["parameters_again"] else f"{result['cost_parameters']:,}"
-    ratio = result["flops"] / result["framework_flops"] if result["framework_flops"] else float("nan")
+    counted = result["framework_flops"]
+    ratio = f" ({result['flops'] / counted:.2f})" if counted else ""
     return (
         f"| {name} | {size} | {parameters} | {'equal' if result['same_sizes'] else 'see notes'} | {cost} "
-        f"| {result['difference']:.0e} | {result['flat']} | {result['folded']} | {result['flops']:.3g} ({ratio:.2f}) |"
+        f"| {result['difference']:.0e} | {result['flat']} | {result['folded']} | {result['flops']:.3g}{ratio} |"
     )
 
 

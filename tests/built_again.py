@@ -20,7 +20,7 @@ def randomise(model: keras.Model) -> None:
     rng = np.random.default_rng(0)
     for weight in model.weights:
         if weight.path.rpartition("/")[2] not in ("mean", "variance", "count"):  # of the normalisation of images
-            value = np.asarray(keras.ops.convert_to_numpy(weight))
+            value = np.asarray(weight.numpy())
             positive = weight.path.endswith("variance")
             weight.assign(rng.uniform(0.8, 1.2, value.shape) if positive else value + rng.normal(0, 0.1, value.shape))
 

@@ -134,7 +134,7 @@ def _arrays(step: Step) -> list[np.ndarray]:
         weights = [weight for part in step.parts for weight in getattr(part, "weights", ())]
     else:
         weights = step.owner.weights[: len(step.layer.weights)]
-    return [np.array(keras.ops.convert_to_numpy(weight)) for weight in weights]
+    return [np.array(weight.numpy()) for weight in weights]
 
 
 def _say_more(graph: Graph, head: Head) -> None:
@@ -323,7 +323,7 @@ def _scaling(step: Step) -> tuple[Any, Any] | None:
     if is_exactly(layer, "Normalization"):
         if not (hasattr(layer, "mean") and hasattr(layer, "variance")):
             raise unsupported(layer, "expected a mean and a variance; call its method adapt first")
-        mean, variance = (np.asarray(keras.ops.convert_to_numpy(each)) for each in (layer.mean, layer.variance))
+        mean, variance = (np.asarray(each) for each in (layer.mean, layer.variance))
         sigma = np.maximum(np.sqrt(variance), keras.backend.epsilon())
         mean, sigma = (each.reshape(-1) if each.size == step.shape[-1] else each for each in (mean, sigma))
         factor = -1.0 if layer.invert else 1.0

@@ -49,7 +49,7 @@ class Head:
         """
         if self.step is None:
             return None
-        arrays = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in self.step.owner.weights]
+        arrays = [np.asarray(weight.numpy()) for weight in self.step.owner.weights]
         kernel = arrays[0].reshape(-1, arrays[0].shape[-1])
         bias = arrays[1] if len(arrays) > 1 else np.zeros(kernel.shape[-1], kernel.dtype)
         return kernel * np.asarray(self.scale, kernel.dtype), (bias * self.scale + self.offset).astype(kernel.dtype)

@@ -233,9 +233,10 @@ def _check_arguments(graph: Graph, node: Any) -> None:
         given = dict(enumerate(node.arguments.args)) | node.arguments.kwargs
     for name, value in given.items():
         default = signature.parameters[name].default if name in signature.parameters else None
-        if keras.tree.flatten(value) and all(isinstance(v, keras.KerasTensor) for v in keras.tree.flatten(value)):
+        flat = keras.tree.flatten(value)
+        if all(each is None or isinstance(each, keras.KerasTensor) for each in flat) or value is default:
             continue
-        if value is None or value is default or value == default:
+        if value == default:
             continue
         if name == "training" and value is False:
             graph.note(layer, "training=False is left out: it is trained like the other layers")

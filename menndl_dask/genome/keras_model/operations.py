@@ -105,7 +105,7 @@ def _constant(operation: Any, value: Any, axes: int) -> Any:
     """Return a constant operand: a number, or an array with one for each channel."""
     if isinstance(value, keras.Variable):
         raise unsupported(operation, f"it reads the weights {value.name!r}, which belong to no layer")
-    array = np.asarray(keras.ops.convert_to_numpy(value), float)
+    array = np.asarray(value, float)
     if array.size == 1:
         return array.reshape(())[()]
     if array.ndim > axes or array.shape[-1] != array.size:

@@ -15,6 +15,7 @@ from tests.built_again import assert_same
 
 layers = keras.layers
 _START = Convolution(6, (3,), activation="linear")
+_HALF = Pooling(padding="valid")
 
 
 def _model(end: Callable[[Any], Any]) -> keras.Model:
@@ -39,8 +40,8 @@ _LEFT_OUT: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
     "whole convolution": (lambda t: layers.Softmax()(layers.Flatten()(layers.Conv2D(3, 8)(t))), (Flatten(),)),
     "convolution of pixels": (layers.Conv2D(3, 1, activation="softmax"), ()),
     "Dense on pixels": (layers.Dense(3, activation="softmax"), ()),
-    "enlarged smoothly": (lambda t: layers.Softmax()(_up(t, "bilinear")), (Pooling(),)),
-    "enlarged": (lambda t: layers.Softmax()(_up(t, "nearest")), (Pooling(), Upsampling())),
+    "enlarged smoothly": (lambda t: layers.Softmax()(_up(t, "bilinear")), (_HALF,)),
+    "enlarged": (lambda t: layers.Softmax()(_up(t, "nearest")), (_HALF, Upsampling())),
     "values": (lambda t: layers.Rescaling(2.0, 1.0)(layers.Dense(2)(_pooled(t))), ()),
     "one class": (lambda t: layers.Dense(1, activation="sigmoid")(_pooled(t)), ()),
     "without bias": (lambda t: layers.Dense(3, activation="softmax", use_bias=False)(_pooled(t)), ()),
@@ -72,7 +73,7 @@ _KEPT: dict[str, Callable[[Any], Any]] = {
     ),
     "normalised": lambda t: layers.Softmax()(layers.LayerNormalization()(layers.Dense(3)(_pooled(t)))),
     "sum of scores": lambda t: layers.Softmax()(layers.Conv2D(3, 1)(t) + layers.Conv2D(3, 3, padding="same")(t)),
-    "no head": layers.ReLU(),
+    "no head": lambda t: layers.GlobalMaxPooling2D()(layers.ReLU()(t)),
 }
 
 

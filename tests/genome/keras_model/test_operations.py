@@ -51,7 +51,7 @@ _KEPT: dict[str, Callable[[Any, Any], Any]] = {
     "gelu": lambda x, y: activations.gelu(x),
     "gelu, approximate": lambda x, y: ops.gelu(x),
     "softmax": lambda x, y: ops.softmax(x),
-    "hard_swish": lambda x, y: activations.hard_swish(x),
+    "hard_silu": lambda x, y: ops.hard_silu(x),
     "tanh": lambda x, y: ops.tanh(x),
     "exp": lambda x, y: ops.exp(x * 0.1),
     "clip": lambda x, y: ops.clip(x, 0, 1),
