@@ -146,7 +146,7 @@ def ghost_net() -> keras.Model:
         gate = layers.GlobalAveragePooling2D(keepdims=True)(tensor)
         gate = layers.Conv2D(width // 4, 1, activation="relu")(gate)
         tensor = layers.Multiply()([tensor, layers.Conv2D(width, 1, activation="hard_sigmoid")(gate)])
-        tensor = layers.AveragePooling2D()(tensor)
+        tensor = layers.AveragePooling2D(2)(tensor)
     return _classified(image, tensor)
 
 

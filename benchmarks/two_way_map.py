@@ -62,7 +62,9 @@ def main() -> None:
 
 def _tried_elsewhere(results: Path, names: Sequence[str], without_flops: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the results of networks that are tried in a process of their own, whose memory is freed then."""
-    command = [sys.executable, __file__, str(results), *names, "--here", *["--without-flops"] * without_flops]
+    if not names:
+        return
+    command = [sys.executable, __file__, "--here", *["--without-flops"] * without_flops, str(results), *names]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[1])}
     missing = list(names)
     with tempfile.TemporaryFile("w+") as errors:
@@ -77,6 +79,7 @@ def _tried_elsewhere(results: Path, names: Sequence[str], without_flops: bool) -
         last = (errors.read().strip().splitlines() or ["ended"])[-1]
     if missing:
         yield missing[0], {"reason": f"the process ended: {last}"}
+        yield from _tried_elsewhere(results, missing[1:], without_flops)
 
 
 def _networks() -> dict[str, str]:

@@ -82,7 +82,7 @@ def decode(
         for i, (layer, sources) in enumerate(zip(genome.layers, genome.sources, strict=True)):
             given = [tensors[s] if s >= 0 else views[-1 - s] for s in sources]
             if weights is not None:
-                given = [given[place] for place in weights.orders[i]]
+                given = [given[place] for place in weights.order(i, len(given))]
             built, made = _build(layer, _joined(layer, given), f"layer{i}", seeds)
             if weights is not None:
                 set_layer(made, weights.layers[i], i)

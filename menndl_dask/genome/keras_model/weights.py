@@ -40,6 +40,13 @@ class Weights:
     head: Arrays | None = None
     function: str = "linear"
 
+    def order(self, place: int, inputs: int) -> tuple[int, ...]:
+        """Return the order in which a layer reads so many inputs; raises `GenomeError` if it is of another layer."""
+        order = self.orders[place] if place < len(self.orders) else ()
+        if sorted(order) != list(range(inputs)):
+            raise GenomeError(f"weights: orders: {place}: expected an order of {inputs} inputs, got {order}")
+        return order
+
 
 def set_layer(made: Sequence[Any], arrays: Arrays, place: int) -> None:
     """Set the weights of the Keras layers of one gene.
