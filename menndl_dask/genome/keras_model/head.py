@@ -155,6 +155,8 @@ def _not_in_every_head(graph: Graph, moved: list[Step]) -> list[Step]:
     kept = [step for step in moved if not is_exactly(step.layer, "Reshape", "Flatten")]
     if kept and is_of(kept[-1].layer, "GlobalAveragePooling"):
         return kept[:-1]
+    if len(kept) == 1 and _is_surplus(graph, kept[0]):
+        return []
     if not kept or not is_of(kept[0].layer, "UpSampling"):
         return kept
     # the head enlarges a whole number of times, and leaves out the last pixels
@@ -169,6 +171,14 @@ def _not_in_every_head(graph: Graph, moved: list[Step]) -> list[Step]:
     alike = factors == tuple(int(f) for f in np.broadcast_to(enlarging.layer.size, rank))
     cropped = len(kept) == 1 or (len(kept) == 2 and is_of(kept[1].layer, "Cropping") and _is_at_end(kept[1].layer))
     return [] if alike and cropped and moved[-1].shape[:-1] == size else kept
+
+
+def _is_surplus(graph: Graph, step: Step) -> bool:
+    """Tell whether a layer leaves out the last pixel of an answer that is one pixel larger than the image."""
+    size, before = graph.inputs[0][:-1], step.shapes[0][:-1]
+    if not is_of(step.layer, "Cropping") or not _is_at_end(step.layer) or step.shape[:-1] != size:
+        return False
+    return all((n or 0) <= (m or 0) + 1 for n, m in zip(before, size, strict=True))
 
 
 def _is_at_end(cropping: Any) -> bool:

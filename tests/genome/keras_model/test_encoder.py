@@ -25,6 +25,7 @@ from menndl_dask.genome.layers import (
     Pooling,
     SqueezeExcitation,
     Upsampling,
+    ZeroPadding,
 )
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.space.space import SearchSpace
@@ -161,6 +162,12 @@ def test_odd_sizes_are_joined_again_after_they_were_halved(join: str, shape: tup
     assert encode(model) == genome
     assert model.output_shape == (None, *shape[:-1], 3)
     assert model.count_params() == cost_of(genome, of).parameters
+
+
+@pytest.mark.parametrize("last", [Upsampling(), ZeroPadding((0,), (1,))], ids=repr)
+def test_a_network_whose_output_is_one_pixel_larger_than_the_image_is_read_back(last: Layer) -> None:
+    genome = Genome((Pooling(), Convolution(4), last) if isinstance(last, Upsampling) else (Convolution(4), last))
+    assert encode(decode(genome, problem("segmentation", ((9, 7, 2),), 3))) == genome
 
 
 @pytest.mark.parametrize(("cropping", "kept"), [((1, 0), True), ((0, 3), True), ((0, 1), False)])
