@@ -21,7 +21,7 @@ from menndl_dask.genome.keras_model.head import Head, head_of
 from menndl_dask.genome.keras_model.network_graph import Graph, Step, graph_of
 from menndl_dask.genome.keras_model.operations import rescaling
 from menndl_dask.genome.keras_model.weights import Weights
-from menndl_dask.genome.layer import Layer
+from menndl_dask.genome.layer import JOINS, Layer
 from menndl_dask.genome.layers import KINDS, Activation
 from menndl_dask.genome.layers.common.keras_settings import (
     check_settings,
@@ -278,7 +278,7 @@ class _Reading:
         shapes = [self.graph.shape(s) for s in before]
         if before == list(step.sources) or any(None in shape for shape in shapes):
             return step.sources
-        size = common_size([tuple(int(n or 0) for n in shape) for shape in shapes])
+        size = common_size([tuple(int(n or 0) for n in shape) for shape in shapes], _join_of(step) or JOINS[0])
         steps = [self.graph.steps[s] for s, b in zip(step.sources, before, strict=True) if s != b]
         ends = all(first == 0 for each in steps for first, _ in np.reshape(each.layer.cropping, (-1, 2)))
         return tuple(before) if size == step.shape[:-1] and ends else step.sources

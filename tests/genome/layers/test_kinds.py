@@ -380,6 +380,14 @@ def test_each_kind_can_be_read_by_one_reader() -> None:
             assert found == [kind]
 
 
+def test_an_image_that_is_repeated_along_one_axis_is_cropped_along_the_other() -> None:
+    genome = Genome((Resizing((1, 5)), PReLU(inputs=(2,)), Activation("tanh", inputs=(1, 2), join="subtract")))
+    of = problem("classification", ((9, 6, 8),), 3)
+    model = decode(genome, of)
+    assert encode(model) == genome
+    assert cost_of(genome, of).parameters == model.count_params()
+
+
 def test_ratios_that_give_as_many_kernels_are_one() -> None:
     for kind in (SqueezeExcitation, AttentionGate):
         with pytest.raises(InfeasibleError, match="a ratio of 5 of 8 channels is written as 8"):
