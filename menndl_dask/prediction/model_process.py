@@ -74,10 +74,12 @@ def _describe(model: Any) -> dict[str, Any]:
 
 
 def _encode(path: str, imports: Sequence[str]) -> dict[str, Any]:
-    from menndl_dask.genome.keras_model.encoder import encode
+    from menndl_dask.genome.keras_model.encoder import read_network
 
     model = load_network(path, imports)
-    return {**encode(model).to_dict(), "inputs": [tuple(tensor.shape[1:]) for tensor in model.inputs]}
+    encoded = read_network(model)
+    inputs = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    return {**encoded.genome.to_dict(), "inputs": inputs, "notes": list(encoded.notes)}
 
 
 def _resize(model: Any, tile: tuple[int, ...]) -> Any:

@@ -85,7 +85,8 @@ class Beginning:
         if known is None and (run / FILE).exists():  # of a version that fitted networks to the space
             rngs = (np.random.default_rng([seed, i, 2]) for i in range(len(given)))
             given = [replace(g, genome=space.repair(g.genome, rng)) for g, rng in zip(given, rngs, strict=True)]
-        found, lines = Widened(space), []
+        found = Widened(space)
+        lines = [f"{each.name}: {note}" for each in given for note in each.notes]
         if STANDARD in names and not any(each.name == STANDARD for each in given):
             lines.append(f"{STANDARD}: the images are too small for a standard network")
         for place, each in enumerate(given):
@@ -133,15 +134,16 @@ def _read(names: Sequence[str], problem: Problem, known: Mapping[str, Sequence[G
         if len(names) > 1:
             raise UserError(f"--initial: expected {NONE} alone, got it among {', '.join(names)}")
         return []
-    found = [
-        Given(name, genome)
-        for name in dict.fromkeys(names)
-        for genome in (known[name] if name in known else _networks(name, problem))
-    ]
+    found: list[Given] = []
+    for name in dict.fromkeys(names):
+        notes: list[str] = []
+        genomes = known[name] if name in known else _networks(name, problem, notes)
+        found += [Given(name, genome, tuple(notes)) for genome in genomes]
     return list({each.genome.key: each for each in reversed(found)}.values())[::-1]
 
 
-def _networks(name: str, problem: Problem) -> list[Genome]:
+def _networks(name: str, problem: Problem, notes: list[str]) -> list[Genome]:
+    """Return the networks of a name, and note what of a model is not in its genome."""
     path = Path(name)
     if name == STANDARD:
         try:
@@ -163,14 +165,14 @@ def _networks(name: str, problem: Problem) -> list[Genome]:
             raise UserError(f"--initial: {path}: no network of this run has been evaluated with success")
         return found
     if path.is_file():
-        return [_encoded(path, problem)]
+        return [_encoded(path, problem, notes)]
     known = standard_networks(problem)
     got = f"got {name!r}{nearest(name, [STANDARD, NONE, *known])}"
     also = f"; published networks: {', '.join(known)}" if known else ""
     raise UserError(f"--initial: expected {STANDARD}, {NONE}, a run directory or a .keras file, {got}{also}")
 
 
-def _encoded(path: Path, problem: Problem) -> Genome:
+def _encoded(path: Path, problem: Problem, notes: list[str]) -> Genome:
     """Return the genome of a Keras model, read in a child process: the driver does not import Keras."""
     child = ChildProcess("menndl_dask.prediction.model_process")
     try:
@@ -187,4 +189,5 @@ def _encoded(path: Path, problem: Problem) -> Genome:
         if len(shape) != len(images):
             expected = f"expected a model of images of {len(images) - 1} axes and channels"
             raise UserError(f"--initial: {path}: {expected}, got inputs of shape {tuple(shape)}")
+    notes += found["notes"]
     return genome

@@ -27,10 +27,11 @@ _SHOWN = 5  # changes of the space in a line
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A network that a search is given, and the name by which messages call it."""
+    """A network that a search is given, its name in messages, and what of a Keras model is not in its genome."""
 
     name: str
     genome: Genome
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import keras
 import pytest
 
 from menndl_dask import UserError
@@ -44,8 +45,12 @@ def test_the_best_networks_of_an_earlier_run_begin_a_search(tmp_path: Path) -> N
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, when it saves
 def test_a_saved_keras_model_becomes_a_genome_without_keras_in_this_process(tmp_path: Path) -> None:
     model, *_ = le_net_5()
-    model.save(tmp_path / "lenet.keras")
-    assert initial_networks([str(tmp_path / "lenet.keras")], OF) == [encode(model)]
+    scaled = keras.Sequential([model.inputs[0], keras.layers.Rescaling(1 / 255, name="scaling"), *model.layers])
+    path = str(tmp_path / "lenet.keras")
+    scaled.save(path)
+    found = begun([path], SearchSpace.image(OF), tmp_path / "run")
+    assert [given.genome for given in found.networks] == [encode(model)]
+    assert found.lines[0] == f"{path}: layer 'scaling' (Rescaling): left out: the problem normalises images"
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
