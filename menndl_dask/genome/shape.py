@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from menndl_dask.errors import InfeasibleError
@@ -9,6 +10,7 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer, Shape
 from menndl_dask.genome.topology import Sources
 
+_MOST_VALUES = 2**50  # more than fit into any memory; their products are still ordinary numbers
 _SURPLUS, _LEAST_CROPPED = 1, 4  # pixels that are cropped along an axis, and that are left at least
 
 
@@ -25,6 +27,8 @@ def walk(genome: Genome, views: Sequence[Shape]) -> Iterator[tuple[Layer, Source
         try:
             before = joined_shape(layer, [_of(s, found, views) for s in sources])
             found.append(tuple(layer.output_shape(before)))
+            if math.prod(found[-1]) > _MOST_VALUES:
+                raise InfeasibleError(f"expected a tensor of at most {_MOST_VALUES:,} values, got {found[-1]}")
         except (InfeasibleError, ValueError) as error:
             raise InfeasibleError(f"layer {i} ({type(layer).__name__}): {error}") from error
         yield layer, sources, before, found[-1]

@@ -17,7 +17,17 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.keras_model.encoder import encode
 from menndl_dask.genome.layer import JOINS, Layer
-from menndl_dask.genome.layers import FUNCTIONS, KINDS, Activation, Convolution, Normalisation, PReLU
+from menndl_dask.genome.layers import (
+    FUNCTIONS,
+    KINDS,
+    Activation,
+    Convolution,
+    Normalisation,
+    PReLU,
+    TransposedConvolution,
+    Upsampling,
+    ZeroPadding,
+)
 from menndl_dask.genome.layers.common.keras_settings import check_settings, losses
 from tests.problems import problem
 
@@ -244,6 +254,13 @@ def test_a_value_that_is_not_valid_is_refused_in_a_line_that_names_it(data: dict
     if kind is not None:  # the constructor, too
         with pytest.raises(GenomeError, match=field):
             kind(**{field: tuple(value) if isinstance(value, list) else [value] if field == "kernel_size" else value})
+
+
+def test_a_tensor_that_fits_into_no_memory_is_refused() -> None:
+    for gene in (Upsampling((64,)), ZeroPadding((1024,), (1024,)), TransposedConvolution(8, (1,), (64,))):
+        with pytest.raises(InfeasibleError, match=r"layer \d+ .*expected a tensor of at most") as raised:
+            cost_of(Genome((gene.replaced(),) * 9000), problem("segmentation", ((8, 8, 8, 1),), 2))
+        assert len(str(raised.value)) <= 500
 
 
 def test_a_mistyped_word_is_shown_with_the_nearest_one() -> None:
