@@ -233,12 +233,15 @@ def _page(found: dict[str, Any]) -> str:
         if name in found:
             groups.setdefault(group, []).append(name)
     fine = {name for name, result in found.items() if _is_equal(result)}
+    missing = [name for name in _networks() if name not in found]
     for group, names in groups.items():
         equal = sum(name in fine for name in names)
         lines += ["", f"## {group}", "", f"{equal} of {len(names)} encode with equal predictions.", "", *_HEADER]
         lines += [_row(name, found[name]) for name in names]
         if reasons := [name for name in names if name not in fine]:
             lines += ["", "Those that do not:", "", *(f"* {name}: {_reason(found[name])}" for name in reasons)]
+    if missing:
+        lines += ["", f"Not tried: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -257,14 +260,14 @@ def _row(name: str, result: dict[str, Any]) -> str:
     if "difference" not in result:
         return f"| {name} | {size} | {result.get('parameters', 0):,} | no | | | | | |"
     extra = result["parameters_again"] - result["parameters"]
-    parameters = f"{result['parameters']:,}" + (f" + {extra:,}" if extra else "")
+    parameters = f"{result['parameters']:,}" + (f" {'+' if extra > 0 else '−'} {abs(extra):,}" if extra else "")
     cost = "equal" if result["cost_parameters"] == result["parameters_again"] else f"{result['cost_parameters']:,}"
     counted = result["framework_flops"]
     ratio = f" ({result['flops'] / counted:.2f})" if counted else ""
-    return (
-        f"| {name} | {size} | {parameters} | {'equal' if result['same_sizes'] else 'see notes'} | {cost} "
-        f"| {result['difference']:.0e} | {result['flat']} | {result['folded']} | {result['flops']:.3g}{ratio} |"
-    )
+    arrays = "equal" if result["same_sizes"] else "others"
+    difference = f"{result['difference']:.0e}" if result["difference"] else "0"
+    cells = [name, size, parameters, arrays, cost, difference, result["flat"], result["folded"]]
+    return f"| {' | '.join(map(str, cells))} | {result['flops']:.3g}{ratio} |"
 
 
 _HEADER = (
@@ -281,16 +284,16 @@ Each network has random weights, moving statistics included. It was encoded with
 (`encode(model, weights=True)`), built again from genome and weights (`decode`), and both models predicted two random
 images. The network that was built again was also encoded again, and gave an equal genome.
 
-* *parameters*: those of the model, as Keras counts them; after a plus sign what the network that was built again has
-  more, because a head was added behind an end that `decode` does not build, or because layers that shared weights now
-  have their own.
-* *arrays*: whether both models have weights of the same sizes, array by array. The shape of each layer's output is
-  compared when a model is encoded.
+* *parameters*: those of the model, as Keras counts them; after a sign what the network that was built again has more or
+  less. It has more where a head was added behind an end that `decode` does not build, and where layers that shared
+  weights now have their own. It has less where the model's normalisation of images was counted (EfficientNet).
+* *arrays*: whether both models have weights of the same sizes, array by array; others where layers were added. The
+  shape of each layer's output is compared when a model is encoded.
 * *by cost*: whether the cost of the genome has as many parameters as Keras.
 * *largest difference* of predictions, relative to the largest one.
 * *genes* of the genome, layer by layer, and with repeated cells.
-* *FLOPs* of the forward pass by the cost of the genome, and their ratio to those of TensorFlow's profiler, which leaves
-  out activations.
+* *FLOPs* of the forward pass by the cost of the genome and, where it was measured, their ratio to those of TensorFlow's
+  profiler. It leaves out activations, and a part of grouped convolutions (ShuffleNet, SE-ResNeXt) on a CPU.
 """
 
 
