@@ -85,8 +85,13 @@ def _added(graph: Graph) -> Head:
         end.function = (_function(step) or "") if end.function == "linear" else end.function
         tip = step.sources[0]
     if tip >= 0:
-        last = graph.steps[tip].owner
-        graph.note(last, "it stays in the genome, because it is not a head like those of decode, which adds one")
+        last = graph.steps[tip]
+        graph.note(last.owner, "it stays in the genome, because it is not a head like those of decode, which adds one")
+        own = getattr(last.layer, "activation", None)
+        function = None if own is None or isinstance(own, keras.Layer) else keras.activations.serialize(own)
+        if end.function == "linear" and function in ("softmax", "sigmoid"):  # the answer's, which the new head gives
+            end.function = function
+            tip = graph.add(copied(last.layer, activation="linear"), last.sources, last.owner)
     end.below = tip
     return end
 

@@ -73,6 +73,7 @@ _KEPT: dict[str, Callable[[Any], Any]] = {
     ),
     "normalised": lambda t: layers.Softmax()(layers.LayerNormalization()(layers.Dense(3)(_pooled(t)))),
     "sum of scores": lambda t: layers.Softmax()(layers.Conv2D(3, 1)(t) + layers.Conv2D(3, 3, padding="same")(t)),
+    "wide convolution with softmax": layers.Conv2D(3, 3, padding="same", activation="softmax"),
     "no head": lambda t: layers.GlobalMaxPooling2D()(layers.ReLU()(t)),
 }
 
