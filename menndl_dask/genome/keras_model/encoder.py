@@ -146,6 +146,9 @@ def _say_more(graph: Graph, head: Head) -> None:
             left.setdefault(what, []).append(layer.name)
     for what, names in left.items():
         graph.notes.append(f"{what} of {_some(names)}: left out, the problem determines the training")
+    answer, image = graph.shape(graph.output)[:-1], graph.inputs[0][:-1]
+    if set(answer) - {1} and answer != image:
+        graph.notes.append(f"the model's answer has {answer} pixels; that of a network has those of the image")
     if head.function not in _ANSWERS:
         graph.notes.append(f"the model's answer goes through {head.function!r}; that of a network is for its problem")
 

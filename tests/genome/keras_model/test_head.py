@@ -90,3 +90,9 @@ def test_an_answer_that_is_another_function_is_said() -> None:
     encoded = read_network(keras.Model(image, layers.Dense(2, activation="tanh")(image)))
     assert encoded.genome == Genome(())
     assert encoded.notes == ("the model's answer goes through 'tanh'; that of a network is for its problem",)
+
+
+def test_an_answer_that_is_not_as_large_as_the_image_is_said() -> None:
+    model = _model(lambda t: layers.Conv2D(3, 1, activation="softmax")(layers.MaxPooling2D()(t)))
+    expected = "the model's answer has (4, 4) pixels; that of a network has those of the image"
+    assert read_network(model).notes == (expected,)
