@@ -9,8 +9,10 @@ imports what its driver asks it to.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import shlex
 import sys
+import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -32,15 +34,16 @@ def is_reference(name: str) -> bool:
     return ":" in name
 
 
-def allow(names: Iterable[str]) -> None:
+def allow(names: Iterable[str], folders: Iterable[str] = ()) -> None:
     """Allow this process to import modules, ``my_layers``, or single names in them, ``my_layers:Block``.
 
-    The current directory is put at the end of the import path, where workers and trainings take it over.
+    The current directory and the given folders are put at the end of the import path, where workers and trainings take
+    it over.
     """
     names = set(names)
     _ALLOWED.update(names)
-    if names - {ALL} and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
+    here = [str(Path.cwd())] if names - {ALL} else []
+    sys.path.extend(folder for folder in dict.fromkeys([*here, *folders]) if folder not in sys.path)
 
 
 def allowed() -> tuple[str, ...]:
@@ -90,6 +93,25 @@ def import_own(module: str, where: str) -> ModuleType:
     except Exception as error:  # it may raise anything
         why = f"needs module {module}, which cannot be imported: {one_line(error)}"
         raise UserError(f"{where}: {why}; expected it in the current folder or in one of PYTHONPATH") from error
+
+
+def folders_of(references: Iterable[str]) -> tuple[str, ...]:
+    """Return the folders from which this process imports code ``module:name``, but for what is installed."""
+    found = (_folder_of(module) for module in sorted({name.partition(":")[0] for name in references} - {ALL}))
+    return tuple(dict.fromkeys(folder for folder in found if folder is not None))
+
+
+def _folder_of(module: str) -> str | None:
+    try:
+        found = importlib.util.find_spec(module.partition(".")[0])
+        file = getattr(imported(module), "__file__", None) if found is None else found.origin
+    except (ImportError, ValueError):
+        return None
+    if not file:
+        return None
+    path = Path(file).resolve()
+    is_installed = any(path.is_relative_to(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))
+    return None if is_installed else str(path.parents[path.name == "__init__.py"])
 
 
 def demand_allowed(where: str, references: Iterable[str], command: Iterable[object]) -> None:

@@ -24,7 +24,6 @@ from menndl_dask.errors import ExitCode, RunError, reading
 from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution.evolution import DRAWN
 from menndl_dask.evolution.random_search import RandomSearch
-from menndl_dask.genome.gene import is_users, kind_name
 from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.program.guard import guarded
@@ -42,6 +41,7 @@ from menndl_dask.search.initial_networks import KEY, Beginning, to_record
 from menndl_dask.search.islands import supervisor
 from menndl_dask.search.islands.resources import island_resources
 from menndl_dask.search.options import Options, add_options
+from menndl_dask.search.own_kinds import let_workers_find, own_names
 from menndl_dask.search.remote_evaluation import Evaluate
 from menndl_dask.search.search import Search
 from menndl_dask.space.space import SearchSpace
@@ -257,6 +257,7 @@ def compare(
     missing = [c for c in planned if (c.individual.id, c.factor) not in done]
     if missing:
         say(f"retraining for comparison: {', '.join(c.name for c in missing)}")
+    let_workers_find(client, {*problem.code, *(k for c in missing for k in c.individual.genome.kinds_of_users)})
     for compared in comparison.train(client, problem, missing, limits, directory, wait_minutes=wait_minutes):
         run.compare(compared)
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
@@ -356,8 +357,7 @@ def _settings(typed: Sequence[str], problem: Problem, space: SearchSpace, option
     """Return the command line in words and as a list, signed, and the plan, to be recorded in the run."""
     program = [] if not typed else ["menndl"] if _is_menndl(typed) else ["python", typed[0]]
     plan = {} if options.plan is None else {"plan": options.plan.to_dict()}
-    kinds = [kind_name(kind) for kind in (*space.fixed, *space.kinds) if is_users(kind)]
-    code = {*problem.code, *kinds, *own_code.allowed()} - {own_code.ALL}
+    code = {*own_names(problem, space), *own_code.allowed()} - {own_code.ALL}
     signed = Signed.of(typed[1:], problem.data, profile_file(options.cluster), code)
     if not signed.signature:
         say(f"note: the run is not signed as yours: {own_key()[1]}; menndl resume will ask you to type its command")

@@ -17,7 +17,7 @@ from menndl_dask.genome.individual import ranked
 from menndl_dask.problem import Problem
 from menndl_dask.run.layout import whole_run
 from menndl_dask.run.run import Run
-from menndl_dask.run.signature import Signed, Source, own_key
+from menndl_dask.run.signature import Signed, Source, allow_signed, own_key
 from menndl_dask.text import printable
 
 _FEW = 100  # networks, more than are ever compared
@@ -39,8 +39,8 @@ def allow(given: argparse.Namespace, run: Run | None = None) -> None:
     named += getattr(given, "augment", None) or ()
     own_code.allow(name for name in named if name is not None and own_code.is_reference(name))
     own_code.allow(getattr(given, "imports", ()))
-    if run is not None and (signed := Signed.read(run.settings)) is not None:
-        own_code.allow(signed.trusted_code())
+    if run is not None:
+        allow_signed(run.settings)
 
 
 def signed_words(path: Path, run: Run, given: argparse.Namespace) -> list[str]:
@@ -79,7 +79,7 @@ def retrained_problem(run: Run, given: argparse.Namespace) -> Problem | None:
     kinds = {kind for individual, _ in ranked(run.evaluations, _FEW) for kind in individual.genome.unknown_kinds}
     code = sorted({name for name in (*problem.code, *kinds) if not own_code.is_allowed(name)})
     signed = Signed.read(run.settings)
-    is_own = signed is not None and signed.is_own and signed.data == problem.data
+    is_own = signed is not None and signed.is_own and _real(signed.data) == _real(problem.data)
     if code or (given.data is None and not is_own):
         raise RunError(f"{run.path}: {_WHY_NAMED}; if you trust it: {_again(run, problem, given, code)}")
     return problem if given.data is None else replace(problem, data=_absolute(given.data))
@@ -99,6 +99,11 @@ def _again(run: Run, problem: Problem, given: argparse.Namespace, code: Sequence
 
 def _absolute(data: str) -> str:
     return data if "://" in data else str(Path(data).absolute())
+
+
+def _real(data: str) -> str:
+    """Return a path without links and ``..``; a URL as it is."""
+    return data if "://" in data else str(Path(data).resolve())
 
 
 def _more(given: argparse.Namespace) -> list[str]:

@@ -26,7 +26,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from menndl_dask.errors import TrainerError, one_line_with_place
+from menndl_dask.errors import MenndlError, TrainerError, one_line_with_place
 from menndl_dask.evaluation.channel import Channel, FrameError, out_of_reach
 from menndl_dask.evaluation.descendants import MARK, descendants, end_marked, kill
 from menndl_dask.evaluation.last_output import LastOutput
@@ -47,6 +47,7 @@ class _Raised:
 
     message: str
     trace: str
+    is_told: bool  # in words for the user
 
 
 class ChildProcess:
@@ -111,7 +112,7 @@ class ChildProcess:
             raise TrainerError(self._describe_exit()) from EOFError(str(error))
         if isinstance(answer, _Raised):
             _LOG.info("exception in %s:\n%s", self.module, answer.trace)
-            raise TrainerError(f"{self.module}: {answer.message}")
+            raise TrainerError(answer.message if answer.is_told else f"{self.module}: {answer.message}")
         return answer
 
     def last_stderr_line(self) -> str:
@@ -195,7 +196,8 @@ def serve(channel: Channel, handle: Callable[[Any], Any]) -> None:
         try:
             answer = handle(frame)
         except Exception as error:  # noqa: BLE001 - the parent is told of any exception
-            answer = _Raised(one_line_with_place(error), traceback.format_exc())
+            is_told = isinstance(error, MenndlError)
+            answer = _Raised(str(error) if is_told else one_line_with_place(error), traceback.format_exc(), is_told)
         try:
             channel.send(answer)
         except BrokenPipeError:

@@ -48,7 +48,9 @@ class Gene:
         # kept: a script's kind may be sent to another program, and a slotted dataclass loses its outer classes' names
         if "_kind_name" not in vars(cls):
             cls._kind_name = _name_of(cls)
-        _KINDS[cls._kind_name] = cls
+        # pickled by value, a script's kind is first made without its body, even where it is known
+        if cls._kind_name not in _KINDS or not _is_empty(cls):
+            _KINDS[cls._kind_name] = cls
 
     @classmethod
     @cache
@@ -126,6 +128,13 @@ def kind_name(kind: type[Gene]) -> str:
     The module of a kind that a script ``search.py`` defines is ``search``, as which other processes can import it.
     """
     return kind._kind_name  # noqa: SLF001 - an attribute without an underscore could be a field of the user's
+
+
+def _is_empty(kind: type[Gene]) -> bool:
+    """Return whether a class has neither fields nor methods of its own."""
+    own = vars(kind)
+    known = {"_kind_name", "__module__", "__doc__", "__slots__", "__dict__", "__weakref__", *own.get("__slots__", ())}
+    return own.keys() <= known
 
 
 def _name_of(kind: type[Gene]) -> str:

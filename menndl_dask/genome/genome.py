@@ -19,7 +19,7 @@ from menndl_dask.genome.forms.canonical_form import ordered_joins, simplify
 from menndl_dask.genome.forms.cell import expanded
 from menndl_dask.genome.forms.folding import fold
 from menndl_dask.genome.forms.label import label
-from menndl_dask.genome.gene import Gene
+from menndl_dask.genome.gene import Gene, is_users, kind_name
 from menndl_dask.genome.layer import Layer, with_inputs
 from menndl_dask.genome.topology import Sources, canonical_order, relative
 from menndl_dask.genome.unknown_gene import UnknownGene, UnknownLayer
@@ -64,6 +64,11 @@ class Genome:
     def layers(self) -> tuple[Layer, ...]:
         """The layers in order, those of a `Cell` as often as it is repeated."""
         return self._without_cells()[0]
+
+    @property
+    def kinds_of_users(self) -> list[str]:
+        """Names of the gene kinds that are not the package's own."""
+        return sorted({kind_name(type(gene)) for gene in (*self.settings, *self.layers) if is_users(type(gene))})
 
     @property
     def unknown_kinds(self) -> list[str]:

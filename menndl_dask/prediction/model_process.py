@@ -1,22 +1,29 @@
 """Model process: holds a trained network, or several of an ensemble, and applies them. Runs as a child process.
 
-It answers requests: ``("load", paths, tile, imports)`` with the fields of a
-`menndl_dask.prediction.network.ModelDescription`, ``("predict", views, flips)`` with an array, and
-``("encode", path, imports)`` with the dict of a genome, and the shapes of the model's inputs. The imports are names of
-the user's own code that may be imported.
+It answers requests: ``("load", paths, tile, imports, folders)`` with the fields of a
+`menndl_dask.prediction.network.ModelDescription`, ``("predict", views, flips)`` with an array,
+``("encode", path, imports, kinds)`` with the dict of a genome and the shapes of the model's inputs, where gene kinds of
+these names are read if they are found, and ``("check", kinds, problem, imports)`` with the names of the Keras layers of
+the user's own that networks of these gene kinds need. The imports are names of the user's own code that may be
+imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from menndl_dask import own_code
+from menndl_dask.errors import GenomeError
 from menndl_dask.evaluation.child_process import connect_to_parent, serve
 from menndl_dask.evaluation.keras_import import import_frugally
-from menndl_dask.genome.keras_model.network_file import load_network
+from menndl_dask.genome.gene import find_kind
+from menndl_dask.genome.keras_model.network_file import load_network, recorded_kinds
+from menndl_dask.problem import Problem
 
 
 class _Predictor:
@@ -28,18 +35,21 @@ class _Predictor:
     def __call__(self, request: tuple[Any, ...]) -> Any:
         import_frugally("keras")
         match request:
-            case ("load", paths, tile, imports):
-                return self._load(paths, tile, imports)
+            case ("load", paths, tile, imports, folders):
+                own_code.allow(imports, folders)
+                return self._load(paths, tile)
             case ("predict", views, flips):
                 return self._predict(views, flips)
-            case ("encode", path, imports):
-                return _encode(path, imports)
+            case ("encode", path, imports, kinds):
+                return _encode(path, imports, kinds)
+            case ("check", kinds, problem, imports):
+                return _check(kinds, problem, imports)
         raise ValueError(f"unknown request {request[0]!r}")
 
-    def _load(self, paths: Sequence[str], tile: tuple[int, ...] | None, imports: Sequence[str]) -> dict[str, Any]:
+    def _load(self, paths: Sequence[str], tile: tuple[int, ...] | None) -> dict[str, Any]:
         import menndl_dask.genome.keras_model.decoder  # noqa: F401  # registers our own layers
 
-        models = [load_network(path, imports) for path in paths]
+        models = [load_network(path) for path in paths]
         self._models = models if tile is None else [_resize(model, tile) for model in models]
         first, *others = [_describe(model) for model in self._models]
         for path, other in zip(paths[1:], others, strict=True):
@@ -73,13 +83,27 @@ def _describe(model: Any) -> dict[str, Any]:
     }
 
 
-def _encode(path: str, imports: Sequence[str]) -> dict[str, Any]:
+def _encode(path: str, imports: Sequence[str], kinds: Sequence[str]) -> dict[str, Any]:
     from menndl_dask.genome.keras_model.encoder import read_network
 
-    model = load_network(path, imports)
+    own_code.allow([*imports, *kinds])
+    model = load_network(path, with_kinds=True)
+    for kind in kinds:
+        with suppress(GenomeError):  # of a module that is gone
+            find_kind(kind)
+    for name in {*imports, *recorded_kinds(path)}:  # modules of gene kinds, for the layers that they read
+        own_code.import_own(name.partition(":")[0], path)
     encoded = read_network(model)
     inputs = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     return {**encoded.genome.to_dict(), "inputs": inputs, "notes": list(encoded.notes)}
+
+
+def _check(kinds: Sequence[str], problem: dict[str, Any], imports: Sequence[str]) -> list[str]:
+    from menndl_dask.genome.keras_model.kind_check import check_kind
+
+    own_code.allow(imports)
+    of = Problem.from_dict(problem)
+    return sorted({name for kind in kinds for name in check_kind(find_kind(kind), of)})  # type: ignore[arg-type]
 
 
 def _resize(model: Any, tile: tuple[int, ...]) -> Any:

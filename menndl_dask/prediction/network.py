@@ -38,6 +38,7 @@ class ModelSpec(NamedTuple):
     # spatial axes along which images are flipped, one entry for each prediction of which the mean is taken
     flips: tuple[tuple[int, ...], ...] = ((),)
     imports: tuple[str, ...] = ()  # names of the user's own code that may be imported for layers of the networks
+    folders: tuple[str, ...] = ()  # from which it is imported
 
     @property
     def name(self) -> str:
@@ -67,7 +68,7 @@ class Network:
     def adapt(self, spec: ModelSpec) -> None:
         """Load the network for another tile size."""
         with self._lock:
-            answer = self._child.ask(("load", spec.paths, spec.tile, spec.imports), _ANSWER_S)
+            answer = self._child.ask(("load", spec.paths, spec.tile, spec.imports, spec.folders), _ANSWER_S)
             self.description = ModelDescription(**answer)
         self.spec = spec
 

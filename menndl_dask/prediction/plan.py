@@ -158,6 +158,8 @@ def describe(spec: ModelSpec) -> ModelDescription:
     try:
         return get_network(spec).description
     except TrainerError as error:
+        if any(str(error).startswith(f"{path}: ") for path in spec.paths):  # it says what is wrong with the file
+            raise UserError(str(error)) from error
         size = f" for tiles of {_by(spec.tile)} pixels" if spec.tile else ""
         raise UserError(f"{spec.name}: cannot be used{size}: {error}") from error
 

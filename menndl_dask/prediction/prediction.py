@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster, as_completed
 
 from menndl_dask import files, own_code
 from menndl_dask.errors import UserError
-from menndl_dask.genome.keras_model.network_file import check_format
+from menndl_dask.genome.keras_model.network_file import check_format, code_at_hand
 from menndl_dask.prediction.blocks import predict_pieces
 from menndl_dask.prediction.conversion import as_store
 from menndl_dask.prediction.ensemble import best_networks, flips_of, run_of
@@ -23,6 +23,7 @@ from menndl_dask.prediction.network import ModelSpec, release
 from menndl_dask.prediction.plan import Plan, describe, plan_prediction
 from menndl_dask.prediction.score import score as score_of
 from menndl_dask.prediction.target import write_template
+from menndl_dask.run.signature import allow_signed
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ def predict(
         Compute the metric of the run for the labels of the images, and its spread over the images.
     imports
         Names of the user's own code, ``my_layers`` or ``my_layers:Block``, that may be imported where the network names
-        it. A network whose file names other code than that of Keras is refused.
+        it. Not needed for what this process has imported, nor for the networks of your own searches. A network whose
+        file names further code than that of Keras is refused.
     progress
         Called with the number of finished blocks and the number of all blocks.
     notice
@@ -105,6 +107,8 @@ def predict(
     model = model / "best.keras" if model.is_dir() else model
     _check_files(model, target)
     run = run_of(model)
+    if run is not None:
+        allow_signed(run.settings)
     problem = None if run is None else run.problem
     paths: tuple[Path, ...] = (model,)
     if ensemble != 1:
@@ -118,7 +122,10 @@ def predict(
     where = str(source) if "://" in str(source) else str(Path(source).absolute())
     with files.replacing(target.absolute()) as prepared:
         try:
-            spec = ModelSpec(tuple(map(str, paths)), None, str(prepared), imports=own_code.allowed())
+            here = [name for path in paths for name in code_at_hand(path)]
+            code = tuple(dict.fromkeys([*own_code.allowed(), *here]))
+            folders = own_code.folders_of(code)
+            spec = ModelSpec(tuple(map(str, paths)), None, str(prepared), imports=code, folders=folders)
             if flips is not False:
                 rank = len(describe(spec).inputs[0]) - 1
                 spec = spec._replace(flips=_subsets(flips_of(rank, flips, problem)))

@@ -21,10 +21,11 @@ from menndl_dask.problem import Problem
 from menndl_dask.result import Failures, Result
 from menndl_dask.run.history import History
 from menndl_dask.run.journal import Event
-from menndl_dask.run.layout import folder_of, folders_of, island_of
+from menndl_dask.run.layout import folder_of, folders_of, island_of, whole_run
 from menndl_dask.run.recorder import Compared, Recorder
 from menndl_dask.run.settings import FILE as _SETTINGS
 from menndl_dask.run.settings import Settings, read_settings
+from menndl_dask.run.signature import allow_signed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,8 +53,14 @@ class Best:
     def __iter__(self) -> Iterator[Any]:
         yield from (self.individual, self.result)
 
-    def model(self) -> Any:
+    def model(self, imports: Iterable[str] = ()) -> Any:
         """Return the trained Keras model, not compiled.
+
+        Parameters
+        ----------
+        imports
+            Names of the user's own code, ``my_layers`` or ``my_layers:Block``, that may be imported where the network
+            names it. Not needed where your own search has found it.
 
         Raises
         ------
@@ -67,7 +74,8 @@ class Best:
             raise RunError(f"{weights}: expected the weights of network {self.individual.id}, got no such file")
         with reading(weights, RunError):
             os.close(files.open_regular(weights, root=weights.parents[2]))  # not a link to another file
-        return load_network(weights)
+        allow_signed(Run(whole_run(weights.parents[2])).settings)
+        return load_network(weights, imports)
 
 
 class Run:

@@ -21,6 +21,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Self
 
+from menndl_dask import own_code
 from menndl_dask.errors import UserError
 from menndl_dask.program.guard import state_folder
 from menndl_dask.validation import read
@@ -101,16 +102,38 @@ class Signed:
         return key is not None and hmac.compare_digest(self._digest(key).encode(), self.signature.encode())
 
     def trusted_code(self) -> list[str]:
-        """Return the names of code that stand for the same file, or for one with the same content, as when signed."""
+        """Return the names of code that stand for the same file, or for one with the same content, as when signed.
+
+        What is not found from here may still be where it was, as it was.
+        """
+        return sorted(self._found()) if self.is_own else []
+
+    def folders(self) -> list[str]:
+        """Return the folders from which code that may be trusted is imported, where it is not found from here."""
         if not self.is_own:
             return []
-        now = {name: Source.of(_file_of(name)) for name in self.code}
-        same = {name for name, was in self.code.items() if now[name].file == was.file or now[name].sha256 == was.sha256}
-        return sorted(name for name in same if now[name].file)
+        files = [Path(now.file) for name, now in self._found().items() if _file_of(name) is None]
+        return sorted({str(file.parents[file.name == "__init__.py"]) for file in files})
+
+    def _found(self) -> dict[str, Source]:
+        """Return the names of code whose file can be trusted, with that file."""
+        found = {}
+        for name, was in self.code.items():
+            file = _file_of(name)
+            now = Source.of(Path(was.file) if file is None and was.file else file)
+            if now.file and (now.sha256 == was.sha256 or (file is not None and now.file == was.file)):
+                found[name] = now
+        return found
 
     def _digest(self, key: bytes) -> str:
         values = {name: value for name, value in self.to_dict().items() if name != "signature"}
         return _digest(key, _ABOUT, values)
+
+
+def allow_signed(settings: Mapping[str, Any]) -> None:
+    """Allow this process to import what this user has signed of the code that a run names."""
+    if (signed := Signed.read(settings)) is not None:
+        own_code.allow(signed.trusted_code(), signed.folders())
 
 
 def sign(values: Mapping[str, Any]) -> str:

@@ -13,8 +13,10 @@ import numpy as np
 from menndl_dask import own_code
 from menndl_dask.errors import RunError, TrainerError, UserError, nearest, reading
 from menndl_dask.evaluation.child_process import ChildProcess
+from menndl_dask.genome.gene import kind_name, kinds_of_users
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import ranked
+from menndl_dask.genome.keras_model.network_file import code_at_hand
 from menndl_dask.problem import Problem
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, read_settings
@@ -175,11 +177,15 @@ def _networks(name: str, problem: Problem, notes: list[str]) -> list[Genome]:
 def _encoded(path: Path, problem: Problem, notes: list[str]) -> Genome:
     """Return the genome of a Keras model, read in a child process: the driver does not import Keras."""
     child = ChildProcess("menndl_dask.prediction.model_process")
+    # what this program has imported, the child may import too
+    kinds = tuple(map(kind_name, kinds_of_users()))
+    imports = tuple(dict.fromkeys([*own_code.allowed(), *code_at_hand(path)]))
     try:
-        found = child.ask(("encode", str(path.resolve()), own_code.allowed()), _ANSWER_S)
+        found = child.ask(("encode", str(path.resolve()), imports, kinds), _ANSWER_S)
         genome = Genome.from_dict(found)
     except TrainerError as error:
-        raise UserError(f"--initial: {path}: no genome can be made of this model: {error}") from error
+        why = str(error).removeprefix(f"{path.resolve()}: ")
+        raise UserError(f"--initial: {path}: no genome can be made of this model: {why}") from error
     finally:
         child.close()
     views, images = len(problem.facts.input_shapes), problem.facts.input_shapes[0]

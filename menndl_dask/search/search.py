@@ -25,9 +25,11 @@ from menndl_dask.run.progress import Progress
 from menndl_dask.run.recorder import Recorder
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import frozen_settings
+from menndl_dask.run.signature import Signed
 from menndl_dask.search.driver import Driver
 from menndl_dask.search.initial_networks import KEY, recorded, to_record
 from menndl_dask.search.islands.migration import prepare_run
+from menndl_dask.search.own_kinds import let_workers_find, own_names
 from menndl_dask.search.remote_evaluation import Evaluate
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.widening import Given, widened
@@ -187,6 +189,11 @@ class Search:
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
             _demand(name, "a number ≥ 0, or None", value, value is None or is_number)
         _demand("client", "a Client of Dask", client, isinstance(client, Client))
+        if self.problem is not None and self.evaluate is train_and_measure:
+            names = own_names(self.problem, self.space)
+            let_workers_find(client, names)
+            if names and "signed" not in self.settings:  # the networks of a script can be loaded without more words
+                self.settings["signed"] = Signed.of((), self.problem.data, None, names).to_dict()
         settings = frozen_settings(self.problem, self.space, self.seed, self.limits, self.settings)
         prepare_run(self.whole, self.island, settings)
         with Recorder(self.path) as recorder:

@@ -21,6 +21,7 @@ from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.keras_model.decoder import decode
+from menndl_dask.genome.keras_model.network_file import record_kinds
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import Budget, Problem
@@ -266,6 +267,7 @@ class _Evaluation:
         try:
             make_network_folder(partial.parent)
             model.save(partial)
+            record_kinds(partial, self._genome.kinds_of_users)
             files.flush(partial)
             partial.replace(self._request.save)
         except OSError as error:  # a full disk must not fail the network

@@ -9,7 +9,10 @@ named.
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import sys
 import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +22,10 @@ from menndl_dask.errors import MenndlError, UserError, one_line
 from menndl_dask.own_code import OPTION, allow, import_own, imported, is_allowed
 from menndl_dask.validation import parse_json, shown
 
-_DESCRIPTION, _WEIGHTS = "config.json", "model.weights.h5"
-_MEMBERS = ("metadata.json", _DESCRIPTION, _WEIGHTS)
+_METADATA, _DESCRIPTION, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
+_MEMBERS = (_METADATA, _DESCRIPTION, _WEIGHTS)
+_KINDS = "menndl_dask_gene_kinds"  # key in the metadata, which Keras passes over
+_REFERENCE = re.compile(r"[\w.]{1,200}:[\w.]{1,200}")
 _LARGEST_DESCRIPTION = 64 * 2**20  # bytes
 _MOST_PACKED = 100  # bytes of a member for each byte in the archive
 _MOST_SPARSE = 16  # bytes of the weights for each byte of their file
@@ -70,7 +75,7 @@ class OwnName(NamedTuple):
         return f"{self.module}:{self.name}"
 
 
-def load_network(path: str | Path, imports: Iterable[str] = ()) -> Any:
+def load_network(path: str | Path, imports: Iterable[str] = (), *, with_kinds: bool = False) -> Any:
     """Return the Keras model of a ``.keras`` file, not compiled.
 
     Parameters
@@ -80,6 +85,8 @@ def load_network(path: str | Path, imports: Iterable[str] = ()) -> Any:
     imports
         Names of the user's own modules, or of names in them, that are imported if the file names them. Their classes
         need not be registered with Keras.
+    with_kinds
+        Whether the user's own gene kinds of the network are needed too, to encode it.
 
     Raises
     ------
@@ -89,14 +96,16 @@ def load_network(path: str | Path, imports: Iterable[str] = ()) -> Any:
     import keras
 
     allow(imports)
-    own = _own_code(Path(path), check_network(Path(path), keras.saving.get_custom_objects()))
+    path = Path(path)
+    found = check_network(path, keras.saving.get_custom_objects(), recorded_kinds(path) if with_kinds else ())
+    own = _own_code(path, found)
     try:
         return keras.saving.load_model(str(path), custom_objects=own, compile=False, safe_mode=True)
     except Exception as error:  # what Keras and the user's classes raise
         raise UserError(f"{path}: Keras cannot load it: {one_line(error)}") from error
 
 
-def check_network(path: Path, registered: Collection[str] = ()) -> list[OwnName]:
+def check_network(path: Path, registered: Collection[str] = (), kinds: Iterable[str] = ()) -> list[OwnName]:
     """Return the classes and functions of the user's own that a file needs.
 
     Parameters
@@ -105,6 +114,8 @@ def check_network(path: Path, registered: Collection[str] = ()) -> list[OwnName]
         The file.
     registered
         Names of the user's own classes that this process has registered with Keras.
+    kinds
+        Names of gene kinds that are needed too.
 
     Raises
     ------
@@ -124,19 +135,35 @@ def check_network(path: Path, registered: Collection[str] = ()) -> list[OwnName]
         raise
     except Exception as error:  # damaged archives and HDF5 files raise anything
         raise UserError(f"{path}: cannot be read as a trained network in Keras's format: {one_line(error)}") from error
-    if refused := sorted({each.module for each in own if not (is_allowed(each.reference) or _is_loaded(each))}):
-        names = " ".join(refused)
+    refused = {each.module for each in own if not (is_allowed(each.reference) or _is_loaded(each))}
+    refused |= {kind.partition(":")[0] for kind in kinds if not is_allowed(kind)}
+    if refused:
+        names = " ".join(sorted(refused))
         what = "names code that is not of Keras"
         raise UserError(f"{path}: {what}; if you trust it, the same command with {OPTION} {names}")
     return own
 
 
-def _is_loaded(own: OwnName) -> bool:
-    """Return whether the user's program has imported a class of its own that is a layer."""
-    import keras
+def code_at_hand(path: str | Path) -> list[str]:
+    """Return the names of Keras layers of the user's own that a file names and that this process has imported.
 
+    Needs no Keras. What is wrong with the file is said where it is loaded.
+    """
+    try:
+        check_format(Path(path))
+        with zipfile.ZipFile(path) as archive:
+            _check_members(Path(path), archive)
+            description = parse_json(archive.read(_DESCRIPTION), f"{path}: {_DESCRIPTION}")
+        return [each.reference for each in _check_description(Path(path), description, ()) if _is_loaded(each)]
+    except Exception:  # noqa: BLE001  damaged archives raise anything
+        return []
+
+
+def _is_loaded(own: OwnName) -> bool:
+    """Return whether the user's program has imported a class of its own that is a layer of Keras."""
+    layer = getattr(sys.modules.get("keras"), "Layer", None)
     found = getattr(imported(own.module), own.name, None)
-    return isinstance(found, type) and issubclass(found, keras.Layer)
+    return layer is not None and isinstance(found, type) and issubclass(found, layer)
 
 
 def _own_code(path: Path, own: Sequence[OwnName]) -> dict[str, Any]:
@@ -155,6 +182,37 @@ def _own_code(path: Path, own: Sequence[OwnName]) -> dict[str, Any]:
         if found.setdefault(each.key, thing) is not thing:
             raise UserError(f"{path}: {each.name}: two modules have a class of this name; register them with Keras")
     return found
+
+
+def record_kinds(path: Path, kinds: Iterable[str]) -> None:
+    """Record in a ``.keras`` file the names of the user's own gene kinds that its network is built of."""
+    if not (names := sorted(set(kinds))):
+        return
+    partial = path.with_name(f".{path.stem.removeprefix('.')}.kinds.partial.keras")
+    try:
+        with zipfile.ZipFile(path) as before, zipfile.ZipFile(partial, "w") as after:
+            for member in before.infolist():
+                with before.open(member) as file, after.open(member.filename, "w", force_zip64=True) as copy:
+                    if member.filename == _METADATA:
+                        copy.write(json.dumps({**json.loads(file.read()), _KINDS: names}).encode())
+                    else:
+                        shutil.copyfileobj(file, copy)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def recorded_kinds(path: str | Path) -> list[str]:
+    """Return the names of the user's own gene kinds that a file records, such as ``my_layers:Block``."""
+    check_format(Path(path))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(Path(path), archive)
+            recorded = parse_json(archive.read(_METADATA), f"{path}: {_METADATA}").get(_KINDS, [])
+    except Exception:  # noqa: BLE001  loading it says what is wrong
+        return []
+    names = recorded if isinstance(recorded, list) else []
+    return [name for name in names if isinstance(name, str) and _REFERENCE.fullmatch(name)]
 
 
 def check_format(path: Path) -> None:

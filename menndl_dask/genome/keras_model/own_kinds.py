@@ -42,6 +42,11 @@ def read_own(tensor: Any) -> tuple[Layer, Any] | None:
     return None
 
 
+def is_alike(model: Any, other: Any) -> bool:
+    """Return whether two Keras models of one output have the same layers with the same settings."""
+    return _matching(model.outputs[0], other.outputs[0], other.inputs[0]) is not None
+
+
 def made_between(tensor: Any, entry: Any) -> list[Any] | None:
     """Return the Keras layers that a tensor is computed with from another one; None if it depends on more."""
     layers: dict[int, Any] = {}
