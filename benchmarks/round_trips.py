@@ -36,10 +36,23 @@ from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.domain import Choice
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
-from menndl_dask.genome.layers import KINDS, Convolution
+from menndl_dask.genome.layers import (
+    KINDS,
+    Activation,
+    Convolution,
+    Dropout,
+    GlobalPooling,
+    LayerScale,
+    Normalisation,
+    Pooling,
+    PositionalEmbedding,
+    SelfAttention,
+    ZeroPadding,
+)
 from menndl_dask.problem import Problem
+from menndl_dask.space.network_builder import NetworkBuilder
 from menndl_dask.space.space import SearchSpace
-from menndl_dask.space.standard.standard import standard_network
+from menndl_dask.space.standard.standard import named_network, standard_network
 from menndl_dask.space.widening import Given, widened
 from tests.menndl_networks import NETWORKS
 from tests.problems import PROBLEMS, problem
@@ -113,10 +126,43 @@ def _users() -> SearchSpace:
 
 
 _OWN = problem(shapes=((20, 20, 2),))
+_SMALL = problem(shapes=((24, 24, 3),))
 _SEVERAL = problem("segmentation", ((24, 24, 1), (24, 24, 2)))
+def _joined() -> Genome:
+    """Return a network that joins tensors in every way, some of single pixels and of single channels."""
+    net = NetworkBuilder()
+    stem = net.add(Convolution(8), -1)
+    pooled = net.add(GlobalPooling(keepdims=True))
+    gate = net.add(Convolution(8, (1,), activation="sigmoid"), pooled)
+    mask = net.add(Convolution(1, (3,), activation="sigmoid"), stem)
+    tip = net.add(Activation("linear", join="multiply"), stem, gate)
+    tip = net.add(Convolution(8, join="multiply"), tip, mask)
+    for join in ("average", "maximum", "minimum", "subtract", "add", "concatenate"):
+        tip = net.add(Activation("relu", join=join), tip, net.add(Convolution(8, (1,)), tip))
+    return net.genome()
+
+
+def _attending() -> Genome:
+    """Return a network of patches that attend to each other, with the settings of published ones."""
+    net = NetworkBuilder()
+    tip = net.add(Convolution(16, (4,), (4,), padding="valid", activation="linear"), -1)
+    tip = net.add(PositionalEmbedding(), tip)
+    for _ in range(3):
+        read = net.add(Normalisation("layer", epsilon=1e-6), tip)
+        read = net.add(LayerScale(), net.add(SelfAttention(heads=2, key_size=8), read))
+        tip = net.add(Activation("linear", join="add"), tip, net.add(Dropout(0.1, together="sample"), read))
+    net.add(Activation("leaky_relu", slope=0.05))
+    net.add(ZeroPadding((1, 0), (0, 2)))
+    net.add(Pooling((3,), (2,), padding="valid"))
+    return net.genome()
+
+
 _PARENTS: dict[str, tuple[Problem, list[Genome]]] = {
     **{f"widened for {name}": (of, [network()]) for name, (of, network) in NETWORKS.items()},
     "widened for a standard network": (_SEVERAL, [standard_network(_SEVERAL)[1]]),
+    "widened for all joins": (_SMALL, [_joined()]),
+    "widened for attention": (_SMALL, [_attending()]),
+    "widened for ResNet-18, in cells": (_SMALL, [named_network("resnet18", _SMALL)[1]]),
     "widened for long kernels": (
         problem(shapes=((60, 30, 1),)),
         [Genome((Convolution(3, (1, 25), (5, 1), padding="valid"), Convolution(300, (2, 3))))],

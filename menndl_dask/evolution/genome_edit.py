@@ -144,6 +144,8 @@ class Body:
         """Change what one layer reads, and how it joins it."""
         assert self.sources is not None
         layer = cast(Layer, self.genes[place])
+        if layer.join == "subtract" and len(sources) > 2:  # only one tensor is subtracted from another
+            join = join or "add"
         changed = layer if join is None else layer.replaced(join=join)
         genes = (*self.genes[:place], changed, *self.genes[place + 1 :])
         return Body(self.front, genes, (*self.sources[:place], sources, *self.sources[place + 1 :]))

@@ -19,7 +19,7 @@ from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.domain import Choice, Domain, Integer, PerAxis, with_rank
 from menndl_dask.genome.gene import Gene, is_users
 from menndl_dask.genome.genome import Genome
-from menndl_dask.genome.layer import MOST_READ, RULES, Layer, Shape
+from menndl_dask.genome.layer import JOINS, MOST_READ, RULES, Layer, Shape
 from menndl_dask.genome.shape import common_size, joined_shape
 from menndl_dask.genome.topology import Sources, absolute
 from menndl_dask.genome.training_gene import Training
@@ -242,16 +242,17 @@ def check_rules(kind: type[Gene]) -> None:
 
 
 def _compatible(layer: Layer, read: list[int], shapes: list[Shape]) -> tuple[list[int], Layer]:
-    """Keep the sources that can be joined with the first one; concatenate where they cannot be added."""
-    kept, known = [read[0]], [shapes[0]]
-    for s, shape in zip(read[1:], shapes[1:], strict=True):
-        if shape[:-1] == shapes[0][:-1] or common_size([*known, shape]) is not None:
-            kept.append(s)
-            known.append(shape)
-    channels = {shape[-1] for shape in known}
-    if layer.join == "add" and len(channels) > 1:
-        layer = replace(layer, join="concatenate")
-    return kept, layer
+    """Keep the sources that can be joined with the first one; concatenate those of which no values can be joined."""
+    for join in dict.fromkeys((layer.join, JOINS[0])):
+        kept, known = [read[0]], [shapes[0]]
+        for s, shape in zip(read[1:], shapes[1:], strict=True):
+            if shape[:-1] == shapes[0][:-1] or common_size([*known, shape], join) is not None:
+                kept.append(s)
+                known.append(shape)
+        joined = layer if layer.join == join else replace(layer, join=join)
+        if join == JOINS[0] or len({shape[-1] for shape in known} - {1}) < 2:
+            break
+    return kept, joined
 
 
 def _kinds(problem: Problem) -> tuple[type[Gene], ...]:

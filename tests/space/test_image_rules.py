@@ -121,6 +121,17 @@ def test_what_is_one_pixel_larger_is_joined_and_what_is_larger_still_is_not() ->
     assert all(len(node) == 1 for node in space.repair(twice, np.random.default_rng(0)).sources)
 
 
+def test_tensors_are_joined_value_by_value_where_they_fit_and_concatenated_where_not() -> None:
+    space = SearchSpace.image(problem(), minimum=1)
+    gate = (EIGHT, GlobalPooling(keepdims=True), Convolution(8, (1,)), Activation(inputs=(3, 1), join="multiply"))
+    assert space.repair(Genome(gate), np.random.default_rng(0)) == Genome(gate)
+    unlike = Genome((EIGHT, Convolution(4), Activation(inputs=(2, 1), join="maximum"), Convolution(8)))
+    found = space.repair(unlike, np.random.default_rng(0))
+    assert space.contains(found)
+    assert sorted(map(len, found.sources)) == [1, 1, 1, 2]
+    assert all(layer.join == "concatenate" for layer in found.layers)
+
+
 def test_too_long_a_network_is_shortened_and_too_short_a_one_lengthened() -> None:
     space = SearchSpace.image(problem(), minimum=3, maximum=5)
     for count in (1, 9):

@@ -219,3 +219,8 @@ def test_a_model_that_computes_with_16_bits_is_the_same_genome(precision: str) -
     of = problem("segmentation", ((32, 32, 2),))
     _, genome = standard_network(of)
     assert encode(decode(genome, of, precision=precision)) == encode(decode(genome, of))
+
+
+def test_the_pixel_by_which_a_network_is_larger_than_the_image_is_left_out_by_the_head() -> None:
+    genome = Genome((Convolution(8), Pooling(), Convolution(8), Upsampling(), Convolution(4)))
+    assert encode(decode(genome, problem("segmentation", ((21, 13, 1),)))) == genome
