@@ -10,9 +10,10 @@ from dataclasses import Field, fields, replace
 from functools import cache, lru_cache
 from typing import Any, ClassVar, Self
 
-from menndl_dask.errors import GenomeError, UserError, nearest, shortened
+from menndl_dask.errors import GenomeError, UserError, nearest
 from menndl_dask.genome.domain import Choice, Domain, in_words
 from menndl_dask.own_code import import_own, importable_name, is_allowed, is_reference
+from menndl_dask.validation import shown
 
 _DEEPEST = 8  # lists in lists
 _LONGEST = 2000  # bytes of a gene that is kept for the next dict like it
@@ -100,10 +101,12 @@ class Gene:
             If the kind or a field is unknown, or a value has the wrong type.
         """
         if not isinstance(data, Mapping):
-            raise GenomeError(f"expected a gene, a dict with its kind, got {data!r}")
-        name = str(data.get("kind"))
+            raise GenomeError(f"expected a gene, a dict with its kind, got {shown(data)}")
+        name = data.get("kind")
+        if not isinstance(name, str):
+            raise GenomeError(f"gene kind: expected a name, got {shown(name)}")
         if name in _UNKNOWN:
-            raise GenomeError(f"unknown gene kind {name!r}")
+            raise GenomeError(f"unknown gene kind {shown(name)}")
         if is_reference(name) and name not in _KINDS:
             _check_reference(name)
             if not is_allowed(name):
@@ -119,7 +122,7 @@ def wrong_value(kind: type[Gene], name: str, bound: Any, value: object) -> Genom
     """Return the error for a field whose value is not valid."""
     words = [each for each in getattr(bound, "values", ()) if isinstance(each, str)]
     meant = nearest(value, words) if isinstance(value, str) else ""
-    return GenomeError(f"{kind_name(kind)}: {name}: expected {in_words(bound)}, got {shortened(repr(value))}{meant}")
+    return GenomeError(f"{kind_name(kind)}: {name}: expected {in_words(bound)}, got {shown(value)}{meant}")
 
 
 def kind_name(kind: type[Gene]) -> str:
@@ -171,14 +174,14 @@ def find_kind(name: str) -> type[Gene]:
         except UserError as error:
             raise GenomeError(str(error)) from error
     if name not in _KINDS:
-        raise GenomeError(f"unknown gene kind {name!r}{nearest(name, _KINDS)}")
+        raise GenomeError(f"unknown gene kind {shown(name)}{nearest(name, _KINDS)}")
     return _KINDS[name]
 
 
 def _check_reference(name: str) -> None:
     """Refuse a name that cannot be that of a user's kind; Python's own modules have none."""
     if not _REFERENCE.fullmatch(name) or name.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
-        raise GenomeError(f"gene kind: expected a name, or module:Name of your own module, got {shortened(repr(name))}")
+        raise GenomeError(f"gene kind: expected a name, or module:Name of your own module, got {shown(name)}")
 
 
 def _made(kind: type[Gene], data: Mapping[str, Any]) -> Gene:
@@ -206,7 +209,7 @@ def _read(kind: type[Gene], data: Mapping[str, Any]) -> Gene:
     values = {name: _frozen(value) for name, value in data.items() if name != "kind"}
     for name, value in values.items():
         if name not in known:
-            raise GenomeError(f"{kind_name(kind)}: unknown field {shortened(repr(name))}{nearest(str(name), known)}")
+            raise GenomeError(f"{kind_name(kind)}: unknown field {shown(name)}{nearest(str(name), known)}")
         domain = domains.get(name)
         words = isinstance(domain, Choice) and isinstance(domain.values[0], str)  # another word means another layer
         if domain and is_users(kind) and not (domain.contains(value) if words else domain.accepts(value)):

@@ -23,6 +23,7 @@ from menndl_dask.genome.gene import Gene, is_users, kind_name
 from menndl_dask.genome.layer import Layer, with_inputs
 from menndl_dask.genome.topology import Sources, canonical_order, relative
 from menndl_dask.genome.unknown_gene import UnknownGene, UnknownLayer
+from menndl_dask.validation import shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +155,7 @@ class Genome:
             If it is not a genome, or a gene kind or field is unknown.
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("genes"), list):
-            raise GenomeError(f"expected a genome, a dict with a list under 'genes', got {data!r}")
+            raise GenomeError(f"expected a genome, a dict with a list under 'genes', got {shown(data)}")
         genome = cls(tuple(Gene.from_dict(gene) for gene in data["genes"]))
         genome._without_cells()  # a few lines may stand for too many layers
         return genome

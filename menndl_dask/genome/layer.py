@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Self
 
-from menndl_dask.errors import GenomeError, shortened
+from menndl_dask.errors import GenomeError
 from menndl_dask.genome.domain import PerAxis, compact
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.topology import Sources
+from menndl_dask.validation import shown
 
 Shape = tuple[int, ...]  # (*spatial, channels) of an image, or (features,); without the batch
 Seeds = Callable[[], int]  # returns the next random seed
@@ -75,9 +76,9 @@ class Layer(Gene):
         offsets = self.inputs if isinstance(self.inputs, tuple) else ()
         if not offsets or any(type(d) is not int or not 1 <= d <= FARTHEST for d in offsets):
             expected = f"offsets from 1 to {FARTHEST:,}"
-            raise GenomeError(f"{type(self).__name__}: inputs: expected {expected}, got {shortened(repr(self.inputs))}")
+            raise GenomeError(f"{type(self).__name__}: inputs: expected {expected}, got {shown(self.inputs)}")
         if self.join not in JOINS:
-            got = shortened(repr(self.join))
+            got = shown(self.join)
             raise GenomeError(f"{type(self).__name__}: join: expected one of {JOINS}, got {got}")
         if self.join == "subtract" and len(offsets) > 2:
             raise GenomeError(f"{type(self).__name__}: join: subtract: expected 2 inputs, got {len(offsets)}")

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from menndl_dask.errors import GenomeError
+from menndl_dask.errors import GenomeError, one_line
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.layer import Layer
+from menndl_dask.validation import shown
 
 _OF_LAYERS = ("inputs", "join")
 
@@ -35,12 +36,11 @@ class UnknownGene(Gene):
             If what it reads is not said as in any layer.
         """
         if "inputs" not in values:
-            return UnknownGene(name, json.dumps(values, sort_keys=True))
+            return UnknownGene(name, _written(name, values))
         own = {key: value for key, value in values.items() if key not in _OF_LAYERS}
         inputs = values["inputs"]
         inputs = tuple(inputs) if isinstance(inputs, list) else inputs
-        settings = json.dumps(own, sort_keys=True)
-        return UnknownLayer(name=name, settings=settings, inputs=inputs, join=values.get("join", "concatenate"))
+        return UnknownLayer(name=name, settings=_written(name, own), inputs=inputs, join=values.get("join", "concatenate"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the gene as it was read."""
@@ -60,3 +60,10 @@ class UnknownLayer(Layer):
 
     def _without(self, rule: str) -> GenomeError:
         return GenomeError(f"gene kind {self.name!r} is not known here: its module was not imported")
+
+
+def _written(name: str, values: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(values, sort_keys=True)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise GenomeError(f"gene kind {shown(name)}: expected plain values, as in JSON: {one_line(error)}") from error

@@ -100,7 +100,7 @@ def test_a_kind_of_a_user_is_imported_only_where_that_is_allowed(
     [
         ({"kind": "Training", "optimizer": 3}, "Training: optimizer: expected one of 'adam', .*'rmsprop', got 3"),
         ({"kind": "Training", "rate": 3}, "Training: unknown field 'rate'"),
-        ({"word": "b"}, "unknown gene kind 'None'"),
+        ({"word": "b"}, "gene kind: expected a name, got None"),
         ({"kind": ":X"}, "expected a name, or module:Name of your own module, got ':X'"),
         ({"kind": ".x:X"}, "expected a name, or module:Name of your own module, got '.x:X'"),
         ({"kind": "os:system"}, "expected a name, or module:Name of your own module, got 'os:system'"),
@@ -170,3 +170,14 @@ def test_whatever_stands_in_a_field_is_a_gene_that_can_be_costed_or_an_error_in_
         assert simple.is_identity or simple.output_shape(shape) == after
         assert len(gene.windows(shape[:-1])) == len(shape) - 1
         gene.suited(shape).output_shape(shape)
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Cell", "my_layers:Own", None])
+@pytest.mark.parametrize("field", ["kind", "inputs", "join", "kernels", "body", "no_such_field"])
+def test_values_that_are_nested_deeply_are_refused_in_a_short_line(kind: str | None, field: str) -> None:
+    deep: object = 1
+    for level in range(5000):
+        deep = {"a": deep} if level % 2 else [deep]
+    with pytest.raises(GenomeError) as refused:
+        Gene.from_dict({"kind": kind, "inputs": [1], field: deep})
+    assert len(str(refused.value)) < 500

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from menndl_dask.errors import GenomeError, shortened
+from menndl_dask.errors import GenomeError
 from menndl_dask.genome.domain import integer
 from menndl_dask.genome.gene import Gene
 from menndl_dask.genome.layer import FARTHEST, Layer, with_inputs
 from menndl_dask.genome.layers import Activation
 from menndl_dask.genome.topology import Sources, absolute, relative
+from menndl_dask.validation import shown
 
 LONGEST_BODY = 100  # layers of a cell
 MOST_TIMES = 100  # that a cell is repeated
@@ -54,7 +55,7 @@ class Cell(Layer):
         Layer.__post_init__(self)
         given: object = self.body
         if not isinstance(given, tuple) or not 1 <= len(given) <= LONGEST_BODY:
-            got = f"{len(given)} of them" if isinstance(given, tuple) else shortened(repr(given))
+            got = f"{len(given)} of them" if isinstance(given, tuple) else shown(given)
             raise GenomeError(f"Cell: body: expected 1 to {LONGEST_BODY} layers, got {got}")
         object.__setattr__(self, "body", tuple(_read(layer, i) for i, layer in enumerate(given)))
 
@@ -80,7 +81,7 @@ def _read(layer: object, place: int) -> Layer:
             return Layer.from_dict(layer)
         if isinstance(layer, Layer) and not isinstance(layer, Cell):
             return layer
-        raise GenomeError(f"expected a layer that is no cell, got {shortened(repr(layer))}")
+        raise GenomeError(f"expected a layer that is no cell, got {shown(layer)}")
     except GenomeError as error:
         raise GenomeError(f"Cell: body: layer {place}: {error}") from error
 
