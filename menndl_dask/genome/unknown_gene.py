@@ -40,7 +40,8 @@ class UnknownGene(Gene):
         own = {key: value for key, value in values.items() if key not in _OF_LAYERS}
         inputs = values["inputs"]
         inputs = tuple(inputs) if isinstance(inputs, list) else inputs
-        return UnknownLayer(name=name, settings=_written(name, own), inputs=inputs, join=values.get("join", "concatenate"))
+        join = values.get("join", "concatenate")
+        return UnknownLayer(name=name, settings=_written(name, own), inputs=inputs, join=join)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the gene as it was read."""
