@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +18,6 @@ from menndl_dask.space.space import SearchSpace
 
 _FOLDED = 0.7  # share of parents with repeated layers that are bred as genomes with cells, the others layer by layer
 _IN_A_CELL = 0.5  # share of mutations of a genome with cells that change all repetitions of one alike
-_MOST_LAYERS = 1000  # of offspring, all repetitions counted
 _MUTATED_AGAIN = 0.5  # share of offspring that are mutated once more, and of these again, so that some differ much
 
 
@@ -56,6 +56,7 @@ class Variation:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
+        self._deepest = space.deepest if space.rules is not None else math.inf
         self._longer: dict[int, SearchSpace] = {}
         crossed, mutated = crossovers(space), mutations(space)
         self._crossovers = {name: operator for name, (operator, _) in crossed.items()}
@@ -102,7 +103,7 @@ class Variation:
                 ancestors = (first.parents[0], second.parents[0])
             for place in islice(further, counts[i]):
                 genome = self._mutated(names[place], genome, space, rng)
-            yield Offspring(genome if size_of(genome.genes) <= _MOST_LAYERS else first.genome, ancestors, name)
+            yield Offspring(genome if size_of(genome.genes) <= self._deepest else first.genome, ancestors, name)
 
     def _written(self, genome: Genome, rng: np.random.Generator) -> tuple[Genome, SearchSpace]:
         """Return a parent with cells for what is repeated, or layer by layer, and the space in which it is bred.

@@ -26,6 +26,7 @@ from menndl_dask.space.image_rules import ImageRules
 from menndl_dask.space.random_network import random_network
 
 Constraint = Callable[[Genome], str | None]
+_DEEPER = 3  # layers, all repetitions counted, for each gene that a space allows
 _ATTEMPTS = 200  # draws before a space is called empty
 _RARE = 0.1  # share of values that mutations do not draw from the usual domain of their field
 _CHECKED = 4096  # genes whose check is kept
@@ -54,6 +55,8 @@ class SearchSpace:
     drawn
         The space that random networks are drawn from, where it is narrower: this one has been widened for the networks
         that a search was given, see `menndl_dask.space.widening`.
+    given_layers
+        Layers of the deepest of these networks, all repetitions counted.
     """
 
     fixed: tuple[type[Gene], ...] = ()
@@ -65,6 +68,7 @@ class SearchSpace:
     rules: ImageRules | None = None
     is_limited: bool = False
     drawn: SearchSpace | None = None
+    given_layers: int = 0
     # genes that were checked; for those with a value outside of its domain, the nearest gene inside
     _checked: dict[Gene, Gene | None] = field(init=False, repr=False, default_factory=dict)
 
@@ -159,6 +163,11 @@ class SearchSpace:
         if math.isinf(each) or self.maximum * math.log10(max(each, 1)) > 300:
             return math.inf
         return float(front * sum(each**n for n in range(self.minimum, self.maximum + 1)))
+
+    @property
+    def deepest(self) -> int:
+        """Most layers that an offspring may have, all repetitions counted."""
+        return max(_DEEPER * self.maximum, self.given_layers + self.given_layers // 2)
 
     def domains(self, kind: type[Gene]) -> dict[str, Domain]:
         """Return the domain of each field of a gene kind in this space."""

@@ -172,6 +172,8 @@ def _made_wider(space: SearchSpace, genome: Genome, may_be_longer: bool) -> tupl
         changes.append(f"{minimum} genes or more")
     if maximum > space.maximum:
         changes.append(f"up to {maximum} genes")
+    deeper = replace(space, given_layers=max(space.given_layers, len(genome.layers)))
+    space = deeper if deeper.deepest > space.deepest else space
     if not changes:
         return space, []
     rules = space.rules if space.rules is None else replace(space.rules, kinds=kinds, ranges=ranges)

@@ -48,6 +48,15 @@ def test_offspring_know_their_parents_and_the_better_have_more() -> None:
     assert numbers.count(0) > 5 * max(1, numbers.count(9))
 
 
+def test_repetition_makes_no_offspring_deeper_than_the_space_allows() -> None:
+    space = SPACES["classes of images"]
+    block = (Convolution(8), Convolution(8, activation="linear"), Activation("relu", inputs=(1, 3), join="add"))
+    times = space.deepest // len(block) - 1
+    parent = Individual(0, Genome((Convolution(8), Cell(body=block, times=times))))
+    depths = {len(one.genome.layers) for one in bred(space, [Offspring(parent.genome, (parent,))], 0, number=300)}
+    assert space.deepest - len(block) < max(depths) <= space.deepest
+
+
 def test_one_parent_breeds_alone() -> None:
     space = SPACES["slots"]
     offspring = bred(space, parents(space, 1), 0)
@@ -67,11 +76,11 @@ def test_offspring_of_offspring_descend_from_evaluated_individuals() -> None:
 def test_repeated_blocks_are_bred_as_cells_and_layer_by_layer() -> None:
     space = SPACES["classes of images"]
     block = (Convolution(8), Convolution(8, (5,)), Activation("relu", inputs=(1, 3), join="add"))
-    genome = Genome((Convolution(8, (1,)), *block * 12))
+    genome = Genome((Convolution(8, (1,)), *block * 8))
     offspring = bred(space, [Offspring(genome, (Individual(0, genome),))], 0, number=200)
     depths = [len(space.repair(one.genome, np.random.default_rng(0)).layers) for one in offspring]
-    assert sum(depth > 30 for depth in depths) > 100  # most have nearly all of its blocks
-    assert {34, 40} <= set(depths)  # a block less, a block more
+    assert sum(depth > 20 for depth in depths) > 100  # most have nearly all of its blocks
+    assert {22, 28} <= set(depths)  # a block less, a block more
     assert len(offspring[0].genome.layers) < 100
 
 

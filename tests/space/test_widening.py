@@ -18,6 +18,7 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.keras_model.encoder import encode
 from menndl_dask.genome.layers import (
+    Activation,
     Convolution,
     DepthwiseConvolution,
     FullyConnected,
@@ -131,6 +132,15 @@ def test_layers_that_are_repeated_count_once() -> None:
     assert (space.length(repeated), space.length(repeated.canonical())) == (3, 3)
     assert space.contains(repeated)
     assert widened(space, given(repeated)).lines == []
+
+
+def test_offspring_may_be_half_as_deep_again_as_a_given_network() -> None:
+    block = (Convolution(8), Convolution(8, activation="linear"), Activation("relu", inputs=(1, 3), join="add"))
+    deep = Genome((Convolution(8), Cell(body=block, times=33)))
+    before = SearchSpace.image(WIDE)
+    found = widened(before, given(deep))
+    assert (before.deepest, found.space.deepest) == (48, 150)
+    assert found.genomes == [deep]
 
 
 @pytest.mark.parametrize(
