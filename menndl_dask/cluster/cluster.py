@@ -29,6 +29,7 @@ from menndl_dask.cluster.local_cluster import RestoringCluster
 from menndl_dask.cluster.node.gpu import gpu_share_variables, gpu_visibility_variables, visible
 from menndl_dask.cluster.ports import LOOPBACK, free_port
 from menndl_dask.cluster.profile import Local, Profile, Scheduler, read_profile
+from menndl_dask.cluster.steady_clock import keep_time_steady
 from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import ProfileError, one_line, shortened
 from menndl_dask.program.interruption import kept_from_children, uninterrupted
@@ -52,6 +53,7 @@ class Cluster:
         self._dashboard: str | None = None
 
     def __enter__(self) -> Self:
+        keep_time_steady()
         try:
             with uninterrupted():
                 self._start()
