@@ -173,9 +173,15 @@ def find_kind(name: str) -> type[Gene]:
             import_own(module, f"gene kind {name!r}")
         except UserError as error:
             raise GenomeError(str(error)) from error
-    if name not in _KINDS:
-        raise GenomeError(f"unknown gene kind {shown(name)}{nearest(name, _KINDS)}")
+    if name not in _KINDS or _is_base(_KINDS[name]):
+        known = [each for each, kind in _KINDS.items() if not _is_base(kind)]
+        raise GenomeError(f"unknown gene kind {shown(name)}{nearest(name, known)}")
     return _KINDS[name]
+
+
+def _is_base(kind: type[Gene]) -> bool:
+    """Tell whether a class of the package is a base of gene kinds without fields of its own."""
+    return "__dataclass_fields__" not in vars(kind) and not is_users(kind)
 
 
 def _check_reference(name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from contextlib import suppress
 from dataclasses import FrozenInstanceError, dataclass, fields
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from menndl_dask import own_code
 from menndl_dask.errors import GenomeError, InfeasibleError
+from menndl_dask.genome import gene
 from menndl_dask.genome.domain import Choice, choice, integer
 from menndl_dask.genome.gene import Gene, find_kind, kind_name, kinds_of_users
 from menndl_dask.genome.genome import Genome
@@ -181,3 +183,15 @@ def test_values_that_are_nested_deeply_are_refused_in_a_short_line(kind: str | N
     with pytest.raises(GenomeError) as refused:
         Gene.from_dict({"kind": kind, "inputs": [1], field: deep})
     assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("name", [name for name in gene._KINDS if ":" not in name])
+def test_a_name_of_the_package_alone_is_a_gene_or_refused(name: str) -> None:
+    with suppress(GenomeError):
+        assert Genome.from_dict({"genes": [{"kind": name}]}).key
+
+
+@pytest.mark.parametrize("base", ["Border", "SlidingKernel", "SlidingKernelByChannel"])
+def test_a_base_of_gene_kinds_is_no_kind(base: str) -> None:
+    with pytest.raises(GenomeError, match=f"unknown gene kind '{base}'"):
+        Genome.from_dict({"genes": [{"kind": base}]})
