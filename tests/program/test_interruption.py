@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -52,6 +53,15 @@ def test_a_signal_is_named_and_one_that_was_ignored_stays_so() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.fixture
+def _hang_ups_are_heard() -> Iterator[None]:
+    """Let programs that a test starts receive SIGHUP: below nohup they would inherit that it is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_hang_ups_are_heard")
 def test_an_interrupted_program_ends_with_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     started = []
     for number, (_, line, _, _) in enumerate(MOMENTS):
@@ -75,7 +85,7 @@ def test_an_interrupted_program_ends_with_one_line_and_leaves_nothing(tmp_path: 
         if is_again:
             time.sleep(0.5)
             os.killpg(process.pid, sent)
-        _, errors = process.communicate(timeout=150)  # starting takes half a minute on a busy machine
+        _, errors = process.communicate(timeout=60)
         # the second signal may come when all is done, and Python itself ends
         assert process.returncode in ((130, -sent) if is_again else (130,))
         assert errors.strip() == "stopped; the same command carries on"
