@@ -20,15 +20,15 @@ from menndl_dask.space.standard.classification.google_net import google_net
 from menndl_dask.space.standard.classification.le_net import le_net_5
 from menndl_dask.space.standard.classification.mobile_net import mobile_net_v2
 from menndl_dask.space.standard.classification.res_net import res_net_18, res_net_50
+from menndl_dask.space.standard.classification.residual_network import residual_network
 from menndl_dask.space.standard.classification.vgg import vgg_16
-from menndl_dask.space.standard.residual_network import residual_network
 from menndl_dask.space.standard.segmentation.deep_lab import deep_lab_v3
 from menndl_dask.space.standard.segmentation.fcn import fcn_8s
+from menndl_dask.space.standard.segmentation.u_net import u_net
 from menndl_dask.space.standard.segmentation.u_net_3d import u_net_3d
 from menndl_dask.space.standard.segmentation.u_net_full import u_net_full
 from menndl_dask.space.standard.segmentation.u_net_planned import u_net_planned
 from menndl_dask.space.standard.segmentation.u_net_plus_plus import u_net_plus_plus
-from menndl_dask.space.standard.u_net import u_net
 
 _LEAST = (4, 4, 4)  # pixels along an axis that are left after each halving
 _LEAST_OF_LARGE = 8  # after a fourth one, of images for segmentation
