@@ -180,7 +180,8 @@ class _Folder:
 
     def _run(self, start: int, size: int, times: int) -> _Run:
         run = _Run(start, size, times, 0)
-        before = times * (size - sum(self._added[start : start + size]))
+        # a layer can join on its own in one repetition, and be added for that in another
+        before = size * times - sum(self._added[start : run.stop])
         return replace(run, saved=before - len(self._body(run)) - 1)
 
     def _same(self, first: int, second: int, size: int) -> bool:

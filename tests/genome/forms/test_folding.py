@@ -195,6 +195,11 @@ def test_what_saves_too_little_stays_as_it_is() -> None:
     for genes in [(Convolution(8),) * 3, (Convolution(8), Convolution(4)) * 2, ()]:
         assert not cells(Genome(genes).folded())
     assert cells(Genome((Convolution(8),) * 4).folded())
+    # two residual blocks; the last layer joins what it reads, so the second block needs no layer for that
+    block = (Convolution(2), Convolution(2), Activation("linear", join="add", inputs=(1, 3)))
+    genome = Genome((*block, *block, Convolution(2)))
+    assert len(genome.canonical()) == 6
+    assert not cells(genome.folded())
 
 
 def test_a_repetition_that_is_read_from_elsewhere_is_no_part_of_a_cell() -> None:
