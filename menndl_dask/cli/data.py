@@ -31,7 +31,8 @@ def add_commands(commands: Any) -> None:
 def add_conversion(commands: Any) -> None:
     """Add the command ``menndl convert``."""
     parser = add_command(commands, "convert", _convert, "write images of another format to Zarr, with their labels")
-    parser.add_argument("source", type=Path, help="file of images (.npz, HDF5, NetCDF, TIFF, …), or a folder of images")
+    text = "file of images (.npz, HDF5, NetCDF, TIFF, …), a folder of images, or keras:NAME such as keras:fashion_mnist"
+    parser.add_argument("source", type=Path, help=text)
     parser.add_argument("target", type=Path, help="Zarr store to write; must not exist")
     text = "array with the images, where it has no usual name; several: several views"
     parser.add_argument("--images", nargs="+", default=(), metavar="NAME", help=text)

@@ -213,6 +213,9 @@ def open_store(path: str, raw: Sequence[str] = ()) -> xr.Dataset:
 
 def _check_directory(path: str) -> None:
     directory = Path(path)
+    if path.startswith("keras:"):
+        convert = f"menndl convert {path} {path.removeprefix('keras:')}.zarr"
+        raise DataError(f"{path}: expected a Zarr store, got a data set of Keras; convert it first: {convert}")
     if directory.is_file():
         raise DataError(f"{path}: expected a Zarr store, got a file; convert it with `menndl convert`")
     if not directory.is_dir():

@@ -19,6 +19,7 @@ from menndl_dask.data.formats.content import Content
 from menndl_dask.data.formats.conversion_options import Options
 from menndl_dask.data.formats.folders.folder import open_folder
 from menndl_dask.data.formats.layouts.layouts import open_layout, suggested
+from menndl_dask.data.formats.readers.keras_dataset import keras_name, open_keras
 from menndl_dask.data.formats.readers.readers import opener
 from menndl_dask.data.formats.readers.zarr_store import is_converted, is_zarr
 from menndl_dask.errors import DataError, UserError, nearest, reading
@@ -53,7 +54,7 @@ def convert(
     Parameters
     ----------
     source
-        A file of a format in `FORMATS`, or a folder of such files.
+        A file of a format in `FORMATS`, a folder of such files, or a data set of Keras, such as ``keras:mnist``.
     target
         The Zarr store to write; must not exist.
     images, label
@@ -147,6 +148,9 @@ def _open(opened: ExitStack, path: Path, options: Options) -> Content:
         return opened.enter_context(open_layout(path, options.layout, options.bands))
     if options.bands:
         raise UserError("bands: expected with layout, which names the bands")
+    name = keras_name(path)
+    if name is not None:
+        return opened.enter_context(open_keras(name))
     if not path.exists():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{path}: expected a file or folder, found none{nearest(path.name, beside)}")
