@@ -285,6 +285,9 @@ class Problem:
         Training of each network.
     seed
         Of the split, and of everything random in an evaluation.
+    train_on
+        Splits whose samples networks are trained on. With ``("train", "validation")`` the fitness is measured on images
+        that the network was trained on, and says nothing about it: only for a network that has been chosen.
     """
 
     data: str
@@ -305,9 +308,13 @@ class Problem:
     large_images: str | None = None
     budget: Budget = field(default_factory=lambda: Budget(epochs=10))
     seed: int = 0
+    train_on: tuple[str, ...] = SPLITS[:1]
 
     def __post_init__(self) -> None:
         one_of(TASKS).demand("task", self.task)
+        if self.train_on not in (SPLITS[:1], SPLITS[:2]):
+            got = shown(self.train_on)
+            raise UserError(f"train_on: expected ('train',) or ('train', 'validation'), got {got}")
         one_of(NORMALISATIONS).demand("normalisation", self.normalisation)
         if len(self.inputs) != (views := len(self.facts.input_shapes)):
             raise UserError(f"inputs: expected {views} names, one for each view of the facts, got {shown(self.inputs)}")

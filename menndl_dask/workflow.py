@@ -233,7 +233,8 @@ def compare(
     client
         Dask client of the workers.
     factor
-        Budget of the retraining, in multiples of the search's budget; 0 keeps the best network as trained.
+        Budget of the retraining, in multiples of the search's budget; 0 keeps the best network as trained, and measures
+        it on the test split.
     finalists
         Number of networks to retrain.
     limits
@@ -252,11 +253,15 @@ def compare(
     if problem is None:
         raise RunError(f"{run.path}: expected a run on a data set, got one with an `evaluate` of its own")
     with reading(run.path, RunError):
-        planned = comparison.plan(problem, comparison.finalists(run.evaluations, problem, finalists), factor)
+        chosen = comparison.finalists(run.evaluations, problem, finalists)
+        if factor == 0:  # what becomes best.keras, if it was saved
+            chosen = [(best.individual, best.result)] if (best.path / "network.keras").is_file() else []
+        planned = comparison.plan(problem, chosen, factor)
     done = {(c.individual.id, c.factor): c for c in run.comparisons if c.result.succeeded}
     missing = [c for c in planned if (c.individual.id, c.factor) not in done]
     if missing:
-        say(f"retraining for comparison: {', '.join(c.name for c in missing)}")
+        doing = "retraining for comparison" if factor else "measuring on the test split"
+        say(f"{doing}: {', '.join(c.name for c in missing)}")
     let_workers_find(client, {*problem.code, *(k for c in missing for k in c.individual.genome.kinds_of_users)})
     for compared in comparison.train(client, problem, missing, limits, directory, wait_minutes=wait_minutes):
         run.compare(compared)
@@ -266,7 +271,7 @@ def compare(
     first = fittest(c for c in run.alike if c.factor == factor)
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
     if source.is_file():
-        _keep_best(source, directory)
+        keep_best(source, directory)
         say(f"best.keras: {f'network {best.individual.id}' if first is None else first.name}, by the validation split")
 
 
@@ -339,7 +344,7 @@ def _search_at_random(
     return search.run(client, hours=_ENDLESS, wait_minutes=wait_minutes)
 
 
-def _keep_best(source: Path, directory: Path) -> None:
+def keep_best(source: Path, directory: Path) -> None:
     """Copy a trained network of a run to ``best.keras``."""
     target = directory / "best.keras"
     try:

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menndl_dask import __version__, workflow
-from menndl_dask.cli import cluster, compare, data, doctor, predict, search
+from menndl_dask.cli import cluster, compare, data, doctor, predict, retrain, search
 from menndl_dask.cli.parser import Parser
 from menndl_dask.errors import UserError
 from menndl_dask.program import guard
 
 _DESCRIPTION = "Evolve a neural network made for your labelled images, on whatever machines you have."
+_RESUMABLE = {"search", "resume", "compare", "retrain"}
 _EXAMPLES = """examples:
   menndl convert my_images.npz my_images.zarr
   menndl check my_images.zarr
@@ -26,7 +27,7 @@ _EXAMPLES = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; see `menndl_dask.errors.ExitCode`."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    message = "stopped; the same command carries on" if {"search", "resume", "compare"} & set(words) else "stopped"
+    message = "stopped; the same command carries on" if _RESUMABLE & set(words) else "stopped"
 
     def run() -> int:
         parser = _parser()
@@ -59,6 +60,6 @@ def _parser() -> Parser:
     text = "show the traceback of an error; also MENNDL_DEBUG=1"
     parser.add_argument(guard.OPTION, action="store_true", help=text)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in (data, search, compare, predict, cluster, doctor):
+    for module in (data, search, compare, retrain, predict, cluster, doctor):
         module.add_commands(commands)
     return parser

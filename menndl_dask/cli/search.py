@@ -1,4 +1,4 @@
-"""The commands ``menndl search | resume | report | retrain``. Runs on the driver."""
+"""The commands ``menndl search | resume | report``. Runs on the driver."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from typing import Any
 
 from menndl_dask import workflow
 from menndl_dask.cli import trust
-from menndl_dask.cli.parser import Parser, add_cluster_options, add_command, add_run_command
+from menndl_dask.cli.parser import Parser, add_command, add_run_command
 from menndl_dask.cli.planning import new_plan, open_planned, resumed_plan, run_path
 from menndl_dask.cli.problem import add_problem_options
-from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.profile import read_profile
-from menndl_dask.errors import RunError, UserError, reading
-from menndl_dask.problem import Limits
+from menndl_dask.errors import RunError, reading
 from menndl_dask.run.layout import whole_run
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, read_settings
 from menndl_dask.space.space import SearchSpace
-from menndl_dask.validation import read
 
 
 def add_commands(commands: Any) -> None:
@@ -42,14 +39,6 @@ def add_commands(commands: Any) -> None:
     text = "write the report of a run, running or not, and show its table"
     parser = add_run_command(commands, "report", _report, text)
     parser.add_argument("--output", type=Path, metavar="FILE", help="another file than report.html of the run")
-    text = "train the best networks of a run and the standard one for longer, and compare them"
-    parser = add_run_command(commands, "retrain", _retrain, text)
-    parser.add_argument("--retrain", type=float, default=4.0, metavar="X", help="times the budget (default: 4)")
-    parser.add_argument("--finalists", type=int, default=2, metavar="N", help="how many networks (default: 2)")
-    text = "the data set, where it is not that of your own command (default: as the run says)"
-    parser.add_argument("--data", metavar="STORE", help=text)
-    add_cluster_options(parser)
-    trust.add_import_option(parser)
 
 
 def _search(given: argparse.Namespace, words: Sequence[str] | None = None) -> int:
@@ -83,20 +72,4 @@ def _resume(given: argparse.Namespace) -> int:
 
 def _report(given: argparse.Namespace) -> int:
     workflow.report(Run(given.run), given.output)
-    return 0
-
-
-def _retrain(given: argparse.Namespace) -> int:
-    for name in ("retrain", "finalists"):
-        if getattr(given, name) <= 0:
-            raise UserError(f"--{name}: expected a number > 0, got {getattr(given, name)}")
-    run = Run(given.run)
-    trust.allow(given, run)
-    problem = trust.retrained_problem(run, given)
-    with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
-        limits = read(Limits, run.settings.get("limits") or {}, f"{run.path}: limits", RunError)
-        workflow.compare(
-            run, client, factor=given.retrain, finalists=given.finalists, limits=limits, problem=problem
-        )
-    workflow.report(run)
     return 0

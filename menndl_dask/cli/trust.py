@@ -89,8 +89,10 @@ def _again(run: Run, problem: Problem, given: argparse.Namespace, code: Sequence
     """Return the command that trains networks of a run again, with its data and the code that it names."""
     again = ["menndl", given.command, str(run.path)]
     again += [] if given.retrain is None else ["--retrain", f"{given.retrain:g}"]
-    again += ["--finalists", f"{given.finalists}"]
-    again += ["--with", *given.others, "--seeds", f"{given.seeds}"] if given.command == "compare" else []
+    again += [] if given.finalists is None else ["--finalists", f"{given.finalists}"]
+    again += ["--with", *given.others] if given.command == "compare" else []
+    again += [] if given.seeds is None else ["--seeds", f"{given.seeds}"]
+    again += [] if getattr(given, "on", None) is None else ["--on", given.on]
     again += [] if given.cluster == "local" else ["--cluster", given.cluster]
     again += ["--data", problem.data if given.data is None else given.data]
     imports = [*given.imports, *code]

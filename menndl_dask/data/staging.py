@@ -37,6 +37,8 @@ _LAYOUT = 2  # version of the file layout
 def stage(problem: Problem, directory: str | Path) -> Path:
     """Write the samples of each split as ``.npy`` files, unless they exist, and return their directory.
 
+    Those of the training split are the samples of all splits in `Problem.train_on`.
+
     Images become float32, with NaN replaced by the mean of the channel in the training split; labels become small
     integers, or float32 values. One block of samples is in memory at a time. If several processes stage the same
     samples, one writes and the others wait; the directory is renamed to its final name when it is complete.
@@ -75,7 +77,7 @@ def _key(problem: Problem) -> str:
     facts = problem.facts
     what = [_LAYOUT, facts.fingerprint, problem.task, problem.inputs, problem.label, problem.ignore, problem.group]
     patches = None if problem.patches is None else [problem.patches.size, problem.patches.gap]
-    shown = [patches, problem.large_images, facts.input_shapes]
+    shown = [patches, problem.large_images, facts.input_shapes, problem.train_on]
     digest = hashlib.sha256(json.dumps([*what, problem.seed, facts.samples, facts.mean, *shown]).encode())
     return f"{facts.fingerprint}-{digest.hexdigest()[:12]}"
 
@@ -102,6 +104,7 @@ def _write_whole(problem: Problem, target: Path) -> None:
         expected = problem.facts.fingerprint
         raise DataError(f"{problem.data}: the data has changed: expected fingerprint {expected}, got {found}")
     parts = split_positions(problem, dataset)
+    parts |= {"train": np.sort(np.concatenate([parts[split] for split in problem.train_on]))}
     try:
         with files.replacing(target) as partial:
             partial.mkdir(mode=0o700)

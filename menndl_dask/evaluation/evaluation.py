@@ -41,6 +41,7 @@ def evaluate(
     test: bool = False,
     thresholds: Sequence[Threshold] = (),
     checkpoint: str | Path | None = None,
+    trained: str | Path | None = None,
     scratch: str | Path | None = None,
 ) -> Result:
     """Train and score the network of an individual; a failure of the network is a result, not an exception.
@@ -68,6 +69,8 @@ def evaluate(
         Path of a file on a file system that all workers share. A training longer than ``limits.checkpoint_s`` writes
         its state there, and an interrupted training of the same network is resumed from it. The caller removes the
         file.
+    trained
+        Path of the network as an earlier training has saved it: it is not trained, only measured.
     scratch
         Directory on a disk of the node for the staged samples; by default that for temporary files.
 
@@ -87,7 +90,7 @@ def evaluate(
         cost_of(individual.genome, problem)  # a network that cannot be built needs no training
         request = TrainingRequest(
             individual.genome.to_dict(), problem.to_dict(), limits, seed, save=_absolute(save), save_above=save_above,
-            test=test, thresholds=tuple(thresholds), checkpoint=_absolute(checkpoint),
+            test=test, thresholds=tuple(thresholds), checkpoint=_absolute(checkpoint), trained=_absolute(trained),
         )  # fmt: skip
         with pool_of(os.getpid()).slot() as slot:
             result = slot.evaluate(request, problem, scratch)

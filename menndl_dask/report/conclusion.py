@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from menndl_dask.errors import RunError
 from menndl_dask.problem import Problem
 from menndl_dask.report.contenders import contender_table, contender_text, contender_title, standings
+from menndl_dask.report.finals import final_table, final_title
 from menndl_dask.report.table import Row, best_rows, table
 from menndl_dask.result import OF_DATA
 from menndl_dask.run.recorder import Compared
@@ -34,10 +35,19 @@ def findings(run: Run) -> list[str | TextTable]:
     parts.append(table(rows, metric))
     if alike and problem is not None:
         compared = table([Row.of(c.name, c.result) for c in alike], metric)
-        parts += ["Retrained for the comparison, all with the same budget:", compared, conclude(alike, problem)]
+        parts += [alike_title(alike), compared, conclude(alike, problem)]
     if problem is not None and (found := standings(run.contenders, problem)):
         parts += [contender_title(found), contender_table(found, problem), contender_text(found)]
+    if problem is not None and (finals := run.finals):
+        parts += [final_title(finals), final_table(finals, problem)]
     return parts
+
+
+def alike_title(alike: Sequence[Compared]) -> str:
+    """Say what the table of the networks with equal budgets shows."""
+    if any(c.factor == 0 for c in alike):
+        return "Measured on the test split as they were trained, all with the budget of the search:"
+    return "Retrained for the comparison, all with the same budget:"
 
 
 def _no_network(run: Run) -> str:

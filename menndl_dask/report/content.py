@@ -9,10 +9,11 @@ from typing import Any
 
 from menndl_dask.genome.individual import Evaluation, ranked
 from menndl_dask.problem import Problem
-from menndl_dask.report.conclusion import conclude
+from menndl_dask.report.conclusion import alike_title, conclude
 from menndl_dask.report.contenders import Standing, standings
 from menndl_dask.report.table import Row
 from menndl_dask.run.layout import name_of
+from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import installed_versions
 from menndl_dask.text import metric_title
@@ -26,8 +27,10 @@ class ReportContent:
     problem: Problem | None = None  # None for a user's `evaluate`: the report has no shapes and no constant predictor
     title: str = "Search"
     compared: Sequence[Row] = ()  # networks retrained with equal budgets: the best ones and the standard one
+    compared_title: str = ""
     conclusion: str = ""  # how the best of them compares with the standard one
     contenders: Sequence[Standing] = ()  # networks trained with several seeds, by ``menndl compare``
+    finals: Sequence[Compared] = ()  # networks trained for use, on the training and the validation split
     standard: Row | None = None  # the standard network, trained with the budget of the search
     notes: Sequence[Mapping[str, Any]] = ()  # events, each with ``message`` and ``time``
     completed_at: Mapping[int, float] = field(default_factory=dict)  # time of completion by number of the individual
@@ -72,6 +75,8 @@ def read_content(run: Run) -> ReportContent:
         problem=problem,
         title=name_of(run.path.resolve()),
         compared=[Row.of(c.name, c.result) for c in alike],
+        compared_title=alike_title(alike),
+        finals=run.finals,
         contenders=standings(run.contenders, problem) if problem is not None else (),
         standard=None if standard is None else Row.of(standard.name, standard.result),
         conclusion=conclude(alike, problem) if alike and problem is not None else "",

@@ -19,6 +19,7 @@ from menndl_dask.report import page
 from menndl_dask.report.contenders import contender_table, contender_text, contender_title
 from menndl_dask.report.content import ReportContent, read_content
 from menndl_dask.report.figures import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
+from menndl_dask.report.finals import final_table, final_title
 from menndl_dask.report.network_drawing import draw_network, summary
 from menndl_dask.report.table import best_rows, table
 from menndl_dask.result import FAILURES
@@ -157,13 +158,16 @@ def _key(entries: Sequence[tuple[str, str, str]]) -> str:
 def _networks(content: ReportContent) -> str:
     parts = []
     if content.compared:
-        parts.append("<p>Retrained for the comparison, all with the same budget:</p>")
+        parts.append(f"<p>{escape(content.compared_title)}</p>")
         parts.append(page.html_table(table(content.compared, content.metric)))
         parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
     if content.contenders and content.problem is not None:
         parts.append(f"<p>{escape(contender_title(content.contenders))}</p>")
         parts.append(page.html_table(contender_table(content.contenders, content.problem)))
         parts.append(f"<p>{escape(contender_text(content.contenders))}</p>")
+    if content.finals and content.problem is not None:
+        parts.append(f"<p>{escape(final_title(content.finals))}</p>")
+        parts.append(page.html_table(final_table(content.finals, content.problem)))
     rows = best_rows(content.evaluations, 8)
     if rows:
         shown = [*rows, content.standard] if content.standard is not None else rows

@@ -22,6 +22,7 @@ _VALUES: Mapping[str, Mapping[str, Any]] = {
     "told": {"id": int}, "note": {"message": str},
     "compared": {"name": str, "individual": dict, "factor": (int, float), "result": dict},
     "contender": {"name": str, "individual": dict, "factor": (int, float), "result": dict, "seed": int},
+    "final": {"name": str, "individual": dict, "factor": (int, float), "result": dict, "seed": int},
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from menndl_dask.run.history import replay
 from menndl_dask.run.journal import FORMAT, Event, Journal, read_journal
 from menndl_dask.run.journal import JOURNAL as _JOURNAL
 from menndl_dask.run.journal_repair import SAVED
-from menndl_dask.run.layout import whole_run
+from menndl_dask.run.layout import folder_of, folders_of, island_of, whole_run
 from menndl_dask.run.settings import FILE as _SETTINGS
 from menndl_dask.run.settings import Settings, freeze
 
@@ -33,18 +33,28 @@ _LEFT_S = 3600.0  # after which what a killed process has left is removed
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A network that was trained for comparison: a finalist or the standard network, or a contender with a seed."""
+    """A network that was trained for comparison or for use: a finalist, the standard network, or one with a seed."""
 
     name: str  # for reports
     individual: Individual  # the standard network has the id `STANDARD_ID`
-    factor: float  # budget of its training, as a multiple of the search's
+    factor: float  # budget of its training, as a multiple of the search's; 0: as the search has trained it
     result: Result
-    seed: int | None = None  # of a training for ``menndl compare``; None for that of the problem
+    seed: int | None = None  # of one of several trainings; None for that of the problem
+    is_final: bool = False  # trained on the training and the validation split, so that its fitness says nothing
 
     @property
     def is_standard(self) -> bool:
         """Whether this is the standard network."""
         return self.individual.id == STANDARD_ID
+
+    def path(self, run: Path) -> Path:
+        """Return the path of the trained network in a run directory."""
+        folder = folder_of(run, island_of(self.individual)) if self.factor == 0 and folders_of(run) else run
+        folder = folder / "standard" if self.is_standard else folder / "networks" / self.individual.name
+        if self.factor == 0:
+            return folder / "network.keras"
+        seed = "" if self.seed is None else f"-seed{self.seed}"
+        return folder / f"{'final' if self.is_final else 'trained'}-{self.factor:g}{seed}.keras"
 
 
 class Recorder:
@@ -165,9 +175,10 @@ class Recorder:
         self._journal.append([_event("note", message=message)])
 
     def compared(self, compared: Compared) -> None:
-        """Record a network that was trained for comparison."""
+        """Record a network that was trained for comparison, or for use."""
         individual, result = compared.individual.to_dict(), compared.result.to_dict()
         kind, more = ("compared", {}) if compared.seed is None else ("contender", {"seed": compared.seed})
+        kind = "final" if compared.is_final else kind
         given = {"name": compared.name, "individual": individual, "factor": compared.factor, **more}
         self._journal.append([_event(kind, **given, result=result)])
 

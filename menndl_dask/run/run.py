@@ -162,21 +162,33 @@ class Run:
 
     @property
     def contenders(self) -> list[Compared]:
-        """Networks that ``menndl compare`` has trained, each with several seeds; of equal trainings the latest."""
+        """Networks that were trained with several seeds to compare them; of equal trainings the latest."""
+        return self._with_seeds("contender")
+
+    @property
+    def finals(self) -> list[Compared]:
+        """Networks that were trained for use, on the training and the validation split; of equal ones the latest."""
+        return self._with_seeds("final")
+
+    def _with_seeds(self, kind: str) -> list[Compared]:
         latest: dict[tuple[str, float, int], Compared] = {}
         with reading(self.path, RunError):
-            for event in self._events("contender"):
+            for event in self._events(kind):
                 individual, seed = Individual.from_dict(event["individual"]), event["seed"]
                 given = event["name"], individual, event["factor"], Result.from_dict(event["result"])
-                latest[individual.genome.key, event["factor"], seed] = Compared(*given, seed)
+                latest[individual.genome.key, event["factor"], seed] = Compared(*given, seed, kind == "final")
         return list(latest.values())
 
     @property
     def alike(self) -> list[Compared]:
-        """The latest finalists and the standard network trained with the same budget, the fittest first."""
+        """The latest finalists and the standard network trained with the same budget, the fittest first.
+
+        Without a longer training these are the best network as the search has trained it (factor 0), and the standard
+        network with the budget of the search.
+        """
         comparisons = self.comparisons
         factor = next((c.factor for c in reversed(comparisons) if not c.is_standard), None)
-        alike = [c for c in comparisons if c.factor == factor]
+        alike = [c for c in comparisons if c.factor == factor or (factor == 0 and c.is_standard and c.factor == 1)]
         return sorted(alike, key=lambda c: math.inf if c.result.fitness is None else -c.result.fitness)
 
     @property

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from distributed import Client
@@ -18,9 +19,10 @@ from distributed import Client
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evaluation.evaluation import evaluate
 from menndl_dask.genome.individual import Evaluation, Individual, ranked
-from menndl_dask.problem import Limits, Problem
+from menndl_dask.problem import SPLITS, Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID, Compared
+from menndl_dask.run.run import Run
 from menndl_dask.search.dispatcher import Dispatcher, accepted
 from menndl_dask.search.remote_evaluation import START_S, Evaluate, EvaluationRequest
 from menndl_dask.search.workers import Workers
@@ -37,12 +39,14 @@ logger = logging.getLogger(__name__)
 def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> list[Compared]:
     """Return the trainings of a comparison, with placeholders for their results.
 
-    They are the standard network at the budget of the search, the finalists at `factor` times that budget (0 for no
-    training), and the standard network at their budget.
+    They are the standard network at the budget of the search, the finalists at `factor` times that budget, and the
+    standard network at their budget. With a factor of 0 the finalists are measured as the search has trained them.
     """
-    standard = _standard(problem)
+    standard = standard_of(problem)
     planned = [Compared(name, individual, 1.0, _UNTRAINED) for name, individual in standard]
-    if factor > 0:
+    if factor == 0:
+        planned += [Compared(f"network {one.id}", one, 0.0, _UNTRAINED) for one, _ in finalists]
+    else:
         alike = [(f"network {individual.id}", individual) for individual, _ in finalists] + standard
         longer = "" if factor == 1 else f" (budget × {factor:g})"
         planned += [Compared(f"{name}{longer}", individual, factor, _UNTRAINED) for name, individual in alike]
@@ -52,18 +56,42 @@ def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> li
 
 def finalists(evaluations: Iterable[Evaluation], problem: Problem, count: int) -> list[Evaluation]:
     """Return up to `count` fittest networks of a search without the standard network, which a search may begin with."""
-    standard = {individual.genome.key for _, individual in _standard(problem)}
+    standard = {individual.genome.key for _, individual in standard_of(problem)}
     found = ranked(evaluations, count + len(standard))
     return [(individual, result) for individual, result in found if individual.genome.key not in standard][:count]
 
 
-def contenders(
-    named: Iterable[tuple[str, Individual]], factor: float, seeds: Iterable[int], done: Iterable[Compared] = ()
-) -> list[Compared]:
-    """Return the trainings of ``menndl compare``: each of the named networks with each seed, those done left out.
+def preferred(run: Run, problem: Problem, count: int) -> list[tuple[str, Individual]]:
+    """Return up to `count` networks that the validation split prefers, the best first, with their names.
 
-    The networks take turns, so that an interrupted comparison has about as many trainings of each. Equal ones are one,
-    with both names.
+    What several seeds have shown counts before a single longer training, and that before the search. The standard
+    network is one of them where it was better.
+    """
+    known = {individual.genome.key for individual, result in run.evaluations if result.succeeded}
+    known |= {individual.genome.key for _, individual in standard_of(problem)}
+    tried = [c for c in run.contenders if c.result.fitness is not None and c.individual.genome.key in known]
+    seeds: dict[str, list[Compared]] = {}
+    for contender in tried:
+        if contender.factor == tried[-1].factor:
+            seeds.setdefault(contender.individual.genome.key, []).append(contender)
+    ordered = sorted(seeds.values(), key=lambda group: -fmean(c.result.fitness or 0.0 for c in group))
+    found = [(group[0].name, group[0].individual) for group in ordered]
+    found += [(c.name.partition(" (budget")[0], c.individual) for c in run.alike if c.result.succeeded]
+    found += [(f"network {one.id}", one) for one, _ in finalists(run.evaluations, problem, count)]
+    each: dict[str, tuple[str, Individual]] = {}
+    for name, individual in found:
+        each.setdefault(individual.genome.key, (name, individual))
+    return list(each.values())[:count]
+
+
+def contenders(
+    named: Iterable[tuple[str, Individual]], factor: float, seeds: Iterable[int], done: Iterable[Compared] = (),
+    is_final: bool = False,
+) -> list[Compared]:  # fmt: skip
+    """Return trainings of each of the named networks with each seed, those done left out.
+
+    If `is_final`, they are on the training and the validation split. The networks take turns, so that an interrupted
+    comparison has about as many trainings of each. Equal networks are one, with both names.
     """
     known = {(c.individual.genome.key, c.factor, c.seed) for c in done if c.result.succeeded}
     each: dict[str, tuple[str, Individual]] = {}
@@ -71,7 +99,7 @@ def contenders(
         others = [each[individual.genome.key][0]] if individual.genome.key in each else []
         each[individual.genome.key] = " = ".join([*others, name]), individual
     return [
-        Compared(name, individual, factor, _UNTRAINED, seed)
+        Compared(name, individual, factor, _UNTRAINED, seed, is_final)
         for seed in seeds
         for name, individual in each.values()
         if (individual.genome.key, factor, seed) not in known
@@ -86,6 +114,7 @@ def train(
     directory: Path,
     evaluate: Evaluate = evaluate,
     wait_minutes: float | None = None,
+    keep: bool = False,
 ) -> Iterator[Compared]:
     """Train networks on the workers and yield each with its result, in the order in which they complete.
 
@@ -105,6 +134,8 @@ def train(
         Trains and measures a network.
     wait_minutes
         Minutes without any worker after which this ends; None for no end.
+    keep
+        Whether networks with a seed are saved too.
 
     Raises
     ------
@@ -116,7 +147,8 @@ def train(
     checked_at = -_CHECK_S
     try:
         for number, compared in enumerate(planned):
-            dispatcher.submit(_request(number, compared, problem, limits, directory, evaluate))
+            path = compared.path(directory) if keep else trained_path(directory, compared)
+            dispatcher.submit(_request(number, compared, problem, limits, path, evaluate, keep))
         while dispatcher:
             completed = dispatcher.completed(_CHECK_S)
             now = time.monotonic()
@@ -131,7 +163,8 @@ def train(
             dispatcher.notes.clear()
             for individual, result in completed:
                 compared = planned[individual.id]
-                _checkpoint_path(trained_path(directory, compared)).unlink(missing_ok=True)
+                path = compared.path(directory) if keep else trained_path(directory, compared)
+                _checkpoint_path(path).unlink(missing_ok=True)
                 yield replace(compared, result=result)
     finally:
         dispatcher.close()
@@ -145,13 +178,12 @@ def _train_and_test(
 
 
 def _request(
-    number: int, compared: Compared, problem: Problem, limits: Limits, directory: Path, evaluate: Evaluate
+    number: int, compared: Compared, problem: Problem, limits: Limits, path: Path, evaluate: Evaluate, keep: bool
 ) -> EvaluationRequest:
     """Return the request of a training; its individual has the number of the training, since a network may have two."""
     longer = max(1.0, compared.factor)
     # a finalist has learnt something already, and the standard network is wanted whatever it learns
-    budget = problem.budget.times(compared.factor).without_early_stopping()
-    path = trained_path(directory, compared)
+    budget = problem.budget.times(compared.factor or 1.0).without_early_stopping()
     try:
         make_network_folder(path.parent)
     except OSError as error:
@@ -159,11 +191,13 @@ def _request(
     limits = replace(limits, seconds=limits.seconds * longer)
     arguments = {
         "individual": compared.individual,
-        "problem": replace(problem, budget=budget),
+        "problem": replace(problem, budget=budget, train_on=SPLITS[:2] if compared.is_final else problem.train_on),
         "limits": limits,
         "seed": problem.seed if compared.seed is None else compared.seed,
-        "save": str(path) if compared.seed is None else None,  # contenders are only measured
+        # contenders are only measured
+        "save": str(path) if compared.factor and (keep or compared.seed is None) else None,
         **accepted(evaluate, checkpoint=str(_checkpoint_path(path))),
+        **({} if compared.factor else {"trained": str(path)}),
     }
     individual = replace(compared.individual, id=number)
     return EvaluationRequest(individual, arguments, limit_s=limits.seconds, start_s=START_S)
@@ -173,8 +207,7 @@ def trained_path(directory: Path, compared: Compared) -> Path:
     """Return the path of a network that was trained for comparison."""
     if compared.seed is not None:
         return directory / CONTENDERS / f"{compared.individual.genome.key}-{compared.factor:g}-{compared.seed}.keras"
-    folder = "standard" if compared.is_standard else f"networks/{compared.individual.name}"
-    return directory / folder / f"trained-{compared.factor:g}.keras"
+    return compared.path(directory)
 
 
 def _checkpoint_path(path: Path) -> Path:
@@ -182,7 +215,8 @@ def _checkpoint_path(path: Path) -> Path:
     return path.with_name(f".{path.stem}.checkpoint")
 
 
-def _standard(problem: Problem) -> list[tuple[str, Individual]]:
+def standard_of(problem: Problem) -> list[tuple[str, Individual]]:
+    """Return the standard network of a problem with its name; none for images of a single pixel."""
     try:
         title, genome = standard_network(problem)
     except UserError:  # images of a single pixel have no standard network

@@ -51,6 +51,7 @@ class TrainingRequest:
     test: bool = False
     thresholds: tuple[Threshold, ...] = ()
     checkpoint: str | None = None
+    trained: str | None = None  # path of the network, already trained: it is only measured
     # import path of the user's modules: that of the worker when the request is made, because modules may have been
     # uploaded to it since the trainer was started
     path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))

@@ -21,7 +21,7 @@ from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.keras_model.decoder import decode
-from menndl_dask.genome.keras_model.network_file import record_kinds
+from menndl_dask.genome.keras_model.network_file import load_network, record_kinds
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.metric import to_fitness
 from menndl_dask.problem import Budget, Problem
@@ -74,7 +74,7 @@ class _Evaluation:
         backend.configure(self._request.seed, self._budget.deterministic)
         self._cost = cost_of(self._genome, self._problem)
         self._tell(costs={"parameters": self._cost.parameters, "flops_forward": self._cost.flops_forward})
-        model, fitness = self._trained()
+        model, fitness = self._trained() if self._request.trained is None else self._loaded(self._request.trained)
         if self._request.test:
             name = f"test_{self._problem.metric_name}"
             value, error = self._validator.score_with_error(self._test_split())
@@ -102,6 +102,15 @@ class _Evaluation:
             self._flops_before, found = self._flops_spent, None
             self._phase("build")
         return self._trained_in("float32", found)
+
+    def _loaded(self, path: str) -> tuple[keras.Model, float]:
+        """Return the network that an earlier training has saved, and its fitness."""
+        model = decode(self._genome, self._problem, self._request.seed)
+        self._prepare(model, "float32")
+        model.set_weights(load_network(path).get_weights())
+        scores = self._validator.validate(self._validation)
+        self._tell(metrics={"loss": scores.loss, self._problem.metric_name: scores.value})
+        return model, to_fitness(self._problem, scores.value)
 
     def _trained_in(self, precision: str, found: tuple[State, list[Any]] | None) -> tuple[keras.Model, float]:
         model = decode(self._genome, self._problem, self._request.seed, precision)

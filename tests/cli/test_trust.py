@@ -174,7 +174,7 @@ def test_networks_of_another_user_are_retrained_on_data_and_with_code_that_is_na
     data = problem().data
     assert main(["retrain", str(run)]) == 2
     told = capsys.readouterr().err
-    assert f"menndl retrain {run} --retrain 4 --finalists 2 --data {data} --import trap:" in told
+    assert f"menndl retrain {run} --retrain 4 --data {data} --import trap:" in told
     assert all(name in told for name in (*CODE, "trap:metric", "trap:Turn"))
 
 

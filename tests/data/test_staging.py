@@ -7,6 +7,7 @@ import fcntl
 import os
 import resource
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from menndl_dask.data import staging
 from menndl_dask.data.data import open_problem, open_staged, stage
-from menndl_dask.errors import DataError, NodeError
+from menndl_dask.errors import DataError, NodeError, UserError
 from menndl_dask.problem import Problem
 from tests import stores
 
@@ -49,6 +50,20 @@ def test_what_is_staged_is_not_read_again(problem: Problem, tmp_path: Path, monk
 def test_other_problems_are_staged_elsewhere(problem: Problem, tmp_path: Path) -> None:
     other = open_problem(problem.data, seed=1)
     assert stage(problem, tmp_path) != stage(other, tmp_path)
+
+
+def test_networks_for_use_learn_from_the_validation_split_too(problem: Problem, tmp_path: Path) -> None:
+    both = replace(problem, train_on=("train", "validation"))
+    usual, together = stage(problem, tmp_path), stage(both, tmp_path)
+    assert usual != together
+    train, validation = (open_staged(usual, split) for split in ("train", "validation"))
+    found = open_staged(together, "train")
+    images = sorted(image.tobytes() for split in (train, validation) for image in split.images[0])
+    assert sorted(image.tobytes() for image in found.images[0]) == images
+    assert np.bincount(found.labels).tolist() == np.add(*map(np.bincount, (train.labels, validation.labels))).tolist()
+    assert np.array_equal(open_staged(together, "test").labels, open_staged(usual, "test").labels)
+    with pytest.raises(UserError, match=r"train_on: expected .*, got"):
+        replace(problem, train_on=("test",))
 
 
 def test_what_a_killed_process_left_is_removed(problem: Problem, tmp_path: Path) -> None:

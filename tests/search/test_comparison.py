@@ -42,8 +42,22 @@ def test_at_the_searchs_own_budget_the_standard_network_is_trained_once() -> Non
     assert len(planned) == 3
 
 
-def test_without_a_longer_training_only_the_standard_network_is_trained() -> None:
-    assert [c.individual.id for c in comparison.plan(problem(), FINALISTS, 0)] == [STANDARD_ID]
+def looked_at(individual: Individual, of: Problem, limits: Limits, **given: Any) -> Result:
+    """Return what it was called with."""
+    words = [f"{name}={given.get(name)}" for name in ("trained", "save", "test")]
+    return Result(0.5, message=" ".join([*words, f"epochs={of.budget.epochs:g}"]))
+
+
+def test_without_a_longer_training_the_winner_is_measured_as_the_search_has_trained_it(
+    client: Client, tmp_path: Path
+) -> None:
+    one, result = FINALISTS[1]
+    of = problem(budget=Budget(epochs=3))
+    planned = comparison.plan(of, [(one, result)], 0)
+    assert [(c.individual.id, c.factor) for c in planned] == [(STANDARD_ID, 1), (one.id, 0)]
+    done = list(comparison.train(client, of, planned, Limits(), tmp_path, looked_at))
+    found = next(c.result.message for c in done if c.individual.id == one.id)
+    assert found == f"trained={tmp_path / 'networks' / one.name / 'network.keras'} save=None test=True epochs=3"
 
 
 def test_images_without_a_standard_network_are_compared_without() -> None:

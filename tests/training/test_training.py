@@ -58,6 +58,15 @@ def test_a_network_trained_with_16_bits_is_saved_as_one_of_float32(
     assert np.mean(right) == pytest.approx(result.metrics["test_accuracy"], abs=0.05)
 
 
+def test_a_trained_network_is_measured_without_being_trained_again(problem: Problem, tmp_path: Path) -> None:
+    saved = tmp_path / "network.keras"
+    before = _evaluate(problem, save=saved)
+    again = evaluate(Individual(1, GENOME), problem, Limits(120), test=True, trained=saved)
+    assert again.fitness == pytest.approx(before.fitness)
+    assert again.metrics == pytest.approx(before.metrics)
+    assert again.curve == () and "flops_training" not in again.costs and again.costs["latency_ms"] > 0
+
+
 def test_what_diverges_with_16_bits_is_trained_again_with_32(problem: Problem, tmp_path: Path) -> None:
     of = replace(problem, augmentation=("tests.own_functions:Blinding",))
     genome, patient = Genome((Convolution(4),)), {"early_stopping": False, "learning_rate": 1e-9}
