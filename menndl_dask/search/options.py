@@ -49,7 +49,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "augment": (_words, "LIST", None, "how training images are changed, such as flip,rotate=15,noise=0.05, or none"),
     "backend": (str, "NAME", None, f"of Keras: {', '.join(BACKENDS)}; by default what KERAS_BACKEND says on a worker"),
     "wait": (float, "MINUTES", None, "without any worker until it ends (default: no end on batch systems, else 30)"),
-    "retrain": (float, "X", 4.0, "the best and the standard network are trained for X times the budget; 0: only tested"),
+    "retrain": (float, "X", 4.0, "the best and the standard network are trained for X times the budget; 0: no more"),
     "finalists": (int, "N", 2, "how many of the best networks are trained for longer"),
     "time_limit": (float, "S", 600.0, "seconds an evaluation may take, start-up and compilation included"),
     "memory_limit": (float, "GB", 4.0, "resident memory an evaluation may use"),
