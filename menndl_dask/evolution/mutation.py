@@ -167,7 +167,7 @@ def repeat(genome: Genome, space: SearchSpace, rng: np.random.Generator) -> Geno
     if cells and rng.random() < _OF_A_CELL:
         place = cells[rng.integers(len(cells))]
         cell = cast(Cell, body.genes[place])
-        times = cell.times + (1 if rng.random() < 0.5 else -1)
+        times = cell.times + (1 if rng.random() < 0.5 or cell.times == 1 else -1)
         if times > MOST_TIMES:
             return genome
         if times == 1:

@@ -157,7 +157,7 @@ def summary(genome: Genome, limit: int = 120) -> str:
 
 def _in_words(gene: Gene) -> str:
     if isinstance(gene, Cell):
-        return f"{gene.times} × [{', '.join(map(_in_words, gene.body))}]"
+        return f"{gene.times} × " * (gene.times > 1) + f"[{', '.join(map(_in_words, gene.body))}]"
     return f"{type(gene).__name__}({detail_of(gene)})"
 
 
@@ -257,11 +257,14 @@ def _frames(nodes: Sequence[Box], corners: Sequence[tuple[float, float]]) -> str
     for first, inside in members.items():
         left, top = min(x for x, _ in inside) - _MARGIN, min(y for _, y in inside) - _MARGIN
         right, bottom = (max(x for x, _ in inside) + _WIDTH + _MARGIN, max(y for _, y in inside) + _HEIGHT + _MARGIN)
-        size = f'width="{right - left:.1f}" height="{bottom - top:.1f}"'
+        size, times = f'width="{right - left:.1f}" height="{bottom - top:.1f}"', nodes[first].times
+        said, shown = "block", ""
+        if times > 1:
+            said, shown = f"repeated {times} times, each reads the one before", f"× {times}"
         found.append(
-            f'<g class="cell"><title>repeated {nodes[first].times} times, each reads the one before</title>'
+            f'<g class="cell"><title>{said}</title>'
             f'<rect x="{left:.1f}" y="{top:.1f}" {size} rx="9"/>'
-            f'<text x="{right - 6:.1f}" y="{top - 2:.1f}" text-anchor="end">× {nodes[first].times}</text></g>'
+            f'<text x="{right - 6:.1f}" y="{top - 2:.1f}" text-anchor="end">{shown}</text></g>'
         )
     return "".join(found)
 

@@ -143,6 +143,12 @@ def test_a_cell_is_repeated_once_more_or_once_less() -> None:
     assert {(14, 4), (8, 2)} <= repeated(DEEP)
 
 
+def test_a_block_is_repeated_once_more() -> None:
+    block = Genome((Convolution(8, (1,)), Cell(body=BLOCK, times=1), Convolution(16)))
+    assert (8, 2) in repeated(block)
+    assert not any(size < 5 for size, *_ in repeated(block))
+
+
 def test_a_cell_that_is_repeated_once_is_none() -> None:
     twice = Genome((Convolution(8, (1,)), Cell(body=BLOCK, times=2), Convolution(16)))
     assert (5,) in repeated(twice)

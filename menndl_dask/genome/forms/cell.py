@@ -32,7 +32,7 @@ class Cell(Layer):
         The layers that are repeated, 1 to 100; no cells. Their `inputs` count within the body; an offset beyond the
         first layer of the body means what the repetition reads. The last layer of the body is its output.
     times
-        Number of repetitions, 2 to 100.
+        Number of repetitions, 1 to 100. With 1 the cell is a block, which is bred as a whole.
 
     Raises
     ------
@@ -49,7 +49,7 @@ class Cell(Layer):
     drawn_title: ClassVar[str] = "Cell"
 
     body: tuple[Layer, ...]
-    times: int = integer(2, MOST_TIMES)
+    times: int = integer(1, MOST_TIMES)
 
     def __post_init__(self) -> None:
         Layer.__post_init__(self)

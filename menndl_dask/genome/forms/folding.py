@@ -2,7 +2,8 @@
 
 A part of a network can be repeated if all that it reads from outside is one tensor, and only its last layer is read
 outside. Along the dominators of a network such parts are sequences of steps. So repetitions of steps are looked for,
-and those that save most genes become cells.
+and those that save most genes become cells. In a deep network blocks that are alike but for their settings, see
+`blocks`, become cells of one repetition.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from menndl_dask.genome.forms.blocks import Blocks
 from menndl_dask.genome.forms.canonical_form import ordered_joins
 from menndl_dask.genome.forms.cell import LONGEST_BODY, MOST_TIMES, Cell
-from menndl_dask.genome.forms.label import colour
-from menndl_dask.genome.forms.listing import Listing
+from menndl_dask.genome.forms.dominators import DominatorTree
+from menndl_dask.genome.forms.label import colour, colour_of_kind
+from menndl_dask.genome.forms.listing import Listing, contents_of
 from menndl_dask.genome.layer import JOINS, Layer, with_inputs
 from menndl_dask.genome.layers import Activation
 from menndl_dask.genome.topology import Sources, relative
 
 _LEAST_SAVED = 2  # genes that a cell must save
+_DEEP = 50  # layers; a network with more has blocks as genes, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def fold(layers: Sequence[Layer], sources: Sequence[Sources]) -> list[Layer] | N
     if len(plain) - len(set(plain)) <= _LEAST_SAVED:
         return None
     found = _Folder(_split(plain, sources, ordered_joins(layers, sources)))
-    runs = found.chosen()
+    runs = found.chosen(deep=len(plain) > _DEEP)
     return found.genes(runs) if runs else None
 
 
@@ -93,21 +97,28 @@ class _Folder:
     """Looks for runs in a graph whose last layer is its output."""
 
     def __init__(self, graph: _Graph) -> None:
+        self._graph = graph
         colours = [colour(layer) for layer in graph.layers]
         self._listing = Listing.of(colours, graph.sources, len(colours) - 1, graph.ordered)
         self._layers = [graph.layers[i] for i in self._listing.order]
         self._sources = self._listing.sources
         self._added = [graph.added[i] for i in self._listing.order]
 
-    def chosen(self) -> list[_Run]:
-        """Return runs that do not overlap, in order; those that save most come first."""
+    def chosen(self, *, deep: bool) -> list[_Run]:
+        """Return runs that do not overlap, in order, in a deep network also blocks; those that save most come first."""
+        runs = sorted(self._candidates(), key=lambda run: (-run.saved, run.size, run.start))
         taken = bytearray(len(self._layers))
-        chosen = []
-        for run in sorted(self._candidates(), key=lambda run: (-run.saved, run.size, run.start)):
-            if not any(taken[run.start : run.stop]):
-                taken[run.start : run.stop] = b"\1" * (run.stop - run.start)
-                chosen.append(run)
-        return sorted(chosen, key=lambda run: run.start)
+        if not deep:
+            return sorted(_free(runs, taken), key=lambda run: run.start)
+        kinds = [colour_of_kind(layer) for layer in self._graph.layers]
+        tree = DominatorTree(self._graph.sources)
+        contents, _ = contents_of(tree, kinds, self._graph.sources, self._graph.ordered)
+        blocks = Blocks(self._listing, self._layers, self._added, [contents[i] for i in self._listing.order])
+        branched = [_Run(start, stop - start, 1, 0) for start, stop in blocks.branched()]
+        within = [run for run in runs if any(b.start <= run.start and run.stop <= b.stop for b in branched)]
+        chosen = _free([run for run in runs if run not in within], taken) + _free(branched, taken)
+        chosen += [_Run(start, stop - start, 1, 0) for start, stop in blocks.chains(taken)]
+        return sorted(chosen + _free(within, taken), key=lambda run: run.start)
 
     def genes(self, runs: Sequence[_Run]) -> list[Layer]:
         """Return the layers with a cell for each run."""
@@ -130,18 +141,8 @@ class _Folder:
             place = last + 1
         return _joined(layers, sources, added)
 
-    def _paths(self) -> Iterator[list[int]]:
-        """Yield sequences of places, each the dominator of the next; each place is in one of them."""
-        following = {d: i for i, d in enumerate(self._listing.dominator) if d is not None}  # the last one remains
-        for i, d in enumerate(self._listing.dominator):
-            if d is None or d < 0 or following[d] != i:
-                path = [i]
-                while path[-1] in following:
-                    path.append(following[path[-1]])
-                yield path
-
     def _candidates(self) -> Iterator[_Run]:
-        for path in self._paths():
+        for path in self._listing.paths():
             contents = [self._listing.content[i] for i in path]
             for start, stop, period in _repetitions(contents):
                 yield from self._best(path, start, stop, period)
@@ -160,7 +161,9 @@ class _Folder:
         begin, times, size = 0, 0, 0
         for i in range(start, stop - period + 1, period):
             low, high = self._listing.begins[path[i]], path[i + period - 1]
-            closed = self._is_closed(low, high, self._listing.dominator[path[i]])
+            closed = 0 <= high - low < LONGEST_BODY and self._listing.is_closed(
+                low, high, self._listing.dominator[path[i]]
+            )
             follows = 0 < times < MOST_TIMES and low == begin + times * size and high - low + 1 == size
             if closed and follows and self._listing.reach[low - 1] <= high and self._same(begin, low, size):
                 times += 1
@@ -171,12 +174,6 @@ class _Folder:
             times = int(closed)
         if times > 1 and (run := self._run(begin, size, times)).saved >= _LEAST_SAVED:
             yield run
-
-    def _is_closed(self, low: int, high: int, entry: int | None) -> bool:
-        """Tell whether the layers from one place to another read only one tensor, and only the last is read outside."""
-        if entry is None or not 0 <= high - low < LONGEST_BODY or max(self._listing.reach[low:high], default=-1) > high:
-            return False
-        return all(s >= low or s == entry for node in self._sources[low : high + 1] for s in node)
 
     def _run(self, start: int, size: int, times: int) -> _Run:
         run = _Run(start, size, times, 0)
@@ -195,15 +192,23 @@ class _Folder:
 
     def _entry(self, run: _Run) -> int:
         """Return what the first repetition reads."""
-        return next(
-            s for i in range(run.start, run.start + run.size) for s in self._sources[i] if s < run.start
-        )
+        return next(s for i in range(run.start, run.start + run.size) for s in self._sources[i] if s < run.start)
 
     def _body(self, run: _Run) -> tuple[Layer, ...]:
         """Return the layers of one repetition."""
         stop = run.start + run.size
         sources = [tuple(max(-1, s - run.start) for s in node) for node in self._sources[run.start : stop]]
         return tuple(_joined(self._layers[run.start : stop], sources, self._added[run.start : stop]))
+
+
+def _free(runs: Sequence[_Run], taken: bytearray) -> list[_Run]:
+    """Return those of runs, the best first, that overlap with none before them, and mark their places as taken."""
+    found = []
+    for run in runs:
+        if not any(taken[run.start : run.stop]):
+            taken[run.start : run.stop] = b"\1" * (run.stop - run.start)
+            found.append(run)
+    return found
 
 
 def _joined(layers: Sequence[Layer], sources: Sequence[Sources], added: Sequence[bool]) -> list[Layer]:

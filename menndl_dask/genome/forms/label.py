@@ -7,6 +7,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from menndl_dask.genome.gene import Gene, is_users, kind_name
+from menndl_dask.genome.layer import Layer
 
 
 @lru_cache(maxsize=8192)
@@ -22,4 +23,13 @@ def label(gene: Gene) -> str:
 @lru_cache(maxsize=8192)
 def colour(gene: Gene) -> int:
     """Return a number of 64 bits for a gene's label, the same in every process."""
-    return int.from_bytes(blake2b(label(gene).encode(), digest_size=8).digest(), "big")
+    return _number(label(gene))
+
+
+def colour_of_kind(layer: Layer) -> int:
+    """Return a number of 64 bits for a layer's kind and join, the same in every process."""
+    return _number(f"{kind_name(type(layer))} {layer.join}")
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -6,7 +6,7 @@ depends only on what lies between the layer and its dominator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from menndl_dask.genome.forms.dominators import ROOT, DominatorTree
@@ -58,7 +58,7 @@ class Listing:
             For each layer whether the order of its sources counts.
         """
         tree = DominatorTree(sources)
-        contents, sums = _contents(tree, colours, sources, ordered)
+        contents, sums = contents_of(tree, colours, sources, ordered)
         listed: list[Sources] = []
         for i, node in enumerate(sources):
             above = tree.parent[tree.of(i)]
@@ -80,8 +80,24 @@ class Listing:
         begins = [max(started[i], -1 if d is None else d + 1) for i, d in zip(order, dominators, strict=True)]
         return cls(order, moved, reach, begins, dominators, [contents[i] for i in order])
 
+    def paths(self) -> Iterator[list[int]]:
+        """Yield sequences of places, each the dominator of the next; each place is in one of them."""
+        following = {d: i for i, d in enumerate(self.dominator) if d is not None}  # the last one remains
+        for i, d in enumerate(self.dominator):
+            if d is None or d < 0 or following[d] != i:
+                path = [i]
+                while path[-1] in following:
+                    path.append(following[path[-1]])
+                yield path
 
-def _contents(
+    def is_closed(self, low: int, high: int, entry: int | None) -> bool:
+        """Tell whether the layers from one place to another read only one tensor, and only the last is read outside."""
+        if entry is None or max(self.reach[low:high], default=-1) > high:
+            return False
+        return all(s >= low or s == entry for node in self.sources[low : high + 1] for s in node)
+
+
+def contents_of(
     tree: DominatorTree, colours: Sequence[int], sources: Sequence[Sources], ordered: Sequence[bool]
 ) -> tuple[list[int], list[int]]:
     """Return for each layer what lies between its dominator and it, and for each node of the tree the sum of these."""

@@ -98,9 +98,9 @@ def _cell(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (_cell(times=1), r"Cell: times: expected an integer from 2 to 100, got 1"),
-        (_cell(times=10**9), r"Cell: times: expected an integer from 2 to 100, got 1000000000"),
-        (_cell(times="many"), r"Cell: times: expected an integer from 2 to 100, got"),
+        (_cell(times=0), r"Cell: times: expected an integer from 1 to 100, got 0"),
+        (_cell(times=10**9), r"Cell: times: expected an integer from 1 to 100, got 1000000000"),
+        (_cell(times="many"), r"Cell: times: expected an integer from 1 to 100, got"),
         (_cell(times=True), r"Cell: times: "),
         (_cell(body=[]), r"Cell: body: expected 1 to 100 layers, got 0 of them"),
         (_cell(body=[Dropout().to_dict()] * 101), r"Cell: body: expected 1 to 100 layers, got 101 of them"),
