@@ -100,7 +100,7 @@ def write_pixels(source: Path | None, target: Path) -> None:
     """Write the chips of 64 × 64 pixels of workflows/clouds.py, with a label for each pixel."""
     import clouds
 
-    clouds.write_chips(source or Path("--data"), target, 64)
+    clouds.chips_of([source or Path("--data")], target, clouds.Cut("segmentation", 64))
 
 
 def write_boundaries(source: Path | None, target: Path, block: tuple[int, int, int] = (24, 48, 48)) -> None:

@@ -54,7 +54,7 @@ from sklearn.datasets import load_digits
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent / "workflows"))
 
-from clouds import write_chips  # noqa: E402
+from clouds import Cut, chips_of  # noqa: E402
 from crew import Crew, Outcome, outcome  # noqa: E402
 from stem_material import Graphene  # noqa: E402
 from stem_simulation import write_images  # noqa: E402
@@ -133,7 +133,7 @@ def stem(folder: Path, budget: Budget) -> Problem:
 
 def clouds(folder: Path, budget: Budget) -> Problem:
     """Return Landsat 8 chips of 64 × 64 pixels."""
-    path = write_chips(Path(os.environ[_CLOUDS]), folder / "clouds.zarr", 64)
+    path = chips_of([Path(os.environ[_CLOUDS])], folder / "clouds.zarr", Cut(chip=64))
     return open_problem(path, task="segmentation", metric="accuracy", class_weight="none", budget=budget)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 import pytest
 import xarray as xr
 
 from menndl_dask.run.run import Run
+from tests.landsat import write_biomes
 
 ROOT = Path(__file__).parents[1]
 CLOUDS = Path(os.environ.get("MENNDL_CLOUDS_DATA", ROOT / "../shared/data/cloud_l8biome_patches/l8biome_patches.npz"))
@@ -57,29 +60,15 @@ def test_the_digits_script_searches_and_compares(tmp_path: Path) -> None:
     assert run.problem.facts.input_shapes == ((8, 8, 1),) and run.problem.facts.outputs == 10
 
 
-def write_patches(path: Path) -> Path:
-    """Write patches laid out as those of the clouds script: bright where there is a cloud."""
-    rng = np.random.default_rng(0)
-    label = rng.choice(np.array([0, 1, 2, 3, 255], "uint8"), size=(9, 4, 4), p=[0.5, 0.3, 0.05, 0.1, 0.05])
-    label = label.repeat(8, axis=1).repeat(8, axis=2)
-    image = rng.integers(0, 300, (9, 2, 32, 32)) + 700 * np.isin(label, (1, 3))[:, np.newaxis]
-    split = np.array(["train"] * 5 + ["val"] * 2 + ["test"] * 2)
-    np.savez(path, image=image.astype("int16"), label=label, scale=np.array([1e-3, 1e-2]), split=split)
-    return path
-
-
-def test_the_clouds_script_cuts_chips_and_keeps_each_patch_in_its_split(tmp_path: Path) -> None:
-    patches = write_patches(tmp_path / "patches.npz")
-    run = searched("clouds.py", tmp_path, "runs/clouds", "--data", str(patches), "--chip", "16")
-    assert run.problem is not None
-    assert run.problem.facts.classes == ("clear", "cloud") and run.problem.facts.samples == (20, 8, 8)
-    data = xr.open_zarr(tmp_path / "runs/clouds/clouds-16.zarr", consolidated=False)
-    with np.load(patches) as file:
-        third = file["image"][0, :, 16:, :16] * file["scale"][:, np.newaxis, np.newaxis]  # of the first patch
-        truth = file["label"][0, 16:, :16]
-    assert data["image"][2].values == pytest.approx(np.moveaxis(third, 0, -1), rel=1e-6)
-    assert np.array_equal(data["label"][2] == 1, np.isin(truth, (1, 3)))
-    assert np.array_equal(data["label"][2] == 255, truth == 255)
+def test_the_clouds_script_searches_on_chips_of_scenes_as_they_are_downloaded(tmp_path: Path) -> None:
+    write_biomes(tmp_path / "biomes")
+    folders = [str(tmp_path / "biomes" / biome) for biome in ("Barren", "SnowIce")]
+    run = searched(
+        "clouds.py", tmp_path, "runs/clouds", "--data", *folders, "--task", "classification", "--chip", "8"
+    )  # fmt: skip
+    assert run.problem is not None and (run.problem.task, run.problem.group) == ("classification", "scene")
+    assert run.problem.facts.classes == ("clear", "cloud") and run.problem.facts.samples == (64, 16, 16)
+    assert run.problem.facts.input_shapes == ((8, 8, 8),)
 
 
 def test_the_clouds_script_runs_on_the_landsat_patches(tmp_path: Path) -> None:
@@ -89,17 +78,33 @@ def test_the_clouds_script_runs_on_the_landsat_patches(tmp_path: Path) -> None:
     assert run.problem is not None and run.problem.facts.samples == (23 * 64, 8 * 64, 5 * 64)
 
 
+@pytest.mark.parametrize("page", ["clouds"])
+def test_the_commands_of_a_page_have_the_options_of_its_script(page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    commands = re.findall(rf"^python workflows/{page}\.py (.*)$", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        import_module(page).parser().parse_args(shlex.split(command))
+
+
 @pytest.mark.parametrize(
     ("script", "words", "message"),
     [
         ("stem_defects.py", ["--images", "3"], "--images: expected at least 10, for samples in each split, got 3"),
         ("stem_defects.py", ["--size", "8"], "--size: expected at least 16 pixels, got 8"),
-        ("clouds.py", ["--data", "nowhere.npz"], "nowhere.npz: expected an .npz file with patches, found no such file"),
-        ("clouds.py", ["--data", "patches.npz", "--chip", "12"], "--chip: expected a divisor of (32, 32), got 12"),
+        ("clouds.py", ["--data", "nowhere"], "nowhere: expected an .npz file with patches or a folder of scenes"),
+        (
+            "clouds.py",
+            ["--data", "biomes", "--chip", "48"],
+            "--chip: expected 1 to 32 pixels, the size of the smallest",
+        ),
+        ("clouds.py", ["--data", "biomes", "--share", "0.4"], "--share: expected 0.5 to 1, got 0.4"),
+        ("clouds.py", ["--data", "biomes", "--chips", "0"], "--chips: expected at least 1, got 0"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, script: str, words: list[str], message: str) -> None:
-    write_patches(tmp_path / "patches.npz")
+    if "biomes" in words:
+        write_biomes(tmp_path / "biomes")
     ended = run_script(script, tmp_path, *words)
     assert ended.returncode == 2
     assert message in ended.stderr and ended.stderr.count("\n") == 1
