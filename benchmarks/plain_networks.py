@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from menndl_dask.genome.layers import LocalResponseNormalisation
+
 
 def _convolved(
     tensor: Any, width: int, size: int = 3, stride: int = 1, activation: str | None = "relu", **more: Any
@@ -225,6 +227,12 @@ def twins() -> keras.Model:
     )
 
 
+def _local(tensor: Any, alpha: float) -> Any:
+    """Normalise over 5 neighbouring channels, as Caffe's LRN with its defaults; Keras has no layer for it."""
+    gene = LocalResponseNormalisation(radius=2, bias=1.0, alpha=alpha / 5, beta=0.75)
+    return gene.build(tensor, f"local_{keras.backend.get_uid('local')}", int)
+
+
 def minerva_633167() -> keras.Model:
     """Return a network that MENNDL evolved for MINERvA's vertices, from the collaboration's TensorFlow code."""
     views = [keras.Input((127, width, 2)) for width in (94, 47, 47)]
@@ -256,7 +264,7 @@ def minerva_start() -> keras.Model:
 
 
 def nova() -> keras.Model:
-    """Return a network that MENNDL evolved for NOvA's events, from its Caffe file; without local normalisation."""
+    """Return a network that MENNDL evolved for NOvA's events, from its Caffe file."""
 
     def inception(tensor: Any) -> Any:
         three = layers.Conv2D(128, 3, padding="same", activation="relu")(
@@ -273,8 +281,8 @@ def nova() -> keras.Model:
         tensor = layers.Activation("sigmoid")(layers.MaxPooling2D((37, 3), strides=(5, 3))(tensor))
         tensor = layers.Conv2D(46, 1)(layers.Conv2D(7, (1, 4))(tensor))
         tensor = layers.Conv2D(58, 1, activation="relu")(layers.Conv2D(96, (1, 9), activation="relu")(tensor))
-        ends.append(inception(tensor))
-    return _classified(views, inception(layers.Concatenate()(ends)), 8)
+        ends.append(inception(_local(tensor, 1e-4)))
+    return _classified(views, _local(inception(layers.Concatenate()(ends)), 0.906179), 8)
 
 
 MENNDL: dict[str, Callable[[], keras.Model]] = {

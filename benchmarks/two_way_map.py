@@ -32,6 +32,8 @@ _APPLICATIONS = {  # the smallest image that each one takes, but at least 32 pix
     **{f"EfficientNetV2{i}": 32 for i in ("B0", "B1", "B2", "B3", "S", "M", "L")},
     **{f"ConvNeXt{i}": 32 for i in ("Tiny", "Small", "Base", "Large", "XLarge")},
 }  # fmt: skip
+_IMAGE, _VOLUME = (64, 64, 3), (16, 32, 32, 1)  # on which standard networks are tried
+_OF_VOLUMES = ("resnet_small", "unet_small", "unet_3d", "unet_planned")
 _PAGE = Path(__file__).with_suffix(".md")
 _CLASSES = 10
 _TOGETHER = 6  # networks in a process
@@ -86,11 +88,24 @@ def _networks() -> dict[str, str]:
     """Return all networks, and the group of each."""
     groups = {
         "Keras applications": list(_APPLICATIONS),
-        "Standard networks": ["ResNet, small", "ResNet, small, of volumes", "U-Net, small", "U-Net, small, of volumes"],
+        "Standard networks": list(_standard_networks()),
         "Networks that MENNDL published": list(plain_networks.MENNDL),
         "Other networks in plain Keras": list(plain_networks.NETWORKS),
     }
     return {name: group for group, names in groups.items() for name in names}
+
+
+def _standard_networks() -> dict[str, tuple[str, Any]]:
+    """Return the name and the problem of each standard network, by its title."""
+    from menndl_dask.space.standard.standard import STANDARD_NETWORKS
+
+    found = {}
+    for name, network in STANDARD_NETWORKS.items():
+        for shape in (_IMAGE, _VOLUME) if name in _OF_VOLUMES else (_IMAGE,):
+            if (problem := _problem(network.tasks[0], [shape], 3)).rank in network.ranks:
+                both = name in _OF_VOLUMES and 2 in network.ranks and shape == _VOLUME
+                found[network.title + ", of volumes" * both] = name, problem
+    return found
 
 
 def _model(name: str) -> Any:
@@ -105,12 +120,10 @@ def _model(name: str) -> Any:
     if name in made:
         return made[name]()
     from menndl_dask import decode
-    from menndl_dask.space.standard.standard import standard_network
+    from menndl_dask.space.standard.standard import named_network
 
-    task = "segmentation" if name.startswith("U-Net") else "classification"
-    shape = (16, 32, 32, 1) if name.endswith("volumes") else (64, 64, 1)
-    problem = _problem(task, [shape], 3)
-    return decode(standard_network(problem)[1], problem)
+    standard, problem = _standard_networks()[name]
+    return decode(named_network(standard, problem)[1], problem)
 
 
 def _problem(task: str, shapes: Sequence[tuple[int, ...]], outputs: int, scales: Sequence[Any] = ()) -> Any:
@@ -144,7 +157,7 @@ def _tried(name: str, *, flops: bool) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     _randomise(model, rng)
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    result: dict[str, Any] = {"inputs": shapes, "parameters": model.count_params()}
+    result: dict[str, Any] = {"inputs": shapes, "parameters": model.count_params(), "commit": _commit()}
     start = time.perf_counter()
     try:
         encoded = read_network(model, weights=True)
@@ -177,6 +190,12 @@ def _tried(name: str, *, flops: bool) -> dict[str, Any]:
         "flops": cost.flops_forward,
         "framework_flops": _framework_flops(again, shapes) if flops else 0,
     }
+
+
+def _commit() -> str:
+    """Return which state of the code is tried."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _same_again(model: Any, genome: Any) -> bool:
@@ -227,7 +246,8 @@ def _framework_flops(model: Any, shapes: Sequence[tuple[int, ...]]) -> int:
 
 def _page(found: dict[str, Any]) -> str:
     """Return the page with a table for each group of networks."""
-    lines = _INTRODUCTION.splitlines()
+    commits = sorted({result.get("commit", "unknown") for result in found.values()})
+    lines = _INTRODUCTION.replace("COMMIT", " and ".join(commits)).splitlines()
     groups: dict[str, list[str]] = {}
     for name, group in _networks().items():
         if name in found:
@@ -277,8 +297,8 @@ _HEADER = (
 _INTRODUCTION = """\
 # The two-way map on the networks that people use
 
-Made by [two_way_map.py](two_way_map.py) on 30 November 2026, on two cores of a virtual machine, with Keras 3.15.1 and
-TensorFlow 2.21.0.
+Made by [two_way_map.py](two_way_map.py) at commit COMMIT on 30 November 2026, on two cores of a virtual machine, with
+Keras 3.15.1 and TensorFlow 2.21.0.
 
 Each network has random weights, moving statistics included. It was encoded with its weights
 (`encode(model, weights=True)`), built again from genome and weights (`decode`), and both models predicted two random
@@ -291,7 +311,7 @@ images. The network that was built again was also encoded again, and gave an equ
   shape of each layer's output is compared when a model is encoded.
 * *by cost*: whether the cost of the genome has as many parameters as Keras.
 * *largest difference* of predictions, relative to the largest one.
-* *genes* of the genome, layer by layer, and with repeated cells.
+* *genes* of the genome, layer by layer, and with cells for repeated layers and blocks.
 * *FLOPs* of the forward pass by the cost of the genome and, where it was measured, their ratio to those of TensorFlow's
   profiler. It leaves out activations, and a part of grouped convolutions (ShuffleNet, SE-ResNeXt) on a CPU.
 """
