@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ import xarray as xr
 
 from menndl_dask.run.run import Run
 from tests.landsat import write_biomes
+from tests.neuron_files import write_flyem
 
 ROOT = Path(__file__).parents[1]
 CLOUDS = Path(os.environ.get("MENNDL_CLOUDS_DATA", ROOT / "../shared/data/cloud_l8biome_patches/l8biome_patches.npz"))
@@ -69,6 +71,9 @@ def test_the_clouds_script_searches_on_chips_of_scenes_as_they_are_downloaded(tm
     assert run.problem is not None and (run.problem.task, run.problem.group) == ("classification", "scene")
     assert run.problem.facts.classes == ("clear", "cloud") and run.problem.facts.samples == (64, 16, 16)
     assert run.problem.facts.input_shapes == ((8, 8, 8),)
+    with (tmp_path / "runs/clouds/scenes.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row["chips"] == "16" and float(row["share of cloud"]) == 0.5 and float(row["random forest"]) > 0.9
 
 
 def test_the_clouds_script_runs_on_the_landsat_patches(tmp_path: Path) -> None:
@@ -78,7 +83,22 @@ def test_the_clouds_script_runs_on_the_landsat_patches(tmp_path: Path) -> None:
     assert run.problem is not None and run.problem.facts.samples == (23 * 64, 8 * 64, 5 * 64)
 
 
-@pytest.mark.parametrize("page", ["clouds"])
+def test_the_script_for_neurons_scores_networks_and_a_forest_on_the_test_volume(tmp_path: Path) -> None:
+    write_flyem(tmp_path / "flyem")
+    tiny = ["--workers", "1", "--evaluations", "2", "--steps", "2", "--retrain", "1", "--finalists", "1"]
+    ended = run_script("em_neurons.py", tmp_path, "--data", "flyem", "--patch", "8", *tiny)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "On the test split" in ended.stdout and "test volume: test" in ended.stdout
+    with (tmp_path / "runs/em_neurons/neurons.csv").open(encoding="utf-8") as file:
+        rows = {
+            row["network"]: {key: float(row[key]) for key in row if key != "network"} for row in csv.DictReader(file)
+        }
+    assert len(rows) == 4 and {"U-Net, small", "random forest", "the true boundaries"} < set(rows)
+    assert rows["random forest"]["accuracy"] > 0.9 > rows["random forest"]["VI merge"]
+    assert rows["the true boundaries"]["boundary F1"] == 1
+
+
+@pytest.mark.parametrize("page", ["clouds", "em_neurons"])
 def test_the_commands_of_a_page_have_the_options_of_its_script(page: str) -> None:
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     commands = re.findall(rf"^python workflows/{page}\.py (.*)$", text, re.MULTILINE)
@@ -92,6 +112,7 @@ def test_the_commands_of_a_page_have_the_options_of_its_script(page: str) -> Non
     [
         ("stem_defects.py", ["--images", "3"], "--images: expected at least 10, for samples in each split, got 3"),
         ("stem_defects.py", ["--size", "8"], "--size: expected at least 16 pixels, got 8"),
+        ("em_neurons.py", ["--data", "biomes"], "biomes: expected a folder with sample_….hdf (CREMI), train-input.tif"),
         ("clouds.py", ["--data", "nowhere"], "nowhere: expected an .npz file with patches or a folder of scenes"),
         (
             "clouds.py",

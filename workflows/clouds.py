@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from cloud_scores import score_scenes
 from landsat_scenes import FILL, Scene, read_scenes
 
 from menndl_dask import SearchSpace, UserError, open_problem, workflow
@@ -240,7 +241,10 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
     )  # fmt: skip
     space = SearchSpace.image(problem, max_parameters=500_000, max_flops=_FLOPS[cut.task] * cut.chip**2)
-    return workflow.main_job(problem, space, options)
+    status = workflow.main_job(problem, space, options)
+    if (options.run / "best.keras").is_file() and not options.detach:
+        score_scenes(options.run, store, FILL, options.seed)
+    return status
 
 
 if __name__ == "__main__":
