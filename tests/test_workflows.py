@@ -11,6 +11,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import mrcfile
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -48,12 +50,36 @@ def searched(name: str, folder: Path, run: str, *words: str) -> Run:
     return found
 
 
-def test_the_defects_script_simulates_searches_and_compares(tmp_path: Path) -> None:
-    run = searched("stem_defects.py", tmp_path, "runs/stem", "--images", "20", "--size", "16", "--material", "ws2")
+def test_the_defects_script_searches_compares_and_scores_and_its_network_finds_atoms_in_frames(tmp_path: Path) -> None:
+    tiny = ["--images", "20", "--size", "16", "--material", "ws2", "--score-frames", "1", "--dose", "4", "90"]
+    run = searched("stem_defects.py", tmp_path, "runs/stem", *tiny)
     assert run.problem is not None
     assert run.problem.facts.classes == ("background", "tungsten", "sulfur column", "sulfur vacancy", "molybdenum")
-    data = xr.open_zarr(tmp_path / "runs/stem/ws2-20x16-seed0.zarr", consolidated=False)
-    assert data["image"].shape == (20, 16, 16, 1)
+    data = xr.open_zarr(tmp_path / "runs/stem/ws2-20x16-dose4to90-seed0.zarr", consolidated=False)
+    assert data["image"].shape == (20, 16, 16, 1) and float(data["dose"].min()) >= 4
+    rows = (tmp_path / "runs/stem/scores.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 * 10 * 5  # of two networks, ten conditions, five classes
+    assert any(row.startswith("U-Net, small") or '"U-Net, small' in row for row in rows)
+
+    with mrcfile.new(tmp_path / "frame.mrc") as file:  # as a microscope writes it: counts, and pixels of 0.28 Å
+        file.set_data(np.random.default_rng(0).poisson(50, (24, 20)).astype("uint16"))
+        file.voxel_size = 0.28
+    ended = run_script("stem_frames.py", tmp_path, "runs/stem", "frame.mrc", "found", "--resample")
+    assert ended.returncode == 0, ended.stderr
+    assert "resampled: from pixels of 0.28 Å to 0.1" in ended.stdout and "found in 1 frame: " in ended.stdout
+    assert (tmp_path / "found/atoms.csv").read_text().startswith("frame,class,y_angstrom,x_angstrom,at_edge")
+    images = xr.open_zarr(tmp_path / "found/frames.zarr", consolidated=False)["image"]
+    assert images.shape[1] > 40 and images.attrs["spacing_unit"] == "Å" and float(images.max()) <= 1.5
+    np.save(tmp_path / "frame.npy", np.zeros((20, 20)))
+    ended = run_script("stem_frames.py", tmp_path, "runs/stem", "frame.npy", "other")
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert "frame.npy: expected the size of a pixel in Å or nm, got none; give it in Å" in ended.stderr
+
+
+def test_the_script_of_two_views_evolves_networks_with_two_inputs_of_unequal_size(tmp_path: Path) -> None:
+    run = searched("two_views.py", tmp_path, "runs/two_views", "--events", "120")
+    assert run.problem is not None and run.problem.inputs == ("xz", "yz")
+    assert run.problem.facts.input_shapes == ((32, 24, 1), (24, 24, 1)) and run.problem.facts.outputs == 6
 
 
 def test_the_digits_script_searches_and_compares(tmp_path: Path) -> None:
@@ -98,13 +124,22 @@ def test_the_script_for_neurons_scores_networks_and_a_forest_on_the_test_volume(
     assert rows["the true boundaries"]["boundary F1"] == 1
 
 
-@pytest.mark.parametrize("page", ["clouds", "em_neurons"])
-def test_the_commands_of_a_page_have_the_options_of_its_script(page: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "script"),
+    [
+        ("clouds", "clouds"),
+        ("em_neurons", "em_neurons"),
+        ("stem", "stem_defects"),
+        ("stem", "stem_frames"),
+        ("two_views", "two_views"),
+    ],
+)
+def test_the_commands_of_a_page_have_the_options_of_its_script(page: str, script: str) -> None:
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    commands = re.findall(rf"^python workflows/{page}\.py (.*)$", text, re.MULTILINE)
+    commands = re.findall(rf"^python workflows/{script}\.py(.*)$", text, re.MULTILINE)
     assert commands
     for command in commands:
-        import_module(page).parser().parse_args(shlex.split(command))
+        import_module(script).parser().parse_args(shlex.split(command))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +148,12 @@ def test_the_commands_of_a_page_have_the_options_of_its_script(page: str) -> Non
         ("stem_defects.py", ["--images", "3"], "--images: expected at least 10, for samples in each split, got 3"),
         ("stem_defects.py", ["--size", "8"], "--size: expected at least 16 pixels, got 8"),
         ("em_neurons.py", ["--data", "biomes"], "biomes: expected a folder with sample_….hdf (CREMI), train-input.tif"),
+        ("stem_defects.py", ["--dose", "9", "3"], "--dose: expected two numbers ≥ 0.1, the lower one first, got 9 3"),
+        ("stem_defects.py", ["--score-frames", "-1"], "--score-frames: expected a number ≥ 0, got -1"),
+        ("stem_frames.py", [".", "patches.npz", "out"], "expected a run of workflows/stem_defects.py or a"),
+        ("two_views.py", ["--events", "50"], "--events: expected at least 120, 20 a segment, got 50"),
+        ("two_views.py", ["--segments", "7"], "--segments: expected a divisor of 48 planes, at least 2, got 7"),
+        ("two_views.py", ["--views", "xz", "xz"], "--views: expected each view once, got xz xz"),
         ("clouds.py", ["--data", "nowhere"], "nowhere: expected an .npz file with patches or a folder of scenes"),
         (
             "clouds.py",

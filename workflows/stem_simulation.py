@@ -148,10 +148,13 @@ def simulate(material: Material, size: int, seed: int, microscope: Microscope = 
         patch, covered = _dirt(size, pixel_size, rng)
         image += patch
         label[covered] = 0
-    counts = _detect(image, dose, microscope, rng)
+    return Micrograph(scaled(_detect(image, dose, microscope, rng)), label, atoms, scan, pixel_size, dose)
+
+
+def scaled(counts: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Scale an image: its darkest pixel becomes 0, and its percentile 99.8 becomes 1; 1.5 is the most."""
     darkest, brightest = counts.min(), np.percentile(counts, 99.8)
-    scaled = np.clip((counts - darkest) / (brightest - darkest), 0.0, 1.5)
-    return Micrograph(scaled.astype(np.float32), label, atoms, scan, pixel_size, dose)
+    return np.clip((counts - darkest) / max(brightest - darkest, 1e-9), 0.0, 1.5).astype(np.float32)
 
 
 def image_seed(seed: int, index: int) -> int:
@@ -197,7 +200,8 @@ def _template(material: Material, images: int, size: int, seed: int, microscope:
             ("seed", "int64", {"long_name": "seed of the image"}),
         )
     }
-    signal = {"long_name": "detector signal"}
+    middle = sum(microscope.pixel_size) / 2  # of the range
+    signal = {"long_name": "detector signal", "spacing": [middle, middle], "spacing_unit": "Å"}
     return xr.Dataset(
         {
             "image": (("sample", "y", "x", "channel"), empty((*pixels, 1), "float32"), signal),

@@ -20,6 +20,7 @@ from menndl_dask.prediction.blocks import predict_pieces
 from menndl_dask.prediction.conversion import as_store
 from menndl_dask.prediction.ensemble import best_networks, flips_of, run_of
 from menndl_dask.prediction.network import ModelSpec, release
+from menndl_dask.prediction.pixel_size import pixel_size_note
 from menndl_dask.prediction.plan import Plan, describe, plan_prediction
 from menndl_dask.prediction.score import score as score_of
 from menndl_dask.prediction.target import write_template
@@ -134,6 +135,8 @@ def predict(
                 plan = plan_prediction(
                     spec, problem, store, variables, tile=tile, overlap=overlap, probabilities=probabilities
                 )
+                if problem is not None and (note := pixel_size_note(problem, plan.images[0][0])):
+                    notice(note)
                 write_template(plan, {"source": str(source), **_facts(plan)})
                 _predict(plan, client, progress)
                 if score and problem is not None:

@@ -138,7 +138,8 @@ def _view_lines(views: Sequence[View], names: Sequence[str]) -> list[str]:
         lines.append(f"images: {variable.name}: {number} of {text}, {samples.dtype}{array}")
         lines.append(f"axes: {variable.name}: {', '.join(view.layout.dims)} ({view.layout.rule})")
         if "spacing" in variable.attributes:
-            lines.append(f"axes: {variable.name}: size of a pixel {variable.attributes['spacing']}")
+            unit = variable.attributes.get("spacing_unit", "in a unit that the source does not say")
+            lines.append(f"axes: {variable.name}: size of a pixel {variable.attributes['spacing']} {unit}")
         lines += view.notes
     return lines
 

@@ -124,6 +124,8 @@ def read_view(name: str, source: SourceArray, layout: Layout, content: Content, 
     spacing = _spacing(source, layout, content)
     if spacing is not None:
         attributes["spacing"] = spacing
+        if unit := str(source.attributes.get("spacing_unit") or ""):
+            attributes["spacing_unit"] = unit
     return View(
         Variable(name, samples, layout.inner, attributes, bands), layout, tuple(notes), tuple(late), tuple(used)
     )

@@ -22,6 +22,8 @@ from menndl_dask.errors import DataError
 SUFFIXES = (".dm3", ".dm4", ".emd", ".hspy", ".zspy", ".ser", ".emi", ".blo", ".mib", ".bcf", ".prz", ".tvips", ".de5")
 _NAMES = {"width": "x", "height": "y", "depth": "z", "energy": "channel", "energy loss": "channel", "time": "t"}
 
+_NO_UNIT = ("", "None", "<undefined>", "px", "pixel", "pixels")
+
 
 @contextmanager
 def open_rosetta(path: Path) -> Iterator[Content]:
@@ -61,7 +63,10 @@ def _source(entry: Mapping[str, Any]) -> SourceArray:
     units = {str(axis.get("units")) for dim, axis in zip(dims, axes, strict=False) if dim in SPATIAL}
     spacing = {dim: size for dim, size in sizes.items() if dim in SPATIAL and size > 0} if len(units) == 1 else {}
     unit = units.pop() if len(units) == 1 else ""
-    attributes = {"spacing_unit": unit} if spacing and unit not in ("", "None", "<undefined>") else {}
+    unit = "" if unit in _NO_UNIT else unit
+    if not unit and set(spacing.values()) == {1.0}:  # how a file without a calibration is read
+        spacing = {}
+    attributes = {"spacing_unit": unit} if spacing and unit else {}
     return SourceArray(entry["data"], dims, attributes, None, spacing)
 
 

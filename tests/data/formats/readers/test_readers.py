@@ -22,6 +22,7 @@ from PIL import Image
 from menndl_dask.data.formats.content import Content
 from menndl_dask.data.formats.conversion import convert
 from menndl_dask.data.formats.readers.readers import opener
+from menndl_dask.data.formats.readers.rosetta import _source as rosetta_source
 from menndl_dask.errors import UserError
 
 VOLUME = np.arange(4 * 5 * 6, dtype="uint16").reshape(4, 5, 6)
@@ -215,6 +216,18 @@ def test_files_of_microscopes_are_read_by_rosettasciio_if_it_is_there(tmp_path: 
     hspy(tmp_path / "c.hspy", four, ("scan_y", "scan_x", "ky", "kx"), 2)
     with pytest.raises(UserError, match=r"expected images, found scan \(2 x 2 x 5 x 6\): a scan of patterns"):
         seen(tmp_path / "c.hspy")
+
+
+@pytest.mark.parametrize(
+    ("scale", "units", "expected"),
+    [(0.014, "nm", ({"y": 0.014, "x": 0.014}, {"spacing_unit": "nm"})), (1.0, "", ({}, {})), (1.0, "px", ({}, {}))],
+)
+def test_a_microscopes_file_without_a_calibration_has_no_size_of_a_pixel(
+    scale: float, units: str, expected: tuple[dict[str, float], dict[str, str]]
+) -> None:
+    axes = [{"name": name, "units": units, "scale": scale, "index_in_array": n} for n, name in enumerate("yx")]
+    source = rosetta_source({"axes": axes, "data": np.zeros((4, 5))})
+    assert (source.spacing, source.attributes) == expected
 
 
 def test_without_rosettasciio_the_message_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,3 +434,12 @@ def test_a_palette_is_colours_of_an_image_and_numbers_of_a_label(tmp_path: Path)
     data = xr.open_zarr(tmp_path / "a.zarr", consolidated=False)
     assert data.image.values[0, 1].tolist() == [40, 50, 60]
     np.testing.assert_array_equal(data.label.values, numbers)
+
+
+def test_a_store_has_the_size_of_a_pixel_with_its_unit(tmp_path: Path) -> None:
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(np.zeros((6, 7), "int8"))
+        file.voxel_size = 0.14
+    data = xr.open_zarr(convert(tmp_path / "a.mrc", tmp_path / "a.zarr"), consolidated=False)
+    assert data["image"].attrs["spacing"] == pytest.approx([0.14, 0.14])
+    assert data["image"].attrs["spacing_unit"] == "Å"
