@@ -97,7 +97,10 @@ def _published(path: Path, layout: str) -> tuple[list[Volume], list[str]]:
 def _volume(name: str, image: Any, label: Any, spacing: tuple[float, ...]) -> Volume:
     boundary = label[:]
     if isinstance(label, SectionBoundaries):  # the reader makes them of the numbers of neurons
-        neurons = np.where(boundary == FILL, 0, label.array[:])
+        neurons = label.array[:]
+        neurons[boundary == FILL] = 0
+        if neurons.max() < 2**32:  # CREMI stores 64 bits
+            neurons = neurons.astype("uint32")
         return Volume(name, image[:], boundary, neurons, by_section=True, spacing=spacing)
     cells = np.stack([connected(section == 0, connectivity=1) for section in boundary])
     return Volume(name, image[:], boundary, cells.astype("uint32"), by_section=True, planar=True)
