@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from menndl_dask.text import TextTable, printable
+from menndl_dask.text import TextTable, duration, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,6 +83,33 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=terminal(sys.stderr), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def block_line(stream: TextIO, interval_s: float = 30.0) -> Iterator[Callable[[int, int], None]]:
+    """Show how many blocks of images are done, and the time left: one updating line on a terminal, else now and then.
+
+    Yields what is called with the number of blocks that are done and in all.
+    """
+    is_live, began = stream.isatty(), time.monotonic()
+    shown_at = began
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown_at
+        now = time.monotonic()
+        if now - shown_at < (0.2 if is_live else interval_s) and not (is_live and done == total):
+            return
+        shown_at = now
+        left = duration((now - began) / done * (total - done))
+        line = f"menndl {done}/{total} blocks · {duration(now - began)} · {left} left"
+        stream.write(f"\r{styled(stream, line, '', ())}\x1b[K" if is_live else f"{line}\n")
+        stream.flush()
+
+    try:
+        yield show
+    finally:
+        if is_live and shown_at != began:
+            stream.write("\n")
 
 
 def terminal(stream: TextIO) -> Console:

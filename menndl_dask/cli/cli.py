@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menndl_dask import __version__, workflow
-from menndl_dask.cli import cluster, compare, data, doctor, predict, retrain, search
+from menndl_dask.cli import cluster, compare, data, doctor, export, predict, retrain, search
 from menndl_dask.cli.parser import Parser
 from menndl_dask.errors import UserError
 from menndl_dask.program import guard
@@ -60,6 +60,6 @@ def _parser() -> Parser:
     text = "show the traceback of an error; also MENNDL_DEBUG=1"
     parser.add_argument(guard.OPTION, action="store_true", help=text)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in (data, search, compare, retrain, predict, cluster, doctor):
+    for module in (data, search, compare, retrain, export, predict, cluster, doctor):
         module.add_commands(commands)
     return parser

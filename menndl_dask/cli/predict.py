@@ -1,19 +1,26 @@
-"""The command ``menndl predict``. Runs on the driver."""
+"""The commands ``menndl predict`` and ``menndl watch``. Runs on the driver."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from menndl_dask.cli import trust
 from menndl_dask.cli.parser import add_cluster_options, add_command
 from menndl_dask.cluster.cluster import load_cluster
-from menndl_dask.terminal import say
+from menndl_dask.errors import UserError
+from menndl_dask.terminal import block_line, say
 
 
 def add_commands(commands: Any) -> None:
-    """Add the command to a parser's subparsers."""
+    """Add the commands to a parser's subparsers."""
+    _add_predict(commands)
+    _add_watch(commands)
+
+
+def _add_predict(commands: Any) -> None:
     parser = add_command(commands, "predict", _predict, "apply a trained network to images of any size in Zarr")
     parser.add_argument("model", type=Path, help="trained network, such as runs/mine/best.keras, or a run")
     parser.add_argument("source", type=Path, help="Zarr store with the images, or images of another format")
@@ -28,11 +35,46 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--ensemble", type=int, default=1, metavar="N", help=text)
     text = "mean over flips of the images along these axes, such as y x (default: those flipped in training)"
     parser.add_argument("--flips", nargs="*", metavar="AXIS", help=text)
-    text = "print the metric of the run for the labels of the images, and its spread over the images"
-    parser.add_argument("--score", action="store_true", help=text)
+    text = "print the metric of the run for the labels of the images (default: if there are labels)"
+    parser.add_argument("--score", action=argparse.BooleanOptionalAction, help=text)
     parser.add_argument("--probabilities", action="store_true", help="write the probability of each class")
     add_cluster_options(parser)
     trust.add_import_option(parser)
+
+
+def _add_watch(commands: Any) -> None:
+    text = "predict each frame as it appears in a folder or at the end of a Zarr array, and say how long it took"
+    parser = add_command(commands, "watch", _watch, text)
+    parser.add_argument("model", type=Path, help="trained network, such as runs/mine/best.keras, or a run")
+    parser.add_argument("source", type=Path, help="folder that files are written to, or Zarr array that grows")
+    text = "folder for the predictions and their times (default: the name of the source with -predicted)"
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help=text)
+    text = "array with the images in a file or store (default: that of the network's input, else a usual name)"
+    parser.add_argument("--variable", metavar="NAME", help=text)
+    parser.add_argument("--tile", type=int, nargs="+", metavar="PIXELS", help="as for menndl predict")
+    parser.add_argument("--overlap", type=int, nargs="+", metavar="PIXELS", help="as for menndl predict")
+    parser.add_argument("--probabilities", action="store_true", help="write the probability of each class")
+    text = "seconds without a change after which a file is complete (default: 0.02)"
+    parser.add_argument("--settle", type=float, default=0.02, metavar="S", help=text)
+    parser.add_argument("--frames", type=int, metavar="N", help="end after N frames (default: at Ctrl-C)")
+    parser.add_argument("--idle", type=float, metavar="S", help="end when no frame has come for S seconds")
+    trust.add_import_option(parser)
+
+
+def _watch(given: argparse.Namespace) -> int:
+    from menndl_dask.prediction.watch import watch
+
+    for name, value in (("settle", given.settle), ("frames", given.frames), ("idle", given.idle)):
+        if value is not None and value < 0:
+            raise UserError(f"--{name}: expected a number ≥ 0, got {value:g}")
+    trust.allow(given)
+    target = given.output or given.source.with_name(f"{given.source.name.removesuffix('.zarr')}-predicted")
+    watched = watch(
+        given.model, given.source, target, variable=given.variable, tile=given.tile, overlap=given.overlap,
+        probabilities=given.probabilities, settle_s=given.settle, frames=given.frames, idle_s=given.idle, notice=say,
+    )  # fmt: skip
+    say("", watched.table())
+    return 0
 
 
 def _predict(given: argparse.Namespace) -> int:
@@ -42,7 +84,12 @@ def _predict(given: argparse.Namespace) -> int:
     names = ("variable", "tile", "overlap", "probabilities", "ensemble", "score")
     options = {name: getattr(given, name) for name in names}
     options["flips"] = False if given.flips is None else given.flips or True
-    with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
-        path = predict(given.model, given.source, given.target, client=client, notice=say, **options)
+    with (
+        load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client,
+        block_line(sys.stderr) as progress,
+    ):  # fmt: skip
+        path = predict(
+            given.model, given.source, given.target, client=client, notice=say, progress=progress, **options
+        )
     say(f"written: {path}")
     return 0

@@ -88,11 +88,22 @@ def predict_pieces(pieces: Sequence[Piece], job: Job) -> None:
     UserError
         If the images cannot be read, the target cannot be written, or the network fails.
     """
+    _write(pieces, job, predicted_values(pieces, job))
+
+
+def predicted_values(pieces: Sequence[Piece], job: Job) -> Array:
+    """Return the predictions for some pieces: values, probabilities, or the most likely class.
+
+    Raises
+    ------
+    UserError
+        If the images cannot be read, or the network fails.
+    """
     try:
         outputs = _predict_pixels(pieces[0], job) if job.how == "tiles" else _predict_images(pieces, job)
     except TrainerError as error:
         raise UserError(f"{job.model.name}: the network failed: {error}") from error
-    _write(pieces, job, _to_output(job, outputs))
+    return _to_output(job, outputs)
 
 
 def _predict_pixels(piece: Piece, job: Job) -> NDArray[np.float32]:

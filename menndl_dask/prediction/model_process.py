@@ -50,8 +50,8 @@ class _Predictor:
         import menndl_dask.genome.keras_model.decoder  # noqa: F401  # registers our own layers
 
         models = [load_network(path) for path in paths]
-        self._models = models if tile is None else [_resize(model, tile) for model in models]
-        first, *others = [_describe(model) for model in self._models]
+        self._models = models if tile is None else [resize(model, tile) for model in models]
+        first, *others = [describe(model) for model in self._models]
         for path, other in zip(paths[1:], others, strict=True):
             if other != first:
                 raise ValueError(f"{path}: expected inputs and outputs as those of {paths[0]}, {first}, got {other}")
@@ -72,7 +72,8 @@ def _flip(values: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
     return np.flip(values, tuple(1 + axis for axis in axes))
 
 
-def _describe(model: Any) -> dict[str, Any]:
+def describe(model: Any) -> dict[str, Any]:
+    """Return the fields of a `menndl_dask.prediction.network.ModelDescription`."""
     last = model.outputs[0]._keras_history.operation
     function = getattr(last, "activation", None)
     return {
@@ -106,7 +107,7 @@ def _check(kinds: Sequence[str], problem: dict[str, Any], imports: Sequence[str]
     return sorted({name for kind in kinds for name in check_kind(find_kind(kind), of)})  # type: ignore[arg-type]
 
 
-def _resize(model: Any, tile: tuple[int, ...]) -> Any:
+def resize(model: Any, tile: tuple[int, ...]) -> Any:
     """Return a network with the same weights for another image size."""
     import keras
 

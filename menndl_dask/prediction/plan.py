@@ -106,8 +106,21 @@ def plan_prediction(
     UserError
         If the images or the settings do not suit the network.
     """
+    images = _open(spec, describe(spec), source, variables)
+    return plan_of(spec, problem, images, tile=tile, overlap=overlap, probabilities=probabilities)
+
+
+def plan_of(
+    spec: ModelSpec,
+    problem: Problem | None,
+    images: tuple[Views, ...],
+    *,
+    tile: int | Sequence[int] | None = None,
+    overlap: int | Sequence[int] | None = None,
+    probabilities: bool = False,
+) -> Plan:
+    """Return the plan for a network and open images, one tuple of views for each kind of equal size."""
     model = describe(spec)
-    images = _open(spec, model, source, variables)
     classes = _classes(model, problem)
     if probabilities and classes is None:
         raise UserError(f"{spec.name}: probabilities: expected a network for classes, got a regression network")
@@ -128,7 +141,7 @@ def plan_prediction(
     if model.output[:-1] != sides:
         got = _by(model.output[:-1])
         raise UserError(f"{spec.name}: expected a label for each pixel of a tile of {_by(sides)}, got {got}")
-    margins = (None,) * len(sides) if overlap is None else _along_axes("overlap", overlap, len(sides))
+    margins = (None,) * len(sides) if overlap is None else along_axes("overlap", overlap, len(sides))
     if any(margin is not None and not 0 <= 2 * margin < side for margin, side in zip(margins, sides, strict=True)):
         raise UserError(f"overlap: expected 0 to less than half a tile of {_by(sides)} pixels, got {_by(margins)}")
     tilings = tuple(tuple(map(Tiling.of, views[0].size, sides, margins)) for views in images)
@@ -196,13 +209,13 @@ def _tile_sides(model: ModelDescription, tile: int | Sequence[int] | None) -> tu
         raise UserError(f"expected a network whose views have equal sizes, to cut them into tiles, got {sizes}")
     if tile is None:
         return tuple(_OPEN_TILE.get(len(own), 64) if n is None else n for n in own)
-    sides = _along_axes("tile", tile, len(own))
+    sides = along_axes("tile", tile, len(own))
     if min(sides) < 1:
         raise UserError(f"tile: expected at least 1 pixel, got {_by(sides)}")
     return sides
 
 
-def _along_axes(name: str, given: int | Sequence[int], rank: int) -> tuple[int, ...]:
+def along_axes(name: str, given: int | Sequence[int], rank: int) -> tuple[int, ...]:
     """Return a number for each axis: the same for all, or as given."""
     numbers = (given,) if isinstance(given, int) else tuple(given)
     if len(numbers) not in (1, rank):

@@ -22,8 +22,10 @@ from menndl_dask.prediction.ensemble import best_networks, flips_of, run_of
 from menndl_dask.prediction.network import ModelSpec, release
 from menndl_dask.prediction.pixel_size import pixel_size_note
 from menndl_dask.prediction.plan import Plan, describe, plan_prediction
+from menndl_dask.prediction.score import has_labels
 from menndl_dask.prediction.score import score as score_of
 from menndl_dask.prediction.target import write_template
+from menndl_dask.problem import Problem
 from menndl_dask.run.signature import allow_signed
 
 _LOG = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ def predict(
     probabilities: bool = False,
     ensemble: int = 1,
     flips: Sequence[str] | bool = False,
-    score: bool = False,
+    score: bool | None = None,
     imports: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
     notice: Callable[[str], None] = _LOG.info,
@@ -83,7 +85,8 @@ def predict(
         Names of axes such as ``("y", "x")``: the mean of the predictions for the image and its flips along these axes
         is used; True for the axes along which images were flipped in training.
     score
-        Compute the metric of the run for the labels of the images, and its spread over the images.
+        Compute the metric of the run for the labels of the images, and its spread over the images; True: labels must
+        be there, None: if they are, False: never.
     imports
         Names of the user's own code, ``my_layers`` or ``my_layers:Block``, that may be imported where the network names
         it. Not needed for what this process has imported, nor for the networks of your own searches. A network whose
@@ -139,12 +142,24 @@ def predict(
                     notice(note)
                 write_template(plan, {"source": str(source), **_facts(plan)})
                 _predict(plan, client, progress)
-                if score and problem is not None:
-                    for line in score_of(prepared, store, problem):
-                        notice(str(line))
+                if problem is not None and (score or (score is None and has_labels(store, problem.label))):
+                    _score(prepared, store, problem, notice, is_asked=bool(score))
         finally:
             release(str(prepared))
     return target
+
+
+def _score(target: Path, store: str, problem: Problem, notice: Callable[[str], None], *, is_asked: bool) -> None:
+    """Say the scores; what keeps them from being computed is an error where they were asked for."""
+    try:
+        found = score_of(target, store, problem)
+    except UserError as error:
+        if is_asked:
+            raise
+        notice(f"no score: {error}")
+        return
+    for line in found:
+        notice(str(line))
 
 
 def _subsets(axes: Sequence[int]) -> tuple[tuple[int, ...], ...]:

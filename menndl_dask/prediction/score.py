@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import zarr
 from numpy.typing import NDArray
 
 from menndl_dask.data.dataset import Dataset, open_dataset
+from menndl_dask.data.labels import problem_dataset, split_positions
+from menndl_dask.data.store.local_store import quietly, store_of
 from menndl_dask.data.store.variable import SAMPLES, Block, Variable, blocks
 from menndl_dask.errors import DataError
 from menndl_dask.metric import BUILT_IN, Measure
@@ -60,6 +62,8 @@ def score(predicted: str | Path, source: str | Path, problem: Problem, *, label:
         If there are no labels, or they are not those of the problem.
     """
     dataset = open_dataset(str(source), problem.inputs, label or problem.label)
+    if dataset.split is None and _is_of_run(source, problem):
+        dataset = replace(dataset, split=_split_of_run(problem, dataset))
     names = tuple(map(str, dataset.label.array.attrs.get("classes", ())))
     if problem.task != "regression" and names and names != problem.facts.classes:
         expected = ", ".join(problem.facts.classes)
@@ -75,6 +79,40 @@ def score(predicted: str | Path, source: str | Path, problem: Problem, *, label:
             measure = measures.setdefault(key, Measure(metric, outputs=problem.facts.outputs, ignore=ignore))
             measure.update(labels, found)
     return [_score(metric, split, measures, problem.task) for split in dict.fromkeys(split for split, _ in measures)]
+
+
+def has_labels(source: str | Path, name: str) -> bool:
+    """Return whether a Zarr store with images has a variable with labels too."""
+    try:
+        with quietly():
+            root = zarr.open(store_of(str(source)), mode="r")
+            if not isinstance(root, zarr.Group):
+                return False
+            samples = root.get(SAMPLES)
+            own = next(iter(samples.group_keys()), None) if isinstance(samples, zarr.Group) else None
+            return name in root or (own is not None and f"{SAMPLES}/{own}/{name}" in root)
+    except Exception:  # noqa: BLE001  the images could be read
+        return False
+
+
+def _is_of_run(source: str | Path, problem: Problem) -> bool:
+    """Return whether images are those that the network was trained with."""
+    if "://" in str(source) or not Path(problem.data).exists():
+        return str(source) == problem.data
+    return Path(source).samefile(problem.data)
+
+
+def _split_of_run(problem: Problem, dataset: Dataset) -> NDArray[Any]:
+    """Return the split of each image of a run: of one that is divided, all of its splits."""
+    of_run = problem_dataset(problem)
+    names: list[list[str]] = [[] for _ in range(dataset.samples)]
+    regions = of_run.label.regions
+    for split, positions in split_positions(problem, of_run).items():
+        for place in positions.tolist():
+            sample = regions[place].sample if regions else place
+            if split not in names[sample]:
+                names[sample].append(split)
+    return np.array([" and ".join(found) or "in no split" for found in names], dtype=object)
 
 
 def _score(metric: str, split: str, measures: dict[tuple[str, int | None], Measure], task: str) -> Score:

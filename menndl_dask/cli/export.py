@@ -1,0 +1,35 @@
+"""The command ``menndl export``. Runs on the driver."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from menndl_dask.cli import trust
+from menndl_dask.cli.parser import add_command
+from menndl_dask.prediction.export import ENDINGS
+from menndl_dask.terminal import say
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to a parser's subparsers."""
+    text = "write a trained network for use elsewhere, with its preprocessing inside, and check it"
+    parser = add_command(commands, "export", _export, text)
+    parser.add_argument("model", type=Path, metavar="RUN|MODEL", help="a run, or a trained network such as best.keras")
+    text = "keras, savedmodel (TensorFlow) or onnx (needs its converter); default: keras"
+    parser.add_argument("--format", choices=tuple(ENDINGS), default="keras", help=text)
+    text = "file or folder to write; must not exist (default: in the folder export beside the network)"
+    parser.add_argument("--output", type=Path, metavar="PATH", help=text)
+    text = "pixels along each axis that the network is to take (default: as trained)"
+    parser.add_argument("--tile", type=int, nargs="+", metavar="PIXELS", help=text)
+    trust.add_import_option(parser)
+
+
+def _export(given: argparse.Namespace) -> int:
+    from menndl_dask.prediction.export import export
+
+    trust.allow(given)
+    say(f"exporting {given.model} as {given.format}; this takes some seconds …")
+    say(str(export(given.model, given.output, kind=given.format, tile=given.tile)))
+    return 0
