@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from menndl_dask.terminal import say, styled
+from menndl_dask.terminal import block_line, say, styled
 from menndl_dask.text import TextTable
 
 TABLE = TextTable(["network", "r2"], [["network [7]", "0.5"], ["U-Net", "0.25"]], title="Trained alike:")
@@ -79,6 +79,25 @@ def test_what_a_file_says_cannot_control_the_terminal(kind: type[io.StringIO]) -
     assert not set(shown) & set("\x1b\x07\x9b\u202e\r\x08\x7f")
     assert "Zürich 東京" in shown
     assert "�]0;owned" in shown
+
+
+def test_blocks_that_are_done_are_shown_on_a_terminal_and_now_and_then_in_a_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    first = "menndl 1/4 blocks · 31 s · 1 min 33 s left"
+    for stream, expected in (
+        (Terminal(), f"\r{first}\x1b[K\rmenndl 4/4 blocks · 31 s · 0.0 s left\x1b[K\n"),
+        (io.StringIO(), f"{first}\n"),
+    ):
+        clock = iter([100.0, 131.0, 131.1, 131.2])
+        monkeypatch.setattr("menndl_dask.terminal.time.monotonic", lambda clock=clock: next(clock))
+        with block_line(stream) as show:
+            show(1, 4)
+            show(2, 4)
+            show(4, 4)
+        assert stream.getvalue() == expected
 
 
 def test_the_line_of_progress_cannot_control_the_terminal() -> None:

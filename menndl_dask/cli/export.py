@@ -8,7 +8,9 @@ from typing import Any
 
 from menndl_dask.cli import trust
 from menndl_dask.cli.parser import add_command
+from menndl_dask.prediction.ensemble import run_of
 from menndl_dask.prediction.export import ENDINGS
+from menndl_dask.report.model_card import write_model_card
 from menndl_dask.terminal import say
 
 
@@ -31,5 +33,11 @@ def _export(given: argparse.Namespace) -> int:
 
     trust.allow(given)
     say(f"exporting {given.model} as {given.format}; this takes some seconds …")
-    say(str(export(given.model, given.output, kind=given.format, tile=given.tile)))
+    done = export(given.model, given.output, kind=given.format, tile=given.tile)
+    say(str(done))
+    run = run_of(done.network)
+    card = None if run is None else write_model_card(
+        run, done.path.with_name(f"{done.path.name}.md"), network=done.network, more=done.section(given.format)
+    )  # fmt: skip
+    say("no model card: the network is in no run" if card is None else f"model card: {card}")
     return 0

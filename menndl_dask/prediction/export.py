@@ -27,7 +27,8 @@ from menndl_dask.prediction.ensemble import run_of
 from menndl_dask.prediction.network import ModelDescription
 from menndl_dask.prediction.plan import along_axes
 from menndl_dask.problem import Problem
-from menndl_dask.run.signature import allow_signed
+from menndl_dask.run.run import Run
+from menndl_dask.run.signature import Signed, allow_signed
 
 ENDINGS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx"}
 """Formats, and the endings of their files; a SavedModel is a folder."""
@@ -54,6 +55,8 @@ class Exported:
     ----------
     path
         The file or folder.
+    network
+        The ``.keras`` file that it was made from.
     description
         Names and shapes of its inputs, and shape and activation function of its output.
     difference
@@ -65,6 +68,7 @@ class Exported:
     """
 
     path: Path
+    network: Path
     description: ModelDescription
     difference: float | None
     images: str
@@ -80,6 +84,13 @@ class Exported:
         if self.has_means:
             inside = "normalisation, and the mean of the channel in place of missing values (NaN)"
         return f"written: {self.path}: input {inputs}; output {_by(network.output)}\n{checked}\ninside: {inside}"
+
+    def section(self, kind: str) -> list[str]:
+        """Return the section of a model card that says what was written."""
+        written, checked, inside = str(self).splitlines()
+        versions = ", ".join(f"{name} {number}" for name, number in versions_of(kind).items())
+        lines = [written.replace(str(self.path), f"`{self.path.name}`"), checked, inside, f"with {versions}"]
+        return ["## Export", "\n".join(f"* {line}" for line in lines), "Source: the output of `menndl export`."]
 
 
 def export(
@@ -131,7 +142,7 @@ def export(
     child = ChildProcess(_MODULE, _ENVIRONMENT)
     try:
         description = ModelDescription(**_ask(child, model, ("load", str(model), size, *own)))
-        views, images = _images(problem, description)
+        views, images = _images(problem, description, may_read=run is not None and _is_own_data(run))
         filled = views
         if means is not None:
             views[0][0, 0] = np.nan  # an edge of an image, whose values are missing
@@ -152,7 +163,7 @@ def export(
     finally:
         child.close()
         files.remove_folder(folder)
-    return Exported(target, description, difference, images, means is not None)
+    return Exported(target, model, description, difference, images, means is not None)
 
 
 def versions_of(kind: str) -> dict[str, str]:
@@ -204,10 +215,16 @@ def _difference(before: Array, after: Array) -> float:
     return float(np.max(np.abs(before - after)) / max(1.0, float(np.max(np.abs(before)))))
 
 
-def _images(problem: Problem | None, network: ModelDescription) -> tuple[list[Array], str]:
+def _is_own_data(run: Run) -> bool:
+    """Return whether this user has signed the data that a run names; that of another user's run is not read."""
+    signed = Signed.read(run.settings)
+    return signed is not None and signed.is_own and run.problem is not None and signed.data == run.problem.data
+
+
+def _images(problem: Problem | None, network: ModelDescription, *, may_read: bool) -> tuple[list[Array], str]:
     """Return some images for each view, in float32, and what they are."""
     shapes = [tuple(_ANY if n is None else n for n in shape) for shape in network.inputs]
-    if problem is not None:
+    if problem is not None and may_read:
         found: list[Array] = []
         with suppress(UserError):  # the data is elsewhere now
             found = _real_images(problem, shapes)

@@ -20,6 +20,7 @@ from menndl_dask.report.contenders import contender_table, contender_text, conte
 from menndl_dask.report.content import ReportContent, read_content
 from menndl_dask.report.figures import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
 from menndl_dask.report.finals import final_table, final_title
+from menndl_dask.report.model_card import write_model_card
 from menndl_dask.report.network_drawing import draw_network, summary
 from menndl_dask.report.table import best_rows, table
 from menndl_dask.result import FAILURES
@@ -55,6 +56,8 @@ _ADVICE: Mapping[str, str] = {
 def write_report(run: Run, path: Path | None = None) -> Path:
     """Write ``report.html`` into the run directory, or a file elsewhere, replacing it atomically; return its path.
 
+    In the run directory the model card of its best network is written too.
+
     Raises
     ------
     RunError
@@ -69,6 +72,8 @@ def write_report(run: Run, path: Path | None = None) -> Path:
     except OSError as error:
         elsewhere = "; menndl report RUN --output FILE writes it elsewhere" if root is not None else ""
         raise RunError(f"{path}: cannot be written: {error.strerror}{elsewhere}") from error
+    if root is not None:
+        write_model_card(run)
     return path
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from menndl_dask.cli.cli import main
+from menndl_dask.cli.cli import _parser, main
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,11 @@ def test_the_module_is_the_command_too(module: str) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("menndl: ")
     assert "did you mean 'search'?" in done.stderr
+
+
+def test_the_commands_of_the_pages_on_use_are_understood() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "use.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^menndl (.*)$", page, re.MULTILINE)
+    assert len(commands) >= 8
+    for command in commands:
+        assert _parser().parse_args(shlex.split(command)).function is not None

@@ -55,7 +55,7 @@ def test_the_commands_of_the_page_do_what_it_says(
     labelled[["image"]].to_zarr("new_images.zarr", consolidated=False)
 
     commands = re.findall(r"^menndl (predict .*)$", PAGE, re.MULTILINE)
-    assert len(commands) >= 5
+    assert len(commands) >= 6
     for command in commands:
         assert main(shlex.split(command)) == 0
         target = shlex.split(command)[3]

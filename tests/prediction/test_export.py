@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from menndl_dask.prediction.export import export
 from menndl_dask.prediction.export_process import _Exporter
 from menndl_dask.problem import Problem
 from menndl_dask.run.settings import freeze, frozen_settings
+from menndl_dask.run.signature import Signed
 from menndl_dask.space.standard.standard import standard_network
 from tests import stores
 
@@ -26,6 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
+PAGE = Path(__file__).parents[2] / "docs" / "use.md"
 
 
 class InThisProcess:
@@ -49,7 +52,8 @@ def problem(tmp_path: Path) -> Problem:
     """Return a problem whose run has a network with random weights."""
     of = open_problem(stores.write(stores.segmentation(), tmp_path / "spots.zarr"))
     (tmp_path / "run").mkdir()
-    freeze(tmp_path / "run" / "run.yaml", frozen_settings(of, SearchSpace.image(of), 0, Limits(), {}))
+    signed = {"signed": Signed.of(["search"], of.data, None, []).to_dict()}
+    freeze(tmp_path / "run" / "run.yaml", frozen_settings(of, SearchSpace.image(of), 0, Limits(), signed))
     keras.utils.set_random_seed(1)
     decode(standard_network(of)[1], of).save(tmp_path / "run" / "best.keras")
     return of
@@ -77,21 +81,34 @@ def test_a_child_process_writes_a_network_that_plain_keras_loads_and_that_replac
 
 @pytest.mark.parametrize("kind", ["savedmodel", "onnx"])
 def test_tensorflow_and_onnx_runtime_answer_as_the_network_does(
-    problem: Problem, here: None, tmp_path: Path, kind: str
+    problem: Problem, here: None, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kind == "onnx":
         pytest.importorskip("tf2onnx")
         pytest.importorskip("onnxruntime")
-    done = export(tmp_path / "run", tmp_path / "elsewhere" / "network", kind=kind)
+    done = export(tmp_path / "run", tmp_path / "runs" / "mine" / "export" / "best.onnx", kind=kind)
     assert done.path.exists() and done.difference is not None and done.difference <= 1e-5
     assert done.has_means and done.images == "4 images of spots.zarr"
-    assert [path.name for path in done.path.parent.iterdir()] == ["network"]
+    assert [path.name for path in done.path.parent.iterdir()] == ["best.onnx"]
+    if kind == "onnx":
+        monkeypatch.chdir(tmp_path)
+        (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        names: dict[str, Any] = {}
+        exec(block, names)
+        assert names["probabilities"].shape == (1, 10, 12, 2)
 
 
 def test_a_network_for_larger_images_keeps_its_weights(problem: Problem, here: None, tmp_path: Path) -> None:
     done = export(tmp_path / "run", tmp_path / "large.keras", tile=(20, 36))
     assert done.description.inputs == ((20, 36, 1),) and done.description.output == (20, 36, 2)
     assert done.images == "4 random images"  # those of the run are smaller
+
+
+def test_the_data_that_a_run_of_someone_else_names_is_not_read(problem: Problem, here: None, tmp_path: Path) -> None:
+    settings = tmp_path / "run" / "run.yaml"
+    settings.unlink()
+    freeze(settings, frozen_settings(problem, SearchSpace.image(problem), 0, Limits(), {}))
+    assert export(tmp_path / "run", tmp_path / "written.keras").images == "4 random images"
 
 
 def test_a_network_in_no_run_has_no_means_and_is_compared_on_random_images(

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
+from menndl_dask.data.data import open_problem
 from menndl_dask.errors import DataError
-from menndl_dask.prediction.score import score
+from menndl_dask.prediction.score import has_labels, score
+from tests import stores
 from tests.problems import problem
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Zarr V3 specification")
@@ -61,6 +64,28 @@ def test_every_split_of_images_of_unequal_size_has_its_score(tmp_path: Path) -> 
     assert (train.split, train.value, train.of_images) == ("train", 1.0, (1.0,))
     assert test.split == "test" and test.images == 2 and test.of_images[1] == 1.0
     assert str(train) == "train: mean IoU of 1 image: 1.0000"
+
+
+def test_images_that_the_network_was_trained_with_are_scored_by_the_splits_of_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "spots.zarr"
+    of = open_problem(stores.write(stores.segmentation(20), path))
+    truth = xr.open_zarr(path, consolidated=False)["label"].values
+    target = write(tmp_path / "found.zarr", {"prediction": (("sample", "y", "x"), truth % 255)})
+    assert {(each.split, each.images) for each in score(target, path, of)} == {
+        ("train", 14), ("validation", 3), ("test", 3)
+    }  # fmt: skip
+    path.rename(tmp_path / "copy.zarr")  # elsewhere they are other images
+    assert [each.split for each in score(target, tmp_path / "copy.zarr", of)] == [""]
+
+
+def test_labels_are_seen_where_they_are(tmp_path: Path) -> None:
+    images = {"image": (("sample", "y", "x"), np.zeros((1, 4, 4)))}
+    labelled = {**images, "label": ("sample", [1])}
+    assert not has_labels(write(tmp_path / "images.zarr", images), "label")
+    assert has_labels(write(tmp_path / "labelled.zarr", labelled), "label")
+    assert has_labels(stores.unequal(tmp_path / "unequal.zarr", 2)[0], "label")
+    zarr.create_array(tmp_path / "bare.zarr", data=np.zeros(3))
+    assert not has_labels(tmp_path / "bare.zarr", "label")
 
 
 def test_classes_and_values_of_whole_images_are_scored_together(tmp_path: Path) -> None:
