@@ -50,7 +50,7 @@ class Frame(ImageSource):
 class Frames(Protocol):
     """Where frames appear."""
 
-    def look(self, done: Collection[str]) -> list[Found]:
+    def complete(self, done: Collection[str]) -> list[Found]:
         """Return the frames that are complete and not done, the earliest first."""
 
     def read(self, found: Found) -> Frame:
@@ -90,13 +90,13 @@ class FolderFrames:
         self._listed_at = -1
         self._names: list[str] = []
 
-    def look(self, done: Collection[str]) -> list[Found]:
+    def complete(self, done: Collection[str]) -> list[Found]:
         """Return the complete files that are not done, the earliest first."""
         self._list(done)
         seen = [found for name in self._names if name not in done and (found := self._found(name))]
         now = time.time()
-        complete = [found for found in seen if now - found.complete_at >= self._settle_s]
-        return sorted(complete, key=lambda found: (found.complete_at, found.name))
+        whole = [found for found in seen if now - found.complete_at >= self._settle_s]
+        return sorted(whole, key=lambda found: (found.complete_at, found.name))
 
     def _list(self, done: Collection[str]) -> None:
         """List the folder if a file has come or gone."""
@@ -175,7 +175,7 @@ class ZarrFrames:
         except Exception as error:  # storage raises any exception
             raise DataError(f"{self._path}: cannot be read as Zarr: {one_line(error)}") from error
 
-    def look(self, done: Collection[str]) -> list[Found]:
+    def complete(self, done: Collection[str]) -> list[Found]:
         """Return the complete frames that are not done, in order."""
         with suppress(OSError):
             changed = self._metadata.stat().st_mtime_ns

@@ -138,7 +138,7 @@ def _follow(
     """Predict frames until there are so many, or none has come for so long."""
     began = last = time.time()
     while frames is None or watched.frames + watched.broken < frames:
-        found = [each for each in source.look(record.done) if not record.has_failed(each)]
+        found = [each for each in source.complete(record.done) if not record.has_failed(each)]
         for each in found[: None if frames is None else frames - watched.frames - watched.broken]:
             line = _one(source, each, predictor, record, watched, began)
             if line is not None:
