@@ -36,7 +36,7 @@ Array = NDArray[Any]
 
 
 @dataclass(slots=True)
-class Watched:
+class Summary:
     """What was predicted, for the table at the end."""
 
     latencies_ms: list[float] = field(default_factory=list)  # of frames that were completed while this ran
@@ -61,7 +61,7 @@ def watch(
     tile: int | Sequence[int] | None = None, overlap: int | Sequence[int] | None = None, probabilities: bool = False,
     settle_s: float = 0.02, frames: int | None = None, idle_s: float | None = None, imports: Sequence[str] = (),
     notice: Callable[[str], None] = print,
-) -> Watched:  # fmt: skip
+) -> Summary:  # fmt: skip
     """Predict each frame that appears in a folder, or at the end of a Zarr array, until Ctrl-C.
 
     Parameters
@@ -86,7 +86,7 @@ def watch(
 
     Returns
     -------
-    Watched
+    Summary
         What was predicted.
 
     Raises
@@ -108,7 +108,7 @@ def watch(
     code = tuple(dict.fromkeys([*own_code.allowed(), *code_at_hand(model)]))
     spec = ModelSpec((str(model),), None, str(target), imports=code, folders=own_code.folders_of(code))
     record = _Record(target, model)
-    watched = Watched(earlier=len(record.done))
+    watched = Summary(earlier=len(record.done))
     try:
         network = describe(spec)
         if len(network.inputs) != 1:
@@ -132,7 +132,7 @@ def watch(
 
 
 def _follow(
-    source: Frames, predictor: _Predictor, record: _Record, watched: Watched, frames: int | None,
+    source: Frames, predictor: _Predictor, record: _Record, watched: Summary, frames: int | None,
     idle_s: float | None, notice: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Predict frames until there are so many, or none has come for so long."""
@@ -154,7 +154,7 @@ def _follow(
 
 
 def _one(
-    source: Frames, found: Found, predictor: _Predictor, record: _Record, watched: Watched, began: float
+    source: Frames, found: Found, predictor: _Predictor, record: _Record, watched: Summary, began: float
 ) -> str | None:
     """Predict a frame and record it; return its line, or None for one that is still being written."""
     read_from = time.time()

@@ -228,8 +228,8 @@ def _scores(run: Run, problem: Problem, used: Compared | None) -> list[str]:
         metrics, source = used.result.metrics, event_of(used)
         validation = "trained on" if used.is_final else fitness_text(metrics.get(name, used.result.fitness))
         rows.append([f"{metric}, validation split", validation, f"{source}: result.metrics.{name}"])
-        tested = with_error(metrics, f"test_{name}")
-        rows.append([f"{metric}, test split ± standard error", tested, f"{source}: result.metrics.test_{name}"])
+        test = with_error(metrics, f"test_{name}")
+        rows.append([f"{metric}, test split ± standard error", test, f"{source}: result.metrics.test_{name}"])
     if problem.facts.constant_fitness is not None:
         constant = fitness_text(problem.facts.constant_fitness)
         source = f"`{_SETTINGS}`: problem.facts.constant_fitness"
