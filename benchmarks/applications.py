@@ -48,7 +48,7 @@ from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.metric import Measure
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.report.contenders import Standing, standings
-from menndl_dask.run.recorder import STANDARD_ID, Compared
+from menndl_dask.run.recorder import CONTENDERS, STANDARD_ID, Compared
 from menndl_dask.run.run import Run
 from menndl_dask.search import comparison
 from menndl_dask.search.initial_networks import Beginning, to_record
@@ -325,7 +325,7 @@ def label_efficiency(
             for each in best
             if (each.individual.genome.key, seed) not in made
         ]
-        folder = given.work / given.case / "search" / comparison.CONTENDERS / f"share-{share:g}"
+        folder = given.work / given.case / "search" / CONTENDERS / f"share-{share:g}"
         folder.mkdir(parents=True, exist_ok=True)
         for each in comparison.train(client, part, planned, _limits(given), folder):
             if test not in each.result.metrics:

@@ -72,6 +72,46 @@ class Measure:
         """Return the metric of all batches; NaN if there were no labels or a prediction was NaN."""
         return float(getattr(self._counts, self.name)())
 
+    def sums(self) -> NDArray[np.float64]:
+        """Return what the metric is computed from, as sums that add up over samples; see `values_of`.
+
+        Of classes the rows are hits, labels and predictions ``(3, class)``; of values the number of labels, their sum
+        and sum of squares, and the squared and absolute errors ``(5, value)``.
+        """
+        return self._counts.sums()
+
+
+def values_of(name: str, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a metric for each of many sums of `Measure.sums`, ``(…, row, output)``; NaN without labels.
+
+    >>> measure = Measure("mean_iou", outputs=2)
+    >>> measure.update([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    >>> values_of("mean_iou", measure.sums()[np.newaxis]).tolist() == [measure.value()]
+    True
+    """
+    rows = np.moveaxis(np.asarray(sums, dtype=np.float64), -2, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if name in _OF_VALUES:
+            count, total, squares, squared, absolute = rows
+            if name == "mean_absolute_error":
+                return np.asarray((absolute / count).mean(axis=-1))
+            if name == "mean_squared_error":
+                return np.asarray((squared / count).mean(axis=-1))
+            whole = squares - total**2 / count
+            unvaried = np.where(squared > 0, 0.0, 1.0)
+            explained = np.where(whole > 0, 1.0 - squared / whole, unvaried)
+            return np.where((count > 0).all(axis=-1), explained.mean(axis=-1), math.nan)
+        hits, labels, predicted = rows
+        part, whole = {
+            "accuracy": (hits.sum(axis=-1, keepdims=True), labels.sum(axis=-1, keepdims=True)),
+            "balanced_accuracy": (hits, labels),
+            "mean_iou": (hits, labels + predicted - hits),
+            "mean_dice": (2 * hits, labels + predicted),
+        }[name]
+        occurs = whole > 0
+        shares = np.where(occurs, part / whole, 0.0).sum(axis=-1) / occurs.sum(axis=-1)
+        return np.where(labels.any(axis=-1), shares, math.nan)
+
 
 class _ClassCounts:
     """Hits, labels and predictions of each class, from which all metrics of classes follow."""
@@ -99,6 +139,9 @@ class _ClassCounts:
         right = flat == found
         self.hits += np.bincount(flat[right], weight[right], outputs)
 
+    def sums(self) -> NDArray[np.float64]:
+        return np.stack([self.hits, self.labels, self.predicted]) * (math.nan if self.broken else 1.0)
+
     def _mean(self, part: NDArray[Any], whole: NDArray[Any]) -> float:
         occurs = whole > 0
         if self.broken or not self.labels.any():
@@ -124,7 +167,7 @@ class _TargetErrors:
     def __init__(self, outputs: int) -> None:
         self.spread = Moments(outputs)
         self.count = 0
-        self.squared, self.absolute = np.zeros((2, outputs))
+        self.squared, self.absolute, self.total, self.squares = np.zeros((4, outputs))
 
     def update(self, labels: NDArray[Any], predictions: NDArray[Any], times: NDArray[Any] | None) -> None:
         outputs = len(self.spread.count)
@@ -136,8 +179,14 @@ class _TargetErrors:
             truth, guess = (np.repeat(v, times, axis=0) for v in (truth, guess))
         self.spread.update(truth)
         self.count += len(truth)
+        self.total += truth.sum(axis=0)
+        self.squares += np.square(truth).sum(axis=0)
         self.squared += np.square(guess - truth).sum(axis=0)
         self.absolute += np.abs(guess - truth).sum(axis=0)
+
+    def sums(self) -> NDArray[np.float64]:
+        counts = np.full(len(self.squared), float(self.count))
+        return np.stack([counts, self.total, self.squares, self.squared, self.absolute])
 
     def mean_squared_error(self) -> float:
         return float(np.mean(self.squared / self.count)) if self.count else math.nan

@@ -56,7 +56,8 @@ class Result:
         The failure in words; of a success, remarks. At most 2,000 characters are kept.
     costs
         ``parameters``, ``flops_forward`` (a sample), ``flops_training`` (all steps), ``latency_ms`` (a sample),
-        ``memory_bytes`` (peak), ``train_seconds``, …
+        ``memory_bytes`` (peak), ``framework_bytes`` (those of them that were in use before the network was built),
+        ``train_seconds``, …
     metrics
         Further metrics on the validation split, such as ``loss``; of an unfinished training also its ``fitness``.
     curve

@@ -125,6 +125,18 @@ def with_error(metrics: Mapping[str, float], name: str) -> str:
     return fitness_text(metrics.get(name)) + (f" ± {error:.2g}" if error else "")
 
 
+def with_spread(value: float, spread: float | None = None) -> str:
+    """Write a value with its standard error or deviation of two digits, and no more digits than that leaves certain.
+
+    >>> with_spread(0.66523, 0.0302), with_spread(0.9752, 0.00049), with_spread(0.5), with_spread(1234.5, 21.3)
+    ('0.665 ± 0.030', '0.97520 ± 0.00049', '0.5000', '1234 ± 21')
+    """
+    if not spread or not math.isfinite(spread):
+        return fitness_text(value)
+    digits = max(0, 1 - math.floor(math.log10(spread)))
+    return f"{value:.{digits}f} ± {spread:.{digits}f}"
+
+
 def quantity(value: float) -> str:
     """Write a count with three digits and a prefix.
 

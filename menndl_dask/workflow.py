@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from menndl_dask.cluster.batch.site import Site
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.profile import Profile, profile_file, read_profile
 from menndl_dask.errors import ExitCode, RunError, reading
+from menndl_dask.evaluation import inference
 from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution.evolution import DRAWN
 from menndl_dask.evolution.random_search import RandomSearch
@@ -29,9 +31,11 @@ from menndl_dask.problem import Limits, Problem
 from menndl_dask.program.guard import guarded
 from menndl_dask.report.conclusion import findings, fittest, shortfall
 from menndl_dask.report.report import write_report
+from menndl_dask.report.verdict import verdict
 from menndl_dask.run.journal import check_free
 from menndl_dask.run.layout import folder_of
 from menndl_dask.run.progress import ProgressLine
+from menndl_dask.run.recorder import CONTENDERS
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, freeze, frozen_settings
 from menndl_dask.run.signature import Signed, own_key
@@ -182,6 +186,7 @@ def _conclude(run: Run, stopped: str | None) -> int:
     missing = shortfall(run)
     if missing is not None:
         say(printable(missing, one_line=True))
+    say(f"verdict: {verdict(run)}")
     return ExitCode.SUCCESS if (run.path / "best.keras").exists() else ExitCode.NO_NETWORK
 
 
@@ -276,13 +281,14 @@ def compare(
 
 
 def compare_with(
-    run: Run, client: Client, others: Sequence[tuple[str, Individual]], *, factor: float, finalists: int, seeds: int,
-    limits: Limits, problem: Problem, random: SearchSpace | None = None, wait_minutes: float | None = None,
-    evaluate: Evaluate = train_and_measure,
+    run: Run, client: Client, others: Sequence[tuple[str, Individual]], *, factor: float | Sequence[float],
+    finalists: int, seeds: int, limits: Limits, problem: Problem, random: SearchSpace | None = None,
+    wait_minutes: float | None = None, evaluate: Evaluate = train_and_measure, measure: Evaluate = inference.measure,
 ) -> None:  # fmt: skip
-    """Train the best networks of a run and others with several seeds and one budget, and record the results.
+    """Train the best networks of a run and others with several seeds and equal budgets, and record the results.
 
-    What has been trained before is not trained again.
+    What has been trained before is not trained again. After all trainings the predictions of each network are measured
+    alone, and again where other processes had disturbed an earlier measurement.
 
     Parameters
     ----------
@@ -293,9 +299,9 @@ def compare_with(
     others
         Further networks, with the names for the report.
     factor, finalists
-        Budget of each training, in multiples of the search's, and the number of networks of a search.
+        Budgets of the trainings, in multiples of the search's, and the number of networks of a search.
     seeds
-        Number of trainings of each network.
+        Number of trainings of each network with each budget.
     limits
         Limits of a training in the search.
     problem
@@ -305,8 +311,8 @@ def compare_with(
         them take part. They are kept in the folder ``contenders/random`` of the run.
     wait_minutes
         Minutes without any worker after which this ends; None for no end.
-    evaluate
-        Trains and measures a network.
+    evaluate, measure
+        Trains a network and scores it; measures the latency and the memory of its predictions.
 
     Raises
     ------
@@ -322,12 +328,33 @@ def compare_with(
         best = comparison.finalists(drawn.evaluations, problem, finalists)
         named += [(f"random network {individual.id}", individual) for individual, _ in best]
     each = range(problem.seed, problem.seed + seeds)
-    planned = comparison.contenders(named, factor, each, run.contenders)
+    factors = sorted({float(f) for f in ([factor] if isinstance(factor, (int, float)) else factor)})
+    planned = [c for f in factors for c in comparison.contenders(named, f, each, run.contenders)]
     say(f"trainings to compare: {len(planned)}; {counted(seeds, 'seed')} of each network")
     for compared in comparison.train(client, problem, planned, limits, directory, evaluate, wait_minutes):
         run.compare(compared)
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
-        say(f"  {compared.name}, seed {compared.seed}: {compared.result.failure or score}")
+        budget = f", budget × {compared.factor:g}" if len(factors) > 1 else ""
+        say(f"  {compared.name}, seed {compared.seed}{budget}: {compared.result.failure or score}")
+    _measure_alone(run, client, problem, limits, measure, wait_minutes)
+
+
+def _measure_alone(
+    run: Run, client: Client, problem: Problem, limits: Limits, measure: Evaluate, wait_minutes: float | None
+) -> None:
+    """Measure the predictions of each contender, one after the other: nothing else runs on the workers."""
+    known = {key for key, costs in run.measured.items() if costs.get("busy_share", 0.0) <= inference.BUSY}
+    left = {c.individual.genome.key: replace(c, factor=1.0, seed=0) for c in run.contenders if c.result.succeeded}
+    left = {key: compared for key, compared in left.items() if key not in known}
+    if left:
+        say(f"measuring the predictions of {counted(len(left), 'network')}, one at a time")
+    for each in left.values():
+        directory = run.path.resolve()
+        for done in comparison.train(client, problem, [each], limits, directory, measure, wait_minutes):
+            if done.result.succeeded:
+                run.measure(done.individual, done.result.costs)
+            else:
+                say(f"  {done.name} could not be measured: {done.result.message}")
 
 
 def _search_at_random(
@@ -337,7 +364,7 @@ def _search_at_random(
     """Evaluate random networks for as long as a run has evaluated its own, and return their run."""
     seconds = sum(result.times.get("total", 0.0) for _, result in run.evaluations)
     say(f"random search: {duration(seconds)} of a worker, as long as the evaluations of the search took")
-    folder, evolution = run.path / comparison.CONTENDERS / "random", RandomSearch(space, problem.seed, seconds)
+    folder, evolution = run.path / CONTENDERS / "random", RandomSearch(space, problem.seed, seconds)
     search = Search(
         problem, space, folder, evolution=evolution, seed=problem.seed, limits=limits, evaluate=evaluate
     )

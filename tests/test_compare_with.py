@@ -14,9 +14,8 @@ from menndl_dask.genome.individual import Individual
 from menndl_dask.genome.layers import Convolution
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
-from menndl_dask.run.recorder import STANDARD_ID
+from menndl_dask.run.recorder import CONTENDERS, STANDARD_ID
 from menndl_dask.run.run import Run
-from menndl_dask.search.comparison import CONTENDERS
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import named_network
 from tests.problems import problem
@@ -30,6 +29,12 @@ def measured(individual: Individual, of: Problem, limits: Limits, **given: Any) 
     layers, epochs = len(individual.genome.layers), float(of.budget.epochs or 0)
     metrics = {"test_accuracy": layers / 100, "epochs": epochs, "seed": float(given["seed"])}
     return Result(layers / 100, metrics=metrics if given.get("test") else {}, times={"total": 1.0})
+
+
+def alone(individual: Individual, of: Problem, limits: Limits, **given: Any) -> Result:
+    """Return the number of layers as a latency; of networks of two layers a measurement that was disturbed."""
+    layers = len(individual.genome.layers)
+    return Result(0.0, costs={"latency_ms": float(layers), "busy_share": 0.5 if layers == 6 else 0.0})
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,7 @@ def compare_with(run: Run, client: Client, **changes: Any) -> list[tuple[str, in
     title, genome = named_network("lenet5", OF)
     others = [(title, Individual(STANDARD_ID, genome, (), "standard"))]
     usual: dict[str, Any] = {"factor": 2.0, "finalists": 2, "seeds": 3, "limits": Limits(), "problem": OF}
-    workflow.compare_with(run, client, others, **{**usual, "evaluate": measured, **changes})
+    workflow.compare_with(run, client, others, **{**usual, "evaluate": measured, "measure": alone, **changes})
     return [(c.name, c.seed) for c in run.contenders]
 
 
@@ -69,11 +74,26 @@ def test_each_network_is_trained_with_each_seed_and_the_same_budget_and_only_onc
     assert not list(run.path.rglob("*.keras"))  # they are only measured
 
 
+def test_budgets_are_compared_side_by_side_and_predictions_are_measured_alone_and_again_if_disturbed(
+    run: Run, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare_with(run, client, seeds=1, factor=[4, 1])
+    assert [(c.name, c.factor) for c in run.contenders] == [
+        (name, factor) for factor in (1.0, 4.0) for name in ("network 4", "network 3", "LeNet-5")
+    ]
+    latencies = {len(c.individual.genome.layers): run.measured[c.individual.genome.key] for c in run.contenders}
+    assert {layers: costs["latency_ms"] for layers, costs in latencies.items()} == {5: 5.0, 6: 6.0}
+    assert "measuring the predictions of 3 networks, one at a time" in capsys.readouterr().out
+    compare_with(run, client, seeds=1, factor=[4, 1])
+    disturbed = sum(len(c.individual.genome.layers) == 6 for c in run.contenders) // 2
+    assert f"measuring the predictions of {disturbed} network" in capsys.readouterr().out
+
+
 def test_a_network_that_is_a_standard_one_takes_part_once_with_both_names(run: Run, client: Client) -> None:
     individual = next(i for i, _ in run.evaluations if i.id == 4)
     workflow.compare_with(
         run, client, [("ResNet-18", individual)], factor=1.0, finalists=1, seeds=1, limits=Limits(), problem=OF,
-        evaluate=measured,
+        evaluate=measured, measure=alone,
     )  # fmt: skip
     assert [c.name for c in run.contenders] == ["network 4 = ResNet-18"]
 

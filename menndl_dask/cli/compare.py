@@ -34,8 +34,8 @@ def add_commands(commands: Any) -> None:
     text = f"{STANDARD}, names of published networks such as resnet18, or {_RANDOM} for random search of the same cost"
     parser.add_argument("--with", dest="others", nargs="+", required=True, metavar="NAME", help=text)
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each network (default: 3)")
-    text = "times the budget of the search (default: that of the run's own comparison)"
-    parser.add_argument("--retrain", type=float, metavar="X", help=text)
+    text = "budgets, in multiples of that of the search (default: 1 and that of the run's own comparison)"
+    parser.add_argument("--retrain", type=float, nargs="+", metavar="X", help=text)
     text = "how many networks of the search, and of random search (default: 2)"
     parser.add_argument("--finalists", type=int, default=2, metavar="N", help=text)
     text = "the data set, where it is not that of your own command (default: as the run says)"
@@ -46,8 +46,10 @@ def add_commands(commands: Any) -> None:
 
 def _compare(given: argparse.Namespace) -> int:
     for name in ("seeds", "retrain", "finalists"):
-        if getattr(given, name) is not None and getattr(given, name) <= 0:
-            raise UserError(f"--{name}: expected a number > 0, got {getattr(given, name)}")
+        value = getattr(given, name)
+        for each in [] if value is None else value if isinstance(value, list) else [value]:
+            if each <= 0:
+                raise UserError(f"--{name}: expected a number > 0, got {each}")
     run = Run(given.run)
     trust.allow(given, run)
     problem = trust.retrained_problem(run, given)
@@ -55,7 +57,7 @@ def _compare(given: argparse.Namespace) -> int:
         raise RunError(f"{run.path}: expected a run on a data set, got one with an `evaluate` of its own")
     others = [named for name in dict.fromkeys(given.others) if name != _RANDOM for named in _networks(name, problem)]
     random = _space_of(run, problem) if _RANDOM in given.others else None
-    factor = given.retrain or next((c.factor for c in run.alike), _RETRAIN)
+    factor = given.retrain or [1.0, next((c.factor for c in run.alike), _RETRAIN)]
     run.best()  # before workers are started
     limits = read(Limits, run.settings.get("limits") or {}, f"{run.path}: limits", RunError)
     with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:

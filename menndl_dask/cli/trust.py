@@ -88,7 +88,8 @@ def retrained_problem(run: Run, given: argparse.Namespace) -> Problem | None:
 def _again(run: Run, problem: Problem, given: argparse.Namespace, code: Sequence[str]) -> str:
     """Return the command that trains networks of a run again, with its data and the code that it names."""
     again = ["menndl", given.command, str(run.path)]
-    again += [] if given.retrain is None else ["--retrain", f"{given.retrain:g}"]
+    budgets = given.retrain if isinstance(given.retrain, list) else [given.retrain]
+    again += [] if given.retrain is None else ["--retrain", *(f"{each:g}" for each in budgets)]
     again += [] if given.finalists is None else ["--finalists", f"{given.finalists}"]
     again += ["--with", *given.others] if given.command == "compare" else []
     again += [] if given.seeds is None else ["--seeds", f"{given.seeds}"]

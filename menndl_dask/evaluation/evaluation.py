@@ -39,6 +39,7 @@ def evaluate(
     save: str | Path | None = None,
     save_above: float | None = None,
     test: bool = False,
+    test_sums: str | Path | None = None,
     thresholds: Sequence[Threshold] = (),
     checkpoint: str | Path | None = None,
     trained: str | Path | None = None,
@@ -63,6 +64,10 @@ def evaluate(
         See `save`; None to write it for any fitness.
     test
         Whether ``test_<metric>``, measured on the test split, is added to the result's metrics.
+    test_sums
+        Path of an ``.npz`` file, written with `test` if the metric is a built-in one: ``sums`` ``(unit, row, output)``,
+        from which the metric of some units is computed, see `menndl_dask.metric.values_of`, and ``source``, the sample
+        of the test split that each unit is a part of.
     thresholds
         What the network must have reached at the rungs, else it is pruned; see `menndl_dask.search.rungs`.
     checkpoint
@@ -90,7 +95,8 @@ def evaluate(
         cost_of(individual.genome, problem)  # a network that cannot be built needs no training
         request = TrainingRequest(
             individual.genome.to_dict(), problem.to_dict(), limits, seed, save=_absolute(save), save_above=save_above,
-            test=test, thresholds=tuple(thresholds), checkpoint=_absolute(checkpoint), trained=_absolute(trained),
+            test=test, test_sums=_absolute(test_sums), thresholds=tuple(thresholds), checkpoint=_absolute(checkpoint),
+            trained=_absolute(trained),
         )  # fmt: skip
         with pool_of(os.getpid()).slot() as slot:
             result = slot.evaluate(request, problem, scratch)

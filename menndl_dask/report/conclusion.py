@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from menndl_dask.errors import RunError
 from menndl_dask.problem import Problem
-from menndl_dask.report.contenders import contender_table, contender_text, contender_title, standings
+from menndl_dask.report.contenders import (
+    contender_table,
+    contender_text,
+    contender_title,
+    contests,
+    cost_table,
+    cost_title,
+    search_cost,
+)  # fmt: skip
 from menndl_dask.report.finals import final_table, final_title
 from menndl_dask.report.table import Row, best_rows, table
+from menndl_dask.report.verdict import paired, verdict
 from menndl_dask.result import OF_DATA
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
@@ -20,7 +30,7 @@ _SHOWN = 5  # networks of the search in the table
 
 
 def findings(run: Run) -> list[str | TextTable]:
-    """Return what a run has found: tables of networks, and how the best compares with the standard network."""
+    """Return what a run has found: the verdict, tables of networks, and how the best one compares with the standard."""
     problem = run.problem
     metric = metric_title(problem.metric_name) if problem is not None else "fitness"
     rows = best_rows(run.evaluations, _SHOWN)
@@ -31,13 +41,19 @@ def findings(run: Run) -> list[str | TextTable]:
         rows.append(Row.of(standard.name, standard.result))
     if problem is not None and problem.facts.constant_fitness is not None:
         rows.append(Row("constant predictor", problem.facts.constant_fitness))
-    parts: list[str | TextTable] = ["The best networks of the search, trained with its budget:"]
-    parts.append(table(rows, metric))
+    parts: list[str | TextTable] = [f"Verdict: {verdict(run)}."]
+    parts += ["The best networks of the search, trained with its budget:", table(rows, metric)]
     if alike and problem is not None:
         compared = table([Row.of(c.name, c.result) for c in alike], metric)
-        parts += [alike_title(alike), compared, conclude(alike, problem)]
-    if problem is not None and (found := standings(run.contenders, problem)):
-        parts += [contender_title(found), contender_table(found, problem), contender_text(found)]
+        parts += [alike_title(alike), compared, conclude(alike, problem, run.path)]
+    found = contests(run)
+    for contest in found:
+        parts += [contender_title(contest), contender_table(contest)]
+        costs = cost_table(contest)
+        parts += [] if costs is None else [cost_title(contest), costs]
+        parts.append(contender_text(contest))
+    if found and (cost := search_cost(run)):
+        parts.append(cost)
     if problem is not None and (finals := run.finals):
         parts += [final_title(finals), final_table(finals, problem)]
     return parts
@@ -89,10 +105,11 @@ def winner(compared: Iterable[Compared]) -> Compared | None:
     return fittest(c for c in compared if not c.is_standard)
 
 
-def conclude(compared: Sequence[Compared], problem: Problem) -> str:
+def conclude(compared: Sequence[Compared], problem: Problem, directory: Path | None = None) -> str:
     """Return a sentence or two on how the winner compares with the standard network on the test split.
 
-    `compared` has the finalists and the standard network, trained with equal budgets.
+    `compared` has the finalists and the standard network, trained with equal budgets; `directory` is the run directory,
+    where the scores of the samples are kept.
     """
     best = winner(compared)
     standard = next((c for c in compared if c.is_standard), None)
@@ -105,18 +122,25 @@ def conclude(compared: Sequence[Compared], problem: Problem) -> str:
         beside = "" if standard is None else f" {standard.name} could not be trained: {_failure(standard)}"
         return f"On the test split: {_score(best, problem)}.{beside}"
     scores = f"On the test split: {_score(best, problem)}; {_score(standard, problem)}."
-    return " ".join([scores, *_significance(best, standard, problem)])
+    return " ".join([scores, *_significance(best, standard, problem, directory)])
 
 
-def _significance(best: Compared, standard: Compared, problem: Problem) -> list[str]:
-    """Say whether the difference on the test split is significant, where standard errors are known."""
+def _significance(best: Compared, standard: Compared, problem: Problem, directory: Path | None) -> list[str]:
+    """Say whether the difference on the test split is significant, where the scores of samples or errors are known."""
+    sign = 1 if problem.metric_mode == "max" else -1
+    found = paired(best, standard, problem, directory)
+    if found is not None:
+        text = f"{fitness_text(abs(found.value))} (95 % interval: {found.low:+.4f} to {found.high:+.4f})"
+        if not found.is_certain:
+            return [f"The difference is not significant: {text}."]
+        return [f"The evolved network is {'better' if sign * found.value > 0 else 'worse'} by {text}."]
     name = f"test_{problem.metric_name}"
     values, errors = zip(
         *((c.result.metrics.get(name), c.result.metrics.get(error_name(name))) for c in (best, standard)), strict=True
     )
     if None in values or not all(errors):
         return []
-    difference = (values[0] - values[1]) * (1 if problem.metric_mode == "max" else -1)
+    difference = (values[0] - values[1]) * sign
     # errors add as if the test images were different ones: for shared images this is an upper bound
     error = math.hypot(*errors)
     text = f"{fitness_text(abs(difference))} ± {error:.2g}"

@@ -10,8 +10,9 @@ from typing import Any
 from menndl_dask.genome.individual import Evaluation, ranked
 from menndl_dask.problem import Problem
 from menndl_dask.report.conclusion import alike_title, conclude
-from menndl_dask.report.contenders import Standing, standings
+from menndl_dask.report.contenders import Contest, contests, search_cost
 from menndl_dask.report.table import Row
+from menndl_dask.report.verdict import verdict
 from menndl_dask.run.layout import name_of
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
@@ -29,7 +30,9 @@ class ReportContent:
     compared: Sequence[Row] = ()  # networks retrained with equal budgets: the best ones and the standard one
     compared_title: str = ""
     conclusion: str = ""  # how the best of them compares with the standard one
-    contenders: Sequence[Standing] = ()  # networks trained with several seeds, by ``menndl compare``
+    contests: Sequence[Contest] = ()  # networks trained with several seeds, by ``menndl compare``; one for each budget
+    verdict: str = "not tested yet"  # how the network of the search compares with the standard one on the test split
+    search_cost: str = ""  # how long workers have searched
     finals: Sequence[Compared] = ()  # networks trained for use, on the training and the validation split
     standard: Row | None = None  # the standard network, trained with the budget of the search
     notes: Sequence[Mapping[str, Any]] = ()  # events, each with ``message`` and ``time``
@@ -77,9 +80,11 @@ def read_content(run: Run) -> ReportContent:
         compared=[Row.of(c.name, c.result) for c in alike],
         compared_title=alike_title(alike),
         finals=run.finals,
-        contenders=standings(run.contenders, problem) if problem is not None else (),
+        contests=contests(run),
+        verdict=verdict(run),
+        search_cost=search_cost(run),
         standard=None if standard is None else Row.of(standard.name, standard.result),
-        conclusion=conclude(alike, problem) if alike and problem is not None else "",
+        conclusion=conclude(alike, problem, run.path) if alike and problem is not None else "",
         notes=run.notes,
         completed_at=run.told_at,
         asked=settings.get("evaluations"),

@@ -16,7 +16,7 @@ from menndl_dask import files
 from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import ranked
 from menndl_dask.report import page
-from menndl_dask.report.contenders import contender_table, contender_text, contender_title
+from menndl_dask.report.contenders import contender_table, contender_text, contender_title, cost_table, cost_title
 from menndl_dask.report.content import ReportContent, read_content
 from menndl_dask.report.figures import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
 from menndl_dask.report.finals import final_table, final_title
@@ -117,8 +117,7 @@ def _headline(content: ReportContent) -> str:
         return "no results yet"
     if content.best is None:
         return f"none of {counted(total, 'network')} has succeeded so far"
-    plural = f"the best of {total} networks" if total > 1 else "the first network"
-    return f"{plural} reaches {content.metric} {fitness_text(content.best[1].fitness)}"
+    return content.verdict
 
 
 def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
@@ -166,10 +165,14 @@ def _networks(content: ReportContent) -> str:
         parts.append(f"<p>{escape(content.compared_title)}</p>")
         parts.append(page.html_table(table(content.compared, content.metric)))
         parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
-    if content.contenders and content.problem is not None:
-        parts.append(f"<p>{escape(contender_title(content.contenders))}</p>")
-        parts.append(page.html_table(contender_table(content.contenders, content.problem)))
-        parts.append(f"<p>{escape(contender_text(content.contenders))}</p>")
+    for contest in content.contests:
+        parts.append(f"<p>{escape(contender_title(contest))}</p>")
+        parts.append(page.html_table(contender_table(contest)))
+        costs = cost_table(contest)
+        parts += [] if costs is None else [f"<p>{escape(cost_title(contest))}</p>", page.html_table(costs)]
+        parts.append(f"<p>{escape(contender_text(contest))}</p>")
+    if content.contests and content.search_cost:
+        parts.append(f"<p>{escape(content.search_cost)}</p>")
     if content.finals and content.problem is not None:
         parts.append(f"<p>{escape(final_title(content.finals))}</p>")
         parts.append(page.html_table(final_table(content.finals, content.problem)))

@@ -23,6 +23,7 @@ _VALUES: Mapping[str, Mapping[str, Any]] = {
     "compared": {"name": str, "individual": dict, "factor": (int, float), "result": dict},
     "contender": {"name": str, "individual": dict, "factor": (int, float), "result": dict, "seed": int},
     "final": {"name": str, "individual": dict, "factor": (int, float), "result": dict, "seed": int},
+    "measured": {"individual": dict, "costs": dict},
 }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ _ATTEMPTS, _LOOK_S = 5, 0.02  # to lock a journal that another process looks at
 _ROOM = "make room, then the same command again"
 _SAFE = "all results so far are in it"
 _STARTED = b'{"event":"started"'
-_RESULTS = ("told", "migrated", "compared", "contender", "final")
+_RESULTS = ("told", "migrated", "compared", "contender", "final", "measured")
 
 
 def read_journal(path: Path, *kinds: str) -> Iterator[Event]:

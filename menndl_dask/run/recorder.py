@@ -26,6 +26,7 @@ from menndl_dask.run.settings import Settings, freeze
 
 logger = logging.getLogger(__name__)
 
+CONTENDERS = "contenders"  # folder of a run, for `menndl compare`
 STANDARD_ID = -1  # id of the standard network, which no search asks for
 _SPLITS = "splits.npz"
 _LEFT_S = 3600.0  # after which what a killed process has left is removed
@@ -55,6 +56,13 @@ class Compared:
             return folder / "network.keras"
         seed = "" if self.seed is None else f"-seed{self.seed}"
         return folder / f"{'final' if self.is_final else 'trained'}-{self.factor:g}{seed}.keras"
+
+    def sums_path(self, run: Path) -> Path:
+        """Return the path in a run directory of what its test score is computed from, sample by sample."""
+        if self.seed is not None:
+            return run / CONTENDERS / f"{self.individual.genome.key}-{self.factor:g}-{self.seed}.test.npz"
+        network = self.path(run)
+        return network.with_name(f"{network.stem}.test.npz")
 
 
 class Recorder:
@@ -181,6 +189,10 @@ class Recorder:
         kind = "final" if compared.is_final else kind
         given = {"name": compared.name, "individual": individual, "factor": compared.factor, **more}
         self._journal.append([_event(kind, **given, result=result)])
+
+    def measured(self, individual: Individual, costs: Mapping[str, float]) -> None:
+        """Record what the predictions of a network cost, measured alone."""
+        self._journal.append([_event("measured", individual=individual.to_dict(), costs=dict(costs))])
 
     def close(self) -> None:
         """Release the run for other drivers."""

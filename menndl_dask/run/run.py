@@ -180,6 +180,15 @@ class Run:
         return list(latest.values())
 
     @property
+    def measured(self) -> dict[str, Mapping[str, float]]:
+        """What the predictions of networks cost, measured alone, by the key of the genome; the latest of each."""
+        with reading(self.path, RunError):
+            return {
+                Individual.from_dict(event["individual"]).genome.key: event["costs"]
+                for event in self._events("measured")
+            }
+
+    @property
     def alike(self) -> list[Compared]:
         """The latest finalists and the standard network trained with the same budget, the fittest first.
 
@@ -241,6 +250,11 @@ class Run:
         """Record a network that was trained for comparison, in place of an earlier equal training."""
         with Recorder(self.path) as recorder:
             recorder.compared(compared)
+
+    def measure(self, individual: Individual, costs: Mapping[str, float]) -> None:
+        """Record what the predictions of a network cost, measured alone, in place of an earlier measurement."""
+        with Recorder(self.path) as recorder:
+            recorder.measured(individual, costs)
 
     def note(self, message: str) -> None:
         """Record a note."""

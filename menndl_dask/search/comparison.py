@@ -18,10 +18,11 @@ from distributed import Client
 
 from menndl_dask.errors import RunError, UserError
 from menndl_dask.evaluation.evaluation import evaluate
+from menndl_dask.evaluation.sample_scores import keep_groups
 from menndl_dask.genome.individual import Evaluation, Individual, ranked
 from menndl_dask.problem import SPLITS, Limits, Problem
 from menndl_dask.result import Result
-from menndl_dask.run.recorder import STANDARD_ID, Compared
+from menndl_dask.run.recorder import CONTENDERS, STANDARD_ID, Compared
 from menndl_dask.run.run import Run
 from menndl_dask.search.dispatcher import Dispatcher, accepted
 from menndl_dask.search.remote_evaluation import START_S, Evaluate, EvaluationRequest
@@ -30,7 +31,6 @@ from menndl_dask.space.standard.standard import standard_network
 from menndl_dask.training.request import make_network_folder
 
 _CHECK_S = 1.0  # between two looks at the workers
-CONTENDERS = "contenders"  # folder of a run
 _UNTRAINED = Result.failed("error", "not trained yet")
 
 logger = logging.getLogger(__name__)
@@ -142,13 +142,16 @@ def train(
     RunError
         If the scheduler is lost, no worker comes, or a network cannot be saved.
     """
+    if planned:
+        keep_groups(directory, problem)
     dispatcher = Dispatcher(client, _train_and_test, (evaluate,))
     workers = Workers(None if wait_minutes is None else 60.0 * wait_minutes, dispatcher.hint)
     checked_at = -_CHECK_S
     try:
         for number, compared in enumerate(planned):
             path = compared.path(directory) if keep else trained_path(directory, compared)
-            dispatcher.submit(_request(number, compared, problem, limits, path, evaluate, keep))
+            sums = None if compared.is_final else compared.sums_path(directory)
+            dispatcher.submit(_request(number, compared, problem, limits, path, sums, evaluate, keep))
         while dispatcher:
             completed = dispatcher.completed(_CHECK_S)
             now = time.monotonic()
@@ -178,8 +181,9 @@ def _train_and_test(
 
 
 def _request(
-    number: int, compared: Compared, problem: Problem, limits: Limits, path: Path, evaluate: Evaluate, keep: bool
-) -> EvaluationRequest:
+    number: int, compared: Compared, problem: Problem, limits: Limits, path: Path, sums: Path | None,
+    evaluate: Evaluate, keep: bool,
+) -> EvaluationRequest:  # fmt: skip
     """Return the request of a training; its individual has the number of the training, since a network may have two."""
     longer = max(1.0, compared.factor)
     # a finalist has learnt something already, and the standard network is wanted whatever it learns
@@ -196,7 +200,7 @@ def _request(
         "seed": problem.seed if compared.seed is None else compared.seed,
         # contenders are only measured
         "save": str(path) if compared.factor and (keep or compared.seed is None) else None,
-        **accepted(evaluate, checkpoint=str(_checkpoint_path(path))),
+        **accepted(evaluate, checkpoint=str(_checkpoint_path(path)), test_sums=None if sums is None else str(sums)),
         **({} if compared.factor else {"trained": str(path)}),
     }
     individual = replace(compared.individual, id=number)

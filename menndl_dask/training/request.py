@@ -49,6 +49,7 @@ class TrainingRequest:
     save: str | None = None
     save_above: float | None = None
     test: bool = False
+    test_sums: str | None = None  # file for what the test score of each sample is computed from
     thresholds: tuple[Threshold, ...] = ()
     checkpoint: str | None = None
     trained: str | None = None  # path of the network, already trained: it is only measured

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -73,12 +74,18 @@ class _Evaluation:
         self._phase("build")
         backend.configure(self._request.seed, self._budget.deterministic)
         self._cost = cost_of(self._genome, self._problem)
-        self._tell(costs={"parameters": self._cost.parameters, "flops_forward": self._cost.flops_forward})
+        keras.ops.convert_to_numpy(keras.ops.zeros(1))  # what the framework keeps for itself is there from now on
+        costs = {"parameters": self._cost.parameters, "flops_forward": self._cost.flops_forward}
+        self._tell(costs={**costs, "framework_bytes": _peak_memory()})
         model, fitness = self._trained() if self._request.trained is None else self._loaded(self._request.trained)
         if self._request.test:
             name = f"test_{self._problem.metric_name}"
-            value, error = self._validator.score_with_error(self._test_split())
+            split = self._test_split()
+            sums = None if self._request.test_sums is None else self._validator.no_sums(split)
+            value, error = self._validator.score_with_error(split, sums)
             self._tell(metrics={name: value} if error is None else {name: value, error_name(name): error})
+            if sums is not None:
+                self._keep_sums(sums, split.sources)
         latency = self._validator.latency_ms(self._validation)
         self._tell(costs={"latency_ms": latency, "memory_bytes": _peak_memory()})
         self._save(model, fitness)
@@ -264,6 +271,16 @@ class _Evaluation:
             better = "was better than the constant predictor's beyond noise"
             neither = f"neither the fitness ({fitness:.4g}) nor the loss {better}"
             raise Ended("no_learning", f"after {schedule.epoch:.3g} epochs {neither}")
+
+    def _keep_sums(self, sums: NDArray[Any], sources: NDArray[Any]) -> None:
+        assert self._request.test_sums is not None
+        path = Path(self._request.test_sums)
+        try:
+            make_network_folder(path.parent)
+            with files.replacing(path) as partial, os.fdopen(files.create(partial), "wb") as file:
+                np.savez_compressed(file, sums=sums, source=sources)
+        except OSError as error:  # a full disk must not fail the network
+            self._tell(remark=f"the test scores of the samples could not be kept: {error.strerror or error}")
 
     def _save(self, model: keras.Model, fitness: float) -> None:
         partial, above = self._request.partial_path, self._request.save_above

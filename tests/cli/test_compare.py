@@ -29,6 +29,7 @@ DATA = ["--data", "nowhere.zarr"]
         (["--with", "random"], "the search space of a run that was begun by 'a script' is not known; in Python"),
         (["--with", "lenet5", "--seeds", "0"], "--seeds: expected a number > 0, got 0"),
         (["--with", "lenet5", "--retrain", "-1"], "--retrain: expected a number > 0, got -1"),
+        (["--with", "lenet5", "--retrain", "1", "0"], "--retrain: expected a number > 0, got 0"),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +83,7 @@ def test_networks_budget_and_space_are_those_of_the_run(tmp_path: Path, called: 
         opened.completed(made_up(12))
     assert main(["compare", str(tmp_path / "run"), *DATA, "--with", "standard", "lenet5", "random", "lenet5"]) == 0
     assert [name for name, _ in called["others"]] == ["ResNet, small", "LeNet-5"]
-    assert (called["factor"], called["seeds"], called["finalists"]) == (4.0, 3, 2)
+    assert (called["factor"], called["seeds"], called["finalists"]) == ([1.0, 4.0], 3, 2)
     assert called["problem"].facts == OF.facts
     assert (called["random"].maximum, called["random"].rules.max_parameters) == (5, 20e6)
     assert called["random"].kinds == SearchSpace.image(OF).kinds
@@ -92,4 +93,6 @@ def test_without_random_no_space_is_needed(tmp_path: Path, called: dict[str, Any
     finished(tmp_path / "run", made_up(12), OF)
     assert main(["compare", str(tmp_path / "run"), *DATA, "--with", "vgg16", "--retrain", "1", "--seeds", "5"]) == 0
     assert called["random"] is None
-    assert (called["factor"], called["seeds"]) == (1.0, 5)
+    assert (called["factor"], called["seeds"]) == ([1.0], 5)
+    assert main(["compare", str(tmp_path / "run"), *DATA, "--retrain", "2", "8", "--with", "vgg16"]) == 0
+    assert called["factor"] == [2.0, 8.0]

@@ -23,6 +23,7 @@ import pytest
 from menndl_dask.data.data import open_problem, open_staged, stage
 from menndl_dask.errors import NodeError
 from menndl_dask.evaluation.evaluation import evaluate
+from menndl_dask.evaluation.sample_scores import read_sums
 from menndl_dask.evaluation.trainer import FRESH
 from menndl_dask.evaluation.trainer_pool import close
 from menndl_dask.genome.gene import Gene
@@ -30,6 +31,7 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.genome.layers import Convolution, Dropout, FullyConnected, Pooling
 from menndl_dask.genome.training_gene import Training
+from menndl_dask.metric import values_of
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import FAILURES, Result
 from menndl_dask.space.standard.standard import standard_network
@@ -57,7 +59,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def measured(problem: Problem, network: Path) -> Result:
     """Return the result of a network that learns, is tested and is saved."""
-    return _evaluate(problem, test=True, save=network)
+    return _evaluate(problem, test=True, save=network, test_sums=network.with_name("sums.npz"))
 
 
 def _evaluate(problem: Problem, *genes: Gene, **options: Any) -> Result:
@@ -124,6 +126,14 @@ def _in_background(call: Callable[[], Result]) -> Background:
 # --- trained --------------------------------------------------------------------------------------------------------
 
 
+def test_the_test_score_of_each_sample_is_kept(problem: Problem, measured: Result, network: Path) -> None:
+    sums = read_sums(network.with_name("sums.npz"))
+    assert sums is not None
+    assert sums.shape == (problem.facts.samples[2], 3, 3)
+    assert set(values_of("accuracy", sums).tolist()) == {0.0, 1.0} or measured.metrics["test_accuracy"] == 1
+    assert values_of("accuracy", sums.sum(axis=0)) == pytest.approx(measured.metrics["test_accuracy"])
+
+
 def test_a_network_that_learns_is_measured_in_every_way(problem: Problem, measured: Result) -> None:
     result = measured
     assert (result.failure, result.message) == (None, "")
@@ -132,6 +142,7 @@ def test_a_network_that_learns_is_measured_in_every_way(problem: Problem, measur
     assert result.metrics["accuracy"] == result.fitness
     assert result.metrics["test_accuracy"] > 0.8
     assert 0.0 <= result.metrics["test_accuracy_error"] < 0.1
+    assert 0 < result.costs["framework_bytes"] < result.costs["memory_bytes"]
     assert [point["epoch"] for point in result.curve] == pytest.approx([2, 2.76, 4], abs=0.01)  # the rungs, and the end
     assert result.curve[-1]["loss"] < result.curve[0]["loss"]
     assert result.curve[-1]["fitness"] == result.fitness

@@ -15,6 +15,7 @@ from menndl_dask.data.staged_images import StagedImage
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import Convolution, Pooling
+from menndl_dask.metric import values_of
 from menndl_dask.problem import Budget, Limits, Patches, Problem
 from menndl_dask.training import training
 from menndl_dask.training.request import TrainingRequest
@@ -47,13 +48,14 @@ def _trained(
     splits: dict[str, Sequence[StagedImage]],
     checkpoint: Path | None = None,
     checkpoint_s: float | None = None,
+    sums: str | None = None,
 ) -> dict[str, Any]:
     """Train in this process on images in memory."""
     monkeypatch.setattr(training.backend, "configure", lambda seed, deterministic: keras.utils.set_random_seed(seed))
     monkeypatch.setattr(training, "open_images", lambda directory, split: list(splits[split]))
     limits = Limits(checkpoint_s=checkpoint_s)
     path = None if checkpoint is None else str(checkpoint)
-    request = TrainingRequest(genome.to_dict(), of.to_dict(), limits, 3, test=True, checkpoint=path)
+    request = TrainingRequest(genome.to_dict(), of.to_dict(), limits, 3, test=True, test_sums=sums, checkpoint=path)
     channel = _Channel()
     training.run(request, channel)  # type: ignore[arg-type]
     return channel.values
@@ -67,12 +69,18 @@ def _images(*counts: int) -> dict[str, Sequence[StagedImage]]:
     }
 
 
-def test_a_network_learns_from_patches_and_is_scored_on_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_learns_from_patches_and_is_scored_on_whole_images(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     of = replace(problem_of_pixels(per_epoch=100, validation_tiles=12), budget=BUDGET, augmentation=("flip", "shift"))
-    found = _trained(monkeypatch, of, PIXELS, _images(3, 2, 4))
+    kept = tmp_path / "contenders" / "sums.npz"
+    found = _trained(monkeypatch, of, PIXELS, _images(3, 2, 4), sums=str(kept))
     assert "failure" not in found, found
     assert found["fitness"] > 0.6
     assert found["metrics"]["test_mean_iou"] > 0.6
+    with np.load(kept) as there:  # the score of the split follows from those of its images
+        assert set(there["source"].tolist()) == {0, 1, 2, 3}
+        assert values_of("mean_iou", there["sums"].sum(axis=0)) == pytest.approx(found["metrics"]["test_mean_iou"])
     assert found["metrics"]["test_mean_iou_error"] > 0
     assert found["point"]["epoch"] == 4
     assert found["costs"]["flops_training"] == 4 * 100 * cost_of(PIXELS, of).flops_training  # of so many patches

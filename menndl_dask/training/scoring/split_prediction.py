@@ -52,12 +52,15 @@ class SplitPrediction(Protocol):
         Of each unit the number of its group, for the jackknife; None if there are too few.
     predicted
         Number of samples, tiles or windows that a network predicts.
+    sources
+        Of each unit the number of its sample or image in the split.
     """
 
     units: int
     images: int
     groups: Array | None
     predicted: int
+    sources: Array
 
     def parts(self, predict: Predict) -> Iterator[Part]:
         """Yield the predictions for the split."""
@@ -72,7 +75,8 @@ class SamplePrediction:
     def __init__(self, samples: Samples, batch_size: int) -> None:
         self._samples, self._batch_size = samples, batch_size
         self.units = self.images = self.predicted = len(samples)
-        self.groups = _grouped(np.arange(self.units), self.units) if self.units >= PARTS else None
+        self.sources = np.arange(self.units)
+        self.groups = _grouped(self.sources, self.units) if self.units >= PARTS else None
 
     def parts(self, predict: Predict) -> Iterator[Part]:
         """Yield the predictions of each batch."""
@@ -119,9 +123,9 @@ class TiledPrediction:
         self.units = len(self._blocks) * self._slices
         self.predicted = sum(_tiles_of(block) for _, block in self._blocks)
         self.images = len(images) if len(images) > 1 else self.units
+        self.sources = np.array([image for image, _ in self._blocks]).repeat(self._slices)
         if len(images) > 1:
-            of_image = np.array([image for image, _ in self._blocks]).repeat(self._slices)
-            self.groups: Array | None = _grouped(of_image, len(images))
+            self.groups: Array | None = _grouped(self.sources, len(images))
         else:
             self.groups = _grouped(np.arange(self.units), self.units) if self.units > 1 else None
 
@@ -197,7 +201,8 @@ class WindowPrediction:
         self._starts = [window_starts(image.size, problem.patches.size, each) for image in images]
         self.units = self.images = len(images)
         self.predicted = sum(map(len, self._starts))
-        self.groups = _grouped(np.arange(self.units), self.units) if self.units > 1 else None
+        self.sources = np.arange(self.units)
+        self.groups = _grouped(self.sources, self.units) if self.units > 1 else None
 
     def parts(self, predict: Predict) -> Iterator[Part]:
         """Yield the predictions of each image."""

@@ -24,6 +24,7 @@ from menndl_dask.training.loss import Loss, constant_losses, loss_minimising_con
 from menndl_dask.training.scoring.scorer import make_scorer, takes_whole_images
 from menndl_dask.training.scoring.significance import PARTS
 from menndl_dask.training.scoring.split_prediction import (
+    Part,
     SamplePrediction,
     SplitPrediction,
     TiledPrediction,
@@ -35,6 +36,7 @@ _ACTIVATION_BYTES = 64e6  # of a batch for prediction, its images included
 _BYTES = 4  # of a float32
 _LARGEST_BATCH = 1024
 _TRAINING_LABELS, _TRAINING_BATCHES = 1_000_000, 4  # enough to compute the constant predictor's loss
+_MOST_SUMS = 10_000_000  # numbers that are kept of a test split
 _LATENCY_REPEATS, _LATENCY_SECONDS = 7, 1.0
 
 
@@ -97,7 +99,7 @@ class Validator:
         loss_gains = tuple(np.subtract(baseline_losses, losses).tolist()) if compared else ()
         return ValidationScores(whole.value(), float(np.average(losses, weights=counts)), gains, loss_gains)
 
-    def score_with_error(self, split: SplitPrediction) -> tuple[float, float | None]:
+    def score_with_error(self, split: SplitPrediction, sums: Array | None = None) -> tuple[float, float | None]:
         """Return the metric of a split and its standard error, or None if there are too few samples.
 
         The error is that of the jackknife: the metric is computed again without each of some groups (Efron and Stein
@@ -106,12 +108,17 @@ class Validator:
         ones if there are more than `PARTS`; of one image only, `PARTS` parts of it. If the error is zero, as for a
         perfect score, it is the share of errors that Laplace's rule of succession expects when none was seen in so
         many samples (images, or parts of one).
+
+        Where the metric is built in, what it is computed from is added to `sums`, ``(unit, row, output)``; see
+        `no_sums`.
         """
         groups = np.zeros(split.units, int) if split.groups is None else split.groups
         count = int(groups.max()) + 1
         whole, *scorers = (make_scorer(self._problem) for _ in range(1 + (count if count > 1 else 0)))
         for found in split.parts(self._loop.predict):
             whole.update(found.labels, found.predictions)
+            if sums is not None:
+                self._add_sums(sums, found)
             of_group = groups[found.units]
             for left_out, scorer in enumerate(scorers):
                 if (kept := of_group != left_out).any():
@@ -123,6 +130,23 @@ class Validator:
         if not np.isfinite(error):
             return whole.value(), None
         return whole.value(), error or (1 / (split.images + 2) if whole.value() in (0.0, 1.0) else None)
+
+    def no_sums(self, split: SplitPrediction) -> Array | None:
+        """Return zeros for the sums of each unit of a split; None if they are too many, or the metric is not ours."""
+        if self._problem.metric_name not in metric.BUILT_IN:
+            return None
+        shape = (split.units, *self._measure().sums().shape)
+        return np.zeros(shape) if math.prod(shape) <= _MOST_SUMS else None
+
+    def _measure(self) -> metric.Measure:
+        problem = self._problem
+        return metric.Measure(problem.metric_name, outputs=problem.facts.outputs, ignore=problem.ignore)
+
+    def _add_sums(self, sums: Array, found: Part) -> None:
+        for unit in np.unique(found.units):
+            measure, chosen = self._measure(), found.units == unit
+            measure.update(found.labels[chosen], found.predictions[chosen])
+            sums[unit] += measure.sums()
 
     def learning_evidence(self, scores: ValidationScores, train_losses: Array) -> Iterator[Array]:
         """Yield gains over the constant predictor, for `shows_learning`: fitness, training loss, validation loss.

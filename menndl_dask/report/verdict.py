@@ -1,0 +1,176 @@
+"""The verdict on a search, one sentence: how its network compares with the best standard one. Runs on the driver.
+
+It is about the test split only. The best fitness of a search is the maximum of many noisy values on the validation
+split, and says little about other images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from menndl_dask.evaluation.sample_scores import read_groups, read_sums
+from menndl_dask.metric import BUILT_IN
+from menndl_dask.problem import Problem
+from menndl_dask.report.bootstrap import Difference, difference
+from menndl_dask.report.contenders import Contest, Standing, contests
+from menndl_dask.run.recorder import Compared
+from menndl_dask.run.run import Run
+from menndl_dask.text import error_name, metric_title, with_spread
+from menndl_dask.training.scoring.significance import SIGNIFICANT
+
+UNTESTED = "not tested yet"
+_ALIKE = 1.05  # costs that differ by less are about equal
+_COSTS = (("parameters", "parameters"), ("flops_forward", "FLOPs"))
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A network and its score on the test split, with its standard error; None where it is not known."""
+
+    name: str
+    score: float
+    error: float | None
+    costs: Mapping[str, float]
+
+
+def verdict(run: Run) -> str:
+    """Return how the network of a run compares with the best standard one on the test split, or that it is not tested.
+
+    ``menndl compare`` is taken before the comparison at the end of a search, and of several budgets the largest.
+    """
+    problem = run.problem
+    if problem is None:
+        return f"{UNTESTED}: the search has an evaluation function of its own"
+    for contest in reversed(contests(run)):
+        text = _of_contest(contest)
+        if text:
+            return text
+    return verdict_of(run.alike, problem, run.path) or f"{UNTESTED}; {_next(run)}"
+
+
+def verdict_of(alike: Sequence[Compared], problem: Problem, directory: Path | None = None) -> str:
+    """Return the verdict on the finalists of a search, of which the validation split chooses one; empty if untested."""
+    name = f"test_{problem.metric_name}"
+    known = [c for c in alike if c.result.fitness is not None and name in c.result.metrics]
+    ours = max((c for c in known if not c.is_standard), key=lambda c: c.result.fitness or 0.0, default=None)
+    standard = next((c for c in known if c.is_standard), None)
+    if ours is None:
+        return ""
+    own = _tested(ours, name)
+    if standard is None:
+        return f"{own.name}: {metric_title(problem.metric_name)} {with_spread(own.score, own.error)} on test"
+    other = _tested(standard, name)
+    return sentence(own, other, paired(ours, standard, problem, directory) or _by_errors(own, other), problem)
+
+
+def sentence(own: Scored, other: Scored, between: Difference | None, problem: Problem) -> str:
+    """Return the verdict in a sentence.
+
+    Parameters
+    ----------
+    own, other
+        The evolved network, and the best standard one.
+    between
+        Their difference with its interval; None if that is not known: then neither is called better.
+    problem
+        What they are for.
+    """
+    sign = 1 if problem.metric_mode == "max" else -1
+    relation = "beside" if between is None else "as accurate as"
+    if between is not None and between.is_certain:
+        relation = "more accurate than" if sign * between.value > 0 else "less accurate than"
+    scores = f"{with_spread(own.score, own.error)} against {with_spread(other.score, other.error)}"
+    less = ""
+    if relation == "more accurate than" and BUILT_IN.get(problem.metric_name) == "max" and other.score < 1:
+        less = f", {(own.score - other.score) / (1 - other.score):.0%} less error"
+    title = metric_title(problem.metric_name)
+    return f"{own.name} is {relation} {_spoken(other.name)} ({title} {scores} on test{less}){_cheaper(own, other)}"
+
+
+def _of_contest(contest: Contest) -> str:
+    evolved, standard, problem = contest.evolved, contest.reference, contest.problem
+    if evolved is None or not evolved.test:
+        return ""
+    between = contest.differences.get(evolved.name)
+    own = _standing(evolved, None if between is None else between.error)
+    if standard is None or not standard.test:
+        return f"{own.name}: {metric_title(problem.metric_name)} {with_spread(own.score, own.error)} on test"
+    other = _standing(standard, None if between is None else between.other_error)
+    return sentence(own, other, between, problem)
+
+
+def _standing(standing: Standing, error: float | None) -> Scored:
+    spread = stdev(standing.test) if len(standing.test) > 1 else None
+    return Scored(standing.name, fmean(standing.test), error or spread, standing.costs)
+
+
+def _tested(compared: Compared, name: str) -> Scored:
+    result = compared.result
+    short = compared.name.partition(" (budget")[0]
+    return Scored(short, result.metrics[name], result.metrics.get(error_name(name)), result.costs)
+
+
+def paired(ours: Compared, standard: Compared, problem: Problem, directory: Path | None) -> Difference | None:
+    """Return the difference of two trainings on the test split by bootstrap; None where their sums are not kept."""
+    if directory is None:
+        return None
+    groups = read_groups(directory)
+    sums = [read_sums(each.sums_path(directory), groups) for each in (ours, standard)]
+    if sums[0] is None or sums[1] is None:
+        return None
+    return difference(sums[0][None], sums[1][None], problem.metric_name)
+
+
+def _by_errors(own: Scored, other: Scored) -> Difference | None:
+    if not own.error or not other.error:
+        return None
+    value = own.score - other.score
+    # errors add as if the test images were different ones: for shared images this is an upper bound
+    reach = SIGNIFICANT * math.hypot(own.error, other.error)
+    return Difference(value, value - reach, value + reach, own.error, other.error)
+
+
+def _cheaper(own: Scored, other: Scored) -> str:
+    """Say how the costs of two networks compare.
+
+    >>> few, many = ({"parameters": p, "flops_forward": f} for p, f in ((100.0, 100.0), (290.0, 105.0)))
+    >>> _cheaper(Scored("", 0.0, None, few), Scored("", 0.0, None, many))
+    ' with 2.9 times fewer parameters and as many FLOPs'
+    """
+    parts = []
+    for key, title in _COSTS:
+        if own.costs.get(key) and other.costs.get(key):
+            ratio = other.costs[key] / own.costs[key]
+            if ratio > _ALIKE:
+                parts.append(f"{_times(ratio)} times fewer {title}")
+            elif ratio < 1 / _ALIKE:
+                parts.append(f"{_times(1 / ratio)} times more {title}")
+            else:
+                parts.append(f"as many {title}")
+    return f" with {' and '.join(parts)}" if parts else ""
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}"
+
+
+def _spoken(name: str) -> str:
+    """Return the name of a network as it stands in a sentence.
+
+    >>> _spoken("U-Net, small"), _spoken("ResNet-18")
+    ('the small U-Net', 'ResNet-18')
+    """
+    noun, _, kind = name.partition(", ")
+    return f"the {kind} {noun}" if kind else noun
+
+
+def _next(run: Run) -> str:
+    """Say what is missing for a verdict."""
+    evaluations = [result.succeeded for _, result in run.evaluations]
+    if not any(evaluations):
+        return "no network has succeeded so far" if evaluations else "no network has been evaluated so far"
+    return f"a search does so when it ends, menndl retrain {run.path} at any time"
