@@ -30,8 +30,8 @@ from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.program.guard import guarded
 from menndl_dask.report.conclusion import findings, fittest, shortfall
+from menndl_dask.report.headline import headline
 from menndl_dask.report.report import write_report
-from menndl_dask.report.verdict import verdict
 from menndl_dask.run.journal import check_free
 from menndl_dask.run.layout import folder_of
 from menndl_dask.run.progress import ProgressLine
@@ -186,7 +186,7 @@ def _conclude(run: Run, stopped: str | None) -> int:
     missing = shortfall(run)
     if missing is not None:
         say(printable(missing, one_line=True))
-    say(f"verdict: {verdict(run)}")
+    say(f"conclusion: {headline(run)}")
     return ExitCode.SUCCESS if (run.path / "best.keras").exists() else ExitCode.NO_NETWORK
 
 

@@ -12,14 +12,14 @@ from menndl_dask.report.contenders import (
     contender_table,
     contender_text,
     contender_title,
-    contests,
     cost_table,
     cost_title,
+    rankings,
     search_cost,
 )  # fmt: skip
 from menndl_dask.report.finals import final_table, final_title
+from menndl_dask.report.headline import headline, paired
 from menndl_dask.report.table import Row, best_rows, table
-from menndl_dask.report.verdict import paired, verdict
 from menndl_dask.result import OF_DATA
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
@@ -30,7 +30,7 @@ _SHOWN = 5  # networks of the search in the table
 
 
 def findings(run: Run) -> list[str | TextTable]:
-    """Return what a run has found: the verdict, tables of networks, and how the best one compares with the standard."""
+    """Return what a run has found: the headline, and tables of networks with what follows from them."""
     problem = run.problem
     metric = metric_title(problem.metric_name) if problem is not None else "fitness"
     rows = best_rows(run.evaluations, _SHOWN)
@@ -41,17 +41,17 @@ def findings(run: Run) -> list[str | TextTable]:
         rows.append(Row.of(standard.name, standard.result))
     if problem is not None and problem.facts.constant_fitness is not None:
         rows.append(Row("constant predictor", problem.facts.constant_fitness))
-    parts: list[str | TextTable] = [f"Verdict: {verdict(run)}."]
+    parts: list[str | TextTable] = [f"Conclusion: {headline(run)}."]
     parts += ["The best networks of the search, trained with its budget:", table(rows, metric)]
     if alike and problem is not None:
         compared = table([Row.of(c.name, c.result) for c in alike], metric)
         parts += [alike_title(alike), compared, conclude(alike, problem, run.path)]
-    found = contests(run)
-    for contest in found:
-        parts += [contender_title(contest), contender_table(contest)]
-        costs = cost_table(contest)
-        parts += [] if costs is None else [cost_title(contest), costs]
-        parts.append(contender_text(contest))
+    found = rankings(run)
+    for ranking in found:
+        parts += [contender_title(ranking), contender_table(ranking)]
+        costs = cost_table(ranking)
+        parts += [] if costs is None else [cost_title(ranking), costs]
+        parts.append(contender_text(ranking))
     if found and (cost := search_cost(run)):
         parts.append(cost)
     if problem is not None and (finals := run.finals):

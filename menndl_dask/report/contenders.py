@@ -81,7 +81,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class Ranking:
     """Networks that were trained with one budget, and how they differ from the best standard one.
 
     Parameters
@@ -120,23 +120,23 @@ class Contest:
         return recommended([each for each in self.standings if each.kind == "evolved"])
 
 
-def contests(run: Run) -> list[Contest]:
-    """Return what `menndl compare` has found, a contest for each budget, the smallest first."""
+def rankings(run: Run) -> list[Ranking]:
+    """Return what `menndl compare` has found, a ranking for each budget, the smallest first."""
     problem, given = run.problem, run.contenders
     if problem is None or not given:
         return []
     measured, found = run.measured, []
     for factor in sorted({c.factor for c in given}):
         alike = [c for c in given if c.factor == factor]
-        found.append(_contest(standings(alike, problem, run.path, measured), problem, run.path))
+        found.append(_ranking(standings(alike, problem, run.path, measured), problem, run.path))
     return found
 
 
-def _contest(found: Sequence[Standing], problem: Problem, directory: Path) -> Contest:
-    contest = Contest(found, problem)
-    reference, groups = contest.reference, read_groups(directory)
+def _ranking(found: Sequence[Standing], problem: Problem, directory: Path) -> Ranking:
+    ranking = Ranking(found, problem)
+    reference, groups = ranking.reference, read_groups(directory)
     if reference is None or reference.sums is None:
-        return contest
+        return ranking
     differences = {
         each.name: known
         for each in found
@@ -146,7 +146,7 @@ def _contest(found: Sequence[Standing], problem: Problem, directory: Path) -> Co
     }
     count = reference.sums.shape[1]
     name = groups.name if groups is not None and groups.count == count else "part"
-    return Contest(found, problem, differences, f"{count:,} {name}s" if differences else "", count < _FEW_GROUPS)
+    return Ranking(found, problem, differences, f"{count:,} {name}s" if differences else "", count < _FEW_GROUPS)
 
 
 def standings(
@@ -194,14 +194,14 @@ def recommended(found: Sequence[Standing]) -> Standing | None:
     return min(near, key=lambda s: (s.costs.get("flops_forward", math.inf), s is not best))
 
 
-def contender_table(contest: Contest) -> TextTable:
+def contender_table(ranking: Ranking) -> TextTable:
     """Return the table of scores: means over the trainings ± their standard deviation."""
-    problem, metric = contest.problem, metric_title(contest.problem.metric_name)
-    errors, differences = BUILT_IN.get(problem.metric_name) == "max", contest.differences
+    problem, metric = ranking.problem, metric_title(ranking.problem.metric_name)
+    errors, differences = BUILT_IN.get(problem.metric_name) == "max", ranking.differences
     head = ["network", "trainings", metric, f"test {metric}", *(["test error"] if errors else [])]
     head += ["difference, 95 %"] if differences else []
     body = []
-    for each in contest.standings:
+    for each in ranking.standings:
         wrong = tuple(1 - value for value in each.test) if problem.metric_mode == "max" else each.test
         known = differences.get(each.name)
         between = MISSING if known is None else f"{known.value:+.4f} ({known.low:+.4f} to {known.high:+.4f})"
@@ -219,41 +219,41 @@ def contender_table(contest: Contest) -> TextTable:
     return TextTable([*head, *(title for title, _, _ in _SIZES)], body)
 
 
-def cost_table(contest: Contest) -> TextTable | None:
+def cost_table(ranking: Ranking) -> TextTable | None:
     """Return the table of what predictions and trainings cost; None if nothing of it was measured."""
-    columns = [column for column in _COSTS if any(column[1] in each.costs for each in contest.standings)]
+    columns = [column for column in _COSTS if any(column[1] in each.costs for each in ranking.standings)]
     if not columns:
         return None
-    body = [[each.name, *_costs(each, columns)] for each in contest.standings]
+    body = [[each.name, *_costs(each, columns)] for each in ranking.standings]
     return TextTable(["network", *(title for title, _, _ in columns)], body)
 
 
-def contender_title(contest: Contest) -> str:
+def contender_title(ranking: Ranking) -> str:
     """Say what the table shows."""
-    factor = contest.factor
+    factor = ranking.factor
     budget = "the budget of the search" if factor == 1 else f"{factor:g} times the budget of the search"
     text = f"Trained with several seeds and {budget} (mean ± standard deviation over the seeds"
-    if contest.differences and contest.reference is not None:
-        text += f"; difference to {contest.reference.name} on the test split with its 95 % interval, drawn over "
-        text += f"{contest.groups} and the seeds"
-        text += ", which are few: the interval is too narrow" if contest.few else ""
+    if ranking.differences and ranking.reference is not None:
+        text += f"; difference to {ranking.reference.name} on the test split with its 95 % interval, drawn over "
+        text += f"{ranking.groups} and the seeds"
+        text += ", which are few: the interval is too narrow" if ranking.few else ""
     return f"{text}):"
 
 
-def cost_title(contest: Contest) -> str:
+def cost_title(ranking: Ranking) -> str:
     """Say how the costs were measured."""
-    if all("busy_share" not in each.costs for each in contest.standings):
+    if all("busy_share" not in each.costs for each in ranking.standings):
         return "What predictions cost (latency while other trainings ran, the smallest of all):"
-    shares = [each.costs["busy_share"] for each in contest.standings if "busy_share" in each.costs]
+    shares = [each.costs["busy_share"] for each in ranking.standings if "busy_share" in each.costs]
     text = "What predictions cost, each network measured alone after all trainings"
     if max(shares) > BUSY:
         text += f", but not on an idle machine: other processes took up to {max(shares):.0%} of its cores"
     return f"{text}; memory is that beyond the framework's own:"
 
 
-def contender_text(contest: Contest) -> str:
+def contender_text(ranking: Ranking) -> str:
     """Say in some sentences which network to take and why, and which trainings failed."""
-    found = contest.standings
+    found = ranking.standings
     taken, best = recommended(found), _best(found)
     parts = []
     if taken is not None and best is not None:

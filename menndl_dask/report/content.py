@@ -10,9 +10,9 @@ from typing import Any
 from menndl_dask.genome.individual import Evaluation, ranked
 from menndl_dask.problem import Problem
 from menndl_dask.report.conclusion import alike_title, conclude
-from menndl_dask.report.contenders import Contest, contests, search_cost
+from menndl_dask.report.contenders import Ranking, rankings, search_cost
+from menndl_dask.report.headline import headline
 from menndl_dask.report.table import Row
-from menndl_dask.report.verdict import verdict
 from menndl_dask.run.layout import name_of
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
@@ -30,8 +30,8 @@ class ReportContent:
     compared: Sequence[Row] = ()  # networks retrained with equal budgets: the best ones and the standard one
     compared_title: str = ""
     conclusion: str = ""  # how the best of them compares with the standard one
-    contests: Sequence[Contest] = ()  # networks trained with several seeds, by ``menndl compare``; one for each budget
-    verdict: str = "not tested yet"  # how the network of the search compares with the standard one on the test split
+    rankings: Sequence[Ranking] = ()  # networks trained with several seeds, by ``menndl compare``; one for each budget
+    headline: str = "not tested yet"  # how the network of the search compares with the standard one on the test split
     search_cost: str = ""  # how long workers have searched
     finals: Sequence[Compared] = ()  # networks trained for use, on the training and the validation split
     standard: Row | None = None  # the standard network, trained with the budget of the search
@@ -80,8 +80,8 @@ def read_content(run: Run) -> ReportContent:
         compared=[Row.of(c.name, c.result) for c in alike],
         compared_title=alike_title(alike),
         finals=run.finals,
-        contests=contests(run),
-        verdict=verdict(run),
+        rankings=rankings(run),
+        headline=headline(run),
         search_cost=search_cost(run),
         standard=None if standard is None else Row.of(standard.name, standard.result),
         conclusion=conclude(alike, problem, run.path) if alike and problem is not None else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from menndl_dask.problem import Problem
-from menndl_dask.report.contenders import Contest, contender_table, standings
+from menndl_dask.report.contenders import Ranking, contender_table, standings
 from menndl_dask.run.recorder import Compared
 from menndl_dask.text import TextTable
 
@@ -21,6 +21,6 @@ def final_title(finals: Sequence[Compared]) -> str:
 
 def final_table(finals: Sequence[Compared], problem: Problem) -> TextTable:
     """Return the table of `menndl_dask.report.contenders`, without the column of the validation split."""
-    table = contender_table(Contest(standings(finals, problem), problem))
+    table = contender_table(Ranking(standings(finals, problem), problem))
     head, *rows = ([*row[:_OF_VALIDATION], *row[_OF_VALIDATION + 1 :]] for row in (table.head, *table.rows))
     return TextTable(head, rows)

@@ -117,7 +117,7 @@ def _headline(content: ReportContent) -> str:
         return "no results yet"
     if content.best is None:
         return f"none of {counted(total, 'network')} has succeeded so far"
-    return content.verdict
+    return content.headline
 
 
 def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
@@ -165,13 +165,13 @@ def _networks(content: ReportContent) -> str:
         parts.append(f"<p>{escape(content.compared_title)}</p>")
         parts.append(page.html_table(table(content.compared, content.metric)))
         parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
-    for contest in content.contests:
-        parts.append(f"<p>{escape(contender_title(contest))}</p>")
-        parts.append(page.html_table(contender_table(contest)))
-        costs = cost_table(contest)
-        parts += [] if costs is None else [f"<p>{escape(cost_title(contest))}</p>", page.html_table(costs)]
-        parts.append(f"<p>{escape(contender_text(contest))}</p>")
-    if content.contests and content.search_cost:
+    for ranking in content.rankings:
+        parts.append(f"<p>{escape(contender_title(ranking))}</p>")
+        parts.append(page.html_table(contender_table(ranking)))
+        costs = cost_table(ranking)
+        parts += [] if costs is None else [f"<p>{escape(cost_title(ranking))}</p>", page.html_table(costs)]
+        parts.append(f"<p>{escape(contender_text(ranking))}</p>")
+    if content.rankings and content.search_cost:
         parts.append(f"<p>{escape(content.search_cost)}</p>")
     if content.finals and content.problem is not None:
         parts.append(f"<p>{escape(final_title(content.finals))}</p>")

@@ -12,13 +12,13 @@ from menndl_dask.genome.individual import Individual
 from menndl_dask.genome.layers import Convolution
 from menndl_dask.report.conclusion import findings
 from menndl_dask.report.contenders import (
-    Contest,
+    Ranking,
     contender_table,
     contender_text,
     contender_title,
-    contests,
     cost_table,
     cost_title,
+    rankings,
     recommended,
     search_cost,
     standings,
@@ -59,10 +59,10 @@ def test_of_networks_within_one_standard_error_the_cheapest_is_taken() -> None:
     assert taken is not None
     assert taken.name == "network 7"
     assert "To take: network 7, the one with the fewest FLOPs within one standard error of the best, ResNet-50." in (
-        contender_text(Contest(found, OF))
+        contender_text(Ranking(found, OF))
     )
     clear = standings([*trained("ResNet-50", 100, [0.95, 0.951, 0.952]), *NEAR], OF)
-    assert "To take: ResNet-50, the best on the validation split." in contender_text(Contest(clear, OF))
+    assert "To take: ResNet-50, the best on the validation split." in contender_text(Ranking(clear, OF))
 
 
 def test_the_test_split_decides_nothing() -> None:
@@ -73,7 +73,7 @@ def test_the_test_split_decides_nothing() -> None:
 
 
 def test_the_table_has_means_with_their_spread_and_errors() -> None:
-    table = str(contender_table(Contest(standings([*NEAR, *POOR], OF), OF)))
+    table = str(contender_table(Ranking(standings([*NEAR, *POOR], OF), OF)))
     head, first, _ = table.splitlines()
     titles = ["network", "trainings", "accuracy", "test accuracy", "test error", "parameters", "FLOPs"]
     assert " ".join(head.split()) == " ".join(titles)
@@ -81,7 +81,7 @@ def test_the_table_has_means_with_their_spread_and_errors() -> None:
     assert "0.9120 ± 0.002" in first
     assert "0.9020 ± 0.002" in first
     assert "0.0980 ± 0.002" in first
-    costs = str(cost_table(Contest(standings([*NEAR, *POOR], OF), OF)))
+    costs = str(cost_table(Ranking(standings([*NEAR, *POOR], OF), OF)))
     assert costs.splitlines()[0].split() == ["network", "latency"]
     assert "0 ms" in costs.splitlines()[1]  # the fastest of three
 
@@ -90,10 +90,10 @@ def test_failures_are_counted_and_told_and_another_budget_is_another_comparison(
     failed = Compared("VGG-16", LARGE[0].individual, 4.0, Result.failed("out_of_memory", "2 GB"), 0)
     found = standings([*trained("old", 7, [0.99], factor=2.0), *POOR, failed], OF)
     assert [standing.name for standing in found] == ["LeNet-5", "VGG-16"]
-    assert "0 of 1" in str(contender_table(Contest(found, OF)))
-    assert "VGG-16: out_of_memory (2 GB)." in contender_text(Contest(found, OF))
-    assert contender_text(Contest(standings([failed], OF), OF)) == "VGG-16: out_of_memory (2 GB)."
-    assert "4 times the budget of the search" in contender_title(Contest(found, OF))
+    assert "0 of 1" in str(contender_table(Ranking(found, OF)))
+    assert "VGG-16: out_of_memory (2 GB)." in contender_text(Ranking(found, OF))
+    assert contender_text(Ranking(standings([failed], OF), OF)) == "VGG-16: out_of_memory (2 GB)."
+    assert "4 times the budget of the search" in contender_title(Ranking(found, OF))
 
 
 def test_report_and_terminal_show_what_the_journal_has(tmp_path: Path) -> None:
@@ -118,16 +118,16 @@ def test_differences_to_the_best_standard_network_have_intervals_and_say_what_wa
         path.parent.mkdir(exist_ok=True)
         right = np.arange(20) < (14 if each.name == "network 7" else 10)
         np.savez(path, sums=np.stack([right, np.ones(20), np.ones(20)], axis=1)[..., None], source=np.arange(20))
-    (contest,) = contests(run)
-    assert contest.reference is not None
-    assert contest.reference.name == "ResNet-50"
-    assert list(contest.differences) == ["network 7"]
-    table = str(contender_table(contest))
+    (ranking,) = rankings(run)
+    assert ranking.reference is not None
+    assert ranking.reference.name == "ResNet-50"
+    assert list(ranking.differences) == ["network 7"]
+    table = str(contender_table(ranking))
     assert "difference, 95 %" in table
     assert "+0.2000 (+0.0" in table
-    assert "drawn over 20 parts and the seeds" in contender_title(contest)
+    assert "drawn over 20 parts and the seeds" in contender_title(ranking)
     np.savez(run.path / "test_groups.npz", number=np.arange(20) // 4, name=np.array("scene"))
-    (by_scene,) = contests(run)
+    (by_scene,) = rankings(run)
     assert "drawn over 5 scenes and the seeds, which are few: the interval is too narrow" in contender_title(by_scene)
 
 
@@ -138,14 +138,14 @@ def test_costs_that_were_measured_alone_come_with_a_word_on_how_busy_the_machine
         run.compare(replace(each, result=replace(each.result, costs={**each.result.costs, **more})))
     alone = {"latency_ms": 0.5, "samples_per_s": 4000.0, "inference_bytes": 2.0**20, "busy_share": 0.02}
     run.measure(NEAR[0].individual, alone)
-    (contest,) = contests(run)
-    first = str(cost_table(contest)).splitlines()[1]
+    (ranking,) = rankings(run)
+    first = str(cost_table(ranking)).splitlines()[1]
     assert all(text in first for text in ("0.5 ms", "4.00 k", "1.00 MiB", "95.4 MiB", "1 min"))
-    assert cost_title(contest).startswith(
+    assert cost_title(ranking).startswith(
         "What predictions cost, each network measured alone after all trainings; memory"
     )
     run.measure(NEAR[0].individual, alone | {"busy_share": 0.62})
-    assert "not on an idle machine: other processes took up to 62% of its cores" in cost_title(contests(run)[0])
+    assert "not on an idle machine: other processes took up to 62% of its cores" in cost_title(rankings(run)[0])
     assert search_cost(run) == "The search took 2 h of workers for 4 networks."
 
 
@@ -153,4 +153,4 @@ def test_each_budget_has_its_own_table(tmp_path: Path) -> None:
     run = finished(tmp_path / "run", made_up(12), OF)
     for each in [*NEAR, *trained("network 7", 10, [0.8, 0.8], factor=1.0)]:
         run.compare(each)
-    assert [(c.factor, c.standings[0].name) for c in contests(run)] == [(1.0, "network 7"), (4.0, "network 7")]
+    assert [(c.factor, c.standings[0].name) for c in rankings(run)] == [(1.0, "network 7"), (4.0, "network 7")]

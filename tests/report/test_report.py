@@ -43,9 +43,9 @@ def test_a_comparison_comes_with_its_conclusion() -> None:
     assert "ahead by 0.009" in text
 
 
-def test_the_verdict_is_the_headline() -> None:
+def test_the_conclusion_is_the_headline() -> None:
     told = "network 7 is as accurate as the small U-Net (mean IoU 0.665 ± 0.030 against 0.669 ± 0.035 on test)"
-    assert f"<h1>stem: {told}</h1>" in render(replace(stories.compared(), verdict=told))
+    assert f"<h1>stem: {told}</h1>" in render(replace(stories.compared(), headline=told))
 
 
 def test_the_plan_of_a_search_stands_on_the_page_with_its_reasons() -> None:

@@ -1,4 +1,4 @@
-"""The verdict: one sentence about the test split, never about the best fitness."""
+"""The headline: one sentence about the test split, never about the best fitness."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from menndl_dask.genome.individual import Individual
 from menndl_dask.genome.layers import Convolution
 from menndl_dask.report.bootstrap import Difference
 from menndl_dask.report.conclusion import findings
-from menndl_dask.report.verdict import Scored, sentence, verdict, verdict_of
+from menndl_dask.report.headline import Scored, headline, headline_of, sentence
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID, Compared
 from menndl_dask.run.run import Run
@@ -80,20 +80,20 @@ def keep_sums(run: Run, compared: Compared, right: float) -> None:
 
 def test_a_search_that_is_not_tested_says_so_and_what_does_it(tmp_path: Path) -> None:
     run = finished(tmp_path / "run", made_up(12), OF)
-    assert verdict(run) == f"not tested yet; a search does so when it ends, menndl retrain {run.path} at any time"
-    assert str(findings(run)[0]).startswith("Verdict: not tested yet")
-    assert verdict(finished(tmp_path / "empty", [], OF)) == "not tested yet; no network has been evaluated so far"
+    assert headline(run) == f"not tested yet; a search does so when it ends, menndl retrain {run.path} at any time"
+    assert str(findings(run)[0]).startswith("Conclusion: not tested yet")
+    assert headline(finished(tmp_path / "empty", [], OF)) == "not tested yet; no network has been evaluated so far"
 
 
-def test_the_comparison_at_the_end_of_a_search_is_its_verdict(tmp_path: Path) -> None:
+def test_the_comparison_at_the_end_of_a_search_is_its_headline(tmp_path: Path) -> None:
     run = finished(tmp_path / "run", made_up(12), OF)
     run.compare(trained("network 3 (budget × 2)", 3, 10, 0.70))
     run.compare(trained("U-Net, small (budget × 2)", STANDARD_ID, 30, 0.69))
-    assert verdict(run).startswith("network 3 is as accurate as the small U-Net (mean IoU 0.700 ± 0.010 against 0.690")
+    assert headline(run).startswith("network 3 is as accurate as the small U-Net (mean IoU 0.700 ± 0.010 against 0.690")
     for each, right in zip(run.alike, (0.70, 0.69), strict=True):
         keep_sums(run, each, right)
-    assert verdict(run).startswith("network 3 is more accurate than the small U-Net")  # on every image
-    assert str(findings(run)[0]) == f"Verdict: {verdict(run)}."
+    assert headline(run).startswith("network 3 is more accurate than the small U-Net")  # on every image
+    assert str(findings(run)[0]) == f"Conclusion: {headline(run)}."
     assert "The evolved network is better by 0." in "".join(map(str, findings(run)))
 
 
@@ -106,12 +106,12 @@ def test_a_comparison_with_several_seeds_is_taken_first_and_its_network_is_chose
         run.compare(trained("random network 0", 0, 14, 0.80, seed, fitness=0.9))
         run.compare(trained("U-Net, small", STANDARD_ID, 30, 0.65, seed, fitness=0.5))
         run.compare(trained("FCN-8s", STANDARD_ID, 40, 0.95, seed, fitness=0.4))
-    assert verdict(run).startswith("network 3 is beside the small U-Net (mean IoU 0.6000 against 0.6500 on test)")
+    assert headline(run).startswith("network 3 is beside the small U-Net (mean IoU 0.6000 against 0.6500 on test)")
     for each in run.contenders:
         keep_sums(run, each, 0.5 if each.is_standard else 0.6)
-    assert verdict(run).startswith("network 3 is more accurate than the small U-Net (mean IoU 0.600 ±")
+    assert headline(run).startswith("network 3 is more accurate than the small U-Net (mean IoU 0.600 ±")
 
 
 def test_a_network_without_a_standard_one_beside_it_has_its_score() -> None:
-    assert verdict_of([trained("network 3", 3, 10, 0.7)], OF) == "network 3: mean IoU 0.700 ± 0.010 on test"
-    assert verdict_of([], OF) == ""
+    assert headline_of([trained("network 3", 3, 10, 0.7)], OF) == "network 3: mean IoU 0.700 ± 0.010 on test"
+    assert headline_of([], OF) == ""

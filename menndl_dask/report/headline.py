@@ -1,4 +1,4 @@
-"""The verdict on a search, one sentence: how its network compares with the best standard one. Runs on the driver.
+"""The headline of a search, one sentence: how its network compares with the best standard one. Runs on the driver.
 
 It is about the test split only. The best fitness of a search is the maximum of many noisy values on the validation
 split, and says little about other images.
@@ -16,7 +16,7 @@ from menndl_dask.evaluation.sample_scores import read_groups, read_sums
 from menndl_dask.metric import BUILT_IN
 from menndl_dask.problem import Problem
 from menndl_dask.report.bootstrap import Difference, difference
-from menndl_dask.report.contenders import Contest, Standing, contests
+from menndl_dask.report.contenders import Ranking, Standing, rankings
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
 from menndl_dask.text import error_name, metric_title, with_spread
@@ -37,7 +37,7 @@ class Scored:
     costs: Mapping[str, float]
 
 
-def verdict(run: Run) -> str:
+def headline(run: Run) -> str:
     """Return how the network of a run compares with the best standard one on the test split, or that it is not tested.
 
     ``menndl compare`` is taken before the comparison at the end of a search, and of several budgets the largest.
@@ -45,15 +45,15 @@ def verdict(run: Run) -> str:
     problem = run.problem
     if problem is None:
         return f"{UNTESTED}: the search has an evaluation function of its own"
-    for contest in reversed(contests(run)):
-        text = _of_contest(contest)
+    for ranking in reversed(rankings(run)):
+        text = _of_ranking(ranking)
         if text:
             return text
-    return verdict_of(run.alike, problem, run.path) or f"{UNTESTED}; {_next(run)}"
+    return headline_of(run.alike, problem, run.path) or f"{UNTESTED}; {_next(run)}"
 
 
-def verdict_of(alike: Sequence[Compared], problem: Problem, directory: Path | None = None) -> str:
-    """Return the verdict on the finalists of a search, of which the validation split chooses one; empty if untested."""
+def headline_of(alike: Sequence[Compared], problem: Problem, directory: Path | None = None) -> str:
+    """Return the headline for finalists, of which the validation split chooses one; empty if none is tested."""
     name = f"test_{problem.metric_name}"
     known = [c for c in alike if c.result.fitness is not None and name in c.result.metrics]
     ours = max((c for c in known if not c.is_standard), key=lambda c: c.result.fitness or 0.0, default=None)
@@ -68,7 +68,7 @@ def verdict_of(alike: Sequence[Compared], problem: Problem, directory: Path | No
 
 
 def sentence(own: Scored, other: Scored, between: Difference | None, problem: Problem) -> str:
-    """Return the verdict in a sentence.
+    """Return the headline in a sentence.
 
     Parameters
     ----------
@@ -91,11 +91,11 @@ def sentence(own: Scored, other: Scored, between: Difference | None, problem: Pr
     return f"{own.name} is {relation} {_spoken(other.name)} ({title} {scores} on test{less}){_cheaper(own, other)}"
 
 
-def _of_contest(contest: Contest) -> str:
-    evolved, standard, problem = contest.evolved, contest.reference, contest.problem
+def _of_ranking(ranking: Ranking) -> str:
+    evolved, standard, problem = ranking.evolved, ranking.reference, ranking.problem
     if evolved is None or not evolved.test:
         return ""
-    between = contest.differences.get(evolved.name)
+    between = ranking.differences.get(evolved.name)
     own = _standing(evolved, None if between is None else between.error)
     if standard is None or not standard.test:
         return f"{own.name}: {metric_title(problem.metric_name)} {with_spread(own.score, own.error)} on test"
@@ -169,7 +169,7 @@ def _spoken(name: str) -> str:
 
 
 def _next(run: Run) -> str:
-    """Say what is missing for a verdict."""
+    """Say what is missing for a headline."""
     evaluations = [result.succeeded for _, result in run.evaluations]
     if not any(evaluations):
         return "no network has succeeded so far" if evaluations else "no network has been evaluated so far"
