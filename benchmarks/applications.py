@@ -47,7 +47,8 @@ from menndl_dask.data.data import splits
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.metric import Measure
 from menndl_dask.problem import Budget, Limits, Problem
-from menndl_dask.report.contenders import Standing, standings
+from menndl_dask.report.contenders import rankings, search_cost, standings
+from menndl_dask.report.headline import headline
 from menndl_dask.run.recorder import CONTENDERS, STANDARD_ID, Compared
 from menndl_dask.run.run import Run
 from menndl_dask.search import comparison
@@ -55,7 +56,7 @@ from menndl_dask.search.initial_networks import Beginning, to_record
 from menndl_dask.search.search import Search
 from menndl_dask.space.standard.standard import named_network
 from menndl_dask.terminal import say
-from menndl_dask.text import MISSING, counted, fitness_text, metric_title, milliseconds, quantity
+from menndl_dask.text import MISSING, counted, fitness_text, metric_title, milliseconds, quantity, size
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflows"))
 
@@ -196,16 +197,21 @@ class Results:
         """Return the tables."""
         title = metric_title(self.facts["metric"])
         lines = [f"## {self.facts['title']}", "", self.facts["how"], ""]
+        lines += [f"{self.facts['conclusion']}. {self.facts['search']}", ""] if "conclusion" in self.facts else []
         head = ["network", "kind", "budget", "seeds", f"validation {title}", f"test {title}"]
+        head.append("difference to the best standard network, 95 %")
         costs = [("parameters", "parameters", quantity), ("FLOPs", "flops_forward", quantity)]
-        costs.append(("latency, while others trained", "latency_ms", milliseconds))
-        lines += [_line([*head, *(name for name, _, _ in costs)]), _line(["---"] * 3 + ["---:"] * 6)]
+        costs += [("latency", "latency_ms", milliseconds), ("samples/s", "samples_per_s", quantity)]
+        costs += [("memory to predict", "inference_bytes", size), ("memory to train", "training_bytes", size)]
+        lines += [_line([*head, *(name for name, _, _ in costs)]), _line(["---"] * 3 + ["---:"] * (4 + len(costs)))]
         for row in sorted(self.rows, key=lambda row: -fmean(row["test"] or [-1e9])):
             known = row.get("costs", {})
             budget = MISSING if row["factor"] is None else f"× {row['factor']:g}"
             shown = [row["name"], row["kind"], budget, str(len(row["test"])), _spread(row["fitness"])]
             each = (show(known[key]) if key in known else MISSING for _, key, show in costs)
-            lines.append(_line([*shown, _spread(row["test"]), *each]))
+            between = row.get("difference")
+            certain = MISSING if not between else "{:+.4f} ({:+.4f} to {:+.4f})".format(*between)
+            lines.append(_line([*shown, _spread(row["test"]), certain, *each]))
         if self.efficiency:
             lines += ["", f"Test {title} by the share of the training images, with as many steps:", ""]
             shares = sorted({row["share"] for row in self.efficiency})
@@ -342,16 +348,13 @@ def _limits(given: argparse.Namespace) -> Limits:
     return Limits(seconds=given.time_limit, memory_bytes=int(given.memory_limit * 1e9))
 
 
-def _kind(name: str) -> str:
-    return "random" if name.startswith("random") else "evolved" if name.startswith(("network", "knee")) else "standard"
-
-
-def _rows(run: Run, problem: Problem, factors: Sequence[float]) -> list[dict[str, Any]]:
+def _rows(run: Run) -> list[dict[str, Any]]:
     rows = []
-    for factor in factors:
-        found: list[Standing] = standings([c for c in run.contenders if c.factor == factor], problem)
-        for each in found:
-            row = {"name": each.name, "kind": _kind(each.name), "factor": factor, "fitness": list(each.fitness)}
+    for ranking in rankings(run):
+        for each in ranking.standings:
+            row = {"name": each.name, "kind": each.kind, "factor": each.factor, "fitness": list(each.fitness)}
+            known = ranking.differences.get(each.name)
+            row |= {"difference": None if known is None else [known.value, known.low, known.high]}
             rows.append(row | {"test": list(each.test), "costs": each.costs, "failures": list(each.failures)})
     return rows
 
@@ -392,15 +395,15 @@ def run_case(given: argparse.Namespace) -> Results:
         cheap = knee(list(run.evaluations), problem.facts.samples[1])
         if cheap is not None:
             others.append((f"knee, network {cheap.id}", cheap))
-        for factor in given.retrain:
-            workflow.compare_with(
-                run, client, others, factor=factor, finalists=_FINALISTS, seeds=given.seeds, limits=_limits(given),
-                problem=problem, random=None if given.no_random else space,
-            )  # fmt: skip
-            results.rows = [r for r in results.rows if r["kind"] == "not deep"] + _rows(run, problem, given.retrain)
-            results.write()
+        workflow.compare_with(
+            run, client, others, factor=given.retrain, finalists=_FINALISTS, seeds=given.seeds, limits=_limits(given),
+            problem=problem, random=None if given.no_random else space,
+        )  # fmt: skip
+        results.facts |= {"search": search_cost(run), "conclusion": headline(run)}
+        results.rows = [r for r in results.rows if r["kind"] == "not deep"] + _rows(run)
+        results.write()
         if given.label_efficiency:
-            factor = given.retrain[-1]
+            factor = max(given.retrain)
             found = standings([c for c in run.contenders if c.factor == factor], problem)[:3]
             each = {c.name: c for c in run.contenders if c.factor == factor}
             best = [each[standing.name] for standing in found]
