@@ -12,8 +12,16 @@ from menndl_dask import __version__, files
 from menndl_dask.errors import RunError, UserError, reading
 from menndl_dask.problem import SPLITS, UNITS, Problem
 from menndl_dask.report.conclusion import alike_title, conclude
-from menndl_dask.report.contenders import contender_table, contender_text, contender_title, standings
+from menndl_dask.report.contenders import (
+    contender_table,
+    contender_text,
+    contender_title,
+    cost_table,
+    cost_title,
+    rankings,
+)
 from menndl_dask.report.finals import final_table, final_title
+from menndl_dask.report.headline import headline
 from menndl_dask.report.network_drawing import summary
 from menndl_dask.report.table import Row, table
 from menndl_dask.run.recorder import Compared
@@ -74,6 +82,7 @@ def model_card(run: Run, problem: Problem, network: Path, more: Sequence[str] = 
         f"# Model card: {run.path.resolve().name}",
         f"Of `{network.name}`, written by menndl_dask {__version__} on {time.strftime('%d %B %Y')}. Each number has its"
         f" source: a file of the run, and the event (the kind of a line of `{_JOURNAL}`) or the key in it.",
+        f"The search: {headline(run)}. Source: below, *Beside other networks*.",
         *_purpose(problem),
         *_data(problem),
         *_preprocessing(problem),
@@ -248,10 +257,12 @@ def _comparison(run: Run, problem: Problem) -> list[str]:
     metric, parts = metric_title(problem.metric_name), []
     if alike := run.alike:
         parts += [alike_title(alike), markdown(table([Row.of(c.name, c.result) for c in alike], metric))]
-        parts += [conclude(alike, problem), f"Source: `{_JOURNAL}`: compared."]
-    if found := standings(run.contenders, problem):
-        parts += [contender_title(found), markdown(contender_table(found, problem)), contender_text(found)]
-        parts.append(f"Source: `{_JOURNAL}`: contender.")
+        parts += [conclude(alike, problem, run.path), f"Source: `{_JOURNAL}`: compared."]
+    for ranking in rankings(run):
+        parts += [contender_title(ranking), markdown(contender_table(ranking)), contender_text(ranking)]
+        if (costs := cost_table(ranking)) is not None:
+            parts += [cost_title(ranking), markdown(costs)]
+        parts.append(f"Source: `{_JOURNAL}`: contender, measured; differences: `contenders/*.test.npz`.")
     if finals := run.finals:
         parts += [final_title(finals), markdown(final_table(finals, problem)), f"Source: `{_JOURNAL}`: final."]
     return ["## Beside other networks", *(parts or ["No comparison was made: `menndl retrain`, `menndl compare`."])]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from menndl_dask.genome.individual import Individual
+from menndl_dask.report.headline import headline
 from menndl_dask.report.model_card import write_model_card
 from menndl_dask.report.report import write_report
 from menndl_dask.result import Result
@@ -55,6 +56,10 @@ def test_it_is_written_with_the_report_and_says_which_training_the_network_is_fr
     assert "| the test split was looked at | 3 times, 2 of them with this architecture |" in card
     assert "| parameters | 12.3 k |" in card and "on tcp://here, maybe beside other trainings" in card
     assert "On the test split: network 1 (budget × 4) reaches mean IoU 0.6500" in card  # the sentence of the report
+
+
+def test_it_begins_with_the_headline_of_the_search(run: Run) -> None:
+    assert f"The search: {headline(run)}. Source:" in card_of(run, b"weights 0").partition("## ")[0]
 
 
 def test_a_network_for_use_has_no_validation_score(run: Run) -> None:
