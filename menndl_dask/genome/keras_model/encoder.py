@@ -16,12 +16,13 @@ import numpy as np
 
 from menndl_dask.errors import GenomeError, InfeasibleError
 from menndl_dask.genome.genome import Genome
+from menndl_dask.genome.keras_model.axes import with_axes_last, with_channels_last
 from menndl_dask.genome.keras_model.gates import gates_of
 from menndl_dask.genome.keras_model.head import Head, head_of
 from menndl_dask.genome.keras_model.network_graph import Graph, Step, graph_of
 from menndl_dask.genome.keras_model.operations import rescaling
 from menndl_dask.genome.keras_model.weights import Weights
-from menndl_dask.genome.layer import JOINS, Layer
+from menndl_dask.genome.layer import JOINS, Layer, Shape
 from menndl_dask.genome.layers import KINDS, Activation
 from menndl_dask.genome.layers.common.keras_settings import (
     check_settings,
@@ -113,7 +114,7 @@ def read_network(model: keras.Model, *, weights: bool = False) -> Encoded:
     GenomeError
         If a layer, or one of its settings, has no gene; the message names the layer.
     """
-    graph = graph_of(model)
+    graph = with_axes_last(with_channels_last(graph_of(model)))
     head = head_of(graph)
     reading = _Reading(graph, head)
     genome, origins, orders = reading.genome.traced()
@@ -291,13 +292,21 @@ class _Reading:
         if any(None in shape for shape in self.graph.inputs):
             return
         views = [tuple(int(n or 0) for n in shape) for shape in self.graph.inputs]
+        done = 0
         try:
             for steps, (_, _, _, after) in zip(self.steps, walk(self.genome, views), strict=True):
-                if len(steps) == 1 and after != steps[0].shape:
+                done += 1
+                if len(steps) == 1 and not _fits(after, steps[0].shape):
                     expected = f"expected the shape {steps[0].shape}"
                     raise unsupported(steps[0].owner, f"{expected}, got {after} from its gene")
         except InfeasibleError as error:
-            raise GenomeError(f"the genes of the model do not fit together: {error}") from error
+            why = f"the genes of the model do not fit together: {error}"
+            raise unsupported(self.steps[done][0].owner, why) if self.steps[done] else GenomeError(why) from error
+
+
+def _fits(shape: Shape, known: tuple[int | None, ...]) -> bool:
+    """Tell whether a shape agrees with one that may have open sizes."""
+    return len(shape) == len(known) and all(m in (None, n) for n, m in zip(shape, known, strict=True))
 
 
 def _needed(reads: Sequence[Sources], output: int) -> list[int]:
@@ -348,8 +357,11 @@ def gene_of(step: Step) -> Layer:
     """
     if step.own is not None:  # a user's kind may read a setting that ours do not know
         return step.own
-    for kind in KINDS:
-        if (gene := kind.read(step.layer)) is not None:
-            check_settings(gene, step.layer)
-            return gene
+    try:
+        for kind in KINDS:
+            if (gene := kind.read(step.layer)) is not None:
+                check_settings(gene, step.layer)
+                return gene
+    except GenomeError as error:  # a value that its gene refuses
+        raise error if str(error).startswith("layer ") else unsupported(step.owner, str(error)) from error
     raise without_gene(step.owner)

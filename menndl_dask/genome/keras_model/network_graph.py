@@ -17,6 +17,7 @@ from keras.src.models.functional import Functional  # keras.Model makes one, and
 from menndl_dask.errors import GenomeError, one_line, shortened
 from menndl_dask.genome.keras_model.operations import layers_of_operation, rescaling
 from menndl_dask.genome.keras_model.own_kinds import made_between, read_own
+from menndl_dask.genome.keras_model.rewriting import as_dense, over_time
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import KINDS
 from menndl_dask.genome.layers.common.keras_settings import is_exactly, unsupported
@@ -131,15 +132,18 @@ def _function(model: Any) -> Any:
     return model
 
 
-def _inline(graph: Graph, function: Any, given: Sequence[int], depth: int) -> list[int]:
-    """Add the steps of a functional model that reads these nodes, and return the nodes of its outputs."""
+def _inline(graph: Graph, function: Any, given: Sequence[int], depth: int, *, timed: bool = False) -> list[int]:
+    """Add the steps of a functional model that reads these nodes, and return the nodes of its outputs.
+
+    `timed` means that it reads each part of a sequence.
+    """
     if depth > _DEEPEST:
         raise unsupported(function, f"expected models in models at most {_DEEPEST} deep")
     found = {id(tensor): node for tensor, node in zip(function.inputs, given, strict=True)}
     nodes = [
         node for level in sorted(function._nodes_by_depth, reverse=True) for node in function._nodes_by_depth[level]
     ]
-    own, inside = _of_users(nodes)
+    own, inside = ({}, set()) if timed else _of_users(nodes)
     for node in nodes:
         tensors = node.outputs
         if node.is_input or id(tensors[0]) in inside or all(id(tensor) in found for tensor in tensors):
@@ -150,7 +154,8 @@ def _inline(graph: Graph, function: Any, given: Sequence[int], depth: int) -> li
             shape = tuple(tensors[0].shape[1:])
             made = [graph.insert(Step(None, (source,), (graph.shape(source),), shape, last, gene, parts))]
         else:
-            made = _add(graph, node, [found[id(tensor)] for tensor in node.input_tensors], depth)
+            sources = [found[id(tensor)] for tensor in node.input_tensors]
+            made = _add_timed(graph, node, sources, depth) if timed else _add(graph, node, sources, depth)
         found.update((id(tensor), each) for tensor, each in zip(tensors, made, strict=True))
     return [found[id(tensor)] for tensor in function.outputs]
 
@@ -197,11 +202,39 @@ def _add(graph: Graph, node: Any, sources: list[int], depth: int) -> list[int]:
     if is_exactly(layer, "ActivityRegularization"):
         graph.note(layer, "it makes a difference to the loss only, which the problem determines")
         return sources
+    if is_exactly(layer, "TimeDistributed"):
+        return [_over_time(graph, layer.layer, sources, depth)]
     if is_exactly(layer, *_ATTENTION) and len(set(sources)) == 1:
         sources = sources[:1]  # query, value and key
     if is_exactly(layer, *_MERGING):
         sources = _of_one_rank(graph, layer, sources)
+    shape = tuple(node.outputs[0].shape[1:])
+    if is_exactly(layer, "EinsumDense") and (dense := as_dense(layer, graph.shape(sources[0]), shape)) is not None:
+        return [_chain(graph, dense, sources, layer)]
     return [_add_layer(graph, layer, node, sources)]
+
+
+def _add_timed(graph: Graph, node: Any, sources: list[int], depth: int) -> list[int]:
+    """Add the steps of one node of a model within `TimeDistributed`."""
+    if not isinstance(node.operation, keras.Layer):
+        raise unsupported(node.operation, "there is no gene for this operation within TimeDistributed")
+    _check_arguments(graph, node)
+    return [_over_time(graph, node.operation, sources, depth)]
+
+
+def _over_time(graph: Graph, layer: Any, sources: list[int], depth: int) -> int:
+    """Add the steps of a layer or model that reads each part of a sequence, and return the last one."""
+    if isinstance(layer, keras.Model):
+        function = _function(layer)
+        if len(function.inputs) != 1 or len(function.outputs) != 1:
+            raise unsupported(layer, "expected one input and one output within TimeDistributed")
+        return _inline(graph, function, sources, depth + 1, timed=True)[0]
+    if is_exactly(layer, "Identity", "InputLayer"):
+        return sources[0]
+    _say_used(graph, layer)
+    made = over_time(layer, graph.shape(sources[0]))
+    first = graph.add(made[0], sources, layer)
+    return _chain(graph, made[1:], [first], layer)
 
 
 def _chain(graph: Graph, layers: Sequence[Any], sources: list[int], owner: Any) -> int:
@@ -268,10 +301,7 @@ def _add_layer(graph: Graph, layer: Any, node: Any, sources: Sequence[int]) -> i
     """Add the step of a layer; where it is used again, of one with its settings."""
     shapes = tuple(graph.shape(s) for s in sources)
     shape = tuple(node.outputs[0].shape[1:])
-    again = id(layer) in graph.used
-    graph.used.add(id(layer))
-    if again and layer.weights:
-        graph.note(layer, "it is used again: each use becomes a layer of its own, with weights of its own")
+    again = _say_used(graph, layer)
     function = getattr(layer, "activation", None)
     as_layer = isinstance(function, keras.Layer) and not is_exactly(layer, "Activation")
     first = layer._inbound_nodes[0] is node and shapes == tuple(tuple(t.shape[1:]) for t in _read(node, sources))
@@ -281,6 +311,15 @@ def _add_layer(graph: Graph, layer: Any, node: Any, sources: Sequence[int]) -> i
         return graph.add(copied(layer), sources, layer)
     made = graph.add(copied(layer, activation=None), sources, layer)
     return graph.add(copied(function), [made], function)
+
+
+def _say_used(graph: Graph, layer: Any) -> bool:
+    """Return whether a layer was used before, and note that it becomes several with weights."""
+    again = id(layer) in graph.used
+    graph.used.add(id(layer))
+    if again and layer.weights:
+        graph.note(layer, "it is used again: each use becomes a layer of its own, with weights of its own")
+    return again
 
 
 def _read(node: Any, sources: Sequence[int]) -> list[Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.ops.numpy import Max as _Max  # keras.ops.max makes one, and does not name it
+from keras.src.ops.numpy import Mean as _Mean
 
 from menndl_dask.genome.layers.common.keras_settings import keras_class, unsupported
 
@@ -167,15 +169,26 @@ def _concatenate(operation: Any, node: Any) -> list[Any]:
     return [keras.layers.Concatenate(operation.axis, name=operation.name)]
 
 
-def _over_pixels(stem: str) -> Callable[[Any, Any], list[Any]]:
+def _over_axes(stem: str) -> Callable[[Any, Any], list[Any]]:
     def layers(operation: Any, node: Any) -> list[Any]:
         axes = len(_shape(node))
         given = range(axes) if operation.axis is None else operation.axis
-        if sorted(a % axes for a in np.atleast_1d(given)) != list(range(1, axes - 1)) or axes - 2 not in _SPATIAL:
-            raise unsupported(operation, f"axis={operation.axis!r} has no gene; expected all axes of the image")
+        over = sorted(a % axes for a in np.atleast_1d(given))
+        if over != [axes - 1] and (not set(over) <= set(range(1, axes - 1)) or axes - 2 not in _SPATIAL):
+            raise unsupported(
+                operation, f"axis={operation.axis!r} has no gene; expected axes of the image, or channels"
+            )
         if getattr(operation, "initial", None) is not None:
             raise unsupported(operation, f"initial={operation.initial!r} has no gene")
-        return [keras_class(stem, axes - 2)(keepdims=operation.keepdims, name=operation.name)]
+        if over == list(range(1, axes - 1)):
+            return [keras_class(f"Global{stem}", axes - 2)(keepdims=operation.keepdims, name=operation.name)]
+        if over == [axes - 1]:
+            kind = _Mean if stem == "AveragePooling" else _Max
+            made = kind(axis=-1, keepdims=True, name=operation.name)
+        else:
+            window = [n if place in over else 1 for place, n in enumerate(_shape(node))][1:-1]
+            made = keras_class(stem, axes - 2)(window, name=operation.name)
+        return [made] if operation.keepdims else [made, keras.layers.Reshape(tuple(node.outputs[0].shape[1:]))]
 
     return layers
 
@@ -302,9 +315,9 @@ _WITH_SETTINGS: dict[str, Callable[[Any, Any], list[Any]]] = {
     "Softmax": _softmax,
     "Clip": _clip,
     "Concatenate": _concatenate,
-    "Mean": _over_pixels("GlobalAveragePooling"),
-    "Max": _over_pixels("GlobalMaxPooling"),
-    "Amax": _over_pixels("GlobalMaxPooling"),
+    "Mean": _over_axes("AveragePooling"),
+    "Max": _over_axes("MaxPooling"),
+    "Amax": _over_axes("MaxPooling"),
     "Reshape": _reshape,
     "Squeeze": _reshape,
     "ExpandDims": _reshape,

@@ -135,7 +135,15 @@ _REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "model": (_Own(name="odd"), r"'odd' \(_Own\): a model with a method call of its own"),
     "training": (lambda t: layers.Dropout(0.1, name="odd")(t, training=True), "'odd' .*argument training=True"),
     "Dot": (lambda t: layers.Dot(1, name="odd")([layers.Flatten()(t)] * 2), r"'odd' \(Dot\): there is no gene"),
-    "axis": (lambda t: layers.Concatenate(1, name="odd")([t, layers.Conv2D(2, 1)(t)]), "'odd' .*axis=1 has no gene"),
+    "two tensors": (
+        lambda t: layers.MultiHeadAttention(1, 2, name="odd")(t, layers.Conv2D(2, 1)(t)),
+        r"'odd' \(MultiHeadAttention\): .* reads several tensors",
+    ),
+    "in TimeDistributed": (
+        layers.TimeDistributed(layers.Conv1D(2, 2, padding="causal", name="odd")),
+        r"'odd' \(Conv1D\): there is no gene that applies it to each part of a sequence",
+    ),
+    "too many axes": (layers.Reshape((2,) * 7 + (1, 1), name="odd"), r"'odd' \(Reshape\): .*target"),
     "augmentation": (
         lambda t: layers.RandomFlip(name="odd")(layers.Conv2D(2, 1)(t)),
         r"'odd' \(RandomFlip\): there is",

@@ -50,7 +50,6 @@ def is_depthwise(layer: Any) -> bool:
 _WHY = {  # no gene, by the name of Keras's class
     "UnitNormalization": "it divides by the length of its input, which no gene does",
     "SpectralNormalization": "it limits the weights of another layer while training, which no gene does",
-    "TimeDistributed": "it applies another layer to each part of a sequence; apply that layer itself",
     "Masking": "it marks parts of a sequence, and genes are of networks of images",
     "RepeatVector": "it repeats features along a sequence; multiply an image with them instead",
     "Attention": "it compares two tensors; there is a gene for MultiHeadAttention that reads one tensor only",

@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from menndl_dask.genome.domain import choice, per_axis, setting, spread
+from menndl_dask.genome.domain import Choice, choice, per_axis, setting, spread
 from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
 from menndl_dask.genome.layers.common.bounds import FLAG, SIZES, STRIDES
 from menndl_dask.genome.layers.common.keras_settings import (
     expect_image_layer,
     is_of,
+    is_operation,
     keras_class,
     rank_of,
     sizes,
@@ -88,9 +89,9 @@ class Pooling(Layer):
 
 @dataclass(frozen=True, slots=True)
 class GlobalPooling(Layer):
-    """The maximum or the average over the whole image: one number a channel.
+    """The maximum or the average over the whole image: one number a channel. Or over the channels: one a pixel.
 
-    In Keras: ``GlobalMaxPooling1D``, ``GlobalAveragePooling2D``, …
+    In Keras: ``GlobalMaxPooling1D``, ``GlobalAveragePooling2D``, …; over the channels an operation, ``keras.ops.mean``.
 
     Parameters
     ----------
@@ -98,6 +99,8 @@ class GlobalPooling(Layer):
         ``average`` or ``max``.
     keepdims
         Whether the result is an image of one pixel, which can be multiplied with a larger one.
+    over
+        ``pixels``, or ``channels`` (Woo et al. 2018, doi:10.1007/978-3-030-01234-2_1); then `keepdims` does not count.
     """
 
     channels: ClassVar[str] = "kept"
@@ -106,9 +109,12 @@ class GlobalPooling(Layer):
 
     method: str = choice("average", "max")
     keepdims: bool = setting(FLAG, False, later=True)
+    over: str = setting(Choice(("pixels", "channels")), "pixels", later=True)
 
     def output_shape(self, shape: Shape) -> Shape:
         spatial = image_size(shape)
+        if self.over == "channels":
+            return (*spatial, 1)
         return (*(1,) * len(spatial) * self.keepdims, shape[-1])
 
     def parameter_count(self, shape: Shape) -> int:
@@ -118,6 +124,11 @@ class GlobalPooling(Layer):
         return float(math.prod(shape))
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
+        import keras
+
+        if self.over == "channels":
+            mean = keras.ops.mean if self.method == "average" else keras.ops.max
+            return mean(tensor, axis=-1, keepdims=True)
         return keras_class(f"Global{_STEMS[self.method]}", rank_of(tensor))(keepdims=self.keepdims, name=name)(tensor)
 
     @classmethod
@@ -126,10 +137,20 @@ class GlobalPooling(Layer):
             if is_of(layer, f"Global{stem}"):
                 expect_image_layer(layer)
                 return cls(method, bool(layer.keepdims))
+        if is_operation(layer, "Mean", "Max"):
+            return cls("average" if is_operation(layer, "Mean") else "max", over="channels")
         return None
 
+    @property
+    def channel_role(self) -> str:
+        return self.channels if self.over == "pixels" else "mixed"
+
+    def simplified(self) -> Layer:
+        return self.replaced(keepdims=False) if self.over == "channels" and self.keepdims else self
+
     def at_end(self) -> Layer:
-        return only_join(self) if self.method == "average" and not self.keepdims else self
+        mean = self.method == "average" and self.over == "pixels"
+        return only_join(self) if mean and not self.keepdims else self
 
     def reads_whole_image(self, shape: Shape) -> bool:
-        return True
+        return self.over == "pixels"

@@ -9,11 +9,11 @@ from typing import Any, Self
 from menndl_dask.errors import GenomeError, InfeasibleError
 from menndl_dask.genome.domain import Integer, Several, setting
 from menndl_dask.genome.layer import Layer, Seeds, Shape, Window
-from menndl_dask.genome.layers.common.keras_settings import is_exactly
+from menndl_dask.genome.layers.common.keras_settings import expect, is_exactly
 from menndl_dask.genome.layers.common.window import any_pixel
 from menndl_dask.genome.layers.elementwise.activation import only_join
 
-_MOST_AXES = 4  # three of an image and the channels
+_MOST_AXES = 8  # of blocks of pixels in a volume: two for each axis, and the channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,10 @@ class Reshape(Layer):
 
     @classmethod
     def read(cls, layer: Any) -> Self | None:
-        return cls(tuple(int(n) for n in layer.target_shape)) if is_exactly(layer, "Reshape") else None
+        if not is_exactly(layer, "Reshape"):
+            return None
+        expect(layer, "target_shape", None not in layer.target_shape)
+        return cls(tuple(int(n) for n in layer.target_shape))
 
     def windows(self, spatial: Shape) -> tuple[Window, ...]:
         return any_pixel(spatial)
