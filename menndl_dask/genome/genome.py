@@ -94,7 +94,7 @@ class Genome:
     def canonical(self) -> Genome:
         """Return the canonical form, without redundant layers; the genome itself if it has this form."""
         if self._canonical is None:
-            result = self.traced()[0]
+            result = self._ordered()[0]
             object.__setattr__(self, "_canonical", result)
             object.__setattr__(result, "_canonical", result)
         assert self._canonical is not None
@@ -124,7 +124,12 @@ class Genome:
         list of tuple of int
             For each layer of it the order in which this genome reads its inputs: places in `inputs`.
         """
-        layers, given, output, origins = simplify(self.layers, self.sources)
+        result, order, sources, given, origins = self._ordered()
+        return result, [origins[old] for old in order], [tuple(map(sources[old].index, given[old])) for old in order]
+
+    def _ordered(self) -> tuple[Genome, list[int], list[Sources], list[Sources], list[tuple[int, ...]]]:
+        """Return the canonical form, and for its layers the order, what they read in both orders, and the origins."""
+        layers, given, output, origins = simplify(*self._without_cells())
         labels = [label(with_inputs(layer, (1,))) for layer in layers]
         order, sources = canonical_order(labels, given, output, ordered_joins(layers, given))
         place = {old: new for new, old in enumerate(order)}
@@ -132,7 +137,7 @@ class Genome:
         result = Genome.connect([layers[old] for old in order], moved, self.settings)
         if result.genes == self.genes:
             result = self
-        return result, [origins[old] for old in order], [tuple(map(sources[old].index, given[old])) for old in order]
+        return result, order, sources, given, origins
 
     @classmethod
     def connect(cls, layers: Sequence[Layer], sources: Sequence[Sources], settings: Iterable[Gene] = ()) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from heapq import heappop, heappush
 
 from menndl_dask.genome.layer import ASSOCIATIVE, JOINS, Layer, with_inputs
@@ -33,6 +34,12 @@ def ordered_joins(layers: Sequence[Layer], sources: Sequence[Sources]) -> list[b
     return [each or join == "subtract" for each, join in zip(ordered, joins, strict=True)]
 
 
+@lru_cache(maxsize=8192)
+def _simplified(layer: Layer) -> Layer:
+    """Return the layer by itself, without settings that make no difference."""
+    return with_inputs(layer, (1,)).simplified()
+
+
 class _Graph:
     """A network from which redundant layers are removed one by one, in constant time each.
 
@@ -50,7 +57,7 @@ class _Graph:
         self._nodes = [i for i, a in enumerate(alive) if a]
         self._layers = list(layers)
         for i in self._nodes:
-            self._layers[i] = with_inputs(layers[i], (1,)).simplified()
+            self._layers[i] = _simplified(layers[i])
         self._order = [tuple(dict.fromkeys(node)) for node in sources]
         self._sources = [set(node) for node in self._order]
         self._origins = [[i] for i in range(len(layers))]
