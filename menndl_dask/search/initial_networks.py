@@ -20,12 +20,14 @@ from menndl_dask.genome.keras_model.network_file import code_at_hand
 from menndl_dask.problem import Problem
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, read_settings
+from menndl_dask.search.suitable_networks import suitable_networks
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import STANDARD_NETWORKS, named_network, standard_network, standard_networks
 from menndl_dask.space.widening import Given, Widened
 from menndl_dask.validation import parse_json
 
 STANDARD = "standard"
+SUITABLE = "suitable"
 NONE = "none"
 KEY = "initial"  # of ``run.yaml``
 _BEST = 5  # networks of an earlier run
@@ -35,7 +37,8 @@ _ANSWER_S = 600.0  # for importing Keras and reading a model
 def initial_networks(names: Sequence[str], problem: Problem) -> list[Genome]:
     """Return the networks to begin a search with, without duplicates.
 
-    A name is ``standard`` for the standard network of the problem's task, the name of a published network (see
+    A name is ``standard`` for the standard network of the problem's task, ``suitable`` for published networks that are
+    made narrow enough for the search (see `menndl_dask.search.suitable_networks`), the name of a published network (see
     `menndl_dask.space.standard.standard.standard_networks`), the directory of a run for its five best networks, or the
     path of a ``.keras`` file; ``none`` alone stands for no networks.
 
@@ -83,7 +86,7 @@ class Beginning:
             If a network cannot be read or built, or breaks a limit; the message says which option would change that.
         """
         known = recorded(run)
-        given = _read(names, problem, known or {})
+        given = _read(names, problem, known or {}, space)
         if known is None and (run / FILE).exists():  # of a version that fitted networks to the space
             rngs = (np.random.default_rng([seed, i, 2]) for i in range(len(given)))
             given = [replace(g, genome=space.repair(g.genome, rng)) for g, rng in zip(given, rngs, strict=True)]
@@ -130,7 +133,9 @@ def to_record(given: Iterable[Given]) -> list[dict[str, str]]:
     return [{"name": each.name, "genome": json.dumps(each.genome.to_dict())} for each in given]
 
 
-def _read(names: Sequence[str], problem: Problem, known: Mapping[str, Sequence[Genome]]) -> list[Given]:
+def _read(
+    names: Sequence[str], problem: Problem, known: Mapping[str, Sequence[Genome]], space: SearchSpace | None = None
+) -> list[Given]:
     """Return the networks of each name, without duplicates; those that are known are not read again."""
     if NONE in names:
         if len(names) > 1:
@@ -138,10 +143,17 @@ def _read(names: Sequence[str], problem: Problem, known: Mapping[str, Sequence[G
         return []
     found: list[Given] = []
     for name in dict.fromkeys(names):
+        if name == SUITABLE and name not in known:
+            found += _suitable(problem, space or SearchSpace.image(problem))
+            continue
         notes: list[str] = []
         genomes = known[name] if name in known else _networks(name, problem, notes)
         found += [Given(name, genome, tuple(notes)) for genome in genomes]
     return list({each.genome.key: each for each in reversed(found)}.values())[::-1]
+
+
+def _suitable(problem: Problem, space: SearchSpace) -> list[Given]:
+    return [Given(SUITABLE, genome, (note,)) for genome, note in suitable_networks(problem, space)]
 
 
 def _networks(name: str, problem: Problem, notes: list[str]) -> list[Genome]:
@@ -171,7 +183,7 @@ def _networks(name: str, problem: Problem, notes: list[str]) -> list[Genome]:
     known = standard_networks(problem)
     got = f"got {name!r}{nearest(name, [STANDARD, NONE, *known])}"
     also = f"; published networks: {', '.join(known)}" if known else ""
-    raise UserError(f"--initial: expected {STANDARD}, {NONE}, a run directory or a .keras file, {got}{also}")
+    raise UserError(f"--initial: expected {STANDARD}, {SUITABLE}, {NONE}, a run directory or a .keras file, {got}{also}")
 
 
 def _encoded(path: Path, problem: Problem, notes: list[str]) -> Genome:
