@@ -183,7 +183,8 @@ def _networks(name: str, problem: Problem, notes: list[str]) -> list[Genome]:
     known = standard_networks(problem)
     got = f"got {name!r}{nearest(name, [STANDARD, NONE, *known])}"
     also = f"; published networks: {', '.join(known)}" if known else ""
-    raise UserError(f"--initial: expected {STANDARD}, {SUITABLE}, {NONE}, a run directory or a .keras file, {got}{also}")
+    expected = f"expected {STANDARD}, {SUITABLE}, {NONE}, a run directory or a .keras file"
+    raise UserError(f"--initial: {expected}, {got}{also}")
 
 
 def _encoded(path: Path, problem: Problem, notes: list[str]) -> Genome:

@@ -63,7 +63,7 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["standrad"], "expected standard, none, a run directory or a .keras file, got 'standrad'"),
+        (["standrad"], "expected standard, suitable, none, a run directory or a .keras file, got 'standrad'"),
         (["none", "standard"], "expected none alone, got it among none, standard"),
         (
             ["resnet_18"],
