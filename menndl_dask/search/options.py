@@ -20,7 +20,7 @@ from menndl_dask.problem import (
     Budget,
     Limits,
 )
-from menndl_dask.search.initial_networks import NONE, STANDARD
+from menndl_dask.search.initial_networks import NONE, STANDARD, SUITABLE
 from menndl_dask.search.plan.plan import Plan
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def add_options(parser: argparse.ArgumentParser, *, planned: bool = False, **def
         given = None if name in UNITS else default
         group.add_argument(_flag(name), type=kind, default=given, metavar=metavar, help=shown)
     parser.set_defaults(usual_budget={name: defaults.get(name) for name in UNITS}, is_planned=planned)
-    text = f"{STANDARD}, {NONE}, run directories, .keras files or published networks such as resnet18 or unet_full"
+    text = f"{STANDARD}, {SUITABLE}, {NONE}, run directories, .keras files or published networks such as resnet18"
     text = f"{text}: networks that the search begins with"
     group.add_argument("--initial", nargs="+", default=[STANDARD], metavar="NAME", help=f"{text} (default: {STANDARD})")
     text = "train so that the same seed gives the same bits on the same kind of machine; slower"

@@ -103,7 +103,7 @@ def test_the_space_is_widened_for_the_standard_network_of_several_views(tmp_path
     of = problem(shapes=((64, 64, 1),) * 3)
     found = begun(["standard"], SearchSpace.image(of), tmp_path, of)
     assert [given.genome for given in found.networks] == [standard_network(of)[1]]
-    assert found.space.maximum == len(standard_network(of)[1]) > SearchSpace.image(of).maximum
+    assert found.space.maximum == len(standard_network(of)[1].folded()) > SearchSpace.image(of).maximum
     assert found.lines == (f"standard: kept as it is; the space now has up to {found.space.maximum} genes",)
 
 
@@ -138,7 +138,7 @@ def test_a_run_that_is_carried_on_has_the_networks_and_the_space_that_it_began_w
     again = begun(names, space, path)
     assert again.networks == first.networks
     assert again.space.to_dict() == first.space.to_dict()
-    with pytest.raises(UserError, match="--initial: expected standard, none"):
+    with pytest.raises(UserError, match="--initial: expected standard, suitable, none"):
         begun([*names, str(tmp_path / "missing")], space, path)
 
 
