@@ -60,6 +60,8 @@ class Budget:
         Whether a network is ended at a rung from which no network has come near the best few so far.
     schedule
         Of the learning rate: ``cosine``, which falls to nearly zero at the end of the budget, or ``constant``.
+    average_weights
+        Whether a network is scored and saved with the average of its weights over the last part of the training.
     precision
         Numbers that layers compute with: ``float32``, or ``bfloat16`` or ``float16`` with weights, normalisation,
         head and loss in float32. A network that diverges in these is trained again in float32.
@@ -84,6 +86,7 @@ class Budget:
     rung_quantile: float = checked(_SHARE, 0.5)
     extrapolate: bool = True
     schedule: str = checked(one_of(SCHEDULES), "cosine")
+    average_weights: bool = True
     precision: str = checked(one_of(PRECISIONS), "float32")
     deterministic: bool = False
     backend: str | None = checked(one_of(BACKENDS), None)
@@ -114,7 +117,7 @@ class Budget:
         if not isinstance(data, Mapping):
             raise UserError(f"budget: expected keys with values, got {shown(data)}")
         values = {_FORMER.get(key, key): value for key, value in data.items() if key not in _REMOVED}
-        return read(cls, values, "budget")
+        return read(cls, {"average_weights": False, **values}, "budget")  # a run that began without goes on so
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from menndl_dask.training.schedule import TrainingSchedule
 from menndl_dask.training.scoring.significance import shows_learning
 from menndl_dask.training.scoring.split_prediction import SplitPrediction
 from menndl_dask.training.scoring.validation import ValidationScores, Validator
+from menndl_dask.training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from menndl_dask.evaluation.channel import Channel
@@ -172,7 +173,9 @@ class _Evaluation:
         self._validation = self._validator.predicting(self._validation_split, tiles)
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
+        self._average = WeightAverage(model.variables if budget.average_weights else [])
         self._variables = [*model.variables, *optimizer.variables, *(augmentation.variables if augmentation else ())]
+        self._variables += self._average.variables
 
     def _test_split(self) -> SplitPrediction:
         """Return how the test split is predicted, and say so if only a part of it is."""
@@ -186,8 +189,8 @@ class _Evaluation:
     def _train(self, schedule: TrainingSchedule) -> float:
         """Train until the budget is used up, with validations; return the last fitness.
 
-        The fitness is that of the last weights, not the best of all validations: the maximum over many validations on
-        one small split favours networks whose fitness fluctuates.
+        The fitness is that of the averaged weights at the end, not the best of all validations: the maximum over many
+        validations on one small split favours networks whose fitness fluctuates.
         """
         while True:
             self._take_steps(schedule)
@@ -195,6 +198,7 @@ class _Evaluation:
                 self._phase("measure")
                 scores, fitness = self._validate(schedule)
                 if schedule.is_over:
+                    self._average.exchange()  # it is what was scored
                     return fitness
                 self._stop_early(schedule, scores, fitness)
                 self._losses = np.zeros(0)
@@ -216,6 +220,7 @@ class _Evaluation:
         self._optimizer.learning_rate = self._budget.learning_rate * schedule.rate_factor
         losses = self._loop.run(schedule.next_samples(self._order), deadline)
         schedule.advance(len(losses), time.monotonic() - started)
+        self._average.update(schedule.steps - len(losses), schedule.steps)
         self._losses = np.concatenate([self._losses, losses])
         self._flops_spent = self._flops_before + self._cost.flops_training * schedule.samples_seen
         self._tell(costs={"flops_training": self._flops_spent})
@@ -225,7 +230,8 @@ class _Evaluation:
     def _validate(self, schedule: TrainingSchedule) -> tuple[ValidationScores, float]:
         """Score the validation split and add a point to the learning curve; return the scores and the fitness."""
         compared = schedule.learning_check_is_due and not schedule.is_over
-        scores = self._validator.validate(self._validation, compared=compared)
+        with self._average.in_place():
+            scores = self._validator.validate(self._validation, compared=compared)
         fitness = to_fitness(self._problem, scores.value)
         if not (math.isfinite(scores.loss) and math.isfinite(fitness)):
             raise Ended("diverged", f"on the validation split the loss was {scores.loss} and the fitness {fitness}")

@@ -107,7 +107,7 @@ def test_pixels_are_classified_and_move_with_their_images(backend: str, tmp_path
 
 
 def test_patches_are_trained_on_and_whole_images_scored(backend: str, tmp_path: Path) -> None:
-    budget = Budget(epochs=2, batch_size=16, learning_rate=1e-2, backend=backend)
+    budget = Budget(epochs=3, batch_size=16, learning_rate=1e-2, backend=backend)
     path = stores.write(stores.micrographs(), tmp_path / "data.zarr")
     of = open_problem(path, budget=budget, patch=(32, 32), augmentation=("flip", "shift"))
     assert of.patches is not None
