@@ -104,7 +104,8 @@ def _standard_networks() -> dict[str, tuple[str, Any]]:
         for shape in (_IMAGE, _VOLUME) if name in _OF_VOLUMES else (_IMAGE,):
             if (problem := _problem(network.tasks[0], [shape], 3)).rank in network.ranks:
                 both = name in _OF_VOLUMES and 2 in network.ranks and shape == _VOLUME
-                found[network.title + ", of volumes" * both] = name, problem
+                again = " of standard networks" * (network.title in _APPLICATIONS)
+                found[network.title + again + ", of volumes" * both] = name, problem
     return found
 
 
