@@ -21,7 +21,7 @@ from menndl_dask.report.finals import final_table, final_title
 from menndl_dask.report.headline import headline, paired
 from menndl_dask.report.table import Row, best_rows, table
 from menndl_dask.result import OF_DATA
-from menndl_dask.run.recorder import Compared
+from menndl_dask.run.recorder import Compared, evolved
 from menndl_dask.run.run import Run
 from menndl_dask.text import TextTable, error_name, fitness_text, metric_title, quantity, with_error
 from menndl_dask.training.scoring.significance import SIGNIFICANT
@@ -102,7 +102,7 @@ def fittest(compared: Iterable[Compared]) -> Compared | None:
 
 def winner(compared: Iterable[Compared]) -> Compared | None:
     """Return the fittest of the finalists, the standard network not included; None if no training succeeded."""
-    return fittest(c for c in compared if not c.is_standard)
+    return fittest(evolved(compared))
 
 
 def conclude(compared: Sequence[Compared], problem: Problem, directory: Path | None = None) -> str:
@@ -113,10 +113,10 @@ def conclude(compared: Sequence[Compared], problem: Problem, directory: Path | N
     """
     best = winner(compared)
     standard = next((c for c in compared if c.is_standard), None)
-    if all(c.is_standard for c in compared):
+    if not evolved(compared):
         return "The search found no network that works, apart from the standard one."
     if best is None:
-        failed = [f"{c.name}: {_failure(c)}" for c in compared if not c.is_standard]
+        failed = [f"{c.name}: {_failure(c)}" for c in evolved(compared)]
         return f"No evolved network could be retrained: {'; '.join(failed)}"
     if standard is None or not standard.result.succeeded:
         beside = "" if standard is None else f" {standard.name} could not be trained: {_failure(standard)}"

@@ -17,7 +17,7 @@ from menndl_dask.metric import BUILT_IN
 from menndl_dask.problem import Problem
 from menndl_dask.report.bootstrap import Difference, difference
 from menndl_dask.report.contenders import Ranking, Standing, rankings
-from menndl_dask.run.recorder import Compared
+from menndl_dask.run.recorder import Compared, evolved
 from menndl_dask.run.run import Run
 from menndl_dask.text import error_name, metric_title, with_spread
 from menndl_dask.training.scoring.significance import SIGNIFICANT
@@ -56,10 +56,14 @@ def headline_of(alike: Sequence[Compared], problem: Problem, directory: Path | N
     """Return the headline for finalists, of which the validation split chooses one; empty if none is tested."""
     name = f"test_{problem.metric_name}"
     known = [c for c in alike if c.result.fitness is not None and name in c.result.metrics]
-    ours = max((c for c in known if not c.is_standard), key=lambda c: c.result.fitness or 0.0, default=None)
+    ours = max(evolved(known), key=lambda c: c.result.fitness or 0.0, default=None)
     standard = next((c for c in known if c.is_standard), None)
     if ours is None:
-        return ""
+        if standard is None or all(c.is_standard for c in known):
+            return ""
+        given = _tested(next(c for c in known if not c.is_standard), name)  # as the search has trained it
+        score = f"{metric_title(problem.metric_name)} {with_spread(given.score, given.error)} on test"
+        return f"the search found no network that is better than {_spoken(_tested(standard, name).name)}, {score}"
     own = _tested(ours, name)
     if standard is None:
         return f"{own.name}: {metric_title(problem.metric_name)} {with_spread(own.score, own.error)} on test"

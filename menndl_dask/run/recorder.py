@@ -65,6 +65,13 @@ class Compared:
         return network.with_name(f"{network.stem}.test.npz")
 
 
+def evolved(compared: Iterable[Compared]) -> list[Compared]:
+    """Return those that the search has found: neither the standard network nor that under another number."""
+    each = list(compared)
+    standard = {c.individual.genome.key for c in each if c.is_standard}
+    return [c for c in each if c.individual.genome.key not in standard]
+
+
 class Recorder:
     """Writes a run directory, which is created if it does not exist; one driver at a time.
 

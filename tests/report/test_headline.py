@@ -112,6 +112,17 @@ def test_a_comparison_with_several_seeds_is_taken_first_and_its_network_is_chose
     assert headline(run).startswith("network 3 is more accurate than the small U-Net (mean IoU 0.600 ±")
 
 
+def test_the_standard_network_is_no_network_that_a_search_has_found(tmp_path: Path) -> None:
+    # as `--retrain 0` leaves it where the best network is the one that the search began with
+    run = finished(tmp_path / "run", made_up(12), OF)
+    given = replace(trained("network 0", 0, 30, 0.61), factor=0.0)
+    run.compare(given)
+    run.compare(replace(trained("U-Net, small", STANDARD_ID, 30, 0.60), factor=1.0))
+    told = "the search found no network that is better than the small U-Net, mean IoU 0.610 ± 0.010 on test"
+    assert headline_of([given, trained("U-Net, small", STANDARD_ID, 30, 0.60)], OF) == told
+    assert "evolved network is" not in "".join(map(str, findings(run)))
+
+
 def test_a_network_without_a_standard_one_beside_it_has_its_score() -> None:
     assert headline_of([trained("network 3", 3, 10, 0.7)], OF) == "network 3: mean IoU 0.700 ± 0.010 on test"
     assert headline_of([], OF) == ""
