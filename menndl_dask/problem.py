@@ -117,7 +117,7 @@ class Budget:
         if not isinstance(data, Mapping):
             raise UserError(f"budget: expected keys with values, got {shown(data)}")
         values = {_FORMER.get(key, key): value for key, value in data.items() if key not in _REMOVED}
-        return read(cls, {"average_weights": False, **values}, "budget")  # a run that began without goes on so
+        return read(cls, values, "budget")
 
 
 @dataclass(frozen=True, slots=True)

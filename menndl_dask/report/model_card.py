@@ -121,8 +121,9 @@ def _trainings(run: Run, problem: Problem) -> Iterable[Compared]:
     for each in reversed([*run.comparisons, *run.contenders, *run.finals]):
         if not each.is_standard or each.individual.genome.key == standard:  # others are not saved
             yield each
-    individual, result = run.best()
-    yield Compared(f"network {individual.id}", individual, 0.0, result)
+    if any(result.succeeded for _, result in run.evaluations):
+        individual, result = run.best()
+        yield Compared(f"network {individual.id}", individual, 0.0, result)
 
 
 def event_of(training: Compared) -> str:

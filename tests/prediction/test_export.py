@@ -76,7 +76,7 @@ def test_a_child_process_writes_a_network_that_plain_keras_loads_and_that_replac
     missing = image.copy()
     missing[0, 3:5, 2] = np.nan
     assert np.array_equal(exported.predict_on_batch(missing), exported.predict_on_batch(image))
-    assert sorted(path.name for path in (tmp_path / "run" / "export").iterdir()) == ["best.keras"]
+    assert sorted(path.name for path in (tmp_path / "run" / "export").iterdir()) == ["best.keras", "best.keras.md"]
 
 
 @pytest.mark.parametrize("kind", ["savedmodel", "onnx"])

@@ -348,7 +348,7 @@ def test_the_same_error_everywhere_ends_the_search_and_costs_no_network(client: 
 
 def test_the_one_of_two_workers_on_which_all_fails_retires(tmp_path: Path) -> None:
     workers = {name: {"cls": Worker, "options": {"nthreads": 1, "nanny": False}} for name in ("unfit", "sound")}
-    scheduler = {"cls": Scheduler, "options": {"dashboard": False}}
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0"}}
     with SpecCluster(workers, scheduler) as cluster, Client(cluster, set_as_default=False) as client:
         run = Search(None, SPACE, tmp_path, evaluate=evaluations.misconfigured_on_one).run(client, evaluations=40)
     assert sorted(ids(run)) == list(range(40))
