@@ -18,13 +18,12 @@ from menndl_dask.report.contenders import (
     search_cost,
 )  # fmt: skip
 from menndl_dask.report.finals import final_table, final_title
-from menndl_dask.report.headline import headline, paired
+from menndl_dask.report.headline import by_errors, headline, paired
 from menndl_dask.report.table import Row, best_rows, table
 from menndl_dask.result import OF_DATA
 from menndl_dask.run.recorder import Compared, evolved
 from menndl_dask.run.run import Run
-from menndl_dask.text import TextTable, error_name, fitness_text, metric_title, quantity, with_error
-from menndl_dask.training.scoring.significance import SIGNIFICANT
+from menndl_dask.text import TextTable, fitness_text, metric_title, quantity, with_error
 
 _SHOWN = 5  # networks of the search in the table
 
@@ -134,19 +133,13 @@ def _significance(best: Compared, standard: Compared, problem: Problem, director
         if not found.is_certain:
             return [f"The difference is not significant: {text}."]
         return [f"The evolved network is {'better' if sign * found.value > 0 else 'worse'} by {text}."]
-    name = f"test_{problem.metric_name}"
-    values, errors = zip(
-        *((c.result.metrics.get(name), c.result.metrics.get(error_name(name))) for c in (best, standard)), strict=True
-    )
-    if None in values or not all(errors):
+    found = by_errors(best, standard, problem)
+    if found is None:
         return []
-    difference = (values[0] - values[1]) * sign
-    # errors add as if the test images were different ones: for shared images this is an upper bound
-    error = math.hypot(*errors)
-    text = f"{fitness_text(abs(difference))} ± {error:.2g}"
-    if abs(difference) <= SIGNIFICANT * error:
+    text = f"{fitness_text(abs(found.value))} ± {math.hypot(found.error, found.other_error):.2g}"
+    if not found.is_certain:
         return [f"The difference is not significant: {text}."]
-    return [f"The evolved network is {'better' if difference > 0 else 'worse'} by {text}."]
+    return [f"The evolved network is {'better' if sign * found.value > 0 else 'worse'} by {text}."]
 
 
 def _score(compared: Compared, problem: Problem) -> str:

@@ -68,7 +68,8 @@ def headline_of(alike: Sequence[Compared], problem: Problem, directory: Path | N
     if standard is None:
         return f"{own.name}: {metric_title(problem.metric_name)} {with_spread(own.score, own.error)} on test"
     other = _tested(standard, name)
-    return sentence(own, other, paired(ours, standard, problem, directory) or _by_errors(own, other), problem)
+    between = paired(ours, standard, problem, directory) or by_errors(ours, standard, problem)
+    return sentence(own, other, between, problem)
 
 
 def sentence(own: Scored, other: Scored, between: Difference | None, problem: Problem) -> str:
@@ -129,7 +130,12 @@ def paired(ours: Compared, standard: Compared, problem: Problem, directory: Path
     return difference(sums[0][None], sums[1][None], problem.metric_name)
 
 
-def _by_errors(own: Scored, other: Scored) -> Difference | None:
+def by_errors(ours: Compared, standard: Compared, problem: Problem) -> Difference | None:
+    """Return the difference of two trainings by their standard errors; None where one has none."""
+    name = f"test_{problem.metric_name}"
+    if any(c.result.metrics.get(name) is None for c in (ours, standard)):
+        return None
+    own, other = _tested(ours, name), _tested(standard, name)
     if not own.error or not other.error:
         return None
     value = own.score - other.score
