@@ -21,6 +21,7 @@ from menndl_dask.evaluation.child_process import connect_to_parent, serve
 from menndl_dask.evaluation.keras_import import import_frugally
 from menndl_dask.genome.keras_model.network_file import load_network
 from menndl_dask.prediction.model_process import describe, resize
+from menndl_dask.training.batches import as_model_input
 
 Array = NDArray[Any]
 
@@ -42,17 +43,13 @@ class _Exporter:
                 self._model = model if tile is None else resize(model, tile)
                 return describe(self._model)
             case ("export", target, kind, means, views):
-                outputs = np.asarray(self._model.predict_on_batch(_as_input(views)))
+                outputs = np.asarray(self._model.predict_on_batch(as_model_input(views)))
                 _write(_with_means(self._model, means), Path(target), kind, views)
                 return outputs
             case ("run", path, kind, views, imports, folders):
                 own_code.allow(imports, folders)
                 return _run(path, kind, views)
         raise ValueError(f"unknown request {request[0]!r}")
-
-
-def _as_input(views: Sequence[Any]) -> Any:
-    return list(views) if len(views) > 1 else views[0]
 
 
 def _with_means(model: Any, means: Sequence[Sequence[float]] | None) -> Any:
@@ -73,7 +70,7 @@ def _with_means(model: Any, means: Sequence[Sequence[float]] | None) -> Any:
     for view, mean in zip(inputs, means, strict=True):
         constant = np.asarray(mean, np.float32).reshape((1,) * (len(view.shape) - 1) + (-1,))
         filled.append(keras.ops.where(keras.ops.isnan(view), constant, view))
-    return keras.Model(_as_input(inputs), model.call(_as_input(filled)))
+    return keras.Model(as_model_input(inputs), model.call(as_model_input(filled)))
 
 
 def _write(model: Any, target: Path, kind: str, views: Sequence[Array]) -> None:
@@ -82,18 +79,18 @@ def _write(model: Any, target: Path, kind: str, views: Sequence[Array]) -> None:
         if kind == "keras":
             model.save(target)
             return
-        model(_as_input([view[:1] for view in views]))  # Keras exports what has been called
+        model(as_model_input([view[:1] for view in views]))  # Keras exports what has been called
         model.export(str(target), format={"savedmodel": "tf_saved_model"}.get(kind, kind), verbose=False)
 
 
 def _run(path: str, kind: str, views: Sequence[Array]) -> Array:
     if kind == "keras":
-        return np.asarray(load_network(path).predict_on_batch(_as_input(views)))
+        return np.asarray(load_network(path).predict_on_batch(as_model_input(views)))
     if kind == "savedmodel":
         import tensorflow as tf
 
         loaded = tf.saved_model.load(path)  # it owns the variables
-        return np.asarray(loaded.serve(_as_input(views)))
+        return np.asarray(loaded.serve(as_model_input(views)))
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

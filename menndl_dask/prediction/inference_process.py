@@ -18,6 +18,7 @@ from menndl_dask.evaluation.child_process import connect_to_parent, serve
 from menndl_dask.evaluation.keras_import import import_frugally
 from menndl_dask.genome.genome import Genome
 from menndl_dask.problem import Problem
+from menndl_dask.training.batches import as_model_input
 
 _REPEATS, _SECONDS = 200, 2.0  # of a measurement, at most
 _FEWEST = 5
@@ -66,9 +67,9 @@ def _predicting(model: Any) -> Predict:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        compiled = tf.function(lambda *views: model(views if len(views) > 1 else views[0], training=False))
+        compiled = tf.function(lambda *views: model(as_model_input(views), training=False))
         return lambda views: compiled(*map(tf.constant, views)).numpy()
-    return lambda views: model.predict_on_batch(list(views) if len(views) > 1 else views[0])
+    return lambda views: model.predict_on_batch(as_model_input(views))
 
 
 def _median_s(predict: Predict, views: Sequence[NDArray[Any]]) -> float:
