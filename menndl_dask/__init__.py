@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from menndl_dask.search.search import Search
     from menndl_dask.space.space import SearchSpace
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 # public names by the module that defines them
 _NAMES = {

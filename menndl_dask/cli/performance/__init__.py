@@ -1,0 +1,1 @@
+"""Commands that measure, forecast and simulate what a search costs."""
