@@ -9,28 +9,38 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from menndl_dask.cluster.cluster import load_cluster
-    from menndl_dask.data.data import open_problem
-    from menndl_dask.errors import MenndlError, UserError
-    from menndl_dask.evaluation.evaluation import evaluate
-    from menndl_dask.evolution.evolution import Evolution
-    from menndl_dask.genome.cost import Cost, cost_of
-    from menndl_dask.genome.domain import choice, integer, per_axis, real
-    from menndl_dask.genome.forms.cell import Cell
-    from menndl_dask.genome.gene import Gene
-    from menndl_dask.genome.genome import Genome
-    from menndl_dask.genome.individual import Individual
-    from menndl_dask.genome.keras_model.decoder import decode
-    from menndl_dask.genome.keras_model.encoder import encode
-    from menndl_dask.genome.layer import Layer
-    from menndl_dask.prediction.prediction import predict
-    from menndl_dask.problem import Budget, Facts, Limits, Problem
-    from menndl_dask.result import Result
-    from menndl_dask.run.run import Run
-    from menndl_dask.search.plan.plan import plan_search
-    from menndl_dask.search.search import Search
-    from menndl_dask.space.space import SearchSpace
+if TYPE_CHECKING:  # "as" says to type checkers that they are public
+    from menndl_dask.cluster.cluster import load_cluster as load_cluster
+    from menndl_dask.data.data import open_problem as open_problem
+    from menndl_dask.errors import MenndlError as MenndlError
+    from menndl_dask.errors import UserError as UserError
+    from menndl_dask.evaluation.evaluation import evaluate as evaluate
+    from menndl_dask.evolution.evolution import Evolution as Evolution
+    from menndl_dask.genome.cost import Cost as Cost
+    from menndl_dask.genome.cost import cost_of as cost_of
+    from menndl_dask.genome.domain import choice as choice
+    from menndl_dask.genome.domain import integer as integer
+    from menndl_dask.genome.domain import per_axis as per_axis
+    from menndl_dask.genome.domain import real as real
+    from menndl_dask.genome.forms.cell import Cell as Cell
+    from menndl_dask.genome.gene import Gene as Gene
+    from menndl_dask.genome.genome import Genome as Genome
+    from menndl_dask.genome.individual import Individual as Individual
+    from menndl_dask.genome.keras_model.decoder import decode as decode
+    from menndl_dask.genome.keras_model.encoder import encode as encode
+    from menndl_dask.genome.layer import Layer as Layer
+    from menndl_dask.notebook.fit import fit as fit
+    from menndl_dask.prediction.prediction import predict as predict
+    from menndl_dask.problem import Budget as Budget
+    from menndl_dask.problem import Facts as Facts
+    from menndl_dask.problem import Limits as Limits
+    from menndl_dask.problem import Problem as Problem
+    from menndl_dask.report.headline import headline as headline
+    from menndl_dask.result import Result as Result
+    from menndl_dask.run.run import Run as Run
+    from menndl_dask.search.plan.plan import plan_search as plan_search
+    from menndl_dask.search.search import Search as Search
+    from menndl_dask.space.space import SearchSpace as SearchSpace
 
 __version__ = "0.7.0"
 
@@ -50,8 +60,10 @@ _NAMES = {
     "genome.keras_model.decoder": "decode",
     "genome.keras_model.encoder": "encode",
     "genome.layer": "Layer",
+    "notebook.fit": "fit",
     "prediction.prediction": "predict",
     "problem": "Budget Facts Limits Problem",
+    "report.headline": "headline",
     "result": "Result",
     "run.run": "Run",
     "search.plan.plan": "plan_search",

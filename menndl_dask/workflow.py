@@ -34,7 +34,7 @@ from menndl_dask.report.headline import headline
 from menndl_dask.report.report import write_report
 from menndl_dask.run.journal import check_free
 from menndl_dask.run.layout import folder_of
-from menndl_dask.run.progress import ProgressLine
+from menndl_dask.run.progress import Progress, ProgressLine
 from menndl_dask.run.recorder import CONTENDERS
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, freeze, frozen_settings
@@ -59,7 +59,10 @@ _ENDLESS = 1e6  # hours: the time of random search is that on workers
 _FEWEST_DRAWN = 6  # random networks at the start of a short search
 
 
-def main_job(problem: Problem, space: SearchSpace, options: Options, *, arguments: Sequence[str] | None = None) -> int:
+def main_job(
+    problem: Problem, space: SearchSpace, options: Options, *, arguments: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> int:  # fmt: skip
     """Search, retrain the best networks and the standard one, compare them, and write a table and the report.
 
     Parameters
@@ -72,6 +75,8 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
         Options of the user.
     arguments
         Command line to record in the run; by default that of this process.
+    progress
+        Shows the progress of the search; by default a line on the standard error.
 
     Returns
     -------
@@ -119,7 +124,7 @@ def main_job(problem: Problem, space: SearchSpace, options: Options, *, argument
     with load_cluster(options.cluster, workers=options.workers) as cluster, cluster.client() as client:
         page = search.path / "report.html"
         say(f"dashboard: {cluster.dashboard or 'none'}   report: {page} (rewritten while it runs)")
-        line = ProgressLine(sys.stderr)
+        line = progress or ProgressLine(sys.stderr)
         search.run(
             client, evaluations=options.evaluations, hours=options.hours, wait_minutes=_wait(options, cluster.profile),
             progress=line, on_change=write_report,

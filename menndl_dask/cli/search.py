@@ -16,6 +16,7 @@ from menndl_dask.cli.problem import add_problem_options
 from menndl_dask.cluster.profile import read_profile
 from menndl_dask.errors import RunError, reading
 from menndl_dask.run.layout import whole_run
+from menndl_dask.run.progress import Progress
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, read_settings
 from menndl_dask.space.space import SearchSpace
@@ -23,7 +24,7 @@ from menndl_dask.space.space import SearchSpace
 
 def add_commands(commands: Any) -> None:
     """Add the commands to a parser's subparsers."""
-    parser = add_command(commands, "search", _search, "evolve a network for a data set; the same command resumes")
+    parser = add_command(commands, "search", search, "evolve a network for a data set; the same command resumes")
     add_problem_options(parser)
     group = parser.add_argument_group("search space")
     group.add_argument("--max-layers", type=int, metavar="N", help="layers of a network, the head not counted")
@@ -41,7 +42,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="another file than report.html of the run")
 
 
-def _search(given: argparse.Namespace, words: Sequence[str] | None = None) -> int:
+def search(
+    given: argparse.Namespace, words: Sequence[str] | None = None, progress: Progress | None = None
+) -> int:  # fmt: skip
     """Search; `words` are those of the command if they are not the ones that the user typed."""
     given.run = run_path(given)
     typed = list(sys.argv) if words is None else ["menndl", *words]
@@ -57,7 +60,7 @@ def _search(given: argparse.Namespace, words: Sequence[str] | None = None) -> in
         problem = open_planned(given, options.budget)
         plan = new_plan(given, problem, profile, trial=True)
     space = SearchSpace.image(plan.problem, training=given.training, maximum=given.max_layers, **plan.space)
-    return workflow.main_job(plan.problem, space, options.following(plan), arguments=typed)
+    return workflow.main_job(plan.problem, space, options.following(plan), arguments=typed, progress=progress)
 
 
 def _resume(given: argparse.Namespace) -> int:
@@ -67,7 +70,7 @@ def _resume(given: argparse.Namespace) -> int:
     words += ["--run", str(whole_run(given.run))]  # the last one counts
     parser = Parser("menndl")
     add_commands(parser.add_subparsers())
-    return _search(parser.parse_args(words), words)
+    return search(parser.parse_args(words), words)
 
 
 def _report(given: argparse.Namespace) -> int:

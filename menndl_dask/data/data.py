@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +38,10 @@ _RESIZED = 128  # pixels a side at most of images that are resized, unless the u
 
 
 def open_problem(
-    data: str | Path,
+    data: Any,
+    labels: Any = None,
     *,
+    store: str | Path | None = None,
     task: str | None = None,
     inputs: str | Sequence[str] | None = None,
     label: str = "label",
@@ -57,12 +60,20 @@ def open_problem(
     budget: Budget | None = None,
     seed: int = 0,
 ) -> Problem:
-    """Open labelled images in a Zarr store, check them, and return the problem to solve.
+    """Open labelled images, check them, and return the problem to solve.
 
     Parameters
     ----------
     data
-        Directory or URL of the Zarr store.
+        Directory or URL of a Zarr store. Or images in memory: an array of shape (sample, y, x), perhaps with a channel
+        or a third spatial axis; a list of images of unequal size; a DataArray, whose dimensions say what they are; or
+        a Dataset with images and labels. Those are written as a Zarr store first, where workers read them.
+    labels
+        Labels of images in memory, in their order: a class number or name or other numbers for each image, or an image
+        of class numbers for each.
+    store
+        Path of the store for images in memory; by default ``images-KEY.zarr`` in the current directory, with a key of
+        their content. It is written once.
     task
         ``classification``, ``regression`` or ``segmentation``. By default inferred from the labels: one integer per
         sample, other numbers per sample, or one integer per pixel.
@@ -93,7 +104,14 @@ def open_problem(
     UserError
         If a setting is not as expected.
     """
-    _check_kinds(data, budget, task)
+    _check_kinds(data, labels, budget, task)
+    if not isinstance(data, (str, os.PathLike)):
+        from menndl_dask.data.formats.arrays import store_of  # converts: Zarr stores need no library of formats
+
+        data, lines = store_of(data, labels, folder=Path(), store=store)
+        label = "label"
+        for line in lines:
+            logger.info("%s", line.strip())
     path = os.fspath(data)
     names = (inputs,) if isinstance(inputs, str) else tuple(inputs or ("image",))
     with reading(path):  # stores that are damaged lead to any exception
@@ -133,25 +151,14 @@ def open_problem(
         return _with_constant_fitness(problem, labels, parts["validation"])
 
 
-def _check_kinds(data: object, budget: object, task: str | None) -> None:
-    """Raise `UserError` for an array in place of a path, a number in place of a budget, or an unknown task."""
-    if not isinstance(data, str | os.PathLike):
-        raise UserError(f"data: expected the path or URL of a Zarr store, got {_kind(data)}; menndl convert writes one")
+def _check_kinds(data: object, labels: object, budget: object, task: str | None) -> None:
+    """Raise `UserError` for labels beside a path, a number in place of a budget, or an unknown task."""
+    if isinstance(data, (str, os.PathLike)) and labels is not None:
+        raise UserError("labels: expected None beside a path, whose store has them; label names the variable")
     if budget is not None and not isinstance(budget, Budget):
         raise UserError(f"budget: expected a Budget, such as Budget(epochs=8), got {shortened(repr(budget))}")
     if task is not None and task not in TASKS:
         raise UserError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{nearest(task, TASKS)}")
-
-
-def _kind(value: object) -> str:
-    """Return the type of a value in words.
-
-    >>> _kind(np.zeros((2, 3))), _kind(None)
-    ('ndarray of shape (2, 3)', 'None')
-    """
-    shape = getattr(value, "shape", None)
-    kind = "None" if value is None else type(value).__name__
-    return kind if shape is None else f"{kind} of shape {shape}"
 
 
 def _with_constant_fitness(problem: Problem, labels: LabelTable, where: Positions) -> Problem:

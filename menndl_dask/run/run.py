@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import menndl_dask  # what stands above in the layers is looked up where a user asks for it
 from menndl_dask import files
 from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import Evaluation, Individual
@@ -72,10 +73,15 @@ class Best:
         weights = self.path / "network.keras"
         if not weights.is_file():
             raise RunError(f"{weights}: expected the weights of network {self.individual.id}, got no such file")
-        with reading(weights, RunError):
-            os.close(files.open_regular(weights, root=weights.parents[2]))  # not a link to another file
-        allow_signed(Run(whole_run(weights.parents[2])).settings)
-        return load_network(weights, imports)
+        return _loaded(weights, weights.parents[2], imports)
+
+
+def _loaded(weights: Path, run: Path, imports: Iterable[str]) -> Any:
+    """Return the Keras model of a file of a run."""
+    with reading(weights, RunError):
+        os.close(files.open_regular(weights, root=run))  # not a link to another file
+    allow_signed(Run(whole_run(run)).settings)
+    return load_network(weights, imports)
 
 
 class Run:
@@ -222,6 +228,26 @@ class Run:
             raise RunError(f"{self.path}: no network has succeeded yet{f': {how}' if how else ''}")
         folder = folder_of(self.path, island_of(best[0])) if folders_of(self.path) else self.path
         return Best(*best, folder.resolve() / "networks" / best[0].name)
+
+    def model(self, imports: Iterable[str] = ()) -> Any:
+        """Return the trained Keras model that the comparison preferred by the validation split, not compiled.
+
+        Without a comparison it is that of `best`. `imports` are as of `Best.model`.
+
+        Raises
+        ------
+        RunError
+            If there is none.
+        """
+        weights = self.path / "best.keras"
+        if not weights.exists():
+            return self.best().model(imports)
+        return _loaded(weights, self.path, imports)
+
+    @property
+    def headline(self) -> str:
+        """How the network compares with the standard one on the test split, in one sentence."""
+        return menndl_dask.headline(self)
 
     def failures(self) -> Failures:
         """Return the failures, counted by their kind and message."""

@@ -6,10 +6,11 @@ Data is read and written in blocks of some tens of megabytes, also within one la
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from menndl_dask.data.formats.arrangement.arrangement import arrange
 from menndl_dask.data.formats.arrangement.label_source import open_labels
@@ -126,21 +127,42 @@ def write_converted(
         If the target exists, a library is missing, or source or options are not as expected.
     """
     path, store = Path(source), Path(target)
-    with reading(store, UserError):
-        is_there = store.exists()
-    if is_there:
-        raise UserError(f"{store}: expected a new name, found an existing store; remove it or choose another name")
+    _demand_new(store)
     with reading(path), ExitStack() as opened:
         content = _open(opened, path, options)
-        labels = open_labels(opened, content, options)
         try:
-            arrangement = arrange(labels, options)
-            write_store(arrangement.store, store, options.chunk, progress)
+            return write_content(content, store, options, progress=progress, opened=opened)
         except DataError as error:
             hint = None if options.layout or path.is_dir() else suggested(path, content.arrays)
             text = f"{error}; it {hint}" if hint else str(error)
             raise DataError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+
+
+def write_content(
+    content: Content, store: Path, options: Options = _DEFAULT, attributes: Mapping[str, Any] | None = None, *,
+    progress: Progress | None = None, opened: ExitStack | None = None,
+) -> Converted:  # fmt: skip
+    """Write the arrays of a source as a store, with further attributes, and return what was done.
+
+    Raises
+    ------
+    UserError
+        If the store exists, or arrays, labels or options do not fit together.
+    """
+    _demand_new(store)
+    with ExitStack() as own:
+        labels = open_labels(own if opened is None else opened, content, options)
+        arrangement = arrange(labels, options)
+        written = replace(arrangement.store, attributes={**arrangement.store.attributes, **(attributes or {})})
+        write_store(written, store, options.chunk, progress)
     return Converted(store, arranged(arrangement.lines()), arrangement.next_command(store))
+
+
+def _demand_new(store: Path) -> None:
+    with reading(store, UserError):
+        is_there = store.exists()
+    if is_there:
+        raise UserError(f"{store}: expected a new name, found an existing store; remove it or choose another name")
 
 
 def _open(opened: ExitStack, path: Path, options: Options) -> Content:
