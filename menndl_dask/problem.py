@@ -11,7 +11,7 @@ from typing import Any, Self
 from menndl_dask.change import MOVES, Change, read_change
 from menndl_dask.errors import UserError
 from menndl_dask.own_code import is_reference
-from menndl_dask.validation import check_values, checked, number, one_of, read, shown
+from menndl_dask.validation import check_values, checked, number, one_of, or_none, read, shown
 
 WEIGHTED_CROSSENTROPY = "weighted_crossentropy"  # our own loss
 UNITS = ("epochs", "steps", "seconds", "flops")  # of a budget
@@ -174,9 +174,12 @@ class Limits:
         checkpoints. This is not a limit, and a shorter training writes no checkpoint.
     """
 
-    seconds: float = 3600.0
-    memory_bytes: int | None = None
-    checkpoint_s: float | None = 60.0
+    seconds: float = checked(_POSITIVE, 3600.0)
+    memory_bytes: int | None = checked(_POSITIVE, None)
+    checkpoint_s: float | None = checked(or_none(_POSITIVE), 60.0)
+
+    def __post_init__(self) -> None:
+        check_values(type(self), asdict(self), "limits")
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,17 @@ def checked(check: Check, default: Any = MISSING, **options: Any) -> Any:
     return field(metadata={"check": check}, **({} if default is MISSING else {"default": default}), **options)
 
 
+def demand_kind(where: str, value: object, kind: type | tuple[type, ...], example: str) -> None:
+    """Raise `UserError` if a value is not of a class of ours; the example says where one comes from.
+
+    >>> demand_kind("problem", None, dict, "a Problem, as open_problem returns it")
+    Traceback (most recent call last):
+    menndl_dask.errors.UserError: problem: expected a Problem, as open_problem returns it, got None
+    """
+    if not isinstance(value, kind):
+        raise UserError(f"{where}: expected {example}, got {shown(value)}")
+
+
 def check_values(kind: type, values: Mapping[str, Any], where: str, raises: type[UserError] = UserError) -> None:
     """Raise an error that begins with `where` if a value of a checked field of `kind` is not right."""
     for each in fields(kind):

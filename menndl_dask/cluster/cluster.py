@@ -130,11 +130,13 @@ def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None
         If the profile is not as expected; the message names the file and the key.
     """
     read = read_profile(profile) if isinstance(profile, (str, Path)) else profile
+    if not isinstance(read, (Local, Scheduler, Site)):
+        raise ProfileError(f"profile: expected the name of a profile or a file, such as 'local', got {read!r}")
     if workers is None:
         return Cluster(read)
     if isinstance(read, Scheduler):
         raise ProfileError(f"workers: expected none, since the scheduler of this profile has its own, got {workers}")
-    if workers < 1:
+    if not isinstance(workers, int) or workers < 1:
         raise ProfileError(f"workers: expected an integer ≥ 1, got {workers}")
     if isinstance(read, Local):
         return Cluster(replace(read, workers=workers))

@@ -131,10 +131,13 @@ class Evolution:
             ("capacity", _MEMBERS if capacity is None else capacity, 1),
         ):  # fmt: skip
             _demand_integer(name, value, least)
+        if not callable(survival):
+            raise UserError(f"survival: expected a function, such as ageing, got {shortened(repr(survival))}")
         given = []
-        for i, genome in enumerate(initial):
+        is_list = isinstance(initial, Iterable) and not isinstance(initial, (str, Genome))
+        for i, genome in enumerate(initial if is_list else [initial]):
             if not isinstance(genome, Genome):
-                raise UserError(f"initial: expected genomes, got {shortened(repr(genome))}")
+                raise UserError(f"initial: expected a list of genomes, got {shortened(repr(genome))}")
             given.append(Given(f"initial network {i}", genome))
         found = widened(space, given)
         for line in found.lines:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Protocol
@@ -65,9 +66,12 @@ class Choice:
     """
 
     values: tuple[Any, ...]
+    by_size: bool = field(default=True, repr=False)  # whether numbers in ascending order are ordered
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", tuple(_plain(v) for v in self.values))
+        if any(not isinstance(v, Hashable) for v in self.values):
+            raise ValueError(f"choice: expected words or numbers, got {self.values!r}")
         if not self.values or len(set(self.values)) != len(self.values):
             raise ValueError(f"choice: expected one or more different values, got {self.values!r}")
         if not all(abs(v) <= _LARGEST for v in self.values if _is_number(v)):
@@ -76,7 +80,7 @@ class Choice:
     @property
     def ordered(self) -> bool:
         """Whether a small step means something."""
-        return all(_is_number(v) for v in self.values) and list(self.values) == sorted(self.values)
+        return self.by_size and all(_is_number(v) for v in self.values) and list(self.values) == sorted(self.values)
 
     @property
     def size(self) -> float:
@@ -380,8 +384,10 @@ def spread(values: tuple[Any, ...], rank: int) -> tuple[Any, ...]:
     return values * rank
 
 
-def choice(*values: Any, default: Any = None, later: bool = False, valid: Any = None) -> Any:
+def choice(*values: Any, default: Any = None, later: bool = False, valid: Any = None, ordered: bool = True) -> Any:
     """Declare a gene's field that takes one of several values; the first is the default.
+
+    Numbers in ascending order are ordered: a mutation takes a neighbour.
 
     Parameters
     ----------
@@ -395,6 +401,8 @@ def choice(*values: Any, default: Any = None, later: bool = False, valid: Any = 
     valid
         The values that are valid at all, for networks of other people: a domain, or `Several` or `Maybe`. None: for
         the kinds of the package those of `values`, for a user's all of their type.
+    ordered
+        False for numbers in ascending order that are names, such as those of models: a mutation takes any other.
 
     >>> from dataclasses import dataclass
     >>> from menndl_dask.genome.gene import Gene
@@ -404,7 +412,7 @@ def choice(*values: Any, default: Any = None, later: bool = False, valid: Any = 
     >>> Edge().operation
     'none'
     """
-    return _field(Choice(tuple(values)), values[0] if default is None else default, later, valid)
+    return _field(Choice(tuple(values), ordered), values[0] if default is None else default, later, valid)
 
 
 def integer(

@@ -60,6 +60,24 @@ class Gene:
         return {f.name: f.metadata["domain"] for f in fields(cls) if "domain" in f.metadata}
 
     @classmethod
+    def check_kind(cls) -> None:
+        """Check that genes of this kind can be searched.
+
+        Raises
+        ------
+        UserError
+            If the class is no frozen dataclass, or has fields and none of them a domain.
+        """
+        parameters = vars(cls).get("__dataclass_params__")
+        if parameters is None or not parameters.frozen:
+            got = "no dataclass" if parameters is None else "one that is not frozen"
+            raise UserError(f"{kind_name(cls)}: expected a class with @dataclass(frozen=True, slots=True), got {got}")
+        own = [each.name for each in fields(cls) if each.name in vars(cls).get("__annotations__", ())]
+        if own and not cls.domains():
+            example = f"{own[0]}: int = integer(1, 8)"
+            raise UserError(f"{kind_name(cls)}.{own[0]}: expected a domain to choose from, such as {example}, got none")
+
+    @classmethod
     @cache
     def _bounds(cls) -> tuple[tuple[str, Any], ...]:
         """Return the fields whose values are checked, and what is valid; of a user's kind only those that say so."""

@@ -7,6 +7,7 @@ of the blocks, so that neither the driver nor the scheduler holds an image.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from itertools import chain, combinations
 from pathlib import Path
@@ -27,6 +28,7 @@ from menndl_dask.prediction.score import score as score_of
 from menndl_dask.prediction.target import write_template
 from menndl_dask.problem import Problem
 from menndl_dask.run.signature import allow_signed
+from menndl_dask.validation import demand_kind
 
 _LOG = logging.getLogger(__name__)
 
@@ -107,6 +109,8 @@ def predict(
         If a file is not as expected, or the images do not fit the network.
     """
     own_code.allow(imports)
+    for name, value in (("model", model), ("source", source), ("target", target)):
+        demand_kind(name, value, (str, os.PathLike), "a path")
     model, target = Path(model).absolute(), Path(target)
     model = model / "best.keras" if model.is_dir() else model
     _check_files(model, target)

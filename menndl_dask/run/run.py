@@ -99,6 +99,8 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise RunError(f"run: expected the path of a run directory, got {path!r}")
         self.path = Path(path)
         self._frozen = read_settings(self.path / _SETTINGS)
         self._history = History(self.path)

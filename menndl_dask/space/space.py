@@ -24,6 +24,7 @@ from menndl_dask.genome.training_gene import Training
 from menndl_dask.problem import Problem
 from menndl_dask.space.image_rules import ImageRules
 from menndl_dask.space.random_network import random_network
+from menndl_dask.validation import demand_kind, shown
 
 Constraint = Callable[[Genome], str | None]
 _DEEPER = 3  # layers, all repetitions counted, for each gene that a space allows
@@ -73,13 +74,15 @@ class SearchSpace:
     _checked: dict[Gene, Gene | None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.minimum <= self.maximum:
+        counts = (self.minimum, self.maximum)
+        if not all(isinstance(n, (int, np.integer)) for n in counts) or not 0 <= self.minimum <= self.maximum:
             raise UserError(f"search space: expected 0 ≤ minimum ≤ maximum, got {self.minimum}, {self.maximum}")
         if bool(self.kinds) != (self.maximum > 0):
             raise UserError("search space: expected gene kinds and a maximum ≥ 1 together, got only one of them")
         for kind in (*self.fixed, *self.kinds):
             if not (isinstance(kind, type) and issubclass(kind, Gene)):
                 raise UserError(f"search space: expected kinds (subclasses) of Gene, got {kind!r}")
+            kind.check_kind()
 
     @classmethod
     def slots(cls, kinds: Sequence[type[Gene]], *, constraints: Sequence[Constraint] = ()) -> Self:
@@ -94,6 +97,7 @@ class SearchSpace:
         >>> len(space.sample(np.random.default_rng(0))), space.size
         (6, 729.0)
         """
+        _demand_list("slots", kinds)
         if not kinds:
             raise UserError("slots: expected one or more kinds of genes, got none")
         return cls(fixed=tuple(kinds), constraints=tuple(constraints))
@@ -110,6 +114,7 @@ class SearchSpace:
         constraints: Sequence[Constraint] = (),
     ) -> Self:
         """Return a space of sequences of variable length, after fixed genes (`prefix`)."""
+        _demand_list("sequence", kinds)
         return cls(tuple(prefix), tuple(kinds), minimum, maximum, dict(ranges or {}), tuple(constraints))
 
     @classmethod
@@ -147,6 +152,7 @@ class SearchSpace:
         constraints
             Functions that return in words what is wrong with a genome, None if it is valid.
         """
+        demand_kind("problem", problem, Problem, "a Problem, as open_problem returns it")
         limits = (max_parameters, max_flops, max_memory_bytes)
         rules = ImageRules.of(problem, limits, extra=extra, ranges=ranges or {})
         longest = maximum or (28 if problem.task == "segmentation" else 16)
@@ -334,3 +340,9 @@ class SearchSpace:
             self._checked[gene] = gene.replaced(**changes) if changes else None
         found = self._checked[gene]
         return gene if found is None or found == gene else found
+
+
+def _demand_list(what: str, kinds: object) -> None:
+    if not isinstance(kinds, Sequence):
+        got = kinds.__name__ if isinstance(kinds, type) else shown(kinds)
+        raise UserError(f"{what}: expected a list of kinds of genes, such as [Edge] * 6, got {got}")

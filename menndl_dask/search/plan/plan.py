@@ -25,6 +25,7 @@ from menndl_dask.search.plan.machine import Machine
 from menndl_dask.search.plan.trial import Trial, run_trial
 from menndl_dask.space.standard.standard import standard_network
 from menndl_dask.text import TextTable, counted
+from menndl_dask.validation import demand_kind
 
 _TRIALS = 3
 _GB = 1e9
@@ -116,6 +117,7 @@ def plan_search(
     UserError
         If the trial fails for a reason for which every training would.
     """
+    demand_kind("problem", problem, Problem, "a Problem, as open_problem returns it")
     known = {name: value for name, value in (given or {}).items() if value is not None}
     where = machine or Machine.of(read_profile("local"), known.get("workers"))
     return _Planner(problem, known, where).plan(trial and where.is_this)
