@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # "as" says to type checkers that they are public
     from menndl_dask.genome.keras_model.encoder import encode as encode
     from menndl_dask.genome.layer import Layer as Layer
     from menndl_dask.notebook.fit import fit as fit
+    from menndl_dask.notebook.plots import Plots as Plots
     from menndl_dask.prediction.prediction import predict as predict
     from menndl_dask.problem import Budget as Budget
     from menndl_dask.problem import Facts as Facts
@@ -61,6 +62,7 @@ _NAMES = {
     "genome.keras_model.encoder": "encode",
     "genome.layer": "Layer",
     "notebook.fit": "fit",
+    "notebook.plots": "Plots",
     "prediction.prediction": "predict",
     "problem": "Budget Facts Limits Problem",
     "report.headline": "headline",

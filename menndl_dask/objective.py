@@ -11,10 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from menndl_dask.errors import UserError
+from menndl_dask.errors import UserError, nearest
 from menndl_dask.result import Result
 
 FITNESS = "fitness"
+MEASURED = (
+    FITNESS, "parameters", "flops_forward", "flops_training", "latency_ms", "memory_bytes", "train_seconds", "loss",
+)  # fmt: skip
+"""Names that a search measures; an evaluation function of the user's own may measure others."""
 _LIMIT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
 
 
@@ -78,6 +82,18 @@ class Objectives:
                 raise UserError(f"{what}: expected a list of words, such as {[short]}, got {short!r}")
         return cls(tuple(names), tuple(Limit.parse(text) for text in constraints))
 
+    def check_names(self) -> None:
+        """Raise `UserError` for a name that is nearly that of a measured cost.
+
+        >>> Objectives.of(["fitness", "latency"]).check_names()
+        Traceback (most recent call last):
+        menndl_dask.errors.UserError: objectives: 'latency' is not measured; did you mean 'latency_ms'?
+        """
+        for what, names in (("objectives", self.names), ("constraints", [limit.name for limit in self.limits])):
+            for name in names:
+                if name not in MEASURED and (hint := nearest(name, MEASURED)):
+                    raise UserError(f"{what}: {name!r} is not measured{hint}")
+
     def values(self, result: Result) -> tuple[float, ...] | None:
         """Return a number for each objective, larger is better; None if the evaluation failed or lacks one."""
         found = [measured(result, name) for name in self.names]
@@ -92,6 +108,34 @@ class Objectives:
     def violation(self, result: Result) -> float:
         """Return the sum of the violations; 0 if all constraints hold."""
         return sum(limit.violation(result) for limit in self.limits)
+
+
+def front_of(values: Sequence[Sequence[float]]) -> list[int]:
+    """Return the indices of the values that no other beats in all objectives, the best in the first objective first.
+
+    Larger is better; of equal ones the first is taken.
+
+    >>> front_of([(0.5, -10), (0.9, -30), (0.4, -20), (0.9, -30)])
+    [1, 0]
+    """
+    front: list[int] = []
+    for i in sorted(range(len(values)), key=lambda i: [-value for value in values[i]]):
+        if not any(all(a >= b for a, b in zip(values[j], values[i], strict=True)) for j in front):
+            front.append(i)
+    return front
+
+
+def by_knee(values: Sequence[Sequence[float]]) -> list[int]:
+    """Return the indices of a front, the knee first: the nearest to the best of all objectives, each scaled to 0 to 1.
+
+    >>> by_knee([(0.90, -100.0), (0.89, -20.0), (0.30, -10.0)])
+    [1, 0, 2]
+    """
+    spans = [(max(column), (max(column) - min(column)) or 1.0) for column in zip(*values, strict=True)]
+    distances = [
+        math.hypot(*((best - value) / span for value, (best, span) in zip(each, spans, strict=True))) for each in values
+    ]
+    return sorted(range(len(values)), key=lambda i: distances[i])
 
 
 def measured(result: Result, name: str) -> float | None:

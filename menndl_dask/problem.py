@@ -11,6 +11,7 @@ from typing import Any, Self
 from menndl_dask.change import MOVES, Change, read_change
 from menndl_dask.errors import UserError
 from menndl_dask.own_code import is_reference
+from menndl_dask.text import html_summary, metric_title
 from menndl_dask.validation import check_values, checked, number, one_of, or_none, read, shown
 
 WEIGHTED_CROSSENTROPY = "weighted_crossentropy"  # our own loss
@@ -272,6 +273,8 @@ class Problem:
         Coordinate whose samples must stay together in one split (a scene, a patient, a microscope session).
     objectives
         What selection compares: ``fitness`` (larger is better) and costs (smaller is better).
+    constraints
+        Limits such as ``latency_ms<=2``; a network that breaks one ranks behind all that keep them.
     augmentation
         Random changes of training images, none by default, as names of `menndl_dask.change.AUGMENTATIONS` with an
         amount if it is not the usual one, such as ``flip``, ``flip=x``, ``rotate`` (by multiples of 90° in the y–x
@@ -308,6 +311,7 @@ class Problem:
     class_weight: str | tuple[float, ...] = "auto"
     group: str | None = None
     objectives: tuple[str, ...] = ("fitness",)
+    constraints: tuple[str, ...] = ()
     augmentation: tuple[str, ...] = ()
     normalisation: str = "channel"
     patches: Patches | None = None
@@ -367,6 +371,18 @@ class Problem:
         """
         names = (self.loss, self.metric, *self.augmentation)
         return [name for name in names if name is not None and is_reference(name)]
+
+    def _repr_html_(self) -> str:
+        facts = self.facts
+        counts = ", ".join(f"{n:,} {split}" for n, split in zip(facts.samples, SPLITS, strict=True))
+        outputs = "values" if self.task == "regression" else "classes"
+        rows = [
+            ("data", self.data), ("task", self.task), ("images", f"{self.seen}; {counts}"),
+            (outputs, str(facts.outputs)), ("fitness", metric_title(self.metric_name)), ("loss", self.loss_name),
+            ("augmentation", ", ".join(self.augmentation) or "none"),
+            ("objectives", ", ".join((*self.objectives, *self.constraints))),
+        ]  # fmt: skip
+        return html_summary("Problem", rows)
 
     @property
     def rank(self) -> int:

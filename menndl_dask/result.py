@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, Self
 
 from menndl_dask.errors import one_line
+from menndl_dask.text import fitness_text, html_summary
 
 FAILURES: dict[str, str] = {
     "infeasible": "no network can be built from the genome, or it exceeds a limit of the search space",
@@ -145,6 +146,12 @@ class Result:
     def succeeded(self) -> bool:
         """Whether the evaluation has a fitness."""
         return self.failure is None
+
+    def _repr_html_(self) -> str:
+        why = "" if self.failure is None else f"{self.failure}: {FAILURES[self.failure]}"
+        values = [(name, f"{value:.4g}") for name, value in {**self.costs, **self.metrics}.items()]
+        remarks = [("message", self.message)] if self.message else []
+        return html_summary("Result", [("fitness", why or fitness_text(self.fitness)), *values, *remarks])
 
     def as_if_finished(self) -> Result:
         """Return the result of a training that was stopped at a rung with its last fitness as the final one."""

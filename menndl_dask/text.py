@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from textwrap import indent
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -52,6 +53,23 @@ class TextTable:
         lines = ["  ".join(f"{cell:{side}{width}}" for cell, side, width in row).rstrip() for row in rows]
         text = "\n".join([*lines, self.more] if self.more else lines)
         return f"{self.title}\n{indent(text, '  ')}" if self.title else text
+
+
+def html_summary(title: str, rows: Iterable[tuple[str, str]], more: str = "") -> str:
+    """Return a title and a small table of names and values as HTML, for a notebook; `more` is HTML below it.
+
+    It has the colours of the page around it, so that it can be read on a light and on a dark one.
+
+    >>> html_summary("Run", [("best", "<0.9>")])[-48:]
+    'text-align:left">&lt;0.9&gt;</td></tr></table></div>'
+    """
+    cells = "".join(
+        f'<tr><th style="text-align:left;padding-right:1em">{escape(printable(name, one_line=True))}</th>'
+        f'<td style="text-align:left">{escape(printable(value, one_line=True))}</td></tr>'
+        for name, value in rows
+    )
+    frame = "border-left:3px solid #8886;padding:2px 0 2px 10px"
+    return f'<div style="{frame}"><b>{escape(title)}</b><table style="margin:4px 0">{cells}</table>{more}</div>'
 
 
 def printable(text: str, *, one_line: bool = False) -> str:

@@ -99,10 +99,7 @@ def main_job(
     if options.detach:
         if options.plan is not None and not (options.run / FILE).exists():  # the jobs follow this plan
             options.run.mkdir(parents=True, exist_ok=True)
-            freeze(
-                options.run / FILE,
-                frozen_settings(problem, space, options.seed, options.limits, recorded),
-            )
+            freeze(options.run / FILE, frozen_settings(problem, space, options.seed, options.limits, recorded))
         return _detach(own, options, typed)
     check_free(own)
     if options.islands is not None:

@@ -52,3 +52,11 @@ def test_a_constraint_that_cannot_be_read_is_refused(text: str) -> None:
 def test_objectives_are_one_or_more_different_ones(names: list[str]) -> None:
     with pytest.raises(UserError, match="expected one or more different names"):
         Objectives.of(names)
+
+
+def test_a_name_that_is_nearly_one_of_a_cost_is_refused() -> None:
+    with pytest.raises(UserError, match="objectives: 'latency' is not measured; did you mean 'latency_ms'"):
+        Objectives.of(["fitness", "latency"]).check_names()
+    with pytest.raises(UserError, match="constraints: 'parameter' is not measured; did you mean 'parameters'"):
+        Objectives.of(["fitness"], ["parameter<=10"]).check_names()
+    Objectives.of(["fitness", "energy"], ["my_cost <= 1"]).check_names()  # of an evaluation function of the user's

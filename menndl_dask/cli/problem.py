@@ -9,7 +9,10 @@ from menndl_dask.data.data import open_problem
 from menndl_dask.data.keras_names import check_reference
 from menndl_dask.problem import TASKS, Problem
 
-_PROBLEM = ("task", "inputs", "label", "ignore", "group", "metric", "metric_mode", "loss", "class_weight")
+_PROBLEM = (
+    "task", "inputs", "label", "ignore", "group", "metric", "metric_mode", "loss", "class_weight",
+    "objectives", "constraints",
+)  # fmt: skip
 
 
 def add_problem_options(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +28,10 @@ def add_problem_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--metric-mode", choices=("max", "min"), default="max", help="is more or less of it better")
     loss = "such as dice_crossentropy, focal=2 or tversky=0.3; a Keras name, or module:function of your own"
     group.add_argument("--loss", metavar="NAME", help=loss)
+    text = "what selection compares: fitness, and costs that are to be small, such as latency_ms (default: fitness)"
+    group.add_argument("--objectives", nargs="+", default=("fitness",), metavar="NAME", help=text)
+    text = "limits that networks are to keep, such as 'latency_ms<=2' 'fitness>=0.8'"
+    group.add_argument("--constraints", nargs="+", default=(), metavar="LIMIT", help=text)
     group.add_argument("--class-weight", default="auto", metavar="KIND", help="auto, balanced, sqrt or none")
 
 

@@ -25,6 +25,7 @@ from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.data.staging import stage
 from menndl_dask.errors import DataError, UserError, nearest, reading, shortened
 from menndl_dask.metric import BUILT_IN, constant_fitness, suits
+from menndl_dask.objective import Objectives
 from menndl_dask.problem import LARGE_IMAGES, LOSSES, TASKS, Budget, Patches, Problem, read_loss
 
 __all__ = ["Samples", "open_problem", "open_staged", "region_table", "splits", "stage"]
@@ -52,6 +53,7 @@ def open_problem(
     class_weight: str | Sequence[float] = "auto",
     group: str | None = None,
     objectives: Sequence[str] = ("fitness",),
+    constraints: Sequence[str] = (),
     augmentation: str | Sequence[str] = (),
     normalisation: str | None = None,
     patch: int | str | Sequence[int] | None = None,
@@ -93,7 +95,8 @@ def open_problem(
     large_images
         As in `Problem`. By default images of unequal size with one label each are resized to their median size, at
         most 128 pixels a side.
-    loss, metric, metric_mode, ignore, class_weight, group, objectives, augmentation, normalisation, budget, seed
+    loss, metric, metric_mode, ignore, class_weight, group, objectives, constraints, augmentation, normalisation
+    budget, seed
         As in `Problem`. The mode of a built-in metric is known. By default values are clipped if a few of them, far
         outside of the usual range, spoil a channel's standard deviation, and else only normalised.
 
@@ -105,13 +108,9 @@ def open_problem(
         If a setting is not as expected.
     """
     _check_kinds(data, labels, budget, task)
+    Objectives.of(objectives, constraints).check_names()
     if not isinstance(data, (str, os.PathLike)):
-        from menndl_dask.data.formats.arrays import store_of  # converts: Zarr stores need no library of formats
-
-        data, lines = store_of(data, labels, folder=Path(), store=store)
-        label = "label"
-        for line in lines:
-            logger.info("%s", line.strip())
+        data, label = _stored(data, labels, store), "label"
     path = os.fspath(data)
     names = (inputs,) if isinstance(inputs, str) else tuple(inputs or ("image",))
     with reading(path):  # stores that are damaged lead to any exception
@@ -129,32 +128,36 @@ def open_problem(
         facts, normalisation = read_facts(dataset, labels, parts, patches, normalisation)
         problem = Problem(
             data=path if "://" in path else str(Path(path).absolute()),
-            task=found,
-            facts=facts,
-            inputs=names,
-            label=label,
-            loss=loss,
-            metric=metric,
+            task=found, facts=facts, inputs=names, label=label, loss=loss, metric=metric,
             metric_mode=BUILT_IN.get(metric or "", metric_mode),
             ignore=labels.ignore,
             class_weight=class_weight if isinstance(class_weight, str) else tuple(class_weight),
-            group=group,
-            objectives=tuple(objectives),
-            normalisation=normalisation,
-            patches=patches,
-            large_images=large_images,
+            group=group, objectives=tuple(objectives), constraints=tuple(constraints), normalisation=normalisation,
+            patches=patches, large_images=large_images,
             augmentation=(augmentation,) if isinstance(augmentation, str) else tuple(augmentation),
             budget=budget or Budget(epochs=10),
             seed=seed,
-        )
+        )  # fmt: skip
         _check_names(problem, metric_mode)
         return _with_constant_fitness(problem, labels, parts["validation"])
+
+
+def _stored(images: Any, labels: Any, store: str | Path | None) -> Path:
+    """Write images in memory as a Zarr store and return its path."""
+    from menndl_dask.data.formats.arrays import store_of  # Zarr stores need no library of formats
+
+    path, lines = store_of(images, labels, folder=Path(), store=store)
+    for line in lines:
+        logger.info("%s", line.strip())
+    return path
 
 
 def _check_kinds(data: object, labels: object, budget: object, task: str | None) -> None:
     """Raise `UserError` for labels beside a path, a number in place of a budget, or an unknown task."""
     if isinstance(data, (str, os.PathLike)) and labels is not None:
         raise UserError("labels: expected None beside a path, whose store has them; label names the variable")
+    if data is None:
+        raise UserError("data: expected the path or URL of a Zarr store, or images in memory, got None")
     if budget is not None and not isinstance(budget, Budget):
         raise UserError(f"budget: expected a Budget, such as Budget(epochs=8), got {shortened(repr(budget))}")
     if task is not None and task not in TASKS:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, Self
 
@@ -23,6 +23,7 @@ from menndl_dask.genome.gene import Gene, is_users, kind_name
 from menndl_dask.genome.layer import Layer, with_inputs
 from menndl_dask.genome.topology import Sources, canonical_order, relative
 from menndl_dask.genome.unknown_gene import UnknownGene, UnknownLayer
+from menndl_dask.text import counted, html_summary
 from menndl_dask.validation import shown
 
 
@@ -55,6 +56,10 @@ class Genome:
 
     def __len__(self) -> int:
         return len(self.genes)
+
+    def _repr_html_(self) -> str:
+        genes = [(kind_name(type(gene)), _unusual(gene)) for gene in self.folded().genes]
+        return html_summary(f"Genome {self.key}: {counted(len(self.layers), 'layer')}", genes)
 
     @property
     def settings(self) -> tuple[Gene, ...]:
@@ -171,3 +176,9 @@ class Genome:
             object.__setattr__(self, "_expanded", expanded(self.genes))
         assert self._expanded is not None
         return self._expanded
+
+
+def _unusual(gene: Gene) -> str:
+    """Return the fields of a gene that have another value than usual, as text."""
+    values = ((each, getattr(gene, each.name)) for each in fields(gene))
+    return ", ".join(f"{each.name} {value}" for each, value in values if value != each.default)

@@ -74,7 +74,7 @@ def read_content(run: Run) -> ReportContent:
     """Return the content of the report of a run."""
     settings, problem, alike, standard = run.settings, run.problem, run.alike, run.standard
     return ReportContent(
-        evaluations=list(run.evaluations),
+        evaluations=list(iter(run.evaluations)),
         problem=problem,
         title=name_of(run.path.resolve()),
         compared=[Row.of(c.name, c.result) for c in alike],

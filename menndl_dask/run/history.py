@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from heapq import merge
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from menndl_dask.errors import RunError, one_line, reading
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.result import Result
 from menndl_dask.run.journal import JOURNAL, Event, read_journal, written
 from menndl_dask.run.layout import folders_of
+from menndl_dask.text import counted
 
 # what an event has, beside its time, that is read as it is
 _VALUES: Mapping[str, Mapping[str, Any]] = {
@@ -47,6 +49,27 @@ class History:
             for entry in merge(*each, key=attrgetter("time")):
                 if entry.result is not None:
                     yield entry.individual, entry.result
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @overload
+    def __getitem__(self, index: int) -> Evaluation: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Evaluation]: ...
+    def __getitem__(self, index: int | slice) -> Evaluation | list[Evaluation]:
+        """Return the evaluation at a place in the order of arrival, -1 for the latest; or those of a slice."""
+        if isinstance(index, int) and index >= 0:
+            for found in islice(self, index, None):
+                return found
+            raise IndexError(f"evaluation {index}: the run has {len(self)}")
+        return [*iter(self)][index]
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self)
+
+    def __repr__(self) -> str:
+        return f"<{counted(len(self), 'evaluation')} of {self._run}>"
 
     def events(self, *kinds: str) -> Iterator[tuple[int | None, Event]]:
         """Yield the events of these kinds, each with the number of its island; None for events of the whole run."""

@@ -18,6 +18,7 @@ from menndl_dask import files
 from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.genome.keras_model.network_file import load_network
+from menndl_dask.objective import FITNESS, Objectives, front_of
 from menndl_dask.problem import Problem
 from menndl_dask.result import Failures, Result
 from menndl_dask.run.history import History
@@ -30,6 +31,8 @@ from menndl_dask.run.signature import allow_signed
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from menndl_dask.notebook.plots import Plots
 
 _OF_EVENTS = ("event", "time", "crc", "format", "version")  # of a start, which are no settings
 _SNAPSHOT = "run.zarr"
@@ -137,8 +140,11 @@ class Run:
         return sum(1 for _ in self._events("migrated"))
 
     @property
-    def evaluations(self) -> Iterable[Evaluation]:
-        """Individuals with their results, in the order in which the results arrived; read again on each pass."""
+    def evaluations(self) -> History:
+        """Individuals with their results, in the order in which the results arrived; read again on each pass.
+
+        ``len(run.evaluations)`` is their number and ``run.evaluations[-1]`` the latest.
+        """
         return self._history
 
     @property
@@ -258,6 +264,44 @@ class Run:
             if result.failure is not None:
                 failures.add(result.failure, result.message)
         return failures
+
+    def front(self, objectives: Sequence[str] | None = None) -> list[Evaluation]:
+        """Return the evaluations that no other beats in all objectives, the fittest first.
+
+        By default the objectives are those of the search, or fitness and parameters where it has only the fitness. All
+        but the fitness are to be small.
+
+        Raises
+        ------
+        UserError
+            If the objectives are not different names.
+        """
+        usual = self._objectives if len(self._objectives) > 1 else (FITNESS, "parameters")
+        compared = Objectives.of(usual if objectives is None else objectives)
+        known = [(pair, values) for pair in self.evaluations if (values := compared.values(pair[1])) is not None]
+        return [known[i][0] for i in front_of([values for _, values in known])]
+
+    @property
+    def plot(self) -> Plots:
+        """Pictures of the run, such as ``run.plot.progress()``; a notebook shows them."""
+        return menndl_dask.Plots(self)
+
+    def _repr_html_(self) -> str:
+        return self.plot.overview()
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas DataFrame with a row for each evaluation, by its number, in the order of arrival.
+
+        Columns are fitness, failure, message, told_at, origin, key, worker, seed, the costs and metrics by their names,
+        and the seconds of each phase such as ``seconds_train``.
+        """
+        data = self.to_xarray().swap_dims(evaluation="id")
+        plain = [name for name, values in data.data_vars.items() if values.dims == ("id",) and name != "genome"]
+        found = data[plain].to_dataframe()
+        found = found.join(data["costs"].to_pandas())
+        for name, prefix in (("metrics", "metric_"), ("times", "seconds_")):
+            found = found.join(data[name].to_pandas().add_prefix(prefix))
+        return found
 
     def to_xarray(self) -> xr.Dataset:
         """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.run.snapshot`."""

@@ -22,6 +22,18 @@ from menndl_dask.genome.individual import Evaluation
 from menndl_dask.objective import measured
 
 _BLOCK = 4096  # evaluations in memory at a time
+# units of costs, and of variables with their names for people
+_UNITS = {
+    "flops_forward": "FLOP", "flops_training": "FLOP", "latency_ms": "ms", "memory_bytes": "B", "framework_bytes": "B",
+    "train_seconds": "s",
+}  # fmt: skip
+_NAMED = {
+    "fitness": ("fitness on the validation split", "1"), "failure": ("kind of failure, empty for a success", ""),
+    "told_at": ("time at which the result arrived, UTC", ""), "origin": ("operator that made the network", ""),
+    "parents": ("numbers of the parents, -1 for none", ""), "objectives": ("values of the objectives", ""),
+    "costs": ("costs, in the units of the coordinate unit", ""), "metrics": ("further metrics, validation split", ""),
+    "times": ("time of each phase", "s"), "curves": ("learning curves", ""), "id": ("number of the network", ""),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,8 @@ class _Layout:
             "objective": self.objectives, "cost": self.costs, "metric": self.metrics, "phase": self.phases,
             "measure": self.measures,
         }  # fmt: skip
-        names = {name: (name, _texts(values)) for name, values in named.items()}
+        names: dict[str, Any] = {name: (name, _texts(values)) for name, values in named.items()}
+        names["unit"] = ("cost", _texts([_UNITS.get(name, "") for name in self.costs]), {"long_name": "unit of a cost"})
         return {**names, "epoch": np.arange(1, self.epochs + 1)}
 
 
@@ -69,7 +82,7 @@ def dataset(
     `told_at` has the time at which each individual's result arrived, by its id, in seconds since the epoch.
     """
     layout = _Layout.of(evaluations, objectives)
-    return _block(list(evaluations), told_at, layout).assign_attrs(attributes or {})
+    return _block(list(iter(evaluations)), told_at, layout).assign_attrs(attributes or {})
 
 
 def write_dataset(
@@ -141,7 +154,10 @@ def _block(entries: Sequence[Evaluation], told_at: Mapping[int, float], layout: 
         "curves": (("evaluation", "epoch", "measure"), curves),
     }
     coordinates = {"id": ("evaluation", np.array([i.id for i, _ in entries], dtype="int64")), **layout.coordinates()}
-    return xr.Dataset(variables, coordinates)
+    found = xr.Dataset(variables, coordinates)
+    for name, (long_name, unit) in _NAMED.items():
+        found[name].attrs |= {"long_name": long_name, **({"units": unit} if unit else {})}
+    return found
 
 
 def _texts(values: Sequence[str]) -> Any:

@@ -20,6 +20,7 @@ from menndl_dask.errors import RunError, UserError
 from menndl_dask.evaluation.evaluation import evaluate
 from menndl_dask.evaluation.sample_scores import keep_groups
 from menndl_dask.genome.individual import Evaluation, Individual, ranked
+from menndl_dask.objective import Objectives, by_knee, front_of
 from menndl_dask.problem import SPLITS, Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import CONTENDERS, STANDARD_ID, Compared
@@ -55,10 +56,24 @@ def plan(problem: Problem, finalists: Sequence[Evaluation], factor: float) -> li
 
 
 def finalists(evaluations: Iterable[Evaluation], problem: Problem, count: int) -> list[Evaluation]:
-    """Return up to `count` fittest networks of a search without the standard network, which a search may begin with."""
+    """Return up to `count` fittest networks of a search without the standard network, which a search may begin with.
+
+    With several objectives they are of the front, its knee first.
+    """
     standard = {individual.genome.key for _, individual in standard_of(problem)}
+    objectives = Objectives.of(problem.objectives, problem.constraints)
+    if len(objectives.names) > 1 or objectives.limits:
+        return _of_front([pair for pair in evaluations if pair[0].genome.key not in standard], objectives)[:count]
     found = ranked(evaluations, count + len(standard))
     return [(individual, result) for individual, result in found if individual.genome.key not in standard][:count]
+
+
+def _of_front(evaluations: Sequence[Evaluation], objectives: Objectives) -> list[Evaluation]:
+    """Return the evaluations of the front, the knee first; those that break a constraint count only if all do."""
+    known = [(pair, values) for pair in evaluations if (values := objectives.values(pair[1])) is not None]
+    known = [each for each in known if not objectives.violation(each[0][1])] or known
+    front = [known[i] for i in front_of([values for _, values in known])]
+    return [front[i][0] for i in by_knee([values for _, values in front])]
 
 
 def preferred(run: Run, problem: Problem, count: int) -> list[tuple[str, Individual]]:

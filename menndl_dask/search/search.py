@@ -24,7 +24,7 @@ from menndl_dask.run.layout import first_number, folder_of
 from menndl_dask.run.progress import Progress
 from menndl_dask.run.recorder import Recorder
 from menndl_dask.run.run import Run
-from menndl_dask.run.settings import frozen_settings
+from menndl_dask.run.settings import FILE, frozen_settings
 from menndl_dask.run.signature import Signed
 from menndl_dask.search.driver import Driver
 from menndl_dask.search.initial_networks import KEY, recorded, to_record
@@ -33,6 +33,7 @@ from menndl_dask.search.own_kinds import let_workers_find, own_names
 from menndl_dask.search.remote_evaluation import Evaluate
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.widening import Given, widened
+from menndl_dask.text import duration, html_summary
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class Search:
         self.seed = seed
         self.limits = limits
         self.evaluate = evaluate
-        objectives = problem.objectives if problem is not None else ("fitness",)
+        objectives, constraints = (("fitness",), ()) if problem is None else (problem.objectives, problem.constraints)
         first = first_number(island or 0)
         self.settings = dict(settings or {})
         if evolution is None:
@@ -121,14 +122,24 @@ class Search:
             # the others get them from the first island
             seeds = () if island else [each.genome for each in given]
             evolution = Evolution(
-                self.space, seed=seed, objectives=objectives, initial=seeds, random=random, first=first
-            )
+                self.space, seed=seed, objectives=objectives, constraints=constraints, initial=seeds, random=random,
+                first=first,
+            )  # fmt: skip
         else:
             _demand("initial", "none beside an evolution of your own, which takes them", initial, not [*initial])
             self.space = evolution.space if isinstance(evolution, Evolution) else space
         self.evolution: Optimizer = evolution
         self.stopped: str | None = None
         self.replayed = 0
+
+    def __repr__(self) -> str:
+        return f"Search({None if self.problem is None else self.problem.data!r}, run={str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        state = "has begun; run carries it on" if (self.path / FILE).exists() else "has not begun; run starts it"
+        data = "an evaluation function of your own" if self.problem is None else self.problem.data
+        rows = [("data", data), ("run", str(self.path)), ("state", state), ("seed", str(self.seed))]
+        return html_summary("Search", [*rows, ("limit", f"{duration(self.limits.seconds)} for an evaluation")])
 
     def _widen_for(self, initial: Sequence[Genome]) -> list[Given]:
         """Widen the space for the networks to begin with, those that the run has recorded first, and record them."""

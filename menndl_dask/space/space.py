@@ -17,19 +17,21 @@ from typing import Any, Self
 import numpy as np
 
 from menndl_dask.errors import InfeasibleError, UserError
-from menndl_dask.genome.domain import Domain
+from menndl_dask.genome.domain import Domain, in_words
 from menndl_dask.genome.gene import Gene, kind_name
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.training_gene import Training
 from menndl_dask.problem import Problem
 from menndl_dask.space.image_rules import ImageRules
 from menndl_dask.space.random_network import random_network
+from menndl_dask.text import html_summary
 from menndl_dask.validation import demand_kind, shown
 
 Constraint = Callable[[Genome], str | None]
 _DEEPER = 3  # layers, all repetitions counted, for each gene that a space allows
 _ATTEMPTS = 200  # draws before a space is called empty
 _RARE = 0.1  # share of values that mutations do not draw from the usual domain of their field
+_SHOWN = 150  # characters of the domains of a kind in a notebook
 _CHECKED = 4096  # genes whose check is kept
 
 
@@ -158,6 +160,17 @@ class SearchSpace:
         longest = maximum or (28 if problem.task == "segmentation" else 16)
         prefix = (Training,) if training else ()
         return cls(prefix, rules.kinds, minimum, longest, rules.ranges, tuple(constraints), rules, maximum is not None)
+
+    def _repr_html_(self) -> str:
+        rows = [("genomes", "too many to count" if math.isinf(self.size) else f"{self.size:.3g} at most")]
+        if self.fixed:
+            rows.append(("fixed genes", str(len(self.fixed))))
+        if self.kinds:
+            rows.append(("further genes", f"{self.minimum} to {self.maximum}"))
+        for kind in sorted({*self.fixed, *self.kinds}, key=kind_name):
+            values = ", ".join(f"{name} {in_words(domain)}" for name, domain in self.domains(kind).items())
+            rows.append((kind_name(kind), values if len(values) <= _SHOWN else f"{values[: _SHOWN - 1]}…"))
+        return html_summary("SearchSpace", rows)
 
     @property
     def size(self) -> float:

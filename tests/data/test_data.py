@@ -170,8 +170,8 @@ def test_a_setting_that_does_not_suit_the_data_is_refused(
 @pytest.mark.parametrize(
     ("data", "settings", "message"),
     [
-        (np.zeros((2, 3)), {}, "data: expected the path or URL of a Zarr store, got ndarray of shape"),
-        (None, {}, "data: expected the path or URL of a Zarr store, got None"),
+        (np.zeros((2, 3)), {}, "labels: expected an array beside the images, got None"),
+        (None, {}, "data: expected the path or URL of a Zarr store, or images in memory, got None"),
         ("data.zarr", {"budget": 3}, r"budget: expected a Budget, such as Budget\(epochs=8\), got 3"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from menndl_dask import Evolution, Gene, Genome, Limits, Result, Run, SearchSpace, choice, load_cluster, predict
+from menndl_dask import Evolution, Gene, Limits, Result, Run, SearchSpace, choice, load_cluster, predict
 from menndl_dask.errors import UserError
 from menndl_dask.search.plan.plan import plan_search
 

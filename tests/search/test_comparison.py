@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
@@ -13,6 +15,7 @@ from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID
 from menndl_dask.search import comparison
+from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import standard_network
 from tests.problems import problem
 from tests.runs import made_up
@@ -113,3 +116,18 @@ def test_what_is_compared_is_trained_to_its_end_and_its_checkpoint_goes_when_the
 def test_each_trained_network_has_a_file_of_its_own(tmp_path: Path) -> None:
     paths = {comparison.trained_path(tmp_path, c) for c in comparison.plan(problem(), FINALISTS, 4)}
     assert len(paths) == 4
+
+
+def test_with_several_objectives_the_finalists_are_of_the_front_its_knee_first() -> None:
+    space = SearchSpace.image(problem())
+    rng = np.random.default_rng(0)
+    scores = [(0.90, 1e6), (0.89, 1e4), (0.50, 1e3), (0.60, 2e6)]  # accurate and large, the knee, poor, beaten
+    found = [
+        (Individual(n, space.sample(rng)), Result(fitness, costs={"parameters": size}))
+        for n, (fitness, size) in enumerate(scores)
+    ]
+    several = replace(problem(), objectives=("fitness", "parameters"))
+    assert [one.id for one, _ in comparison.finalists(found, several, 3)] == [1, 0, 2]
+    limited = replace(problem(), constraints=("parameters<=5000",))
+    assert [one.id for one, _ in comparison.finalists(found, limited, 3)] == [2]
+    assert [one.id for one, _ in comparison.finalists(found, problem(), 2)] == [0, 1]

@@ -371,7 +371,7 @@ def reopened(problem: Problem, **changes: Any) -> Problem:
     """Return a problem as its data gives it with other values, such as another patch; its loss and budget are kept."""
     names = (
         "task", "inputs", "label", "loss", "metric", "metric_mode", "ignore", "class_weight", "group", "objectives",
-        "augmentation", "normalisation", "large_images", "budget", "seed",
+        "constraints", "augmentation", "normalisation", "large_images", "budget", "seed",
     )  # fmt: skip
     given = {name: getattr(problem, name) for name in names}
     return open_problem(problem.data, **{**given, "patch": patch_of(problem), **changes})

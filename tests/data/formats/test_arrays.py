@@ -64,7 +64,7 @@ def test_other_images_get_another_store_unless_one_is_named(folder: Path) -> Non
     [
         (X, Y[:50], "label: expected 60 samples as in image, got 50"),
         (X, None, "labels: expected an array beside the images, got None"),
-        (None, Y, "images: expected an array, an xarray object or a list of images, got None"),
+        (None, Y, "data: expected the path or URL of a Zarr store, or images in memory, got None"),
         (3, Y, "images: expected an array, an xarray object or a list of images, got int"),
         (np.array([None] * 60), Y, "images: expected numbers or names, got ndarray of shape (60,) of type object"),
         ([X[0], X[1, 0]], Y, "images: expected images with as many axes each, got shapes (6,) and (8, 6)"),

@@ -1,0 +1,155 @@
+"""Pictures and tables of a run for notebooks: those of the report, one at a time. Runs on the driver."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from menndl_dask.errors import UserError
+from menndl_dask.genome.individual import Individual
+from menndl_dask.report.content import ReportContent, read_content
+from menndl_dask.report.figures import progress_figure, timeline_figure, tradeoff_figures
+from menndl_dask.report.headline import headline
+from menndl_dask.report.network_drawing import draw_network
+from menndl_dask.report.table import best_rows
+from menndl_dask.text import fitness_text, html_summary, quantity
+
+if TYPE_CHECKING:
+    from menndl_dask.run.run import Run
+
+_COSTS = ("parameters", "flops_forward", "latency_ms")
+_BEST = 5  # networks in the overview
+
+
+class Picture:
+    """A picture as SVG: a notebook shows it, `save` writes it, `str` returns its source.
+
+    Parameters
+    ----------
+    svg
+        An ``<svg>`` element of the report.
+    """
+
+    def __init__(self, svg: str) -> None:
+        self.svg = svg
+
+    def __repr__(self) -> str:
+        label = re.search(r'aria-label="([^"]*)"', self.svg)
+        return f"<Picture: {label[1] if label else 'of a run'}>"
+
+    def __str__(self) -> str:
+        return self._repr_svg_()
+
+    def _repr_html_(self) -> str:
+        style = _style().replace(":root", "&").replace("light dark", "light")
+        return f'<div class="menndl"><style>.menndl{{background:var(--card);{style}}}</style>{self.svg}</div>'
+
+    def _repr_svg_(self) -> str:
+        """Return the picture as a file of its own: with its style inside, on light ground."""
+        backdrop = '<rect width="100%" height="100%" fill="#fff"/>'
+        start, rest = re.match(r"(<svg[^>]*)>(.*)", self.svg, re.DOTALL).groups()  # type: ignore[union-attr]
+        return f'{start} xmlns="http://www.w3.org/2000/svg"><style>{_style()}</style>{backdrop}{rest}'
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture as an SVG file."""
+        Path(path).write_text(self._repr_svg_(), encoding="utf-8")
+
+
+def _style() -> str:
+    """Return the style of pictures on light ground: notebooks do not tell which one they have."""
+    style = files("menndl_dask.report").joinpath("page.css").read_text("utf-8")
+    return re.sub(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*\s*\}", "", style)
+
+
+class Plots:
+    """The pictures of a run; ``run.plot`` is one.
+
+    Parameters
+    ----------
+    run
+        The run, running or ended. It is read again for each picture.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def progress(self) -> Picture:
+        """Return the fitness of every evaluation, and the best so far.
+
+        Raises
+        ------
+        UserError
+            If there is no evaluation yet.
+        """
+        content = self._content()
+        return Picture(progress_figure(content.evaluations, content.metric, content.constant, content.standard))
+
+    def pareto(self, cost: str = "parameters") -> Picture:
+        """Return fitness against a cost: ``parameters``, ``flops_forward`` or ``latency_ms``, with the Pareto front.
+
+        Raises
+        ------
+        UserError
+            If the cost is another one, or no evaluation has it.
+        """
+        if cost not in _COSTS:
+            raise UserError(f"pareto: expected one of {', '.join(_COSTS)}, got {cost!r}")
+        content = self._content()
+        costs = [result.costs for _, result in content.evaluations if result.succeeded]
+        known = [name for name in _COSTS if any(each.get(name, 0) > 0 for each in costs)]
+        if cost not in known:
+            raise UserError(f"pareto: expected a cost that was measured, got {cost!r}: {self._run.path} has {known}")
+        return Picture(tradeoff_figures(content.evaluations, content.metric, content.standard)[known.index(cost)])
+
+    def timeline(self) -> Picture:
+        """Return what each worker did when.
+
+        Raises
+        ------
+        UserError
+            If times are unknown.
+        """
+        content = self._content()
+        figure = timeline_figure(content.evaluations, content.completed_at)
+        if not figure:
+            raise UserError(f"timeline: expected times of evaluations, got none: {self._run.path}")
+        return Picture(figure)
+
+    def network(self, number: int | None = None) -> Picture:
+        """Return the drawing of a network, by default of the fittest one.
+
+        Raises
+        ------
+        UserError
+            If the run has no network of this number.
+        """
+        individual = self._individual(number)
+        return Picture(draw_network(individual.genome, self._run.problem))
+
+    def overview(self) -> str:
+        """Return what a notebook shows of the run, as HTML: the conclusion, its best networks and the progress."""
+        content = read_content(self._run)
+        done = content.evaluations
+        failed = sum(1 for _, result in done if result.failure is not None)
+        rows = [("conclusion", headline(self._run)), ("evaluations", f"{len(done):,}, {failed} without a fitness")]
+        for row in best_rows(done, _BEST):
+            weights = f", {quantity(row.costs['parameters'])} parameters" if "parameters" in row.costs else ""
+            rows.append((row.name, f"{content.metric} {fitness_text(row.fitness)}{weights}"))
+        rows.append(("report", str(self._run.path / "report.html")))
+        return html_summary(f"Run {self._run.path}", rows, self.progress()._repr_html_() if done else "")
+
+    def _content(self) -> ReportContent:
+        content = read_content(self._run)
+        if not content.evaluations:
+            raise UserError(f"{self._run.path}: expected evaluations, got none yet")
+        return content
+
+    def _individual(self, number: int | None) -> Individual:
+        if number is None:
+            return self._run.best().individual
+        for individual, _ in self._run.evaluations:
+            if individual.id == number:
+                return individual
+        raise UserError(f"network: expected the number of an evaluation of {self._run.path}, got {number!r}")
