@@ -20,13 +20,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # for make faults: number of faults
 FAULTS ?= 200
 
-.PHONY: help demo check test fuzz faults
+.PHONY: help demo check test fuzz faults docs package
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   evolve a network that finds defects in simulated electron-microscope images (about ten minutes)"
 	@echo "make test   run every check: style, layers, types, tests"
 	@echo "make check  only style, layers and types"
+	@echo "make docs   build the documentation site in build/site; a warning is an error"
+	@echo "make package build the source and the binary package in dist/, and install them in a new environment"
 	@echo "make fuzz   run the tests with generated examples, with many more of them and a new random seed"
 	@echo "make faults put real searches under many random faults (an hour); SEED=7 FAULTS=50 says which and how many"
 
@@ -55,6 +57,21 @@ faults: QUIET = --quiet
 faults: $(VENV)/installed-dev
 	$(BIN)/pytest --timeout 1200 --durations 15 tests/faults $(PYTEST)
 	$(BIN)/python -m tests.faults.soak --seed $(SEED) --faults $(FAULTS)
+
+docs: QUIET = --quiet
+docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet '.[docs]'
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs/site . build/site
+	@echo "documentation: build/site/index.html"
+
+package: QUIET = --quiet
+package: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m venv --clear build/installed
+	build/installed/bin/pip install --quiet --no-deps dist/*.tar.gz
+	build/installed/bin/pip install --quiet --no-deps --force-reinstall dist/*.whl
+	cd build && PYTHONPATH=$$(echo $(abspath $(VENV))/lib/python3*/site-packages) installed/bin/menndl cluster check local
 
 # the files are written last: an installation that was cut short is begun again
 $(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python

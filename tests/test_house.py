@@ -123,6 +123,14 @@ def test_the_conda_environment_is_in_step() -> None:
     assert set(environment[:-1]) == expected
 
 
+def test_the_conda_recipe_is_in_step_with_the_conda_environment() -> None:
+    recipe = yaml.safe_load((ROOT / "packaging" / "conda" / "meta.yaml").read_text().replace("{{ PYTHON }}", "python"))
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    needed = {each.replace(" ", "") for each in recipe["requirements"]["run"]}
+    assert needed == {each for each in environment if isinstance(each, str)} - {"pip"}
+    assert recipe["package"]["version"] == menndl_dask.__version__
+
+
 def test_dependencies_are_lower_bounds() -> None:
     extras = [extra(name) for name in configuration()["options.extras_require"]]
     for requirement in [need for found in (installed(), *extras) for need in found.values()]:
