@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from menndl_dask.search.search import Search
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.terminal import say
 from menndl_dask.text import counted, duration, fitness_text, metric_title, printable
+from menndl_dask.tracking.tracking import tracking
 
 __all__ = ["Options", "add_options", "compare", "compare_with", "guarded", "main_job"]
 
@@ -102,8 +103,9 @@ def main_job(
             freeze(options.run / FILE, frozen_settings(problem, space, options.seed, options.limits, recorded))
         return _detach(own, options, typed)
     check_free(own)
+    on_change = _on_change(options)
     if options.islands is not None:
-        return _search_islands(problem, space, options, typed, recorded)
+        return _search_islands(problem, space, options, typed, recorded, on_change)
     is_supervised = options.island is not None and supervisor.is_supervised()
     search = Search(
         problem,
@@ -124,8 +126,9 @@ def main_job(
         line = progress or ProgressLine(sys.stderr)
         search.run(
             client, evaluations=options.evaluations, hours=options.hours, wait_minutes=_wait(options, cluster.profile),
-            progress=line, on_change=write_report,
+            progress=line, on_change=on_change,
         )  # fmt: skip
+        on_change(Run(search.path))
         status = ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
         if is_supervised:
             return status
@@ -140,8 +143,9 @@ def main_job(
 
 
 def _search_islands(
-    problem: Problem, space: SearchSpace, options: Options, typed: Sequence[str], recorded: Mapping[str, Any]
-) -> int:
+    problem: Problem, space: SearchSpace, options: Options, typed: Sequence[str], recorded: Mapping[str, Any],
+    on_change: Callable[[Run], object],
+) -> int:  # fmt: skip
     """Search with a driver on each island, then compare the best networks of all."""
     assert options.islands is not None
     profile = read_profile(options.cluster)
@@ -154,13 +158,26 @@ def _search_islands(
     settings = frozen_settings(problem, space, options.seed, options.limits, recorded)
     stopped = supervisor.supervise(
         options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
-        progress=ProgressLine(sys.stderr), on_change=write_report,
+        progress=ProgressLine(sys.stderr), on_change=on_change,
     )  # fmt: skip
     run = Run(options.run)
     if stopped is None:
         with load_cluster(profile, workers=options.workers) as cluster, cluster.client() as client:
             _compare(run, client, options, _wait(options, profile))
     return _conclude(run, stopped)
+
+
+def _on_change(options: Options) -> Callable[[Run], object]:
+    """Return what is done after new results: the report is written, and they are passed on if the user wants that."""
+    if options.track is None:
+        return write_report
+    tracked = tracking(options.track, options.run)
+
+    def act(run: Run) -> None:
+        write_report(run)
+        tracked(run)
+
+    return act
 
 
 def _wait(options: Options, profile: Profile) -> float | None:

@@ -94,7 +94,8 @@ def _names() -> str:
     parts = []
     for name in sorted(menndl_dask._MODULES, key=str.lower):
         value = getattr(menndl_dask, name)
-        kind = "autofunction" if not isinstance(value, type) else "autoexception" if issubclass(value, Exception) else "autoclass"
+        is_error = isinstance(value, type) and issubclass(value, Exception)
+        kind = "autoexception" if is_error else "autoclass" if isinstance(value, type) else "autofunction"
         members = "\n   :members:" if kind == "autoclass" else ""
         parts.append(f"## {name}\n\n```{{eval-rst}}\n.. {kind}:: menndl_dask.{name}{members}\n```\n")
     return "\n".join(parts)

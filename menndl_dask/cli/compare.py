@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from menndl_dask import workflow
@@ -13,6 +14,7 @@ from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.errors import RunError, UserError, nearest, reading
 from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits, Problem
+from menndl_dask.report.runs_table import compare_runs
 from menndl_dask.run.recorder import STANDARD_ID
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, read_settings
@@ -21,6 +23,7 @@ from menndl_dask.search.plan.frozen_plan import frozen_values
 from menndl_dask.search.plan.plan import Plan
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import named_network, standard_network, standard_networks
+from menndl_dask.terminal import say
 from menndl_dask.validation import read
 
 _RANDOM = "random"
@@ -29,10 +32,11 @@ _RETRAIN = 4.0  # times the budget, of a run without a comparison
 
 def add_commands(commands: Any) -> None:
     """Add the command."""
-    text = "train the best networks of a run, standard networks and random ones alike, and compare them"
+    text = "show several runs side by side; with --with, train the networks of a run and others alike, and compare them"
     parser = add_run_command(commands, "compare", _compare, text)
+    parser.add_argument("more", nargs="*", type=Path, metavar="RUN", help="further runs")
     text = f"{STANDARD}, names of published networks such as resnet18, or {_RANDOM} for random search of the same cost"
-    parser.add_argument("--with", dest="others", nargs="+", required=True, metavar="NAME", help=text)
+    parser.add_argument("--with", dest="others", nargs="+", metavar="NAME", help=text)
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each network (default: 3)")
     text = "budgets, in multiples of that of the search (default: 1 and that of the run's own comparison)"
     parser.add_argument("--retrain", type=float, nargs="+", metavar="X", help=text)
@@ -45,6 +49,12 @@ def add_commands(commands: Any) -> None:
 
 
 def _compare(given: argparse.Namespace) -> int:
+    if bool(given.others) == bool(given.more):
+        got = "both" if given.others else "neither"
+        raise UserError(f"compare: expected further runs, or --with and names of networks, got {got}")
+    if given.more:
+        say(*compare_runs([Run(path) for path in (given.run, *given.more)]))
+        return 0
     for name in ("seeds", "retrain", "finalists"):
         value = getattr(given, name)
         for each in [] if value is None else value if isinstance(value, list) else [value]:

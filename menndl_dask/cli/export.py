@@ -11,7 +11,9 @@ from menndl_dask.cli.parser import add_command
 from menndl_dask.prediction.ensemble import run_of
 from menndl_dask.prediction.export import ENDINGS
 from menndl_dask.report.model_card import write_model_card
+from menndl_dask.run.run import Run
 from menndl_dask.terminal import say
+from menndl_dask.text import counted
 
 
 def add_commands(commands: Any) -> None:
@@ -25,12 +27,23 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--output", type=Path, metavar="PATH", help=text)
     text = "pixels along each axis that the network is to take (default: as trained)"
     parser.add_argument("--tile", type=int, nargs="+", metavar="PIXELS", help=text)
+    text = "write the run as a study of Optuna into a new SQLite file, for its dashboard, and export no network"
+    parser.add_argument("--optuna", type=Path, metavar="FILE", help=text)
     trust.add_import_option(parser)
+
+
+def _export_study(run: Run, path: Path) -> int:
+    from menndl_dask.tracking.optuna_study import export_study
+
+    say(f"{path}: {counted(export_study(run, path), 'trial')}; to look at them: optuna-dashboard sqlite:///{path}")
+    return 0
 
 
 def _export(given: argparse.Namespace) -> int:
     from menndl_dask.prediction.export import export
 
+    if given.optuna is not None:
+        return _export_study(Run(given.model), given.optuna)
     trust.allow(given)
     say(f"exporting {given.model} as {given.format}; this takes some seconds …")
     done = export(given.model, given.output, kind=given.format, tile=given.tile)

@@ -71,6 +71,7 @@ PLANNED = (*_MORE, *UNITS, "batch_size", "augment", "evaluations", "hours", "wor
 _NEEDED = ("cluster", "retrain", "finalists", "seed")  # by the plan too
 _TAKEN = (
     "cluster", "workers", "evaluations", "hours", "wait", "retrain", "finalists", "seed", "detach", "islands", "island",
+    "track",
 )  # fmt: skip
 _COUNTED = (
     "workers", "evaluations", "hours", "wait", "time_limit", "memory_limit", "finalists", "islands",
@@ -98,6 +99,7 @@ class Options:
     islands: int | None = None
     island: int | None = None
     initial: tuple[str, ...] = (STANDARD,)
+    track: str | None = None
     plan: Plan | None = None
 
     @classmethod
@@ -167,6 +169,8 @@ def add_options(parser: argparse.ArgumentParser, *, planned: bool = False, **def
     group.add_argument("--deterministic", action="store_true", help=text)
     text = "train every network to its end, also those that do not learn or are clearly worse"
     group.add_argument("--no-early-stop", action="store_true", help=text)
+    text = "pass results on as they arrive: tensorboard, mlflow or wandb; its library must be installed"
+    group.add_argument("--track", metavar="NAME", help=text)
     # of version 0.1.0: commands that a run or a script has recorded still work
     group.add_argument("--inherit", action="store_true", help=argparse.SUPPRESS)
     text = "submit the search itself as a batch job, followed by others until its budget is spent"
