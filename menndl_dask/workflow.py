@@ -10,7 +10,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from menndl_dask import files, own_code
 from menndl_dask.cluster.batch.site import Site
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.profile import Profile, profile_file, read_profile
-from menndl_dask.errors import ExitCode, RunError, reading
+from menndl_dask.errors import ExitCode, MenndlError, RunError, reading
 from menndl_dask.evaluation import inference
 from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
 from menndl_dask.evolution.evolution import DRAWN
@@ -29,6 +30,7 @@ from menndl_dask.evolution.random_search import RandomSearch
 from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.program.guard import guarded
+from menndl_dask.program.interruption import say_at_end
 from menndl_dask.report.conclusion import findings, fittest, shortfall
 from menndl_dask.report.headline import headline
 from menndl_dask.report.report import write_report
@@ -44,13 +46,14 @@ from menndl_dask.search.detached_driver import detach
 from menndl_dask.search.initial_networks import KEY, Beginning, to_record
 from menndl_dask.search.islands import supervisor
 from menndl_dask.search.islands.resources import island_resources
+from menndl_dask.search.live.live import LivePage
 from menndl_dask.search.options import Options, add_options
 from menndl_dask.search.own_kinds import let_workers_find, own_names
 from menndl_dask.search.remote_evaluation import Evaluate
 from menndl_dask.search.search import Search
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.terminal import say
-from menndl_dask.text import counted, duration, fitness_text, metric_title, printable
+from menndl_dask.text import counted, duration, fitness_text, metric_title, printable, stopped_by
 from menndl_dask.tracking.tracking import tracking
 
 __all__ = ["Options", "add_options", "compare", "compare_with", "guarded", "main_job"]
@@ -106,7 +109,6 @@ def main_job(
     on_change = _on_change(options)
     if options.islands is not None:
         return _search_islands(problem, space, options, typed, recorded, on_change)
-    is_supervised = options.island is not None and supervisor.is_supervised()
     search = Search(
         problem,
         space,
@@ -119,14 +121,26 @@ def main_job(
         settings=recorded,
         island=options.island,
     )
+    return _search(search, options, typed, progress, on_change)
+
+
+def _search(
+    search: Search, options: Options, typed: Sequence[str], progress: Progress | None,
+    on_change: Callable[[Run], Path],
+) -> int:  # fmt: skip
+    """Search with this driver, then compare the best networks, unless other islands still search."""
+    is_supervised = options.island is not None and supervisor.is_supervised()
     say(f"starting the workers of {options.cluster} …")
-    with load_cluster(options.cluster, workers=options.workers) as cluster, cluster.client() as client:
-        page = search.path / "report.html"
-        say(f"dashboard: {cluster.dashboard or 'none'}   report: {page} (rewritten while it runs)")
-        line = progress or ProgressLine(sys.stderr)
+    with (
+        _told_at_ctrl_c(options.run, typed, is_supervised),
+        load_cluster(options.cluster, workers=options.workers) as cluster, cluster.client() as client,
+    ):  # fmt: skip
+        live, page = LivePage(client, options.run, progress or ProgressLine(sys.stderr)), search.path / "report.html"
+        say(f"dashboard: {cluster.live or 'none'}   report: {page} (rewritten while it runs)")
+        wait = _wait(options, cluster.profile)
         search.run(
-            client, evaluations=options.evaluations, hours=options.hours, wait_minutes=_wait(options, cluster.profile),
-            progress=line, on_change=on_change,
+            client, evaluations=options.evaluations, hours=options.hours, wait_minutes=wait, progress=live,
+            on_change=lambda found: live.show_report(on_change(found)),
         )  # fmt: skip
         on_change(Run(search.path))
         status = ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
@@ -135,11 +149,11 @@ def main_job(
         run = Run(options.run)
         with supervisor.last_one(options.run, options.island) as is_last:
             if search.stopped is None and is_last:
-                _compare(run, client, options, _wait(options, cluster.profile))
+                _compare(run, client, options, wait, live)
     if not is_last:
         say(f"{search.path}: done; the last island to end compares the networks of all")
         return status
-    return _conclude(run, search.stopped)
+    return _conclude(run, search.stopped, typed)
 
 
 def _search_islands(
@@ -156,26 +170,29 @@ def _search_islands(
     say(f"starting {options.islands} islands; output of their drivers: {outputs}, …")
     say(f"report: {options.run / 'report.html'} (rewritten while it runs)")
     settings = frozen_settings(problem, space, options.seed, options.limits, recorded)
-    stopped = supervisor.supervise(
-        options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
-        progress=ProgressLine(sys.stderr), on_change=on_change,
-    )  # fmt: skip
-    run = Run(options.run)
-    if stopped is None:
-        with load_cluster(profile, workers=options.workers) as cluster, cluster.client() as client:
-            _compare(run, client, options, _wait(options, profile))
-    return _conclude(run, stopped)
+    with _told_at_ctrl_c(options.run, typed):
+        stopped = supervisor.supervise(
+            options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
+            progress=ProgressLine(sys.stderr), on_change=on_change,
+        )  # fmt: skip
+        run = Run(options.run)
+        if stopped is None:
+            with load_cluster(profile, workers=options.workers) as cluster, cluster.client() as client:
+                live = LivePage(client, options.run, ProgressLine(sys.stderr))
+                say(f"dashboard: {cluster.live or 'none'}")
+                _compare(run, client, options, _wait(options, profile), live)
+    return _conclude(run, stopped, typed)
 
 
-def _on_change(options: Options) -> Callable[[Run], object]:
+def _on_change(options: Options) -> Callable[[Run], Path]:
     """Return what is done after new results: the report is written, and they are passed on if the user wants that."""
-    if options.track is None:
-        return write_report
-    tracked = tracking(options.track, options.run)
+    tracked = None if options.track is None else tracking(options.track, options.run)
 
-    def act(run: Run) -> None:
-        write_report(run)
-        tracked(run)
+    def act(run: Run) -> Path:
+        path = write_report(run, is_running=True)
+        if tracked is not None:
+            tracked(run)
+        return path
 
     return act
 
@@ -185,22 +202,44 @@ def _wait(options: Options, profile: Profile) -> float | None:
     return options.wait if options.wait is not None else None if isinstance(profile, Site) else _WAIT_MINUTES
 
 
-def _compare(run: Run, client: Client, options: Options, wait_minutes: float | None) -> None:
+def _compare(
+    run: Run, client: Client, options: Options, wait_minutes: float | None, progress: LivePage | None = None
+) -> None:
     if any(result.succeeded for _, result in run.evaluations):
         compare(
             run, client, factor=options.retrain, finalists=options.finalists, limits=options.limits,
-            wait_minutes=wait_minutes,
+            wait_minutes=wait_minutes, progress=progress,
         )  # fmt: skip
 
 
-def _conclude(run: Run, stopped: str | None) -> int:
+@contextmanager
+def _told_at_ctrl_c(path: Path, typed: Sequence[str], is_supervised: bool = False) -> Iterator[None]:
+    """If Ctrl-C or a signal ends a search, show its table, write its report, and say which command resumes it."""
+    try:
+        yield
+    except KeyboardInterrupt as end:
+        with suppress(MenndlError):  # there is no run yet
+            if not is_supervised and any(True for _ in Run(path).evaluations):
+                say("")
+                report(Run(path))
+                say_at_end(f"{stopped_by(end)}; {_to_resume(path, typed)}")
+        raise
+
+
+def _to_resume(path: Path, typed: Sequence[str]) -> str:
+    """Say which command resumes a search."""
+    own = ["menndl", "resume", str(path)] if _is_menndl(typed) else ["python", *typed]
+    return f"to resume: {printable(shlex.join(own), one_line=True)}"
+
+
+def _conclude(run: Run, stopped: str | None, typed: Sequence[str]) -> int:
     """Write the report, print the summary and return the exit code."""
     if run.islands:
         run.write_snapshot()  # each search has written its own
     say("")
     report(run)
     if stopped is not None:
-        say(f"{stopped}; the same command carries on")
+        say(f"{stopped}; {_to_resume(run.path, typed)}")
         return ExitCode.STOPPED
     missing = shortfall(run)
     if missing is not None:
@@ -244,7 +283,7 @@ def report(run: Run, output: Path | None = None) -> None:
 
 def compare(
     run: Run, client: Client, *, factor: float, finalists: int, limits: Limits, problem: Problem | None = None,
-    wait_minutes: float | None = None,
+    wait_minutes: float | None = None, progress: Progress | None = None,
 ) -> None:  # fmt: skip
     """Retrain the best networks of a run and the standard one, record the results, and save ``best.keras``.
 
@@ -267,6 +306,8 @@ def compare(
         By default that of the run.
     wait_minutes
         Minutes without any worker after which this ends; None for no end.
+    progress
+        Shows the progress; by default a line on the standard error.
 
     Raises
     ------
@@ -287,7 +328,10 @@ def compare(
         doing = "retraining for comparison" if factor else "measuring on the test split"
         say(f"{doing}: {', '.join(c.name for c in missing)}")
     let_workers_find(client, {*problem.code, *(k for c in missing for k in c.individual.genome.kinds_of_users)})
-    for compared in comparison.train(client, problem, missing, limits, directory, wait_minutes=wait_minutes):
+    shown = progress or ProgressLine(sys.stderr)
+    for compared in comparison.train(
+        client, problem, missing, limits, directory, wait_minutes=wait_minutes, progress=shown
+    ):
         run.compare(compared)
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
         say(f"  {compared.name}: {compared.result.failure or score}")
@@ -350,7 +394,10 @@ def compare_with(
     factors = sorted({float(f) for f in ([factor] if isinstance(factor, (int, float)) else factor)})
     planned = [c for f in factors for c in comparison.contenders(named, f, each, run.contenders)]
     say(f"trainings to compare: {len(planned)}; {counted(seeds, 'seed')} of each network")
-    for compared in comparison.train(client, problem, planned, limits, directory, evaluate, wait_minutes):
+    line = ProgressLine(sys.stderr)
+    for compared in comparison.train(
+        client, problem, planned, limits, directory, evaluate, wait_minutes, progress=line
+    ):
         run.compare(compared)
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
         budget = f", budget × {compared.factor:g}" if len(factors) > 1 else ""

@@ -94,7 +94,7 @@ def run_python(code: str, folder: Path) -> str:
 
 def test_the_package_imports_exactly_what_it_requires() -> None:
     needed = imported(SOURCES)
-    optional = {name for kind in ("formats", "onnx", "jax", "torch") for name in extra(kind)}
+    optional = {name for kind in ("completion", "formats", "onnx", "jax", "torch") for name in extra(kind)}
     assert set(needed) - optional | UNIMPORTED == set(installed()), needed
     assert set(extra("formats")) <= set(needed) | _used_through_others(), needed
 

@@ -1,6 +1,6 @@
 """The entry of ``menndl`` and ``python -m menndl_dask.cli``: loads the command line and runs it. Runs on the driver.
 
-Loading takes a second or more. Ctrl-C in this time ends the process at once, since there is no work to end in order.
+Ctrl-C while the command line is loaded ends the process at once, since there is no work to end in order.
 """
 
 import os
@@ -35,21 +35,10 @@ def _leave(number: int, frame: object) -> None:
 
 
 def _failed(error: Exception) -> int:
-    """Tell why the modules cannot be loaded: Dask reads its configuration when it is imported."""
-    import traceback
-    from pathlib import PurePath
-
-    from menndl_dask.errors import UserError, message_of, shortened
+    """Tell why the modules cannot be loaded."""
     from menndl_dask.program.guard import guarded
 
-    files = [PurePath(frame.filename).parts for frame in traceback.extract_tb(error.__traceback__)]
-    is_of_dask = not isinstance(error, ImportError) and any({"dask", "distributed"} & set(parts) for parts in files)
-
     def tell() -> int:
-        if is_of_dask:
-            where = "a file in ~/.config/dask or /etc/dask, or a variable DASK_…"
-            text = shortened(message_of(error))
-            raise UserError(f"the configuration of Dask ({where}) cannot be used: {text}") from error
         raise error
 
     return guarded(tell, program="menndl")

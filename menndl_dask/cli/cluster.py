@@ -7,20 +7,15 @@ import getpass
 import json
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from menndl_dask.cli.parser import add_command, add_run_command
-from menndl_dask.cli.status import status
-from menndl_dask.cluster.batch.queue import queued
-from menndl_dask.cluster.batch.site import Site
-from menndl_dask.cluster.profile import Local, Profile, Scheduler, profile_schema, read_profile
 from menndl_dask.errors import ExitCode, ProfileError, RunError
-from menndl_dask.run import stop_request
-from menndl_dask.run.journal import holder
-from menndl_dask.run.layout import folders_of
-from menndl_dask.search.detached_driver import Detached, Drivers, cancel, cancel_command, site_of
 from menndl_dask.terminal import say
 from menndl_dask.text import counted
+
+if TYPE_CHECKING:
+    from menndl_dask.cluster.profile import Profile
 
 
 def add_commands(commands: Any) -> None:
@@ -41,7 +36,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
+    from menndl_dask.cluster.batch.site import Site
     from menndl_dask.cluster.check import check_profile, describe
+    from menndl_dask.cluster.profile import read_profile
 
     profile = read_profile(given.profile)
     is_filled_in = _show(profile)
@@ -57,6 +54,8 @@ def _check(given: argparse.Namespace) -> int:
 
 def _show(profile: Profile) -> bool:
     """Print what a profile starts; return whether it is complete."""
+    from menndl_dask.cluster.profile import Local, Scheduler
+
     if isinstance(profile, Local):
         own = f", with one of {profile.gpus} GPUs each" if profile.gpus else ""
         say(f"{counted(profile.count, 'worker')} on this machine{own}")
@@ -76,7 +75,9 @@ def _show(profile: Profile) -> bool:
 
 
 def _script(given: argparse.Namespace) -> int:
+    from menndl_dask.cluster.batch.site import Site
     from menndl_dask.cluster.batch.site_cluster import job_script  # loads dask-jobqueue
+    from menndl_dask.cluster.profile import read_profile
 
     profile = read_profile(given.profile)
     if not isinstance(profile, Site):
@@ -86,16 +87,22 @@ def _script(given: argparse.Namespace) -> int:
 
 
 def _schema(given: argparse.Namespace) -> int:
+    from menndl_dask.cluster.profile import profile_schema
+
     say(json.dumps(profile_schema(), indent=1, ensure_ascii=False))
     return 0
 
 
 def _status(given: argparse.Namespace) -> int:
+    from menndl_dask.cli.status import status
+
     say(status(given.run))
     return 0
 
 
 def _stop(given: argparse.Namespace) -> int:
+    from menndl_dask.run.layout import folders_of
+
     # the supervisor of islands holds the whole run, and stops islands whose drivers are only starting
     asked = [_ask_to_stop(folder) for folder in (*folders_of(given.run).values(), given.run)]
     if not any(asked):
@@ -105,6 +112,11 @@ def _stop(given: argparse.Namespace) -> int:
 
 def _ask_to_stop(run: Path) -> bool:
     """Ask the driver of a run to stop, or cancel its jobs in the queue; return whether there is a driver."""
+    from menndl_dask.cluster.batch.queue import queued
+    from menndl_dask.run import stop_request
+    from menndl_dask.run.journal import holder
+    from menndl_dask.search.detached_driver import Detached, Drivers, cancel, cancel_command, site_of
+
     detached = Detached.read(run)
     held = holder(run)
     if held is None and detached is None:

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from menndl_dask import workflow
-from menndl_dask.cli import trust
-from menndl_dask.cli.parser import Parser, add_cluster_options, add_run_command
+from menndl_dask.cli.parser import Parser, add_cluster_options, add_import_option, add_run_command
 from menndl_dask.cli.search import add_commands as add_search
-from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.errors import RunError, UserError, nearest, reading
-from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits, Problem
-from menndl_dask.report.runs_table import compare_runs
-from menndl_dask.run.recorder import STANDARD_ID
-from menndl_dask.run.run import Run
-from menndl_dask.run.settings import FILE, read_settings
-from menndl_dask.search.initial_networks import STANDARD
-from menndl_dask.search.plan.frozen_plan import frozen_values
-from menndl_dask.search.plan.plan import Plan
-from menndl_dask.space.space import SearchSpace
-from menndl_dask.space.standard.standard import named_network, standard_network, standard_networks
+from menndl_dask.search.options import STANDARD
 from menndl_dask.terminal import say
 from menndl_dask.validation import read
+
+if TYPE_CHECKING:
+    from menndl_dask.genome.individual import Individual
+    from menndl_dask.run.run import Run
+    from menndl_dask.space.space import SearchSpace
 
 _RANDOM = "random"
 _RETRAIN = 4.0  # times the budget, of a run without a comparison
@@ -45,10 +38,16 @@ def add_commands(commands: Any) -> None:
     text = "the data set, where it is not that of your own command (default: as the run says)"
     parser.add_argument("--data", metavar="STORE", help=text)
     add_cluster_options(parser)
-    trust.add_import_option(parser)
+    add_import_option(parser)
 
 
 def _compare(given: argparse.Namespace) -> int:
+    from menndl_dask import workflow
+    from menndl_dask.cli import trust
+    from menndl_dask.cluster.cluster import load_cluster
+    from menndl_dask.report.runs_table import compare_runs
+    from menndl_dask.run.run import Run
+
     if bool(given.others) == bool(given.more):
         got = "both" if given.others else "neither"
         raise UserError(f"compare: expected further runs, or --with and names of networks, got {got}")
@@ -81,6 +80,10 @@ def _compare(given: argparse.Namespace) -> int:
 
 def _networks(name: str, problem: Problem) -> list[tuple[str, Individual]]:
     """Return the standard network of a name, as a contender."""
+    from menndl_dask.genome.individual import Individual
+    from menndl_dask.run.recorder import STANDARD_ID
+    from menndl_dask.space.standard.standard import named_network, standard_network, standard_networks
+
     known = standard_networks(problem)
     if name not in (STANDARD, *known):
         expected = ", ".join([STANDARD, _RANDOM, *known])
@@ -91,6 +94,11 @@ def _networks(name: str, problem: Problem) -> list[tuple[str, Individual]]:
 
 def _space_of(run: Run, problem: Problem) -> SearchSpace:
     """Return the space of a run of ``menndl search``, from its command and its plan."""
+    from menndl_dask.run.settings import FILE, read_settings
+    from menndl_dask.search.plan.frozen_plan import frozen_values
+    from menndl_dask.search.plan.plan import Plan
+    from menndl_dask.space.space import SearchSpace
+
     path = run.path / FILE
     words = [str(word) for word in run.settings.get("arguments") or ()]
     if not words or words[0] != "search":

@@ -7,11 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from menndl_dask.cli import trust
 from menndl_dask.cli.parser import add_command
-from menndl_dask.cli.planning import new_plan, open_planned
 from menndl_dask.cli.problem import add_problem_options
-from menndl_dask.cluster.profile import read_profile
 from menndl_dask.problem import UNITS
 from menndl_dask.search.options import add_plan_options, check_counts
 from menndl_dask.terminal import progress_bar, say
@@ -71,6 +68,9 @@ def _convert(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
+    from menndl_dask.cli import trust
+    from menndl_dask.cli.planning import new_plan, open_planned
+    from menndl_dask.cluster.profile import read_profile
     from menndl_dask.data.check.check import check_data
 
     check_counts(given, *UNITS, "batch_size")

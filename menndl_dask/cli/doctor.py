@@ -8,7 +8,6 @@ from typing import Any
 
 from menndl_dask.cli.parser import add_run_command
 from menndl_dask.errors import ExitCode
-from menndl_dask.run.doctor import examine, repair
 from menndl_dask.terminal import say
 from menndl_dask.text import counted, printable
 
@@ -20,6 +19,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _doctor(given: argparse.Namespace) -> int:
+    from menndl_dask.run.doctor import examine, repair
+
     run: Path = given.run
     findings = list(examine(run))
     wrong = [found for found in findings if not found.is_right]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from menndl_dask.cli import trust
-from menndl_dask.cli.parser import add_command
-from menndl_dask.prediction.ensemble import run_of
-from menndl_dask.prediction.export import ENDINGS
-from menndl_dask.report.model_card import write_model_card
-from menndl_dask.run.run import Run
+from menndl_dask.cli.parser import add_command, add_import_option
 from menndl_dask.terminal import say
 from menndl_dask.text import counted
+
+if TYPE_CHECKING:
+    from menndl_dask.run.run import Run
+
+FORMATS = ("keras", "savedmodel", "onnx")
 
 
 def add_commands(commands: Any) -> None:
@@ -22,14 +22,14 @@ def add_commands(commands: Any) -> None:
     parser = add_command(commands, "export", _export, text)
     parser.add_argument("model", type=Path, metavar="RUN|MODEL", help="a run, or a trained network such as best.keras")
     text = "keras, savedmodel (TensorFlow) or onnx (needs its converter); default: keras"
-    parser.add_argument("--format", choices=tuple(ENDINGS), default="keras", help=text)
+    parser.add_argument("--format", choices=FORMATS, default="keras", help=text)
     text = "file or folder to write; must not exist (default: in the folder export beside the network)"
     parser.add_argument("--output", type=Path, metavar="PATH", help=text)
     text = "pixels along each axis that the network is to take (default: as trained)"
     parser.add_argument("--tile", type=int, nargs="+", metavar="PIXELS", help=text)
     text = "write the run as a study of Optuna into a new SQLite file, for its dashboard, and export no network"
     parser.add_argument("--optuna", type=Path, metavar="FILE", help=text)
-    trust.add_import_option(parser)
+    add_import_option(parser)
 
 
 def _export_study(run: Run, path: Path) -> int:
@@ -40,7 +40,11 @@ def _export_study(run: Run, path: Path) -> int:
 
 
 def _export(given: argparse.Namespace) -> int:
+    from menndl_dask.cli import trust
+    from menndl_dask.prediction.ensemble import run_of
     from menndl_dask.prediction.export import export
+    from menndl_dask.report.model_card import write_model_card
+    from menndl_dask.run.run import Run
 
     if given.optuna is not None:
         return _export_study(Run(given.model), given.optuna)

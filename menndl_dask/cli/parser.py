@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from menndl_dask import own_code
 from menndl_dask.errors import cut_in_the_middle, nearest
 from menndl_dask.text import printable
 
@@ -89,3 +90,11 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose the workers."""
     parser.add_argument("--cluster", default="local", metavar="PROFILE", help="cluster profile (default: local)")
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes of a local cluster")
+
+
+def add_import_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names code of the user's own."""
+    text = "modules, or names in them such as my_losses:focal, that a run or a network names and that may be imported"
+    parser.add_argument(
+        own_code.OPTION, dest="imports", action="extend", nargs="+", default=[], metavar="NAME", help=text
+    )

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from menndl_dask.cli import trust
-from menndl_dask.cli.parser import add_cluster_options, add_command
-from menndl_dask.cluster.cluster import load_cluster
+from menndl_dask.cli.parser import add_cluster_options, add_command, add_import_option
 from menndl_dask.errors import UserError
 from menndl_dask.terminal import block_line, say
 
@@ -39,7 +37,7 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("--score", action=argparse.BooleanOptionalAction, help=text)
     parser.add_argument("--probabilities", action="store_true", help="write the probability of each class")
     add_cluster_options(parser)
-    trust.add_import_option(parser)
+    add_import_option(parser)
 
 
 def _add_watch(commands: Any) -> None:
@@ -58,10 +56,11 @@ def _add_watch(commands: Any) -> None:
     parser.add_argument("--settle", type=float, default=0.02, metavar="S", help=text)
     parser.add_argument("--frames", type=int, metavar="N", help="end after N frames (default: at Ctrl-C)")
     parser.add_argument("--idle", type=float, metavar="S", help="end when no frame has come for S seconds")
-    trust.add_import_option(parser)
+    add_import_option(parser)
 
 
 def _watch(given: argparse.Namespace) -> int:
+    from menndl_dask.cli import trust
     from menndl_dask.prediction.watch import watch
 
     for name, value in (("settle", given.settle), ("frames", given.frames), ("idle", given.idle)):
@@ -78,6 +77,8 @@ def _watch(given: argparse.Namespace) -> int:
 
 
 def _predict(given: argparse.Namespace) -> int:
+    from menndl_dask.cli import trust
+    from menndl_dask.cluster.cluster import load_cluster
     from menndl_dask.prediction.prediction import predict
 
     trust.allow(given)

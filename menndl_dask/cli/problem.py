@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from menndl_dask.data.data import open_problem
-from menndl_dask.data.keras_names import check_reference
 from menndl_dask.problem import TASKS, Problem
 
 _PROBLEM = (
@@ -40,6 +38,9 @@ def read_problem(given: argparse.Namespace, **settings: Any) -> Problem:
 
     Functions of the user's own are imported first, in a process of their own: a mistake in a name is told at once.
     """
+    from menndl_dask.data.data import open_problem
+    from menndl_dask.data.keras_names import check_reference
+
     names = [("metric", given.metric), ("loss", given.loss)]
     names += [("augment", name) for name in settings.get("augmentation", ())]
     budget = settings.get("budget")

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from distributed import Client
-
-from menndl_dask import workflow
-from menndl_dask.cli import trust
-from menndl_dask.cli.parser import add_cluster_options, add_run_command
-from menndl_dask.cluster.cluster import load_cluster
+from menndl_dask.cli.parser import add_cluster_options, add_import_option, add_run_command
 from menndl_dask.errors import RunError, UserError
-from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
-from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits, Problem
-from menndl_dask.report.contenders import recommended, standings
-from menndl_dask.run.recorder import Compared
-from menndl_dask.run.run import Run
-from menndl_dask.search import comparison
-from menndl_dask.search.own_kinds import let_workers_find
-from menndl_dask.search.remote_evaluation import Evaluate
 from menndl_dask.terminal import say
 from menndl_dask.text import counted, fitness_text, metric_title
 from menndl_dask.validation import read
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from menndl_dask.genome.individual import Individual
+    from menndl_dask.run.recorder import Compared
+    from menndl_dask.run.run import Run
+    from menndl_dask.search.remote_evaluation import Evaluate
 
 _TRAIN, _BOTH = "train", "train+validation"
 
@@ -42,10 +37,15 @@ def add_commands(commands: Any) -> None:
     text = "the data set, where it is not that of your own command (default: as the run says)"
     parser.add_argument("--data", metavar="STORE", help=text)
     add_cluster_options(parser)
-    trust.add_import_option(parser)
+    add_import_option(parser)
 
 
 def _retrain(given: argparse.Namespace) -> int:
+    from menndl_dask import workflow
+    from menndl_dask.cli import trust
+    from menndl_dask.cluster.cluster import load_cluster
+    from menndl_dask.run.run import Run
+
     is_final, seeds = given.on == _BOTH, 1 if given.seeds is None else given.seeds
     for name, value, least in (("finalists", given.finalists, 1), ("seeds", seeds, 1), ("retrain", given.retrain, 0)):
         if value is not None and not value >= least:
@@ -73,7 +73,7 @@ def _retrain(given: argparse.Namespace) -> int:
 
 def retrain(
     run: Run, client: Client, problem: Problem, *, factor: float, count: int, seeds: int, limits: Limits,
-    is_final: bool, evaluate: Evaluate = train_and_measure,
+    is_final: bool, evaluate: Evaluate | None = None,
 ) -> None:  # fmt: skip
     """Train the best networks of a run with several seeds, record and save them, and save ``best.keras``.
 
@@ -86,6 +86,12 @@ def retrain(
     RunError
         If the scheduler is lost, no worker comes, or a network cannot be saved.
     """
+    from menndl_dask import workflow
+    from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
+    from menndl_dask.search import comparison
+    from menndl_dask.search.own_kinds import let_workers_find
+
+    evaluate = evaluate or train_and_measure
     directory = run.path.resolve()
     named = comparison.preferred(run, problem, count + 1)
     if is_final:
@@ -120,6 +126,8 @@ def _best(
     trained: list[Compared], named: list[tuple[str, Individual]], problem: Problem, is_final: bool
 ) -> Compared | None:
     """Return the training to use: of the best network the first seed, or the one with the highest fitness."""
+    from menndl_dask.report.contenders import recommended, standings
+
     ok = [c for c in trained if c.result.fitness is not None]
     if is_final:
         order = [individual.genome.key for _, individual in named]

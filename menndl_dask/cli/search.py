@@ -6,20 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from menndl_dask import workflow
-from menndl_dask.cli import trust
-from menndl_dask.cli.parser import Parser, add_command, add_run_command
-from menndl_dask.cli.planning import new_plan, open_planned, resumed_plan, run_path
+from menndl_dask.cli.parser import Parser, add_command, add_import_option, add_run_command
 from menndl_dask.cli.problem import add_problem_options
-from menndl_dask.cluster.profile import read_profile
 from menndl_dask.errors import RunError, reading
-from menndl_dask.run.layout import whole_run
-from menndl_dask.run.progress import Progress
-from menndl_dask.run.run import Run
-from menndl_dask.run.settings import FILE, read_settings
-from menndl_dask.space.space import SearchSpace
+from menndl_dask.search.options import Options, add_options
+
+if TYPE_CHECKING:
+    from menndl_dask.run.progress import Progress
 
 
 def add_commands(commands: Any) -> None:
@@ -29,14 +24,14 @@ def add_commands(commands: Any) -> None:
     group = parser.add_argument_group("search space")
     group.add_argument("--max-layers", type=int, metavar="N", help="layers of a network, the head not counted")
     group.add_argument("--training", action="store_true", help="evolve optimiser, learning rate and batch size too")
-    workflow.add_options(parser, planned=True, run=None)
-    trust.add_import_option(parser)
+    add_options(parser, planned=True, run=None)
+    add_import_option(parser)
     parser = add_run_command(commands, "resume", _resume, "resume a run of menndl search with its options")
     parser.add_argument("--evaluations", metavar="N", help="networks to evaluate, those done included")
     parser.add_argument("--hours", metavar="H", help="other hours to search")
     parser.add_argument("--cluster", metavar="PROFILE", help="another cluster profile")
     parser.add_argument("--workers", metavar="N", help="another number of workers")
-    trust.add_import_option(parser)
+    add_import_option(parser)
     text = "write the report of a run, running or not, and show its table"
     parser = add_run_command(commands, "report", _report, text)
     parser.add_argument("--output", type=Path, metavar="FILE", help="another file than report.html of the run")
@@ -46,10 +41,18 @@ def search(
     given: argparse.Namespace, words: Sequence[str] | None = None, progress: Progress | None = None
 ) -> int:  # fmt: skip
     """Search; `words` are those of the command if they are not the ones that the user typed."""
+    from menndl_dask import workflow
+    from menndl_dask.cli import trust
+    from menndl_dask.cli.planning import new_plan, open_planned, resumed_plan, run_path
+    from menndl_dask.cluster.profile import read_profile
+    from menndl_dask.run.run import Run
+    from menndl_dask.run.settings import FILE, read_settings
+    from menndl_dask.space.space import SearchSpace
+
     given.run = run_path(given)
     typed = list(sys.argv) if words is None else ["menndl", *words]
     trust.allow(given, Run(given.run) if (given.run / FILE).exists() else None)
-    options = workflow.Options.read(given)
+    options = Options.read(given)
     profile = read_profile(options.cluster)  # a mistake in it is told before the data is read
     settings = options.run / FILE
     if settings.exists() and (frozen := read_settings(settings)).get("problem") is not None:
@@ -64,6 +67,11 @@ def search(
 
 
 def _resume(given: argparse.Namespace) -> int:
+    from menndl_dask.cli import trust
+    from menndl_dask.run.layout import whole_run
+    from menndl_dask.run.run import Run
+    from menndl_dask.run.settings import FILE
+
     run = Run(given.run)
     with reading(run.path / FILE, RunError):
         words = trust.signed_words(given.run, run, given)
@@ -74,5 +82,8 @@ def _resume(given: argparse.Namespace) -> int:
 
 
 def _report(given: argparse.Namespace) -> int:
+    from menndl_dask import workflow
+    from menndl_dask.run.run import Run
+
     workflow.report(Run(given.run), given.output)
     return 0

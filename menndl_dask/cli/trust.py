@@ -25,14 +25,6 @@ _WHY_NAMED = "is not signed as yours, so name the data and the code that it name
 _BEFORE = "a version before 0.4.0 began it, which did not sign"
 
 
-def add_import_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names code of the user's own."""
-    text = "modules, or names in them such as my_losses:focal, that a run or a network names and that may be imported"
-    parser.add_argument(
-        own_code.OPTION, dest="imports", action="extend", nargs="+", default=[], metavar="NAME", help=text
-    )
-
-
 def allow(given: argparse.Namespace, run: Run | None = None) -> None:
     """Allow the code that the command line names and, of a run, what this user has signed."""
     named = [getattr(given, name, None) for name in ("loss", "metric")]

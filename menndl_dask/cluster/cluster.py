@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import sys
 import tempfile
 import time
 import warnings
@@ -22,6 +23,7 @@ from distributed.client import ensure_default_client
 from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.utils import format_dashboard_link
 
+from menndl_dask.cluster import live_tab, unguarded
 from menndl_dask.cluster.batch.site import Site
 from menndl_dask.cluster.credentials import private_folder
 from menndl_dask.cluster.dask_config import DASK_SETTINGS, cluster_settings, tell_ignored_settings
@@ -53,6 +55,7 @@ class Cluster:
         self._dashboard: str | None = None
 
     def __enter__(self) -> Self:
+        unguarded.leave_if_imported()
         keep_time_steady()
         try:
             with uninterrupted():
@@ -60,6 +63,8 @@ class Cluster:
             if isinstance(self._started, RestoringCluster):
                 assert isinstance(self.profile, Local)
                 trouble = self._started.sync(self._started.begin, _environments(self.profile))  # type: ignore[no-untyped-call]
+                if self._started.is_unguarded:
+                    raise SystemExit(f"{Path(sys.argv[0]).name}: {unguarded.ADVICE}")
                 if trouble:
                     raise ProfileError(f"no worker starts on this machine: {trouble}")
         except BaseException:
@@ -86,6 +91,7 @@ class Cluster:
             self._started = self._stack.enter_context(site_cluster(self.profile))
         if _has_dashboard(self.profile):
             # Dask's own link has the host of the scheduler, but the dashboard listens on the loopback address only
+            live_tab.link(self._started.scheduler)
             services = self._started.scheduler_info["services"]
             with suppress(Exception):  # of a link of the user's own, which names what is not there
                 self._dashboard = format_dashboard_link(LOOPBACK, services["dashboard"])
@@ -94,6 +100,13 @@ class Cluster:
     def dashboard(self) -> str | None:
         """Address of the Dask dashboard. None without one, and for a running scheduler before a client is connected."""
         return self._dashboard
+
+    @property
+    def live(self) -> str | None:
+        """Address of the live page of a search, on the port of the dashboard. None where there is no dashboard."""
+        if self._dashboard is None or isinstance(self.profile, Scheduler):  # its user has not always added the page
+            return self._dashboard
+        return f"{self._dashboard.rpartition('/')[0]}/{live_tab.KEY}"
 
     @contextmanager
     def client(self) -> Iterator[Client]:

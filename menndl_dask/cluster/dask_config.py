@@ -54,6 +54,7 @@ DASK_SETTINGS: dict[str, Any] = {
 }
 
 _DIRECTORY = "temporary-directory"
+_LIVE_TAB = "menndl_dask.cluster.live_tab"
 # of the user's settings of `distributed`, those that a cluster of ours follows: where the dashboard is seen, and logs
 _FOLLOWED = ("distributed.dashboard.link", "distributed.logging")
 _NAMED = 4  # settings that a message names
@@ -67,6 +68,8 @@ def cluster_settings() -> dict[str, Any]:
     for key in _FOLLOWED:
         if (value := dask.config.get(key, None)) is not None:
             dask.config.set({key: value}, config=settings)
+    http = settings["distributed"]["scheduler"]["http"]
+    http["routes"] = [*http["routes"], _LIVE_TAB]
     return {"distributed": settings["distributed"], "scheduler-address": None, _DIRECTORY: _usable_directory()}
 
 

@@ -18,6 +18,7 @@ from distributed import LocalCluster, Nanny, Worker
 from distributed.core import Status
 from distributed.security import Security
 
+from menndl_dask.cluster import unguarded
 from menndl_dask.cluster.node.retirement import RETIRED
 from menndl_dask.cluster.ports import LOOPBACK
 from menndl_dask.errors import one_line
@@ -142,6 +143,7 @@ class RestoringCluster(LocalCluster):
             elif (error := starting.exception()) is not None:
                 cause = _cause(error)
                 is_told = isinstance(cause, _WorkerStartError)
+                place.is_unguarded = nanny.exit_code == unguarded.EXIT_CODE
                 place.record_failure(str(cause) if is_told else nanny.end or one_line(cause))
             else:
                 place.record_start()
@@ -169,6 +171,11 @@ class RestoringCluster(LocalCluster):
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ending.wait(), seconds)
 
+    @property
+    def is_unguarded(self) -> bool:
+        """Whether workers end because they import a script that starts workers."""
+        return any(place.is_unguarded for place in self._places)
+
     def _judge(self) -> None:
         """Give up if no worker is left and none is expected to start; take that back if one has started after all."""
         if self._dask_scheduler.workers or any(place.is_hopeful for place in self._places):
@@ -190,12 +197,13 @@ class _Place:
         self.retirements = 0
         self.has_retired = False
         self.was_tried = False
+        self.is_unguarded = False  # see `menndl_dask.cluster.unguarded`
         self.why = ""
 
     @property
     def is_hopeful(self) -> bool:
         """Whether the next start of the worker is expected to succeed."""
-        return self.failures < _ATTEMPTS and not self.has_retired
+        return self.failures < _ATTEMPTS and not self.has_retired and not self.is_unguarded
 
     @property
     def pause_s(self) -> float:
@@ -223,6 +231,7 @@ class _Nanny(Nanny):
         super().__init__(*arguments, **keywords)
         self.ended = asyncio.Event()
         self.end: str | None = None  # how the process has ended
+        self.exit_code: int | None = None
         self.retired_because = ""
 
     def close_gracefully(self, reason: str = "") -> None:
@@ -231,7 +240,7 @@ class _Nanny(Nanny):
         super().close_gracefully(reason=reason)
 
     def _on_worker_exit_sync(self, exitcode: int) -> None:
-        self.end = f"its process has exited with {exitcode}"
+        self.exit_code, self.end = exitcode, f"its process has exited with {exitcode}"
         with suppress(ValueError):  # it has exited by itself
             self.end = f"its process was killed by {signal.Signals(-exitcode).name}"
         self.ended.set()

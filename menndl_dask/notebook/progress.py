@@ -32,6 +32,9 @@ class NotebookProgress:
             self._shown_at = now
             self._put(progress_html(counts, now))
 
+    def clear(self) -> None:
+        """Do no more: the line of a notebook is in the way of no other text."""
+
     def close(self, counts: Counts, now: float) -> None:
         """Show the last state."""
         self._put(progress_html(counts, now))

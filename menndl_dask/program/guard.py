@@ -23,7 +23,7 @@ from types import NoneType
 from typing import Any
 
 from menndl_dask.errors import FULL, ExitCode, MenndlError, cut_in_the_middle, message_of, one_line_with_place
-from menndl_dask.program.interruption import interruptible, was_interrupted
+from menndl_dask.program.interruption import interruptible, last_message, was_interrupted
 from menndl_dask.terminal import say
 
 DEBUG = "MENNDL_DEBUG"  # environment variable: 1 shows the traceback of every error
@@ -61,11 +61,11 @@ def _guarded(main: Callable[[], int], message: str, program: str) -> int:
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        _tell(f"\n{message}")
+        _tell(f"\n{last_message(message)}")
         return ExitCode.STOPPED
     except Exception as error:  # noqa: BLE001
         if was_interrupted():  # what is told of the interruption as an error
-            _tell(f"\n{message}")
+            _tell(f"\n{last_message(message)}")
             return ExitCode.STOPPED
         if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout, sys.stderr):
             return ExitCode.CUT_SHORT  # as with menndl check DATA | head

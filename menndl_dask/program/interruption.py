@@ -74,6 +74,16 @@ def uninterrupted() -> Iterator[None]:
                 _raise()
 
 
+def say_at_end(message: str) -> None:
+    """Have another message said if a signal ends the program: what has been kept, and how to go on."""
+    _State.message = message
+
+
+def last_message(otherwise: str) -> str:
+    """Return what is said when a signal has ended the program; `otherwise` outside of `interruptible`."""
+    return _State.message if _State.is_handled else otherwise
+
+
 @contextmanager
 def at_once(act: Callable[[], object]) -> Iterator[None]:
     """Have something done also if a second signal ends the process during a ``with`` statement."""

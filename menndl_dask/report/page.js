@@ -18,3 +18,11 @@
     tip.style.top = (y + tip.offsetHeight > innerHeight ? event.clientY - tip.offsetHeight - 10 : y) + "px";
   });
 })();
+// While its run runs, the page is written anew now and then.
+(function () {
+  var seconds = Number(document.documentElement.dataset.refresh || 0);
+  if (!seconds || window !== window.top) return;
+  setInterval(function () {
+    if (!document.hidden && !String(getSelection())) location.reload();
+  }, 1000 * seconds);
+})();

@@ -11,16 +11,18 @@ from importlib.resources import files
 from menndl_dask.text import TextTable, printable
 
 
-def whole(title: str, sections: Sequence[str], footer: str) -> str:
+def whole(title: str, sections: Sequence[str], footer: str, refresh_s: int = 0) -> str:
     """Return the page as one HTML document that loads no other files: the title is plain text, all else is HTML.
 
-    Browsers run no script on it but its own, whatever the texts in it say.
+    Browsers run no script on it but its own, whatever the texts in it say. With `refresh_s` the page loads itself anew
+    after so many seconds, unless it is hidden, part of another page, or a text on it is selected.
     """
     style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     own = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {own}; img-src data:; base-uri 'none'"
+    refresh = f" data-refresh={refresh_s:d}" if refresh_s else ""
     return printable(
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="en"{refresh}><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<link rel="icon" href="data:,">'

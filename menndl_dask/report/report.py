@@ -31,6 +31,7 @@ from menndl_dask.text import TextTable, counted, duration, fitness_text, quantit
 
 _DOMINATES = 0.7  # share of evaluations from which on advice for a kind of failure is shown
 _FEW = 8  # evaluations below which no advice is shown
+_REFRESH_S = 15
 _NOTES = 200  # latest notes on the page
 
 _ADVICE: Mapping[str, str] = {
@@ -53,10 +54,11 @@ _ADVICE: Mapping[str, str] = {
 }
 
 
-def write_report(run: Run, path: Path | None = None) -> Path:
+def write_report(run: Run, path: Path | None = None, *, is_running: bool = False) -> Path:
     """Write ``report.html`` into the run directory, or a file elsewhere, replacing it atomically; return its path.
 
-    In the run directory the model card of its best network is written too.
+    In the run directory the model card of its best network is written too. The page of a run that `is_running` loads
+    itself anew now and then, while it is looked at.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def write_report(run: Run, path: Path | None = None) -> Path:
     root = whole_run(run.path) if path is None else None
     path = path or run.path / "report.html"
     with reading(run.path, RunError):
-        text = render(read_content(run))
+        text = render(read_content(run), refresh_s=_REFRESH_S if is_running else 0)
     try:
         files.write_text(path, text, root=root)
     except OSError as error:
@@ -77,8 +79,8 @@ def write_report(run: Run, path: Path | None = None) -> Path:
     return path
 
 
-def render(content: ReportContent) -> str:
-    """Return the page as HTML."""
+def render(content: ReportContent, refresh_s: int = 0) -> str:
+    """Return the page as HTML; with `refresh_s` it loads itself anew after so many seconds."""
     sections = [
         _heading(content),
         page.tiles(_tiles(content)),
@@ -94,7 +96,7 @@ def render(content: ReportContent) -> str:
         _reproduce(content),
     ]
     written = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(content.written))
-    return page.whole(f"{content.title} – menndl", sections, f"written {written} by menndl_dask")
+    return page.whole(f"{content.title} – menndl", sections, f"written {written} by menndl_dask", refresh_s)
 
 
 def _heading(content: ReportContent) -> str:

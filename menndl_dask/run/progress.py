@@ -33,6 +33,7 @@ class Counts:
     failures: Counter[str] = field(default_factory=Counter)
     completed_at: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     elsewhere: int = 0  # results on the run's other islands
+    phase: str = "search"  # what is counted: evaluations of a search, or trainings of a comparison
 
     def add(self, individual: Individual, result: Result, now: float | None = None) -> None:
         """Count a result; `now` is the monotonic clock, or None for a result of an earlier driver."""
@@ -53,6 +54,13 @@ class Counts:
     def failed(self) -> Counter[str]:
         """Number of failures of each other kind."""
         return Counter({kind: count for kind, count in self.failures.items() if kind != _STOPPED})
+
+    def share(self, now: float) -> float | None:
+        """Return the share of the budget that is spent, by evaluations or by time; None if neither is limited."""
+        shares = [(self.done + self.elsewhere) / self.asked] if self.asked else []
+        if self.deadline is not None and self.deadline > self.started:
+            shares.append((now - self.started) / (self.deadline - self.started))
+        return min(1.0, max(shares)) if shares else None
 
     def per_hour(self, now: float) -> float | None:
         """Return the networks per hour over the last results; None before the first."""
@@ -86,6 +94,8 @@ def progress_line(counts: Counts, now: float) -> str:
     if counts.best is not None:
         best = f"best {counts.best:.4f} (network {counts.best_id})"
     parts = [f"menndl {head} evaluations{here}", best]
+    if counts.phase != "search":  # the table that follows says which is the best
+        parts = [f"menndl {counts.phase}: {head} trainings"]
     if counts.stopped:
         parts.append(f"{counts.stopped} stopped early")
     if counts.failed:
@@ -126,6 +136,10 @@ class Progress(Protocol):
         """Show the last state."""
         ...
 
+    def clear(self) -> None:
+        """Remove what would be in the way of other text."""
+        ...
+
 
 class ProgressLine:
     """Writes the progress: one updating line on a terminal, else a line every `interval_s` seconds."""
@@ -140,6 +154,11 @@ class ProgressLine:
         """Write the line if it is time to."""
         if self._last is None or now - self._last[0] >= self._interval:
             self._write(counts, now)
+
+    def clear(self) -> None:
+        """Remove the line from a terminal, where other text is to be written."""
+        if self._live:
+            self._put("\r\x1b[K")
 
     def close(self, counts: Counts, now: float) -> None:
         """Write the last state and end the line."""

@@ -23,6 +23,7 @@ from menndl_dask.genome.individual import Evaluation, Individual, ranked
 from menndl_dask.objective import Objectives, by_knee, front_of
 from menndl_dask.problem import SPLITS, Limits, Problem
 from menndl_dask.result import Result
+from menndl_dask.run.progress import Counts, Progress
 from menndl_dask.run.recorder import CONTENDERS, STANDARD_ID, Compared
 from menndl_dask.run.run import Run
 from menndl_dask.search.dispatcher import Dispatcher, accepted
@@ -130,6 +131,7 @@ def train(
     evaluate: Evaluate = evaluate,
     wait_minutes: float | None = None,
     keep: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[Compared]:
     """Train networks on the workers and yield each with its result, in the order in which they complete.
 
@@ -151,6 +153,8 @@ def train(
         Minutes without any worker after which this ends; None for no end.
     keep
         Whether networks with a seed are saved too.
+    progress
+        Shows the progress.
 
     Raises
     ------
@@ -162,6 +166,7 @@ def train(
     dispatcher = Dispatcher(client, _train_and_test, (evaluate,))
     workers = Workers(None if wait_minutes is None else 60.0 * wait_minutes, dispatcher.hint)
     checked_at = -_CHECK_S
+    counts = Counts(time.monotonic(), len(planned), phase="comparison")
     try:
         for number, compared in enumerate(planned):
             path = compared.path(directory) if keep else trained_path(directory, compared)
@@ -173,6 +178,7 @@ def train(
             if now - checked_at >= _CHECK_S:
                 checked_at = now
                 change = workers.update(dispatcher.worker_threads(), now)
+                counts.workers, counts.no_workers_since = len(workers), workers.none_since
                 if change is not None:
                     logger.log(logging.INFO if workers else logging.WARNING, "%s", change)
                 completed += dispatcher.give_up_overdue(now)
@@ -180,6 +186,12 @@ def train(
                 logger.warning("%s", message)
             dispatcher.notes.clear()
             for individual, result in completed:
+                counts.add(planned[individual.id].individual, result, now)
+            if progress is not None:
+                (progress.show if dispatcher else progress.close)(counts, now)
+            for individual, result in completed:
+                if progress is not None:
+                    progress.clear()
                 compared = planned[individual.id]
                 path = compared.path(directory) if keep else trained_path(directory, compared)
                 _checkpoint_path(path).unlink(missing_ok=True)
@@ -219,7 +231,7 @@ def _request(
         **({} if compared.factor else {"trained": str(path)}),
     }
     individual = replace(compared.individual, id=number)
-    return EvaluationRequest(individual, arguments, limit_s=limits.seconds, start_s=START_S)
+    return EvaluationRequest(individual, arguments, limit_s=limits.seconds, start_s=START_S, name="comparison")
 
 
 def trained_path(directory: Path, compared: Compared) -> Path:

@@ -240,7 +240,8 @@ class Dispatcher:
         one.submissions += 1
         one.worker, one.unanswered, one.unknown_since = "", 0, None
         again = f"-{one.submissions}" if one.submissions > 1 else ""
-        key = f"evaluate-{one.request.individual.name}{again}-{self._search_id}"
+        # Dask groups tasks by the word before the first dash, and gives each group a colour
+        key = f"{one.request.kind}-{one.request.individual.name}{again}-{self._search_id}"
         arguments = (one.request, self._evaluate, *self._common)
         priority = -1 if one.deaths else 0
         one.future = self._client.submit(evaluate_remotely, *arguments, key=key, pure=False, priority=priority)

@@ -20,15 +20,13 @@ from menndl_dask.genome.keras_model.network_file import code_at_hand
 from menndl_dask.problem import Problem
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, read_settings
+from menndl_dask.search.options import NONE, STANDARD, SUITABLE
 from menndl_dask.search.suitable_networks import suitable_networks
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import STANDARD_NETWORKS, named_network, standard_network, standard_networks
 from menndl_dask.space.widening import Given, Widened
 from menndl_dask.validation import parse_json
 
-STANDARD = "standard"
-SUITABLE = "suitable"
-NONE = "none"
 KEY = "initial"  # of ``run.yaml``
 _BEST = 5  # networks of an earlier run
 _ANSWER_S = 600.0  # for importing Keras and reading a model

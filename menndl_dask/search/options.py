@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from menndl_dask.errors import UserError
 from menndl_dask.problem import (
@@ -20,8 +20,14 @@ from menndl_dask.problem import (
     Budget,
     Limits,
 )
-from menndl_dask.search.initial_networks import NONE, STANDARD, SUITABLE
-from menndl_dask.search.plan.plan import Plan
+
+if TYPE_CHECKING:
+    from menndl_dask.search.plan.plan import Plan
+
+# names of networks to begin a search with
+STANDARD = "standard"
+SUITABLE = "suitable"
+NONE = "none"
 
 logger = logging.getLogger(__name__)
 

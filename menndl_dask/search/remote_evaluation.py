@@ -40,6 +40,14 @@ class EvaluationRequest:
     # seconds that it may take, and seconds more for the first one of a worker
     limit_s: float = math.inf
     start_s: float = 0.0
+    # what Dask's pages call its task: by default what has created the individual, such as an operator
+    name: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Return the name of its task as one word, such as ``crossover`` or ``comparison``."""
+        word = self.name or self.individual.origin or "evaluate"
+        return "".join(c if c.isalnum() or c == "_" else "_" for c in word)[:40]
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,10 @@ class SchedulerLink:
             return None
         return (answer["data"][key],) if answer["status"] == "OK" and key in answer["data"] else ()
 
+    def put(self, keys: Sequence[str], value: object) -> bool:
+        """Leave a value with the scheduler, which its pages can show; return whether it has answered."""
+        return self._ask("set_metadata", keys=list(keys), value=value, otherwise=False) is None
+
     def retire(self, addresses: Collection[str]) -> bool:
         """Close workers for good; return whether the scheduler has answered."""
         return self._ask("retire_workers", workers=list(addresses), close_workers=True, remove=True) is not None
@@ -92,14 +96,14 @@ class SchedulerLink:
                 return not is_nanny
         return False
 
-    def _ask(self, question: str, **arguments: Any) -> Any:
+    def _ask(self, question: str, otherwise: Any = None, **arguments: Any) -> Any:
         if self._client.status != "running":
-            return None
+            return otherwise
         try:
             return self._client.sync(getattr(self._client.scheduler, question), callback_timeout=ANSWER_S, **arguments)
         except Exception:  # the network, a client that is closing, an event loop that has ended: its status tells
             logger.debug("the scheduler does not answer", exc_info=True)
-            return None
+            return otherwise
 
 
 def _kill_worker(dask_worker: Nanny) -> None:

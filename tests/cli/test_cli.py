@@ -42,7 +42,74 @@ def test_a_mistyped_command_line_is_one_line(
 
 def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
-    assert "menndl convert my_images.npz my_images.zarr" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "quick start:" in shown
+    assert "menndl convert my_images.npz my_images.zarr" in shown
+
+
+WITHOUT_LIBRARIES = """
+import io, sys
+from contextlib import redirect_stdout
+from menndl_dask.cli.cli import _parser, main
+with redirect_stdout(io.StringIO()):
+    for words in ([], *([name] for name in _parser()._subparsers._group_actions[0].choices)):
+        try:
+            main([*words, "--help"])
+        except SystemExit:
+            pass
+print(*{name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names), file=sys.__stdout__)
+"""
+
+
+def test_the_help_of_every_command_loads_no_library(tmp_path: Path) -> None:
+    # each takes a large part of a second of a processor, before a user reads a word or a shell completes one
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", WITHOUT_LIBRARIES]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=True)
+    loaded = {name for name in done.stdout.split() if not name.startswith("__")}
+    assert loaded == {"menndl_dask"}, "import what a command needs in its function, not at the top of its module"
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    pytest.importorskip("argcomplete")
+    asked = {"_ARGCOMPLETE": "1", "COMP_TYPE": "9", "_ARGCOMPLETE_SUPPRESS_SPACE": "1"}
+    for line, expected in (("menndl sea", "search"), ("menndl predict --ens", "--ensemble")):
+        where = {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+        done = menndl("MENNDL 8>&1 9>/dev/null >/dev/null", **asked, **where)
+        assert done.stdout.strip() == expected
+
+
+def test_what_a_shell_needs_for_completion_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("argcomplete")
+    assert main(["completion", "bash"]) == 0
+    assert "complete" in capsys.readouterr().out
+    monkeypatch.setattr("menndl_dask.cli.cli.find_spec", lambda name: None)
+    assert main(["completion", "zsh"]) == 2
+    assert capsys.readouterr().err == "menndl: completion needs argcomplete: pip install 'menndl_dask[completion]'\n"
+
+
+def test_a_damaged_configuration_of_dask_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text("a: [1")
+    done = menndl("MENNDL cluster script slurm", DASK_CONFIG=str(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("menndl: the configuration of Dask (a file in ~/.config/dask")
+
+
+def test_a_folder_of_images_is_told_from_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pets").mkdir()
+    assert main(["check", str(tmp_path / "pets")]) == 2
+    assert "convert images of other formats: menndl convert" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["search", "check"])
+def test_an_unknown_cluster_is_told_before_the_data_is_read(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "nowhere.zarr", "--cluster", "sluurm"]) == 2
+    assert "cluster 'sluurm': expected" in capsys.readouterr().err
 
 
 def menndl(script: str, **environment: str) -> subprocess.CompletedProcess[str]:

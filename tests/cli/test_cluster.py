@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from menndl_dask import workflow
-from menndl_dask.cli import cluster
 from menndl_dask.cli.cli import main
 from menndl_dask.errors import ExitCode
 from menndl_dask.run import stop_request
@@ -133,7 +132,7 @@ def test_who_interrupts_a_look_at_a_profile_is_promised_nothing(
     def interrupted(name: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cluster, "read_profile", interrupted)
+    monkeypatch.setattr("menndl_dask.cluster.profile.read_profile", interrupted)
     assert main(["cluster", "check", "slurm"]) == ExitCode.STOPPED
     assert capsys.readouterr().err == "\nstopped\n"
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from menndl_dask import workflow
-from menndl_dask.cli import compare
 from menndl_dask.cli.cli import main
 from menndl_dask.space.space import SearchSpace
 from tests.problems import problem
@@ -69,7 +68,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         client = contextmanager(lambda: (yield None))
         yield SimpleNamespace(client=client)
 
-    monkeypatch.setattr(compare, "load_cluster", no_cluster)
+    monkeypatch.setattr("menndl_dask.cluster.cluster.load_cluster", no_cluster)
     monkeypatch.setattr(
         workflow, "compare_with", lambda run, client, others, **given: found.update(given, others=others)
     )

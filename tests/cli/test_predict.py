@@ -16,7 +16,6 @@ import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
 
-from menndl_dask.cli import predict
 from menndl_dask.cli.cli import main
 from menndl_dask.prediction import network
 from tests import runs
@@ -38,7 +37,7 @@ def test_the_commands_of_the_page_do_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(predict, "load_cluster", in_this_process)
+    monkeypatch.setattr("menndl_dask.cluster.cluster.load_cluster", in_this_process)
     monkeypatch.setattr(network, "Network", type("Mine", (Known,), {}))
     # what the reader has by then: a run with two kept networks, and images
     of = problem("segmentation", ((16, 16, 1),), outputs=2, augmentation=("flip",))

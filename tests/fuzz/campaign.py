@@ -190,9 +190,7 @@ def without_workers() -> Iterator[None]:
     described = ModelDescription(("image",), ((None, None, 1),), (None, None, 2), "softmax")
     changes = {
         "menndl_dask.workflow.load_cluster": refuse,
-        "menndl_dask.cli.compare.load_cluster": refuse,
-        "menndl_dask.cli.retrain.load_cluster": refuse,
-        "menndl_dask.cli.predict.load_cluster": cluster,
+        "menndl_dask.cluster.cluster.load_cluster": cluster,
         "menndl_dask.cluster.check.check_profile": refuse,
         "menndl_dask.cli.planning.plan_search": lambda *args, **options: plan(*args, **{**options, "trial": False}),
         "menndl_dask.data.keras_names._ask": lambda command, backend: None,

@@ -1,0 +1,1 @@
+"""What the live page of a search shows."""
