@@ -336,7 +336,7 @@ def compare(
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
         say(f"  {compared.name}: {compared.result.failure or score}")
     # also the standard network, where the search has found no better one
-    first = fittest(c for c in run.alike if c.factor == factor)
+    first = fittest(comparison.within_limits((c for c in run.alike if c.factor == factor), problem))
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
     if source.is_file():
         keep_best(source, directory)

@@ -157,6 +157,15 @@ def test_the_files_that_a_page_names_are_there(page: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_the_messages_of_the_page_are_those_of_the_program() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert len(messages) > 12
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "menndl_dask").rglob("*.py"))
+    parts = [part.strip(" ×") for message in messages for part in message.split("…") if part.strip(" ×")]
+    assert [part for part in parts if part not in source] == []
+
+
 def test_the_architecture_shows_the_order_of_imports_that_is_checked() -> None:
     configuration = ConfigParser()
     configuration.read(ROOT / "setup.cfg", encoding="utf-8")

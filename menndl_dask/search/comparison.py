@@ -77,6 +77,12 @@ def _of_front(evaluations: Sequence[Evaluation], objectives: Objectives) -> list
     return [front[i][0] for i in by_knee([values for _, values in front])]
 
 
+def within_limits(compared: Iterable[Compared], problem: Problem) -> list[Compared]:
+    """Return the networks that keep the constraints of the problem; all if none does."""
+    every, objectives = list(compared), Objectives.of(problem.objectives, problem.constraints)
+    return [c for c in every if not objectives.violation(c.result)] or every
+
+
 def preferred(run: Run, problem: Problem, count: int) -> list[tuple[str, Individual]]:
     """Return up to `count` networks that the validation split prefers, the best first, with their names.
 

@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 from menndl_dask.genome.individual import Individual, ranked
 from menndl_dask.problem import Budget, Limits, Problem
 from menndl_dask.result import Result
-from menndl_dask.run.recorder import STANDARD_ID
+from menndl_dask.run.recorder import STANDARD_ID, Compared
 from menndl_dask.search import comparison
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import standard_network
@@ -131,3 +131,10 @@ def test_with_several_objectives_the_finalists_are_of_the_front_its_knee_first()
     limited = replace(problem(), constraints=("parameters<=5000",))
     assert [one.id for one, _ in comparison.finalists(found, limited, 3)] == [2]
     assert [one.id for one, _ in comparison.finalists(found, problem(), 2)] == [0, 1]
+
+
+def test_a_network_within_the_constraints_is_preferred_to_a_fitter_one() -> None:
+    large, small = (Compared(str(n), FINALISTS[0][0], 1.0, Result(0.5, costs={"parameters": n})) for n in (9e5, 100.0))
+    limited = replace(problem(), constraints=("parameters<=5000",))
+    assert comparison.within_limits([large, small], limited) == [small]
+    assert comparison.within_limits([large], limited) == [large]  # rather than none
