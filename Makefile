@@ -35,7 +35,6 @@ help:
 demo: $(VENV)/installed
 	$(BIN)/python workflows/stem_defects.py $(DEMO)
 
-check: QUIET = --quiet
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
@@ -45,7 +44,6 @@ test: check
 	$(BIN)/pytest $(PARALLEL) --dist loadfile --durations 15 $(PYTEST)
 
 fuzz: export FUZZ_EXAMPLES = $(EXAMPLES)
-fuzz: QUIET = --quiet
 fuzz: REPEAT = echo "To repeat this run: make fuzz SEED=$(SEED) EXAMPLES=$(EXAMPLES)"
 fuzz: $(VENV)/installed-dev
 	@$(REPEAT)
@@ -53,12 +51,10 @@ fuzz: $(VENV)/installed-dev
 		--timeout 3600 --durations 15 $(PYTEST); result=$$?; $(REPEAT); exit $$result
 
 faults: export FAULTS_LONG = 1
-faults: QUIET = --quiet
 faults: $(VENV)/installed-dev
 	$(BIN)/pytest --timeout 1200 --durations 15 tests/faults $(PYTEST)
 	$(BIN)/python -m tests.faults.soak --seed $(SEED) --faults $(FAULTS)
 
-docs: QUIET = --quiet
 docs: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet '.[docs]'
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs/site . build/site
@@ -76,12 +72,12 @@ package: $(VENV)/installed
 # the files are written last: an installation that was cut short is begun again
 $(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "Installing menndl_dask in $(VENV): TensorFlow is large, this takes a minute or three …"
-	$(BIN)/python -m pip install $(QUIET) --editable .
+	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/installed-dev: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "Installing menndl_dask and its tools in $(VENV): TensorFlow is large, this takes a minute or three …"
-	$(BIN)/python -m pip install $(QUIET) --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/installed
 
 $(BIN)/python:

@@ -124,9 +124,14 @@ def _table(piece: TextTable) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    # where the window is narrow, headings and words wrap, and numbers stay whole
+    width = sum(max(map(len, column)) + 3 for column in zip(piece.head, *piece.shown, strict=True))
+    gap = 1 if width <= shutil.get_terminal_size().columns else 0
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap), pad_edge=False)
     for column, heading in enumerate(piece.head):
-        table.add_column(Text(printable(heading)), justify="left" if column in piece.left else "right", overflow="fold")
+        is_text = column in piece.left
+        name = Text(printable(heading) if gap else printable(heading).replace(" ", "\n"))
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
     for row in piece.shown:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table

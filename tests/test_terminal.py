@@ -44,6 +44,16 @@ def test_a_terminal_gets_colour_and_a_table() -> None:
     assert "network [7]" in shown
 
 
+def test_a_table_fits_a_narrow_window_without_cutting_a_number() -> None:
+    head = ["network", "accuracy", "parameters", "test accuracy"]
+    stream = Terminal()
+    say(TextTable(head, [["ResNet, small (budget × 4)", "0.5000", "19.9 k", "0.5000 ± 0.21"]]), stream=stream)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert any("0.5000     19.9 k 0.5000 ± 0.21" in line for line in lines)
+    assert all(word in stream.getvalue() for word in ("ResNet", "parameters", "accuracy"))
+
+
 def test_a_long_line_is_left_to_the_terminal_to_wrap() -> None:
     stream = Terminal()
     path = "/a/long/path" * 10

@@ -30,7 +30,9 @@ def add_commands(commands: Any) -> None:
     for each in (check, script):
         each.add_argument("profile", help="a YAML file, or the name of a profile that is shipped")
     add_command(actions, "schema", _schema, "print the JSON schema of profiles, for editors")
-    add_run_command(commands, "status", _status, "show the progress of a run, its driver, and the last events")
+    text = "show the progress of a run, its driver, and the last events"
+    found = add_run_command(commands, "status", _status, text)
+    found.add_argument("--json", action="store_true", dest="is_json", help="as JSON, for programs")
     text = "stop a run once its running evaluations are finished; the command of the search continues it"
     add_run_command(commands, "stop", _stop, text)
 
@@ -94,6 +96,11 @@ def _schema(given: argparse.Namespace) -> int:
 
 
 def _status(given: argparse.Namespace) -> int:
+    if given.is_json:
+        from menndl_dask.cli.following.run_state import RunState
+
+        say(json.dumps(RunState.read(given.run).to_dict(), indent=1, ensure_ascii=False))
+        return 0
     from menndl_dask.cli.status import status
 
     say(status(given.run))

@@ -41,10 +41,11 @@ def _add_predict(commands: Any) -> None:
 
 
 def _add_watch(commands: Any) -> None:
-    text = "predict each frame as it appears in a folder or at the end of a Zarr array, and say how long it took"
+    text = "follow a search from anywhere; with a source, predict each frame as it appears there"
     parser = add_command(commands, "watch", _watch, text)
     parser.add_argument("model", type=Path, help="trained network, such as runs/mine/best.keras, or a run")
-    parser.add_argument("source", type=Path, help="folder that files are written to, or Zarr array that grows")
+    text = "folder that files are written to, or Zarr array that grows; without it the search of the run is followed"
+    parser.add_argument("source", type=Path, nargs="?", help=text)
     text = "folder for the predictions and their times (default: the name of the source with -predicted)"
     parser.add_argument("--output", type=Path, metavar="FOLDER", help=text)
     text = "array with the images in a file or store (default: that of the network's input, else a usual name)"
@@ -60,6 +61,11 @@ def _add_watch(commands: Any) -> None:
 
 
 def _watch(given: argparse.Namespace) -> int:
+    if given.source is None:
+        from menndl_dask.cli.following.follow import follow
+
+        follow(given.model, sys.stderr)
+        return 0
     from menndl_dask.cli import trust
     from menndl_dask.prediction.watch import watch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
@@ -13,6 +14,7 @@ from menndl_dask.text import counted, duration, printable
 
 _RECENT = 64  # results that the rate is measured over
 _BAR = 20  # characters
+_BRIEFEST = 6
 _LONG_S = 60.0  # without a worker, from which on the line says how long
 _STYLES = ((r"best [^ ]+", "green"), (r"\d+ failed[^·]*|no workers", "red"))
 _STOPPED = "pruned"  # failure of a network that was stopped at a rung
@@ -80,37 +82,61 @@ class Counts:
         return min(estimates) if estimates else None
 
 
-def progress_line(counts: Counts, now: float) -> str:
+def progress_line(counts: Counts, now: float, width: int | None = None) -> str:
     """Return one line that says how far the run is and how it goes.
+
+    In a `width` that is too small for all of it, less is said of failures and workers, but rate and time left stay.
 
     >>> counts = Counts(started=0.0, asked=24)
     >>> progress_line(counts, now=3.0)
     'menndl 0/24 evaluations · no result yet · 3.0 s'
     """
+    line = ""
+    for brevity in range(_BRIEFEST + 1):
+        line = " · ".join(_parts(counts, now, brevity))
+        if width is None or len(line) <= width:
+            break
+    return line
+
+
+def _parts(counts: Counts, now: float, brevity: int) -> list[str]:
+    """Return the parts of the line, shorter ones and fewer of them where more brevity is asked for."""
+    is_search, unit = counts.phase == "search", ""
+    if brevity < 2:
+        unit = " evaluations" if is_search else " trainings"
     done = counts.done + counts.elsewhere
-    head = f"{done}/{counts.asked}" if counts.asked is not None else f"{done}"
-    here = f", {counts.done} of them here" if counts.elsewhere else ""
-    best = "no network has learnt yet" if counts.done else "no result yet"
-    if counts.best is not None:
-        best = f"best {counts.best:.4f} (network {counts.best_id})"
-    parts = [f"menndl {head} evaluations{here}", best]
-    if counts.phase != "search":  # the table that follows says which is the best
-        parts = [f"menndl {counts.phase}: {head} trainings"]
-    if counts.stopped:
-        parts.append(f"{counts.stopped} stopped early")
-    if counts.failed:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in counts.failed.most_common())
-        parts.append(f"{counts.failed.total()} failed: {kinds}")
-    if counts.workers:
+    here = f", {counts.done} of them here" if counts.elsewhere and brevity < 2 else ""
+    name = "" if brevity >= 6 else "menndl " if is_search else f"menndl {counts.phase}: "
+    parts = [f"{name}{done}/{counts.asked}{unit}{here}" if counts.asked is not None else f"{name}{done}{unit}{here}"]
+    if is_search:  # the table that follows a comparison says which is the best
+        parts.append(_best(counts, brevity))
+    if brevity < 4:
+        parts += _failures(counts, brevity)
+    if counts.workers and brevity < 5:
         parts.append(counted(counts.workers, "worker"))
-    elif counts.workers is not None:
+    elif counts.workers is not None and not counts.workers:
         waited = now - counts.no_workers_since if counts.no_workers_since is not None else 0.0
         parts.append("no workers" + (f" for {duration(waited)}" if waited >= _LONG_S else ""))
     rate, left = counts.per_hour(now), counts.seconds_left(now)
     if rate is not None:
-        parts.append(f"{rate:.0f} networks/h" if rate >= 10 else f"{rate:.1f} networks/h")
+        networks = " networks/h" if brevity < 2 else "/h"
+        parts.append(f"{rate:.0f}{networks}" if rate >= 10 else f"{rate:.1f}{networks}")
     parts.append(f"{duration(left)} left" if left is not None else duration(now - counts.started))
-    return " · ".join(parts)
+    return parts
+
+
+def _best(counts: Counts, brevity: int) -> str:
+    if counts.best is None:
+        return "no network has learnt yet" if counts.done else "no result yet"
+    return f"best {counts.best:.4f}" + (f" (network {counts.best_id})" if brevity < 3 else "")
+
+
+def _failures(counts: Counts, brevity: int) -> list[str]:
+    parts = [f"{counts.stopped} stopped early"] if counts.stopped else []
+    if counts.failed:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in counts.failed.most_common())
+        parts.append(f"{counts.failed.total()} failed" + (f": {kinds}" if brevity < 1 else ""))
+    return parts
 
 
 def progress_bar(counts: Counts) -> str:
@@ -150,31 +176,32 @@ class ProgressLine:
         self._live = stream.isatty()
         self._last: tuple[float, str] | None = None
 
-    def show(self, counts: Counts, now: float) -> None:
-        """Write the line if it is time to."""
+    def show(self, counts: Counts, now: float, more: str = "") -> None:
+        """Write the line if it is time to, with `more` in place of the bar of a terminal."""
         if self._last is None or now - self._last[0] >= self._interval:
-            self._write(counts, now)
+            self._write(counts, now, more)
 
     def clear(self) -> None:
         """Remove the line from a terminal, where other text is to be written."""
         if self._live:
             self._put("\r\x1b[K")
 
-    def close(self, counts: Counts, now: float) -> None:
+    def close(self, counts: Counts, now: float, more: str = "") -> None:
         """Write the last state and end the line."""
         if self._last is None or self._last[1] != progress_line(counts, now):
-            self._write(counts, now)
+            self._write(counts, now, more)
         if self._live:
             self._put("\n")
 
-    def _write(self, counts: Counts, now: float) -> None:
+    def _write(self, counts: Counts, now: float, more: str) -> None:
         text = progress_line(counts, now)
         self._last = (now, text)
         if not self._live:
-            self._put(printable(text, one_line=True) + "\n")
+            self._put(printable(f"{more} {text}".lstrip(), one_line=True) + "\n")
             return
         # \x1b[K clears what a longer line has left; a line that wraps could not be overwritten
-        self._put("\r" + styled(self._stream, text, progress_bar(counts), _STYLES) + "\x1b[K")
+        text = progress_line(counts, now, shutil.get_terminal_size().columns - 1)
+        self._put("\r" + styled(self._stream, text, more or progress_bar(counts), _STYLES) + "\x1b[K")
 
     def _put(self, text: str) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"

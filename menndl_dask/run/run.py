@@ -157,6 +157,12 @@ class Run:
             ]
 
     @property
+    def starts(self) -> list[Mapping[str, Any]]:
+        """Starts of drivers: mappings with ``time`` and, since version 0.7.0, ``host`` and ``dashboard``."""
+        with reading(self.path, RunError):
+            return list(self._events("started"))
+
+    @property
     def told_at(self) -> dict[int, float]:
         """Time at which each individual's result arrived, by its id, in seconds since the epoch."""
         with reading(self.path, RunError):

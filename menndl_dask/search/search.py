@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -218,6 +219,7 @@ class Search:
             # plan and initial networks stand in run.yaml
             given = {name: value for name, value in self.settings.items() if name not in ("plan", KEY)}
             started = {"evaluations": evaluations, "hours": hours, **given}
+            started |= {"host": socket.gethostname(), "dashboard": _dashboard(client)}
             wait_s = None if wait_minutes is None else 60.0 * wait_minutes
             driver = Driver(self, client, recorder, evaluations, hours, wait_s)
             driver.run(started, progress, on_change)
@@ -225,6 +227,14 @@ class Search:
         run = Run(self.path)
         run.write_snapshot()
         return run
+
+
+def _dashboard(client: Client) -> str:
+    """Return the address of the dashboard of a cluster; empty if it has none."""
+    try:
+        return client.dashboard_link or ""
+    except (AttributeError, KeyError, ValueError):  # of a cluster without one, or with a link of the user's own
+        return ""
 
 
 def _is_count(value: object) -> bool:

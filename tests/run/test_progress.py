@@ -137,14 +137,47 @@ def test_the_best_fitness_is_green_unless_colours_are_unwanted(
 
 
 @pytest.mark.usefixtures("columns")
-def test_a_line_that_would_wrap_is_cut() -> None:
+def test_a_line_that_would_wrap_says_less_but_keeps_rate_and_time_left() -> None:
     stream = Terminal()
     counts = _counts(0.5)
     counts.failures.update(dict.fromkeys(("no_learning", "timed_out", "out_of_memory", "worker_lost"), 3))
     ProgressLine(stream).show(counts, now=60.0)
     shown = _plain(stream.getvalue()).strip("\r").removesuffix("\x1b[K")
-    assert len(shown) == 99
-    assert shown.endswith("…")
+    assert "12 failed" in shown
+    assert "60/h" in shown
+    assert shown.endswith("23 min left")
+
+
+@pytest.mark.parametrize("width", [40, 60, 79, 99])
+@pytest.mark.parametrize("phase", ["search", "comparison"])
+def test_nothing_of_rate_and_time_left_is_cut_in_a_narrow_window(width: int, phase: str) -> None:
+    counts = _counts(0.5, None, 0.75, started=0.0)
+    counts.failures.update({"no_learning": 120, "out_of_memory": 31, "pruned": 204})
+    counts.phase = phase
+    line = progress_line(counts, 240.0, width)
+    assert len(line) <= width
+    assert "/h · " in line
+    assert line.endswith("28 min left")
+
+
+def test_a_comparison_counts_trainings() -> None:
+    counts = _counts(0.5, asked=4)
+    counts.phase = "comparison"
+    assert progress_line(counts, 60.0) == "menndl comparison: 1/4 trainings · 2 workers · 60 networks/h · 3 min left"
+
+
+def test_the_share_of_the_budget_is_that_of_evaluations_or_of_time() -> None:
+    assert _counts(0.5, asked=4).share(60.0) == 0.25
+    assert Counts(10.0, None, deadline=110.0).share(60.0) == 0.5
+    assert Counts(10.0, 4, deadline=110.0, done=3).share(60.0) == 0.75
+    assert Counts(0.0).share(60.0) is None
+
+
+def test_the_line_is_removed_from_a_terminal_before_other_text_and_never_from_a_log() -> None:
+    stream, log = Terminal(), io.StringIO()
+    ProgressLine(stream).clear()
+    ProgressLine(log).clear()
+    assert (stream.getvalue(), log.getvalue()) == ("\r\x1b[K", "")
 
 
 def test_a_log_gets_a_line_now_and_then_and_the_last_state() -> None:

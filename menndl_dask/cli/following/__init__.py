@@ -1,0 +1,1 @@
+"""Following a run from elsewhere: its state, and a line that changes with it."""
