@@ -60,7 +60,6 @@ docs: $(VENV)/installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs/site . build/site
 	@echo "documentation: build/site/index.html"
 
-package: QUIET = --quiet
 package: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet build
 	$(BIN)/python -m build --outdir dist .

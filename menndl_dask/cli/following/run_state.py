@@ -43,16 +43,16 @@ class RunState:
             starts = run.starts
             settings = run.settings
             counts = Counts(starts[-1]["time"] if starts else 0.0, settings.get("evaluations"))
-            told, bests = run.told_at, []
+            arrived, bests = run.told_at, []
             for individual, result in run.evaluations:
-                counts.add(individual, result, _since(told.get(individual.id), counts.started))
+                counts.add(individual, result, _since(arrived.get(individual.id), counts.started))
                 if counts.best is not None:
                     bests.append(counts.best)
             now = time.time()
             last = starts[-1] if starts else {}
             return cls(
-                path, now, _driver(path), counts, bests, settings.get("hours"), max(told.values(), default=None),
-                sum(at > now - _HOUR_S for at in told.values()), len(run.comparisons) + len(run.contenders),
+                path, now, _driver(path), counts, bests, settings.get("hours"), max(arrived.values(), default=None),
+                sum(at > now - _HOUR_S for at in arrived.values()), len(run.comparisons) + len(run.contenders),
                 str(last.get("dashboard") or ""), str(last.get("host") or ""),
                 [{"time": note["time"], "message": str(note["message"])} for note in run.notes],
             )  # fmt: skip
@@ -113,6 +113,6 @@ def _driver(path: Path) -> str | None:
     return next((held for folder in each if (held := holder(folder)) is not None), None)
 
 
-def _since(told_at: float | None, started: float) -> float | None:
+def _since(at: float | None, started: float) -> float | None:
     """Return when a result came if that was after the last start, from which the rate is counted."""
-    return told_at if told_at is not None and told_at >= started else None
+    return at if at is not None and at >= started else None
