@@ -74,9 +74,10 @@ class Page:
             while not await self.evaluate(condition):
                 await asyncio.sleep(0.05)
 
-    async def emulate(self, scheme: str, width: int = 1200, height: int = 900) -> None:
-        """Show the page in the light or the dark scheme, in a window of that size."""
-        await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    async def emulate(self, scheme: str, width: int = 1200, height: int = 900, media: str = "") -> None:
+        """Show the page in the light or the dark scheme, in a window of that size, or as it is printed."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        await self.call("Emulation.setEmulatedMedia", features=features, media=media)
         await self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )

@@ -127,3 +127,17 @@ def compared() -> ReportContent:
         Row("U-Net, retrained", 0.843, {"parameters": 118_000.0}, {"test_mean_iou": 0.841}),
     ]
     return replace(story(), compared=rows, conclusion="On the test split the evolved network is ahead by 0.009.")
+
+
+def wide() -> ReportContent:
+    """Return the story of a search with long names: of its data, of its standard network and of its workers."""
+    name = "ResNet, small, with bottlenecks"
+    told = compared()
+    assert told.problem is not None
+    rows = [replace(told.compared[0], metrics={"test_mean_iou": 0.85, "test_mean_iou_error": 0.012})]
+    rows.append(replace(told.compared[1], name=f"{name} (budget × 4)"))
+    rows = [replace(row, costs={**STANDARD.costs, **row.costs}) for row in rows]
+    data = "/scratch/projects/" + "_".join(f"beamtime{n}" for n in range(12)) + "/images.zarr"
+    return replace(
+        told, compared=rows, standard=replace(STANDARD, name=name), problem=replace(told.problem, data=data)
+    )

@@ -40,6 +40,7 @@ def evaluate(
     save_above: float | None = None,
     test: bool = False,
     test_sums: str | Path | None = None,
+    examples: str | Path | None = None,
     thresholds: Sequence[Threshold] = (),
     checkpoint: str | Path | None = None,
     trained: str | Path | None = None,
@@ -68,6 +69,9 @@ def evaluate(
         Path of an ``.npz`` file, written with `test` if the metric is a built-in one: ``sums`` ``(unit, row, output)``,
         from which the metric of some units is computed, see `menndl_dask.metric.values_of`, and ``source``, the sample
         of the test split that each unit is a part of.
+    examples
+        Path of an ``.npz`` file, written with `test`: small pictures of the best, median and worst samples of the test
+        split, and what was confused with what; see `menndl_dask.training.scoring.examples.Examples.arrays`.
     thresholds
         What the network must have reached at the rungs, else it is pruned; see `menndl_dask.search.rungs`.
     checkpoint
@@ -95,8 +99,8 @@ def evaluate(
         cost_of(individual.genome, problem)  # a network that cannot be built needs no training
         request = TrainingRequest(
             individual.genome.to_dict(), problem.to_dict(), limits, seed, save=_absolute(save), save_above=save_above,
-            test=test, test_sums=_absolute(test_sums), thresholds=tuple(thresholds), checkpoint=_absolute(checkpoint),
-            trained=_absolute(trained),
+            test=test, test_sums=_absolute(test_sums), examples=_absolute(examples), thresholds=tuple(thresholds),
+            checkpoint=_absolute(checkpoint), trained=_absolute(trained),
         )  # fmt: skip
         with pool_of(os.getpid()).slot() as slot:
             result = slot.evaluate(request, problem, scratch)

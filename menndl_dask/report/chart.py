@@ -115,7 +115,8 @@ class Chart:
     marks: Sequence[Mark] = ()
     lines: Sequence[Line] = ()  # drawn above marks
     levels: Sequence[Level] = ()
-    ticks: Sequence[tuple[float, str]] = ()  # failed evaluations: positions along x and tooltips, drawn under the axis
+    # evaluations without a fitness, drawn under the axis: position along x, tooltip, and whether it was stopped early
+    ticks: Sequence[tuple[float, str, bool]] = ()
     size: tuple[int, int] = WIDE  # pixels
     margin: int = 16  # width of the right margin, pixels
 
@@ -135,8 +136,9 @@ class Chart:
             *(_dot(mark, x, y) for mark in self.marks),
             *(_path(line, x, y) for line in self.lines),
             *(
-                f'<path class="failure" d="M{x(value):.1f} {y.start + 2:.1f}v9"><title>{escape(tip)}</title></path>'
-                for value, tip in self.ticks
+                f'<path class="failure{" stopped" if stopped else ""}" d="M{x(value):.1f} {y.start + 2:.1f}v9">'
+                f"<title>{escape(tip)}</title></path>"
+                for value, tip, stopped in self.ticks
             ),
             self._labels(x, y),
         ]

@@ -8,7 +8,7 @@ from html import escape
 from typing import TypeVar
 
 from menndl_dask.genome.individual import Evaluation
-from menndl_dask.report.chart import WIDE, Chart, Level, Line, Mark, Scale, element
+from menndl_dask.report.chart import WIDE, Chart, Level, Line, Mark, Scale, element, text_width
 from menndl_dask.report.network_drawing import summary
 from menndl_dask.report.table import Row
 from menndl_dask.result import Result
@@ -19,7 +19,6 @@ _DOTS = 2500  # maximum of marks in a figure: keeps the page small after 100,000
 _TICKS = 1000
 _BARS = 4000
 _ROWS = 24  # maximum of workers in the timeline
-_LABELS = 164  # width of the right margin with labels, pixels
 
 _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("parameters", "parameters", quantity),
@@ -31,12 +30,12 @@ _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 def progress_figure(
     evaluations: Sequence[Evaluation], metric: str, constant: float | None = None, standard: Row | None = None
 ) -> str:
-    """Return the fitness of every evaluation, the best so far, and failed or pruned networks as ticks."""
+    """Return the fitness of every evaluation, the best so far, and those that failed or were stopped early."""
     scored = [(n, r.fitness, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is not None]
     failed = [(n, i, r) for n, (i, r) in enumerate(evaluations, 1) if r.fitness is None]
     levels = []
     if standard is not None and standard.fitness is not None:
-        levels.append(Level(standard.fitness, "standard", f"{standard.name[:14]} {fitness_text(standard.fitness)}"))
+        levels.append(Level(standard.fitness, "standard", f"{standard.name} {fitness_text(standard.fitness)}"))
     if constant is not None:
         levels.append(Level(constant, "constant", f"constant {fitness_text(constant)}"))
     best: list[tuple[float, float]] = []  # so far: the steps of a line
@@ -46,11 +45,13 @@ def progress_figure(
     best += [(float(len(evaluations)), fitness) for _, fitness in best[-1:]]
     marks = [Mark(n, fitness, _tip(i.id, r, summary(i.genome))) for n, fitness, i, r in _thinned(scored, _DOTS)]
     ticks = [
-        (float(n), f"network {i.id}: {r.failure}{': ' if r.message else ''}{r.message[:160]}")
+        (float(n), f"network {i.id}: {outcome(r)}{': ' if r.message else ''}{r.message[:160]}", is_stopped(r))
         for n, i, r in _thinned(failed, _TICKS)
     ]
     label = f"best {fitness_text(best[-1][1])}" if best else ""
-    state = f"{label or 'none has succeeded'}; {len(failed)} failed or pruned"
+    stopped = sum(is_stopped(r) for _, _, r in failed)
+    state = f"{label or 'none has succeeded'}; {stopped} stopped early, {len(failed) - stopped} failed"
+    longest = max(text_width(text) for text in (label, *(level.label for level in levels)))
     chart = Chart(
         f"Fitness of {len(scored)} networks in order of completion; {state}",
         Scale(0.5, max(len(evaluations), 2) + 0.5, whole=True),
@@ -61,7 +62,7 @@ def progress_figure(
         [Line(best, "best", label, step=True)] if best else [],
         levels,
         ticks,
-        margin=_LABELS,
+        margin=math.ceil(1.12 * longest) + 20,  # labels are bold
     )
     return chart.svg()
 
@@ -184,7 +185,7 @@ def _spans(
     for individual, result in evaluations:
         end, seconds = completed_at.get(individual.id), _own_seconds(result)
         if end is not None and seconds is not None and result.worker:
-            style = "done" if result.succeeded else "failed"
+            style = "done" if result.succeeded else "stopped" if is_stopped(result) else "failed"
             tip = f"{_tip(individual.id, result)}\n{duration(seconds)} on {result.worker}"
             spans.append((result.worker, end - seconds, end, tip, style))
     return spans
@@ -239,6 +240,22 @@ def _thinned(items: Sequence[_T], limit: int) -> Sequence[_T]:
     return items if stride <= 1 else items[::stride]
 
 
+def is_stopped(result: Result) -> bool:
+    """Return whether a training was stopped early at a rung: that saves time, and is no failure."""
+    return result.failure == "pruned"
+
+
+def outcome(result: Result) -> str:
+    """Return the fitness of an evaluation, or what became of it, in words.
+
+    >>> outcome(Result(0.5)), outcome(Result.failed("pruned")), outcome(Result.failed("timed_out"))
+    ('0.5000', 'stopped early', 'timed out')
+    """
+    if result.failure is None:
+        return fitness_text(result.fitness)
+    return "stopped early" if is_stopped(result) else result.failure.replace("_", " ")
+
+
 def _tip(number: int, result: Result, text: str = "") -> str:
-    head = f"network {number}: {fitness_text(result.fitness) if result.succeeded else result.failure}"
+    head = f"network {number}: {outcome(result)}"
     return f"{head}\n{text}" if text else head

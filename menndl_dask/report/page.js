@@ -6,12 +6,18 @@
     title.remove();
   });
   document.addEventListener("pointermove", function (event) {
-    var mark = event.target.closest && event.target.closest("[data-tip]");
-    if (!mark) {
+    // marks may lie on each other: all that are under the pointer say what they are
+    var under = [event.target].concat(document.elementsFromPoint(event.clientX, event.clientY));
+    var texts = under.map(function (element) {
+      var mark = element.closest && element.closest("[data-tip]");
+      return mark && mark.getAttribute("data-tip");
+    }).filter(function (text, place, all) { return text && all.indexOf(text) === place; });
+    if (!texts.length) {
       tip.className = "";
       return;
     }
-    tip.textContent = mark.getAttribute("data-tip");
+    var more = texts.length > 4 ? "\n\n… and " + (texts.length - 4) + " more" : "";
+    tip.textContent = texts.slice(0, 4).join("\n\n") + more;
     tip.className = "on";
     var x = event.clientX + 14, y = event.clientY + 14;
     tip.style.left = Math.max(4, Math.min(x, innerWidth - tip.offsetWidth - 6)) + "px";

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
@@ -17,7 +19,8 @@ def whole(title: str, sections: Sequence[str], footer: str, refresh_s: int = 0) 
     Browsers run no script on it but its own, whatever the texts in it say. With `refresh_s` the page loads itself anew
     after so many seconds, unless it is hidden, part of another page, or a text on it is selected.
     """
-    style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+    names = "chart.css", "page.css", "page.js"
+    charts, style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in names)
     own = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {own}; img-src data:; base-uri 'none'"
     refresh = f" data-refresh={refresh_s:d}" if refresh_s else ""
@@ -26,11 +29,32 @@ def whole(title: str, sections: Sequence[str], footer: str, refresh_s: int = 0) 
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{style}</style></head>\n<body><main>\n"
+        f"<title>{escape(title)}</title><style>{charts}{style}</style></head>\n<body><main>\n"
         + "\n".join(part for part in sections if part)
         + f'\n<footer>{footer}</footer>\n</main><div id="tip" aria-hidden="true"></div>'
         f"<script>{script}</script></body></html>\n"
     )
+
+
+def alone(svg: str) -> str:
+    """Return a picture as HTML with its style, for a notebook or another page; there it is on light ground."""
+    style = files(__package__).joinpath("chart.css").read_text("utf-8")
+    style = re.sub(r"@media[^{]*\{[^{}]*\{[^{}]*\}\s*\}", "", style)
+    style = style.replace(":root", "&").replace("light dark", "light")
+    return f'<div class="menndl-picture"><style>.menndl-picture{{background:var(--card);{style}}}</style>{svg}</div>'
+
+
+def with_test_first(table: TextTable) -> TextTable:
+    """Return a table with the columns of the test split next to the names, so that a narrow page shows them.
+
+    >>> with_test_first(TextTable(["network", "R²", "FLOPs", "test R²"], [["a", "1", "2", "3"]])).rows
+    [['a', '3', '1', '2']]
+    """
+    places = range(1, len(table.head))
+    of_test = [place for place in places if table.head[place].startswith(("test ", "difference"))]
+    order = [0, *of_test, *(place for place in places if place not in of_test)]
+    moved = [[row[place] for place in order] for row in (table.head, *table.rows)]
+    return replace(table, head=moved[0], rows=moved[1:])
 
 
 def section(heading: str, *content: str, name: str = "") -> str:

@@ -18,7 +18,14 @@ from menndl_dask.genome.individual import ranked
 from menndl_dask.report import page
 from menndl_dask.report.contenders import contender_table, contender_text, contender_title, cost_table, cost_title
 from menndl_dask.report.content import ReportContent, read_content
-from menndl_dask.report.figures import curve_figures, progress_figure, timeline_figure, tradeoff_figures, utilisation
+from menndl_dask.report.figures import (
+    curve_figures,
+    is_stopped,
+    progress_figure,
+    timeline_figure,
+    tradeoff_figures,
+    utilisation,
+)
 from menndl_dask.report.finals import final_table, final_title
 from menndl_dask.report.model_card import write_model_card
 from menndl_dask.report.network_drawing import draw_network, summary
@@ -39,8 +46,6 @@ _ADVICE: Mapping[str, str] = {
     "no_learning": """Check the data first: run “menndl check”. Are images and labels in the same order? Do the values
         have a suitable scale? Is one class much larger than the others? If the data is sound, use a longer budget or a
         larger learning rate.""",
-    "pruned": """Most networks were clearly worse than others at a rung, so their training was stopped to save time.
-        To train all networks with the full budget, use --no-early-stop.""",
     "diverged": """Try a smaller learning rate, and check the images for very large or missing values
         (“menndl check”).""",
     "out_of_memory": """Allow each evaluation more memory, use a smaller batch, or limit the parameters and FLOPs of
@@ -139,7 +144,7 @@ def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
         values.append(("standard network", fitness_text(content.standard.fitness), content.standard.name))
     if total:
         if stopped:
-            values.append(("pruned", f"{stopped}", f"{stopped / total:.0%} of all, clearly worse at a rung"))
+            values.append(("stopped early", f"{stopped}", f"{stopped / total:.0%} of all: a saving, no failure"))
         values.append(("failed", f"{failed}", f"{failed / total:.0%} of all"))
     if content.per_hour is not None:
         values.append(("networks per hour", f"{content.per_hour:.0f}", ""))
@@ -151,7 +156,8 @@ def _progress(content: ReportContent) -> str:
         text = "Results appear here when the first network is trained. Reload the page: it is rewritten during the run."
         return page.section("Progress", f"<p>{text}</p>", name="progress")
     figure = progress_figure(content.evaluations, content.metric, content.constant, content.standard)
-    entries = [("dot", "each network", ""), ("green", "best so far", ""), ("red", "failed or pruned", "tick")]
+    entries = [("dot", "each network", ""), ("green", "best so far", "")]
+    entries += [("red", "failed", "tick"), ("grey", "stopped early", "tick")]
     return page.section("Progress", _key(entries), page.scrolling(figure), name="progress")
 
 
@@ -165,11 +171,11 @@ def _networks(content: ReportContent) -> str:
     parts = []
     if content.compared:
         parts.append(f"<p>{escape(content.compared_title)}</p>")
-        parts.append(page.html_table(table(content.compared, content.metric)))
+        parts.append(page.html_table(page.with_test_first(table(content.compared, content.metric))))
         parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
     for ranking in content.rankings:
         parts.append(f"<p>{escape(contender_title(ranking))}</p>")
-        parts.append(page.html_table(contender_table(ranking)))
+        parts.append(page.html_table(page.with_test_first(contender_table(ranking))))
         costs = cost_table(ranking)
         parts += [] if costs is None else [f"<p>{escape(cost_title(ranking))}</p>", page.html_table(costs)]
         parts.append(f"<p>{escape(contender_text(ranking))}</p>")
@@ -177,14 +183,14 @@ def _networks(content: ReportContent) -> str:
         parts.append(f"<p>{escape(content.search_cost)}</p>")
     if content.finals and content.problem is not None:
         parts.append(f"<p>{escape(final_title(content.finals))}</p>")
-        parts.append(page.html_table(final_table(content.finals, content.problem)))
+        parts.append(page.html_table(page.with_test_first(final_table(content.finals, content.problem))))
     rows = best_rows(content.evaluations, 8)
     if rows:
         shown = [*rows, content.standard] if content.standard is not None else rows
         if content.compared:
             parts.append("<p>The best networks of the search, trained with its budget:</p>")
         marked = len(rows) if content.standard is not None else None
-        parts.append(page.html_table(table(shown, content.metric), marked))
+        parts.append(page.html_table(page.with_test_first(table(shown, content.metric)), marked))
     return page.section("Best networks", *parts, name="networks")
 
 
@@ -226,7 +232,7 @@ def _tradeoffs(content: ReportContent) -> str:
 
 
 def _failures(content: ReportContent) -> str:
-    counts = Counter(r.failure for _, r in content.evaluations if r.failure is not None)
+    counts = Counter(r.failure for _, r in content.evaluations if r.failure is not None and not is_stopped(r))
     if not counts:
         return page.section("Failures", "<p>None.</p>", name="failures") if content.evaluations else ""
     total = len(content.evaluations)
@@ -249,7 +255,7 @@ def _failures(content: ReportContent) -> str:
 def _messages(content: ReportContent) -> str:
     seen: dict[tuple[str, str], list[int]] = {}
     for individual, result in content.evaluations:
-        if result.failure is not None and result.message:
+        if result.failure is not None and result.message and not is_stopped(result):
             seen.setdefault((result.failure, result.message[:400]), []).append(individual.id)
     if not seen:
         return ""

@@ -64,6 +64,11 @@ class Compared:
         network = self.path(run)
         return network.with_name(f"{network.stem}.test.npz")
 
+    def examples_path(self, run: Path) -> Path:
+        """Return the path in a run directory of pictures of some samples of the test split, and their predictions."""
+        sums = self.sums_path(run)
+        return sums.with_name(f"{sums.name.removesuffix('.test.npz')}.examples.npz")
+
 
 def evolved(compared: Iterable[Compared]) -> list[Compared]:
     """Return those that the search has found: neither the standard network nor that under another number."""

@@ -176,8 +176,7 @@ def train(
     try:
         for number, compared in enumerate(planned):
             path = compared.path(directory) if keep else trained_path(directory, compared)
-            sums = None if compared.is_final else compared.sums_path(directory)
-            dispatcher.submit(_request(number, compared, problem, limits, path, sums, evaluate, keep))
+            dispatcher.submit(_request(number, compared, problem, limits, path, directory, evaluate, keep))
         while dispatcher:
             completed = dispatcher.completed(_CHECK_S)
             now = time.monotonic()
@@ -214,7 +213,7 @@ def _train_and_test(
 
 
 def _request(
-    number: int, compared: Compared, problem: Problem, limits: Limits, path: Path, sums: Path | None,
+    number: int, compared: Compared, problem: Problem, limits: Limits, path: Path, directory: Path,
     evaluate: Evaluate, keep: bool,
 ) -> EvaluationRequest:  # fmt: skip
     """Return the request of a training; its individual has the number of the training, since a network may have two."""
@@ -226,6 +225,10 @@ def _request(
     except OSError as error:
         raise RunError(f"{path.parent}: cannot be written: {error.strerror}") from error
     limits = replace(limits, seconds=limits.seconds * longer)
+    sums = None if compared.is_final else compared.sums_path(directory)
+    # of trainings with several seeds, the pictures of the first are enough
+    is_first = compared.seed is None or compared.seed == problem.seed
+    examples = str(compared.examples_path(directory)) if is_first else None
     arguments = {
         "individual": compared.individual,
         "problem": replace(problem, budget=budget, train_on=SPLITS[:2] if compared.is_final else problem.train_on),
@@ -233,7 +236,10 @@ def _request(
         "seed": problem.seed if compared.seed is None else compared.seed,
         # contenders are only measured
         "save": str(path) if compared.factor and (keep or compared.seed is None) else None,
-        **accepted(evaluate, checkpoint=str(_checkpoint_path(path)), test_sums=None if sums is None else str(sums)),
+        **accepted(
+            evaluate, checkpoint=str(_checkpoint_path(path)), test_sums=None if sums is None else str(sums),
+            examples=examples,
+        ),
         **({} if compared.factor else {"trained": str(path)}),
     }
     individual = replace(compared.individual, id=number)

@@ -50,6 +50,7 @@ class TrainingRequest:
     save_above: float | None = None
     test: bool = False
     test_sums: str | None = None  # file for what the test score of each sample is computed from
+    examples: str | None = None  # file for pictures of some samples of the test split
     thresholds: tuple[Threshold, ...] = ()
     checkpoint: str | None = None
     trained: str | None = None  # path of the network, already trained: it is only measured

@@ -38,6 +38,7 @@ from menndl_dask.training.optimizer import make_optimizer
 from menndl_dask.training.patches import PatchSource
 from menndl_dask.training.request import TrainingRequest, make_network_folder
 from menndl_dask.training.schedule import TrainingSchedule
+from menndl_dask.training.scoring.examples import Examples
 from menndl_dask.training.scoring.significance import shows_learning
 from menndl_dask.training.scoring.split_prediction import SplitPrediction
 from menndl_dask.training.scoring.validation import ValidationScores, Validator
@@ -83,10 +84,13 @@ class _Evaluation:
             name = f"test_{self._problem.metric_name}"
             split = self._test_split()
             sums = None if self._request.test_sums is None else self._validator.no_sums(split)
-            value, error = self._validator.score_with_error(split, sums)
+            examples = None if self._request.examples is None else Examples(self._problem, split.units)
+            value, error = self._validator.score_with_error(split, sums, examples)
             self._tell(metrics={name: value} if error is None else {name: value, error_name(name): error})
-            if sums is not None:
-                self._keep_sums(sums, split.sources)
+            if sums is not None and self._request.test_sums is not None:
+                self._keep(self._request.test_sums, sums=sums, source=split.sources)
+            if examples is not None and self._request.examples is not None:
+                self._keep(self._request.examples, source=split.sources[examples.units], **examples.arrays())
         latency = self._validator.latency_ms(self._validation)
         self._tell(costs={"latency_ms": latency, "memory_bytes": _peak_memory()})
         self._save(model, fitness)
@@ -278,15 +282,15 @@ class _Evaluation:
             neither = f"neither the fitness ({fitness:.4g}) nor the loss {better}"
             raise Ended("no_learning", f"after {schedule.epoch:.3g} epochs {neither}")
 
-    def _keep_sums(self, sums: NDArray[Any], sources: NDArray[Any]) -> None:
-        assert self._request.test_sums is not None
-        path = Path(self._request.test_sums)
+    def _keep(self, file: str, **arrays: NDArray[Any]) -> None:
+        """Write what the test has left beside its score."""
+        path = Path(file)
         try:
             make_network_folder(path.parent)
-            with files.replacing(path) as partial, os.fdopen(files.create(partial), "wb") as file:
-                np.savez_compressed(file, sums=sums, source=sources)
+            with files.replacing(path) as partial, os.fdopen(files.create(partial), "wb") as opened:
+                np.savez_compressed(opened, **arrays)
         except OSError as error:  # a full disk must not fail the network
-            self._tell(remark=f"the test scores of the samples could not be kept: {error.strerror or error}")
+            self._tell(remark=f"{path.name} of the test split could not be kept: {error.strerror or error}")
 
     def _save(self, model: keras.Model, fitness: float) -> None:
         partial, above = self._request.partial_path, self._request.save_above

@@ -67,7 +67,8 @@ def _chart(values: list[float], **settings: Any) -> Chart:
 def test_a_chart_is_well_formed_for_any_values(values: list[float]) -> None:
     line = Line(list(enumerate(values, 1)), "best", "best <1>", step=True)
     levels = [Level(v, "constant", "constant & more") for v in values[:2]]
-    root = _parsed(_chart(values, lines=[line] if values else [], levels=levels, ticks=[(1.0, "failed: <x>")]).svg())
+    ticks = [(1.0, "failed: <x>", False)]
+    root = _parsed(_chart(values, lines=[line] if values else [], levels=levels, ticks=ticks).svg())
     assert root.get("role") == "img"
     assert root.get("aria-label") == "a <chart>"
     assert len([e for e in root if e.get("class") == "dot dot"]) == len(values)

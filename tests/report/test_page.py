@@ -20,12 +20,14 @@ from tests.chromium import browser_page, find_browser
 STORIES: dict[str, Callable[[], ReportContent]] = {
     "usual": stories.story,
     "compared": stories.compared,
+    "wide": stories.wide,
     "long": lambda: stories.as_if(5000),
     "one": lambda: stories.story(1, failing=0.0),
     "failed": stories.all_failed,
     "empty": stories.empty,
 }
-WIDTHS = (400, 800, 1280)
+WIDTHS = (390, 800, 1280)
+A4 = 703  # CSS pixels of the print area
 _BROKEN = """<section><h2>Wide</h2><div style="width:2000px">wide</div><svg width="100" height="50">
 <text x="10" y="20">one</text><text x="12" y="22">two</text><text x="90" y="20">cut off</text></svg></section>"""
 
@@ -75,8 +77,26 @@ _CONTRAST = """(() => {
 })()"""
 
 
+# columns that a narrow page hides behind a scroll, in words
+_HIDDEN = """JSON.stringify([...document.querySelectorAll('.scroll')].flatMap(box =>
+  [...box.querySelectorAll('th, svg')].filter(e =>
+    e.getBoundingClientRect().right > box.getBoundingClientRect().right + 1).map(e => e.textContent.slice(0, 40))))"""
+
+# tooltips of marks that do not come when the pointer is over the middle of their mark
+_UNREACHED = """(() => {
+  const tip = document.getElementById('tip'), marks = [...document.querySelectorAll('.dot[data-tip]')];
+  return JSON.stringify(marks.filter(mark => {
+    mark.scrollIntoView({block: 'center'});
+    const box = mark.getBoundingClientRect(), x = (box.left + box.right) / 2, y = (box.top + box.bottom) / 2;
+    document.elementFromPoint(x, y).dispatchEvent(
+      new PointerEvent('pointermove', {bubbles: true, clientX: x, clientY: y}));
+    return !tip.textContent.includes(mark.getAttribute('data-tip').split('\\n')[0]);
+  }).map(mark => mark.getAttribute('data-tip')).concat(marks.length < 30 ? ['too few marks'] : []));
+})()"""
+
+
 async def _looked_at(paths: dict[str, Path], binary: str, profile: Path) -> dict[str, Any]:
-    seen: dict[str, Any] = {"faults": {}, "contrast": {}, "dark": {}}
+    seen: dict[str, Any] = {"faults": {}, "contrast": {}, "dark": {}, "hidden": {}, "printed": {}}
     async with browser_page(binary, profile) as tab:
         for name, path in paths.items():
             await tab.emulate("light", WIDTHS[-1])
@@ -86,6 +106,11 @@ async def _looked_at(paths: dict[str, Path], binary: str, profile: Path) -> dict
                     await tab.emulate(scheme, width)
                     await tab.until(f"innerWidth === {width}")
                     seen["faults"][name, width, scheme] = json.loads(await tab.evaluate(_FAULTS))
+                    if width == 800:
+                        seen["hidden"][name] = json.loads(await tab.evaluate(_HIDDEN))
+            await tab.emulate("light", A4, media="print")
+            await tab.until(f"innerWidth === {A4}")
+            seen["printed"][name] = json.loads(await tab.evaluate(_FAULTS)) + json.loads(await tab.evaluate(_HIDDEN))
             await tab.emulate("dark", WIDTHS[-1])
             seen["contrast"][name, "dark"] = await tab.evaluate(_CONTRAST)
             seen["dark"][name] = await tab.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -103,6 +128,7 @@ async def _looked_at(paths: dict[str, Path], binary: str, profile: Path) -> dict
             " const tip = document.getElementById('tip');"
             " return [tip.className, tip.textContent, getComputedStyle(tip).opacity]; })()"
         )
+        seen["unreached"] = json.loads(await tab.evaluate(_UNREACHED))
         seen |= {"errors": tab.errors, "failed": tab.failed, "requests": tab.requests}
     return seen
 
@@ -123,6 +149,17 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_nothing_overlaps_or_overflows_at_any_width_in_light_or_dark(name: str, seen: dict[str, Any]) -> None:
     faults = {key: found for key, found in seen["faults"].items() if key[0] == name and found}
     assert faults == {}
+
+
+@pytest.mark.browser
+def test_no_column_is_hidden_on_a_small_screen_or_clipped_in_print(seen: dict[str, Any]) -> None:
+    assert {name: found for name, found in seen["hidden"].items() if found} == {}
+    assert {name: found for name, found in seen["printed"].items() if found} == {}
+
+
+@pytest.mark.browser
+def test_every_point_says_what_it_is(seen: dict[str, Any]) -> None:
+    assert seen["unreached"] == []
 
 
 @pytest.mark.browser

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from itertools import groupby, islice
 from typing import Any, NamedTuple, Protocol
 
@@ -37,6 +38,7 @@ class Part(NamedTuple):
     units: Array  # of each sample the number of the unit that it belongs to
     # labels and predictions as the loss takes them: of windows where those above are of whole images
     for_loss: tuple[Array, Array]
+    images: Callable[[], Sequence[Any]]  # reads the first view of each sample, (spatial…, channel)
 
 
 class SplitPrediction(Protocol):
@@ -84,7 +86,9 @@ class SamplePrediction:
             chosen = slice(start, start + self._batch_size)
             labels = np.asarray(self._samples.labels[chosen])
             predictions = predict([np.asarray(view[chosen]) for view in self._samples.images])
-            yield Part(labels, predictions, np.arange(start, start + len(labels)), (labels, predictions))
+            units = np.arange(start, start + len(labels))
+            images = partial(self._samples.images[0].__getitem__, chosen)
+            yield Part(labels, predictions, units, (labels, predictions), images)
 
     def one(self) -> list[Array]:
         """Return the first sample."""
@@ -138,16 +142,23 @@ class TiledPrediction:
             label = read_label(self._images[image], start, stop - start, self._problem.ignore)
             axis = int(np.argmax(label.shape))
             slices = zip(*(np.array_split(whole, self._slices, axis) for whole in (label, found)), strict=True)
+            read = cache(partial(self._sliced, image, start, stop - start, axis))
             for unit, (labels, values) in enumerate(slices, number * self._slices):
                 if labels.size:
                     part = labels[np.newaxis], values[np.newaxis]
-                    yield Part(*part, np.array([unit]), part)
+                    images = partial(_taken, read, unit - number * self._slices)
+                    yield Part(*part, np.array([unit]), part, images)
 
     def one(self) -> list[Array]:
         """Return the first tile."""
         block = tuple(tiling.span_of(0) for tiling in self._tilings[0])
         _, _, views = self._read((0, block))
         return [next(split_tiles(view, block, self._tilings[0]))[np.newaxis] for view in views]
+
+    def _sliced(self, image: int, start: Array, size: Array, axis: int) -> list[Array]:
+        """Return the first view of a block, in the slices that are units."""
+        whole = read_views(self._images[image], start, size, self._problem.facts.mean)[0]
+        return np.array_split(whole, self._slices, axis)
 
     def _tiles(self) -> Iterator[tuple[Array, ...]]:
         """Yield the views of each tile of each block."""
@@ -211,7 +222,8 @@ class WindowPrediction:
             label = np.asarray(self._images[image].label)[np.newaxis]
             labels = np.repeat(label, len(found), axis=0)
             of_image = pooled(found, self._problem.large_images or "mean")[np.newaxis]
-            yield Part(label, of_image, np.array([image]), (labels, found))
+            views = [self._images[image].views[0]]
+            yield Part(label, of_image, np.array([image]), (labels, found), partial(list, views))
 
     def one(self) -> list[Array]:
         """Return the first window."""
@@ -240,6 +252,10 @@ def _predicted(predict: Predict, tiles: Iterator[tuple[Array, ...]], count: int,
             batch[: len(view)] = view
             views.append(batch)
         yield from predict(views)[: len(taken)]
+
+
+def _taken(read: Callable[[], Sequence[Any]], number: int) -> list[Any]:
+    return [read()[number]]
 
 
 def _tiles_of(block: Block) -> int:

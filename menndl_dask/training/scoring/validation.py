@@ -21,6 +21,7 @@ from menndl_dask.problem import Problem
 from menndl_dask.training.batches import Source
 from menndl_dask.training.loop import Loop
 from menndl_dask.training.loss import Loss, constant_losses, loss_minimising_constant
+from menndl_dask.training.scoring.examples import Examples
 from menndl_dask.training.scoring.scorer import make_scorer, takes_whole_images
 from menndl_dask.training.scoring.significance import PARTS
 from menndl_dask.training.scoring.split_prediction import (
@@ -99,7 +100,9 @@ class Validator:
         loss_gains = tuple(np.subtract(baseline_losses, losses).tolist()) if compared else ()
         return ValidationScores(whole.value(), float(np.average(losses, weights=counts)), gains, loss_gains)
 
-    def score_with_error(self, split: SplitPrediction, sums: Array | None = None) -> tuple[float, float | None]:
+    def score_with_error(
+        self, split: SplitPrediction, sums: Array | None = None, examples: Examples | None = None
+    ) -> tuple[float, float | None]:
         """Return the metric of a split and its standard error, or None if there are too few samples.
 
         The error is that of the jackknife: the metric is computed again without each of some groups (Efron and Stein
@@ -110,7 +113,7 @@ class Validator:
         many samples (images, or parts of one).
 
         Where the metric is built in, what it is computed from is added to `sums`, ``(unit, row, output)``; see
-        `no_sums`.
+        `no_sums`. Samples that are worth a look are added to `examples`.
         """
         groups = np.zeros(split.units, int) if split.groups is None else split.groups
         count = int(groups.max()) + 1
@@ -119,6 +122,8 @@ class Validator:
             whole.update(found.labels, found.predictions)
             if sums is not None:
                 self._add_sums(sums, found)
+            if examples is not None:
+                examples.update(found.units, found.labels, found.predictions, found.images)
             of_group = groups[found.units]
             for left_out, scorer in enumerate(scorers):
                 if (kept := of_group != left_out).any():
