@@ -105,6 +105,14 @@ def read_sums(path: Path, groups: Groups | None = None) -> NDArray[np.float64] |
     return whole
 
 
+def read_examples(path: Path) -> dict[str, NDArray[Any]] | None:
+    """Return the samples of the test split that a training has kept to be looked at; None if it has kept none.
+
+    They are as `menndl_dask.training.scoring.examples.Examples.arrays` returns them.
+    """
+    return _read(path)
+
+
 def _read(path: Path) -> dict[str, NDArray[Any]] | None:
     try:
         with os.fdopen(files.open_regular(path), "rb") as file, np.load(file, allow_pickle=False) as there:

@@ -85,9 +85,13 @@ def tiles(values: Sequence[tuple[str, str, str]]) -> str:
 
 
 def html_table(table: TextTable, marked: int | None = None) -> str:
-    """Return a table as HTML: text in the first column, numbers in the others; the row `marked` is highlighted."""
-    rows = ["".join(f"<td{' class=n' if n else ''}>{escape(t)}</td>" for n, t in enumerate(row)) for row in table.rows]
-    return raw_table([*table.head[:1], *(f"#{title}" for title in table.head[1:])], rows, marked)
+    """Return a table as HTML, with numbers in the columns that are not to the left; the row `marked` is highlighted."""
+    numbers = [place not in table.left for place in range(len(table.head))]
+    rows = [
+        "".join(f"<td{' class=n' if n else ''}>{escape(t)}</td>" for n, t in zip(numbers, row, strict=True))
+        for row in table.rows
+    ]
+    return raw_table([f"#{t}" if n else t for n, t in zip(numbers, table.head, strict=True)], rows, marked)
 
 
 def raw_table(head: Sequence[str], rows: Sequence[str], marked: int | None = None) -> str:

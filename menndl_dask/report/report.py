@@ -29,6 +29,7 @@ from menndl_dask.report.figures import (
 from menndl_dask.report.finals import final_table, final_title
 from menndl_dask.report.model_card import write_model_card
 from menndl_dask.report.network_drawing import draw_network, summary
+from menndl_dask.report.pictures.tested import split_section
 from menndl_dask.report.table import best_rows, table
 from menndl_dask.result import FAILURES
 from menndl_dask.run.layout import island_of, whole_run
@@ -40,6 +41,7 @@ _DOMINATES = 0.7  # share of evaluations from which on advice for a kind of fail
 _FEW = 8  # evaluations below which no advice is shown
 _REFRESH_S = 15
 _NOTES = 200  # latest notes on the page
+_AGAIN = "There are no pictures of test samples: an earlier version has tested this run. menndl retrain RUN makes them."
 
 _ADVICE: Mapping[str, str] = {
     "infeasible": """Check the limits and ranges of the search space: most of its networks cannot be built.""",
@@ -89,8 +91,9 @@ def render(content: ReportContent, refresh_s: int = 0) -> str:
     sections = [
         _heading(content),
         page.tiles(_tiles(content)),
-        _progress(content),
         _networks(content),
+        split_section(content.tested, content.problem, _AGAIN),
+        _progress(content),
         _best_network(content),
         _tradeoffs(content),
         _failures(content),

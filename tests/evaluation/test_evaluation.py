@@ -23,7 +23,7 @@ import pytest
 from menndl_dask.data.data import open_problem, open_staged, stage
 from menndl_dask.errors import NodeError
 from menndl_dask.evaluation.evaluation import evaluate
-from menndl_dask.evaluation.sample_scores import read_sums
+from menndl_dask.evaluation.sample_scores import read_examples, read_sums
 from menndl_dask.evaluation.trainer import FRESH
 from menndl_dask.evaluation.trainer_pool import close
 from menndl_dask.genome.gene import Gene
@@ -59,7 +59,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def measured(problem: Problem, network: Path) -> Result:
     """Return the result of a network that learns, is tested and is saved."""
-    return _evaluate(problem, test=True, save=network, test_sums=network.with_name("sums.npz"))
+    examples, sums = network.with_name("examples.npz"), network.with_name("sums.npz")
+    return _evaluate(problem, test=True, save=network, test_sums=sums, examples=examples)
 
 
 def _evaluate(problem: Problem, *genes: Gene, **options: Any) -> Result:
@@ -124,6 +125,17 @@ def _in_background(call: Callable[[], Result]) -> Background:
 
 
 # --- trained --------------------------------------------------------------------------------------------------------
+
+
+def test_a_tested_network_leaves_samples_to_look_at(measured: Result, network: Path, problem: Problem) -> None:
+    assert measured.succeeded
+    found = read_examples(network.with_name("examples.npz"))
+    assert found is not None
+    assert found["confusion"].sum() == problem.facts.samples[2]
+    share = np.trace(found["confusion"]) / found["confusion"].sum()
+    assert share == pytest.approx(measured.metrics["test_accuracy"])
+    assert {"best", "median", "worst"} <= set(found["place"].tolist())
+    assert found["source"].tolist() == found["unit"].tolist()
 
 
 def test_the_test_score_of_each_sample_is_kept(problem: Problem, measured: Result, network: Path) -> None:

@@ -55,7 +55,10 @@ def _trained(
     monkeypatch.setattr(training, "open_images", lambda directory, split: list(splits[split]))
     limits = Limits(checkpoint_s=checkpoint_s)
     path = None if checkpoint is None else str(checkpoint)
-    request = TrainingRequest(genome.to_dict(), of.to_dict(), limits, 3, test=True, test_sums=sums, checkpoint=path)
+    examples = None if sums is None else f"{sums}.examples.npz"
+    request = TrainingRequest(
+        genome.to_dict(), of.to_dict(), limits, 3, test=True, test_sums=sums, examples=examples, checkpoint=path
+    )
     channel = _Channel()
     training.run(request, channel)  # type: ignore[arg-type]
     return channel.values
@@ -81,6 +84,11 @@ def test_a_network_learns_from_patches_and_is_scored_on_whole_images(
     with np.load(kept) as there:  # the score of the split follows from those of its images
         assert set(there["source"].tolist()) == {0, 1, 2, 3}
         assert values_of("mean_iou", there["sums"].sum(axis=0)) == pytest.approx(found["metrics"]["test_mean_iou"])
+    with np.load(f"{kept}.examples.npz") as there:  # parts of images, to be looked at
+        assert there["image0"].shape == there["label0"].shape == there["prediction0"].shape
+        share = (there["label0"] == there["prediction0"]).mean()
+        assert there["score"][0] > 0.6
+        assert share > 0.8
     assert found["metrics"]["test_mean_iou_error"] > 0
     assert found["point"]["epoch"] == 4
     assert found["costs"]["flops_training"] == 4 * 100 * cost_of(PIXELS, of).flops_training  # of so many patches
@@ -113,15 +121,20 @@ def test_turned_patches_are_learnt_with_a_loss_of_the_whole_batch(monkeypatch: p
     assert found["remark"].startswith("tested on 6 places")
 
 
-def test_images_with_a_label_each_are_classified_by_their_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_with_a_label_each_are_classified_by_their_windows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     genome = Genome((Convolution(8, normalisation="batch"), Pooling()))
     of = replace(
         problem(shapes=((12, 12, 1),)), patches=Patches((12, 12), per_epoch=96), large_images="vote", budget=BUDGET
     )
     splits = {name: images_of_classes(24, seed) for seed, name in enumerate(("train", "validation", "test"))}
-    found = _trained(monkeypatch, of, genome, splits)
+    found = _trained(monkeypatch, of, genome, splits, sums=str(tmp_path / "sums.npz"))
     assert found["fitness"] > 0.9, found
     assert found["metrics"]["test_accuracy"] > 0.9
+    with np.load(tmp_path / "sums.npz.examples.npz") as there:
+        assert there["image0"].ndim == 2
+        assert there["confusion"].sum() == 24
 
 
 def test_a_metric_of_the_users_own_is_given_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ BINS = 10  # of the confidence
 _EACH = 3  # best, median and worst samples
 _SPACED = 48  # samples of which the median ones are taken, evenly spaced
 _PAIRS, _OF_PAIR = 12, 2  # pairs of confused classes that are shown, and samples of each
-_VALUES = 76_800  # of a picture at most: 256² grey or 160² coloured pixels
+_VALUES = 65_536  # of a picture at most: 256² grey or 147² coloured pixels
 _SMALL = 96  # side of the pictures of samples with a label each
 _STEPS = 3  # a picture is reduced by this at most; of what is larger, the middle is shown
 _POINTS = 1000  # predicted and true values of a regression
@@ -58,9 +58,7 @@ class Examples:
         name = problem.metric_name
         self.metric = name if name in BUILT_IN and suits(name, problem.task) else "mean_iou"
 
-    def update(
-        self, units: Array, labels: Array, predictions: Array, images: Callable[[], Sequence[Any]]
-    ) -> None:
+    def update(self, units: Array, labels: Array, predictions: Array, images: Callable[[], Sequence[Any]]) -> None:
         """Add a part of the split.
 
         Parameters
@@ -185,11 +183,12 @@ class Examples:
 
     def _chosen(self) -> list[tuple[int, str]]:
         """Return the samples to show, the best first."""
-        best = [unit for _, unit in sorted(self._best, reverse=True)]
-        worst = [unit for _, unit in sorted(self._worst) if unit not in best]
+        each = min(_EACH, max(1, len(self._scores) // 3))
+        best = [unit for _, unit in sorted(self._best, reverse=True)][:each]
+        worst = [unit for _, unit in sorted(self._worst)[-each:] if unit not in best]
         middle = float(np.median([score for score in self._scores if math.isfinite(score)] or [0.0]))
         others = [unit for unit, found in self._kept.items() if unit not in (*best, *worst) and found["spaced"]]
-        median = sorted(others, key=lambda unit: abs(self._kept[unit]["score"] - middle))[:_EACH]
+        median = sorted(others, key=lambda unit: abs(self._kept[unit]["score"] - middle))[:each]
         confused = sorted(self._pairs.items(), key=lambda pair: -self._confusion[pair[0]])[:_PAIRS]
         places = ("best", best), ("median", median), ("worst", worst)
         found = [(unit, place) for place, units in places for unit in units]
