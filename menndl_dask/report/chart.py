@@ -73,12 +73,16 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A point of a chart, with its tooltip; its CSS class is ``dot``, ``front``, ``standard`` or ``faint``."""
+    """A point of a chart, with its tooltip.
+
+    Its CSS class is ``dot``, ``front``, ``knee``, ``standard`` or ``faint``. A click leads to `link`.
+    """
 
     x: float
     y: float
     tip: str = ""
     style: str = "dot"
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,8 @@ class Chart:
 
     def svg(self) -> str:
         """Return the chart as an ``<svg>`` element."""
-        width, height = self.size
-        y = self.y.over(height - _BOTTOM - (12 if self.ticks else 0), _TOP)
-        longest = max((text_width(_number(v, y)) for v in y.ticks(4)), default=0.0)
-        x = self.x.over(max(_LEFT, longest + 32), width - self.margin)
+        x, y = self.scales()
         parts = [
-            self._axes(x, y),
             *(
                 f'<path class="level {level.style}" d="M{x.start:.1f} {y(level.value):.1f}H{x.end:.1f}"/>'
                 for level in self.levels
@@ -142,7 +142,20 @@ class Chart:
             ),
             self._labels(x, y),
         ]
-        return element(self.label, width, height, "".join(parts), "chart wide" if self.size == WIDE else "chart")
+        return self.with_content(self.label, "".join(parts))
+
+    def scales(self) -> tuple[Scale, Scale]:
+        """Return both scales with their positions in the chart, pixels."""
+        width, height = self.size
+        y = self.y.over(height - _BOTTOM - (12 if self.ticks else 0), _TOP)
+        longest = max((text_width(_number(v, y)) for v in y.ticks(4)), default=0.0)
+        return self.x.over(max(_LEFT, longest + 32), width - self.margin), y
+
+    def with_content(self, label: str, content: str) -> str:
+        """Return an ``<svg>`` element with the axes and what was drawn on its `scales`."""
+        width, height = self.size
+        style = "chart wide" if width == WIDE[0] else "chart"
+        return element(label, width, height, self._axes(*self.scales()) + content, style)
 
     def _axes(self, x: Scale, y: Scale) -> str:
         height = self.size[1]
@@ -209,6 +222,11 @@ def text_width(text: str) -> float:
 
 
 def _dot(mark: Mark, x: Scale, y: Scale) -> str:
+    drawn = _symbol(mark, x, y)
+    return f'<a href="#{escape(mark.link)}">{drawn}</a>' if mark.link else drawn
+
+
+def _symbol(mark: Mark, x: Scale, y: Scale) -> str:
     at_x, at_y = x(mark.x), y(mark.y)
     tip = f"<title>{escape(mark.tip)}</title>" if mark.tip else ""
     if mark.style == "standard":
@@ -219,7 +237,7 @@ def _dot(mark: Mark, x: Scale, y: Scale) -> str:
         down = 1 if mark.y < y.low else -1
         d = f"M{at_x:.1f} {at_y + down:.1f}l-3.5 {-6 * down}h7z"
         return f'<path class="dot {mark.style}" d="{d}">{tip}</path>'
-    radius = 4.5 if mark.style == "front" else 3.2
+    radius = {"front": 4.5, "knee": 6.0}.get(mark.style, 3.2)
     return f'<circle class="dot {mark.style}" cx="{at_x:.1f}" cy="{at_y:.1f}" r="{radius}">{tip}</circle>'
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from menndl_dask.genome.individual import Evaluation, ranked
@@ -14,7 +15,7 @@ from menndl_dask.report.contenders import Ranking, rankings, search_cost
 from menndl_dask.report.headline import headline
 from menndl_dask.report.pictures.tested import SplitResults, read_tested
 from menndl_dask.report.table import Row
-from menndl_dask.run.layout import name_of
+from menndl_dask.run.layout import folders_of, name_of
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import installed_versions
@@ -45,6 +46,7 @@ class ReportContent:
     versions: Mapping[str, str] = field(default_factory=dict)
     written: float = 0.0  # time at which the page is written
     plan: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # planned values, each with its reason
+    saved: Mapping[int, str] = field(default_factory=dict)  # paths of trained networks by number of the individual
     migrations: Mapping[int, int] = field(default_factory=dict)  # number of migrants that each island received
 
     @property
@@ -96,5 +98,17 @@ def read_content(run: Run) -> ReportContent:
         versions=settings.get("versions") or installed_versions(),
         written=time.time(),
         plan=settings.get("plan") or {},
+        saved=saved_networks(run.path),
         migrations={number: island.migrations for number, island in run.islands.items()},
     )
+
+
+def saved_networks(run: Path) -> dict[int, str]:
+    """Return the path of each trained network that a run has kept, by number; of several the longest training."""
+    found: dict[int, str] = {}
+    for folder in (run, *folders_of(run).values()):
+        # as sorted, the network of the search comes first and the latest training last
+        for path in sorted(folder.glob("networks/*/network.keras")) + sorted(folder.glob("networks/*/trained-*.keras")):
+            if path.parent.name.isdecimal():
+                found[int(path.parent.name)] = str(path)
+    return found

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from typing import TypeVar
 
-from menndl_dask.genome.individual import Evaluation
+from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.report.chart import WIDE, Chart, Level, Line, Mark, Scale, element, text_width
 from menndl_dask.report.network_drawing import summary
 from menndl_dask.report.table import Row
@@ -15,9 +15,14 @@ from menndl_dask.result import Result
 from menndl_dask.text import duration, fitness_text, milliseconds, quantity
 
 _T = TypeVar("_T")
-_DOTS = 2500  # maximum of marks in a figure: keeps the page small after 100,000 evaluations
+_DOTS = 1000  # maximum of marks in a figure: keeps the page small after 100,000 evaluations
 _TICKS = 1000
-_BARS = 4000
+_BARS = 2000
+_BY_PHASE = 400  # bars up to which they are divided by phases
+PHASES: Mapping[str, str] = {
+    "start": "grey", "data": "amber", "build": "violet", "train": "blue", "checkpoint": "ink", "measure": "green"
+}  # fmt: skip
+"""The phases of an evaluation in order, and the colours that they have."""
 _ROWS = 24  # maximum of workers in the timeline
 
 _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -67,31 +72,42 @@ def progress_figure(
     return chart.svg()
 
 
-def tradeoff_figures(evaluations: Sequence[Evaluation], metric: str, standard: Row | None = None) -> list[str]:
-    """Return a figure of fitness versus each known cost, with the Pareto front."""
+def tradeoff_figures(
+    evaluations: Sequence[Evaluation], metric: str, standard: Row | None = None, linked: Collection[int] = ()
+) -> list[str]:
+    """Return a figure of fitness versus each known cost, with the Pareto front and its knee.
+
+    A click on a network of the front leads to what is said of it, if its number is among those in `linked`; see
+    `anchor`.
+    """
     figures = []
     for key, title, show in _COSTS:
-        points = [
-            (float(r.costs[key]), r.fitness, i, r)
-            for i, r in evaluations
-            if r.fitness is not None and r.costs.get(key, 0) > 0
-        ]
+        points = _points(evaluations, key)
         if not points:
             continue
+        places = pareto_front([point[:2] for point in points])
+        best = [points[k] for k in places]
+        others = [point for k, point in enumerate(points) if k not in set(places)]
         marks = [
             Mark(cost, fitness, f"{_tip(i.id, r, summary(i.genome))}\n{show(cost)} {key.removesuffix('_ms')}")
-            for cost, fitness, i, r in _thinned(points, _DOTS)
+            for cost, fitness, i, r in _thinned(others, _DOTS)
         ]
-        best = (points[k] for k in pareto_front([point[:2] for point in points]))
-        front = [Mark(cost, fitness, f"{_tip(i.id, r)}\n{show(cost)}", "front") for cost, fitness, i, r in best]
+        bend = knee([point[:2] for point in best])
+        front = [
+            Mark(
+                cost, fitness, f"{_tip(i.id, r)}\n{show(cost)}{' (knee)' if place == bend else ''}",
+                "knee" if place == bend else "front", anchor(i.id) if i.id in linked else "",
+            )
+            for place, (cost, fitness, i, r) in enumerate(best)
+        ]  # fmt: skip
         beside = []
         if standard is not None and standard.fitness is not None and standard.costs.get(key, 0) > 0:
             tip = f"{standard.name}\n{fitness_text(standard.fitness)}"
             beside.append(Mark(float(standard.costs[key]), standard.fitness, tip, "standard"))
         chart = Chart(
-            f"Fitness versus {title}: {len(marks)} networks, {len(front)} on the Pareto front",
-            Scale.around((m.x for m in [*marks, *beside]), log=True),
-            _fitness_scale([m.y for m in marks], [m.y for m in beside]),
+            f"{metric} versus {title}; {len(front)} networks on the Pareto front",
+            Scale.around([m.x for m in (*marks, *front, *beside)], log=True),
+            _fitness_scale([m.y for m in (*marks, *front)], [m.y for m in beside]),
             title,
             metric,
             [*marks, *front, *beside],
@@ -100,6 +116,47 @@ def tradeoff_figures(evaluations: Sequence[Evaluation], metric: str, standard: R
         )
         figures.append(chart.svg())
     return figures
+
+
+def front_members(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """Return the networks that are on the Pareto front of fitness and any of the known costs, the fittest first."""
+    found = {}
+    for key, _, _ in _COSTS:
+        points = _points(evaluations, key)
+        found |= {points[k][2].id: points[k][2:] for k in pareto_front([point[:2] for point in points])}
+    return sorted(found.values(), key=lambda pair: -(pair[1].fitness or 0.0))
+
+
+def anchor(number: int) -> str:
+    """Return the name of the place on a page that is about a network."""
+    return f"network-{number}"
+
+
+def knee(front: Sequence[tuple[float, float]]) -> int | None:
+    """Return the place of the knee of a front of (cost, fitness), where more cost begins to gain little.
+
+    It is the point that is farthest above the line between the ends of the front, with the logarithm of the cost
+    (Satopää et al. 2011, doi:10.1109/ICDCSW.2011.20). None of fewer than three points.
+
+    >>> knee([(1e3, 0.2), (1e4, 0.8), (1e5, 0.82), (1e6, 0.83)])
+    1
+    """
+    if len(front) < 3:
+        return None
+    (least, low), (most, high) = front[0], front[-1]
+    gains = [
+        (fitness - low) / (high - low) - math.log(cost / least) / math.log(most / least) for cost, fitness in front
+    ]
+    return max(range(1, len(front) - 1), key=gains.__getitem__)
+
+
+def _points(evaluations: Sequence[Evaluation], key: str) -> list[tuple[float, float, Individual, Result]]:
+    """Return cost, fitness, individual and result of each evaluation whose cost is known."""
+    return [
+        (float(r.costs[key]), r.fitness, i, r)
+        for i, r in evaluations
+        if r.fitness is not None and r.costs.get(key, 0) > 0
+    ]
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -132,6 +189,8 @@ def curve_figures(result: Result, metric: str) -> list[str]:
 def timeline_figure(evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]) -> str:
     """Return a timeline with a bar for each evaluation and a row for each worker; empty if times are unknown.
 
+    A bar has a part for each phase; of many evaluations it has one colour.
+
     `completed_at` has the time of completion by number of the individual, in seconds since the epoch.
     """
     spans = _spans(evaluations, completed_at)
@@ -151,19 +210,25 @@ def timeline_figure(evaluations: Sequence[Evaluation], completed_at: Mapping[int
         for row, name in enumerate(names)
     ]
     rows = {worker: row for row, worker in enumerate(shown)}
-    for worker, start, end, tip, style in _thinned([s for s in spans if s[0] in rows], _BARS):
-        x = scale(start - begin)
-        width = max(scale(end - begin) - x - 1, 1)
-        parts.append(
-            f'<rect class="bar {style}" x="{x:.1f}" y="{20 * rows[worker] + 10}" width="{width:.1f}" height="15">'
-            f"<title>{escape(tip)}</title></rect>"
+    drawn = _thinned([s for s in spans if s[0] in rows], _BARS)
+    for worker, start, end, tip, style, phases in drawn:
+        y = 20 * rows[worker] + 10
+        first, length = scale(start - begin), max(scale(end - begin) - scale(start - begin) - 1, 1)
+        kept = _segments(phases, first, length) if len(drawn) <= _BY_PHASE else []
+        bars = kept or [(style, first, length)]
+        each = "".join(
+            f'<rect class="bar {name}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="15"/>' for name, x, width in bars
         )
+        if kept and style != "done":  # what became of it, below its phases
+            each += f'<rect class="bar {style}" x="{first:.1f}" y="{y + 11}" width="{length:.1f}" height="4"/>'
+        parts.append(f"<g><title>{escape(tip)}</title>{each}</g>")
     for value in Scale(0.0, scale.high / per).ticks(8):
         at = scale(value * per)
         parts.append(f'<text class="tick" x="{at:.1f}" y="{height - 22:.0f}" text-anchor="middle">{value:g}</text>')
     middle = f'x="{(left + right) / 2:.0f}" y="{height - 4:.0f}" text-anchor="middle"'
     parts.append(f'<text class="title" {middle}>{unit} since the start</text>')
-    label = f"Timeline of {len(workers)} workers: one bar for each evaluation"
+    more = "" if len(shown) == len(workers) else f", of which {len(shown)} are shown"
+    label = f"Timeline of {len(workers)} workers{more}: one bar for each evaluation"
     return element(label, WIDE[0], height, "".join(parts), "chart wide")
 
 
@@ -173,22 +238,37 @@ def utilisation(evaluations: Sequence[Evaluation], completed_at: Mapping[int, fl
     if not spans:
         return None
     begin, finish = min(s[1] for s in spans), max(s[2] for s in spans)
-    busy = sum(end - start for _, start, end, _, _ in spans)
+    busy = sum(end - start for _, start, end, *_ in spans)
     available = (finish - begin) * len({worker for worker, *_ in spans})
     return min(1.0, busy / available) if available > 0 else None
 
 
 def _spans(
     evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]
-) -> list[tuple[str, float, float, str, str]]:
+) -> list[tuple[str, float, float, str, str, Mapping[str, float]]]:
+    """Return worker, start, end, tooltip, outcome and seconds by phase of each evaluation."""
     spans = []
     for individual, result in evaluations:
         end, seconds = completed_at.get(individual.id), _own_seconds(result)
         if end is not None and seconds is not None and result.worker:
             style = "done" if result.succeeded else "stopped" if is_stopped(result) else "failed"
-            tip = f"{_tip(individual.id, result)}\n{duration(seconds)} on {result.worker}"
-            spans.append((result.worker, end - seconds, end, tip, style))
+            phases = {name: s for name, s in result.times.items() if name in PHASES and s > 0}
+            each = ", ".join(f"{name} {duration(s)}" for name, s in phases.items())
+            tip = f"{_tip(individual.id, result)}\n{duration(seconds)} on {result.worker}\n{each}".strip()
+            own = {} if "wait" in result.times else phases  # of version 0.1.0: a part was before the worker's turn
+            spans.append((result.worker, end - seconds, end, tip, style, own))
     return spans
+
+
+def _segments(phases: Mapping[str, float], left: float, width: float) -> list[tuple[str, float, float]]:
+    """Return name, position and width of the phases of a bar, pixels."""
+    total, found, at = sum(phases.values()), [], left
+    for name in PHASES:
+        if name in phases:
+            share = width * phases[name] / total
+            found.append((name, at, share))
+            at += share
+    return found
 
 
 def _own_seconds(result: Result) -> float | None:

@@ -23,6 +23,43 @@
     tip.style.left = Math.max(4, Math.min(x, innerWidth - tip.offsetWidth - 6)) + "px";
     tip.style.top = (y + tip.offsetHeight > innerHeight ? event.clientY - tip.offsetHeight - 10 : y) + "px";
   });
+  // drag over a figure to enlarge a part of it; a double click shows all of it again
+  document.querySelectorAll("svg.chart").forEach(function (figure) {
+    var whole = figure.getAttribute("viewBox"), from = null, frame = null;
+    function place(event) {
+      var at = new DOMPoint(event.clientX, event.clientY).matrixTransform(figure.getScreenCTM().inverse());
+      return [at.x, at.y];
+    }
+    function box(event) {
+      var to = place(event);
+      return [Math.min(from[0], to[0]), Math.min(from[1], to[1]),
+              Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1])];
+    }
+    figure.addEventListener("pointerdown", function (event) {
+      if (event.pointerType === "mouse" && event.button === 0) from = place(event);
+    });
+    figure.addEventListener("pointermove", function (event) {
+      if (!from) return;
+      var b = box(event);
+      if (!frame && b[2] + b[3] < 8) return;
+      if (!frame) {
+        frame = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+        frame.setAttribute("class", "frame");
+        figure.appendChild(frame);
+      }
+      ["x", "y", "width", "height"].forEach(function (name, n) { frame.setAttribute(name, b[n]); });
+    });
+    addEventListener("pointerup", function (event) {
+      if (!from) return;
+      var b = box(event);
+      if (frame) {
+        frame.remove();
+        if (b[2] > 8 && b[3] > 8) figure.setAttribute("viewBox", b.join(" "));
+      }
+      from = frame = null;
+    });
+    figure.addEventListener("dblclick", function () { figure.setAttribute("viewBox", whole); });
+  });
 })();
 // While its run runs, the page is written anew now and then.
 (function () {

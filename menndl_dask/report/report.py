@@ -6,6 +6,7 @@ the run. All content is read from the run directory, so it works for running, fi
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,10 @@ from menndl_dask.report import page
 from menndl_dask.report.contenders import contender_table, contender_text, contender_title, cost_table, cost_title
 from menndl_dask.report.content import ReportContent, read_content
 from menndl_dask.report.figures import (
+    PHASES,
+    anchor,
     curve_figures,
+    front_members,
     is_stopped,
     progress_figure,
     timeline_figure,
@@ -29,6 +33,8 @@ from menndl_dask.report.figures import (
 from menndl_dask.report.finals import final_table, final_title
 from menndl_dask.report.model_card import write_model_card
 from menndl_dask.report.network_drawing import draw_network, summary
+from menndl_dask.report.pictures.lineage import lineage, lineage_figure
+from menndl_dask.report.pictures.operators import importance_figure, operator_figure, outcome_figure
 from menndl_dask.report.pictures.tested import split_section
 from menndl_dask.report.table import best_rows, table
 from menndl_dask.result import FAILURES
@@ -41,6 +47,7 @@ _DOMINATES = 0.7  # share of evaluations from which on advice for a kind of fail
 _FEW = 8  # evaluations below which no advice is shown
 _REFRESH_S = 15
 _NOTES = 200  # latest notes on the page
+_DRAWINGS = 400_000  # characters of drawings of networks of the front
 _AGAIN = "There are no pictures of test samples: an earlier version has tested this run. menndl retrain RUN makes them."
 
 _ADVICE: Mapping[str, str] = {
@@ -95,7 +102,9 @@ def render(content: ReportContent, refresh_s: int = 0) -> str:
         split_section(content.tested, content.problem, _AGAIN),
         _progress(content),
         _best_network(content),
+        _lineage(content),
         _tradeoffs(content),
+        _operators(content),
         _failures(content),
         _islands(content),
         _events(content),
@@ -224,20 +233,75 @@ def _best_network(content: ReportContent) -> str:
     )
 
 
+def _lineage(content: ReportContent) -> str:
+    if content.best is None:
+        return ""
+    steps = lineage(content.evaluations, content.best[0])
+    if len(steps) < 2:
+        return ""
+    text = f"From the first ancestor of network {content.best[0].id} to itself, {len(steps) - 1} steps:"
+    figure = lineage_figure(steps, content.metric)
+    return page.section("How it came about", f"<p>{text}</p>", page.scrolling(figure), name="lineage")
+
+
 def _tradeoffs(content: ReportContent) -> str:
-    figures = tradeoff_figures(content.evaluations, content.metric, content.standard)
+    drawn = _front_networks(content)
+    figures = tradeoff_figures(content.evaluations, content.metric, content.standard, drawn)
     if not figures:
         return ""
-    entries = [("green", "Pareto front: no other network is both cheaper and fitter", ""), ("dot", "others", "")]
+    entries = [("green", "Pareto front: no other network is both cheaper and fitter", "")]
+    entries += [("violet", "its knee: more cost begins to gain little", ""), ("dot", "others", "")]
     if content.standard is not None:
         entries.append(("amber", "standard network", ""))
-    return page.section("Fitness versus cost", _key(entries), page.side_by_side(figures), name="tradeoffs")
+    text = "A click on a network of the front shows it below. Drag over a figure to enlarge a part of it."
+    parts = [_key(entries), f"<p class=note>{text}</p>", page.side_by_side(figures), *drawn.values()]
+    return page.section("Fitness versus cost", *parts, name="tradeoffs")
+
+
+def _front_networks(content: ReportContent) -> dict[int, str]:
+    """Return what is shown of networks of the front when they are clicked, by their numbers."""
+    found: dict[int, str] = {}
+    for individual, result in front_members(content.evaluations):
+        drawing = draw_network(individual.genome, content.problem)
+        if sum(map(len, found.values())) + len(drawing) > _DRAWINGS:
+            break
+        costs = [
+            f"{show(result.costs[key])} {title}"
+            for key, title, show in (("parameters", "parameters", quantity), ("flops_forward", "FLOPs", quantity))
+            if key in result.costs
+        ]
+        words = f"Network {individual.id}: {content.metric} {fitness_text(result.fitness)}, {', '.join(costs)}"
+        saved = content.saved.get(individual.id)
+        command = f"menndl predict {shlex.quote(saved)} IMAGES PREDICTIONS.zarr" if saved else ""
+        how = f"<pre>{escape(command)}</pre>" if saved else '<p class="note">Its weights were not kept.</p>'
+        found[individual.id] = (
+            f'<div class="picked" id="{anchor(individual.id)}"><h3>{escape(words)}</h3>{how}'
+            f'{page.scrolling(drawing)}<p class="note"><a href="#tradeoffs">close</a></p></div>'
+        )
+    return found
+
+
+def _operators(content: ReportContent) -> str:
+    success = page.scrolling(operator_figure(content.evaluations))
+    mattered = page.scrolling(importance_figure(content.evaluations, content.problem))
+    text = "In which respects networks of different fitness differ, as the surrogate has learned it:"
+    return page.section(
+        "What worked",
+        f"<p>Networks that are fitter than the fittest of their parents, by operator:</p>{success}" if success else "",
+        f"<p>{text}</p>{mattered}" if mattered else "",
+        name="operators",
+    )
 
 
 def _failures(content: ReportContent) -> str:
     counts = Counter(r.failure for _, r in content.evaluations if r.failure is not None and not is_stopped(r))
+    stopped = any(is_stopped(r) for _, r in content.evaluations)
+    figure = page.scrolling(outcome_figure(content.evaluations)) if counts or stopped else ""
+    if figure:
+        entries = [("blue", "succeeded", ""), ("grey", "stopped early", ""), ("red", "failed, a shade a kind", "")]
+        figure = f"<p>What became of the networks, in the order in which they were done:</p>{_key(entries)}{figure}"
     if not counts:
-        return page.section("Failures", "<p>None.</p>", name="failures") if content.evaluations else ""
+        return page.section("Failures", f"<p>None.</p>{figure}", name="failures") if content.evaluations else ""
     total = len(content.evaluations)
     rows = [
         f"<td><strong>{escape(kind.replace('_', ' '))}</strong></td><td class=n>{count}</td>"
@@ -252,7 +316,7 @@ def _failures(content: ReportContent) -> str:
     if total >= _FEW and count / total > _DOMINATES:
         heading = f"{count / total:.0%} of the networks: {kind.replace('_', ' ')}."
         advice = f'<p class="advice"><strong>{escape(heading)}</strong> {escape(_ADVICE[kind])}</p>'
-    return page.section("Failures", advice, shown, _messages(content), name="failures")
+    return page.section("Failures", advice, shown, figure, _messages(content), name="failures")
 
 
 def _messages(content: ReportContent) -> str:
@@ -306,7 +370,8 @@ def _workers(content: ReportContent) -> str:
     seconds = sum(total.values())
     each = (f"{name} {duration(value)} ({value / seconds:.0%})" for name, value in total.most_common())
     phases = f'<p class="note">Time of the evaluations by phase: {escape(", ".join(each))}.</p>' if total else ""
-    return page.section("Workers", text, page.scrolling(figure), phases, name="workers")
+    key = _key([(PHASES[name], name, "") for name in PHASES if total[name]]) if figure else ""
+    return page.section("Workers", text, key, page.scrolling(figure), phases, name="workers")
 
 
 def _plan(content: ReportContent) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.report.figures import (
+    anchor,
     curve_figures,
+    front_members,
+    knee,
     pareto_front,
     progress_figure,
     timeline_figure,
@@ -82,8 +86,33 @@ def test_there_is_a_trade_off_for_each_cost_that_is_known() -> None:
     figures = tradeoff_figures(STORY.evaluations, "mean IoU", stories.STANDARD)
     assert len(figures) == 3
     assert all(_marks(svg, "dot standard") == 1 and _marks(svg, "dot front") >= 1 for svg in figures)
+    assert len(re.findall('class="dot', figures[0])) == sum(r.succeeded for _, r in STORY.evaluations) + 1  # each once
     only = [(i, replace(r, costs={"parameters": 5.0})) for i, r in STORY.evaluations if r.succeeded]
     assert len(tradeoff_figures(only, "mean IoU")) == 1
+
+
+def test_a_click_on_the_front_leads_to_what_is_said_of_a_network() -> None:
+    members = front_members(STORY.evaluations)
+    fitness = [result.fitness for _, result in members]
+    assert fitness == sorted(fitness, reverse=True)
+    linked = [individual.id for individual, _ in members[:2]]
+    svg = "".join(tradeoff_figures(STORY.evaluations, "mean IoU", None, linked))
+    assert set(re.findall(r'<a href="#(.*?)"', svg)) == {anchor(number) for number in linked}
+    assert "<a " not in "".join(tradeoff_figures(STORY.evaluations, "mean IoU"))
+
+
+def test_the_knee_is_where_more_cost_begins_to_gain_little() -> None:
+    front = [(1e3, 0.1), (2e3, 0.2), (1e4, 0.8), (1e5, 0.81), (1e6, 0.82)]
+    assert knee(front) == 2
+    assert knee(front[:2]) is None
+    assert sum(_marks(svg, "dot knee") for svg in tradeoff_figures(STORY.evaluations, "mean IoU")) >= 1
+
+
+def test_networks_that_were_stopped_early_are_no_failures() -> None:
+    stopped = [(i, Result.failed("pruned", times=r.times, worker=r.worker)) for i, r in STORY.evaluations]
+    assert "60 stopped early, 0 failed" in progress_figure(stopped, "mean IoU")
+    assert _marks(progress_figure(stopped, "mean IoU"), "failure stopped") == 60
+    assert 'class="bar failed"' not in timeline_figure(stopped, STORY.completed_at)
 
 
 def test_a_learning_curve_leaves_out_what_is_no_number() -> None:
@@ -96,7 +125,11 @@ def test_a_learning_curve_leaves_out_what_is_no_number() -> None:
 
 def test_the_timeline_has_a_bar_for_each_evaluation_and_a_row_for_each_worker() -> None:
     svg = timeline_figure(STORY.evaluations, STORY.completed_at)
-    assert svg.count("<rect") == 60
+    assert svg.count("<g><title>network") == 60
+    phases = {name for _, result in STORY.evaluations for name in result.times} - {"total"}
+    assert all(svg.count(f'class="bar {phase}"') == 60 for phase in phases)
+    failed = sum(not result.succeeded for _, result in STORY.evaluations)
+    assert svg.count('class="bar failed"') == failed
     assert "Timeline of 2 workers" in svg
     share = utilisation(STORY.evaluations, STORY.completed_at)
     assert share is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from menndl_dask.report.content import ReportContent
 from menndl_dask.report.report import render
 from menndl_dask.text import TextTable
 from tests import stories
+from tests import tested as examples
 from tests.chromium import browser_page, find_browser
 
 STORIES: dict[str, Callable[[], ReportContent]] = {
     "usual": stories.story,
     "compared": stories.compared,
     "wide": stories.wide,
+    "tested": lambda: replace(stories.story(), tested=examples.tested(examples.pixels()), problem=examples.pixels()),
+    "classes": lambda: replace(stories.empty(), tested=examples.tested(examples.classes()), problem=examples.classes()),
     "long": lambda: stories.as_if(5000),
     "one": lambda: stories.story(1, failing=0.0),
     "failed": stories.all_failed,
@@ -70,7 +74,9 @@ _CONTRAST = """(() => {
   const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(v => (v / 255) ** 2.2);
                        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
   const paper = light(getComputedStyle(document.querySelector('section')).backgroundColor);
-  return [...document.querySelectorAll('h1, h2, p, td, th, svg text, a, small, dt')].map(e => {
+  // on the cells of a confusion matrix, text has another ground; a link in a figure has no text of its own
+  const texts = 'h1, h2, p, td, th, svg text:not(.percent.on), p a, small, dt, figcaption';
+  return [...document.querySelectorAll(texts)].map(e => {
     const style = getComputedStyle(e), ink = light(e.namespaceURI.endsWith('svg') ? style.fill : style.color);
     return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
   }).reduce((a, b) => Math.min(a, b));
@@ -92,6 +98,29 @@ _UNREACHED = """(() => {
       new PointerEvent('pointermove', {bubbles: true, clientX: x, clientY: y}));
     return !tip.textContent.includes(mark.getAttribute('data-tip').split('\\n')[0]);
   }).map(mark => mark.getAttribute('data-tip')).concat(marks.length < 30 ? ['too few marks'] : []));
+})()"""
+
+# the networks that are shown before and after a click on one of the front
+_CLICKED = """(() => {
+  const shown = () => [...document.querySelectorAll('.picked')].filter(e => e.offsetHeight > 0).map(e => e.id);
+  const before = shown(), mark = document.querySelector('#tradeoffs a');
+  mark.dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true}));
+  return JSON.stringify([before, shown(), mark.getAttribute('href').slice(1)]);
+})()"""
+
+# the part of a figure that is shown at first, after a drag over its left half, and after a double click
+_ENLARGED = """(() => {
+  const figure = document.querySelector('#progress svg'), seen = [figure.getAttribute('viewBox')];
+  figure.scrollIntoView({block: 'center'});
+  const box = figure.getBoundingClientRect();
+  const at = (name, x, y) => figure.dispatchEvent(new PointerEvent(name, {bubbles: true, pointerType: 'mouse',
+    button: 0, clientX: x, clientY: y}));
+  at('pointerdown', box.left, box.top);
+  at('pointermove', box.left + box.width / 2, box.bottom);
+  at('pointerup', box.left + box.width / 2, box.bottom);
+  seen.push(figure.getAttribute('viewBox'));
+  figure.dispatchEvent(new MouseEvent('dblclick', {bubbles: true}));
+  return JSON.stringify([...seen, figure.getAttribute('viewBox')]);
 })()"""
 
 
@@ -129,6 +158,8 @@ async def _looked_at(paths: dict[str, Path], binary: str, profile: Path) -> dict
             " return [tip.className, tip.textContent, getComputedStyle(tip).opacity]; })()"
         )
         seen["unreached"] = json.loads(await tab.evaluate(_UNREACHED))
+        seen["clicked"] = json.loads(await tab.evaluate(_CLICKED))
+        seen["enlarged"] = json.loads(await tab.evaluate(_ENLARGED))
         seen |= {"errors": tab.errors, "failed": tab.failed, "requests": tab.requests}
     return seen
 
@@ -160,6 +191,20 @@ def test_no_column_is_hidden_on_a_small_screen_or_clipped_in_print(seen: dict[st
 @pytest.mark.browser
 def test_every_point_says_what_it_is(seen: dict[str, Any]) -> None:
     assert seen["unreached"] == []
+
+
+@pytest.mark.browser
+def test_a_click_on_the_front_shows_the_network(seen: dict[str, Any]) -> None:
+    before, after, wanted = seen["clicked"]
+    assert before == []
+    assert after == [wanted]
+
+
+@pytest.mark.browser
+def test_a_part_of_a_figure_can_be_enlarged(seen: dict[str, Any]) -> None:
+    whole, part, again = ([float(n) for n in box.split()] for box in seen["enlarged"])
+    assert part[2] == pytest.approx(whole[2] / 2, rel=0.02)
+    assert again == whole
 
 
 @pytest.mark.browser

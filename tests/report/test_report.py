@@ -16,6 +16,7 @@ from menndl_dask.report.report import render, write_report
 from menndl_dask.report.table import Row
 from menndl_dask.result import Result
 from tests import stories
+from tests import tested as examples
 from tests.runs import finished, made_up
 
 
@@ -96,13 +97,36 @@ def test_an_unknown_constant_predictor_is_left_out() -> None:
     assert "ignores the image" in _words(render(story))
 
 
-def test_five_thousand_evaluations_make_a_light_page_quickly() -> None:
-    story = stories.as_if(5000)
+def test_ten_thousand_evaluations_and_test_samples_make_a_light_page_quickly() -> None:
+    of = examples.pixels(size=900, channels=3)  # of noise, which compresses worst
+    story = replace(stories.as_if(10_000), tested=examples.tested(of), problem=of)
     started = time.process_time()
     page = render(story)
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 4
+    assert page.count("<image ") == 9 * 4
     assert len(page.encode()) < 3_000_000
-    assert "networks evaluated</dt><dd>5000" in page
+    assert "networks evaluated</dt><dd>10000" in page
+
+
+def test_a_network_of_the_front_is_shown_with_the_command_that_applies_it() -> None:
+    story = stories.story()
+    assert story.best is not None
+    number = story.best[0].id
+    page = render(replace(story, saved={number: "runs/my run/networks/1/network.keras"}))
+    shown = page[page.index(f'id="network-{number}"') :]
+    assert "menndl predict &#x27;runs/my run/networks/1/network.keras&#x27; IMAGES PREDICTIONS.zarr" in shown
+    assert shown.index("<svg") < shown.index("close")
+    assert "Its weights were not kept." in shown
+
+
+def test_the_word_for_a_training_that_is_stopped_early_is_the_same_everywhere() -> None:
+    story = stories.story(40)
+    stopped = Result.failed("pruned", "after 2 epochs its fitness was 0.1", times={"total": 3.0}, worker="one:1")
+    told = [(i, r if n % 2 else stopped) for n, (i, r) in enumerate(story.evaluations)]
+    page = render(replace(story, evaluations=told))
+    assert "stopped early</dt><dd>20" in page
+    assert "pruned" not in page
+    assert "failed or" not in page
 
 
 def test_notes_are_shown_with_their_time_the_last_ones_of_many() -> None:
