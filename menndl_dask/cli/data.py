@@ -23,6 +23,8 @@ def add_commands(commands: Any) -> None:
     add_plan_options(parser)
     text = "plan without a training of some seconds, so that times are not known"
     parser.add_argument("--no-trial", action="store_true", help=text)
+    text = "write a page with samples of each class, and with samples that are worth a look"
+    parser.add_argument("--html", type=Path, metavar="FILE", help=text)
 
 
 def add_conversion(commands: Any) -> None:
@@ -77,7 +79,12 @@ def _check(given: argparse.Namespace) -> int:
     profile = read_profile(given.cluster)
     trust.allow(given)
     problem = open_planned(given)
-    say(*check_data(problem).parts())
+    found = check_data(problem)
+    say(*found.parts())
+    if given.html is not None:
+        from menndl_dask.report.pictures.data_page import write_data_page
+
+        say(f"page: {write_data_page(found, given.html)}")
     plan = new_plan(given, problem, profile, trial=not given.no_trial)
     say("", *plan.parts())
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,19 @@ def _predict(given: argparse.Namespace) -> int:
         block_line(sys.stderr) as progress,
     ):  # fmt: skip
         path = predict(
-            given.model, given.source, given.target, client=client, notice=say, progress=progress, **options
-        )
+            given.model, given.source, given.target, client=client, notice=say, progress=progress,
+            look=partial(_write_page, given), **options,
+        )  # fmt: skip
     say(f"written: {path}")
     return 0
+
+
+def _write_page(given: argparse.Namespace, *found: Any) -> None:
+    """Write a page with images, labels and predictions beside the target."""
+    from menndl_dask.report.pictures.prediction_page import write_prediction_page
+
+    page = given.target.with_suffix(".html")
+    if page.exists():
+        say(f"{page}: exists and is not overwritten: there is no page with pictures of these predictions")
+        return
+    say(f"page: {write_prediction_page(page, str(given.source), *found)}")

@@ -11,8 +11,10 @@ import os
 from collections.abc import Callable, Sequence
 from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 from distributed import Client, LocalCluster, as_completed
+from numpy.typing import NDArray
 
 from menndl_dask import files, own_code
 from menndl_dask.errors import UserError
@@ -23,7 +25,7 @@ from menndl_dask.prediction.ensemble import best_networks, flips_of, run_of
 from menndl_dask.prediction.network import ModelSpec, release
 from menndl_dask.prediction.pixel_size import pixel_size_note
 from menndl_dask.prediction.plan import Plan, describe, plan_prediction
-from menndl_dask.prediction.score import has_labels
+from menndl_dask.prediction.score import has_labels, look_at
 from menndl_dask.prediction.score import score as score_of
 from menndl_dask.prediction.target import write_template
 from menndl_dask.problem import Problem
@@ -48,6 +50,7 @@ def predict(
     score: bool | None = None,
     imports: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
+    look: Callable[[Problem, dict[str, NDArray[Any]], NDArray[Any]], None] | None = None,
     notice: Callable[[str], None] = _LOG.info,
 ) -> Path:
     """Apply a trained network to images of any size.
@@ -95,6 +98,8 @@ def predict(
         file names further code than that of Keras is refused.
     progress
         Called with the number of finished blocks and the number of all blocks.
+    look
+        Called where the scores are, with the problem and what `menndl_dask.prediction.score.look_at` returns.
     notice
         Called with lines for the user: what was converted, and the scores. By default they are logged.
 
@@ -147,16 +152,20 @@ def predict(
                 write_template(plan, {"source": str(source), **_facts(plan)})
                 _predict(plan, client, progress)
                 if problem is not None and (score or (score is None and has_labels(store, problem.label))):
-                    _score(prepared, store, problem, notice, is_asked=bool(score))
+                    _score(prepared, store, problem, notice, look, is_asked=bool(score))
         finally:
             release(str(prepared))
     return target
 
 
-def _score(target: Path, store: str, problem: Problem, notice: Callable[[str], None], *, is_asked: bool) -> None:
+def _score(
+    target: Path, store: str, problem: Problem, notice: Callable[[str], None],
+    look: Callable[[Problem, dict[str, NDArray[Any]], NDArray[Any]], None] | None, *, is_asked: bool,
+) -> None:  # fmt: skip
     """Say the scores; what keeps them from being computed is an error where they were asked for."""
     try:
         found = score_of(target, store, problem)
+        shown = None if look is None else look_at(target, store, problem)
     except UserError as error:
         if is_asked:
             raise
@@ -164,6 +173,8 @@ def _score(target: Path, store: str, problem: Problem, notice: Callable[[str], N
         return
     for line in found:
         notice(str(line))
+    if look is not None and shown is not None:
+        look(problem, *shown)
 
 
 def _subsets(axes: Sequence[int]) -> tuple[tuple[int, ...], ...]:

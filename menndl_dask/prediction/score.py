@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from menndl_dask.errors import DataError
 from menndl_dask.metric import BUILT_IN, Measure
 from menndl_dask.problem import Problem
 from menndl_dask.text import metric_title
+from menndl_dask.training.scoring.examples import Examples
 
 _BLOCK_BYTES = 2**20  # of labels at once: each becomes a number for each class
 
@@ -61,24 +63,65 @@ def score(predicted: str | Path, source: str | Path, problem: Problem, *, label:
     UserError
         If there are no labels, or they are not those of the problem.
     """
-    dataset = open_dataset(str(source), problem.inputs, label or problem.label)
+    dataset = _labelled(source, problem, label)
     if dataset.split is None and _is_of_run(source, problem):
         dataset = replace(dataset, split=_split_of_run(problem, dataset))
+    metric = _metric(problem)
+    measures: dict[tuple[str, int | None], Measure] = {}  # of each split, as a whole and for each image
+    for block, labels, found in _pairs(Path(predicted), dataset, problem):
+        sample, split = block.start, "" if dataset.split is None else str(dataset.split[block.start])
+        for key in ((split, None), (split, sample)):
+            measure = measures.setdefault(key, _measure(metric, problem))
+            measure.update(labels, found)
+    return [_score(metric, split, measures, problem.task) for split in dict.fromkeys(split for split, _ in measures)]
+
+
+def look_at(
+    predicted: str | Path, source: str | Path, problem: Problem, *, label: str | None = None
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
+    """Return predictions of images with labels to look at, and what the score of each image is computed from.
+
+    The parameters and errors are those of `score`.
+
+    Returns
+    -------
+    tuple
+        The best, median and worst images, or parts of them, as `menndl_dask.training.scoring.examples.Examples.arrays`
+        has them; and the sums of each image, ``(image, row, output)``, see `menndl_dask.metric.Measure.sums`.
+    """
+    dataset, metric = _labelled(source, problem, label), _metric(problem)
+    places = [block.start for block in _blocks(dataset)]
+    examples = Examples(replace(problem, ignore=None if problem.task == "regression" else -1), len(places))
+    sums: dict[int, NDArray[np.float64]] = {}
+    for unit, (block, labels, found) in enumerate(_pairs(Path(predicted), dataset, problem)):
+        measure = _measure(metric, problem)
+        measure.update(labels, found)
+        sums[block.start] = sums.get(block.start, 0.0) + measure.sums()
+        examples.update(np.array([unit]), labels, found, partial(dataset.views[0].images, block))
+    arrays = examples.arrays()
+    return {**arrays, "source": np.array(places)[arrays["unit"]]}, np.stack(list(sums.values()))
+
+
+def _labelled(source: str | Path, problem: Problem, label: str | None) -> Dataset:
+    """Open images with labels, which must be those of the problem."""
+    dataset = open_dataset(str(source), problem.inputs, label or problem.label)
     names = tuple(map(str, dataset.label.array.attrs.get("classes", ())))
     if problem.task != "regression" and names and names != problem.facts.classes:
         expected = ", ".join(problem.facts.classes)
         raise dataset.label.error(f"expected the classes of the network, {expected}, got {', '.join(names)}")
-    metric = problem.metric_name
-    if metric not in BUILT_IN:
-        metric = {"segmentation": "mean_iou", "classification": "balanced_accuracy", "regression": "r2"}[problem.task]
-    measures: dict[tuple[str, int | None], Measure] = {}  # of each split, as a whole and for each image
+    return dataset
+
+
+def _metric(problem: Problem) -> str:
+    """Return the metric of a problem, or the usual one of the task if it is not built in."""
+    if problem.metric_name in BUILT_IN:
+        return problem.metric_name
+    return {"segmentation": "mean_iou", "classification": "balanced_accuracy", "regression": "r2"}[problem.task]
+
+
+def _measure(metric: str, problem: Problem) -> Measure:
     ignore = None if problem.task == "regression" else -1
-    for sample, labels, found in _pairs(Path(predicted), dataset, problem):
-        split = "" if dataset.split is None else str(dataset.split[sample])
-        for key in ((split, None), (split, sample)):
-            measure = measures.setdefault(key, Measure(metric, outputs=problem.facts.outputs, ignore=ignore))
-            measure.update(labels, found)
-    return [_score(metric, split, measures, problem.task) for split in dict.fromkeys(split for split, _ in measures)]
+    return Measure(metric, outputs=problem.facts.outputs, ignore=ignore)
 
 
 def has_labels(source: str | Path, name: str) -> bool:
@@ -121,21 +164,26 @@ def _score(metric: str, split: str, measures: dict[tuple[str, int | None], Measu
     return Score(metric, len(values), measures[split, None].value(), each, split)
 
 
-def _pairs(predicted: Path, dataset: Dataset, problem: Problem) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
-    """Yield the number of an image, labels of it, and the predictions for them; -1 is a label that is not counted."""
+def _blocks(dataset: Dataset) -> Iterator[Block]:
+    """Yield images, or parts of large ones."""
+    for some in blocks(dataset.label, most=_BLOCK_BYTES):
+        for sample in range(some.start, some.stop):
+            yield Block(sample, sample + 1, some.part)
+
+
+def _pairs(predicted: Path, dataset: Dataset, problem: Problem) -> Iterator[tuple[Block, NDArray[Any], NDArray[Any]]]:
+    """Yield an image or a part of it, its labels, and the predictions for them; -1 is a label that is not counted."""
     label = dataset.label
     ignored = [n for n in (problem.ignore, label.array.attrs.get("fill")) if n is not None]
-    for some in blocks(label, most=_BLOCK_BYTES):
-        for sample in range(some.start, some.stop):
-            block = Block(sample, sample + 1, some.part)
-            labels, found = label.read(block), _predicted(predicted, label, block, problem)
-            if found.shape[: labels.ndim] != labels.shape:
-                got = f"labels of shape {labels.shape[1:]}, predictions of shape {found.shape[1:]}"
-                raise DataError(f"{predicted}: sample {sample}: expected a prediction for each label, got {got}")
-            if problem.task != "regression":
-                unknown = np.isin(labels, ignored) | np.isnan(found).any(axis=-1)
-                labels, found = np.where(unknown, -1, labels.astype(np.int64)), np.nan_to_num(found)
-            yield sample, labels, found
+    for block in _blocks(dataset):
+        labels, found = label.read(block), _predicted(predicted, label, block, problem)
+        if found.shape[: labels.ndim] != labels.shape:
+            got = f"labels of shape {labels.shape[1:]}, predictions of shape {found.shape[1:]}"
+            raise DataError(f"{predicted}: sample {block.start}: expected a prediction for each label, got {got}")
+        if problem.task != "regression":
+            unknown = np.isin(labels, ignored) | np.isnan(found).any(axis=-1)
+            labels, found = np.where(unknown, -1, labels.astype(np.int64)), np.nan_to_num(found)
+        yield block, labels, found
 
 
 def _predicted(predicted: Path, label: Variable, block: Block, problem: Problem) -> NDArray[Any]:

@@ -120,10 +120,10 @@ def tradeoff_figures(
 
 def front_members(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Return the networks that are on the Pareto front of fitness and any of the known costs, the fittest first."""
-    found = {}
+    found: dict[int, Evaluation] = {}
     for key, _, _ in _COSTS:
         points = _points(evaluations, key)
-        found |= {points[k][2].id: points[k][2:] for k in pareto_front([point[:2] for point in points])}
+        found |= {points[k][2].id: (points[k][2], points[k][3]) for k in pareto_front([point[:2] for point in points])}
     return sorted(found.values(), key=lambda pair: -(pair[1].fitness or 0.0))
 
 
@@ -247,7 +247,7 @@ def _spans(
     evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]
 ) -> list[tuple[str, float, float, str, str, Mapping[str, float]]]:
     """Return worker, start, end, tooltip, outcome and seconds by phase of each evaluation."""
-    spans = []
+    spans: list[tuple[str, float, float, str, str, Mapping[str, float]]] = []
     for individual, result in evaluations:
         end, seconds = completed_at.get(individual.id), _own_seconds(result)
         if end is not None and seconds is not None and result.worker:
@@ -255,7 +255,8 @@ def _spans(
             phases = {name: s for name, s in result.times.items() if name in PHASES and s > 0}
             each = ", ".join(f"{name} {duration(s)}" for name, s in phases.items())
             tip = f"{_tip(individual.id, result)}\n{duration(seconds)} on {result.worker}\n{each}".strip()
-            own = {} if "wait" in result.times else phases  # of version 0.1.0: a part was before the worker's turn
+            # of version 0.1.0 a part of an evaluation was before its worker's turn
+            own: Mapping[str, float] = {} if "wait" in result.times else phases
             spans.append((result.worker, end - seconds, end, tip, style, own))
     return spans
 

@@ -282,7 +282,7 @@ class _Evaluation:
             neither = f"neither the fitness ({fitness:.4g}) nor the loss {better}"
             raise Ended("no_learning", f"after {schedule.epoch:.3g} epochs {neither}")
 
-    def _keep(self, file: str, **arrays: NDArray[Any]) -> None:
+    def _keep(self, file: str, **arrays: Any) -> None:
         """Write what the test has left beside its score."""
         path = Path(file)
         try:

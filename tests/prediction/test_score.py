@@ -13,7 +13,9 @@ import zarr
 
 from menndl_dask.data.data import open_problem
 from menndl_dask.errors import DataError
-from menndl_dask.prediction.score import has_labels, score
+from menndl_dask.metric import values_of
+from menndl_dask.prediction.score import has_labels, look_at, score
+from menndl_dask.report.pictures.prediction_page import write_prediction_page
 from tests import stores
 from tests.problems import problem
 
@@ -110,3 +112,32 @@ def test_labels_of_other_classes_are_not_scored(tmp_path: Path) -> None:
     message = r"sample 0: expected a prediction for each label, .* of shape \(4, 4\), predictions of shape \(4, 3, 2\)"
     with pytest.raises(DataError, match=message):
         score(target, source, same)
+
+
+def test_predictions_are_kept_to_be_looked_at(tmp_path: Path) -> None:
+    dims = ("sample", "y", "x")
+    truth = np.random.default_rng(0).integers(0, 2, (5, 12, 10)).astype("uint8")
+    said = truth.copy()
+    said[3] = 1 - said[3]
+    truth[0, :2] = 255
+    source = write(tmp_path / "a.zarr", {"image": (dims, truth * 1.0), "label": (dims, truth, {"fill": 255})})
+    target = write(tmp_path / "found.zarr", {"prediction": (dims, said)})
+    examples, sums = look_at(target, source, PIXELS)
+    assert examples["source"][examples["place"] == "worst"].tolist() == [3]
+    assert sums.shape == (5, 3, 2)
+    assert values_of("mean_iou", sums.sum(axis=0)) == pytest.approx(score(target, source, PIXELS)[0].value)
+    assert examples["confusion"].sum() == 5 * 120 - 20
+    page = write_prediction_page(tmp_path / "page.html", "<img src=x>", PIXELS, examples, sums).read_text("utf-8")
+    assert "Worst: test sample 3" not in page  # these may be images that the network was trained with
+    assert "Worst: sample 3, mean IoU 0.0000" in page
+    assert "Can its confidence be trusted?" not in page  # only the classes are known
+    assert "<img src=x" not in page
+
+
+def test_values_are_kept_to_be_looked_at(tmp_path: Path) -> None:
+    images = (("sample", "y", "x"), np.zeros((4, 2, 2)))
+    source = write(tmp_path / "values.zarr", {"image": images, "label": (("sample", "value"), [[1.0], [2], [3], [4]])})
+    target = write(tmp_path / "numbers.zarr", {"prediction": (("sample", "value"), [[1.0], [2], [3], [8]])})
+    examples, _ = look_at(target, source, problem("regression", outputs=1))
+    assert examples["guess"].tolist() == [[1.0], [2.0], [3.0], [8.0]]
+    assert examples["source"][examples["place"] == "worst"].tolist() == [3]

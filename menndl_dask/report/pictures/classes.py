@@ -91,7 +91,7 @@ def class_figure(networks: Sequence[tuple[str, Array]], problem: Problem, unit: 
     kind = score_of_class(problem)
     middle = f'x="{(x.start + x.end) / 2:.0f}" y="{height - 4}" text-anchor="middle"'
     what = f"a dot is one {unit}" if problem.task == "segmentation" else "with its 95 % interval"
-    parts.append(f'<text class="title" {middle}>{kind} on the test split; {escape(what)}</text>')
+    parts.append(f'<text class="title" {middle}>{kind}; {escape(what)}</text>')
     return element(f"{kind} of each class, of {len(networks)} networks", _WIDTH, height, "".join(parts), "chart wide")
 
 
@@ -100,7 +100,7 @@ def _class_row(
 ) -> str:
     """Return the score of a class with its spread over the groups, or with the interval that its `count` leaves."""
     if not np.isfinite(whole):
-        return f'<text class="tick" x="{x.start + 6:.1f}" y="{y + 4:.1f}">not in the test split</text>'
+        return f'<text class="tick" x="{x.start + 6:.1f}" y="{y + 4:.1f}">without a label here</text>'
     known = each[np.isfinite(each)]
     if count is not None:
         low, high = _interval(whole, count)
@@ -137,7 +137,7 @@ def confusion_figure(counts: Array, classes: Sequence[str]) -> str:
     names = [classes[n] for n in shown]
     side = _SIDE if len(names) <= 8 else max(18, int(8 * _SIDE / len(names) * 1.2))
     left = 34 + min(_LONGEST, max(text_width(name) for name in names))
-    top = 30 + 0.72 * (left - 34)
+    top = 46 + 0.75 * (left - 34)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     parts = [
         f'<text class="title" x="{left + len(names) * side / 2:.0f}" y="14" text-anchor="middle">predicted</text>'

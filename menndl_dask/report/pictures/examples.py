@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -61,29 +61,40 @@ def masked_picture(found: Mapping[str, Array], number: int, problem: Problem) ->
     known = (label != NO_LABEL) & (guess != NO_LABEL)
     unknown = (label == NO_LABEL) & (guess != NO_LABEL)  # what neither has lies between the planes of a volume
     wrong = np.where(unknown, 2, known & (label != guess)).astype(np.uint16)
-    height, width = label.shape
-    columns = 2 if width > 1.6 * height else 4
+    colours = _colours(problem)
+    masks = [("label", label, colours, _ALPHA), ("prediction", guess, colours, _ALPHA)]
+    masks.append(("wrong pixels", wrong, {1: _WRONG, 2: _UNKNOWN}, _WRONG_ALPHA))
+    return _panels(image, masks, caption_of(found, number))
+
+
+def labelled_picture(image: Array, label: Array, problem: Problem, caption: str) -> str:
+    """Return an image and its label over it as SVG; the label is `NO_LABEL` where there is none."""
+    return _panels(image, [("label", label, _colours(problem), _ALPHA)], caption)
+
+
+def _panels(image: Array, masks: Sequence[tuple[str, Array, Mapping[int, str], int]], caption: str) -> str:
+    """Return an image, and again with each mask over it: its title, class numbers, their colours and its alpha."""
+    height, width = image.shape[:2]
+    columns = 2 if width > 1.6 * height or len(masks) == 1 else 4
     side = (_WIDTH - (columns - 1) * _GAP) / columns
     tall = side * height / width
-    limit = 400 if columns == 2 else 260
+    limit = 400 if columns == 2 and len(masks) > 1 else 260
     side, tall = (side * limit / tall, limit) if tall > limit else (side, tall)
     png = _png(image)
     name = f"sample-{zlib.crc32(png.encode()):08x}"
     size = f'width="{side:.1f}" height="{tall:.1f}" preserveAspectRatio="none"'
-    colours = _colours(problem)
-    kinds = [("image", None), ("label", (label, colours, _ALPHA)), ("prediction", (guess, colours, _ALPHA))]
-    kinds += [("wrong pixels", (wrong, {1: _WRONG, 2: _UNKNOWN}, _WRONG_ALPHA))]
     parts = []
-    for place, (title, mask) in enumerate(kinds):
+    for place in range(len(masks) + 1):
         x, y = (place % columns) * (side + _GAP), (place // columns) * (tall + _ABOVE + _GAP) + _ABOVE
+        title = masks[place - 1][0] if place else "image"
         parts.append(f'<text class="title" x="{x:.1f}" y="{y - 6:.1f}">{title}</text>')
         first = f'<image id="{name}" x="0" y="{_ABOVE}" {size} href="{png}"/>'
         again = f'<use href="#{name}" x="{x:.1f}" y="{y - _ABOVE:.1f}"/>'
         parts.append(again if place else first)
-        if mask is not None:
-            parts.append(f'<image x="{x:.1f}" y="{y:.1f}" {size} href="{_mask_png(*mask)}"/>')
-    caption = caption_of(found, number)
-    rows = -(-len(kinds) // columns)
+        if place:
+            _, mask, colours, alpha = masks[place - 1]
+            parts.append(f'<image x="{x:.1f}" y="{y:.1f}" {size} href="{_mask_png(mask, colours, alpha)}"/>')
+    rows = -(-(len(masks) + 1) // columns)
     total = columns * side + (columns - 1) * _GAP
     svg = element(caption, total, rows * (tall + _ABOVE) + (rows - 1) * _GAP, "".join(parts), "chart sample")
     return f"<figure><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
@@ -92,18 +103,21 @@ def masked_picture(found: Mapping[str, Array], number: int, problem: Problem) ->
 def caption_of(found: Mapping[str, Array], number: int) -> str:
     """Return which sample it is, and its score, in words."""
     place, score = str(found["place"][number]), float(found["score"][number])
-    which = int(found["source"][number]) if "source" in found else int(found["unit"][number])
+    sources = found.get("source", found["unit"])
+    which = f"{int(sources[number])}"
+    if (sources != found["unit"]).any():  # parts of images are scored one by one
+        which += f", part {int(found['unit'][number])} of all"
     metric = str(found["metric"])
     named = {"confidence": f"probability of its class {score:.2f}", "error": f"error {-score:.3g} standard deviations"}
     reached = named.get(metric, f"{metric_title(metric)} {score:.4f}")
-    return f"{_TITLES.get(place, 'Confused')}: test sample {which}, {reached}"
+    return f"{_TITLES.get(place, 'Confused')}: sample {which}, {reached}"
 
 
-def legend(problem: Problem) -> str:
+def legend(problem: Problem, *, errors: bool = True) -> str:
     """Return the colours of the classes, as HTML; the most frequent class has none, so that the image is seen."""
     colours = _colours(problem)
     keys = [(colours[n], name) for n, name in enumerate(problem.facts.classes) if n in colours]
-    keys += [(_WRONG, "wrong"), (_UNKNOWN, "no label")]
+    keys += [(_WRONG, "wrong"), (_UNKNOWN, "no label")] if errors else []
     each = "".join(f'<span class="key" style="--c:{colour}"></span>{escape(name)}' for colour, name in keys)
     plain = [name for n, name in enumerate(problem.facts.classes) if n not in colours]
     without = f"{escape(plain[0])} has no colour; " if plain else ""

@@ -6,8 +6,8 @@ A picture needs the style of `menndl_dask.report.page.alone`, which wraps it, or
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from menndl_dask.report.content import ReportContent
 from menndl_dask.report.figures import progress_figure, timeline_figure, tradeoff_figures
 from menndl_dask.report.network_drawing import draw_network
 from menndl_dask.report.page import side_by_side
@@ -15,6 +15,9 @@ from menndl_dask.report.pictures.examples import sample_pictures
 from menndl_dask.report.pictures.lineage import lineage, lineage_figure
 from menndl_dask.report.pictures.operators import importance_figure, operator_figure, outcome_figure
 from menndl_dask.report.pictures.tested import scores
+
+if TYPE_CHECKING:
+    from menndl_dask.report.content import ReportContent
 
 
 def progress(content: ReportContent) -> str:

@@ -60,9 +60,8 @@ def read_tested(run: Run) -> SplitResults | None:
     shown = [best, *(c for c in tested if c.is_standard and c is not best)][:2]
     sums = [(c.name, read_sums(c.sums_path(run.path), groups)) for c in shown]
     known = [(name, found) for name, found in sums if found is not None and found.ndim == 3]
-    return SplitResults(
-        best.name, read_examples(best.examples_path(run.path)) or {}, known, groups.name if groups else "sample"
-    )
+    unit = "sample" if groups is None else groups.name if groups.count > 1 else "part"
+    return SplitResults(best.name, read_examples(best.examples_path(run.path)) or {}, known, unit)
 
 
 def chosen(tested: Sequence[Compared]) -> Compared:
@@ -79,7 +78,7 @@ def split_section(tested: SplitResults | None, problem: Problem | None, again: s
         return ""
     parts = [f"<p>Of {escape(tested.name)}, which has not seen these samples.</p>"]
     if tested.examples:
-        parts.append(f'<p class="note">{escape(_shown(problem))}</p>')
+        parts.append(f'<p class="note">{escape(what_is_shown(problem))}</p>')
         parts.append(sample_pictures(tested.examples, problem))
     elif again:
         parts.append(f'<p class="note">{escape(again)}</p>')
@@ -114,7 +113,7 @@ def _names(tested: SplitResults) -> str:
     return f'<p class="note">{each}</p>'
 
 
-def _shown(problem: Problem) -> str:
+def what_is_shown(problem: Problem) -> str:
     """Say what the pictures show."""
     channels, rank = problem.facts.input_shapes[0][-1], problem.rank
     parts = ["The contrast is that of each picture"]

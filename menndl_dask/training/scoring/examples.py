@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class Examples:
         name = problem.metric_name
         self.metric = name if name in BUILT_IN and suits(name, problem.task) else "mean_iou"
 
-    def update(self, units: Array, labels: Array, predictions: Array, images: Callable[[], Sequence[Any]]) -> None:
+    def update(self, units: Array, labels: Array, predictions: Array, images: Callable[[], Any]) -> None:
         """Add a part of the split.
 
         Parameters
@@ -70,7 +70,7 @@ class Examples:
         images
             Returns the image of each sample, ``(spatial…, channel)``; called only where one is kept.
         """
-        read: Sequence[Any] | None = None
+        read: Any = None
         for place, unit in enumerate(units.tolist()):
             found = self._scored(labels[place], predictions[place])
             if found is None:
@@ -86,6 +86,7 @@ class Examples:
         """Return the score of one sample and what is shown of it, and count it; None if it has no label."""
         problem = self._problem
         if problem.task == "regression":
+            label, prediction = np.atleast_1d(label), np.atleast_1d(prediction)
             spread = np.sqrt(np.maximum(problem.facts.label_variance or 1.0, 1e-12))
             if len(self._scores) % self._point_stride == 0:
                 self._points.append((label, prediction))
@@ -238,7 +239,8 @@ def _contrast(values: Array) -> Array:
     percentile = np.percentile if known.all() else np.nanpercentile  # which is slow
     low, high = percentile(filled, _CONTRAST, axis=0)
     scaled = (np.nan_to_num(values) - low) / np.maximum(high - low, 1e-12)
-    return (255 * np.clip(scaled, 0, 1)).round().astype(np.uint8)
+    found: Array = (255 * np.clip(scaled, 0, 1)).round().astype(np.uint8)
+    return found
 
 
 def _flat(values: Array, rank: int, fill: int) -> Array:

@@ -38,7 +38,7 @@ class Part(NamedTuple):
     units: Array  # of each sample the number of the unit that it belongs to
     # labels and predictions as the loss takes them: of windows where those above are of whole images
     for_loss: tuple[Array, Array]
-    images: Callable[[], Sequence[Any]]  # reads the first view of each sample, (spatial…, channel)
+    images: Callable[[], Any]  # reads the first view of each sample, (spatial…, channel)
 
 
 class SplitPrediction(Protocol):

@@ -132,11 +132,11 @@ def test_the_scores_of_single_samples_of_classes_have_an_interval() -> None:
     assert "<circle" not in svg
 
 
-def test_a_class_that_is_not_in_the_test_split_is_named_so() -> None:
+def test_a_class_without_labels_is_named_so() -> None:
     of = problem("segmentation", ((8, 8, 1),))
     sums = np.zeros((2, 3, 3))
     sums[:, :, 0] = 4
-    assert class_figure([("a", sums)], of, "sample").count("not in the test split") == 2
+    assert class_figure([("a", sums)], of, "sample").count("without a label here") == 2
 
 
 def test_of_very_many_classes_those_that_are_confused_are_shown() -> None:
