@@ -59,7 +59,7 @@ class Picture:
 
 def _style() -> str:
     """Return the style of pictures on light ground: notebooks do not tell which one they have."""
-    style = files("menndl_dask.report").joinpath("page.css").read_text("utf-8")
+    style = files("menndl_dask.report").joinpath("chart.css").read_text("utf-8")
     return re.sub(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*\s*\}", "", style)
 
 

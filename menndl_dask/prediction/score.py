@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from menndl_dask.problem import Problem
 from menndl_dask.text import metric_title
 from menndl_dask.training.scoring.examples import Examples
 
+TEST = "test"  # the split of images that no network was trained on
 _BLOCK_BYTES = 2**20  # of labels at once: each becomes a number for each class
 
 
@@ -63,10 +64,7 @@ def score(predicted: str | Path, source: str | Path, problem: Problem, *, label:
     UserError
         If there are no labels, or they are not those of the problem.
     """
-    dataset = _labelled(source, problem, label)
-    if dataset.split is None and _is_of_run(source, problem):
-        dataset = replace(dataset, split=_split_of_run(problem, dataset))
-    metric = _metric(problem)
+    dataset, metric = _labelled(source, problem, label), _metric(problem)
     measures: dict[tuple[str, int | None], Measure] = {}  # of each split, as a whole and for each image
     for block, labels, found in _pairs(Path(predicted), dataset, problem):
         sample, split = block.start, "" if dataset.split is None else str(dataset.split[block.start])
@@ -87,28 +85,38 @@ def look_at(
     -------
     tuple
         The best, median and worst images, or parts of them, as `menndl_dask.training.scoring.examples.Examples.arrays`
-        has them; and the sums of each image, ``(image, row, output)``, see `menndl_dask.metric.Measure.sums`.
+        has them, with ``split``; and the sums of each image, ``(image, row, output)``, see
+        `menndl_dask.metric.Measure.sums`. Of images of several splits, both are of the test split only.
     """
     dataset, metric = _labelled(source, problem, label), _metric(problem)
-    places = [block.start for block in _blocks(dataset)]
+    splits = [] if dataset.split is None else dataset.split.tolist()
+    of_test = TEST in splits
+    chosen = {place for place, split in enumerate(splits) if split == TEST} if of_test else None
+    places = [block.start for block in _blocks(dataset) if chosen is None or block.start in chosen]
     examples = Examples(replace(problem, ignore=None if problem.task == "regression" else -1), len(places))
     sums: dict[int, NDArray[np.float64]] = {}
-    for unit, (block, labels, found) in enumerate(_pairs(Path(predicted), dataset, problem)):
+    pairs = _pairs(Path(predicted), dataset, problem, chosen)
+    for unit, (block, labels, found) in enumerate(pairs):
         measure = _measure(metric, problem)
         measure.update(labels, found)
         sums[block.start] = sums.get(block.start, 0.0) + measure.sums()
         examples.update(np.array([unit]), labels, found, partial(dataset.views[0].images, block))
     arrays = examples.arrays()
-    return {**arrays, "source": np.array(places)[arrays["unit"]]}, np.stack(list(sums.values()))
+    arrays |= {"source": np.array(places)[arrays["unit"]], "split": np.array(TEST if of_test else "")}
+    if len(set(places)) == len(places):  # no image was taken in parts
+        arrays["unit"] = arrays["source"]
+    return arrays, np.stack(list(sums.values()))
 
 
 def _labelled(source: str | Path, problem: Problem, label: str | None) -> Dataset:
-    """Open images with labels, which must be those of the problem."""
+    """Open images with labels, which must be those of the problem, and their splits if they are known."""
     dataset = open_dataset(str(source), problem.inputs, label or problem.label)
     names = tuple(map(str, dataset.label.array.attrs.get("classes", ())))
     if problem.task != "regression" and names and names != problem.facts.classes:
         expected = ", ".join(problem.facts.classes)
         raise dataset.label.error(f"expected the classes of the network, {expected}, got {', '.join(names)}")
+    if dataset.split is None and _is_of_run(source, problem):
+        dataset = replace(dataset, split=_split_of_run(problem, dataset))
     return dataset
 
 
@@ -171,11 +179,15 @@ def _blocks(dataset: Dataset) -> Iterator[Block]:
             yield Block(sample, sample + 1, some.part)
 
 
-def _pairs(predicted: Path, dataset: Dataset, problem: Problem) -> Iterator[tuple[Block, NDArray[Any], NDArray[Any]]]:
+def _pairs(
+    predicted: Path, dataset: Dataset, problem: Problem, chosen: Container[int] | None = None
+) -> Iterator[tuple[Block, NDArray[Any], NDArray[Any]]]:
     """Yield an image or a part of it, its labels, and the predictions for them; -1 is a label that is not counted."""
     label = dataset.label
     ignored = [n for n in (problem.ignore, label.array.attrs.get("fill")) if n is not None]
     for block in _blocks(dataset):
+        if chosen is not None and block.start not in chosen:
+            continue
         labels, found = label.read(block), _predicted(predicted, label, block, problem)
         if found.shape[: labels.ndim] != labels.shape:
             got = f"labels of shape {labels.shape[1:]}, predictions of shape {found.shape[1:]}"

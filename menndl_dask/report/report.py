@@ -48,7 +48,8 @@ _FEW = 8  # evaluations below which no advice is shown
 _REFRESH_S = 15
 _NOTES = 200  # latest notes on the page
 _DRAWINGS = 400_000  # characters of drawings of networks of the front
-_AGAIN = "There are no pictures of test samples: an earlier version has tested this run. menndl retrain RUN makes them."
+_AGAIN = """There are no pictures of test samples: an earlier version has tested this run. “menndl predict RUN DATA
+    PREDICTIONS.zarr” writes a page with them; “menndl retrain RUN” trains again and shows them here."""
 
 _ADVICE: Mapping[str, str] = {
     "infeasible": """Check the limits and ranges of the search space: most of its networks cannot be built.""",

@@ -12,6 +12,7 @@ import xarray as xr
 import zarr
 
 from menndl_dask.data.data import open_problem
+from menndl_dask.data.labels import splits
 from menndl_dask.errors import DataError
 from menndl_dask.metric import values_of
 from menndl_dask.prediction.score import has_labels, look_at, score
@@ -76,6 +77,10 @@ def test_images_that_the_network_was_trained_with_are_scored_by_the_splits_of_th
     assert {(each.split, each.images) for each in score(target, path, of)} == {
         ("train", 14), ("validation", 3), ("test", 3)
     }  # fmt: skip
+    examples, sums = look_at(target, path, of)  # those that the network was not trained with
+    assert str(examples["split"]) == "test"
+    assert sorted(examples["source"].tolist()) == sorted(splits(of)["test"].tolist())
+    assert len(sums) == 3
     path.rename(tmp_path / "copy.zarr")  # elsewhere they are other images
     assert [each.split for each in score(target, tmp_path / "copy.zarr", of)] == [""]
 

@@ -41,9 +41,10 @@ def write_prediction_page(
     results = SplitResults("the network", examples, [("the network", sums)], "image")
     title = f"Predictions for {Path(source).name}"
     note = f'<p class="note">{escape(what_is_shown(problem))}</p>'
+    heading = "Images of the test split" if str(examples.get("split", "")) else "Images"
     sections = [
         f"<header><h1>{escape(title)}</h1><p class=sub>{escape(source)}</p></header>",
-        page.section("Images", note, sample_pictures(examples, problem), name="images"),
+        page.section(heading, note, sample_pictures(examples, problem), name="images"),
         page.section("Scores", scores(results, problem), name="scores"),
     ]
     try:

@@ -186,7 +186,7 @@ class Examples:
         """Return the samples to show, the best first."""
         each = min(_EACH, max(1, len(self._scores) // 3))
         best = [unit for _, unit in sorted(self._best, reverse=True)][:each]
-        worst = [unit for _, unit in sorted(self._worst)[-each:] if unit not in best]
+        worst = [unit for _, unit in sorted(self._worst) if unit not in best][-each:]
         middle = float(np.median([score for score in self._scores if math.isfinite(score)] or [0.0]))
         others = [unit for unit, found in self._kept.items() if unit not in (*best, *worst) and found["spaced"]]
         median = sorted(others, key=lambda unit: abs(self._kept[unit]["score"] - middle))[:each]
