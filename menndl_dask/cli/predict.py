@@ -98,7 +98,7 @@ def _predict(given: argparse.Namespace) -> int:
     ):  # fmt: skip
         path = predict(
             given.model, given.source, given.target, client=client, notice=say, progress=progress,
-            look=partial(_write_page, given), **options,
+            pictures=partial(_write_page, given), **options,
         )  # fmt: skip
     say(f"written: {path}")
     return 0

@@ -33,6 +33,7 @@ from menndl_dask.run.signature import allow_signed
 from menndl_dask.validation import demand_kind
 
 _LOG = logging.getLogger(__name__)
+_Pictures = Callable[[Problem, dict[str, NDArray[Any]], NDArray[Any]], None]
 
 
 def predict(
@@ -50,7 +51,7 @@ def predict(
     score: bool | None = None,
     imports: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
-    look: Callable[[Problem, dict[str, NDArray[Any]], NDArray[Any]], None] | None = None,
+    pictures: _Pictures | None = None,
     notice: Callable[[str], None] = _LOG.info,
 ) -> Path:
     """Apply a trained network to images of any size.
@@ -98,7 +99,7 @@ def predict(
         file names further code than that of Keras is refused.
     progress
         Called with the number of finished blocks and the number of all blocks.
-    look
+    pictures
         Called where the scores are, with the problem and what `menndl_dask.prediction.score.look_at` returns.
     notice
         Called with lines for the user: what was converted, and the scores. By default they are logged.
@@ -151,30 +152,31 @@ def predict(
                     notice(note)
                 write_template(plan, {"source": str(source), **_facts(plan)})
                 _predict(plan, client, progress)
-                if problem is not None and (score or (score is None and has_labels(store, problem.label))):
-                    _score(prepared, store, problem, notice, look, is_asked=bool(score))
+                _score(prepared, store, problem, notice, pictures, score)
         finally:
             release(str(prepared))
     return target
 
 
 def _score(
-    target: Path, store: str, problem: Problem, notice: Callable[[str], None],
-    look: Callable[[Problem, dict[str, NDArray[Any]], NDArray[Any]], None] | None, *, is_asked: bool,
+    target: Path, store: str, problem: Problem | None, notice: Callable[[str], None], pictures: _Pictures | None,
+    score: bool | None,
 ) -> None:  # fmt: skip
     """Say the scores; what keeps them from being computed is an error where they were asked for."""
+    if problem is None or not (score or (score is None and has_labels(store, problem.label))):
+        return
     try:
         found = score_of(target, store, problem)
-        shown = None if look is None else look_at(target, store, problem)
+        shown = None if pictures is None else look_at(target, store, problem)
     except UserError as error:
-        if is_asked:
+        if score:
             raise
         notice(f"no score: {error}")
         return
     for line in found:
         notice(str(line))
-    if look is not None and shown is not None:
-        look(problem, *shown)
+    if pictures is not None and shown is not None:
+        pictures(problem, *shown)
 
 
 def _subsets(axes: Sequence[int]) -> tuple[tuple[int, ...], ...]:

@@ -13,7 +13,7 @@ from menndl_dask.problem import Problem
 from menndl_dask.report.conclusion import alike_title, conclude
 from menndl_dask.report.contenders import Ranking, rankings, search_cost
 from menndl_dask.report.headline import headline
-from menndl_dask.report.pictures.tested import SplitResults, read_tested
+from menndl_dask.report.pictures.split_results import SplitResults, read_split_results
 from menndl_dask.report.table import Row
 from menndl_dask.run.layout import folders_of, name_of
 from menndl_dask.run.recorder import Compared
@@ -35,7 +35,7 @@ class ReportContent:
     rankings: Sequence[Ranking] = ()  # networks trained with several seeds, by ``menndl compare``; one for each budget
     headline: str = "not tested yet"  # how the network of the search compares with the standard one on the test split
     search_cost: str = ""  # how long workers have searched
-    tested: SplitResults | None = None  # of the test split: pictures of samples, and scores by class
+    split_results: SplitResults | None = None  # of the test split: pictures of samples, and scores by class
     finals: Sequence[Compared] = ()  # networks trained for use, on the training and the validation split
     standard: Row | None = None  # the standard network, trained with the budget of the search
     notes: Sequence[Mapping[str, Any]] = ()  # events, each with ``message`` and ``time``
@@ -84,7 +84,7 @@ def read_content(run: Run) -> ReportContent:
         compared=[Row.of(c.name, c.result) for c in alike],
         compared_title=alike_title(alike),
         finals=run.finals,
-        tested=read_tested(run),
+        split_results=read_split_results(run),
         rankings=rankings(run),
         headline=headline(run),
         search_cost=search_cost(run),

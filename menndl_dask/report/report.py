@@ -35,7 +35,7 @@ from menndl_dask.report.model_card import write_model_card
 from menndl_dask.report.network_drawing import draw_network, summary
 from menndl_dask.report.pictures.lineage import lineage, lineage_figure
 from menndl_dask.report.pictures.operators import importance_figure, operator_figure, outcome_figure
-from menndl_dask.report.pictures.tested import split_section
+from menndl_dask.report.pictures.split_results import split_section
 from menndl_dask.report.table import best_rows, table
 from menndl_dask.result import FAILURES
 from menndl_dask.run.layout import island_of, whole_run
@@ -100,7 +100,7 @@ def render(content: ReportContent, refresh_s: int = 0) -> str:
         _heading(content),
         page.tiles(_tiles(content)),
         _networks(content),
-        split_section(content.tested, content.problem, _AGAIN),
+        split_section(content.split_results, content.problem, _AGAIN),
         _progress(content),
         _best_network(content),
         _lineage(content),

@@ -15,16 +15,16 @@ from menndl_dask.report import page
 from menndl_dask.report.content import ReportContent
 from menndl_dask.report.report import render
 from menndl_dask.text import TextTable
+from tests import split_results as examples
 from tests import stories
-from tests import tested as examples
 from tests.chromium import browser_page, find_browser
 
 STORIES: dict[str, Callable[[], ReportContent]] = {
     "usual": stories.story,
     "compared": stories.compared,
     "wide": stories.wide,
-    "tested": lambda: replace(stories.story(), tested=examples.tested(examples.pixels()), problem=examples.pixels()),
-    "classes": lambda: replace(stories.empty(), tested=examples.tested(examples.classes()), problem=examples.classes()),
+    "pixels": lambda: replace(stories.story(), **examples.of_content(examples.pixels())),
+    "classes": lambda: replace(stories.empty(), **examples.of_content(examples.classes())),
     "long": lambda: stories.as_if(5000),
     "one": lambda: stories.story(1, failing=0.0),
     "failed": stories.all_failed,

@@ -15,8 +15,8 @@ from menndl_dask.report.content import ReportContent
 from menndl_dask.report.report import render, write_report
 from menndl_dask.report.table import Row
 from menndl_dask.result import Result
+from tests import split_results as examples
 from tests import stories
-from tests import tested as examples
 from tests.runs import finished, made_up
 
 
@@ -99,7 +99,7 @@ def test_an_unknown_constant_predictor_is_left_out() -> None:
 
 def test_ten_thousand_evaluations_and_test_samples_make_a_light_page_quickly() -> None:
     of = examples.pixels(size=900, channels=3)  # of noise, which compresses worst
-    story = replace(stories.as_if(10_000), tested=examples.tested(of), problem=of)
+    story = replace(stories.as_if(10_000), split_results=examples.results_of(of), problem=of)
     started = time.process_time()
     page = render(story)
     assert time.process_time() - started < 4

@@ -83,8 +83,8 @@ def class_figure(networks: Sequence[tuple[str, Array]], problem: Problem, unit: 
         for number, title in enumerate(names):
             y = _TOP + number * (_ROW * rows + 8) + row * _ROW + _ROW / 2
             count = None if problem.task == "segmentation" else float(sums[:, 1, number].sum())
-            told = f"{name}, {title}"
-            parts.append(_class_row(x, y, each[:, number], float(whole[number]), style, told, unit, count))
+            both = f"{name}, {title}"
+            parts.append(_class_row(x, y, each[:, number], float(whole[number]), style, both, unit, count))
             if row == 0:
                 at = f'x="{left - 8:.1f}" y="{y + (rows - 1) * _ROW / 2 + 4:.1f}" text-anchor="end"'
                 parts.append(f"<text {at}>{escape(title)}</text>")

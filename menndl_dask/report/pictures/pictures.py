@@ -14,7 +14,7 @@ from menndl_dask.report.page import side_by_side
 from menndl_dask.report.pictures.examples import sample_pictures
 from menndl_dask.report.pictures.lineage import lineage, lineage_figure
 from menndl_dask.report.pictures.operators import importance_figure, operator_figure, outcome_figure
-from menndl_dask.report.pictures.tested import scores
+from menndl_dask.report.pictures.split_results import scores
 
 if TYPE_CHECKING:
     from menndl_dask.report.content import ReportContent
@@ -63,14 +63,16 @@ def network(content: ReportContent) -> str:
 
 def examples(content: ReportContent) -> str:
     """Return test samples with labels and predictions; empty if none were kept."""
-    if content.tested is None or content.problem is None or not content.tested.examples:
+    if content.split_results is None or content.problem is None or not content.split_results.examples:
         return ""
-    return sample_pictures(content.tested.examples, content.problem)
+    return sample_pictures(content.split_results.examples, content.problem)
 
 
 def classes(content: ReportContent) -> str:
     """Return scores by class, confusion and calibration on the test split; empty if they are not known."""
-    return "" if content.tested is None or content.problem is None else scores(content.tested, content.problem)
+    if content.split_results is None or content.problem is None:
+        return ""
+    return scores(content.split_results, content.problem)
 
 
 PICTURES: Mapping[str, Callable[[ReportContent], str]] = {

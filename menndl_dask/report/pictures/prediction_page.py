@@ -14,7 +14,7 @@ from menndl_dask.errors import UserError
 from menndl_dask.problem import Problem
 from menndl_dask.report import page
 from menndl_dask.report.pictures.examples import sample_pictures
-from menndl_dask.report.pictures.tested import SplitResults, scores, what_is_shown
+from menndl_dask.report.pictures.split_results import SplitResults, scores, what_is_shown
 
 
 def write_prediction_page(

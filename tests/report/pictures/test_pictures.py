@@ -10,10 +10,10 @@ import pytest
 
 from menndl_dask.report.page import alone
 from menndl_dask.report.pictures.pictures import PICTURES
+from tests import split_results as examples
 from tests import stories
-from tests import tested as examples
 
-STORY = replace(stories.story(60), tested=examples.tested(examples.pixels()), problem=examples.pixels())
+STORY = replace(stories.story(60), split_results=examples.results_of(examples.pixels()), problem=examples.pixels())
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from menndl_dask.metric import Measure
 from menndl_dask.problem import Problem
-from menndl_dask.report.pictures.tested import SplitResults
+from menndl_dask.report.pictures.split_results import SplitResults
 from menndl_dask.training.scoring.examples import Examples
 from tests.problems import problem
 
@@ -36,7 +37,7 @@ def values() -> Problem:
 
 
 @cache
-def tested(of: Problem) -> SplitResults:
+def results_of(of: Problem) -> SplitResults:
     """Return what a report shows of a test split: of a good network, and of the standard one, which is worse."""
     count, rng = 20, np.random.default_rng(0)
     images = rng.random((count, *of.facts.input_shapes[0])).astype(np.float32)
@@ -60,3 +61,8 @@ def tested(of: Problem) -> SplitResults:
             sums.append(measure.sums())
         found.append(np.stack(sums))
     return SplitResults("network 5", examples.arrays(), list(zip(("network 5", "U-Net"), found, strict=True)))
+
+
+def of_content(of: Problem) -> dict[str, Any]:
+    """Return the fields of the content of a report that are about a test split."""
+    return {"problem": of, "split_results": results_of(of)}

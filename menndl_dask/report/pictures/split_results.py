@@ -49,50 +49,50 @@ class SplitResults:
     unit: str = "sample"
 
 
-def read_tested(run: Run) -> SplitResults | None:
+def read_split_results(run: Run) -> SplitResults | None:
     """Return what is known of the test split; None if no network was tested."""
     problem = run.problem
-    tested = [c for c in run.alike if c.result.fitness is not None]
-    if problem is None or not tested or f"test_{problem.metric_name}" not in tested[0].result.metrics:
+    measured = [c for c in run.alike if c.result.fitness is not None]
+    if problem is None or not measured or f"test_{problem.metric_name}" not in measured[0].result.metrics:
         return None
-    best = chosen(tested)
+    best = chosen(measured)
     groups = read_groups(run.path)
-    shown = [best, *(c for c in tested if c.is_standard and c is not best)][:2]
+    shown = [best, *(c for c in measured if c.is_standard and c is not best)][:2]
     sums = [(c.name, read_sums(c.sums_path(run.path), groups)) for c in shown]
     known = [(name, found) for name, found in sums if found is not None and found.ndim == 3]
     unit = "sample" if groups is None else groups.name if groups.count > 1 else "part"
     return SplitResults(best.name, read_examples(best.examples_path(run.path)) or {}, known, unit)
 
 
-def chosen(tested: Sequence[Compared]) -> Compared:
+def chosen(measured: Sequence[Compared]) -> Compared:
     """Return the fittest network that the search has found, else the standard one."""
-    return max(evolved(tested) or tested, key=lambda c: c.result.fitness or 0.0)
+    return max(evolved(measured) or measured, key=lambda c: c.result.fitness or 0.0)
 
 
-def split_section(tested: SplitResults | None, problem: Problem | None, again: str) -> str:
+def split_section(results: SplitResults | None, problem: Problem | None, again: str) -> str:
     """Return the section on the test split as HTML; empty if no network was tested.
 
     `again` says how pictures are made that were not kept.
     """
-    if tested is None or problem is None:
+    if results is None or problem is None:
         return ""
-    parts = [f"<p>Of {escape(tested.name)}, which has not seen these samples.</p>"]
-    if tested.examples:
+    parts = [f"<p>Of {escape(results.name)}, which has not seen these samples.</p>"]
+    if results.examples:
         parts.append(f'<p class="note">{escape(what_is_shown(problem))}</p>')
-        parts.append(sample_pictures(tested.examples, problem))
+        parts.append(sample_pictures(results.examples, problem))
     elif again:
         parts.append(f'<p class="note">{escape(again)}</p>')
-    return section("Test samples", *parts, scores(tested, problem), name="test")
+    return section("Test samples", *parts, scores(results, problem), name="test")
 
 
-def scores(tested: SplitResults, problem: Problem) -> str:
+def scores(results: SplitResults, problem: Problem) -> str:
     """Return the scores by class, the confusion matrix, and the calibration, as HTML."""
-    found, parts = tested.examples, []
+    found, parts = results.examples, []
     is_built_in = problem.metric_name in BUILT_IN
-    if tested.sums and is_built_in and problem.task != "regression":
-        spread = score_text(tested.sums[0][1], problem, tested.unit)
-        parts.append(f"<h3>Scores by class</h3>{_names(tested)}" + (f"<p>{escape(spread)}</p>" if spread else ""))
-        parts.append(scrolling(class_figure(tested.sums, problem, tested.unit)))
+    if results.sums and is_built_in and problem.task != "regression":
+        spread = score_text(results.sums[0][1], problem, results.unit)
+        parts.append(f"<h3>Scores by class</h3>{_names(results)}" + (f"<p>{escape(spread)}</p>" if spread else ""))
+        parts.append(scrolling(class_figure(results.sums, problem, results.unit)))
     figures = []
     if "confusion" in found and found["confusion"].any():
         figures.append("<h3>What was predicted as what, %</h3>")
@@ -105,10 +105,10 @@ def scores(tested: SplitResults, problem: Problem) -> str:
     return "".join(parts)
 
 
-def _names(tested: SplitResults) -> str:
-    if len(tested.sums) < 2:
+def _names(results: SplitResults) -> str:
+    if len(results.sums) < 2:
         return ""
-    keys = zip(("green", "amber"), tested.sums, strict=True)
+    keys = zip(("green", "amber"), results.sums, strict=True)
     each = "".join(f'<span class="key" style="--c:var(--{c})"></span>{escape(name)}' for c, (name, _) in keys)
     return f'<p class="note">{each}</p>'
 

@@ -14,12 +14,12 @@ import pytest
 from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Problem
 from menndl_dask.report.pictures.classes import calibration_figure, class_figure, class_scores, confusion_figure
-from menndl_dask.report.pictures.tested import SplitResults, read_tested, split_section
+from menndl_dask.report.pictures.split_results import SplitResults, read_split_results, split_section
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID, Compared
 from menndl_dask.run.run import Run
+from tests import split_results as examples
 from tests import stories
-from tests import tested as examples
 from tests.problems import problem
 from tests.runs import recorder
 
@@ -27,7 +27,7 @@ EVIL = "\"'><img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
 def _section(of: Problem, **settings: Any) -> str:
-    return split_section(replace(examples.tested(of), **settings), of, "made again")
+    return split_section(replace(examples.results_of(of), **settings), of, "made again")
 
 
 def test_masks_are_shown_over_the_image_which_is_in_the_page_once() -> None:
@@ -70,7 +70,7 @@ def test_of_values_the_predicted_are_shown_against_the_true_ones() -> None:
 def test_texts_of_a_problem_put_no_elements_into_the_page() -> None:
     of = examples.pixels()
     of = replace(of, facts=replace(of.facts, classes=(EVIL,) * of.facts.outputs))
-    text = _section(of, name=EVIL, unit=EVIL, sums=[(EVIL, sums) for _, sums in examples.tested(of).sums])
+    text = _section(of, name=EVIL, unit=EVIL, sums=[(EVIL, sums) for _, sums in examples.results_of(of).sums])
     assert "<img" not in text
     assert "<script" not in text
 
@@ -89,7 +89,7 @@ def test_pictures_are_bounded_whatever_the_images_are() -> None:
 
 def test_the_chosen_network_of_a_run_is_shown_beside_the_standard_one(tmp_path: Path) -> None:
     of = examples.pixels()
-    found = examples.tested(of)
+    found = examples.results_of(of)
     genome = stories.evaluations(1, of, failing=0.0)[0][0].genome
     metrics = {"test_mean_iou": 0.5}
     compared = [
@@ -100,14 +100,14 @@ def test_the_chosen_network_of_a_run_is_shown_beside_the_standard_one(tmp_path: 
         ),
     ]
     with recorder(tmp_path, of) as opened:
-        assert read_tested(Run(tmp_path)) is None
+        assert read_split_results(Run(tmp_path)) is None
         for each in compared:
             opened.compared(each)
     for each in compared:
         each.sums_path(tmp_path).parent.mkdir(parents=True, exist_ok=True)
         np.savez(each.sums_path(tmp_path), sums=found.sums[0][1], source=np.arange(len(found.sums[0][1])))
     np.savez(compared[1].examples_path(tmp_path), **found.examples)
-    tested = read_tested(Run(tmp_path))
+    tested = read_split_results(Run(tmp_path))
     assert tested is not None
     assert tested.name == "network 5"
     assert [name for name, _ in tested.sums] == ["network 5", "U-Net"]
@@ -116,7 +116,7 @@ def test_the_chosen_network_of_a_run_is_shown_beside_the_standard_one(tmp_path: 
 
 def test_scores_by_class_have_a_mark_for_each_class_and_network() -> None:
     of = examples.pixels()
-    sums = examples.tested(of).sums
+    sums = examples.results_of(of).sums
     svg = class_figure(sums, of, "scene")
     whole, each = class_scores(sums[0][1], of)
     assert each.shape == (len(sums[0][1]), 3)
@@ -127,7 +127,7 @@ def test_scores_by_class_have_a_mark_for_each_class_and_network() -> None:
 
 def test_the_scores_of_single_samples_of_classes_have_an_interval() -> None:
     of = examples.classes()
-    svg = class_figure(examples.tested(of).sums, of, "sample")
+    svg = class_figure(examples.results_of(of).sums, of, "sample")
     assert "95 % interval" in svg
     assert "<circle" not in svg
 
