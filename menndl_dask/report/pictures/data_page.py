@@ -80,7 +80,8 @@ class _Samples:
         image = _Image(self.dataset.views[0], sample)
         if self.problem.task == "segmentation":
             mask = _Mask(self.dataset.label, sample, self._unknown)
-            return labelled_picture(*picture(image, mask), self.problem, said)
+            small, label = picture(image, mask)
+            return labelled_picture(small, label, self.problem, said)
         return tile(picture(image)[0], f"{self.label_of(sample)}, {said}")
 
     def label_of(self, sample: int) -> str:
