@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from menndl_dask.errors import UserError
 from menndl_dask.genome.individual import Individual
+from menndl_dask.report import page
 from menndl_dask.report.content import ReportContent, read_content
 from menndl_dask.report.figures import progress_figure, timeline_figure, tradeoff_figures
 from menndl_dask.report.headline import headline
 from menndl_dask.report.network_drawing import draw_network
+from menndl_dask.report.pictures import pictures
+from menndl_dask.report.pictures.lineage import lineage, lineage_figure
 from menndl_dask.report.table import best_rows
 from menndl_dask.text import fitness_text, html_summary, quantity
 
@@ -43,8 +46,7 @@ class Picture:
         return self._repr_svg_()
 
     def _repr_html_(self) -> str:
-        style = _style().replace(":root", "&").replace("light dark", "light")
-        return f'<div class="menndl"><style>.menndl{{background:var(--card);{style}}}</style>{self.svg}</div>'
+        return page.alone(self.svg)
 
     def _repr_svg_(self) -> str:
         """Return the picture as a file of its own: with its style inside, on light ground."""
@@ -55,6 +57,32 @@ class Picture:
     def save(self, path: str | Path) -> None:
         """Write the picture as an SVG file."""
         Path(path).write_text(self._repr_svg_(), encoding="utf-8")
+
+
+class Sheet:
+    """Pictures with their texts as HTML: a notebook shows them, `save` writes a page.
+
+    Parameters
+    ----------
+    title
+        What they are.
+    html
+        A part of the report.
+    """
+
+    def __init__(self, title: str, html: str) -> None:
+        self.title, self.html = title, html
+
+    def __repr__(self) -> str:
+        return f"<Sheet: {self.title}>"
+
+    def _repr_html_(self) -> str:
+        return page.alone(self.html)
+
+    def save(self, path: str | Path) -> None:
+        """Write the pictures as a page of HTML."""
+        written = page.whole(self.title, [page.section(self.title, self.html)], "written by menndl_dask")
+        Path(path).write_text(written, encoding="utf-8")
 
 
 def _style() -> str:
@@ -117,6 +145,61 @@ class Plots:
             raise UserError(f"timeline: expected times of evaluations, got none: {self._run.path}")
         return Picture(figure)
 
+    def lineage(self, number: int | None = None) -> Picture:
+        """Return how a network came about, by default the fittest one: its ancestors, and what each step changed.
+
+        Raises
+        ------
+        UserError
+            If the run has no network of this number.
+        """
+        content = self._content()
+        return Picture(lineage_figure(lineage(content.evaluations, self._individual(number)), content.metric))
+
+    def outcomes(self) -> Picture:
+        """Return what became of the networks over the course of the search."""
+        return Picture(pictures.outcomes(self._content()))
+
+    def operators(self) -> Picture:
+        """Return how often each operator's networks were fitter than their parents.
+
+        Raises
+        ------
+        UserError
+            If there are no offspring yet.
+        """
+        return Picture(self._known("operators", "offspring"))
+
+    def importance(self) -> Picture:
+        """Return in which respects networks of different fitness differ, as the surrogate has learned it.
+
+        Raises
+        ------
+        UserError
+            If there are fewer than 40 fitnesses, or the search space is one of your own.
+        """
+        return Picture(self._known("importance", "40 fitnesses, of networks of the usual search space"))
+
+    def examples(self) -> Sheet:
+        """Return test samples with labels, predictions and errors.
+
+        Raises
+        ------
+        UserError
+            If none were kept, as in runs of versions before 0.7.0, or of a search that has not ended.
+        """
+        return Sheet("Test samples", self._known("examples", "samples that a test has kept"))
+
+    def classes(self) -> Sheet:
+        """Return scores by class, confusion and calibration on the test split.
+
+        Raises
+        ------
+        UserError
+            If no network was tested.
+        """
+        return Sheet("Scores on the test split", self._known("classes", "a network that was tested"))
+
     def network(self, number: int | None = None) -> Picture:
         """Return the drawing of a network, by default of the fittest one.
 
@@ -139,6 +222,13 @@ class Plots:
             rows.append((row.name, f"{content.metric} {fitness_text(row.fitness)}{weights}"))
         rows.append(("report", str(self._run.path / "report.html")))
         return html_summary(f"Run {self._run.path}", rows, self.progress()._repr_html_() if done else "")
+
+    def _known(self, name: str, needed: str) -> str:
+        """Return a picture by its name; `needed` says what it needs."""
+        found = pictures.PICTURES[name](self._content())
+        if not found:
+            raise UserError(f"{name}: expected {needed}, got none: {self._run.path}")
+        return found
 
     def _content(self) -> ReportContent:
         content = read_content(self._run)
