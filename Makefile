@@ -62,6 +62,7 @@ docs: $(VENV)/installed
 
 package: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet build
+	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python -m venv --clear build/installed
 	build/installed/bin/pip install --quiet --no-deps dist/*.tar.gz
