@@ -26,7 +26,10 @@ from tests.kinds import GroupNormalisation, Noise
 from tests.runs import finished, made_up
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("data", "encoding", "evaluation", "evolution", "formats", "objectives", "plan", "report", "runs", "start")
+PAGES = (
+    "data", "encoding", "evaluation", "evolution", "formats", "objectives", "performance", "plan", "report", "runs",
+    "start",
+)  # fmt: skip
 PAGES_WITH_LINKS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

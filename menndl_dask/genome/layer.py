@@ -102,6 +102,17 @@ class Layer(Gene):
         """Return the FLOPs of one forward pass over one tensor of this shape."""
         raise self._without("FLOPs")
 
+    def weight_gradient_flops(self, shape: Shape) -> float:
+        """Return the FLOPs of the gradient by the weights; by default those of a forward pass, 0 without weights.
+
+        In them is whatever this gradient must pass on the way from the output, such as the activation.
+        """
+        return self.forward_flops(shape) if self.parameter_count(shape) else 0.0
+
+    def input_gradient_flops(self, shape: Shape) -> float:
+        """Return the FLOPs of the gradient by what the layer reads, beside that by its weights; see `cost`."""
+        return self.forward_flops(shape)
+
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
         """Apply the Keras layers of this gene to a Keras tensor, and return the result.
 

@@ -1,7 +1,8 @@
 """Drawing of a network as inline SVG: one box per layer, with branches and skip connections. Pure.
 
 A box is below its inputs and is indented by the number of times the image was halved, so that a U-Net looks like a U on
-its side. The width of the bar in a box is the layer's share of all parameters.
+its side. A box has the layer's name and output shape, its settings, its parameters and the FLOPs of its forward pass.
+The width of the bar in a box is the layer's share of all parameters.
 """
 
 from __future__ import annotations
@@ -13,19 +14,18 @@ from html import escape
 from typing import Any
 
 from menndl_dask.errors import MenndlError
-from menndl_dask.genome.cost import cost_of
+from menndl_dask.genome.cost import LayerCost, costs_as_written
 from menndl_dask.genome.forms.cell import Cell
 from menndl_dask.genome.gene import Gene, is_users
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layer import Layer
 from menndl_dask.genome.layers import KINDS, Activation
-from menndl_dask.genome.shape import walk
 from menndl_dask.genome.topology import Sources, absolute
 from menndl_dask.problem import Problem
 from menndl_dask.report.chart import element, text_width
 from menndl_dask.text import quantity
 
-_WIDTH, _HEIGHT, _GAP, _BESIDE = 262.0, 42.0, 22.0, 32.0  # size of a box and distances between boxes, pixels
+_WIDTH, _HEIGHT, _GAP, _BESIDE = 262.0, 54.0, 18.0, 32.0  # size of a box and distances between boxes, pixels
 _INDENT = 40.0  # per halving of the image, pixels
 _LANE = 13.0  # between skip connections, pixels
 _PAD = 14.0
@@ -50,33 +50,53 @@ _LAST = ("stride", "dilation", "padding", "multiplier", "groups", "activation", 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A layer in the drawing: name, settings, output shape (empty if unknown), parameters, and its input boxes.
+    """A layer in the drawing: name, settings, output shape (empty if unknown), costs, and its input boxes.
 
-    The family is the colour of the box: one of `Layer.drawn_family`, ``view`` or ``head``. The boxes of a cell have the
-    place of its first one, and how often it is repeated.
+    The costs are those of all its repetitions; there are none if they are not known. The family is the colour of the
+    box: one of `Layer.drawn_family`, ``view`` or ``head``. The boxes of a cell have the place of its first one, and how
+    often it is repeated.
     """
 
     title: str
     detail: str = ""
     shape: tuple[int, ...] = ()
-    parameters: int | None = None
+    costs: tuple[LayerCost, ...] = ()
     family: str = "other"
     sources: Sources = ()
     join: str = ""
     cell: int | None = None
     times: int = 1
 
+    @property
+    def parameters(self) -> int | None:
+        """Parameters of all repetitions; None if they are not known."""
+        return sum(cost.parameters for cost in self.costs) if self.costs else None
+
+    @property
+    def flops_forward(self) -> float:
+        """FLOPs of the forward pass for one sample, of all repetitions."""
+        return sum(cost.flops_forward for cost in self.costs)
+
 
 def draw_network(genome: Genome, problem: Problem | None = None) -> str:
     """Return the drawing of a network as SVG; without a problem, shapes, parameters and the head are missing."""
-    nodes = boxes(genome, problem)
+    return draw_boxes(boxes(genome, problem))
+
+
+def height_of(nodes: Sequence[Box]) -> float:
+    """Return the height of the drawing of boxes, pixels."""
+    return max(y + _HEIGHT for _, y in _layout(nodes)) + _PAD
+
+
+def draw_boxes(nodes: Sequence[Box]) -> str:
+    """Return the drawing of boxes as SVG."""
     corners = _layout(nodes)
     total = sum(node.parameters or 0 for node in nodes)
     edges, right = _edges(nodes, corners)
     drawn = "".join(_box(node, corner, total) for node, corner in zip(nodes, corners, strict=True))
     content = _frames(nodes, corners) + "".join(edges) + drawn
     width = max([right, *(x + _WIDTH for x, _ in corners)]) + _PAD
-    height = max(y + _HEIGHT for _, y in corners) + _PAD
+    height = height_of(nodes)
     spoken = f"Drawing of a network of {len(nodes)} boxes: " + ", then ".join(node.title for node in nodes)
     return element(spoken, width, height, _ARROW + content, "network")
 
@@ -113,20 +133,19 @@ def boxes(genome: Genome, problem: Problem | None = None) -> list[Box]:
                 drawn.append(replace(_box_of(layer, inner, known), cell=first, times=gene.times))
             done += size * gene.times
         places.append(len(drawn) - 1)
-    for name, shape, parameters in costs[done:]:
-        drawn.append(Box(_TITLES.get(name, name), "", shape, parameters, "head", (len(drawn) - 1,)))
+    for cost in costs[done:]:
+        drawn.append(Box(_TITLES.get(cost.name, cost.name), "", cost.shape, (cost,), "head", (len(drawn) - 1,)))
     return drawn
 
 
-def _box_of(layer: Layer, sources: Sources, costs: Sequence[tuple[str, tuple[int, ...], int | None]]) -> Box:
+def _box_of(layer: Layer, sources: Sources, costs: Sequence[LayerCost]) -> Box:
     """Return the box of a layer with what its repetitions cost."""
-    shape = costs[-1][1] if costs else ()
-    parameters = sum(known or 0 for *_, known in costs) if costs else None
+    shape = costs[-1].shape if costs else ()
     join = layer.join if len(sources) > 1 else ""
     if join and layer.is_identity:
-        return Box("Join", "", shape, parameters, "other", sources, join)
+        return Box("Join", "", shape, tuple(costs), "other", sources, join)
     title = layer.drawn_title or type(layer).__name__
-    return Box(title, detail_of(layer), shape, parameters, layer.drawn_family, sources, join)
+    return Box(title, detail_of(layer), shape, tuple(costs), layer.drawn_family, sources, join)
 
 
 def detail_of(gene: Any) -> str:
@@ -171,17 +190,14 @@ def _setting(name: str, value: Any, *, named: bool) -> str:
     return f"{name} {text}" if named else text
 
 
-def _layer_costs(genome: Genome, problem: Problem | None) -> list[tuple[str, tuple[int, ...], int | None]]:
-    """Return name, shape and parameters of the layers of a genome, those of cells one by one, and of the head."""
+def _layer_costs(genome: Genome, problem: Problem | None) -> tuple[LayerCost, ...]:
+    """Return the costs of the layers of a genome, those of cells one by one, and of the head; none if not known."""
     if problem is None:
-        return []
+        return ()
     try:
-        walked = walk(genome, problem.facts.input_shapes)
-        layers = [(type(g).__name__, tuple(after), int(g.parameter_count(before))) for g, _, before, after in walked]
-        head = cost_of(genome, problem).layers[len(genome.canonical().layers) :]
+        return costs_as_written(genome, problem)
     except MenndlError:
-        return []  # an infeasible genome is drawn without shapes
-    return [*layers, *((c.name, tuple(c.shape), int(c.parameters)) for c in head)]
+        return ()  # an infeasible genome is drawn without shapes
 
 
 def _layout(nodes: Sequence[Box]) -> list[tuple[float, float]]:
@@ -287,29 +303,49 @@ _ARROW = (
 def _box(node: Box, corner: tuple[float, float], total: int) -> str:
     x, y = corner
     shape = escape("×".join(str(n) for n in node.shape))
-    weights = quantity(node.parameters) if node.parameters else ""
     share = (node.parameters or 0) / total if total else 0.0
-    room = _WIDTH - 30 - text_width(weights)
-    detail = node.detail
-    if text_width(detail) * 0.92 > room:
-        detail = detail[: max(1, int(room / text_width("x") / 0.92) - 1)].rstrip(" ·") + "…"
-    tip = f"{node.title} {node.detail}".strip() + (f"\noutput {shape}" if shape else "")
-    tip += f"\nrepeated {node.times} times" if node.times > 1 else ""
-    tip += f"\n{node.parameters:,} parameters ({share:.0%})" if node.parameters else ""
+    weights = f"{quantity(node.parameters)} parameters" if node.parameters else ""
+    flops = f"{quantity(node.flops_forward)} FLOPs" if node.flops_forward else ""
     bar = (
         f'<rect class="share" x="{x + 6:.1f}" y="{y + _HEIGHT - 3:.1f}" width="{(_WIDTH - 9) * share:.1f}" height="3"/>'
     )
     join = ""
     if node.join:
-        at = f'x="{x + _WIDTH / 2 - 9:.1f}" y="{y - 7:.1f}"'
+        at = f'x="{x + _WIDTH / 2 - 9:.1f}" y="{y - 6:.1f}"'
         join = f'<text class="join" {at} text-anchor="end">{escape(node.join)}</text>'
+    left, right = f'x="{x + 12:.1f}"', f'x="{x + _WIDTH - 8:.1f}"'
     return (
-        f'<g class="box {node.family}"><title>{escape(tip)}</title>'
+        f'<g class="box {node.family}"><title>{escape(_tip(node, share))}</title>'
         f'<rect class="body" x="{x:.1f}" y="{y:.1f}" width="{_WIDTH:.0f}" height="{_HEIGHT:.0f}" rx="6"/>'
         f'<rect class="mark" x="{x:.1f}" y="{y + 5:.1f}" width="4" height="{_HEIGHT - 10:.0f}" rx="2"/>'
         f"{bar if share >= 0.02 else ''}"
-        f'<text class="name" x="{x + 12:.1f}" y="{y + 17:.1f}">{escape(node.title)}</text>'
-        f'<text class="shape" x="{x + _WIDTH - 8:.1f}" y="{y + 17:.1f}" text-anchor="end">{shape}</text>'
-        f'<text class="detail" x="{x + 12:.1f}" y="{y + 33:.1f}">{escape(detail)}</text>'
-        f'<text class="detail" x="{x + _WIDTH - 8:.1f}" y="{y + 33:.1f}" text-anchor="end">{weights}</text></g>{join}'
+        f'<text class="name" {left} y="{y + 16:.1f}">{escape(node.title)}</text>'
+        f'<text class="shape" {right} y="{y + 16:.1f}" text-anchor="end">{shape}</text>'
+        f'<text class="detail" {left} y="{y + 31:.1f}">{escape(_fitting(node.detail))}</text>'
+        f'<text class="detail" {left} y="{y + 46:.1f}">{weights}</text>'
+        f'<text class="detail" {right} y="{y + 46:.1f}" text-anchor="end">{flops}</text></g>{join}'
     )
+
+
+def _fitting(detail: str) -> str:
+    """Return the settings of a layer, cut to the width of a box."""
+    room = _WIDTH - 20
+    if text_width(detail) * 0.92 <= room:
+        return detail
+    return detail[: max(1, int(room / text_width("x") / 0.92) - 1)].rstrip(" ·") + "…"
+
+
+def _tip(node: Box, share: float) -> str:
+    """Return what the tooltip of a box says."""
+    lines = [f"{node.title} {node.detail}".strip()]
+    if node.shape:
+        lines.append(f"output {'×'.join(map(str, node.shape))}")
+    if node.times > 1:
+        lines.append(f"repeated {node.times} times")
+    if node.parameters:
+        lines.append(f"{node.parameters:,} parameters ({share:.0%})")
+    if node.costs:
+        names = {"forward": "flops_forward", "by weights": "flops_weights", "by inputs": "flops_inputs"}
+        given = ((name, sum(getattr(cost, field) for cost in node.costs)) for name, field in names.items())
+        lines.append("FLOPs of a sample: " + ", ".join(f"{quantity(flops)} {name}" for name, flops in given))
+    return "\n".join(lines)

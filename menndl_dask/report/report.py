@@ -32,7 +32,9 @@ from menndl_dask.report.figures import (
 )
 from menndl_dask.report.finals import final_table, final_title
 from menndl_dask.report.model_card import write_model_card
-from menndl_dask.report.network_drawing import draw_network, summary
+from menndl_dask.report.network.first_sight import drawings
+from menndl_dask.report.network.layer_table import layer_by_layer
+from menndl_dask.report.network_drawing import boxes, draw_network, summary
 from menndl_dask.report.pictures.lineage import lineage, lineage_figure
 from menndl_dask.report.pictures.operators import importance_figure, operator_figure, outcome_figure
 from menndl_dask.report.pictures.split_results import split_section
@@ -218,16 +220,19 @@ def _best_network(content: ReportContent) -> str:
     origin = origins.get(individual.origin, f"created by {individual.origin.replace('_', ' ')}")
     text = f"Network {individual.id}{weights}, {origin}{parents}."
     text += (
-        " Each box shows a layer, its output shape, settings and parameters; the bar is its share of all parameters."
+        " Each box shows a layer, its output shape, settings, parameters and the FLOPs of a sample, forward; the bar is"
+        " its share of all parameters."
         " Boxes are indented by the number of times the image was halved. Violet lines are skip connections."
     )
     curves = page.side_by_side(curve_figures(result, content.metric), "curves")
     heading = '<h2 style="margin-top:18px">Learning curve</h2>' if curves else ""
+    nodes = boxes(individual.genome, content.problem)
     words = f"<details><summary>As text</summary><pre>{escape(summary(individual.genome, 5000))}</pre></details>"
     return page.section(
         "The best network",
         f"<p>{escape(text)}</p>",
-        page.scrolling(draw_network(individual.genome, content.problem)),
+        drawings(nodes),
+        layer_by_layer(nodes, content.problem),
         heading + curves,
         words,
         name="best",

@@ -94,8 +94,12 @@ def test_the_flops_of_lenet_5_are_those_of_a_table_worked_by_hand() -> None:
     multiplications = sum(values * weights for _, values, weights in LE_NET_5)
     assert multiplications == 416_520  # the number in the literature
     assert cost.parameters == 61_706
-    # backwards twice as much again, but the first layer needs no gradient with respect to the image
-    assert cost.flops_training == 3 * cost.flops_forward - cost.layers[0].flops_forward
+    for number, (layer, (name, values, weights)) in enumerate(zip(cost.layers, LE_NET_5, strict=True)):
+        products = 2 * weights * values
+        by_weights = 0 if name == "Pooling" else products + 2 * values
+        # the products once more, or the spread of a mean; but no gradient with respect to the image
+        by_inputs = 0 if number == 0 else 4 * values if name == "Pooling" else products
+        assert (layer.flops_weights, layer.flops_inputs) == (by_weights, by_inputs)
 
 
 def _counted_by_tensorflow(model: keras.Model) -> float:
@@ -261,4 +265,6 @@ def test_every_layer_and_the_head_are_in_the_list(name: str) -> None:
     assert [layer.name for layer in cost.layers[: len(genome.layers)]] == [type(g).__name__ for g in genome.layers]
     assert [layer.name for layer in cost.layers].count("Head") == 1
     assert cost.parameters == sum(layer.parameters for layer in cost.layers)
-    assert all(layer.flops_training >= 2 * layer.flops_forward >= 0 for layer in cost.layers)
+    assert all(layer.flops_weights >= layer.flops_forward > 0 for layer in cost.layers if layer.parameters)
+    assert all(layer.flops_weights == 0 for layer in cost.layers if not layer.parameters)
+    assert cost.flops_training > 2 * cost.flops_forward

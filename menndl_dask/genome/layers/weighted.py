@@ -74,8 +74,14 @@ class Weighted(Layer):
         return self.weight_count(shape) + end
 
     def forward_flops(self, shape: Shape) -> float:
-        after = self.output_shape(shape)
-        return 2.0 * self.weight_count(shape) * math.prod(after[:-1]) + self.end_flops(after)
+        return self.product_flops(shape) + self.end_flops(self.output_shape(shape))
+
+    def product_flops(self, shape: Shape) -> float:
+        """Return the FLOPs of all products with weights and their sums: those that the counters of frameworks count."""
+        return 2.0 * self.weight_count(shape) * math.prod(self.output_shape(shape)[:-1])
+
+    def input_gradient_flops(self, shape: Shape) -> float:
+        return self.product_flops(shape)
 
     def kept_values(self, shape: Shape) -> int:
         return math.prod(self.output_shape(shape)) * (1 if self.normalisation == "none" else 2)

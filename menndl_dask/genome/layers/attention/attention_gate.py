@@ -38,7 +38,9 @@ class AttentionGate(Layer):
         return (shape[-1] + 1) * kernels + kernels + 1
 
     def forward_flops(self, shape: Shape) -> float:
-        return 2.0 * self.parameter_count(shape) * math.prod(shape[:-1]) + math.prod(shape)
+        kernels, pixels = squeezed(shape, self.ratio), math.prod(shape[:-1])
+        # a product for each value; the second numbers are biases and activations
+        return math.prod(shape) + 2.0 * pixels * kernels * (shape[-1] + 1) + 2.0 * pixels * (kernels + 1)
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
         return keras_gated(tensor, tensor, int(tensor.shape[-1]) // self.ratio, 1, name, seeds)

@@ -53,7 +53,17 @@ class SelfAttention(Layer):
 
     def forward_flops(self, shape: Shape) -> float:
         pixels, (keys, values) = math.prod(shape[:-1]), self._widths()
-        return 2.0 * pixels * (self.parameter_count(shape) + pixels * (keys + values)) + 3.0 * self.heads * pixels**2
+        biases = pixels * (2.0 * keys + values + shape[-1]) * self.bias
+        weighting = 2.0 * pixels**2 * (keys + values) + 3.0 * self.heads * pixels**2
+        return self.input_gradient_flops(shape) + biases + weighting
+
+    def weight_gradient_flops(self, shape: Shape) -> float:
+        pixels, (keys, values) = math.prod(shape[:-1]), self._widths()
+        # likeness and means are products of two tensors that both depend on weights: a gradient by each
+        return self.forward_flops(shape) + 2.0 * pixels**2 * (keys + values)
+
+    def input_gradient_flops(self, shape: Shape) -> float:
+        return 4.0 * math.prod(shape) * sum(self._widths())
 
     def kept_values(self, shape: Shape) -> int:
         keys, values = self._widths()
@@ -118,6 +128,9 @@ class PositionalEmbedding(Layer):
 
     def forward_flops(self, shape: Shape) -> float:
         return float(math.prod(shape))
+
+    def input_gradient_flops(self, shape: Shape) -> float:
+        return 0.0  # it is that by the outputs
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
         seed = seeds()

@@ -37,8 +37,9 @@ class SqueezeExcitation(Layer):
         return (shape[-1] + 1) * kernels + (kernels + 1) * shape[-1]
 
     def forward_flops(self, shape: Shape) -> float:
-        # a mean and a product for each value
-        return 2.0 * (math.prod(shape) + self.parameter_count(shape))
+        kernels = squeezed(shape, self.ratio)
+        # a mean and a product for each value; the second numbers are biases and activations
+        return 2.0 * math.prod(shape) + 4.0 * shape[-1] * kernels + 2.0 * (kernels + shape[-1])
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
         channels = int(tensor.shape[-1])

@@ -66,9 +66,9 @@ class TransposedConvolution(Weighted):
     def weight_count(self, shape: Shape) -> int:
         return window_area(self.kernel_size, len(shape) - 1) * shape[-1] * self.kernels
 
-    def forward_flops(self, shape: Shape) -> float:
+    def product_flops(self, shape: Shape) -> float:
         # each pixel that is read, not written, is multiplied with all weights
-        return 2.0 * self.weight_count(shape) * math.prod(shape[:-1]) + self.end_flops(self.output_shape(shape))
+        return 2.0 * self.weight_count(shape) * math.prod(shape[:-1])
 
     def build(self, tensor: Any, name: str, seeds: Seeds) -> Any:
         rank = rank_of(tensor)

@@ -1,0 +1,1 @@
+"""Tests of a network on a page."""
