@@ -27,6 +27,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=200)
     parser.add_argument("--counters", nargs="+", choices=COUNTERS, default=COUNTERS)
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keeps counts, which are not counted again")
     parser.add_argument("--child", choices=COUNTERS, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     networks = list(drawn(options.networks))
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps([count(layer, shape) for layer, shape in cases]))
         return 0
     names = [name for name in options.counters if importlib.util.find_spec(name)]
-    counted = {name: dict(zip(cases, _in_child(name, options.networks), strict=True)) for name in names}
+    counted = {name: dict(zip(cases, _counts(name, options.networks, options.work), strict=True)) for name in names}
     print(f"{len(networks)} networks of {len(SPACES)} spaces, {len(cases)} different layers\n")
     _print_layers(cases, counted)
     _print_networks(networks, counted)
@@ -255,11 +257,18 @@ def _print_networks(networks: Sequence[Drawn], counted: dict[str, dict[Case, flo
         print(f"| {' | '.join(row)} |")
 
 
-def _in_child(name: str, networks: int) -> list[float]:
-    command = [sys.executable, "-m", "benchmarks.flops", "--networks", str(networks), "--child", name]
-    environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found: list[float] = json.loads(done.stdout.splitlines()[-1])
+def _counts(name: str, networks: int, work: Path | None) -> list[float]:
+    """Return the counts of a child process for all layers, or those that an earlier one has left."""
+    kept = None if work is None else work / f"{name}-{networks}.json"
+    if kept is not None and kept.exists():
+        text = kept.read_text(encoding="utf-8")
+    else:
+        command = [sys.executable, "-m", "benchmarks.flops", "--networks", str(networks), "--child", name]
+        environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+        text = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+        if kept is not None:
+            kept.write_text(text.splitlines()[-1], encoding="utf-8")
+    found: list[float] = json.loads(text.splitlines()[-1])
     return found
 
 

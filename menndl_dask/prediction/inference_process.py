@@ -49,14 +49,14 @@ def answer(request: tuple[dict[str, Any], dict[str, Any], float, tuple[str, ...]
     # the framework's own threads and buffers are there after the first prediction of any network
     tiny = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3)])
     _predicting(tiny)([np.zeros((1, 8, 8, 1), "float32")])
-    before, since, own = _reset_peak(), psutil.cpu_times(), time.process_time()
+    before, since, own = reset_peak(), psutil.cpu_times(), time.process_time()
     began = time.monotonic()
     predict = _predicting(decode(genome, problem, 0))
-    costs = {"latency_ms": 1000 * _median_s(predict, one), "samples_per_s": batch / _median_s(predict, many)}
+    costs = {"latency_ms": 1000 * median_s(predict, one), "samples_per_s": batch / median_s(predict, many)}
     seconds = time.monotonic() - began
     if before is not None:
-        costs["inference_bytes"] = max(0.0, _memory("VmHWM:") - before)
-    busy = (_busy_s() - _busy_s(since) - (time.process_time() - own)) / (seconds * (psutil.cpu_count() or 1))
+        costs["inference_bytes"] = max(0.0, memory("VmHWM:") - before)
+    busy = (busy_s() - busy_s(since) - (time.process_time() - own)) / (seconds * (psutil.cpu_count() or 1))
     return {**costs, "busy_share": min(1.0, max(0.0, busy))}
 
 
@@ -72,7 +72,8 @@ def _predicting(model: Any) -> Predict:
     return lambda views: model.predict_on_batch(as_model_input(views))
 
 
-def _median_s(predict: Predict, views: Sequence[NDArray[Any]]) -> float:
+def median_s(predict: Predict, views: Sequence[NDArray[Any]]) -> float:
+    """Return the median time of a prediction, seconds."""
     for _ in range(_WARM):
         predict(views)
     taken: list[float] = []
@@ -83,21 +84,22 @@ def _median_s(predict: Predict, views: Sequence[NDArray[Any]]) -> float:
     return float(np.median(taken))
 
 
-def _busy_s(times: Any = None) -> float:
+def busy_s(times: Any = None) -> float:
     """Return the seconds that all cores have computed."""
     times = times or psutil.cpu_times()
     return float(sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal")))
 
 
-def _reset_peak() -> float | None:
+def reset_peak() -> float | None:
     """Let the system count the peak of memory from now on, and return what is in use, in bytes; None if it cannot."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-        return _memory("VmRSS:")
+        return memory("VmRSS:")
     return None
 
 
-def _memory(name: str) -> float:
+def memory(name: str) -> float:
+    """Return a size that Linux tells of this process, such as ``VmHWM:`` (peak) or ``VmRSS:``, in bytes."""
     return float(next(line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith(name))) * 1024
 
 

@@ -75,20 +75,20 @@ def decode(
     seeds = partial(next, _seeds(seed))
     facts = problem.facts
     inputs = [keras.Input(shape, name=name) for shape, name in zip(facts.input_shapes, problem.inputs, strict=True)]
-    with _computing_in("float32"):
+    with computing_in("float32"):
         views = [_normalised(tensor, problem, v) for v, tensor in enumerate(inputs)]
     tensors: list[Tensor] = []
-    with _computing_in(precision):
+    with computing_in(precision):
         for i, (layer, sources) in enumerate(zip(genome.layers, genome.sources, strict=True)):
             given = [tensors[s] if s >= 0 else views[-1 - s] for s in sources]
             if weights is not None:
                 given = [given[place] for place in weights.order(i, len(given))]
-            built, made = _build(layer, _joined(layer, given), f"layer{i}", seeds)
+            built, made = _build(layer, joined(layer, given), f"layer{i}", seeds)
             if weights is not None:
                 set_layer(made, weights.layers[i], i)
             tensors.append(built)
-    with _computing_in("float32"):
-        output = _head(tensors[-1] if tensors else views[0], problem, seeds)
+    with computing_in("float32"):
+        output = head(tensors[-1] if tensors else views[0], problem, seeds)
     # a list of one would have to be called with a list of one
     model = keras.Model(inputs if len(inputs) > 1 else inputs[0], output, name="network")
     if weights is not None:
@@ -128,7 +128,7 @@ def _build(layer: Layer, tensor: Tensor, name: str, seeds: Seeds) -> tuple[Tenso
 
 
 @contextmanager
-def _computing_in(precision: str) -> Iterator[None]:
+def computing_in(precision: str) -> Iterator[None]:
     """Build layers that compute in this precision, with float32 weights."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
@@ -171,7 +171,8 @@ def _normalised(tensor: Tensor, problem: Problem, view: int) -> Tensor:
     )
 
 
-def _joined(layer: Layer, tensors: Sequence[Tensor]) -> Tensor:
+def joined(layer: Layer, tensors: Sequence[Tensor]) -> Tensor:
+    """Return what a layer reads as one tensor."""
     if len(tensors) == 1:
         return tensors[0]
     size = common_size([tuple(tensor.shape[1:]) for tensor in tensors], layer.join)
@@ -182,7 +183,8 @@ def _joined(layer: Layer, tensors: Sequence[Tensor]) -> Tensor:
     return getattr(keras.layers, layer.join.capitalize())()(list(tensors))
 
 
-def _head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
+def head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
+    """Apply the head of a problem to the output of its last layer."""
     if problem.task == "segmentation":
         return _dense_head(tensor, problem, seeds)
     if rank_of(tensor) > 0:
