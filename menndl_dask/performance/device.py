@@ -53,8 +53,8 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Run:
     if backend == "jax":
         import jax
 
-        jitted = jax.jit(function)
-        return lambda: jax.block_until_ready(jitted(*tensors))
+        jitted: Any = jax.jit(function)
+        return lambda: jitted(*tensors).block_until_ready()
     import torch
 
     def run() -> Any:
@@ -74,8 +74,9 @@ def predicting(model: Any, views: Sequence[Any]) -> Run:
 
         import jax
 
-        jitted, tensors = jax.jit(forward), [keras.ops.convert_to_tensor(view) for view in views]
-        return lambda: jax.block_until_ready(jitted(*state, *tensors))
+        jitted: Any = jax.jit(forward)
+        tensors = [keras.ops.convert_to_tensor(view) for view in views]
+        return lambda: jitted(*state, *tensors).block_until_ready()
     return compiled(lambda *images: model(as_model_input(images), training=False), *views)
 
 

@@ -1,6 +1,6 @@
-"""A profile as a picture: the roofline of the device with the network's layers, and bars of their times. SVG by itself.
+"""A profile as a picture: roofline of the device with the network's layers, bars of their times. Runs on the driver.
 
-Runs on the driver. Styles are attributes, so that the file opens alone in a browser and in a drawing program.
+It is SVG whose styles are attributes, so that the file opens alone in a browser and in a drawing program.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class _Network:
 
         from menndl_dask.genome.keras_model.decoder import computing_in, head, joined
 
-        views, found = self._problem.facts.input_shapes, []
+        views, found = self._problem.facts.input_shapes, list[tuple[int, ...]]()
         for layer, sources, _, after in walk(self._genome, views):
             shapes = [found[s] if s >= 0 else views[-1 - s] for s in sources]
             inputs = [keras.Input(shape) for shape in shapes]
