@@ -194,10 +194,15 @@ def _met(layer: Weighted, shape: Shape) -> float:
     for n, out, window, k, s, d in zip(shape[:-1], after, layer.windows(shape[:-1]), *settings, strict=False):
         pixels = [s * i + window.first + d * j for i in range(out) for j in range(k)]
         share *= sum(0 <= pixel < n for pixel in pixels) / len(pixels)
-    if isinstance(layer, SeparableConvolution):  # its second kernels are single pixels
-        area = layer.kernel_area(shape)
-        return (share * area + layer.kernels) / (area + layer.kernels)
-    return share
+    return _of_both(layer, shape, share)
+
+
+def _of_both(layer: SlidingKernel, shape: Shape, factor: float) -> float:
+    """Return the factor of a layer where it is that of its kernels that slide: second ones may be single pixels."""
+    if not isinstance(layer, SeparableConvolution):
+        return factor
+    area = layer.kernel_area(shape)
+    return (factor * area + layer.kernels) / (area + layer.kernels)
 
 
 def _kept(n: int, after: int, k: int, s: int, *, padded: bool) -> float:
@@ -214,7 +219,7 @@ def _by_space_to_batch(layer: Weighted, shape: Shape) -> float:
     if not isinstance(layer, SlidingKernel) or max(layer.dilation) == 1:
         return 1.0
     after, dilation = layer.output_shape(shape)[:-1], spread(layer.dilation, len(shape) - 1)
-    return math.prod(d * -(-n // d) / n for n, d in zip(after, dilation, strict=True))
+    return _of_both(layer, shape, math.prod(d * -(-n // d) / n for n, d in zip(after, dilation, strict=True)))
 
 
 def agrees(name: str, case: Case, counted: float) -> bool:

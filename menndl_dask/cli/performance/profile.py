@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from menndl_dask.cli import trust
-from menndl_dask.cli.parser import add_command
+from menndl_dask.cli.parser import add_command, add_import_option
 from menndl_dask.files import write_text
 from menndl_dask.problem import PRECISIONS
 from menndl_dask.terminal import say
@@ -30,10 +29,11 @@ def add_commands(commands: Any) -> None:
     text = "where to write the picture (default: profile.svg in the run, NETWORK.profile.svg beside a network)"
     parser.add_argument("--picture", type=Path, metavar="FILE.svg", help=text)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, and nothing else")
-    trust.add_import_option(parser)
+    add_import_option(parser)
 
 
 def _profile(given: argparse.Namespace) -> int:
+    from menndl_dask.cli import trust
     from menndl_dask.performance.profile import profile
     from menndl_dask.performance.profile_picture import profile_picture
     from menndl_dask.performance.profile_source import profiled_network
