@@ -32,9 +32,9 @@ from menndl_dask.report.figures import (
 )
 from menndl_dask.report.finals import final_table, final_title
 from menndl_dask.report.model_card import write_model_card
-from menndl_dask.report.network.first_sight import drawings
+from menndl_dask.report.network.first_sight import at_first_sight, drawings
 from menndl_dask.report.network.layer_table import layer_by_layer
-from menndl_dask.report.network_drawing import boxes, draw_network, summary
+from menndl_dask.report.network_drawing import boxes, draw_boxes, summary
 from menndl_dask.report.pictures.lineage import lineage, lineage_figure
 from menndl_dask.report.pictures.operators import importance_figure, operator_figure, outcome_figure
 from menndl_dask.report.pictures.split_results import split_section
@@ -268,7 +268,7 @@ def _front_networks(content: ReportContent) -> dict[int, str]:
     """Return what is shown of networks of the front when they are clicked, by their numbers."""
     found: dict[int, str] = {}
     for individual, result in front_members(content.evaluations):
-        drawing = draw_network(individual.genome, content.problem)
+        drawing = draw_boxes(at_first_sight(boxes(individual.genome, content.problem)))
         if sum(map(len, found.values())) + len(drawing) > _DRAWINGS:
             break
         costs = [
