@@ -36,6 +36,7 @@ from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.widening import Given, widened
 
 DRAWN = 20  # random networks before offspring are bred
+_ENOUGH = 3  # random networks that an initial one has to beat for the others not to be drawn
 _MEMBERS = 30  # of a population, with few workers
 _OFFSPRING = 60  # bred from the population for each network that is asked for
 _GENERATIONS = 5  # of offspring of offspring, at most
@@ -91,7 +92,7 @@ class Evolution:
         Networks to begin with, such as those of an earlier run or encoded Keras models. They are kept as they are:
         where one is not in the space, the space is widened or the network refused, see `menndl_dask.space.widening`.
     random
-        Number of random networks before offspring are bred.
+        Number of random networks before offspring are bred; fewer once an initial network has beaten the first three.
     capacity
         Size of the population; by default 30, or more with more than 120 workers.
     survival
@@ -160,6 +161,7 @@ class Evolution:
         self._pending: dict[int, Individual] = {}
         self._told: set[int] = set()
         self._next_id = first
+        self._drawn = 0  # random networks whose results are known
         self._best: Member | None = None
         self._front: list[Member] = []
 
@@ -220,6 +222,7 @@ class Evolution:
         if individual.id not in self._pending:
             self.recall(individual)
         del self._pending[individual.id]
+        self._drawn += individual.origin == "random"
         self._rates.credit(individual.origin, self._gain(result))
         if not self._add(individual, result):
             kind = result.failure or "no objective"
@@ -281,7 +284,7 @@ class Evolution:
             if genome.key not in self._keys:
                 return Individual(self._next_id, genome, (), "seeded"), None
         chosen = None
-        if self._next_id - self.first >= self._random and self.population.members:
+        if self.population.members and (self._next_id - self.first >= self._random or self._initial_leads()):
             pending = [individual.genome for individual in islice(reversed(self._pending.values()), _PENDING)]
             model = self.training_set.model(pending) if self.training_set is not None else None
             if model is None:  # too little is known to predict anything
@@ -296,6 +299,10 @@ class Evolution:
             return Individual(self._next_id, self._random_genome(rng), (), "random"), None
         parents = tuple(parent.id for parent in chosen.parents)
         return Individual(self._next_id, chosen.genome, parents, chosen.origin), pool
+
+    def _initial_leads(self) -> bool:
+        """Tell whether an initial network is better than all of the first random ones: more of them would be wasted."""
+        return self._drawn >= _ENOUGH and self.population.ranked()[0].individual.origin == "seeded"
 
     def _breed(self, rng: np.random.Generator) -> Iterator[Offspring]:
         """Yield offspring of the population."""

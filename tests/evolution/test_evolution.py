@@ -310,6 +310,22 @@ def test_existing_networks_begin_the_search() -> None:
     assert [i.origin for i in asked] == ["seeded", "seeded", "random"]
 
 
+@pytest.mark.parametrize(("fitness", "more"), [((0.2, 0.8, 0.1), True), ((0.2, 0.3, 0.1), False)])
+def test_random_networks_are_drawn_no_longer_than_the_initial_network_is_in_question(
+    fitness: tuple[float, ...], more: bool
+) -> None:
+    space = SPACES["slots"]
+    evolution = Evolution(space, seed=0, initial=[space.sample(np.random.default_rng(3))], random=20)
+    known, *random = evolution.ask(4)
+    assert {one.origin for one in random} == {"random"} and known.origin == "seeded"
+    evolution.tell(known, Result(0.5))
+    for one, value in zip(random[:2], fitness, strict=False):
+        evolution.tell(one, Result(value))
+    assert evolution.ask().origin == "random"  # too few results to tell
+    evolution.tell(random[2], Result(fitness[2]))
+    assert [one.origin == "random" for one in evolution.ask(3)] == [more] * 3
+
+
 def test_an_existing_network_that_does_not_fit_is_brought_into_the_space() -> None:
     space = SPACES["images of two views"]
     evolution = Evolution(space, initial=[Genome((Convolution(20), FullyConnected(50)))])
