@@ -58,14 +58,17 @@ class Result:
     costs
         ``parameters``, ``flops_forward`` (a sample), ``flops_training`` (all steps), ``latency_ms`` (a sample),
         ``memory_bytes`` (peak), ``framework_bytes`` (those of them that were in use before the network was built),
-        ``train_seconds``, …
+        ``train_seconds``, ``gpu_joules`` (energy of the training's GPU, or of its part of one), ``cpu_joules`` (of all
+        processors of the node meanwhile), …
     metrics
         Further metrics on the validation split, such as ``loss``; of an unfinished training also its ``fitness``.
     curve
         One record for each validation during the training: ``epoch``, ``share`` (of the budget), ``seconds``, ``loss``,
         ``val_loss``, ``fitness``.
     times
-        Seconds of each phase: ``start``, ``data``, ``build``, ``train``, ``measure``, ``total``.
+        Seconds of each phase: ``start``, ``data``, ``build``, ``train``, ``measure``, ``checkpoint``; and ``total``.
+    began
+        When the worker began the evaluation, by its clock, in seconds since the epoch; None if not recorded.
     worker
         Host and process of the evaluation.
     seed
@@ -91,6 +94,7 @@ class Result:
     times: Mapping[str, float] = field(default_factory=dict)
     worker: str = ""
     seed: int = 0
+    began: float | None = None
 
     def __post_init__(self) -> None:
         if self.failure is not None and not (type(self.failure) is str and self.failure in FAILURES):
@@ -105,6 +109,8 @@ class Result:
         if not isinstance(seed, int):
             remarks.append(f"seed: expected an integer, got {_shown(self.seed)}")
             plain["seed"] = 0
+        began = _number(self.began)
+        plain["began"] = round(float(began), 3) if began is not None and math.isfinite(began) else None
         message, failure, fitness = self.message, self.failure, None
         if failure is None:
             fitness = _number(self.fitness)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from textwrap import indent
 
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BINARY = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 MISSING = "–"  # in place of a value that is not known
 # control characters but tab and newline, marks that change the direction of text or cannot be seen, surrogates
@@ -165,6 +165,16 @@ def quantity(value: float) -> str:
         if abs(value) >= scale * 0.9995:
             return f"{_three_digits(value / scale)} {prefix}"
     return f"{value:.3g}"
+
+
+def flops_rate(value: float) -> str:
+    """Write floating-point operations in a second.
+
+    >>> flops_rate(1.672e17), flops_rate(12.0)
+    ('167 PFLOP/s', '12 FLOP/s')
+    """
+    text = quantity(value)
+    return f"{text}FLOP/s" if text[-1].isalpha() else f"{text} FLOP/s"
 
 
 def size(value: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menndl_dask.cli.parser import Parser, add_command, add_import_option, add_run_command
+from menndl_dask.cli.performance.table import add_performance_options, tell_performance
 from menndl_dask.cli.problem import add_problem_options
 from menndl_dask.errors import RunError, reading
 from menndl_dask.search.options import Options, add_options
@@ -35,6 +36,7 @@ def add_commands(commands: Any) -> None:
     text = "write the report of a run, running or not, and show its table"
     parser = add_run_command(commands, "report", _report, text)
     parser.add_argument("--output", type=Path, metavar="FILE", help="another file than report.html of the run")
+    add_performance_options(parser)
 
 
 def search(
@@ -85,5 +87,7 @@ def _report(given: argparse.Namespace) -> int:
     from menndl_dask import workflow
     from menndl_dask.run.run import Run
 
-    workflow.report(Run(given.run), given.output)
+    run = Run(given.run)
+    workflow.report(run, given.output)
+    tell_performance(run, given)
     return 0

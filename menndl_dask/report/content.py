@@ -19,6 +19,7 @@ from menndl_dask.run.layout import folders_of, name_of
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import installed_versions
+from menndl_dask.run.usage.usage import Usage
 from menndl_dask.text import metric_title
 
 
@@ -48,6 +49,7 @@ class ReportContent:
     plan: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # planned values, each with its reason
     saved: Mapping[int, str] = field(default_factory=dict)  # paths of trained networks by number of the individual
     migrations: Mapping[int, int] = field(default_factory=dict)  # number of migrants that each island received
+    usage: Usage | None = None  # of the workers
 
     @property
     def metric(self) -> str:
@@ -99,6 +101,7 @@ def read_content(run: Run) -> ReportContent:
         written=time.time(),
         plan=settings.get("plan") or {},
         saved=saved_networks(run.path),
+        usage=run.usage(),
         migrations={number: island.migrations for number, island in run.islands.items()},
     )
 

@@ -35,6 +35,7 @@ from menndl_dask.report.model_card import write_model_card
 from menndl_dask.report.network.first_sight import at_first_sight, drawings
 from menndl_dask.report.network.layer_table import layer_by_layer
 from menndl_dask.report.network_drawing import boxes, draw_boxes, summary
+from menndl_dask.report.performance import performance_section
 from menndl_dask.report.pictures.lineage import lineage, lineage_figure
 from menndl_dask.report.pictures.operators import importance_figure, operator_figure, outcome_figure
 from menndl_dask.report.pictures.split_results import split_section
@@ -112,6 +113,7 @@ def render(content: ReportContent, refresh_s: int = 0) -> str:
         _islands(content),
         _events(content),
         _workers(content),
+        "" if content.usage is None else performance_section(content.usage),
         _plan(content),
         _reproduce(content),
     ]

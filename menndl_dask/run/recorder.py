@@ -194,6 +194,15 @@ class Recorder:
         """Record a note."""
         self._journal.append([_event("note", message=message)])
 
+    def present(self, workers: int, slots: int, nodes: int) -> None:
+        """Record how many workers there are now, what they can evaluate at a time, and on how many nodes they are."""
+        self._journal.append([_event("workers", workers=workers, slots=slots, nodes=nodes)], flush=False)
+
+    def lost(self, losses: Iterable[tuple[int, float | None]]) -> None:
+        """Record evaluations that were lost, by the number of the network, with the seconds that they had run."""
+        events = [_event("lost", id=number, seconds=seconds) for number, seconds in losses]
+        self._journal.append(events, flush=False)
+
     def compared(self, compared: Compared) -> None:
         """Record a network that was trained for comparison, or for use."""
         individual, result = compared.individual.to_dict(), compared.result.to_dict()

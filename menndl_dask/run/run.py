@@ -28,6 +28,9 @@ from menndl_dask.run.recorder import Compared, Recorder
 from menndl_dask.run.settings import FILE as _SETTINGS
 from menndl_dask.run.settings import Settings, read_settings
 from menndl_dask.run.signature import allow_signed
+from menndl_dask.run.usage.course import Course, course_of
+from menndl_dask.run.usage.reading import read_usage
+from menndl_dask.run.usage.usage import Usage, summary
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -309,20 +312,34 @@ class Run:
             found = found.join(data[name].to_pandas().add_prefix(prefix))
         return found
 
+    def usage(self) -> Usage:
+        """Return the use of the workers: FLOP/s, time by phase, energy, and what failures cost."""
+        return read_usage(self.path)
+
     def to_xarray(self) -> xr.Dataset:
-        """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.run.snapshot`."""
+        """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.run.snapshot`.
+
+        Attributes whose names begin with ``usage_`` have the figures of the whole run, and variables over ``interval``
+        the use of the workers in the course of it.
+        """
         from menndl_dask.run.snapshot import dataset
 
         with reading(self.path, RunError):
-            return dataset(self.evaluations, self.told_at, self._objectives, {"run": self.path.name})
+            return dataset(self.evaluations, self.told_at, self._objectives, *self._whole())
 
     def write_snapshot(self) -> Path:
         """Write `to_xarray` as ``run.zarr``, in place of an earlier one, and return its path."""
         from menndl_dask.run.snapshot import write_dataset
 
         path = self.path / _SNAPSHOT
-        write_dataset(path, self.evaluations, self.told_at, self._objectives, {"run": self.path.name})
+        write_dataset(path, self.evaluations, self.told_at, self._objectives, *self._whole())
         return path
+
+    def _whole(self) -> tuple[dict[str, Any], Course]:
+        """Return what a data set says of the whole run: attributes, and the course of the use of the workers."""
+        usage = self.usage()
+        figures = {f"usage_{name}": value for name, value in summary(usage).items()}
+        return {"run": self.path.name, **figures}, course_of(usage)
 
     def compare(self, compared: Compared) -> None:
         """Record a network that was trained for comparison, in place of an earlier equal training."""

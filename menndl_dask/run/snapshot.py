@@ -1,8 +1,8 @@
 """A run as an xarray Dataset and as Zarr: every evaluation with what it cost and how it learnt. Runs on the driver.
 
 Dimensions are ``evaluation`` (in the order in which results arrived), ``objective``, ``cost``, ``metric``,
-``phase`` (of time), ``epoch``, ``measure`` (of a learning curve) and ``parent``. What an evaluation lacks is NaN, -1 (a
-parent) or empty text.
+``phase`` (of time), ``epoch``, ``measure`` (of a learning curve), ``parent`` and ``interval`` (a part of the run's
+time, by its end in seconds). What an evaluation lacks is NaN, NaT, -1 (a parent) or empty text.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import xarray as xr
 from menndl_dask import files
 from menndl_dask.genome.individual import Evaluation
 from menndl_dask.objective import measured
+from menndl_dask.run.usage.course import Course
 
 _BLOCK = 4096  # evaluations in memory at a time
 # units of costs, and of variables with their names for people
@@ -76,13 +77,14 @@ def dataset(
     told_at: Mapping[int, float],
     objectives: Sequence[str] = ("fitness",),
     attributes: Mapping[str, Any] | None = None,
+    course: Course | None = None,
 ) -> xr.Dataset:
     """Return all evaluations, in the order of arrival, as one Dataset in memory; they are iterated twice.
 
     `told_at` has the time at which each individual's result arrived, by its id, in seconds since the epoch.
     """
     layout = _Layout.of(evaluations, objectives)
-    return _block(list(iter(evaluations)), told_at, layout).assign_attrs(attributes or {})
+    return _block(list(iter(evaluations)), told_at, layout).assign(_over_time(course)).assign_attrs(attributes or {})
 
 
 def write_dataset(
@@ -91,13 +93,14 @@ def write_dataset(
     told_at: Mapping[int, float],
     objectives: Sequence[str] = ("fitness",),
     attributes: Mapping[str, Any] | None = None,
+    course: Course | None = None,
 ) -> None:
     """Write what `dataset` returns as a Zarr store, block by block; an earlier store is replaced at the end."""
     layout = _Layout.of(evaluations, objectives)
     files.sweep(path.parent, path.name)
     with files.replacing(path) as partial:
         for number, entries in enumerate(_blocks(evaluations)):
-            block = _block(entries, told_at, layout).assign_attrs(attributes or {})
+            block = _block(entries, told_at, layout).assign(_over_time(course)).assign_attrs(attributes or {})
             if number == 0:
                 block.to_zarr(partial, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(block))
             else:
@@ -105,6 +108,15 @@ def write_dataset(
                 block.drop_vars(fixed).to_zarr(partial, append_dim="evaluation", zarr_format=3, consolidated=False)
         files.flush(partial)
         files.remove_folder(path)  # POSIX cannot exchange two folders: for an instant there is none
+
+
+def _over_time(course: Course | None) -> dict[str, Any]:
+    """Return what a run did in each interval, as variables."""
+    if course is None:
+        return {}
+    names = ("flops_per_s", "networks_per_hour", "busy", "present", "best")
+    variables = {f"usage_{name}": ("interval", getattr(course, name)) for name in names}
+    return {"interval": ("interval", course.ends), **variables}
 
 
 def _blocks(evaluations: Iterable[Evaluation]) -> Iterator[list[Evaluation]]:
@@ -122,7 +134,8 @@ def _encoding(block: xr.Dataset) -> dict[Any, Any]:
         for name, array in block.variables.items()
         if "evaluation" in array.dims
     }
-    encoding["told_at"] |= {"units": "microseconds since 1970-01-01", "dtype": "int64"}
+    for name in ("told_at", "began_at"):
+        encoding[name] |= {"units": "microseconds since 1970-01-01", "dtype": "int64"}
     return encoding
 
 
@@ -133,6 +146,7 @@ def _block(entries: Sequence[Evaluation], told_at: Mapping[int, float], layout: 
     for row, (individual, _) in zip(parents, entries, strict=True):
         row[: len(individual.parents)] = individual.parents[:2]
     times = np.array([told_at.get(i.id, np.nan) for i, _ in entries], dtype="float64")
+    begins = np.array([_or_nan(r.began) for r in results], dtype="float64")
     curves = np.full((len(entries), layout.epochs, len(layout.measures)), np.nan)
     for place, result in zip(curves, results, strict=True):
         place[: len(result.curve)] = _rows(result.curve, layout.measures)
@@ -141,6 +155,7 @@ def _block(entries: Sequence[Evaluation], told_at: Mapping[int, float], layout: 
         "failure": ("evaluation", _texts([r.failure or "" for r in results])),
         "message": ("evaluation", _texts([r.message for r in results])),
         "told_at": ("evaluation", _instants(times)),
+        "began_at": ("evaluation", _instants(begins)),
         "origin": ("evaluation", _texts([i.origin for i, _ in entries])),
         "parents": (("evaluation", "parent"), parents),
         "genome": ("evaluation", _texts([json.dumps(i.genome.to_dict()) for i, _ in entries])),

@@ -86,6 +86,9 @@ class Dispatcher:
     ----------
     notes
         Messages for the run's journal, such as that Dask lost an evaluation. The caller clears them.
+    losses
+        Evaluations that were lost or given up, by the number of the network, with the seconds that they had run; None
+        if they were not seen to run. The caller clears them.
     submitted
         Number of evaluations submitted so far.
     """
@@ -107,6 +110,7 @@ class Dispatcher:
         self._looked_at = 0.0
         self._node_error = ""  # of the last worker that retired because of its node
         self.notes: list[str] = []
+        self.losses: list[tuple[int, float | None]] = []
         self.submitted = 0
 
     def __len__(self) -> int:
@@ -328,6 +332,7 @@ class Dispatcher:
 
     def _blamed(self, one: InFlight, lost: _Lost) -> Result | None:
         """Count a loss; return a failure if the evaluation was lost too often."""
+        self._count_loss(one)
         if time.monotonic() - self._ended.get(lost.worker, -math.inf) < _ENDED_S:
             return None  # because of another evaluation there
         one.deaths += lost.deaths
@@ -340,6 +345,11 @@ class Dispatcher:
         others = f", and Dask lost it {counted(one.losses, 'time')}" if one.losses else ""
         workers = f"{counted(one.deaths, 'worker')} died while they evaluated it ({_listed(one.died)}){others}"
         return Result.failed("worker_lost", workers, worker=lost.worker)
+
+    def _count_loss(self, one: InFlight) -> None:
+        """Count what an evaluation without a result has cost."""
+        seconds = round(max(0.0, time.monotonic() - one.begun_at), 1) if one.worker else None
+        self.losses.append((one.request.individual.id, seconds))
 
     # --- what runs for too long, and what is forgotten ----------------------------------------------------------------
 
@@ -363,6 +373,7 @@ class Dispatcher:
         failed: list[Evaluation] = []
         for one in given_up:
             if one.worker not in silent:
+                self._count_loss(one)
                 taken = f"not ended after {duration(now - one.begun_at)} on its worker"
                 message = f"{taken}, where it may take {duration(one.request.limit_s)}"
                 failed.append((one.request.individual, Result.failed("timed_out", message, worker=one.worker)))

@@ -78,6 +78,7 @@ class Driver:
         self._dispatcher = Dispatcher(client, search.evaluate, (search.problem, search.limits))
         self._workers = Workers(wait_s, self._dispatcher.hint)
         self._same = SameFailure()
+        self._present = (0, 0, 0)  # workers, slots and nodes, as the journal has them
         self._retired = 0  # times that workers were retired because all their evaluations failed
         self._duration = DurationEstimate(search.limits.seconds)
         self._rules: PruningRules | None = None
@@ -204,6 +205,9 @@ class Driver:
         for message in self._dispatcher.notes:
             self._note(message)
         self._dispatcher.notes.clear()
+        if self._dispatcher.losses:
+            self._recorder.lost(self._dispatcher.losses)
+            self._dispatcher.losses.clear()
         before = len(self._same.held)
         self._record_and_tell(self._same.sift(completed), now)
         if before < _TOLD <= len(self._same.held):
@@ -216,7 +220,8 @@ class Driver:
         if self._retired < _RETIRED and self._dispatcher.retire(failing):
             self._retired += 1
             self._note(f"{counted(len(failing), 'worker')} retired; the networks are evaluated on others")
-            for individual, _ in self._same.forget():
+            for individual, result in self._same.forget():
+                self._recorder.lost([(individual.id, result.times.get("total"))])
                 self._dispatcher.submit(self._request(individual))
             return
         advice = "a problem of the site or of your code, not of the networks, which will be evaluated again"
@@ -279,6 +284,10 @@ class Driver:
         self.stopped = self.stopped or stop_request.reason(self._search.path)
         message = self._workers.update(self._dispatcher.worker_threads(), now)
         self._counts.workers, self._counts.no_workers_since = len(self._workers), self._workers.none_since
+        present = len(self._workers), self._workers.slots, self._workers.nodes
+        if present != self._present:
+            self._present = present
+            self._recorder.present(*present)
         if message is not None:
             self._note(message, logging.INFO if self._workers else logging.WARNING)
         self._exchange(now)

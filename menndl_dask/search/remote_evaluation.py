@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -65,6 +66,7 @@ def evaluate_remotely(request: EvaluationRequest, evaluate: Evaluate, *common: A
     """
     if request.expected_s and is_too_late_for(request.expected_s):
         return Declined()
+    began, clock = time.time(), time.monotonic()
     try:
         result = Result.returned(evaluate(request.individual, *common, **request.arguments))
     except NodeError as error:
@@ -73,7 +75,8 @@ def evaluate_remotely(request: EvaluationRequest, evaluate: Evaluate, *common: A
         return Declined(f"{socket.gethostname()}: {one_line(error).removeprefix('NodeError: ')}")
     except BaseException as error:  # noqa: BLE001  # user code may raise anything, also SystemExit
         result = Result.failed("error", one_line(error))
-    return result if result.worker else replace(result, worker=_address())
+    times = {"total": time.monotonic() - clock, **result.times}
+    return replace(result, worker=result.worker or _address(), times=times, began=began)
 
 
 def _address() -> str:

@@ -51,6 +51,11 @@ class Workers:
     def __len__(self) -> int:
         return len(self._addresses)
 
+    @property
+    def nodes(self) -> int:
+        """Number of nodes that the workers are on."""
+        return len({address.rpartition("://")[2].rpartition(":")[0] for address in self._addresses})
+
     def target_in_flight(self, submitted: int) -> int:
         """Return how many evaluations should be in flight: one for each slot, and a few spare ones.
 
