@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import shlex
@@ -55,6 +56,7 @@ def test_the_defects_script_searches_compares_and_scores_and_its_network_finds_a
     run = searched("stem_defects.py", tmp_path, "runs/stem", *tiny)
     assert run.problem is not None
     assert run.problem.facts.classes == ("background", "tungsten", "sulfur column", "sulfur vacancy", "molybdenum")
+    _check_times(tmp_path / "runs/stem")
     data = xr.open_zarr(tmp_path / "runs/stem/ws2-20x16-dose4to90-seed0.zarr", consolidated=False)
     assert data["image"].shape == (20, 16, 16, 1) and float(data["dose"].min()) >= 4
     rows = (tmp_path / "runs/stem/scores.csv").read_text().splitlines()
@@ -74,6 +76,24 @@ def test_the_defects_script_searches_compares_and_scores_and_its_network_finds_a
     ended = run_script("stem_frames.py", tmp_path, "runs/stem", "frame.npy", "other")
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1
     assert "frame.npy: expected the size of a pixel in Å or nm, got none; give it in Å" in ended.stderr
+
+
+def _check_times(path: Path) -> None:
+    """Check that what was recorded of the workers' time adds up to the wall time within 2 %."""
+    events = [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+    results = sorted((e["result"] for e in events if e["event"] == "told"), key=lambda result: result["began"])
+    begin = next(e["time"] for e in events if e["event"] == "asked")
+    end = max(e["time"] for e in events if e["event"] == "told")
+    assert [(e["workers"], e["slots"], e["nodes"]) for e in events if e["event"] == "workers"][:1] == [(1, 1, 1)]
+    parts = sum(seconds for result in results for phase, seconds in result["times"].items() if phase != "total")
+    ends = [result["began"] + result["times"]["total"] for result in results]
+    gaps = sum(after["began"] - before for after, before in zip(results[1:], ends, strict=False))
+    recorded = parts + gaps + results[0]["began"] - begin + end - ends[-1]
+    assert recorded == pytest.approx(end - begin, rel=0.02)
+    found = Run(path).usage()
+    assert (found.wall_s, sum(found.parts.values())) == pytest.approx((end - begin, end - begin))
+    assert found.parts["other"] <= 0.02 * found.wall_s
+    assert found.parts["wait"] == pytest.approx(gaps, abs=0.01)
 
 
 def test_the_script_of_two_views_evolves_networks_with_two_inputs_of_unequal_size(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from menndl_dask.errors import one_line
 from menndl_dask.evaluation.channel import Channel, FrameError
 from menndl_dask.evaluation.child_process import ended, kill_group
+from menndl_dask.evaluation.energy import Meter
 from menndl_dask.evaluation.last_output import LastOutput
 from menndl_dask.evaluation.memory import Memory
 from menndl_dask.evaluation.result_builder import ResultBuilder
@@ -52,12 +53,14 @@ class TrainingProcess(Protocol):
         """Close its channel and wait for the process, which has ended, so that the system frees its number."""
 
 
-def supervise(process: TrainingProcess, builder: ResultBuilder, limits: Limits, parent: Channel) -> None:
+def supervise(
+    process: TrainingProcess, builder: ResultBuilder, limits: Limits, parent: Channel, meter: Meter | None = None
+) -> None:
     """Follow a training to its end, and end its whole process group.
 
     Its messages, and the failure if there is one, are added to the builder. Beyond its limits it is killed. `parent` is
     the channel to the worker, which sends no message while the training runs: if it can be read, the worker is gone,
-    and `Orphaned` is raised.
+    and `Orphaned` is raised. `meter` is asked for its counters now and then.
     """
     checked = time.monotonic()
     memory = Memory(process.pid, limits.memory_bytes)
@@ -79,6 +82,8 @@ def supervise(process: TrainingProcess, builder: ResultBuilder, limits: Limits, 
                 break
             if time.monotonic() - checked >= _INTERVAL:  # not after each message: short epochs send many
                 checked = time.monotonic()
+                if meter is not None:
+                    meter.sample(checked)
                 _check_limits(memory, builder, limits, builder.seconds(checked))
         if not builder.is_complete:
             message = _how_it_ended(process)

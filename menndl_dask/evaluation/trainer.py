@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from menndl_dask.evaluation.channel import Channel, out_of_reach
 from menndl_dask.evaluation.child_process import ChildProcess, connect_to_parent, die_with_parent, serve
 from menndl_dask.evaluation.descendants import adopt_orphans, end_descendants, kill
+from menndl_dask.evaluation.energy import Meter, find_counters
 from menndl_dask.evaluation.keras_import import import_frugally
 from menndl_dask.evaluation.last_output import LastOutput
 from menndl_dask.evaluation.result_builder import ResultBuilder
@@ -56,6 +57,8 @@ class Trainer:
             gc.collect()
             gc.freeze()  # so that the collector does not write to pages that are shared with the forked processes
 
+        self._counters = find_counters()
+
     def answer(self, frame: Any) -> Any:
         """Answer a worker: `READY` by how trainings are started, a `TrainingRequest` by its result and traceback.
 
@@ -67,17 +70,19 @@ class Trainer:
         if request.scratch not in self._scratch:
             # a worker that is killed cannot remove it
             self._scratch[request.scratch] = Scratch(Path(request.scratch))
+        meter = Meter(self._counters)
         builder = ResultBuilder(request.seed)  # its clock starts: a fork of a process with Keras takes some time
         try:
             process: TrainingProcess = _Forked(request, self._parent) if self.forks else _start_fresh(request)
         except OSError as error:
             return None, error.strerror
         try:
-            supervise(process, builder, request.limits, self._parent)
+            supervise(process, builder, request.limits, self._parent, meter)
         finally:
             if left := end_descendants():
                 builder.update({"remark": f"processes that it started could not be ended: {left}"})
             request.remove_partial()
+        builder.update({"costs": meter.costs()})
         return builder.result(), builder.trace
 
     def close(self, patience: float) -> None:

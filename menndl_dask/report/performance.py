@@ -18,7 +18,7 @@ from menndl_dask.errors import RunError, UserError
 from menndl_dask.report import page
 from menndl_dask.report.chart import Chart, Level, Line, Scale
 from menndl_dask.run.usage.convergence import Improvement, improvements
-from menndl_dask.run.usage.course import course_of
+from menndl_dask.run.usage.time_series import time_series_of
 from menndl_dask.run.usage.usage import IDLE, OTHER, WAIT, WAIT_OR_IDLE, Spent, Usage
 from menndl_dask.text import MISSING, TextTable, counted, duration, fitness_text, flops_rate, quantity
 
@@ -245,16 +245,16 @@ def _sentence(usage: Usage) -> str:
 
 def _charts(usage: Usage) -> list[str]:
     charts = []
-    course = course_of(usage)
+    series = time_series_of(usage)
     unit, per = ("min", 60.0) if usage.wall_s < 3 * _HOUR_S else ("h", _HOUR_S)
-    ends = [float(end) / per for end in course.ends]
+    ends = [float(end) / per for end in series.ends]
     if usage.spent.flops:
-        points = [(0.0, float(course.flops_per_s[0])), *zip(ends, map(float, course.flops_per_s), strict=True)]
+        points = [(0.0, float(series.flops_per_s[0])), *zip(ends, map(float, series.flops_per_s), strict=True)]
         level = Level(usage.sustained, "constant", quantity(usage.sustained))
         high = 1.1 * max(value for _, value in points)
         text = f"FLOP/s of training over time; sustained {flops_rate(usage.sustained)}"
         charts.append(_chart(text, ends[-1], high, f"{unit} of the run", "FLOP/s", points, level))
-    points = [(0.0, float(course.busy[0])), *zip(ends, map(float, course.busy), strict=True)]
+    points = [(0.0, float(series.busy[0])), *zip(ends, map(float, series.busy), strict=True)]
     level = Level(usage.workers, "constant", f"{usage.workers:.3g} there")
     high = 1.1 * max(usage.workers, *(value for _, value in points))
     text = "evaluations that ran at a time, over the time of the run"

@@ -28,8 +28,8 @@ from menndl_dask.run.recorder import Compared, Recorder
 from menndl_dask.run.settings import FILE as _SETTINGS
 from menndl_dask.run.settings import Settings, read_settings
 from menndl_dask.run.signature import allow_signed
-from menndl_dask.run.usage.course import Course, course_of
 from menndl_dask.run.usage.reading import read_usage
+from menndl_dask.run.usage.time_series import TimeSeries, time_series_of
 from menndl_dask.run.usage.usage import Usage, summary
 
 if TYPE_CHECKING:
@@ -320,7 +320,7 @@ class Run:
         """Return every evaluation: fitness, costs, times, curves, lineage; see `menndl_dask.run.snapshot`.
 
         Attributes whose names begin with ``usage_`` have the figures of the whole run, and variables over ``interval``
-        the use of the workers in the course of it.
+        the use of the workers over time.
         """
         from menndl_dask.run.snapshot import dataset
 
@@ -335,11 +335,11 @@ class Run:
         write_dataset(path, self.evaluations, self.told_at, self._objectives, *self._whole())
         return path
 
-    def _whole(self) -> tuple[dict[str, Any], Course]:
-        """Return what a data set says of the whole run: attributes, and the course of the use of the workers."""
+    def _whole(self) -> tuple[dict[str, Any], TimeSeries]:
+        """Return what a data set says of the whole run: attributes, and the use of the workers over time."""
         usage = self.usage()
         figures = {f"usage_{name}": value for name, value in summary(usage).items()}
-        return {"run": self.path.name, **figures}, course_of(usage)
+        return {"run": self.path.name, **figures}, time_series_of(usage)
 
     def compare(self, compared: Compared) -> None:
         """Record a network that was trained for comparison, in place of an earlier equal training."""

@@ -20,7 +20,7 @@ import xarray as xr
 from menndl_dask import files
 from menndl_dask.genome.individual import Evaluation
 from menndl_dask.objective import measured
-from menndl_dask.run.usage.course import Course
+from menndl_dask.run.usage.time_series import TimeSeries
 
 _BLOCK = 4096  # evaluations in memory at a time
 # units of costs, and of variables with their names for people
@@ -77,14 +77,14 @@ def dataset(
     told_at: Mapping[int, float],
     objectives: Sequence[str] = ("fitness",),
     attributes: Mapping[str, Any] | None = None,
-    course: Course | None = None,
+    series: TimeSeries | None = None,
 ) -> xr.Dataset:
     """Return all evaluations, in the order of arrival, as one Dataset in memory; they are iterated twice.
 
     `told_at` has the time at which each individual's result arrived, by its id, in seconds since the epoch.
     """
     layout = _Layout.of(evaluations, objectives)
-    return _block(list(iter(evaluations)), told_at, layout).assign(_over_time(course)).assign_attrs(attributes or {})
+    return _block(list(iter(evaluations)), told_at, layout).assign(_over_time(series)).assign_attrs(attributes or {})
 
 
 def write_dataset(
@@ -93,14 +93,14 @@ def write_dataset(
     told_at: Mapping[int, float],
     objectives: Sequence[str] = ("fitness",),
     attributes: Mapping[str, Any] | None = None,
-    course: Course | None = None,
+    series: TimeSeries | None = None,
 ) -> None:
     """Write what `dataset` returns as a Zarr store, block by block; an earlier store is replaced at the end."""
     layout = _Layout.of(evaluations, objectives)
     files.sweep(path.parent, path.name)
     with files.replacing(path) as partial:
         for number, entries in enumerate(_blocks(evaluations)):
-            block = _block(entries, told_at, layout).assign(_over_time(course)).assign_attrs(attributes or {})
+            block = _block(entries, told_at, layout).assign(_over_time(series)).assign_attrs(attributes or {})
             if number == 0:
                 block.to_zarr(partial, mode="w", zarr_format=3, consolidated=False, encoding=_encoding(block))
             else:
@@ -110,13 +110,13 @@ def write_dataset(
         files.remove_folder(path)  # POSIX cannot exchange two folders: for an instant there is none
 
 
-def _over_time(course: Course | None) -> dict[str, Any]:
+def _over_time(series: TimeSeries | None) -> dict[str, Any]:
     """Return what a run did in each interval, as variables."""
-    if course is None:
+    if series is None:
         return {}
     names = ("flops_per_s", "networks_per_hour", "busy", "present", "best")
-    variables = {f"usage_{name}": ("interval", getattr(course, name)) for name in names}
-    return {"interval": ("interval", course.ends), **variables}
+    variables = {f"usage_{name}": ("interval", getattr(series, name)) for name in names}
+    return {"interval": ("interval", series.ends), **variables}
 
 
 def _blocks(evaluations: Iterable[Evaluation]) -> Iterator[list[Evaluation]]:

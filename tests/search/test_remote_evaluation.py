@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,16 @@ def test_the_arguments_of_a_request_are_handed_on() -> None:
         return Result(limits.seconds, seed=seed)
 
     result = evaluate_remotely(EvaluationRequest(Evolution(SPACE).ask(), {"seed": 3}), evaluate, *COMMON)
-    assert result == Result(Limits().seconds, seed=3)
+    assert isinstance(result, Result)
+    assert (result.fitness, result.seed) == (Limits().seconds, 3)
+
+
+def test_when_an_evaluation_began_and_what_it_took_is_recorded_for_a_users_own_function_too() -> None:
+    before = time.time()
+    result = evaluate_remotely(EvaluationRequest(Evolution(SPACE).ask()), lambda *_: Result(0.5), *COMMON)
+    assert isinstance(result, Result) and result.began is not None
+    assert before - 0.001 <= result.began <= time.time()
+    assert 0 <= result.times["total"] < 60
 
 
 def test_whatever_goes_wrong_in_an_evaluation_is_a_failure() -> None:
@@ -53,7 +63,8 @@ def test_a_worker_declines_what_it_would_not_finish_in_time(monkeypatch: pytest.
     assert evaluate_remotely(EvaluationRequest(individual, expected_s=2), evaluations.raising, *COMMON) == Declined()
     for seconds in (0, 1):
         done = evaluate_remotely(EvaluationRequest(individual, expected_s=seconds), evaluations.instant, *COMMON)
-        assert done == evaluations.toy_result(individual)
+        assert isinstance(done, Result)
+        assert replace(done, times={}, began=None) == evaluations.toy_result(individual)
 
 
 def test_a_worker_whose_node_is_unfit_retires_and_declines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,9 +55,9 @@ def improvements(usage: Usage) -> list[Improvement]:
                 fitness,
                 count,
                 count / usage.workers if usage.workers else 0.0,
-                float(usage.clock.at(one.told)) / _HOUR_S,
-                float(usage.slots(one.told)) / _HOUR_S,
-                float(usage.nodes(one.told)) / _HOUR_S,
+                float(usage.clock.at(one.completed)) / _HOUR_S,
+                float(usage.slots(one.completed)) / _HOUR_S,
+                float(usage.nodes(one.completed)) / _HOUR_S,
                 None if energy.total is None else joules,
             )
         )

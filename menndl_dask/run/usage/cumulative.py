@@ -98,4 +98,4 @@ class Elapsed:
             instants += [begin, end]
             passed += [before, before + end - begin]
             before += end - begin
-        return instants, passed
+        return instants or [0.0], passed or [0.0]

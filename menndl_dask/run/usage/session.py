@@ -25,7 +25,7 @@ class Evaluated:
     ----------
     number
         Number of the individual.
-    told
+    completed
         When the driver wrote the result.
     began
         When the worker began, by the worker's clock.
@@ -46,7 +46,7 @@ class Evaluated:
     """
 
     number: int
-    told: float
+    completed: float
     began: float | None = None
     seconds: float | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
@@ -59,17 +59,16 @@ class Evaluated:
     cpu_joules: float | None = None
 
     @classmethod
-    def of(cls, number: int, told: float, result: Result) -> Evaluated:
+    def of(cls, number: int, completed: float, result: Result) -> Evaluated:
         """Return what a result tells."""
         phases = {name: value for name, value in result.times.items() if name != "total"}
         seconds = result.times.get("total")
         if result.began is None and "wait" in phases and seconds is not None:
             seconds -= sum(phases.pop(name, 0.0) for name in _PREPARED)
-        costs = result.costs
+        costs, share = result.costs, result.curve[-1].get("share") if result.curve else None
         return cls(
-            number, told, result.began, seconds, phases, result.worker, costs.get("flops_training"), result.fitness,
-            result.failure, result.curve[-1].get("share") if result.curve else None, costs.get("gpu_joules"),
-            costs.get("cpu_joules"),
+            number, completed, result.began, seconds, phases, result.worker, costs.get("flops_training"),
+            result.fitness, result.failure, share, costs.get("gpu_joules"), costs.get("cpu_joules"),
         )  # fmt: skip
 
     @property
@@ -77,7 +76,7 @@ class Evaluated:
         """Its begin and end; without a recorded begin as if it had ended when its result was written."""
         if self.seconds is None:
             return None
-        begin = self.told - self.seconds if self.began is None else self.began
+        begin = self.completed - self.seconds if self.began is None else self.began
         return begin, begin + self.seconds
 
     @property
@@ -126,7 +125,7 @@ class Session:
     @property
     def end(self) -> float:
         """The last result."""
-        return max(one.told for one in self.evaluated)
+        return max(one.completed for one in self.evaluated)
 
     @property
     def knows_begins(self) -> bool:

@@ -57,7 +57,7 @@ class Usage:
     @cached_property
     def evaluated(self) -> list[Evaluated]:
         """All results, in the order in which they arrived."""
-        return sorted((one for each in self.sessions for one in each.evaluated), key=lambda one: one.told)
+        return sorted((one for each in self.sessions for one in each.evaluated), key=lambda one: one.completed)
 
     @cached_property
     def clock(self) -> Elapsed:

@@ -14,7 +14,7 @@ A, B = "tcp://10.0.0.1:4001", "tcp://10.0.0.2:4001"
 
 def evaluated(number: int, begin: float, end: float, worker: str = A, **values: object) -> Evaluated:
     phases = {"start": 1.0, "train": end - begin - 1.5}
-    known = {"told": end + 0.25, "began": begin, "seconds": end - begin, "worker": worker, "flops": 1e9, **values}
+    known = {"completed": end + 0.25, "began": begin, "seconds": end - begin, "worker": worker, "flops": 1e9, **values}
     return Evaluated(number, phases=phases, **known)  # type: ignore[arg-type]
 
 

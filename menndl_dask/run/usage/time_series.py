@@ -16,7 +16,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TimeSeries:
     """What happened in each interval of a run; arrays of the same length.
 
     Parameters
@@ -41,24 +41,24 @@ class Course:
     best: Values
 
 
-def course_of(usage: Usage, intervals: int | None = None) -> Course:
-    """Return the course of a run, in at most 48 intervals unless you say how many."""
+def time_series_of(usage: Usage, intervals: int | None = None) -> TimeSeries:
+    """Return the use over time, in at most 48 intervals unless you say how many."""
     results = usage.evaluated
-    count = intervals or max(1, min(_INTERVALS, len(results)))
+    count = intervals or min(_INTERVALS, len(results))
     edges = np.linspace(0.0, usage.wall_s, count + 1)
     instants = usage.clock.instant(edges)
-    length = max(usage.wall_s / count, 1e-9)
+    length = max(usage.wall_s / max(count, 1), 1e-9)
     busy = Cumulative.of_spans((*span, span[1] - span[0]) for one in results if (span := one.span) is not None)
-    told = np.array([one.told for one in results])
-    arrived = np.searchsorted(told, instants[1:], side="right")
-    arrived[-1:] = len(results)
+    completed = np.array([one.completed for one in results])
+    count_until = np.searchsorted(completed, instants[1:], side="right")
+    count_until[-1:] = len(results)
     fitness = np.array([np.nan if one.fitness is None else one.fitness for one in results])
     best = np.fmax.accumulate(fitness) if len(fitness) else fitness
-    return Course(
+    return TimeSeries(
         edges[1:],
         np.diff(usage.flops(instants)) / length,
-        3600.0 * np.diff(np.concatenate([[0], arrived])) / length,
+        3600.0 * np.diff(np.concatenate([[0], count_until])) / length,
         np.diff(busy(instants)) / length,
         np.diff(usage.slots(instants)) / length,
-        np.array([best[n - 1] if n else np.nan for n in arrived]),
+        np.array([best[n - 1] if n else np.nan for n in count_until]),
     )
