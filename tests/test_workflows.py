@@ -78,22 +78,25 @@ def test_the_defects_script_searches_compares_and_scores_and_its_network_finds_a
     assert "frame.npy: expected the size of a pixel in Å or nm, got none; give it in Å" in ended.stderr
 
 
-def _check_times(path: Path) -> None:
-    """Check that what was recorded of the workers' time adds up to the wall time within 2 %."""
+def _check_times(path: Path, workers: int = 1) -> None:
+    """Check that what was recorded of the workers' time adds up to the wall time of all of them within 2 %."""
     events = [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
     results = sorted((e["result"] for e in events if e["event"] == "told"), key=lambda result: result["began"])
     begin = next(e["time"] for e in events if e["event"] == "asked")
     end = max(e["time"] for e in events if e["event"] == "told")
-    assert [(e["workers"], e["slots"], e["nodes"]) for e in events if e["event"] == "workers"][:1] == [(1, 1, 1)]
-    parts = sum(seconds for result in results for phase, seconds in result["times"].items() if phase != "total")
-    ends = [result["began"] + result["times"]["total"] for result in results]
-    gaps = sum(after["began"] - before for after, before in zip(results[1:], ends, strict=False))
-    recorded = parts + gaps + results[0]["began"] - begin + end - ends[-1]
-    assert recorded == pytest.approx(end - begin, rel=0.02)
+    assert next(e["slots"] for e in events if e["event"] == "workers") == workers
+    phases = sum(seconds for result in results for phase, seconds in result["times"].items() if phase != "total")
+    gaps = idle = 0.0
+    for worker in {result["worker"] for result in results}:
+        own = [result for result in results if result["worker"] == worker]
+        ends = [result["began"] + result["times"]["total"] for result in own]
+        gaps += sum(after["began"] - before for after, before in zip(own[1:], ends, strict=False))
+        idle += own[0]["began"] - begin + end - ends[-1]
+    assert phases + gaps + idle == pytest.approx(workers * (end - begin), rel=0.02)
     found = Run(path).usage()
-    assert (found.wall_s, sum(found.parts.values())) == pytest.approx((end - begin, end - begin))
-    assert found.parts["other"] <= 0.02 * found.wall_s
-    assert found.parts["wait"] == pytest.approx(gaps, abs=0.01)
+    assert (found.wall_s, sum(found.parts.values())) == pytest.approx((end - begin, workers * (end - begin)))
+    assert found.parts["other"] <= 0.02 * workers * found.wall_s
+    assert (found.parts["wait"], found.parts["idle"]) == pytest.approx((gaps, idle), abs=0.05 * workers)
 
 
 def test_the_script_of_two_views_evolves_networks_with_two_inputs_of_unequal_size(tmp_path: Path) -> None:
