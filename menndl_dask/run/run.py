@@ -301,8 +301,8 @@ class Run:
     def to_dataframe(self) -> Any:
         """Return a pandas DataFrame with a row for each evaluation, by its number, in the order of arrival.
 
-        Columns are fitness, failure, message, told_at, origin, key, worker, seed, the costs and metrics by their names,
-        and the seconds of each phase such as ``seconds_train``.
+        Columns are fitness, failure, message, told_at, began_at, origin, key, worker, seed, the costs and metrics by
+        their names, and the seconds of each phase such as ``seconds_train``.
         """
         data = self.to_xarray().swap_dims(evaluation="id")
         plain = [name for name, values in data.data_vars.items() if values.dims == ("id",) and name != "genome"]

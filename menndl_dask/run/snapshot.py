@@ -26,14 +26,22 @@ _BLOCK = 4096  # evaluations in memory at a time
 # units of costs, and of variables with their names for people
 _UNITS = {
     "flops_forward": "FLOP", "flops_training": "FLOP", "latency_ms": "ms", "memory_bytes": "B", "framework_bytes": "B",
-    "train_seconds": "s",
+    "train_seconds": "s", "gpu_joules": "J", "cpu_joules": "J",
 }  # fmt: skip
 _NAMED = {
     "fitness": ("fitness on the validation split", "1"), "failure": ("kind of failure, empty for a success", ""),
+    "began_at": ("time at which the worker began, UTC", ""),
     "told_at": ("time at which the result arrived, UTC", ""), "origin": ("operator that made the network", ""),
     "parents": ("numbers of the parents, -1 for none", ""), "objectives": ("values of the objectives", ""),
     "costs": ("costs, in the units of the coordinate unit", ""), "metrics": ("further metrics, validation split", ""),
     "times": ("time of each phase", "s"), "curves": ("learning curves", ""), "id": ("number of the network", ""),
+}  # fmt: skip
+
+# of the variables over time
+_SERIES = {
+    "flops_per_s": ("FLOPs of training in a second", "FLOP/s"), "networks_per_hour": ("results in an hour", "1/h"),
+    "busy": ("evaluations that ran", "1"), "present": ("evaluations that the workers could do at a time", "1"),
+    "best": ("best fitness so far", "1"),
 }  # fmt: skip
 
 
@@ -114,9 +122,12 @@ def _over_time(series: TimeSeries | None) -> dict[str, Any]:
     """Return what a run did in each interval, as variables."""
     if series is None:
         return {}
-    names = ("flops_per_s", "networks_per_hour", "busy", "present", "best")
-    variables = {f"usage_{name}": ("interval", getattr(series, name)) for name in names}
-    return {"interval": ("interval", series.ends), **variables}
+    variables = {
+        f"usage_{name}": ("interval", getattr(series, name), {"long_name": long_name, "units": unit})
+        for name, (long_name, unit) in _SERIES.items()
+    }
+    ends = {"long_name": "end of an interval, in the time of the run", "units": "s"}
+    return {"interval": ("interval", series.ends, ends), **variables}
 
 
 def _blocks(evaluations: Iterable[Evaluation]) -> Iterator[list[Evaluation]]:

@@ -79,7 +79,7 @@ def _benchmark(given: argparse.Namespace) -> int:
         kinds=(STRONG, WEAK) if given.scaling == "both" else (given.scaling,), seed=given.seed,
         limits=Limits(given.time_limit), progress=lambda: ProgressLine(sys.stderr), say=say,
     )  # fmt: skip
-    say("", "Measured:", scaling_table(scaling))
+    say("Measured:", scaling_table(scaling))
     say(printable(f"written: {', '.join(map(str, write_scaling(directory, scaling)))}", one_line=True))
     return 0
 
@@ -88,8 +88,9 @@ def _doubling(profile: Profile) -> list[int]:
     """Return 1, 2, 4, … and the number of workers of a profile."""
     if isinstance(profile, Scheduler):
         raise UserError("--workers: expected none with the profile of a running scheduler, which has its own workers")
-    is_local = isinstance(profile, Local)
-    jobs = 1 if is_local else profile.jobs if isinstance(profile.jobs, int) else profile.jobs[1]
-    least = 1 if is_local else profile.layout().tasks  # a batch job has all of its workers
-    most = profile.count if is_local else least * jobs
+    if isinstance(profile, Local):
+        least, most = 1, profile.count
+    else:
+        least = profile.layout().tasks  # a batch job has all of its workers
+        most = least * (profile.jobs if isinstance(profile.jobs, int) else profile.jobs[1])
     return sorted({*(least * 2**power for power in range((most // least).bit_length())), most})

@@ -37,4 +37,4 @@ def tell_performance(run: Run, given: argparse.Namespace) -> None:
     if not figures:
         raise RunError(f"{run.path}: expected a run with results, got none yet")
     write_table(given.performance, figures)
-    say("", performance_table(figures), f"performance: {given.performance}")
+    say(performance_table(figures), f"performance: {given.performance}")
