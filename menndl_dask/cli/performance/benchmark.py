@@ -6,20 +6,19 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from menndl_dask.cli import trust
-from menndl_dask.cli.parser import add_command
+from menndl_dask.cli.parser import add_command, add_import_option
 from menndl_dask.cli.problem import add_problem_options, read_problem
-from menndl_dask.cluster.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.errors import UserError
-from menndl_dask.performance.benchmark import STRONG, WEAK, benchmark
-from menndl_dask.performance.scaling_table import scaling_table, write_scaling
 from menndl_dask.problem import BACKENDS, PRECISIONS, Budget, Limits
-from menndl_dask.run.progress import ProgressLine
-from menndl_dask.space.space import SearchSpace
 from menndl_dask.terminal import say
 from menndl_dask.text import printable
+
+if TYPE_CHECKING:
+    from menndl_dask.cluster.profile import Profile
+
+_KINDS = ("strong", "weak")
 
 
 def add_commands(commands: Any) -> None:
@@ -34,7 +33,7 @@ def add_commands(commands: Any) -> None:
     text = "networks of strong scaling (default: 4 for each of the most workers)"
     group.add_argument("--networks", type=int, metavar="N", help=text)
     text = "strong: the same networks on all numbers of workers; weak: the same for each worker (default: both)"
-    group.add_argument("--scaling", choices=(STRONG, WEAK, "both"), default="both", help=text)
+    group.add_argument("--scaling", choices=(*_KINDS, "both"), default="both", help=text)
     group.add_argument("--steps", type=int, default=50, metavar="N", help="optimiser steps of a network (default: 50)")
     group.add_argument("--batch-size", type=int, default=32, metavar="N", help="samples in a step (default: 32)")
     text = f"numbers that layers compute with: {', '.join(PRECISIONS)} (default: float32)"
@@ -50,7 +49,7 @@ def add_commands(commands: Any) -> None:
     text = "directory of the benchmark (default: runs/ and the name of the data, with -benchmark)"
     group.add_argument("--run", type=Path, metavar="DIR", help=text)
     group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draws (default: 0)")
-    trust.add_import_option(parser)
+    add_import_option(parser)
 
 
 def _numbers(text: str) -> list[int]:
@@ -61,6 +60,13 @@ def _numbers(text: str) -> list[int]:
 
 
 def _benchmark(given: argparse.Namespace) -> int:
+    from menndl_dask.cli import trust
+    from menndl_dask.cluster.profile import read_profile
+    from menndl_dask.performance.benchmark import benchmark
+    from menndl_dask.performance.scaling_table import scaling_table, write_scaling
+    from menndl_dask.run.progress import ProgressLine
+    from menndl_dask.space.space import SearchSpace
+
     for name in ("networks", "steps", "batch_size", "max_parameters", "max_flops", "time_limit"):
         value = getattr(given, name)
         if value is not None and value <= 0:
@@ -76,7 +82,7 @@ def _benchmark(given: argparse.Namespace) -> int:
     directory = given.run or Path("runs") / f"{Path(given.data.rstrip('/')).name.removesuffix('.zarr')}-benchmark"
     scaling = benchmark(
         problem, space, directory, given.cluster, networks=given.networks or 4 * max(workers), workers=workers,
-        kinds=(STRONG, WEAK) if given.scaling == "both" else (given.scaling,), seed=given.seed,
+        kinds=_KINDS if given.scaling == "both" else (given.scaling,), seed=given.seed,
         limits=Limits(given.time_limit), progress=lambda: ProgressLine(sys.stderr), say=say,
     )  # fmt: skip
     say("Measured:", scaling_table(scaling))
@@ -86,6 +92,8 @@ def _benchmark(given: argparse.Namespace) -> int:
 
 def _doubling(profile: Profile) -> list[int]:
     """Return 1, 2, 4, … and the number of workers of a profile."""
+    from menndl_dask.cluster.profile import Local, Scheduler
+
     if isinstance(profile, Scheduler):
         raise UserError("--workers: expected none with the profile of a running scheduler, which has its own workers")
     if isinstance(profile, Local):

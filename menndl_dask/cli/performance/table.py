@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from menndl_dask.errors import RunError, UserError
-from menndl_dask.report.performance import ENDINGS, figures_of, performance_table, write_table
-from menndl_dask.run.run import Run
 from menndl_dask.terminal import say
+
+if TYPE_CHECKING:
+    from menndl_dask.run.run import Run
+
+_ENDINGS = ".csv, .md, .tex"
 
 
 def add_performance_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to the parser of a command on a run."""
-    text = f"also write the run's performance as a table, and show it; the ending says how: {', '.join(ENDINGS)}"
+    text = f"also write the run's performance as a table, and show it; the ending says how: {_ENDINGS}"
     parser.add_argument("--performance", type=Path, metavar="FILE", help=text)
     text = "grams of CO2 of a kilowatt hour where the run was, for the table of its performance"
     parser.add_argument("--carbon", type=float, metavar="G/KWH", help=text)
@@ -29,6 +33,8 @@ def tell_performance(run: Run, given: argparse.Namespace) -> None:
     RunError
         If the run has no results yet, or the file cannot be written.
     """
+    from menndl_dask.report.performance import figures_of, performance_table, write_table
+
     if given.carbon is not None and not (given.carbon >= 0 and given.performance is not None):
         raise UserError(f"--carbon: expected a number ≥ 0, and --performance FILE beside it, got {given.carbon:g}")
     if given.performance is None:
