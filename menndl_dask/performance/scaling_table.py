@@ -67,10 +67,10 @@ def picture(scaling: Sequence[Scaling]) -> str:
     width, height = _SIZE
     # a file of its own needs the style of the page, and a background
     style = resources("menndl_dask.report").joinpath("page.css").read_text("utf-8")
-    style += "svg svg{max-width:none}.ground{fill:var(--card)}"
+    style += "svg svg{max-width:none}.background{fill:var(--card)}"
     placed = "".join(chart.replace("<svg ", f'<svg x="{n * width}" ', 1) for n, chart in enumerate(charts))
-    ground = f'<rect class="ground" width="{2 * width}" height="{height}"/>'
-    whole = element("Scaling of a benchmark", 2 * width, height, f"<style>{style}</style>{ground}{placed}")
+    background = f'<rect class="background" width="{2 * width}" height="{height}"/>'
+    whole = element("Scaling of a benchmark", 2 * width, height, f"<style>{style}</style>{background}{placed}")
     return whole.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
 
 

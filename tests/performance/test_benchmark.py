@@ -38,7 +38,9 @@ def trained(individual: Individual, *_: Any, **__: Any) -> Result:
 
 @contextmanager
 def in_this_process(profile: str, *, workers: int) -> Iterator[Any]:
-    with LocalCluster(n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+    ) as cluster:
         cluster.client = lambda: Client(cluster)
         yield cluster
 
