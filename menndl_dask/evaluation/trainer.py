@@ -70,12 +70,12 @@ class Trainer:
         if request.scratch not in self._scratch:
             # a worker that is killed cannot remove it
             self._scratch[request.scratch] = Scratch(Path(request.scratch))
-        meter = Meter(self._counters)
         builder = ResultBuilder(request.seed)  # its clock starts: a fork of a process with Keras takes some time
         try:
             process: TrainingProcess = _Forked(request, self._parent) if self.forks else _start_fresh(request)
         except OSError as error:
             return None, error.strerror
+        meter = Meter(self._counters)
         try:
             supervise(process, builder, request.limits, self._parent, meter)
         finally:
