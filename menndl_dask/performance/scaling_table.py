@@ -65,8 +65,8 @@ def picture(scaling: Sequence[Scaling]) -> str:
     """Return networks an hour and efficiency against the number of workers, as one SVG file."""
     charts = [_rate_chart(scaling), _efficiency_chart(scaling)]
     width, height = _SIZE
-    # a file of its own needs the style of the page, and a background
-    style = resources("menndl_dask.report").joinpath("page.css").read_text("utf-8")
+    # a file of its own needs the style of pictures, and a background
+    style = resources("menndl_dask.report").joinpath("chart.css").read_text("utf-8")
     style += "svg svg{max-width:none}.background{fill:var(--card)}"
     placed = "".join(chart.replace("<svg ", f'<svg x="{n * width}" ', 1) for n, chart in enumerate(charts))
     background = f'<rect class="background" width="{2 * width}" height="{height}"/>'
