@@ -60,7 +60,8 @@ def results_of(of: Problem) -> SplitResults:
             measure.update(labels[sample : sample + 1], said[sample : sample + 1])
             sums.append(measure.sums())
         found.append(np.stack(sums))
-    return SplitResults("network 5", examples.arrays(), list(zip(("network 5", "U-Net"), found, strict=True)))
+    arrays = {**examples.arrays(), "source": examples.units}
+    return SplitResults("network 5", arrays, list(zip(("network 5", "U-Net"), found, strict=True)))
 
 
 def of_content(of: Problem) -> dict[str, Any]:

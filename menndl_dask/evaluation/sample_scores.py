@@ -24,6 +24,7 @@ from menndl_dask.problem import Problem
 logger = logging.getLogger(__name__)
 
 _GROUPS = "test_groups.npz"
+_OF_EACH = ("image", "label", "prediction")  # of each sample that is kept to be looked at
 # coordinates that name what samples were cut from, where the problem has no group
 _NAMES = ("group", "patient", "scene", "session", "volume", "scan", "slide", "patch")
 
@@ -109,8 +110,23 @@ def read_examples(path: Path) -> dict[str, NDArray[Any]] | None:
     """Return the samples of the test split that a training has kept to be looked at; None if it has kept none.
 
     They are as `menndl_dask.training.scoring.examples.Examples.arrays` returns them.
+
+    Raises
+    ------
+    RunError
+        If the file is damaged.
     """
-    return _read(path)
+    found = _read(path)
+    if found is None:
+        return None
+    wanted = {"place", "unit", "score", "metric", "source", "confusion", "calibration"}
+    wanted |= {f"{name}{n}" for n in range(found["place"].size if "place" in found else 0) for name in _OF_EACH}
+    missing = sorted(wanted - set(found))
+    classes = [int(found[name]) for name in found if name.startswith(_OF_EACH[1:]) and not found[name].ndim]
+    if missing or max(classes, default=-1) >= max(1, len(found["confusion"])):
+        what = f"expected the array {missing[0]}, found none" if missing else "a class number is too large"
+        raise RunError(f"{path}: cannot be read: {what}; remove it: the report is written without it")
+    return found
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]] | None:

@@ -11,8 +11,8 @@ import xarray as xr
 from menndl_dask.data.data import open_problem
 from menndl_dask.data.labels import splits
 from menndl_dask.errors import RunError
-from menndl_dask.evaluation.sample_scores import keep_groups, read_groups, read_sums
-from tests import stores
+from menndl_dask.evaluation.sample_scores import keep_groups, read_examples, read_groups, read_sums
+from tests import split_results, stores
 from tests.problems import problem
 
 
@@ -88,3 +88,20 @@ def test_divided_images_are_groups(tmp_path: Path) -> None:
     groups = read_groups(tmp_path)
     assert groups is not None
     assert len(groups.numbers) == of.facts.samples[2]
+
+
+def test_samples_to_look_at_that_are_damaged_are_refused_in_one_line(tmp_path: Path) -> None:
+    found = split_results.results_of(split_results.classes()).examples
+    path = tmp_path / "network.examples.npz"
+    assert read_examples(path) is None
+    np.savez(path, **found)
+    assert set(read_examples(path) or ()) == set(found)
+    np.savez(path, **{name: each for name, each in found.items() if name != "label1"})
+    with pytest.raises(RunError, match=r"network.examples.npz: cannot be read: expected the array label1, found none"):
+        read_examples(path)
+    np.savez(path, **{**found, "label1": np.array(99)})
+    with pytest.raises(RunError, match="a class number is too large"):
+        read_examples(path)
+    path.write_bytes(b"PK")
+    with pytest.raises(RunError, match="cannot be read"):
+        read_examples(path)
