@@ -13,36 +13,18 @@ import argparse
 import sys
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from benchmarks.landscapes import Layered
 from benchmarks.simulation import Floats, Landscape
-from menndl_dask.evolution.evolution import Evolution
-from menndl_dask.run.layout import first_number, folder_of
-from menndl_dask.run.progress import Counts
-from menndl_dask.run.recorder import Recorder
-from menndl_dask.search.islands.migration import Migration
+from menndl_dask.performance.simulation.real_driver import IslandDriver
+from menndl_dask.performance.simulation.real_driver import islands as made_islands
 
 IN_FLIGHT = 24  # evaluations on all islands together
 _EXCHANGE_EVERY = 5  # results of an island between two exchanges with the others
-
-
-class _NoJournal:
-    def migrated(self, migrants: object) -> None:
-        """Forget what is taken in."""
-
-
-@dataclass(slots=True)
-class _Island:
-    evolution: Evolution
-    migration: Migration
-    counts: Counts
 
 
 def best_value(
@@ -65,9 +47,9 @@ def best_value(
     """
     rng = np.random.default_rng([seed, 1])
     best, value = -np.inf, landscape.floor
-    pending: deque[tuple[_Island, Any, Any]] = deque()
-    with TemporaryDirectory() as folder:
-        each = [_island(Path(folder), number, landscape, seed, every, count, screen) for number in range(islands)]
+    pending: deque[tuple[IslandDriver, Any, Any]] = deque()
+    drivers = made_islands(landscape.space, islands, _no_time, seed, every=every, offered=count, screen=screen)
+    with drivers as each:
         for number in range(evaluations):
             island = each[number % islands]
             individual = island.evolution.ask()
@@ -77,20 +59,15 @@ def best_value(
             island, individual, outcome = pending.popleft()
             island.evolution.tell(individual, outcome.result)
             island.counts.add(individual, outcome.result)
-            if islands > 1 and island.counts.done % _EXCHANGE_EVERY == 0:
+            if island.migration is not None and island.counts.done % _EXCHANGE_EVERY == 0:
                 island.migration.exchange(island.counts, 0, float(number))
             if outcome.result.fitness is not None and outcome.result.fitness > best:
                 best, value = outcome.result.fitness, outcome.truth
     return value
 
 
-def _island(
-    run: Path, number: int, landscape: Landscape, seed: int, every: int, count: int, screen: bool
-) -> _Island:
-    folder_of(run, number).mkdir(parents=True)
-    evolution = Evolution(landscape.space, seed=seed, first=first_number(number), screen=screen)
-    migration = Migration(run, number, evolution, cast(Recorder, _NoJournal()), every=every, count=count)
-    return _Island(evolution, migration, Counts(0.0, workers=1))
+def _no_time(_: np.random.Generator) -> float:
+    return 0.0
 
 
 def _told(values: Floats) -> str:

@@ -95,6 +95,19 @@ def measure(evaluations: int, workers: int, rate: float) -> Measured:
     problem = search_overhead.problem()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        client, scheduler = stack.enter_context(started_workers(workers))
+        watch = Watch(client, scheduler)
+        search = Search(problem, SearchSpace.image(problem), folder / "run", evaluate=Sleeping(workers / rate))
+        run = search.run(client, evaluations=evaluations, progress=watch)
+        told = sorted(run.told_at.values())[int(_WARM_UP * evaluations) :]
+        reached = (len(told) - 1) / max(told[-1] - told[0], 1e-3)
+        return Measured(reached, watch.spent_ms(evaluations), _gaps(run))
+
+
+@contextmanager
+def started_workers(workers: int) -> Iterator[tuple[Client, int]]:
+    """Start a scheduler and workers in processes of their own; yield a client and the scheduler's process number."""
+    with ExitStack() as stack:
         address, scheduler = stack.enter_context(_process("scheduler"))
         for first in range(0, workers, _WORKERS_A_PROCESS):
             count = min(_WORKERS_A_PROCESS, workers - first)
@@ -102,12 +115,7 @@ def measure(evaluations: int, workers: int, rate: float) -> Measured:
         cluster = stack.enter_context(load_cluster(Profile(address=address)))
         client = stack.enter_context(cluster.client())
         client.wait_for_workers(workers, timeout=_START_S)
-        watch = Watch(client, scheduler)
-        search = Search(problem, SearchSpace.image(problem), folder / "run", evaluate=Sleeping(workers / rate))
-        run = search.run(client, evaluations=evaluations, progress=watch)
-        told = sorted(run.told_at.values())[int(_WARM_UP * evaluations) :]
-        reached = (len(told) - 1) / max(told[-1] - told[0], 1e-3)
-        return Measured(reached, watch.spent_ms(evaluations), _gaps(run))
+        yield client, scheduler
 
 
 def _gaps(run: Run) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from menndl_dask.evolution.evolution import SpaceExhausted
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
+from menndl_dask.performance.simulation.events import Events
 from menndl_dask.result import Result
 from menndl_dask.space.space import SearchSpace
 
@@ -147,44 +148,56 @@ def simulate(
     count_driver
         Let workers wait while the driver thinks, by its real time.
     """
-    rng = np.random.default_rng([seed, 1])
-    optimizer = make(landscape.space, seed, workers)
     trace = Trace(workers)
-    incumbent = _Incumbent(trace, landscape.floor)
-    flying: list[tuple[float, int, Individual, Outcome]] = []
-    spans: list[tuple[float, float]] = []
-    seen: set[str] = set()
-    free, now, driver = workers, 0.0, 0.0  # `driver`: when the driver is free again
-    asked, left = 0, True
-    while True:
-        while left and free and asked < evaluations:
-            start = clock()
-            try:
-                individual = optimizer.ask()
-            except SpaceExhausted:
-                left = False
-                break
-            spent = clock() - start
-            trace.driver_s += spent
-            driver = max(driver, now) + spent if count_driver else now
-            outcome = landscape.evaluate(individual.genome, rng)
-            trace.repeats += individual.genome.key in seen
-            seen.add(individual.genome.key)
-            heapq.heappush(flying, (driver + outcome.seconds, asked, individual, outcome))
-            spans.append((driver, driver + outcome.seconds))
-            asked, free = asked + 1, free - 1
-        if not flying:
-            break
-        now, _, individual, outcome = heapq.heappop(flying)
-        free += 1
-        incumbent.note(now, outcome)
-        start = clock()
-        optimizer.tell(individual, outcome.result)
-        spent = clock() - start
-        trace.driver_s += spent
-        driver = max(driver, now) + spent if count_driver else now
-    _account(trace, spans)
+    optimizer = make(landscape.space, seed, workers)
+    driver = _Searcher(optimizer, landscape, trace, seed, count_driver, clock)
+    events = Events(driver, workers, evaluations, batch=1, has_spare=False)
+    events.run()
+    _account(trace, events.spans)
     return trace
+
+
+@dataclass(slots=True)
+class _Searcher:
+    """An optimizer on a landscape, as the driver of a simulation."""
+
+    optimizer: Optimizer
+    landscape: Landscape
+    trace: Trace
+    seed: int
+    is_counted: bool  # whether workers wait while the driver thinks
+    clock: Callable[[], float]
+    rng: np.random.Generator = field(init=False)
+    incumbent: _Incumbent = field(init=False)
+    seen: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng([self.seed, 1])
+        self.incumbent = _Incumbent(self.trace, self.landscape.floor)
+
+    def ask(self, count: int, now: float) -> tuple[list[tuple[float, tuple[Individual, Outcome]]], float]:
+        """Ask for a network and evaluate it."""
+        start = self.clock()
+        try:
+            individual = self.optimizer.ask()
+        except SpaceExhausted:
+            return [], 0.0
+        spent = self.clock() - start
+        self.trace.driver_s += spent
+        outcome = self.landscape.evaluate(individual.genome, self.rng)
+        self.trace.repeats += individual.genome.key in self.seen
+        self.seen.add(individual.genome.key)
+        return [(outcome.seconds, (individual, outcome))], spent if self.is_counted else 0.0
+
+    def tell(self, jobs: Sequence[tuple[Individual, Outcome]], now: float) -> float:
+        """Take results."""
+        start = self.clock()
+        for individual, outcome in jobs:
+            self.incumbent.note(now, outcome)
+            self.optimizer.tell(individual, outcome.result)
+        spent = self.clock() - start
+        self.trace.driver_s += spent
+        return spent if self.is_counted else 0.0
 
 
 def simulate_generations(

@@ -34,6 +34,7 @@ from menndl_dask.program.interruption import say_at_end
 from menndl_dask.report.conclusion import findings, fittest, shortfall
 from menndl_dask.report.headline import headline
 from menndl_dask.report.report import write_report
+from menndl_dask.run.forecast.actual import line_beside
 from menndl_dask.run.journal import check_free
 from menndl_dask.run.layout import folder_of
 from menndl_dask.run.progress import Progress, ProgressLine
@@ -43,12 +44,14 @@ from menndl_dask.run.settings import FILE, freeze, frozen_settings
 from menndl_dask.run.signature import Signed, own_key
 from menndl_dask.search import comparison
 from menndl_dask.search.detached_driver import detach
+from menndl_dask.search.forecast.live import LiveForecast
 from menndl_dask.search.initial_networks import KEY, Beginning, to_record
 from menndl_dask.search.islands import supervisor
 from menndl_dask.search.islands.resources import island_resources
 from menndl_dask.search.live.live import LivePage
 from menndl_dask.search.options import Options, add_options
 from menndl_dask.search.own_kinds import let_workers_find, own_names
+from menndl_dask.search.plan.machine import Machine
 from menndl_dask.search.remote_evaluation import Evaluate
 from menndl_dask.search.search import Search
 from menndl_dask.space.space import SearchSpace
@@ -135,12 +138,14 @@ def _search(
         _told_at_ctrl_c(options.run, typed, is_supervised),
         load_cluster(options.cluster, workers=options.workers) as cluster, cluster.client() as client,
     ):  # fmt: skip
-        live, page = LivePage(client, options.run, progress or ProgressLine(sys.stderr)), search.path / "report.html"
+        line = progress or ProgressLine(sys.stderr)
+        live, page = LivePage(client, options.run, line), search.path / "report.html"
         say(f"dashboard: {cluster.live or 'none'}   report: {page} (rewritten while it runs)")
         wait = _wait(options, cluster.profile)
         search.run(
             client, evaluations=options.evaluations, hours=options.hours, wait_minutes=wait, progress=live,
             on_change=lambda found: live.show_report(on_change(found)),
+            forecast=_forecast(options, line, cluster.profile),
         )  # fmt: skip
         on_change(Run(search.path))
         status = ExitCode.SUCCESS if search.stopped is None else ExitCode.STOPPED
@@ -156,6 +161,13 @@ def _search(
     return _conclude(run, search.stopped, typed)
 
 
+def _forecast(options: Options, line: Progress, profile: Profile) -> LiveForecast:
+    """Return what says how long a search will take, in a line above the progress."""
+    made = None if options.plan is None else options.plan.forecast
+    shown = line.say if isinstance(line, ProgressLine) else say
+    return LiveForecast(made, shown, Machine.of(profile, options.workers).per_node)
+
+
 def _search_islands(
     problem: Problem, space: SearchSpace, options: Options, typed: Sequence[str], recorded: Mapping[str, Any],
     on_change: Callable[[Run], object],
@@ -169,11 +181,14 @@ def _search_islands(
     outputs = folder_of(options.run, 0) / supervisor.OUTPUT
     say(f"starting {options.islands} islands; output of their drivers: {outputs}, …")
     say(f"report: {options.run / 'report.html'} (rewritten while it runs)")
+    made = None if options.plan is None else options.plan.forecast
+    if made is not None:
+        say(made.line())
     settings = frozen_settings(problem, space, options.seed, options.limits, recorded)
     with _told_at_ctrl_c(options.run, typed):
         stopped = supervisor.supervise(
             options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
-            progress=ProgressLine(sys.stderr), on_change=on_change,
+            progress=ProgressLine(sys.stderr), on_change=on_change, forecast=made,
         )  # fmt: skip
         run = Run(options.run)
         if stopped is None:
@@ -241,6 +256,9 @@ def _conclude(run: Run, stopped: str | None, typed: Sequence[str]) -> int:
     if stopped is not None:
         say(f"{stopped}; {_to_resume(run.path, typed)}")
         return ExitCode.STOPPED
+    beside = line_beside(run)
+    if beside is not None:
+        say(beside)
     missing = shortfall(run)
     if missing is not None:
         say(printable(missing, one_line=True))

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from menndl_dask import __version__
 from menndl_dask.cli import cluster, compare, data, doctor, export, predict, retrain, search
 from menndl_dask.cli.parser import Parser, add_command
-from menndl_dask.cli.performance import benchmark, profile
+from menndl_dask.cli.performance import benchmark, forecast, profile, simulate
 from menndl_dask.errors import MenndlError, UserError, message_of, shortened
 from menndl_dask.program import guard
 
@@ -104,7 +104,8 @@ def _parser() -> Parser:
     text = "show the traceback of an error; also MENNDL_DEBUG=1"
     parser.add_argument(guard.OPTION, action="store_true", help=text)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in (data, search, compare, retrain, export, predict, profile, benchmark, cluster, doctor):
+    own = (data, search, compare, retrain, export, predict, profile, benchmark, forecast, simulate, cluster, doctor)
+    for module in own:
         module.add_commands(commands)
     text = 'print what a shell needs to complete commands and options: eval "$(menndl completion bash)"'
     completion = add_command(commands, "completion", _completion, text)

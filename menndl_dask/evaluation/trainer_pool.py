@@ -163,9 +163,16 @@ class TrainerPool:
     def __init__(self, process: int) -> None:
         vendor, _, devices = os.environ.get(DEVICES, "").partition(":")
         environments = [{GPU_VARIABLES[vendor]: device} for device in devices.split(",")] if devices else [{}]
+        self._process = process
         self._free = [TrainerSlot(process, environment) for environment in environments]
         self._count = len(self._free)
         self._change = threading.Condition()
+
+    def grow(self, count: int) -> None:
+        """Have at least so many slots, for trainings beside each other in this process."""
+        with self._change:
+            self._free += [TrainerSlot(self._process, {}) for _ in range(count - self._count)]
+            self._count = max(self._count, count)
 
     @contextmanager
     def slot(self) -> Iterator[TrainerSlot]:

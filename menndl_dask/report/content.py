@@ -15,12 +15,13 @@ from menndl_dask.report.contenders import Ranking, rankings, search_cost
 from menndl_dask.report.headline import headline
 from menndl_dask.report.pictures.split_results import SplitResults, read_split_results
 from menndl_dask.report.table import Row
+from menndl_dask.run.forecast.actual import forecast_beside_actual
 from menndl_dask.run.layout import folders_of, name_of
 from menndl_dask.run.recorder import Compared
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import installed_versions
 from menndl_dask.run.usage.usage import Usage
-from menndl_dask.text import metric_title
+from menndl_dask.text import TextTable, metric_title
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class ReportContent:
     saved: Mapping[int, str] = field(default_factory=dict)  # paths of trained networks by number of the individual
     migrations: Mapping[int, int] = field(default_factory=dict)  # number of migrants that each island received
     usage: Usage | None = None  # of the workers
+    forecast: TextTable | None = None  # what the search was expected to cost, beside what it did cost
 
     @property
     def metric(self) -> str:
@@ -103,6 +105,7 @@ def read_content(run: Run) -> ReportContent:
         saved=saved_networks(run.path),
         usage=run.usage(),
         migrations={number: island.migrations for number, island in run.islands.items()},
+        forecast=forecast_beside_actual(run),
     )
 
 

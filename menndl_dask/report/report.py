@@ -10,6 +10,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -114,6 +115,7 @@ def render(content: ReportContent, refresh_s: int = 0) -> str:
         _events(content),
         _workers(content),
         "" if content.usage is None else performance_section(content.usage),
+        _forecast(content),
         _plan(content),
         _reproduce(content),
     ]
@@ -380,6 +382,13 @@ def _workers(content: ReportContent) -> str:
     phases = f'<p class="note">Time of the evaluations by phase: {escape(", ".join(each))}.</p>' if total else ""
     key = _key([(PHASES[name], name, "") for name in PHASES if total[name]]) if figure else ""
     return page.section("Workers", text, key, page.scrolling(figure), phases, name="workers")
+
+
+def _forecast(content: ReportContent) -> str:
+    if content.forecast is None:
+        return ""
+    note = f'<p class="note">{escape(content.forecast.title)}; see docs/forecast.md.</p>'
+    return page.section("Forecast", page.html_table(replace(content.forecast, title="")), note, name="forecast")
 
 
 def _plan(content: ReportContent) -> str:

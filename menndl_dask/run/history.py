@@ -25,7 +25,7 @@ _VALUES: Mapping[str, Mapping[str, Any]] = {
     "compared": {"name": str, "individual": dict, "factor": (int, float), "result": dict},
     "contender": {"name": str, "individual": dict, "factor": (int, float), "result": dict, "seed": int},
     "final": {"name": str, "individual": dict, "factor": (int, float), "result": dict, "seed": int},
-    "measured": {"individual": dict, "costs": dict},
+    "measured": {"individual": dict, "costs": dict}, "forecast": {"forecast": dict},
 }  # fmt: skip
 
 

@@ -193,6 +193,10 @@ class ProgressLine:
         if self._live:
             self._put("\n")
 
+    def say(self, text: str) -> None:
+        """Write another line; on a terminal the updating line follows it."""
+        self._put(("\r" if self._live else "") + printable(text, one_line=True) + ("\x1b[K\n" if self._live else "\n"))
+
     def _write(self, counts: Counts, now: float, more: str) -> None:
         text = progress_line(counts, now)
         self._last = (now, text)

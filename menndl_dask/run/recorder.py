@@ -203,6 +203,10 @@ class Recorder:
         events = [_event("lost", id=number, seconds=seconds) for number, seconds in losses]
         self._journal.append(events, flush=False)
 
+    def forecast(self, forecast: Mapping[str, Any]) -> None:
+        """Record what the search is expected to cost."""
+        self._journal.append([_event("forecast", forecast=dict(forecast))])
+
     def compared(self, compared: Compared) -> None:
         """Record a network that was trained for comparison, or for use."""
         individual, result = compared.individual.to_dict(), compared.result.to_dict()

@@ -132,6 +132,11 @@ class Run:
         return settings
 
     @property
+    def space_rules(self) -> Mapping[str, Any]:
+        """The limits of the networks of the search space; empty for a space without."""
+        return dict(self._frozen["space"].get("rules") or {})
+
+    @property
     def islands(self) -> dict[int, Run]:
         """The run of each island by its number; empty for a single search."""
         folders = folders_of(self.path).items()
@@ -170,6 +175,24 @@ class Run:
         """Time at which each individual's result arrived, by its id, in seconds since the epoch."""
         with reading(self.path, RunError):
             return {event["id"]: event["time"] for event in self._events("told")}
+
+    @property
+    def searched(self) -> list[tuple[float, float]]:
+        """When each driver began and when its last result arrived, in seconds since the epoch; without islands."""
+        found: list[tuple[float, float]] = []
+        with reading(self.path, RunError):
+            for _, event in self._history.events("started", "told"):
+                if event["event"] == "started":
+                    found.append((event["time"], event["time"]))
+                elif found:
+                    found[-1] = (found[-1][0], event["time"])
+        return found
+
+    @property
+    def forecasts(self) -> list[Mapping[str, Any]]:
+        """The forecasts that were made of the search, in order, as plain dicts; see `menndl_dask.run.forecast`."""
+        with reading(self.path, RunError):
+            return [event["forecast"] for event in self._events("forecast")]
 
     @property
     def comparisons(self) -> list[Compared]:

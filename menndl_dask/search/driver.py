@@ -30,6 +30,7 @@ from menndl_dask.run.recorder import Recorder
 from menndl_dask.run.run import Run
 from menndl_dask.search.dispatcher import Dispatcher, accepted
 from menndl_dask.search.durations import DurationEstimate
+from menndl_dask.search.forecast.live import LiveForecast
 from menndl_dask.search.islands.migration import Migration, with_migrants
 from menndl_dask.search.remote_evaluation import START_S, EvaluationRequest
 from menndl_dask.search.rungs import PruningRules
@@ -70,6 +71,7 @@ class Driver:
         evaluations: int | None,
         hours: float | None,
         wait_s: float | None = None,
+        forecast: LiveForecast | None = None,
     ) -> None:
         self._search = search
         self._evolution = search.evolution
@@ -89,8 +91,9 @@ class Driver:
         if search.island is not None:
             evolution = with_migrants(search.evolution, search.island)
             self._migration = Migration(search.whole, search.island, evolution, recorder)
-        now = time.monotonic()
-        deadline = None if hours is None else now + max(0.0, 3600.0 * hours - recorder.seconds_spent())
+        self._forecast = forecast or LiveForecast()
+        now, self._spent_s, self._hours = time.monotonic(), recorder.seconds_spent(), hours
+        deadline = None if hours is None else now + max(0.0, 3600.0 * hours - self._spent_s)
         self._counts = Counts(now, evaluations, deadline)
         self._to_resume: deque[Individual] = deque()  # in flight when an earlier driver ended
         self._is_exhausted = False  # evolution has no further network
@@ -237,6 +240,7 @@ class Driver:
             self._search.replayed += 1
             self._networks.tell(individual, result)
             self._counts.add(individual, result, now)
+            self._forecast.add((individual, result))
             self._learn_from(result)
             self._longest_s = max(self._longest_s, result.times.get("total", 0.0))
 
@@ -265,6 +269,7 @@ class Driver:
             else:
                 self._networks.recall(individual, result)
                 self._counts.add(individual, result)
+                self._forecast.add((individual, result))
                 self._learn_from(result)
                 self._same.recall(result)
                 if is_new:
@@ -292,6 +297,18 @@ class Driver:
             self._note(message, logging.INFO if self._workers else logging.WARNING)
         self._exchange(now)
         self._sift(self._dispatcher.give_up_overdue(now), now)
+        self._look_ahead(now)
+
+    def _look_ahead(self, now: float) -> None:
+        """Record what the search is expected to cost, once that can be said; an island sees only a part of it."""
+        if self._search.island is not None:
+            return
+        made = self._forecast.due(
+            self._search.problem, self._search.space, workers=self._workers.slots, evaluations=self._counts.asked,
+            hours=self._hours, spent_s=self._spent_s + now - self._counts.started,
+        )  # fmt: skip
+        if made is not None:
+            self._recorder.forecast(made.to_dict())
 
     def _exchange(self, now: float) -> None:
         """Exchange status and networks with the other islands, if there are any."""

@@ -28,6 +28,7 @@ from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, frozen_settings
 from menndl_dask.run.signature import Signed
 from menndl_dask.search.driver import Driver
+from menndl_dask.search.forecast.live import LiveForecast
 from menndl_dask.search.initial_networks import KEY, recorded, to_record
 from menndl_dask.search.islands.migration import prepare_run
 from menndl_dask.search.own_kinds import let_workers_find, own_names
@@ -168,6 +169,7 @@ class Search:
         wait_minutes: float | None = None,
         progress: Progress | None = None,
         on_change: Callable[[Run], object] | None = None,
+        forecast: LiveForecast | None = None,
     ) -> Run:
         """Search until the budget is spent, and return the run.
 
@@ -185,6 +187,8 @@ class Search:
         on_change
             Called with the run after new results, for example to rewrite its report. Calls are spaced so that they take
             a small share of the time.
+        forecast
+            Tells what the search is expected to cost; by default it is only recorded, from the first results.
 
         Raises
         ------
@@ -221,7 +225,7 @@ class Search:
             started = {"evaluations": evaluations, "hours": hours, **given}
             started |= {"host": socket.gethostname(), "dashboard": _dashboard(client)}
             wait_s = None if wait_minutes is None else 60.0 * wait_minutes
-            driver = Driver(self, client, recorder, evaluations, hours, wait_s)
+            driver = Driver(self, client, recorder, evaluations, hours, wait_s, forecast)
             driver.run(started, progress, on_change)
             self.stopped = driver.stopped
         run = Run(self.path)

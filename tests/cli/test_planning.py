@@ -33,7 +33,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     monkeypatch.setattr(plan, "run_trial", lambda *_: Trial(0.2, 5.0))
     found: list[Job] = []
 
-    def main_job(problem: Problem, space: SearchSpace, options: Options, *, arguments: list[str]) -> int:
+    def main_job(problem: Problem, space: SearchSpace, options: Options, *, arguments: list[str], **_: Any) -> int:
         assert options.plan is not None
         extra = {"plan": options.plan.to_dict(), "arguments": ["search", "grains.zarr"]}
         options.run.mkdir(parents=True, exist_ok=True)

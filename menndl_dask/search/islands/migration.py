@@ -121,7 +121,7 @@ class Migration:
         self._run, self._island = run, island
         self._every, self._count = every, count
         self._evolution, self._recorder = evolution, recorder
-        self._folder = folder_of(run, island)
+        self.folder = folder_of(run, island)
         self._written = IslandStatus()
         self._written_at = -_BEAT_S
         self._others: dict[int, _Other] = {}
@@ -183,9 +183,9 @@ class Migration:
             return
         self._written, self._written_at = replace(status, beat=status.beat + 1), now
         try:
-            self._written.write(self._folder)
+            self._written.write(self.folder)
         except OSError as error:
-            logger.warning("%s: the status for the other islands cannot be written: %s", self._folder, error.strerror)
+            logger.warning("%s: the status for the other islands cannot be written: %s", self.folder, error.strerror)
 
     def _new_migrants(self) -> Sequence[Evaluation]:
         """Return the emigrants of the next island in turn that offers any that are new here."""

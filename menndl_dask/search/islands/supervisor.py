@@ -21,6 +21,7 @@ from menndl_dask import files
 from menndl_dask.errors import FINISHED, ExitCode, RunError
 from menndl_dask.evaluation.child_process import die_with_parent, ended, kill_group
 from menndl_dask.run import stop_request
+from menndl_dask.run.forecast.forecast import CostForecast
 from menndl_dask.run.journal import holder
 from menndl_dask.run.layout import folder_of, folders_of
 from menndl_dask.run.progress import Counts, Progress
@@ -100,6 +101,7 @@ def supervise(
     hours: float | None,
     progress: Progress | None = None,
     on_change: Callable[[Run], object] | None = None,
+    forecast: CostForecast | None = None,
 ) -> str | None:
     """Run a driver for each island until all have ended.
 
@@ -113,6 +115,8 @@ def supervise(
         The budget, as the drivers know it.
     progress, on_change
         As for `Search.run`, but for the run with all islands.
+    forecast
+        What the search is expected to cost, to be recorded.
 
     Returns
     -------
@@ -131,6 +135,8 @@ def supervise(
         stop_request.begin(run)
         typed = {key: settings[key] for key in ("command", "arguments", "signed") if key in settings}
         recorder.started(evaluations=evaluations, hours=hours, **typed)
+        if forecast is not None:
+            recorder.forecast(forecast.to_dict())
         supervisor = _Supervisor(run, recorder, Counts(time.monotonic(), evaluations))
         try:
             for island, command in commands.items():

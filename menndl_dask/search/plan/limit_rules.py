@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from menndl_dask.genome.cost import Cost
+from menndl_dask.run.forecast.forecast import CostForecast
 from menndl_dask.run.planned_value import PlannedValue, minutes_text, seconds_text
 from menndl_dask.search.plan.training_rules import round_figure
 from menndl_dask.text import quantity
@@ -20,8 +21,6 @@ _LONG_TRAINING_S = 300.0
 _MOST_PARAMETERS = 20e6
 _SEARCH_S = 3600.0
 _FEWEST, _MOST = 20, 200
-# of the standard network's time, that of a network of the search: random ones have twice the FLOPs, some are ended
-_MEAN_SHARE = 1.5
 _SLOWEST = 6.0  # times the standard network's time, that a network may take
 _LEAST_LIMIT_S = 600.0
 _GB = 1e9
@@ -75,37 +74,33 @@ def time_limit(network_s: float | None) -> PlannedValue:
     return PlannedValue("time_limit", limit, f"the standard network takes {seconds_text(network_s)} in all")
 
 
-def evaluations(network_s: float | None, workers: int) -> PlannedValue:
-    """Return the number of networks that are evaluated in about an hour.
+def evaluations(mean_s: float | None, workers: int) -> PlannedValue:
+    """Return the number of networks that are evaluated in about an hour, by the mean seconds of one.
 
-    >>> evaluations(60, 2).value, evaluations(3, 2).value, evaluations(1000, 1).value
+    >>> evaluations(90, 2).value, evaluations(4.5, 2).value, evaluations(1500, 1).value
     (80, 200, 20)
     """
-    if network_s is None:
+    if mean_s is None:
         return PlannedValue("evaluations", 100, "not timed; see --hours")
-    fitting = _SEARCH_S * workers / (_MEAN_SHARE * network_s)
+    fitting = _SEARCH_S * workers / mean_s
     number = max(_FEWEST, min(_MOST, int(fitting) // 10 * 10))
     about = "about an hour" if _FEWEST <= fitting <= _MOST else "enough" if fitting > _MOST else "the fewest"
-    at = f"at {seconds_text(_MEAN_SHARE * network_s)} a network and {workers} at a time"
+    at = f"at {seconds_text(mean_s)} a network and {workers} at a time"
     why = {"enough": f"more add little; {at}", "the fewest": f"fewer find little; {at}"}
     return PlannedValue("evaluations", number, why.get(about, f"{about} {at}"))
 
 
-def minutes(
-    network_s: float | None, training_s: float, workers: int, number: int | None, hours: float | None, *,
-    retrain: float, finalists: int,
-) -> PlannedValue:
+def minutes(forecast: CostForecast | None, hours: float | None) -> PlannedValue:
     """Return the minutes that the search and the training of the finalists will take."""
-    searching = math.inf if hours is None else 60 * hours
-    if network_s is not None and number is not None:
-        searching = min(searching, _MEAN_SHARE * network_s * number / workers / 60)
-    if network_s is None:
-        return PlannedValue("minutes", None if math.isinf(searching) else searching, "not timed")
-    longer = network_s + (retrain - 1) * training_s if retrain > 0 else 0.0
-    trainings = (finalists + 1) * longer + network_s
-    training = max(longer, trainings / workers) / 60
-    reason = f"{minutes_text(searching)} for the search, {minutes_text(training)} for the comparison at the end"
-    return PlannedValue("minutes", round(searching + training, 1), reason)
+    if forecast is None:
+        return PlannedValue("minutes", None if hours is None else 60 * hours, "not timed")
+    search, after = forecast.seconds, forecast.comparison_s
+    longer = 0.0 if after is None else after.value
+    reason = f"{minutes_text(search.value / 60)} for the search"
+    if search.low < search.high:
+        reason += f" ({minutes_text(search.low / 60)} to {minutes_text(search.high / 60)})"
+    reason += f", {minutes_text(longer / 60)} for the comparison at the end"
+    return PlannedValue("minutes", round((search.value + longer) / 60, 1), reason)
 
 
 def _down(value_bytes: float, digits: int = 1) -> float:

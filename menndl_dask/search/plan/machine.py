@@ -41,6 +41,8 @@ class Machine:
         Whether the workers run on this machine, so that a training can be timed here.
     may_change_workers
         Whether fewer workers may be planned, so that each has more memory.
+    per_node
+        Trainings at the same time on a node; 0 if all run on one machine.
     """
 
     workers: int
@@ -50,6 +52,12 @@ class Machine:
     gpus: bool = False
     is_this: bool = True
     may_change_workers: bool = False
+    per_node: int = 0
+
+    @property
+    def nodes(self) -> int:
+        """Machines that the trainings run on."""
+        return -(-self.workers // self.per_node) if self.per_node else 1
 
     @classmethod
     def of(cls, profile: Profile, workers: int | None = None) -> Self:
@@ -82,6 +90,7 @@ class Machine:
             None if memory is None else max(_GB, _bytes(str(memory)) / trainings - _WORKER_BYTES),
             gpus=profile.gpus_per_node > 0,
             is_this=False,
+            per_node=trainings,
         )
 
     def with_workers(self, workers: int) -> Self:

@@ -18,11 +18,16 @@ from menndl_dask.errors import UserError
 from menndl_dask.genome.cost import Cost, cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.problem import UNITS, Limits, Patches, Problem
+from menndl_dask.run.forecast.forecast import CostForecast
 from menndl_dask.run.planned_value import GIVEN, PlannedValue, minutes_text, seconds_text
+from menndl_dask.search.forecast.estimate import comparison, forecast
+from menndl_dask.search.forecast.known import by_trainings, drawn
+from menndl_dask.search.forecast.service_time import Timed, Work
 from menndl_dask.search.plan import limit_rules, training_rules
 from menndl_dask.search.plan.image_sample import ImageSample, read_sample
 from menndl_dask.search.plan.machine import Machine
 from menndl_dask.search.plan.trial import Trial, run_trial
+from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import standard_network
 from menndl_dask.text import TextTable, counted
 from menndl_dask.validation import demand_kind
@@ -31,6 +36,7 @@ _TRIALS = 3
 _GB = 1e9
 _LEAST_EXTENT = {1: 64, 2: 32, 3: 16}  # pixels, of the longest side of a patch, by rank
 _RETRAIN, _FINALISTS = 4.0, 2
+_MANY = 200  # evaluations, of which the mean time says how many fit into an hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +49,13 @@ class Plan:
         The problem, with the planned training.
     values
         Each planned value with its reason.
+    forecast
+        What the search is expected to cost; None if nothing was timed.
     """
 
     problem: Problem
     values: tuple[PlannedValue, ...]
+    forecast: CostForecast | None = None
 
     def value(self, name: str) -> Any:
         """Return a planned value by the name of its option; None if the plan has none."""
@@ -61,10 +70,7 @@ class Plan:
     @property
     def space(self) -> dict[str, Any]:
         """The limits of a network, for `SearchSpace.image`."""
-        memory = self.value("max_memory")
-        values = {"max_memory_bytes": None if memory is None else memory * _GB}
-        values |= {name: self.value(name) for name in ("max_parameters", "max_flops")}
-        return {name: value for name, value in values.items() if value is not None}
+        return space_limits({each.name: each.value for each in self.values})
 
     def parts(self) -> list[str | TextTable]:
         """Return the plan as a text and a table: each value and why."""
@@ -89,6 +95,14 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Return the values with their reasons as a plain dict, for ``run.yaml``."""
         return {each.name: each.to_dict() for each in self.values}
+
+
+def space_limits(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the planned limits of a network as `SearchSpace.image` takes them."""
+    memory = values.get("max_memory")
+    limits = {"max_memory_bytes": None if memory is None else memory * _GB}
+    limits |= {name: values.get(name) for name in ("max_parameters", "max_flops")}
+    return {name: value for name, value in limits.items() if value is not None}
 
 
 def plan_search(
@@ -137,6 +151,7 @@ class _Planner:
     smaller: str = ""  # why the batch or the patch is smaller than usual
     is_smaller_patch: bool = False
     opened_patch: tuple[int, ...] = ()  # with which the data was opened last
+    forecast: CostForecast | None = None
 
     def plan(self, is_timed: bool) -> Plan:
         """Return the plan."""
@@ -154,7 +169,7 @@ class _Planner:
         order = ("patch", "batch_size", "patches", *UNITS, "normalisation", "loss", "augment", "large_images")
         names = [name for name in order if name in self.values]
         names += [name for name in self.values if name not in names]
-        return Plan(self.problem, tuple(self.values[name] for name in names))
+        return Plan(self.problem, tuple(self.values[name] for name in names), self.forecast)
 
     def _set(self, planned: PlannedValue) -> Any:
         """Take a planned value, or the one that the user gave in its place; return the value."""
@@ -314,38 +329,49 @@ class _Planner:
         framework = max(framework, limit_rules.FRAMEWORK_BYTES)
         needed = limit_rules.needed_bytes(cost.memory_bytes(self.batch), framework)
         self._set(limit_rules.max_parameters(cost))
-        training_s = None if measured.step_s is None else self._training_s(measured.step_s)
+        timed = None
+        if self.standard is not None and measured.step_s is not None:
+            timed = Timed(Work.of(self.standard, self.problem), measured.step_s, measured.other_s)
+        training_s = None if timed is None else min(timed.work.steps * timed.step_s, self._seconds)
         self._set(limit_rules.max_flops(cost, training_s))
         limit = float(self._set(limit_rules.memory_limit(machine.memory_bytes, needed)))
         self._set(limit_rules.max_memory(limit, framework, machine.gpu_bytes))
         network_s = None if training_s is None else training_s + measured.other_s
         self._set(limit_rules.time_limit(network_s))
         self._set(PlannedValue("workers", machine.workers, self._workers_reason()))
-        if "hours" in self.given:
-            self._set(PlannedValue("hours", None, ""))
-        if "hours" not in self.given or "evaluations" in self.given:
-            self._set(limit_rules.evaluations(network_s, machine.workers))
-        number, hours = (self.values[n].value if n in self.values else None for n in ("evaluations", "hours"))
-        self.values["minutes"] = limit_rules.minutes(
-            network_s, training_s or 0.0, machine.workers, number, hours,
-            retrain=self.given.get("retrain", _RETRAIN), finalists=self.given.get("finalists", _FINALISTS),
-        )  # fmt: skip
+        self._set_amount(timed)
 
-    def _training_s(self, step_s: float) -> float:
-        """Return the seconds that the standard network is trained for."""
-        budget, samples = self.problem.budget, self.problem.facts.samples[0]
-        if self.problem.patches is not None:
-            samples = self.problem.patches.per_epoch
-        ends = []
-        if budget.epochs is not None:
-            ends.append(budget.epochs * samples / budget.batch_size * step_s)
-        if budget.steps is not None:
-            ends.append(budget.steps * step_s)
-        if budget.seconds is not None:
-            ends.append(budget.seconds)
-        if budget.flops is not None:
-            ends.append(budget.flops / (self._cost().flops_training * budget.batch_size) * step_s)
-        return min(ends)
+    def _set_amount(self, timed: Timed | None) -> None:
+        """Set how many networks are evaluated, and forecast the time."""
+        workers, hours = self.machine.workers, self.given.get("hours")
+        basis = None
+        if timed is not None:
+            limits = space_limits({name: each.value for name, each in self.values.items()})
+            genomes = drawn(SearchSpace.image(self.problem, **limits)) or [self.standard or Genome(())]
+            others = "alone" if workers == 1 or self.machine.gpus else f"{workers} at a time"
+            basis = by_trainings(self.problem, [timed], genomes, f"a trial of the standard network, {others}")
+        if hours is not None:
+            self._set(PlannedValue("hours", None, ""))
+        if hours is None or "evaluations" in self.given:
+            mean_s = None if basis is None else forecast(self.problem, basis, workers=workers, evaluations=_MANY)
+            self._set(limit_rules.evaluations(None if mean_s is None else mean_s.network_s.value, workers))
+        if basis is not None:
+            number = self.values["evaluations"].value if "evaluations" in self.values else None
+            retrain, finalists = self.given.get("retrain", _RETRAIN), self.given.get("finalists", _FINALISTS)
+            after = comparison(
+                basis.times, self.problem, self.standard or Genome(()), workers=workers, retrain=retrain,
+                finalists=finalists,
+            )  # fmt: skip
+            self.forecast = forecast(
+                self.problem, basis, workers=workers, evaluations=number, hours=hours,
+                nodes=self.machine.nodes, comparison_s=after,
+            )  # fmt: skip
+        self.values["minutes"] = limit_rules.minutes(self.forecast, hours)
+
+    @property
+    def _seconds(self) -> float:
+        """Seconds that a training may take."""
+        return math.inf if self.problem.budget.seconds is None else self.problem.budget.seconds
 
     def _workers_reason(self) -> str:
         machine = self.machine

@@ -1,29 +1,34 @@
 """The trial: a few seconds of training of the standard network, which give its time and memory. Runs on the driver.
 
-The training itself runs in a child process, as that of each network does.
+On a CPU as many trainings of it run beside each other as the machine has workers: a training beside busy neighbours
+takes longer than one alone. Each runs in a child process, as that of each network does.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import NodeError, UserError
 from menndl_dask.evaluation.evaluation import evaluate
-from menndl_dask.evaluation.trainer_pool import close
+from menndl_dask.evaluation.trainer_pool import close, pool_of
 from menndl_dask.genome.cost import cost_of
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits, Problem
+from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID
+from menndl_dask.search.forecast.service_time import Timed
 from menndl_dask.search.plan.machine import Machine
 
 _TRAINING_S = 6.0
-_LONGEST_S = 240.0
-_VALIDATIONS = 4  # of a training: after a third, at two rungs and at the end
+LONGEST_S = 240.0
 _TOO_LARGE = ("out_of_memory", "killed", "timed_out")
 
 
@@ -53,41 +58,69 @@ class Trial:
 
 
 def run_trial(problem: Problem, genome: Genome, machine: Machine) -> Trial:
-    """Train a network for a few seconds.
+    """Train a network for a few seconds, beside as many others as the machine trains at a time.
 
     Raises
     ------
     UserError
         If the training raises an exception: every network's would.
     """
-    budget = replace(
-        problem.budget.without_early_stopping(), epochs=None, steps=None, flops=None, seconds=_TRAINING_S,
-        deterministic=False,
-    )  # fmt: skip
-    tried = replace(problem, budget=budget)
+    tried = briefly(problem)
     memory = None if machine.memory_bytes is None else int(machine.memory_bytes)
-    limits = Limits(_LONGEST_S, memory, checkpoint_s=None)
+    limits = Limits(LONGEST_S, memory, checkpoint_s=None)
+    # this process has one GPU for all
+    together = 1 if machine.gpus else machine.workers
+    pool_of(os.getpid()).grow(together)
+
+    def one(_: int) -> Result:
+        return evaluate(Individual(STANDARD_ID, genome, (), "standard"), tried, limits)
+
     try:
-        with _threads(machine.cores):
-            result = evaluate(Individual(STANDARD_ID, genome, (), "standard"), tried, limits)
+        with _threads(machine.cores), ThreadPoolExecutor(together) as threads:
+            results = list(threads.map(one, range(together)))
     except NodeError as error:
         raise UserError(str(error)) from error
     finally:
         close()
-    if result.failure == "error":
-        raise UserError(f"a first training of the standard network failed, as every training would: {result.message}")
-    if result.failure in _TOO_LARGE:
-        return Trial(failure=result.failure)
-    cost = cost_of(genome, problem)
-    steps = round(result.costs.get("flops_training", 0.0) / (cost.flops_training * budget.batch_size))
-    if not result.curve or not steps:
+    for result in results:
+        if result.failure == "error":
+            raise UserError(
+                f"a first training of the standard network failed, as every training would: {result.message}"
+            )
+    failed = [result.failure for result in results if result.failure in _TOO_LARGE]
+    if failed:
+        return Trial(failure=str(failed[0]))
+    return _measured(results, genome, tried)
+
+
+def briefly(problem: Problem) -> Problem:
+    """Return the problem with trainings of a few seconds that nothing stops early."""
+    budget = replace(
+        problem.budget.without_early_stopping(), epochs=None, steps=None, flops=None, seconds=_TRAINING_S,
+        deterministic=False,
+    )  # fmt: skip
+    return replace(problem, budget=budget)
+
+
+def _measured(results: Sequence[Result], genome: Genome, tried: Problem) -> Trial:
+    """Return the means of what equal trainings took."""
+    cost, batch = cost_of(genome, tried), tried.budget.batch_size
+    found: list[Trial] = []
+    for result in results:
+        timed = Timed.of_short(genome, result, tried, tried)
+        if timed is None:
+            continue
+        memory_bytes = result.costs.get("memory_bytes")
+        framework = None if memory_bytes is None else max(0.0, memory_bytes - cost.memory_bytes(batch))
+        found.append(Trial(timed.step_s, timed.other_s, memory_bytes, framework))
+    if not found:
         return Trial()
-    trained_s = result.curve[-1]["seconds"]
-    memory_bytes = result.costs.get("memory_bytes")
-    framework = None if memory_bytes is None else max(0.0, memory_bytes - cost.memory_bytes(budget.batch_size))
-    measure_s = result.times.get("measure", 0.0) / len(result.curve) * _VALIDATIONS
-    other = measure_s + result.times.get("data", 0.0) + result.times.get("build", 0.0)
-    return Trial(trained_s / steps, other, memory_bytes, framework)
+    return Trial(
+        float(np.mean([each.step_s for each in found])),
+        float(np.mean([each.other_s for each in found])),
+        max((each.memory_bytes for each in found if each.memory_bytes is not None), default=None),
+        max((each.framework_bytes for each in found if each.framework_bytes is not None), default=None),
+    )
 
 
 @contextmanager

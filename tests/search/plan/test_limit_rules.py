@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from menndl_dask.genome.cost import cost_of
+from menndl_dask.run.forecast.forecast import Interval
 from menndl_dask.search.plan import limit_rules
 from menndl_dask.space.standard.standard import standard_network
+from tests.forecasts import made_up_forecast
 from tests.problems import problem
 
 GB = 1e9
@@ -33,8 +35,10 @@ def test_a_short_training_leaves_room_for_larger_networks(training_s: float | No
 
 
 def test_the_expected_time_has_the_search_and_the_comparison() -> None:
-    planned = limit_rules.minutes(60.0, 50.0, 2, 80, None, retrain=4.0, finalists=2)
-    assert planned.value == pytest.approx(60 + (3 * 210 + 60) / 2 / 60, rel=0.01)
-    assert planned.reason == "60 minutes for the search, 6 minutes for the comparison at the end"
-    by_hours = limit_rules.minutes(None, 0.0, 2, None, 2.0, retrain=4.0, finalists=2)
+    forecast = made_up_forecast(seconds=Interval(3600, 2400, 5400), comparison_s=Interval.of(360.0))
+    planned = limit_rules.minutes(forecast, None)
+    assert planned.value == 66
+    reason = "60 minutes for the search (40 minutes to 90 minutes), 6 minutes for the comparison at the end"
+    assert planned.reason == reason
+    by_hours = limit_rules.minutes(None, 2.0)
     assert (by_hours.value, by_hours.reason) == (120.0, "not timed")

@@ -1,0 +1,1 @@
+"""A search simulated at any scale, by discrete events."""

@@ -1,0 +1,1 @@
+"""What a search was expected to cost, and what it did cost."""

@@ -1,0 +1,1 @@
+"""How long a search will take: the one place for such estimates."""
