@@ -78,7 +78,7 @@ def _speed(usage: Usage) -> list[Figure]:
     else:
         window = f"over {duration(usage.window_s)}"
         rates = [
-            Figure("FLOPs of training", usage.spent.flops, "FLOP", f"{usage.spent.flops:.3g}", of),
+            Figure("FLOPs of training", usage.spent.flops, "FLOP", _of(usage.spent.flops, "FLOP"), of),
             _rate("sustained", usage.sustained, "FLOPs of training ÷ wall time"),
             _rate("sustained by a worker", usage.per_worker, "FLOPs of training ÷ worker-hours"),
             _rate("peak", usage.peak, window),
@@ -133,21 +133,19 @@ def _energy(usage: Usage, carbon: float | None) -> list[Figure]:
         why = "not measured: no counter could be read on the workers (NVML, ROCm SMI, RAPL)"
         carbon_too = [] if carbon is None else [Figure("CO2", None, "g", remark="not known without the energy")]
         return [Figure("energy", None, "J", remark=why), *carbon_too]
-    of = [
-        f"{name} {quantity(joules)}J" for name, joules in (("GPUs", energy.gpu), ("processors", energy.cpu)) if joules
-    ]
+    of = [f"{name} {_of(joules, 'J')}" for name, joules in (("GPUs", energy.gpu), ("processors", energy.cpu)) if joules]
     missing = len(usage.evaluated) - energy.networks
     of += [f"not measured for {missing} of {len(usage.evaluated)} networks"] if missing else []
     each = energy.total / energy.networks
     found = [
         Figure("energy", energy.total, "J", f"{energy.kwh:.3g} kWh", "; ".join([*of, "while evaluations ran"])),
-        Figure("energy by network", each, "J", f"{quantity(each)}J"),
+        Figure("energy by network", each, "J", _of(each, "J")),
     ]
     if usage.spent.flops:
         found.append(_rate("FLOPs by joule", usage.spent.flops / energy.total, "", "FLOP/J"))
     grams = None if carbon is None else energy.carbon_g(carbon)
     if grams is not None:
-        found.append(Figure("CO2", grams, "g", f"{quantity(grams)}g", f"at {carbon:g} g/kWh, as given"))
+        found.append(Figure("CO2", grams, "g", _of(grams, "g"), f"at {carbon:g} g/kWh, as given"))
     return found
 
 
@@ -158,7 +156,7 @@ def _best(usage: Usage) -> list[Figure]:
     best = next(one for one in found if one.number == found[-1].number)
     after = [counted(best.evaluations, "evaluation"), f"{best.generations:.3g} generation equivalents"]
     after += [f"{best.node_hours:.3g} node-hours"]
-    after += [] if best.joules is None else [f"{quantity(best.joules)}J"]
+    after += [] if best.joules is None else [_of(best.joules, "J")]
     return [Figure("best fitness", best.fitness, "", fitness_text(best.fitness), f"after {', '.join(after)}")]
 
 
@@ -287,13 +285,18 @@ def _convergence(found: Sequence[Improvement], at: Sequence[float], unit: str) -
 
 def _worker_table(usage: Usage) -> TextTable:
     rows = [
-        [worker or "unknown", f"{spent.count}", duration(spent.seconds), f"{spent.flops:.3g}",
+        [worker or "unknown", f"{spent.count}", duration(spent.seconds), quantity(spent.flops),
          flops_rate(spent.flops / usage.wall_s)]
         for worker, spent in list(usage.by_worker.items())[:_WORKERS]
     ]  # fmt: skip
     more = len(usage.by_worker) - len(rows)
     rows += [[f"… and {more} more", "", "", "", ""]] if more else []
     return TextTable(["worker", "networks", "busy", "FLOPs of training", "sustained"], rows)
+
+
+def _of(value: float, unit: str) -> str:
+    text = quantity(value)
+    return f"{text}{unit}" if text[-1].isalpha() else f"{text} {unit}"
 
 
 def _hours(name: str, seconds: float, remark: str = "") -> Figure:
@@ -309,7 +312,7 @@ def _spent(name: str, spent: Spent, total: float | None, remark: str) -> Figure:
         return Figure(name, 0.0, "s", "none", remark)
     share = f", {_share(spent.seconds, total)} of the time" if total else ""
     text = f"{counted(spent.count, 'network')}, {duration(spent.seconds)}{share}"
-    flops = f"{spent.flops:.3g} FLOPs" if spent.flops else ""
+    flops = _of(spent.flops, "FLOP") if spent.flops else ""
     return Figure(name, spent.seconds, "s", text, "; ".join(filter(None, (flops, remark))))
 
 

@@ -57,6 +57,8 @@ def test_energy_is_shown_where_it_was_read() -> None:
     figures = figures_of(usage(gpu_joules=3.6e6), carbon=400.0)
     assert value(figures, "energy") == 6 * 3.6e6
     assert value(figures, "energy by network") == 3.6e6
+    few = figures_of(usage(gpu_joules=250.0))
+    assert next(each.shown for each in few if each.name == "energy by network") == "250 J"
     assert value(figures, "CO2") == pytest.approx(2400.0)
     assert value(figures, "FLOPs by joule") == pytest.approx(2e9 / 3.6e6)
     assert value(figures_of(usage(), carbon=400.0), "CO2") is None

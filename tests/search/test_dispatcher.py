@@ -106,6 +106,7 @@ def test_evaluations_that_dask_loses_are_submitted_again_a_bounded_number_of_tim
         assert completed or dispatcher.notes == ["Dask lost 1 evaluation; submitted again"]
         dispatcher.notes.clear()
     assert [(one, result.failure) for one, result in completed] == [(individuals[0], "worker_lost")]
+    assert dispatcher.losses == [(individuals[0].id, None)] * _ATTEMPTS  # none was seen to run
     assert not dispatcher
     (tmp_path / "go on").touch()
     dispatcher.close()
