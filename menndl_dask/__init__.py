@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from menndl_dask.environment import choose_backend as _choose_backend
+
 if TYPE_CHECKING:  # "as" says to type checkers that they are public
     from menndl_dask.cluster.cluster import load_cluster as load_cluster
     from menndl_dask.data.data import open_problem as open_problem
@@ -44,6 +46,8 @@ if TYPE_CHECKING:  # "as" says to type checkers that they are public
     from menndl_dask.space.space import SearchSpace as SearchSpace
 
 __version__ = "0.7.0"
+
+_choose_backend()
 
 # public names by the module that defines them
 _NAMES = {

@@ -133,10 +133,10 @@ def _search(
 ) -> int:  # fmt: skip
     """Search with this driver, then compare the best networks, unless other islands still search."""
     is_supervised = options.island is not None and supervisor.is_supervised()
-    say(f"starting the workers of {options.cluster} …")
+    loaded = load_cluster(options.cluster, workers=options.workers, backend=options.budget.backend)
+    say(f"starting the workers of {options.cluster}{f': {loaded.description}' if loaded.description else ''} …")
     with (
-        _told_at_ctrl_c(options.run, typed, is_supervised),
-        load_cluster(options.cluster, workers=options.workers) as cluster, cluster.client() as client,
+        _told_at_ctrl_c(options.run, typed, is_supervised), loaded as cluster, cluster.client() as client,
     ):  # fmt: skip
         line = progress or ProgressLine(sys.stderr)
         live, page = LivePage(client, options.run, line), search.path / "report.html"
@@ -192,7 +192,8 @@ def _search_islands(
         )  # fmt: skip
         run = Run(options.run)
         if stopped is None:
-            with load_cluster(profile, workers=options.workers) as cluster, cluster.client() as client:
+            loaded = load_cluster(profile, workers=options.workers, backend=options.budget.backend)
+            with loaded as cluster, cluster.client() as client:
                 live = LivePage(client, options.run, ProgressLine(sys.stderr))
                 say(f"dashboard: {cluster.live or 'none'}")
                 _compare(run, client, options, _wait(options, profile), live)

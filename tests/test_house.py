@@ -115,6 +115,11 @@ def test_tests_need_no_more_than_the_tools_bring() -> None:
     assert set(needed) <= {*installed(), *extra("formats"), *extra("dev")}, needed
 
 
+def test_what_an_install_without_tensorflow_needs_is_in_step() -> None:
+    needed = requirements(re.sub(r"(?m)#.*$", "", (ROOT / "requirements-without-tensorflow.txt").read_text()))
+    assert needed == {name: each for name, each in installed().items() if name != "tensorflow"}
+
+
 def test_the_conda_environment_is_in_step() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     assert environment[-1] == {"pip": ["-e ."]}

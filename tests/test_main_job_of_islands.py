@@ -40,6 +40,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+class Loaded(nullcontext[Any]):
+    """A cluster that is not started."""
+
+    description = ""
+
+
 @pytest.fixture
 def compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     """Return the runs that are compared; a search writes two results and ends."""
@@ -56,7 +62,7 @@ def compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     compared: list[Run] = []
     cluster = SimpleNamespace(client=nullcontext, dashboard=None, profile=Local())
     monkeypatch.setattr(Search, "run", search)
-    monkeypatch.setattr(workflow, "load_cluster", lambda *_, **__: nullcontext(cluster))
+    monkeypatch.setattr(workflow, "load_cluster", lambda *_, **__: Loaded(cluster))
     monkeypatch.setattr(workflow, "compare", lambda run, client, **_: compared.append(run))
     return compared
 

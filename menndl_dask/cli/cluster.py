@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from menndl_dask.cli.parser import add_command, add_run_command
 from menndl_dask.errors import ExitCode, ProfileError, RunError
 from menndl_dask.terminal import say
-from menndl_dask.text import counted
 
 if TYPE_CHECKING:
     from menndl_dask.cluster.profile import Profile
@@ -56,11 +55,11 @@ def _check(given: argparse.Namespace) -> int:
 
 def _show(profile: Profile) -> bool:
     """Print what a profile starts; return whether it is complete."""
+    from menndl_dask.cluster.local_workers import LocalWorkers
     from menndl_dask.cluster.profile import Local, Scheduler
 
     if isinstance(profile, Local):
-        own = f", with one of {profile.gpus} GPUs each" if profile.gpus else ""
-        say(f"{counted(profile.count, 'worker')} on this machine{own}")
+        say(f"on this machine: {LocalWorkers(profile).text()}")
         return True
     if isinstance(profile, Scheduler):
         say(f"the workers of the scheduler at {profile.address or profile.scheduler_file}")

@@ -69,7 +69,8 @@ def _compare(given: argparse.Namespace) -> int:
     factor = given.retrain or [1.0, next((c.factor for c in run.alike), _RETRAIN)]
     run.best()  # before workers are started
     limits = read(Limits, run.settings.get("limits") or {}, f"{run.path}: limits", RunError)
-    with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
+    loaded = load_cluster(given.cluster, workers=given.workers, backend=problem.budget.backend)
+    with loaded as cluster, cluster.client() as client:
         workflow.compare_with(
             run, client, others, factor=factor, finalists=given.finalists, seeds=given.seeds, limits=limits,
             problem=problem, random=random,

@@ -45,7 +45,7 @@ def open_planned(given: argparse.Namespace, budget: Budget | None = None) -> Pro
 
 def new_plan(given: argparse.Namespace, problem: Problem, profile: Profile, *, trial: bool) -> Plan:
     """Return the plan of a new search, or of one that a check shows."""
-    machine = Machine.of(profile, given.workers)
+    machine = Machine.of(profile, given.workers, getattr(given, "backend", None))
     if trial and machine.is_this:
         say("planning: the standard network is trained for some seconds …", stream=sys.stderr)
     return plan_search(problem, given_values(given), machine, trial=trial)

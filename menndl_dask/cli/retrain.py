@@ -60,7 +60,8 @@ def _retrain(given: argparse.Namespace) -> int:
     count = given.finalists or (1 if is_final else 2)
     run.best()  # before workers are started
     limits = read(Limits, run.settings.get("limits") or {}, f"{run.path}: limits", RunError)
-    with load_cluster(given.cluster, workers=given.workers) as cluster, cluster.client() as client:
+    loaded = load_cluster(given.cluster, workers=given.workers, backend=problem.budget.backend)
+    with loaded as cluster, cluster.client() as client:
         if is_final or seeds > 1:
             retrain(
                 run, client, problem, factor=given.retrain, count=count, seeds=seeds, limits=limits, is_final=is_final

@@ -14,6 +14,7 @@ from menndl_dask.cluster.batch.batch_system import FOR_EVER
 from menndl_dask.cluster.batch.queue import queued
 from menndl_dask.cluster.batch.site import Site
 from menndl_dask.cluster.cluster import load_cluster
+from menndl_dask.cluster.local_workers import LocalWorkers
 from menndl_dask.cluster.node.diagnostics import NodeReport, inspect_node, own_versions
 from menndl_dask.cluster.profile import Local, Profile
 from menndl_dask.text import counted, duration
@@ -93,8 +94,8 @@ def _wrong(profile: Profile, check: ProfileCheck) -> Iterator[str]:
             "with the site, and does the launcher start a task for each?"
         )
     yield from (f"{found.worker}: Keras does not work there: {found.error}" for found in reports if found.error)
-    has_gpus = profile.gpus_per_node if isinstance(profile, Site) else profile.gpus if isinstance(profile, Local) else 0
-    if has_gpus:
+    on_site = isinstance(profile, Site) and profile.gpus_per_node > 0
+    if on_site or (isinstance(profile, Local) and LocalWorkers(profile).gpus is not None):
         yield from _wrong_with_gpus(profile, reports)
     if far := [report.directory for report in reports if report.writes_to_shared_disk]:
         yield f"workers write to {far[0]}, a shared file system: set local_directory to a disk of the node"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import sys
 import tempfile
@@ -28,11 +27,10 @@ from menndl_dask.cluster.batch.site import Site
 from menndl_dask.cluster.credentials import private_folder
 from menndl_dask.cluster.dask_config import DASK_SETTINGS, cluster_settings, tell_ignored_settings
 from menndl_dask.cluster.local_cluster import RestoringCluster
-from menndl_dask.cluster.node.gpu import gpu_share_variables, gpu_visibility_variables, visible
+from menndl_dask.cluster.local_workers import LocalWorkers
 from menndl_dask.cluster.ports import LOOPBACK, free_port
 from menndl_dask.cluster.profile import Local, Profile, Scheduler, read_profile
 from menndl_dask.cluster.steady_clock import keep_time_steady
-from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import ProfileError, one_line, shortened
 from menndl_dask.program.interruption import kept_from_children, uninterrupted
 from menndl_dask.validation import shown
@@ -48,8 +46,9 @@ _LONGEST_FILE = 2**20  # characters of a scheduler file that are read
 class Cluster:
     """The workers of a profile. Made by `load_cluster`."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, backend: str | None = None) -> None:
         self.profile = profile
+        self._workers = LocalWorkers(profile, backend) if isinstance(profile, Local) else None
         self._stack = ExitStack()
         self._started: DaskCluster | None = None
         self._dashboard: str | None = None
@@ -60,9 +59,8 @@ class Cluster:
         try:
             with uninterrupted():
                 self._start()
-            if isinstance(self._started, RestoringCluster):
-                assert isinstance(self.profile, Local)
-                trouble = self._started.sync(self._started.begin, _environments(self.profile))  # type: ignore[no-untyped-call]
+            if self._workers is not None and isinstance(self._started, RestoringCluster):
+                trouble = self._started.sync(self._started.begin, self._workers.options())  # type: ignore[no-untyped-call]
                 if self._started.is_unguarded:
                     raise SystemExit(f"{Path(sys.argv[0]).name}: {unguarded.ADVICE}")
                 if trouble:
@@ -85,6 +83,7 @@ class Cluster:
         tell_ignored_settings()
         if isinstance(self.profile, Local):
             self._started = self._stack.enter_context(_local_cluster(self.profile))
+            self._started.most_per_gpu = 1 if self._workers is None else self._workers.most
         else:
             from menndl_dask.cluster.batch.site_cluster import site_cluster  # loads dask-jobqueue
 
@@ -95,6 +94,11 @@ class Cluster:
             services = self._started.scheduler_info["services"]
             with suppress(Exception):  # of a link of the user's own, which names what is not there
                 self._dashboard = format_dashboard_link(LOOPBACK, services["dashboard"])
+
+    @property
+    def description(self) -> str:
+        """What the workers compute on, in one line; empty where the profile alone says it."""
+        return "" if self._workers is None else self._workers.text()
 
     @property
     def dashboard(self) -> str | None:
@@ -122,7 +126,9 @@ class Cluster:
             yield client
 
 
-def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None = None) -> Cluster:
+def load_cluster(
+    profile: str | Path | Profile = "local", *, workers: int | None = None, backend: str | None = None
+) -> Cluster:
     """Return the cluster of a profile. Its workers run during its ``with`` statement.
 
     ::
@@ -136,6 +142,8 @@ def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None
         A YAML file, the name of a shipped profile, or a profile.
     workers
         Number of workers, in place of the number in the profile.
+    backend
+        Of Keras: GPUs of this machine that it cannot use are left out; None for that of the environment.
 
     Raises
     ------
@@ -146,13 +154,13 @@ def load_cluster(profile: str | Path | Profile = "local", *, workers: int | None
     if not isinstance(read, (Local, Scheduler, Site)):
         raise ProfileError(f"profile: expected the name of a profile or a file, such as 'local', got {read!r}")
     if workers is None:
-        return Cluster(read)
+        return Cluster(read, backend)
     if isinstance(read, Scheduler):
         raise ProfileError(f"workers: expected none, since the scheduler of this profile has its own, got {workers}")
     if not isinstance(workers, int) or workers < 1:
         raise ProfileError(f"workers: expected an integer ≥ 1, got {workers}")
     if isinstance(read, Local):
-        return Cluster(replace(read, workers=workers))
+        return Cluster(replace(read, workers=workers), backend)
     return Cluster(replace(read, jobs=read.jobs_for(workers)))
 
 
@@ -173,22 +181,6 @@ def _local_cluster(profile: Local) -> Iterator[RestoringCluster]:
             yield cluster
         finally:
             cluster.close(timeout=60)  # takes a second or two, longer on a busy machine
-
-
-def _environments(profile: Local) -> dict[int, dict[str, str]]:
-    """Return the environment variables of each worker: its share of the cores, and its own GPU if there are GPUs."""
-    # a nanny would give each worker one thread; trainings use the other cores
-    threads = os.environ.get(TRAINING_THREADS) or str(max(1, len(os.sched_getaffinity(0)) // profile.count))
-    environments = {}
-    for number in range(profile.count):
-        environment = {TRAINING_THREADS: threads, **gpu_share_variables(profile.trainers_per_gpu)}
-        if profile.gpu_vendor is not None:
-            devices = visible(os.environ, profile.gpu_vendor, profile.gpus)
-            device = devices[number // profile.trainers_per_gpu % len(devices)]
-            variables = gpu_visibility_variables(profile.gpu_vendor, [device])
-            environment |= {name: value for name, value in variables.items() if value is not None}
-        environments[number] = environment
-    return environments
 
 
 @contextmanager

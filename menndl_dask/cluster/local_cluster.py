@@ -51,7 +51,11 @@ class RestoringCluster(LocalCluster):
     ----------
     trouble
         Error message once no worker is left, and none is expected to start. None before.
+    most_per_gpu
+        Networks that a worker may train on its GPU at the same time. The search chooses how many if it is not 1.
     """
+
+    most_per_gpu = 1
 
     def __init__(self, dashboard_port: int, has_dashboard: bool) -> None:
         self.trouble: str | None = None
@@ -89,8 +93,8 @@ class RestoringCluster(LocalCluster):
                 logger.warning("the event loop of Dask did not start in time; trying again")
         return cls(dashboard_port, has_dashboard)
 
-    async def begin(self, environments: Mapping[int, Mapping[str, str]]) -> str | None:
-        """Start a worker with each environment, and keep them running; return when all were tried, and one has started.
+    async def begin(self, options: Mapping[int, Mapping[str, Any]]) -> str | None:
+        """Start a worker with each of the options, keep them running; return when all were tried and one has started.
 
         Returns
         -------
@@ -98,7 +102,7 @@ class RestoringCluster(LocalCluster):
             Why no worker starts; None if one has started.
         """
         alike = {**self.new_spec["options"], "worker_class": _Worker}
-        self._places = [_Place({**alike, "name": name, "env": env}) for name, env in environments.items()]
+        self._places = [_Place({**alike, "name": name, **own}) for name, own in options.items()]
         self._ending = asyncio.Event()
         self._keepers = [asyncio.create_task(self._keep(place)) for place in self._places]
         waited = 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -17,9 +16,15 @@ from menndl_dask.cluster.batch.site import Site, check_site
 from menndl_dask.cluster.dask_config import user_keywords
 from menndl_dask.environment import GPU_VENDORS
 from menndl_dask.errors import ProfileError, nearest
-from menndl_dask.validation import PORT_OR_NONE, checked, integer, number, one_of, read, read_yaml, schema, text
+from menndl_dask.validation import PORT_OR_NONE, Check, checked, integer, number, one_of, read, read_yaml, schema, text
 
+AUTO = "auto"
 _COUNT = integer(1)
+_TRAINERS = Check(
+    f"{_COUNT.expected}, or {AUTO}",
+    lambda value: _COUNT.accepts(value) or value == AUTO,
+    {"anyOf": [dict(_COUNT.schema), {"const": AUTO}]},
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,25 +34,22 @@ class Local:
     Parameters
     ----------
     workers
-        Number of workers; by default one for each core, or `trainers_per_gpu` for each GPU.
+        Number of workers; by default `trainers_per_gpu` for each GPU, or one for each core without GPUs.
     gpus, gpu_vendor
-        Number of GPUs of this machine, of which each worker sees one, and their vendor.
+        Number of GPUs of this machine, of which each worker sees one, and their vendor; by default those that are found
+        there and that the framework can use. 0: none.
     trainers_per_gpu
-        Number of networks that are trained on one GPU at the same time, if one does not use it fully.
+        Number of networks that are trained on one GPU at the same time, if one does not use it fully; ``auto``: as many
+        as fit by their predicted memory and make the search faster.
     dashboard_port
         Port of the Dask dashboard on the loopback address; None for no dashboard.
     """
 
     workers: int | None = checked(_COUNT, None)
-    gpus: int = checked(_COUNT, 0)
+    gpus: int | None = checked(integer(0), None)
     gpu_vendor: str | None = checked(one_of(GPU_VENDORS), None)
-    trainers_per_gpu: int = checked(_COUNT, 1)
+    trainers_per_gpu: int | str = checked(_TRAINERS, 1)
     dashboard_port: int | None = checked(PORT_OR_NONE, 8787)
-
-    @property
-    def count(self) -> int:
-        """Number of workers."""
-        return self.workers or self.gpus * self.trainers_per_gpu or len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +153,9 @@ def _checked(file: str, values: dict[str, Any]) -> Profile:
     if isinstance(profile, Scheduler):
         if (profile.address is None) == (profile.scheduler_file is None):
             wrong = f"expected either address or scheduler_file, got {'neither' if profile.address is None else 'both'}"
-    elif (profile.gpus > 0) != (profile.gpu_vendor is not None):
+    elif bool(profile.gpus) != (profile.gpu_vendor is not None):
         wrong = f"expected gpus and gpu_vendor together, got {profile.gpus} and {profile.gpu_vendor}"
-    elif profile.gpus == 0 and profile.trainers_per_gpu > 1:
+    elif profile.gpus == 0 and profile.trainers_per_gpu != 1:
         wrong = f"trainers_per_gpu: expected nothing without gpus, got {profile.trainers_per_gpu}"
     if wrong is not None:
         raise ProfileError(f"{file}: {wrong}")

@@ -45,6 +45,7 @@ def evaluate(
     checkpoint: str | Path | None = None,
     trained: str | Path | None = None,
     scratch: str | Path | None = None,
+    gpu_bytes: float | None = None,
 ) -> Result:
     """Train and score the network of an individual; a failure of the network is a result, not an exception.
 
@@ -82,6 +83,8 @@ def evaluate(
         Path of the network as an earlier training has saved it: it is not trained, only measured.
     scratch
         Directory on a disk of the node for the staged samples; by default that for temporary files.
+    gpu_bytes
+        Bytes of a GPU's memory that the training may use; None for what the worker's environment says.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def evaluate(
         request = TrainingRequest(
             individual.genome.to_dict(), problem.to_dict(), limits, seed, save=_absolute(save), save_above=save_above,
             test=test, test_sums=_absolute(test_sums), examples=_absolute(examples), thresholds=tuple(thresholds),
-            checkpoint=_absolute(checkpoint), trained=_absolute(trained),
+            checkpoint=_absolute(checkpoint), trained=_absolute(trained), gpu_bytes=gpu_bytes,
         )  # fmt: skip
         with pool_of(os.getpid()).slot() as slot:
             result = slot.evaluate(request, problem, scratch)

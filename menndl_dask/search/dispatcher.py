@@ -9,6 +9,10 @@ Every evaluation that is submitted has exactly one result in the end:
 * An evaluation that runs for much longer than it may is given up as ``timed_out``, and its worker is ended. If the
   worker does not even answer then, the worker is the cause, and the evaluation is submitted again.
 * An evaluation that the scheduler does not know any more, as after a broken connection, is submitted again.
+* Where workers declare how much memory a training may use, an evaluation that is predicted to need more than the least
+  goes to a larger worker or waits for one (`menndl_dask.search.placement.memory`). One that runs out of memory is
+  submitted once more, to the largest. One that no worker can take waits while others run, then fails as
+  ``out_of_memory`` without having been trained.
 """
 
 from __future__ import annotations
@@ -21,14 +25,16 @@ import uuid
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
+from menndl_dask.environment import MEMORY
 from menndl_dask.errors import RunError, one_line, shortened
 from menndl_dask.genome.individual import Evaluation, Individual
 from menndl_dask.result import Result
+from menndl_dask.search.placement.memory import Need, Predict, WorkerMemory
 from menndl_dask.search.remote_evaluation import Declined, Evaluate, EvaluationRequest, evaluate_remotely
 from menndl_dask.search.scheduler_link import ANSWER_S, SchedulerLink
 from menndl_dask.text import counted, duration
@@ -59,6 +65,8 @@ class InFlight:
     begun_at: float = 0.0  # monotonic clock when it was first seen there
     unanswered: int = 0  # times that its result was asked for in vain
     unknown_since: float | None = None  # monotonic clock since when the scheduler does not know it
+    need: Need = field(default_factory=Need)
+    demand: float = 0.0  # bytes that its worker must have for a training; 0 for any worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,8 @@ class Dispatcher:
     common
         Arguments that are the same for all evaluations. They travel with each request, so that no worker has to keep
         them and none can lose them.
+    predict
+        Predicts the memory of an evaluation; None to submit each to any worker.
 
     Attributes
     ----------
@@ -93,7 +103,9 @@ class Dispatcher:
         Number of evaluations submitted so far.
     """
 
-    def __init__(self, client: Client, evaluate: Evaluate, common: Sequence[Any]) -> None:
+    def __init__(
+        self, client: Client, evaluate: Evaluate, common: Sequence[Any], predict: Predict | None = None
+    ) -> None:
         self._client = client
         self._link = SchedulerLink(client)
         self._evaluate = evaluate
@@ -104,6 +116,9 @@ class Dispatcher:
         self._unread: deque[Future[Any]] = deque()  # that have completed
         self._in_flight: dict[str, InFlight] = {}
         self._suspects: list[InFlight] = []  # that wait to be submitted again
+        self._predict = predict
+        self._memory = WorkerMemory(shared=getattr(client.cluster, "most_per_gpu", 1) > 1)
+        self._too_large: list[InFlight] = []  # that wait for a larger worker
         self._threads: dict[str, int] = {}  # of each worker
         self._proven: set[str] = set()  # workers that have completed an evaluation
         self._ended: dict[str, float] = {}  # workers that were ended here, and when on the monotonic clock
@@ -114,7 +129,7 @@ class Dispatcher:
         self.submitted = 0
 
     def __len__(self) -> int:
-        return len(self._in_flight) + len(self._suspects)
+        return len(self._in_flight) + len(self._suspects) + len(self._too_large)
 
     @property
     def hint(self) -> str:
@@ -128,7 +143,8 @@ class Dispatcher:
     @property
     def individuals(self) -> list[Individual]:
         """The individuals without a result."""
-        return [one.request.individual for one in (*self._in_flight.values(), *self._suspects)]
+        waiting = (*self._suspects, *self._too_large)
+        return [one.request.individual for one in (*self._in_flight.values(), *waiting)]
 
     def room(self, target: int) -> int:
         """Return how many more evaluations may be submitted if `target` should be in flight."""
@@ -144,7 +160,8 @@ class Dispatcher:
         RunError
             If the connection to the scheduler is lost for good.
         """
-        self._submit(InFlight(request))
+        need = self._predict(request.individual) if self._predict is not None else Need()
+        self._place(InFlight(request, need=need))
         self.submitted += 1
 
     def completed(self, timeout_s: float) -> list[Evaluation]:
@@ -169,9 +186,10 @@ class Dispatcher:
                     evaluations.append((one.request.individual, failure))
             else:
                 self._proven.add(outcome.worker)
-                evaluations.append((one.request.individual, outcome))
+                if not self._is_tried_with_more(one, outcome):
+                    evaluations.append((one.request.individual, outcome))
         self._submit_again(lost, too_late, unfit)
-        return evaluations
+        return evaluations + self._refused()
 
     def worker_threads(self) -> dict[str, int] | None:
         """Return the number of threads of each worker, by its address; None while the scheduler does not answer.
@@ -186,6 +204,8 @@ class Dispatcher:
         threads = self._link.threads()
         if threads is None:
             return None
+        if threads.keys() != self._threads.keys() and self._predict is not None:
+            self._memory.update(self._link.declared(MEMORY) or {})
         self._threads = threads
         cluster = self._client.cluster
         trouble = getattr(cluster, "trouble", None)
@@ -226,15 +246,60 @@ class Dispatcher:
         if processing is None:
             return 0  # it is not known which these are
         begun = {key for keys in processing.values() for key in keys}
-        left = len(self._suspects)
+        left = len(self._suspects) + len(self._too_large)
         self._suspects.clear()
+        self._too_large.clear()
         return left + len(self._cancel([key for key in self._in_flight if key not in begun]))
 
     def close(self) -> None:
         """Cancel all evaluations in flight."""
         self._completed.clear()
         self._suspects.clear()
+        self._too_large.clear()
         self._cancel(list(self._in_flight))
+
+    # --- memory -------------------------------------------------------------------------------------------------------
+
+    def _place(self, one: InFlight) -> None:
+        """Submit an evaluation to the workers that have enough memory for it, or let it wait for one."""
+        one.demand = self._memory.demand(one.need)
+        if math.isinf(one.demand):
+            self._too_large.append(one)
+        else:
+            self._submit(one)
+
+    def _refused(self) -> list[Evaluation]:
+        """Submit what fits by now; return what no worker can take as failed, once nothing else is left to be done."""
+        waiting, self._too_large = self._too_large, []
+        for one in waiting:
+            self._place(one)
+        # the workers of this machine stay as they are; elsewhere others may join while there is something to do
+        may_come = not isinstance(self._client.cluster, LocalCluster) and (self._in_flight or self._suspects)
+        kept = max(1, sum(self._threads.values())) if may_come else 0
+        refused, self._too_large = self._too_large[kept:], self._too_large[:kept]
+        return [
+            (one.request.individual, Result.failed("out_of_memory", self._memory.refusal(one.need)))
+            for one in refused
+        ]  # fmt: skip
+
+    def _is_tried_with_more(self, one: InFlight, result: Result) -> bool:
+        """Submit an evaluation again that ran out of memory on a worker that has less than others."""
+        has, most = one.demand if self._memory.shared else self._memory.of(result.worker), self._memory.largest
+        if result.failure != "out_of_memory" or one.demand >= most or has >= most:
+            return False
+        one.demand = most
+        self.notes.append(
+            f"network {one.request.individual.id} ran out of memory with {has / 1e9:.1f} GB; "
+            f"trained again where there are {most / 1e9:.1f} GB"
+        )
+        self._submit(one)
+        return True
+
+    def _limited(self, one: InFlight) -> EvaluationRequest:
+        """Return the request of an evaluation, which may use its part of a GPU's memory where others use the rest."""
+        if not self._memory.shared or not one.demand:
+            return one.request
+        return replace(one.request, arguments={**one.request.arguments, "gpu_bytes": one.demand})
 
     # --- submit -------------------------------------------------------------------------------------------------------
 
@@ -246,9 +311,12 @@ class Dispatcher:
         again = f"-{one.submissions}" if one.submissions > 1 else ""
         # Dask groups tasks by the word before the first dash, and gives each group a colour
         key = f"{one.request.kind}-{one.request.individual.name}{again}-{self._search_id}"
-        arguments = (one.request, self._evaluate, *self._common)
+        arguments = (self._limited(one), self._evaluate, *self._common)
         priority = -1 if one.deaths else 0
-        one.future = self._client.submit(evaluate_remotely, *arguments, key=key, pure=False, priority=priority)
+        demanded = {MEMORY: one.demand} if one.demand else None
+        one.future = self._client.submit(
+            evaluate_remotely, *arguments, key=key, pure=False, priority=priority, resources=demanded
+        )
         self._in_flight[key] = one
         self._completed.add(one.future)
 

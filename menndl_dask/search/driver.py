@@ -32,6 +32,8 @@ from menndl_dask.search.dispatcher import Dispatcher, accepted
 from menndl_dask.search.durations import DurationEstimate
 from menndl_dask.search.forecast.live import LiveForecast
 from menndl_dask.search.islands.migration import Migration, with_migrants
+from menndl_dask.search.placement.memory import prediction
+from menndl_dask.search.placement.sharing import Sharing
 from menndl_dask.search.remote_evaluation import START_S, EvaluationRequest
 from menndl_dask.search.rungs import PruningRules
 from menndl_dask.search.same_failure import SameFailure
@@ -77,8 +79,11 @@ class Driver:
         self._evolution = search.evolution
         self._recorder = recorder
         self._networks = KeptModels(search.path.resolve() / "networks")
-        self._dispatcher = Dispatcher(client, search.evaluate, (search.problem, search.limits))
+        is_ours = search.problem is not None and search.evaluate is train_and_measure
+        predict = prediction(search.problem) if search.problem is not None and is_ours else None
+        self._dispatcher = Dispatcher(client, search.evaluate, (search.problem, search.limits), predict)
         self._workers = Workers(wait_s, self._dispatcher.hint)
+        self._sharing = Sharing(getattr(client.cluster, "most_per_gpu", 1))
         self._same = SameFailure()
         self._present = (0, 0, 0)  # workers, slots and nodes, as the journal has them
         self._retired = 0  # times that workers were retired because all their evaluations failed
@@ -166,7 +171,7 @@ class Driver:
     def _ask_and_submit(self) -> None:
         """Submit as many evaluations as keep the workers busy, those of an earlier driver first."""
         while True:
-            room = self._dispatcher.room(self._workers.target_in_flight(self._dispatcher.submitted))
+            room = self._dispatcher.room(self._target())
             count = min(_BATCH, room, self._remaining())
             if count <= 0:
                 return
@@ -176,6 +181,12 @@ class Driver:
                 return
             for individual in individuals:
                 self._dispatcher.submit(self._request(individual))
+
+    def _target(self) -> int:
+        """Return how many evaluations should be in flight."""
+        if self._sharing.most > 1:  # each worker may train several networks, but need not
+            return self._sharing.level * len(self._workers)
+        return self._workers.target_in_flight(self._dispatcher.submitted)
 
     def _ask(self, count: int) -> list[Individual]:
         """Ask evolution for up to `count` networks, and write them into the journal."""
@@ -242,6 +253,8 @@ class Driver:
             self._counts.add(individual, result, now)
             self._forecast.add((individual, result))
             self._learn_from(result)
+            if (change := self._sharing.tell(result, len(self._workers))) is not None:
+                self._note(change)
             self._longest_s = max(self._longest_s, result.times.get("total", 0.0))
 
     def _learn_from(self, result: Result) -> None:

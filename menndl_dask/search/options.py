@@ -41,7 +41,7 @@ def _words(text: str) -> tuple[str, ...]:
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "run": (Path, "DIR", "runs/search", "run directory; the same command again carries on"),
     "cluster": (str, "PROFILE", "local", "cluster profile: a file, or the name of one that is shipped"),
-    "workers": (int, "N", None, "worker processes of a local cluster; by default one for each core"),
+    "workers": (int, "N", None, "worker processes of a local cluster; by default one for each GPU or core"),
     "evaluations": (int, "N", None, "networks to evaluate, those of an earlier start included"),
     "hours": (float, "H", None, "hours to search"),
     "epochs": (float, "N", None, "budget of a network: passes over the training split"),

@@ -44,6 +44,14 @@ class SchedulerLink:
         answer = self._ask("ncores")
         return None if answer is None else {str(address): int(count) for address, count in answer.items()}
 
+    def declared(self, resource: str) -> dict[str, float] | None:
+        """Return how much of a resource each worker has, by its address; those that declare it."""
+        answer = self._ask("identity")
+        if answer is None:
+            return None
+        each = {str(address): worker.get("resources") or {} for address, worker in answer["workers"].items()}
+        return {address: float(amounts[resource]) for address, amounts in each.items() if resource in amounts}
+
     def processing(self) -> dict[str, list[str]] | None:
         """Return the keys of the tasks that each worker has, in the order in which it got them, by its address."""
         answer = self._ask("processing")

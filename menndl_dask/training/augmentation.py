@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from menndl_dask.change import MOVES, Change, fine_axes
 from menndl_dask.errors import UserError
@@ -20,6 +21,7 @@ from menndl_dask.training.changes.values import DRAWS, changed
 from menndl_dask.training.user_function import resolve
 
 Tensor = Any  # of the Keras backend
+Array = NDArray[Any]
 
 
 class Augmentation(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
@@ -46,6 +48,12 @@ class Augmentation(keras.layers.Layer):  # type: ignore[misc] # Keras ships no t
         self._random = keras.random.SeedGenerator(seed)
         # one for each view, whose number of channels may differ
         self._own = [_own_layers(self._others, shape) for shape in facts.input_shapes]
+
+    def as_model(self, sample: Sequence[Array]) -> keras.Model:
+        """Return a model of views and labels, whose state can be given to it; `sample` shows their shapes."""
+        *views, truth = [keras.Input(array.shape[1:], dtype=array.dtype.name) for array in sample]
+        changed, moved = self(views, truth)
+        return keras.Model([*views, truth], [*changed, moved])
 
     @property
     def margin(self) -> tuple[int, ...]:

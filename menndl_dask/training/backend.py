@@ -9,9 +9,8 @@ from typing import Any
 
 import keras
 
-from menndl_dask.environment import GPU_SHARE, TRAINING_THREADS
+from menndl_dask.environment import GPU_SHARE, TRAINING_THREADS, USABLE
 
-_USABLE = 0.9  # of a share; the rest is for contexts, which no framework counts
 # the total memory of the first visible GPU, from the drivers' own libraries: without a context, which takes memory
 _DRIVERS = (
     ("libcuda.so.1", "cuInit", "cuDeviceTotalMem_v2"),
@@ -20,11 +19,12 @@ _DRIVERS = (
 Load = Callable[[str], Any]
 
 
-def configure(seed: int, deterministic: bool) -> None:
+def configure(seed: int, deterministic: bool, gpu_bytes: float | None = None) -> None:
     """Seed the backend, and limit its threads and its GPU memory to what the environment says.
 
     The number of threads is ``TF_NUM_INTRAOP_THREADS``, else ``OMP_NUM_THREADS`` (which a Dask nanny sets to 1), else
-    the number of cores. The seed is that of random numbers in a user's own layers.
+    the number of cores. The seed is that of random numbers in a user's own layers. `gpu_bytes` are those of a GPU's
+    memory that it may use, in place of what the environment says.
     """
     keras.utils.set_random_seed(seed)
     if deterministic:
@@ -33,7 +33,9 @@ def configure(seed: int, deterministic: bool) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = int(granted) if granted else cores
     share = os.environ.get(GPU_SHARE)
-    usable = _USABLE * float(share) if share else None
+    usable = USABLE * float(share) if share else None
+    if gpu_bytes is not None and (total := total_memory()) is not None:
+        usable = min(1.0, gpu_bytes / total)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

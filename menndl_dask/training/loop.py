@@ -1,7 +1,7 @@
 """The training loop: optimiser steps and predictions, in the backend's fastest way. Runs in the training process.
 
-With TensorFlow whole epochs are one graph (`menndl_dask.training.tensorflow_loop`). With
-JAX and PyTorch Keras's own compiled step is nearly as fast as anything else.
+With TensorFlow whole epochs are one graph (`menndl_dask.training.tensorflow_loop`), with JAX many steps are one
+compiled loop (`menndl_dask.training.jax_loop`). PyTorch takes Keras's own steps, one by one.
 """
 
 from __future__ import annotations
@@ -42,11 +42,15 @@ def make_loop(
     Samples that take more than `memory_bytes` are read in chunks. `is_timed` says whether there will be deadlines: a
     deterministic TensorFlow graph cannot read the clock.
     """
-    if keras.backend.backend() != "tensorflow":
+    backend, chunk = keras.backend.backend(), source.chunk_size(batch_size, memory_bytes)
+    if backend == "torch":
         return BatchLoop(model, loss, optimizer, source, batch_size, augmentation)
+    if backend == "jax":
+        from menndl_dask.training.jax_loop import ScanLoop
+
+        return ScanLoop(model, loss, optimizer, source, batch_size, augmentation, chunk)
     from menndl_dask.training.tensorflow_loop import GraphLoop
 
-    chunk = source.chunk_size(batch_size, memory_bytes)
     return GraphLoop(model, loss, optimizer, source, batch_size, augmentation, is_timed, chunk)
 
 
@@ -62,11 +66,9 @@ class BatchLoop:
         self._model = keras.Model(as_model_input(model.inputs), model.outputs[0])
         self._model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
         self._augmentation = None
-        if augmentation is not None:  # as a model of views and labels, which Keras compiles on every backend
+        if augmentation is not None:  # as a model, which Keras compiles on every backend
             one = source.read(source.order(0)[:1])
-            *views, truth = [keras.Input(a.shape[1:], dtype=a.dtype.name) for a in (*one.images, one.labels)]
-            changed, moved = augmentation(views, truth)
-            self._augmentation = keras.Model([*views, truth], [*changed, moved])
+            self._augmentation = augmentation.as_model([*one.images, one.labels])
 
     def run(self, order: Array, deadline: float) -> Array:
         """Take a step for each batch of an order of samples; see `Loop.run`."""

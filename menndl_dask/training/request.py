@@ -53,6 +53,7 @@ class TrainingRequest:
     examples: str | None = None  # file for pictures of some samples of the test split
     thresholds: tuple[Threshold, ...] = ()
     checkpoint: str | None = None
+    gpu_bytes: float | None = None  # of a GPU's memory; None for what the environment says
     trained: str | None = None  # path of the network, already trained: it is only measured
     # import path of the user's modules: that of the worker when the request is made, because modules may have been
     # uploaded to it since the trainer was started

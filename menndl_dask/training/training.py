@@ -74,7 +74,7 @@ class _Evaluation:
     def run(self) -> float:
         """Build, train and measure the network; return its fitness."""
         self._phase("build")
-        backend.configure(self._request.seed, self._budget.deterministic)
+        backend.configure(self._request.seed, self._budget.deterministic, self._request.gpu_bytes)
         self._cost = cost_of(self._genome, self._problem)
         keras.ops.convert_to_numpy(keras.ops.zeros(1))  # what the framework keeps for itself is there from now on
         costs = {"parameters": self._cost.parameters, "flops_forward": self._cost.flops_forward}

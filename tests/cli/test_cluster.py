@@ -58,8 +58,8 @@ def test_a_check_says_where_the_workers_of_a_profile_without_jobs_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for text, told in (
-        ("kind: local\nworkers: 1", "1 worker on this machine\n"),
-        ("kind: local\ngpus: 2\ngpu_vendor: amd", "2 workers on this machine, with one of 2 GPUs each\n"),
+        ("kind: local\nworkers: 1", "on this machine: 1 worker without a GPU\n"),
+        ("kind: local\ngpus: 2\ngpu_vendor: amd", "on this machine: 2 GPUs: AMD; one worker each\n"),
         ("kind: scheduler\naddress: tcp://10.0.0.1:8786", "the workers of the scheduler at tcp://10.0.0.1:8786\n"),
     ):
         (tmp_path / "mine.yaml").write_text(text)

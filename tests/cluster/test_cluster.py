@@ -20,7 +20,6 @@ from menndl_dask.cluster import cluster as clusters
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.dask_config import DASK_SETTINGS
 from menndl_dask.cluster.profile import Local, Scheduler
-from menndl_dask.environment import GPU_SHARE
 from menndl_dask.errors import ProfileError
 
 QUIET = Local(workers=1, dashboard_port=None)
@@ -51,13 +50,6 @@ def test_a_local_cluster_works_and_ends_without_a_trace(caplog: pytest.LogCaptur
     assert offspring() == before
     assert dask.config.get("distributed.scheduler.worker-saturation") == saturation
     assert not caplog.records
-
-
-def test_trainers_that_share_a_gpu_are_told_their_share() -> None:
-    environments = clusters._environments(Local(gpus=1, gpu_vendor="nvidia", trainers_per_gpu=4))
-    assert {environment[GPU_SHARE] for environment in environments.values()} == {"0.25"}
-    (alone,) = clusters._environments(Local(workers=1)).values()
-    assert GPU_SHARE not in alone
 
 
 def test_each_worker_of_a_machine_with_gpus_sees_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ MISTAKES = {
     "kind: local\naddress: tcp://a:1": "unknown key 'address' for kind local",
     "kind: local\ngpus: 2": "expected gpus and gpu_vendor together, got 2 and None",
     "kind: local\ngpus: 2\ngpu_vendor: nvida": "gpu_vendor: expected one of nvidia, amd, intel, got 'nvida'",
-    "kind: local\ntrainers_per_gpu: 2": "trainers_per_gpu: expected nothing without gpus, got 2",
+    "kind: local\ngpus: 0\ntrainers_per_gpu: 2": "trainers_per_gpu: expected nothing without gpus, got 2",
     "kind: scheduler": "expected either address or scheduler_file, got neither",
     "kind: scheduler\naddress: tcp://a:1\nscheduler_file: b": "expected either address or scheduler_file, got both",
     "kind: scheduler\naddress: 8786": "address: expected a text, got 8786",

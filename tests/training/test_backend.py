@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from menndl_dask.environment import GPU_SHARE
+from menndl_dask.training import backend
 from menndl_dask.training.backend import share_with_jax, share_with_tensorflow, share_with_torch, total_memory
 
 GPU = "a GPU"
+THREADS = ("set_intra_op_parallelism_threads", "set_inter_op_parallelism_threads")
 
 
 class Driver:
@@ -94,3 +97,14 @@ def test_a_training_with_torch_or_jax_takes_no_more_than_its_share() -> None:
     assert share_with_jax(0.225) == {
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.225",
     }  # fmt: skip
+
+
+def test_a_training_that_is_given_bytes_of_a_gpu_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float | None] = []
+    monkeypatch.setattr(backend, "total_memory", lambda: 80 * 2**30)
+    monkeypatch.setattr(backend, "share_with_tensorflow", lambda _, usable: shares.append(usable))
+    monkeypatch.setattr("tensorflow.config.threading", SimpleNamespace(**dict.fromkeys(THREADS, lambda _: None)))
+    monkeypatch.setenv(GPU_SHARE, "0.5")
+    backend.configure(0, deterministic=False, gpu_bytes=20 * 2**30)
+    backend.configure(0, deterministic=False)
+    assert shares == [0.25, 0.45]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from menndl_dask.environment import GPU_SHARE, GPU_VARIABLES
+from menndl_dask.environment import GPU_SHARE, GPU_VARIABLES, USABLE
 from menndl_dask.errors import ProfileError
 
 # Slurm without detection of GPUs sets the variables of all vendors. On AMD, the indices in the lists of CUDA and HIP
@@ -45,6 +45,12 @@ def assigned_gpu(devices: list[str], rank: int, tasks_per_gpu: int = 1) -> str:
     return devices[place]
 
 
+def hidden_gpus() -> dict[str, str]:
+    """Return the environment variables that hide the GPUs of all vendors."""
+    # ROCm and CUDA take no device from the first index on that they do not have
+    return {**dict.fromkeys((*_ALL,), "-1"), "ZE_AFFINITY_MASK": "", "ONEAPI_DEVICE_SELECTOR": "*:cpu"}
+
+
 def gpu_share_variables(trainers_per_gpu: int) -> dict[str, str]:
     """Return the environment variables of a worker on a shared GPU: each training may use an equal part of its memory.
 
@@ -52,6 +58,15 @@ def gpu_share_variables(trainers_per_gpu: int) -> dict[str, str]:
     ({'MENNDL_GPU_SHARE': '0.25'}, {})
     """
     return {GPU_SHARE: f"{1 / trainers_per_gpu:g}"} if trainers_per_gpu > 1 else {}
+
+
+def usable_bytes(memory_bytes: float, trainers_per_gpu: int) -> float:
+    """Return what a training may use of a GPU's memory, of which the contexts of processes take a part.
+
+    >>> usable_bytes(80e9, 2) / 1e9
+    36.0
+    """
+    return USABLE * memory_bytes / trainers_per_gpu
 
 
 def gpu_visibility_variables(vendor: str, devices: list[str]) -> dict[str, str | None]:

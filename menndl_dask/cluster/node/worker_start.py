@@ -23,8 +23,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from menndl_dask import files
-from menndl_dask.cluster.node.gpu import assigned_gpu, gpu_share_variables, gpu_visibility_variables, visible
-from menndl_dask.environment import DEVICES, GPU_VENDORS, JOB_END, JOB_START, RETIRE_AT
+from menndl_dask.cluster.node.found_gpus import found_gpus
+from menndl_dask.cluster.node.gpu import (
+    assigned_gpu,
+    gpu_share_variables,
+    gpu_visibility_variables,
+    usable_bytes,
+    visible,
+)
+from menndl_dask.environment import DEVICES, GPU_VENDORS, JOB_END, JOB_START, MEMORY, RETIRE_AT
 from menndl_dask.errors import ExitCode, MenndlError, NodeError
 
 _LOG = logging.getLogger(__name__)
@@ -67,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _LOG.info("task %d of %s, GPUs %s", rank, given.name, gpus)
     time.sleep(rank / _STARTS_PER_S)
     directory = ["--local-directory", given.local_directory] if given.local_directory else []
-    _become_worker([*rest, *directory, "--name", f"{given.name}-{rank}"])
+    _become_worker([*rest, *directory, *_memory(given), "--name", f"{given.name}-{rank}"])
     return 0
 
 
@@ -92,6 +99,14 @@ def task_environment(environment: Mapping[str, str], given: argparse.Namespace) 
         # the nanny would set them to 1, also for the trainings
         changes.setdefault(name, environment.get(name, str(given.cores)))
     return changes
+
+
+def _memory(given: argparse.Namespace) -> list[str]:
+    """Return the option with which a worker declares the memory of its GPU, once only that is visible."""
+    found = found_gpus(os.environ) if given.vendor is not None else None
+    if found is None or found.vendor != given.vendor or found.least_bytes is None:
+        return []
+    return ["--resources", f"{MEMORY}={usable_bytes(found.least_bytes, given.tasks_per_gpu):.0f}"]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from menndl_dask.cluster.batch.site import ALLOCATION, Site
-from menndl_dask.cluster.node.gpu import gpu_visibility_variables, visible
+from menndl_dask.cluster.local_workers import LocalWorkers
+from menndl_dask.cluster.node.gpu import gpu_visibility_variables
 from menndl_dask.cluster.profile import Profile, Scheduler
 from menndl_dask.environment import TRAINING_THREADS
 from menndl_dask.errors import UserError
@@ -48,18 +49,18 @@ def island_resources(
         shares = dealt(workers, islands) if workers else [None] * islands
         return [IslandResources(share) for share in shares]
     cores = len(os.sched_getaffinity(0))
-    slots = profile.gpus * profile.trainers_per_gpu
-    counts = dealt(workers or profile.workers or slots or cores, islands)
+    local = LocalWorkers(profile)
+    counts = dealt(workers or local.count, islands)
     threads = {TRAINING_THREADS: os.environ.get(TRAINING_THREADS) or str(max(1, cores // sum(counts)))}
-    if profile.gpu_vendor is None:
+    if local.gpus is None:
         return [IslandResources(count, threads) for count in counts]
-    devices = visible(os.environ, profile.gpu_vendor, profile.gpus)
+    devices = local.gpus.ids
     if len(devices) < islands:
         raise UserError(f"--islands: expected at most one for each GPU of this machine ({len(devices)}), got {islands}")
     own = [devices[number::islands] for number in range(islands)]
     if not (workers or profile.workers):
-        counts = [len(each) * profile.trainers_per_gpu for each in own]
-    pins = [gpu_visibility_variables(profile.gpu_vendor, each) for each in own]
+        counts = [len(each) * local.count // len(devices) for each in own]
+    pins = [gpu_visibility_variables(local.gpus.vendor, each) for each in own]
     return [IslandResources(count, {**threads, **pin}) for count, pin in zip(counts, pins, strict=True)]
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -12,12 +10,12 @@ from typing import Self
 import psutil
 
 from menndl_dask.cluster.batch.site import Site
+from menndl_dask.cluster.local_workers import LocalWorkers
 from menndl_dask.cluster.profile import Local, Profile
 
 _GB = 1e9
 _DRIVER_BYTES = 1.0e9  # of the driver, the scheduler and what else runs
 _WORKER_BYTES = 0.5e9  # of a worker and its trainer, which holds Keras, beside the training
-_ANSWER_S = 20
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -43,6 +41,8 @@ class Machine:
         Whether fewer workers may be planned, so that each has more memory.
     per_node
         Trainings at the same time on a node; 0 if all run on one machine.
+    described
+        Its GPUs and their workers in words, if they are of this machine.
     """
 
     workers: int
@@ -53,6 +53,7 @@ class Machine:
     is_this: bool = True
     may_change_workers: bool = False
     per_node: int = 0
+    described: str = ""
 
     @property
     def nodes(self) -> int:
@@ -60,19 +61,20 @@ class Machine:
         return -(-self.workers // self.per_node) if self.per_node else 1
 
     @classmethod
-    def of(cls, profile: Profile, workers: int | None = None) -> Self:
-        """Return the machine of a cluster profile, with a number of workers that the user gave."""
+    def of(cls, profile: Profile, workers: int | None = None, backend: str | None = None) -> Self:
+        """Return the machine of a cluster profile, with a number of workers and a backend that the user gave."""
         if isinstance(profile, Local):
-            count = workers or profile.count
-            cores = len(os.sched_getaffinity(0))
-            gpu = _gpu_bytes() if profile.gpus and profile.gpu_vendor == "nvidia" else None
+            local = LocalWorkers(replace(profile, workers=workers or profile.workers), backend)
+            count, cores = local.count, len(os.sched_getaffinity(0))
+            gpu = None if local.gpus is None else local.gpus.least_bytes
             return cls(
                 count,
-                max(1, cores // count),
-                share_of(available_bytes(), count),
-                None if gpu is None else gpu / profile.trainers_per_gpu,
-                profile.gpus > 0,
-                may_change_workers=workers is None and profile.workers is None and not profile.gpus,
+                max(1, cores // (count * local.most)),
+                share_of(available_bytes(), count * local.most),
+                None if gpu is None else gpu / local.trainers_per_gpu,
+                local.gpus is not None,
+                may_change_workers=workers is None and profile.workers is None and local.gpus is None,
+                described="" if local.gpus is None else local.text(),
             )
         if isinstance(profile, Site):
             return cls._of_site(profile, workers)
@@ -137,18 +139,6 @@ def available_bytes() -> float:
     except (OSError, ValueError):
         pass
     return max(0.0, free)
-
-
-def _gpu_bytes() -> float | None:
-    """Return the memory of the smallest GPU of this machine; None if it is not known."""
-    if shutil.which("nvidia-smi") is None:
-        return None
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=True)
-        return min(float(line) for line in answer.stdout.split()) * 2**20
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
 
 
 def _bytes(text: str) -> float:

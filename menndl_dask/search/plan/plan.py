@@ -378,7 +378,7 @@ class _Planner:
         memory = "" if machine.memory_bytes is None else f", {machine.memory_bytes / _GB:.1f} GB of memory each"
         if not machine.is_this:
             return f"of the cluster profile{memory}"
-        each = "one for each GPU" if machine.gpus else f"{counted(machine.cores, 'core')} each"
+        each = machine.described or "one for each GPU" if machine.gpus else f"{counted(machine.cores, 'core')} each"
         return f"{each}{memory}"
 
 

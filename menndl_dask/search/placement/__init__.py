@@ -1,0 +1,1 @@
+"""Where networks are trained, by the memory that they are predicted to need."""
