@@ -78,7 +78,7 @@ def resumed_plan(
         tiles = {name: getattr(former.patches, name) for name in ("validation_tiles", "test_tiles")}
         problem = replace(problem, patches=replace(problem.patches, **tiles))
     values["patch"] = replace(values["patch"], value=None if problem.patches is None else problem.patches.size)
-    workers = Machine.of(profile, given.workers).most_workers(known["memory_limit"])
+    workers = Machine.of(profile, given.workers, getattr(given, "backend", None)).most_workers(known["memory_limit"])
     values["workers"] = PlannedValue("workers", workers, "of this machine now")
     values.pop("minutes", None)  # a part of it has passed
     return Plan(problem, tuple(values.values()))

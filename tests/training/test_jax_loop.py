@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 STEPS = """
-import json, math, sys, time
+import json, math, time
 from dataclasses import replace
-sys.modules["tensorflow"] = None  # as where it is not installed
 import keras, numpy as np
 from menndl_dask.data.staged_samples import Samples
 from menndl_dask.genome.genome import Genome
