@@ -60,7 +60,8 @@ def compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
                 recorder.completed([(individual, Result(0.5 + individual.id / 1e9, costs={"parameters": 10.0}))])
 
     compared: list[Run] = []
-    cluster = SimpleNamespace(client=nullcontext, dashboard=None, profile=Local())
+    client = SimpleNamespace(scheduler=None, status="closed")
+    cluster = SimpleNamespace(client=lambda: nullcontext(client), live=None, profile=Local())
     monkeypatch.setattr(Search, "run", search)
     monkeypatch.setattr(workflow, "load_cluster", lambda *_, **__: Loaded(cluster))
     monkeypatch.setattr(workflow, "compare", lambda run, client, **_: compared.append(run))
