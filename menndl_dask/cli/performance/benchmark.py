@@ -92,12 +92,13 @@ def _benchmark(given: argparse.Namespace) -> int:
 
 def _doubling(profile: Profile) -> list[int]:
     """Return 1, 2, 4, … and the number of workers of a profile."""
+    from menndl_dask.cluster.local_workers import LocalWorkers
     from menndl_dask.cluster.profile import Local, Scheduler
 
     if isinstance(profile, Scheduler):
         raise UserError("--workers: expected none with the profile of a running scheduler, which has its own workers")
     if isinstance(profile, Local):
-        least, most = 1, profile.count
+        least, most = 1, LocalWorkers(profile).count
     else:
         least = profile.layout().tasks  # a batch job has all of its workers
         most = least * (profile.jobs if isinstance(profile.jobs, int) else profile.jobs[1])
