@@ -81,6 +81,7 @@ class ReportContent:
 def read_content(run: Run) -> ReportContent:
     """Return the content of the report of a run."""
     settings, problem, alike, standard = run.settings, run.problem, run.alike, run.standard
+    found = rankings(run)
     return ReportContent(
         evaluations=list(iter(run.evaluations)),
         problem=problem,
@@ -88,8 +89,8 @@ def read_content(run: Run) -> ReportContent:
         compared=[Row.of(c.name, c.result) for c in alike],
         compared_title=alike_title(alike),
         finals=run.finals,
-        split_results=read_split_results(run),
-        rankings=rankings(run),
+        split_results=read_split_results(run, found[-1] if found else None),
+        rankings=found,
         headline=headline(run),
         search_cost=search_cost(run),
         standard=None if standard is None else Row.of(standard.name, standard.result),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from menndl_dask.evaluation.sample_scores import read_examples, read_groups, read_sums
 from menndl_dask.metric import BUILT_IN
 from menndl_dask.problem import Problem
+from menndl_dask.report.contenders import Ranking
 from menndl_dask.report.page import scrolling, section, side_by_side
 from menndl_dask.report.pictures.classes import (
     calibration_figure,
@@ -49,19 +50,33 @@ class SplitResults:
     unit: str = "sample"
 
 
-def read_split_results(run: Run) -> SplitResults | None:
-    """Return what is known of the test split; None if no network was tested."""
+def read_split_results(run: Run, ranking: Ranking | None = None) -> SplitResults | None:
+    """Return what is known of the test split; None if no network was tested.
+
+    With the ranking of ``menndl compare`` it is of the network that it recommends, of the first of its trainings.
+    """
     problem = run.problem
     measured = [c for c in run.alike if c.result.fitness is not None]
-    if problem is None or not measured or f"test_{problem.metric_name}" not in measured[0].result.metrics:
+    shown = [] if ranking is None else _ranked(run, ranking)
+    if not shown and measured:
+        best = chosen(measured)
+        shown = [best, *(c for c in measured if c.is_standard and c is not best)][:2]
+    if problem is None or not shown or f"test_{problem.metric_name}" not in shown[0].result.metrics:
         return None
-    best = chosen(measured)
-    groups = read_groups(run.path)
-    shown = [best, *(c for c in measured if c.is_standard and c is not best)][:2]
+    best, groups = shown[0], read_groups(run.path)
     sums = [(c.name, read_sums(c.sums_path(run.path), groups)) for c in shown]
     known = [(name, found) for name, found in sums if found is not None and found.ndim == 3]
     unit = "sample" if groups is None else groups.name if groups.count > 1 else "part"
     return SplitResults(best.name, read_examples(best.examples_path(run.path)) or {}, known, unit)
+
+
+def _ranked(run: Run, ranking: Ranking) -> list[Compared]:
+    """Return a training of the recommended network, and one of the best standard one; empty without pictures of it."""
+    names = [each.name for each in (ranking.evolved, ranking.reference) if each is not None]
+    trained = [c for c in run.contenders if c.factor == ranking.factor and c.result.fitness is not None]
+    trained = [c for c in trained if c.examples_path(run.path).exists()]
+    found = [next((c for c in trained if c.name == name), None) for name in names]
+    return [c for c in found if c is not None] if ranking.evolved is not None and found[0] is not None else []
 
 
 def chosen(measured: Sequence[Compared]) -> Compared:

@@ -13,6 +13,7 @@ import pytest
 
 from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Problem
+from menndl_dask.report.contenders import rankings
 from menndl_dask.report.pictures.classes import calibration_figure, class_figure, class_scores, confusion_figure
 from menndl_dask.report.pictures.split_results import SplitResults, read_split_results, split_section
 from menndl_dask.result import Result
@@ -158,3 +159,27 @@ def test_calibration_is_shown_where_confidences_are_known(confidence: float) -> 
 
 def test_nothing_is_shown_of_a_test_without_examples_and_sums() -> None:
     assert "<svg" not in split_section(SplitResults("a"), examples.pixels(), "")
+
+
+def test_after_a_comparison_with_several_seeds_the_recommended_network_is_shown(tmp_path: Path) -> None:
+    of = examples.pixels()
+    kept = examples.results_of(of)
+    genome = stories.evaluations(1, of, failing=0.0)[0][0].genome
+    standard = replace(genome, genes=genome.genes[:1])
+    pairs = [("network 5", Individual(5, genome), 0.8), ("U-Net", Individual(STANDARD_ID, standard), 0.7)]
+    with recorder(tmp_path, of) as opened:
+        for name, individual, fitness in pairs:
+            for seed in (0, 1):
+                result = Result(fitness + seed / 100, metrics={"test_mean_iou": fitness}, costs={"flops_forward": 1.0})
+                opened.compared(each := Compared(name, individual, 4.0, result, seed))
+                each.sums_path(tmp_path).parent.mkdir(exist_ok=True)
+                np.savez(each.sums_path(tmp_path), sums=kept.sums[0][1], source=np.arange(len(kept.sums[0][1])))
+                if seed == 0:
+                    np.savez(each.examples_path(tmp_path), **kept.examples)
+    run = Run(tmp_path)
+    found = read_split_results(run, rankings(run)[-1])
+    assert found is not None
+    assert found.name == "network 5"
+    assert [name for name, _ in found.sums] == ["network 5", "U-Net"]
+    assert found.examples
+    assert read_split_results(run) is None  # there was no comparison at the end of the search
