@@ -8,6 +8,7 @@ from __future__ import annotations
 from html import escape
 
 from menndl_dask.performance.profile import Profile, ProfiledLayer
+from menndl_dask.performance.profile_table import in_ms
 from menndl_dask.report.chart import Scale
 from menndl_dask.text import quantity
 
@@ -98,7 +99,7 @@ def _bars(profile: Profile, layers: list[ProfiledLayer], top: float) -> list[str
             _text(42, middle, layer.title, weight=600),
             _text(158, middle, detail, size=11, fill=_SOFT),
             f'<rect {bar} fill="{colour}" fill-opacity="0.75"/>',
-            _text(_BARS + width + 6, middle, f"{1000 * layer.seconds:.3g} ms, {share}", size=11, fill=_SOFT),
+            _text(_BARS + width + 6, middle, f"{in_ms(layer.seconds)} ms, {share}", size=11, fill=_SOFT),
         ]
     legend = "blue: layers with weights; orange: without. A point's area grows with its time."
     return [*parts, _text(16, top + _ROW * len(layers) + 20, legend, size=11, fill=_SOFT)]

@@ -44,9 +44,18 @@ def layer_table(profile: Profile) -> TextTable:
         share = f"{layer.seconds / total:.0%}" if total else MISSING
         rows.append([
             layer.title, detail, "×".join(map(str, layer.shape)), _amount(layer.parameters), _amount(layer.flops),
-            f"{layer.intensity:.1f}", f"{1000 * layer.seconds:.3g}", share, _amount(rate), _share(rate, profile),
+            f"{layer.intensity:.1f}", in_ms(layer.seconds), share, _amount(rate), _share(rate, profile),
         ])  # fmt: skip
     return TextTable(_LAYERS, rows, left=(0, 1))
+
+
+def in_ms(seconds: float) -> str:
+    """Return a time in milliseconds, as text.
+
+    >>> in_ms(0.00123456), in_ms(1.7234)
+    ('1.23', '1,723')
+    """
+    return f"{1000 * seconds:,.0f}" if seconds >= 0.1 else f"{1000 * seconds:.3g}"
 
 
 def _batch(profile: Profile, batch: BatchProfile) -> list[str]:
@@ -64,7 +73,7 @@ def _figures(
     if not seconds or not rate:
         return [MISSING] * 5
     held = MISSING if memory is None else size(memory)
-    return [f"{1000 * seconds:.3g}", quantity(batch.batch / seconds), quantity(rate), _share(rate, profile), held]
+    return [in_ms(seconds), quantity(batch.batch / seconds), quantity(rate), _share(rate, profile), held]
 
 
 def _amount(value: float) -> str:
