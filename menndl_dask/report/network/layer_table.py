@@ -27,7 +27,8 @@ def layer_by_layer(nodes: Sequence[Box], problem: Problem | None) -> str:
         " backward pass. Memory: values kept for it. FLOP/byte: of the forward pass of"
         f" {counted(batch, 'sample')}, for each byte that it must move."
     )
-    return f"<details><summary>Layer by layer</summary><p>{escape(text)}</p>{html_table(table)}</details>"
+    shown = f'<div class="compact">{html_table(table)}</div>'
+    return f"<details><summary>Layer by layer</summary><p>{escape(text)}</p>{shown}</details>"
 
 
 def layer_table(nodes: Sequence[Box], batch_size: int) -> TextTable | None:
