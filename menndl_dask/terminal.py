@@ -21,6 +21,7 @@ _HIGHLIGHTS = (
     (r"(?m)^WRONG:|NOT HEARD OF", "bold red"),
     (r"(?m)^  ! ", "yellow"),
 )
+_BAR = 20  # characters
 
 
 def say(*pieces: str | TextTable, stream: TextIO | None = None, style: str = "") -> None:
@@ -71,6 +72,16 @@ def styled(stream: TextIO, line: str, bar: str, styles: Sequence[tuple[str, str]
     return captured.get()
 
 
+def share_bar(share: float) -> str:
+    """Return a share as a bar.
+
+    >>> share_bar(0.25)
+    '━━━━━╺──────────────'
+    """
+    filled = min(_BAR, int(_BAR * share))
+    return "━" * filled + ("╺" + "─" * (_BAR - filled - 1) if filled < _BAR else "")
+
+
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on the standard error if that is a terminal; yield what is called with the bytes done and in all."""
@@ -101,8 +112,9 @@ def block_line(stream: TextIO, interval_s: float = 30.0) -> Iterator[Callable[[i
             return
         shown_at = now
         left = duration((now - began) / done * (total - done))
-        line = f"menndl {done}/{total} blocks · {duration(now - began)} · {left} left"
-        stream.write(f"\r{styled(stream, line, '', ())}\x1b[K" if is_live else f"{line}\n")
+        rate = 3600.0 * done / max(now - began, 1e-3)
+        line = f"menndl prediction: {done}/{total} blocks · {rate:.0f} blocks/h · {left} left"
+        stream.write(f"\r{styled(stream, line, share_bar(done / total), ())}\x1b[K" if is_live else f"{line}\n")
         stream.flush()
 
     try:

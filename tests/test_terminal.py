@@ -96,9 +96,12 @@ def test_blocks_that_are_done_are_shown_on_a_terminal_and_now_and_then_in_a_log(
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
-    first = "menndl 1/4 blocks · 31 s · 1 min 33 s left"
+    first = "menndl prediction: 1/4 blocks · 116 blocks/h · 1 min 33 s left"
     for stream, expected in (
-        (Terminal(), f"\r{first}\x1b[K\rmenndl 4/4 blocks · 31 s · 0.0 s left\x1b[K\n"),
+        (
+            Terminal(),
+            f"\r{first}\x1b[K\r{'━' * 20} menndl prediction: 4/4 blocks · 462 blocks/h · 0.0 s left\x1b[K\n",
+        ),
         (io.StringIO(), f"{first}\n"),
     ):
         clock = iter([100.0, 131.0, 131.1, 131.2])

@@ -9,11 +9,10 @@ from typing import Protocol, TextIO
 
 from menndl_dask.genome.individual import Individual
 from menndl_dask.result import Result
-from menndl_dask.terminal import styled
+from menndl_dask.terminal import share_bar, styled
 from menndl_dask.text import counted, duration, printable
 
 _RECENT = 64  # results that the rate is measured over
-_BAR = 20  # characters
 _BRIEFEST = 6
 _LONG_S = 60.0  # without a worker, from which on the line says how long
 _STYLES = ((r"best [^ ]+", "green"), (r"\d+ failed[^·]*|no workers", "red"))
@@ -145,10 +144,7 @@ def progress_bar(counts: Counts) -> str:
     >>> progress_bar(Counts(started=0.0, asked=4, done=1))
     '━━━━━╺──────────────'
     """
-    if not counts.asked:
-        return ""
-    filled = min(_BAR, _BAR * (counts.done + counts.elsewhere) // counts.asked)
-    return "━" * filled + ("╺" + "─" * (_BAR - filled - 1) if filled < _BAR else "")
+    return share_bar((counts.done + counts.elsewhere) / counts.asked) if counts.asked else ""
 
 
 class Progress(Protocol):

@@ -74,7 +74,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[argparse.Namespace]:
         found.append(given)
         return 0
 
-    monkeypatch.setattr(search, "_search", search_for)
+    monkeypatch.setattr(search, "search", search_for)
     return found
 
 

@@ -37,6 +37,14 @@ def test_when_an_evaluation_began_and_what_it_took_is_recorded_for_a_users_own_f
     assert 0 <= result.times["total"] < 60
 
 
+def test_a_task_has_the_name_of_what_made_its_network_or_of_the_phase() -> None:
+    individual = Evolution(SPACE).ask()
+    assert EvaluationRequest(individual).kind == "random"
+    assert EvaluationRequest(replace(individual, origin="my own-way")).kind == "my_own_way"
+    assert EvaluationRequest(replace(individual, origin="")).kind == "evaluate"
+    assert EvaluationRequest(individual, name="comparison").kind == "comparison"
+
+
 def test_whatever_goes_wrong_in_an_evaluation_is_a_failure() -> None:
     request = EvaluationRequest(replace(Evolution(SPACE).ask(), id=1))
     for evaluate, message in (
