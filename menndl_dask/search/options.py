@@ -45,7 +45,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "evaluations": (int, "N", None, "end after N networks, those of an earlier start included"),
     "hours": (float, "H", None, "end after H hours"),
     "epochs": (float, "N", None, "how long each network is trained: passes over the training split"),
-    "steps": (int, "N", None, "how long each network is trained: steps of the optimiser"),
+    "steps": (int, "N", None, "how long each network is trained: optimiser steps"),
     "seconds": (float, "S", None, "how long each network is trained: seconds"),
     "flops": (float, "N", None, "how long each network is trained: floating-point operations, such as 2e12"),
     "batch_size": (int, "N", 32, "images or patches in a step of a training"),
