@@ -41,7 +41,7 @@ def _words(text: str) -> tuple[str, ...]:
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str, Any, str]] = {
     "run": (Path, "DIR", "runs/search", "folder for the results; the same command again resumes the search in it"),
     "cluster": (str, "PROFILE", "local", "where workers run: local, this machine, or a profile by name or file"),
-    "workers": (int, "N", None, "processes that train networks at once on this machine; by default one for each GPU or core"),
+    "workers": (int, "N", None, "processes on this machine that train networks; by default one for each GPU or core"),
     "evaluations": (int, "N", None, "end after N networks, those of an earlier start included"),
     "hours": (float, "H", None, "end after H hours"),
     "epochs": (float, "N", None, "how long each network is trained: passes over the training split"),
