@@ -7,6 +7,7 @@ times hold beside busy neighbours. With earlier runs no network is trained.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from distributed import Client, as_completed
 
@@ -18,7 +19,7 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.result import Result
-from menndl_dask.run.forecast.forecast import CostForecast
+from menndl_dask.run.forecast.forecast import CostForecast, Interval
 from menndl_dask.run.run import Run
 from menndl_dask.search.forecast.estimate import Basis, comparison, forecast
 from menndl_dask.search.forecast.known import by_runs, by_trainings, drawn, feasible
@@ -32,6 +33,7 @@ from menndl_dask.terminal import say
 
 _FEWEST, _MOST = 4, 16  # networks that are trained
 _DOUBT = 0.15  # several networks, beside each other: the load may be another in an hour
+_STARTED_S = 1.0  # a trainer that was there takes less to start a training
 _WAIT_S = 3600.0  # for the first worker
 
 
@@ -102,7 +104,12 @@ def _by_trainings(
         raise UserError(f"none of {len(tried)} short trainings took a step: {why}")
     together = min(machine.workers, len(tried))
     words = f"{len(known)} networks trained for some seconds each, {together} at a time"
-    return by_trainings(problem, known, genomes, words, _DOUBT)
+    basis = by_trainings(problem, known, genomes, words, _DOUBT)
+    started = [seconds for result in results if (seconds := result.times.get("start", 0.0)) > _STARTED_S]
+    if not started:
+        return basis
+    mean = sum(started) / len(started)
+    return replace(basis, start_s=Interval(mean, 0.6 * mean, 1.6 * mean))
 
 
 def _trained(client: Client, problem: Problem, tried: Sequence[Genome], machine: Machine) -> list[Result]:

@@ -37,7 +37,8 @@ def actual(run: Run, nodes: int = 1) -> dict[str, float]:
     seconds = searched_s(run)
     if not evaluations or not seconds:
         return {}
-    each_s = [result.times["total"] for _, result in evaluations if "total" in result.times]
+    known = [result.times for _, result in evaluations if "total" in result.times]
+    each_s = [times["total"] - max(0.0, times.get("start", 0.0)) for times in known]  # a worker starts only once
     found = {
         "seconds": seconds,
         "node_hours": nodes * seconds / 3600,

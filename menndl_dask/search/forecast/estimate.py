@@ -24,9 +24,9 @@ _EXACT = 300  # evaluations up to which each is dealt to a worker; more are divi
 _LOW, _HIGH = 10, 90  # percentiles of the intervals
 _FLOAT_BYTES = 4
 _FEWEST_COMPARED = 12  # networks at a rung before early stopping compares
-_START_S = Interval(7.0, 4.0, 15.0)  # of the first evaluation of each worker: Keras is imported
 _LINE_BYTES, _CURVE_BYTES = 4500.0, 200.0  # of the journal for a network: its genome and result twice; a validation
 _KEPT = 3  # trained networks that a run keeps
+_USUAL_START = Interval(7.0, 4.0, 15.0)  # seconds
 _USUAL_SAVED = Interval(0.2, 0.08, 0.32)  # benchmarks/early_stopping.md: 14 to 29 %
 _DRIFT = 0.2  # relative: the networks that evolution prefers may be smaller or larger than random ones
 
@@ -49,6 +49,8 @@ class Basis:
         The same for networks that evolution prefers, which may not be like `genomes`.
     saved
         Share of the training time that early stopping saves; None for the usual one.
+    start_s
+        Seconds until a worker can train its first network: Keras is imported.
     """
 
     times: ServiceTimes
@@ -57,6 +59,7 @@ class Basis:
     doubt: float = 0.1
     drift: float = _DRIFT
     saved: Interval | None = None
+    start_s: Interval = _USUAL_START
 
 
 def forecast(
@@ -135,7 +138,7 @@ class _Draw:
         # a part of the networks is stopped at a third or two thirds; the others are trained to their end
         length = np.where(rng.random(len(chosen)) < share / (1 - _STOPPED_AT), _STOPPED_AT, 1.0)
         seconds = factor * (training[chosen] * length * noise + other[chosen])
-        span = self.spent_s + (0.0 if self.done else max(0.0, _drawn(rng, _START_S)))
+        span = self.spent_s + (0.0 if self.done else max(0.0, _drawn(rng, basis.start_s)))
         span += _dealt(seconds, self.workers, left) if left else 0.0
         return min(span, self.limit_s + mean_s), max(count // 1, 1.0), float(seconds.mean()), share
 
