@@ -83,8 +83,8 @@ _CONTRAST = """(() => {
 })()"""
 
 
-# columns that a narrow page hides behind a scroll, in words
-_HIDDEN = """JSON.stringify([...document.querySelectorAll('.scroll')].flatMap(box =>
+# columns that a narrow page hides behind a scroll, in words; what is folded away may scroll
+_HIDDEN = """JSON.stringify([...document.querySelectorAll('.scroll')].filter(box => box.checkVisibility()).flatMap(box =>
   [...box.querySelectorAll('th, svg')].filter(e =>
     e.getBoundingClientRect().right > box.getBoundingClientRect().right + 1).map(e => e.textContent.slice(0, 40))))"""
 
