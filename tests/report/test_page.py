@@ -84,7 +84,7 @@ _CONTRAST = """(() => {
 
 
 # columns that a narrow page hides behind a scroll, in words; what is folded away may scroll
-_HIDDEN = """JSON.stringify([...document.querySelectorAll('.scroll')].filter(box => box.checkVisibility()).flatMap(box =>
+_HIDDEN = """JSON.stringify([...document.querySelectorAll('.scroll')].filter(e => e.checkVisibility()).flatMap(box =>
   [...box.querySelectorAll('th, svg')].filter(e =>
     e.getBoundingClientRect().right > box.getBoundingClientRect().right + 1).map(e => e.textContent.slice(0, 40))))"""
 
