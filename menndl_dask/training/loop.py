@@ -1,7 +1,7 @@
 """The training loop: optimiser steps and predictions, in the backend's fastest way. Runs in the training process.
 
-With TensorFlow whole epochs are one graph (`menndl_dask.training.tensorflow_loop`), with JAX many steps are one
-compiled loop (`menndl_dask.training.jax_loop`). PyTorch takes Keras's own steps, one by one.
+With TensorFlow whole epochs are one graph (`menndl_dask.training.tensorflow_loop`), with JAX on a GPU many
+steps are one compiled loop (`menndl_dask.training.jax_loop`). The others take Keras's own steps, one by one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def make_loop(
     deterministic TensorFlow graph cannot read the clock.
     """
     backend, chunk = keras.backend.backend(), source.chunk_size(batch_size, memory_bytes)
-    if backend == "torch":
+    if backend == "torch" or (backend == "jax" and _is_jax_on_cpu()):
         return BatchLoop(model, loss, optimizer, source, batch_size, augmentation)
     if backend == "jax":
         from menndl_dask.training.jax_loop import ScanLoop
@@ -52,6 +52,13 @@ def make_loop(
     from menndl_dask.training.tensorflow_loop import GraphLoop
 
     return GraphLoop(model, loss, optimizer, source, batch_size, augmentation, is_timed, chunk)
+
+
+def _is_jax_on_cpu() -> bool:
+    """Return whether JAX computes on the CPU, where XLA's convolutions are three times slower within a loop."""
+    import jax
+
+    return bool(jax.default_backend() == "cpu")
 
 
 class BatchLoop:

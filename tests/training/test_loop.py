@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -16,6 +18,7 @@ from menndl_dask.errors import UserError
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.layers import Convolution, Dropout, FullyConnected
+from menndl_dask.training import loop as loop_module
 from menndl_dask.training.augmentation import Augmentation
 from menndl_dask.training.batches import WholeSamples
 from menndl_dask.training.loop import BatchLoop, Loop, make_loop
@@ -178,3 +181,16 @@ def test_weight_decay_is_what_was_asked_for(name: str) -> None:
 def test_an_unknown_optimiser_is_named() -> None:
     with pytest.raises(UserError, match="expected a name of Keras, got 'adm'; did you mean 'adam'"):
         make_optimizer("adm", 1e-3, 0.0)
+
+
+@pytest.mark.parametrize(("is_on_cpu", "expected"), [(True, "BatchLoop"), (False, "ScanLoop")])
+def test_jax_takes_its_compiled_loop_on_gpus_alone(
+    monkeypatch: pytest.MonkeyPatch, is_on_cpu: bool, expected: str
+) -> None:
+    of = PROBLEMS["two views"]
+    made = SimpleNamespace(ScanLoop=lambda *_: "ScanLoop")
+    monkeypatch.setitem(sys.modules, "menndl_dask.training.jax_loop", made)
+    monkeypatch.setattr(loop_module, "BatchLoop", lambda *_: "BatchLoop")
+    monkeypatch.setattr(loop_module, "_is_jax_on_cpu", lambda: is_on_cpu)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert make_loop(None, None, None, _source(of), 8, 1e9) == expected
