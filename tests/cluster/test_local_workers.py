@@ -136,8 +136,9 @@ def test_a_gpu_that_networks_share_as_they_fit_has_one_worker_with_several_train
     assert workers.text() == f"{told}; without NVIDIA's MPS they take turns"
 
 
-@pytest.mark.parametrize(("pid", "told"), [(os.getpid(), "NVIDIA's MPS is running"), (2**30, "they take turns")])
-def test_nvidias_mps_is_told_where_it_runs(tools: Tools, tmp_path: Path, pid: int, told: str) -> None:
+@pytest.mark.parametrize(("is_running", "told"), [(True, "NVIDIA's MPS is running"), (False, "they take turns")])
+def test_nvidias_mps_is_told_where_it_runs(tools: Tools, tmp_path: Path, is_running: bool, told: str) -> None:
+    pid = os.getpid() if is_running else 2**30
     tools.nvidia(H200)
     (tmp_path / "nvidia-cuda-mps-control.pid").write_text(f"{pid}\n")
     tools.environment({"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path)})
