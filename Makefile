@@ -56,7 +56,7 @@ faults: $(VENV)/installed-dev
 	$(BIN)/python -m tests.faults.soak --seed $(SEED) --faults $(FAULTS)
 
 docs: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet '.[docs]'
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs/site . build/site
 	@echo "documentation: build/site/index.html"
 
