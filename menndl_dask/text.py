@@ -60,7 +60,7 @@ def html_summary(title: str, rows: Iterable[tuple[str, str]], more: str = "") ->
 
     It has the colours of the page around it, so that it can be read on a light and on a dark one.
 
-    >>> html_summary("Run", [("best", "<0.9>")])[-48:]
+    >>> html_summary("Run", [("best", "<0.9>")])[-52:]
     'text-align:left">&lt;0.9&gt;</td></tr></table></div>'
     """
     cells = "".join(

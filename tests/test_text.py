@@ -29,5 +29,5 @@ def test_numbers_are_written_for_people(text: str, expected: str) -> None:
 @given(st.floats(1e-3, 1e15))
 def test_a_short_number_is_within_half_a_per_cent_of_the_true_one(value: float) -> None:
     number, _, prefix = quantity(value).partition(" ")
-    scale = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[prefix]
+    scale = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}[prefix]
     assert float(number) * scale == pytest.approx(value, rel=0.006)

@@ -73,7 +73,7 @@ class Gene:
             got = "no dataclass" if parameters is None else "one that is not frozen"
             raise UserError(f"{kind_name(cls)}: expected a class with @dataclass(frozen=True, slots=True), got {got}")
         own = [each.name for each in fields(cls) if each.name in vars(cls).get("__annotations__", ())]
-        if own and not cls.domains():
+        if own and not any(f.metadata.keys() & {"domain", "valid"} for f in fields(cls)):
             example = f"{own[0]}: int = integer(1, 8)"
             raise UserError(f"{kind_name(cls)}.{own[0]}: expected a domain to choose from, such as {example}, got none")
 

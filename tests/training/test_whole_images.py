@@ -51,7 +51,7 @@ def _trained(
     sums: str | None = None,
 ) -> dict[str, Any]:
     """Train in this process on images in memory."""
-    monkeypatch.setattr(training.backend, "configure", lambda seed, deterministic: keras.utils.set_random_seed(seed))
+    monkeypatch.setattr(training.backend, "configure", lambda seed, *_: keras.utils.set_random_seed(seed))
     monkeypatch.setattr(training, "open_images", lambda directory, split: list(splits[split]))
     limits = Limits(checkpoint_s=checkpoint_s)
     path = None if checkpoint is None else str(checkpoint)
