@@ -183,10 +183,10 @@ class Examples:
         return "confidence" if self._problem.task == "classification" else "error"
 
     def _chosen(self) -> list[tuple[int, str]]:
-        """Return the samples to show, the best first."""
+        """Return the samples to show: the best, the median and the worst, of each the one that stands for it first."""
         each = min(_EACH, max(1, len(self._scores) // 3))
         best = [unit for _, unit in sorted(self._best, reverse=True)][:each]
-        worst = [unit for _, unit in sorted(self._worst) if unit not in best][-each:]
+        worst = [unit for _, unit in sorted(self._worst, reverse=True) if unit not in best][:each]
         middle = float(np.median([score for score in self._scores if math.isfinite(score)] or [0.0]))
         others = [unit for unit, found in self._kept.items() if unit not in (*best, *worst) and found["spaced"]]
         median = sorted(others, key=lambda unit: abs(self._kept[unit]["score"] - middle))[:each]
