@@ -12,7 +12,7 @@ from menndl_dask.genome.individual import Evaluation, ranked
 from menndl_dask.problem import Problem
 from menndl_dask.report.conclusion import alike_title, conclude
 from menndl_dask.report.contenders import Ranking, rankings, search_cost
-from menndl_dask.report.headline import headline
+from menndl_dask.report.headline import OnTest, headline, on_test
 from menndl_dask.report.pictures.split_results import SplitResults, read_split_results
 from menndl_dask.report.table import Row
 from menndl_dask.run.forecast.actual import forecast_beside_actual
@@ -36,6 +36,7 @@ class ReportContent:
     conclusion: str = ""  # how the best of them compares with the standard one
     rankings: Sequence[Ranking] = ()  # networks trained with several seeds, by ``menndl compare``; one for each budget
     headline: str = "not tested yet"  # how the network of the search compares with the standard one on the test split
+    on_test: OnTest | None = None  # the two networks of the headline
     search_cost: str = ""  # how long workers have searched
     split_results: SplitResults | None = None  # of the test split: pictures of samples, and scores by class
     finals: Sequence[Compared] = ()  # networks trained for use, on the training and the validation split
@@ -92,6 +93,7 @@ def read_content(run: Run) -> ReportContent:
         split_results=read_split_results(run, found[-1] if found else None),
         rankings=found,
         headline=headline(run),
+        on_test=on_test(run),
         search_cost=search_cost(run),
         standard=None if standard is None else Row.of(standard.name, standard.result),
         conclusion=conclude(alike, problem, run.path) if alike and problem is not None else "",

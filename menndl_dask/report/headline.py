@@ -37,6 +37,15 @@ class Scored:
     costs: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class OnTest:
+    """The evolved network and the best standard one on the test split, and their difference; None if not known."""
+
+    own: Scored
+    other: Scored | None
+    between: Difference | None
+
+
 def headline(run: Run) -> str:
     """Return how the network of a run compares with the best standard one on the test split, or that it is not tested.
 
@@ -45,45 +54,61 @@ def headline(run: Run) -> str:
     problem = run.problem
     if problem is None:
         return f"{UNTESTED}: the search has an evaluation function of its own"
-    for ranking in reversed(rankings(run)):
-        text = _of_ranking(ranking)
-        if text:
-            return text
+    found = on_test(run)
+    if found is not None:
+        return sentence(found, problem)
     return headline_of(run.alike, problem, run.path) or f"{UNTESTED}; {_next(run)}"
+
+
+def on_test(run: Run) -> OnTest | None:
+    """Return the networks that the headline of a run compares; None if no evolved one is tested."""
+    problem = run.problem
+    if problem is None:
+        return None
+    for ranking in reversed(rankings(run)):
+        found = _of_ranking(ranking)
+        if found is not None:
+            return found
+    return _of_finalists(run.alike, problem, run.path)
 
 
 def headline_of(alike: Sequence[Compared], problem: Problem, directory: Path | None = None) -> str:
     """Return the headline for finalists, of which the validation split chooses one; empty if none is tested."""
+    found = _of_finalists(alike, problem, directory)
+    if found is not None:
+        return sentence(found, problem)
+    known = _known(alike, problem)
+    standard = next((c for c in known if c.is_standard), None)
+    if standard is None or all(c.is_standard for c in known):
+        return ""
     name = f"test_{problem.metric_name}"
-    known = [c for c in alike if c.result.fitness is not None and name in c.result.metrics]
+    given = _tested(next(c for c in known if not c.is_standard), name)  # as the search has trained it
+    score = f"{metric_title(problem.metric_name)} {with_spread(given.score, given.error)} on test"
+    return f"the search found no network that is better than {_spoken(_tested(standard, name).name)}, {score}"
+
+
+def _of_finalists(alike: Sequence[Compared], problem: Problem, directory: Path | None) -> OnTest | None:
+    known, name = _known(alike, problem), f"test_{problem.metric_name}"
     ours = max(evolved(known), key=lambda c: c.result.fitness or 0.0, default=None)
     standard = next((c for c in known if c.is_standard), None)
     if ours is None:
-        if standard is None or all(c.is_standard for c in known):
-            return ""
-        given = _tested(next(c for c in known if not c.is_standard), name)  # as the search has trained it
-        score = f"{metric_title(problem.metric_name)} {with_spread(given.score, given.error)} on test"
-        return f"the search found no network that is better than {_spoken(_tested(standard, name).name)}, {score}"
-    own = _tested(ours, name)
+        return None
     if standard is None:
-        return f"{own.name}: {metric_title(problem.metric_name)} {with_spread(own.score, own.error)} on test"
-    other = _tested(standard, name)
+        return OnTest(_tested(ours, name), None, None)
     between = paired(ours, standard, problem, directory) or by_errors(ours, standard, problem)
-    return sentence(own, other, between, problem)
+    return OnTest(_tested(ours, name), _tested(standard, name), between)
 
 
-def sentence(own: Scored, other: Scored, between: Difference | None, problem: Problem) -> str:
-    """Return the headline in a sentence.
+def _known(alike: Sequence[Compared], problem: Problem) -> list[Compared]:
+    name = f"test_{problem.metric_name}"
+    return [c for c in alike if c.result.fitness is not None and name in c.result.metrics]
 
-    Parameters
-    ----------
-    own, other
-        The evolved network, and the best standard one.
-    between
-        Their difference with its interval; None if that is not known: then neither is called better.
-    problem
-        What they are for.
-    """
+
+def sentence(found: OnTest, problem: Problem) -> str:
+    """Return the headline in a sentence; where the difference is not known, neither network is called better."""
+    own, other, between = found.own, found.other, found.between
+    if other is None:
+        return f"{own.name}: {metric_title(problem.metric_name)} {with_spread(own.score, own.error)} on test"
     sign = 1 if problem.metric_mode == "max" else -1
     relation = "beside" if between is None else "as accurate as"
     if between is not None and between.is_certain:
@@ -96,16 +121,15 @@ def sentence(own: Scored, other: Scored, between: Difference | None, problem: Pr
     return f"{own.name} is {relation} {_spoken(other.name)} ({title} {scores} on test{less}){_cheaper(own, other)}"
 
 
-def _of_ranking(ranking: Ranking) -> str:
-    evolved, standard, problem = ranking.evolved, ranking.reference, ranking.problem
+def _of_ranking(ranking: Ranking) -> OnTest | None:
+    evolved, standard = ranking.evolved, ranking.reference
     if evolved is None or not evolved.test:
-        return ""
+        return None
     between = ranking.differences.get(evolved.name)
     own = _standing(evolved, None if between is None else between.error)
     if standard is None or not standard.test:
-        return f"{own.name}: {metric_title(problem.metric_name)} {with_spread(own.score, own.error)} on test"
-    other = _standing(standard, None if between is None else between.other_error)
-    return sentence(own, other, between, problem)
+        return OnTest(own, None, None)
+    return OnTest(own, _standing(standard, None if between is None else between.other_error), between)
 
 
 def _standing(standing: Standing, error: float | None) -> Scored:

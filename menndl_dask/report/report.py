@@ -32,6 +32,7 @@ from menndl_dask.report.figures import (
     utilisation,
 )
 from menndl_dask.report.finals import final_table, final_title
+from menndl_dask.report.headline import OnTest, Scored
 from menndl_dask.report.model_card import write_model_card
 from menndl_dask.report.network.first_sight import at_first_sight, drawings
 from menndl_dask.report.network.layer_table import layer_by_layer
@@ -45,7 +46,7 @@ from menndl_dask.result import FAILURES
 from menndl_dask.run.layout import island_of, whole_run
 from menndl_dask.run.planned_value import PlannedValue
 from menndl_dask.run.run import Run
-from menndl_dask.text import TextTable, counted, duration, fitness_text, quantity
+from menndl_dask.text import MISSING, TextTable, counted, duration, fitness_text, milliseconds, quantity, size
 
 _DOMINATES = 0.7  # share of evaluations from which on advice for a kind of failure is shown
 _FEW = 8  # evaluations below which no advice is shown
@@ -147,16 +148,19 @@ def _headline(content: ReportContent) -> str:
 
 
 def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
+    """Return the key figures: of the two networks of the headline, or of a search that is not tested yet."""
     total = len(content.evaluations)
     stopped = sum(r.failure == "pruned" for _, r in content.evaluations)
     failed = sum(not r.succeeded for _, r in content.evaluations) - stopped
     wanted = f"of {content.asked}" if content.asked else ""
+    if content.on_test is not None and content.on_test.other is not None:
+        spent = MISSING if content.usage is None else duration(content.usage.spent.seconds)
+        what = f"of a worker: {counted(total, 'network')}, {stopped} stopped early, {failed} failed"
+        return [*_tested_tiles(content.on_test, content.on_test.other, content.metric), ("search", spent, what)]
     values = [("networks evaluated", f"{total}", wanted)]
     if content.best is not None:
         best, result = content.best
-        values.append(
-            (f"best {content.metric}", fitness_text(result.fitness), f"network {best.id}, validation split")
-        )
+        values.append((f"best {content.metric}", fitness_text(result.fitness), f"network {best.id}, validation split"))
     if content.constant is not None:
         values.append(("constant predictor", fitness_text(content.constant), "ignores the image"))
     if content.standard is not None:
@@ -167,6 +171,25 @@ def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
         values.append(("failed", f"{failed}", f"{failed / total:.0%} of all"))
     if content.per_hour is not None:
         values.append(("networks per hour", f"{content.per_hour:.0f}", ""))
+    return values
+
+
+def _tested_tiles(found: OnTest, other: Scored, metric: str) -> list[tuple[str, str, str]]:
+    """Return how the evolved network differs from the standard one on the test split, and what both cost."""
+    reach = "not known how certain"
+    if found.between is not None:
+        reach = f"95 %: {found.between.low:+.4f} to {found.between.high:+.4f}"
+    beside = f"in {metric} to {other.name}; {reach}"
+    values = [("difference on test", f"{found.own.score - other.score:+.4f}", beside)]
+    alone = "samples_per_s" in found.own.costs  # else the latency is that of the training
+    latency = "latency" if alone else "latency beside trainings"
+    for title, key, written in (
+        ("parameters", "parameters", quantity), ("FLOPs", "flops_forward", quantity),
+        (latency, "latency_ms", milliseconds), ("memory to predict", "inference_bytes", size),
+    ):  # fmt: skip
+        own, theirs = found.own.costs.get(key), other.costs.get(key)
+        if own is not None and theirs is not None:
+            values.append((title, written(own), f"{written(theirs)} of {other.name}"))
     return values
 
 

@@ -13,7 +13,7 @@ from menndl_dask.genome.individual import Individual
 from menndl_dask.genome.layers import Convolution
 from menndl_dask.report.bootstrap import Difference
 from menndl_dask.report.conclusion import findings
-from menndl_dask.report.headline import Scored, headline, headline_of, sentence
+from menndl_dask.report.headline import OnTest, Scored, headline, headline_of, sentence
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID, Compared
 from menndl_dask.run.run import Run
@@ -30,7 +30,7 @@ def between(low: float, high: float) -> Difference:
 
 
 def test_a_difference_that_is_not_certain_is_none() -> None:
-    assert sentence(OWN, OTHER, between(-0.02, 0.01), OF) == (
+    assert sentence(OnTest(OWN, OTHER, between(-0.02, 0.01)), OF) == (
         "network 7 is as accurate as the small U-Net (mean IoU 0.665 ± 0.030 against 0.669 ± 0.035 on test) with 2.9 "
         "times fewer parameters and 1.1 times fewer FLOPs"
     )
@@ -48,17 +48,17 @@ def test_a_difference_that_is_not_certain_is_none() -> None:
 def test_a_certain_difference_is_told_in_the_direction_of_the_metric(
     low: float, high: float, mode: str, told: str
 ) -> None:
-    assert told in sentence(OWN, OTHER, between(low, high), replace(OF, metric_mode=mode))
+    assert told in sentence(OnTest(OWN, OTHER, between(low, high)), replace(OF, metric_mode=mode))
 
 
 def test_a_better_network_is_told_with_how_much_less_error_it_has_and_what_it_costs_more() -> None:
     own = replace(OWN, score=0.975, costs={"parameters": 2.9e5, "flops_forward": 4.4e7})
-    text = sentence(own, replace(OTHER, score=0.95), between(0.02, 0.03), OF)
+    text = sentence(OnTest(own, replace(OTHER, score=0.95), between(0.02, 0.03)), OF)
     assert "on test, 50% less error) with as many parameters and 4.0 times more FLOPs" in text
 
 
 def test_without_an_interval_neither_is_called_better() -> None:
-    assert "network 7 is beside the small U-Net (mean IoU 0.665" in sentence(OWN, OTHER, None, OF)
+    assert "network 7 is beside the small U-Net (mean IoU 0.665" in sentence(OnTest(OWN, OTHER, None), OF)
 
 
 def trained(

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from menndl_dask.report.bootstrap import Difference
 from menndl_dask.report.content import ReportContent
+from menndl_dask.report.headline import OnTest, Scored
 from menndl_dask.report.report import render, write_report
 from menndl_dask.report.table import Row
 from menndl_dask.result import Result
@@ -48,6 +50,20 @@ def test_a_comparison_comes_with_its_conclusion() -> None:
 def test_the_conclusion_is_the_headline() -> None:
     told = "network 7 is as accurate as the small U-Net (mean IoU 0.665 ± 0.030 against 0.669 ± 0.035 on test)"
     assert f"<h1>stem: {told}</h1>" in render(replace(stories.compared(), headline=told))
+
+
+def test_the_key_figures_are_those_of_the_test_and_of_what_it_cost() -> None:
+    own = Scored("network 7", 0.74, 0.01, {"parameters": 333e3, "flops_forward": 325e6, "latency_ms": 7.6})
+    other = Scored("U-Net, planned", 0.75, 0.01, {"parameters": 7.77e6, "flops_forward": 1.51e9, "latency_ms": 23.6})
+    found = OnTest(own, other, Difference(-0.01, -0.02, 0.004, 0.01, 0.01))
+    text = _words(render(replace(stories.compared(), on_test=found)))
+    assert "difference on test -0.0100 in mean IoU to U-Net, planned; 95 %: -0.0200 to +0.0040" in text
+    assert "parameters 333 k 7.77 M of U-Net, planned FLOPs 325 M 1.51 G of U-Net, planned" in text
+    assert "latency beside trainings 7.6 ms 23.6 ms of U-Net, planned" in text  # not measured alone
+    assert "stopped early, " in text and "ignores the image" not in text  # the maximum on the validation split is none
+    alone = replace(found, own=replace(own, costs=own.costs | {"samples_per_s": 200.0}), between=None)
+    text = _words(render(replace(stories.compared(), on_test=alone)))
+    assert "latency 7.6 ms" in text and "not known how certain" in text
 
 
 def test_the_plan_of_a_search_stands_on_the_page_with_its_reasons() -> None:
