@@ -49,6 +49,7 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 WITHOUT_LIBRARIES = """
 import io, sys
+before = set(sys.modules)  # an environment may load parts of its own at the start, such as setuptools
 from contextlib import redirect_stdout
 from menndl_dask.cli.cli import _parser, main
 with redirect_stdout(io.StringIO()):
@@ -57,7 +58,7 @@ with redirect_stdout(io.StringIO()):
             main([*words, "--help"])
         except SystemExit:
             pass
-print(*{name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names), file=sys.__stdout__)
+print(*{name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names), file=sys.__stdout__)
 """
 
 
