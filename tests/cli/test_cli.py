@@ -58,7 +58,8 @@ with redirect_stdout(io.StringIO()):
             main([*words, "--help"])
         except SystemExit:
             pass
-print(*{name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names), file=sys.__stdout__)
+loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*loaded - set(sys.stdlib_module_names), file=sys.__stdout__)
 """
 
 
