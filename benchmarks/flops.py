@@ -36,8 +36,8 @@ from menndl_dask.genome.domain import spread
 from menndl_dask.genome.layers import SeparableConvolution, TransposedConvolution, Weighted
 from menndl_dask.genome.layers.weighted import SlidingKernel
 from menndl_dask.genome.shape import walk
-from menndl_dask.problem import Budget, Facts, Problem
 from menndl_dask.space.space import SearchSpace
+from tests.problems import problem
 
 COUNTERS = ("tensorflow", "jax", "torch")
 _CLOSE = 0.01  # of the FLOPs from the genome
@@ -78,24 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _space(task: str, *shapes: Shape, outputs: int = 4, **settings: Any) -> SearchSpace:
-    facts = Facts(
-        input_shapes=shapes,
-        outputs=outputs,
-        classes=tuple(f"class {i}" for i in range(outputs)) if task != "regression" else (),
-        class_counts=(100,) * outputs if task != "regression" else (),
-        samples=(100, 20, 20),
-        mean=tuple((0.0,) * s[-1] for s in shapes),
-        variance=tuple((1.0,) * s[-1] for s in shapes),
-        label_mean=(0.0,) * outputs if task == "regression" else (),
-        label_variance=(1.0,) * outputs if task == "regression" else (),
-    )
-    inputs = tuple(f"view_{v}" for v in range(len(shapes)))
-    problem = Problem("nowhere.zarr", task, facts, inputs=inputs, budget=Budget(epochs=1))
-    space = SearchSpace.image(problem, max_parameters=2e6, **settings)
+    of = problem(task, shapes, outputs)
+    space = SearchSpace.image(of, max_parameters=2e6, **settings)
     assert space.rules is not None
     # every window, stride and dilation of a kind, not only the usual ones
     wide = {kind: {name: space.domain(kind, name) for name in names} for kind, names in space.rules.usual.items()}
-    return SearchSpace.image(problem, max_parameters=2e6, ranges=wide, **settings)
+    return SearchSpace.image(of, max_parameters=2e6, ranges=wide, **settings)
 
 
 SPACES: dict[str, Callable[[], SearchSpace]] = {

@@ -46,26 +46,27 @@ class OnTest:
     between: Difference | None
 
 
-def headline(run: Run) -> str:
+def headline(run: Run, tested: OnTest | None = None) -> str:
     """Return how the network of a run compares with the best standard one on the test split, or that it is not tested.
 
-    ``menndl compare`` is taken before the comparison at the end of a search, and of several budgets the largest.
+    ``menndl compare`` is taken before the comparison at the end of a search, and of several budgets the largest. What
+    `on_test` has returned may be given, so that it is not computed again.
     """
     problem = run.problem
     if problem is None:
         return f"{UNTESTED}: the search has an evaluation function of its own"
-    found = on_test(run)
+    found = tested or on_test(run, rankings(run))
     if found is not None:
         return sentence(found, problem)
     return headline_of(run.alike, problem, run.path) or f"{UNTESTED}; {_next(run)}"
 
 
-def on_test(run: Run) -> OnTest | None:
+def on_test(run: Run, ranked: Sequence[Ranking]) -> OnTest | None:
     """Return the networks that the headline of a run compares; None if no evolved one is tested."""
     problem = run.problem
     if problem is None:
         return None
-    for ranking in reversed(rankings(run)):
+    for ranking in reversed(ranked):
         found = _of_ranking(ranking)
         if found is not None:
             return found

@@ -10,9 +10,8 @@ from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import Evaluation
 from menndl_dask.run.forecast.forecast import CostForecast
 from menndl_dask.run.run import Run
+from menndl_dask.run.usage.usage import EARLY
 from menndl_dask.text import TextTable, duration
-
-_STOPPED = ("pruned", "no_learning")
 
 
 def forecast_beside_actual(run: Run) -> TextTable | None:
@@ -62,7 +61,7 @@ def saved_share(evaluations: Iterable[Evaluation]) -> float | None:
     spent = whole = 0.0
     for _, result in evaluations:
         seconds, share = result.costs.get("train_seconds", 0.0), 1.0
-        if result.failure in _STOPPED and result.curve:
+        if result.failure in EARLY and result.curve:
             share = min(1.0, result.curve[-1].get("share", 1.0)) or 1.0
         elif result.failure is not None:
             continue
