@@ -83,7 +83,7 @@ def read_content(run: Run) -> ReportContent:
     """Return the content of the report of a run."""
     settings, problem, alike, standard = run.settings, run.problem, run.alike, run.standard
     found = rankings(run)
-    tested = on_test(run, found)
+    pair = on_test(run, found)
     return ReportContent(
         evaluations=list(iter(run.evaluations)),
         problem=problem,
@@ -93,8 +93,8 @@ def read_content(run: Run) -> ReportContent:
         finals=run.finals,
         split_results=read_split_results(run, found[-1] if found else None),
         rankings=found,
-        headline=headline(run, tested),
-        on_test=tested,
+        headline=headline(run, pair),
+        on_test=pair,
         search_cost=search_cost(run),
         standard=None if standard is None else Row.of(standard.name, standard.result),
         conclusion=conclude(alike, problem, run.path) if alike and problem is not None else "",

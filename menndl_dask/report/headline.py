@@ -46,7 +46,7 @@ class OnTest:
     between: Difference | None
 
 
-def headline(run: Run, tested: OnTest | None = None) -> str:
+def headline(run: Run, pair: OnTest | None = None) -> str:
     """Return how the network of a run compares with the best standard one on the test split, or that it is not tested.
 
     ``menndl compare`` is taken before the comparison at the end of a search, and of several budgets the largest. What
@@ -55,7 +55,7 @@ def headline(run: Run, tested: OnTest | None = None) -> str:
     problem = run.problem
     if problem is None:
         return f"{UNTESTED}: the search has an evaluation function of its own"
-    found = tested or on_test(run, rankings(run))
+    found = pair or on_test(run, rankings(run))
     if found is not None:
         return sentence(found, problem)
     return headline_of(run.alike, problem, run.path) or f"{UNTESTED}; {_next(run)}"
