@@ -199,7 +199,8 @@ def compare(source: Path, work: Path, more: Sequence[str], *, convert: bool, til
         cut = cut_tiles(store, work / "tiles.zarr", problem.facts.input_shapes[0][:-1])
         budget = problem.budget
         same = ["--epochs", budget.epochs, "--batch-size", budget.batch_size, "--patch", "whole"]
-        rows["tiles"] = search(cut, work / "tiles", [*map(str, same), "--group", "image_number", *more])
+        alone = ["--group", "image_number", *more, "--retrain", "0"]  # standard networks are trained on patches only
+        rows["tiles"] = search(cut, work / "tiles", [*map(str, same), *alone])
         rows["tiles"]["IoU by class"] = _spread(scores(work / "tiles" / "best.keras", store, run, work))
     for name, row in rows.items():
         say(f"\n{name}")
