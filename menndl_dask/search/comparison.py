@@ -243,7 +243,7 @@ def _request(
         **({} if compared.factor else {"trained": str(path)}),
     }
     individual = replace(compared.individual, id=number)
-    return EvaluationRequest(individual, arguments, limit_s=limits.seconds, start_s=START_S, name="comparison")
+    return EvaluationRequest(individual, arguments, limit_s=limits.seconds, start_s=START_S, phase="comparison")
 
 
 def trained_path(directory: Path, compared: Compared) -> Path:

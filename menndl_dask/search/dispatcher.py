@@ -309,8 +309,7 @@ class Dispatcher:
         one.submissions += 1
         one.worker, one.unanswered, one.unknown_since = "", 0, None
         again = f"-{one.submissions}" if one.submissions > 1 else ""
-        # Dask groups tasks by the word before the first dash, and gives each group a colour
-        key = f"{one.request.kind}-{one.request.individual.name}{again}-{self._search_id}"
+        key = f"{one.request.title}{again}-{self._search_id}"
         arguments = (self._limited(one), self._evaluate, *self._common)
         priority = -1 if one.deaths else 0
         demanded = {MEMORY: one.demand} if one.demand else None

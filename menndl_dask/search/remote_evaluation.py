@@ -41,14 +41,18 @@ class EvaluationRequest:
     # seconds that it may take, and seconds more for the first one of a worker
     limit_s: float = math.inf
     start_s: float = 0.0
-    # what Dask's pages call its task: by default what has created the individual, such as an operator
-    name: str = ""
+    # of the run, one word that Dask's pages show
+    phase: str = "search"
 
     @property
-    def kind(self) -> str:
-        """Return the name of its task as one word, such as ``crossover`` or ``comparison``."""
-        word = self.name or self.individual.origin or "evaluate"
-        return "".join(c if c.isalnum() or c == "_" else "_" for c in word)[:40]
+    def title(self) -> str:
+        """Return the beginning of its task's name, such as ``search-00000012-crossover``.
+
+        Dask groups and colours tasks by what stands before the number. The operator must not stand there: Dask keeps
+        tasks back on the scheduler only if they belong to a large group, and a group ends with its last task in flight.
+        """
+        word = "".join(c if c.isalnum() or c == "_" else "_" for c in self.individual.origin)
+        return "-".join(filter(None, (self.phase, self.individual.name, word[:40])))
 
 
 @dataclass(frozen=True, slots=True)

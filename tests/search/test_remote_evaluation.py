@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from distributed.utils import key_split, key_split_group
 
 from menndl_dask.errors import NodeError
 from menndl_dask.evolution.evolution import Evolution
@@ -37,12 +38,13 @@ def test_when_an_evaluation_began_and_what_it_took_is_recorded_for_a_users_own_f
     assert 0 <= result.times["total"] < 60
 
 
-def test_a_task_has_the_name_of_what_made_its_network_or_of_the_phase() -> None:
+def test_a_task_is_in_the_group_of_its_phase_and_names_what_made_its_network() -> None:
     individual = Evolution(SPACE).ask()
-    assert EvaluationRequest(individual).kind == "random"
-    assert EvaluationRequest(replace(individual, origin="my own-way")).kind == "my_own_way"
-    assert EvaluationRequest(replace(individual, origin="")).kind == "evaluate"
-    assert EvaluationRequest(individual, name="comparison").kind == "comparison"
+    assert EvaluationRequest(individual).title == "search-00000000-random"
+    assert EvaluationRequest(replace(individual, origin="my own-way")).title == "search-00000000-my_own_way"
+    assert EvaluationRequest(replace(individual, origin="")).title == "search-00000000"
+    of_comparison = EvaluationRequest(individual, phase="comparison").title
+    assert key_split(of_comparison) == key_split_group(of_comparison) == "comparison"
 
 
 def test_whatever_goes_wrong_in_an_evaluation_is_a_failure() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker
+from distributed import Client, LocalCluster, Scheduler, SchedulerPlugin, SpecCluster, Worker
 
 from menndl_dask.cluster.cluster import Cluster, load_cluster
 from menndl_dask.cluster.profile import Local
@@ -361,6 +361,40 @@ def test_few_evaluations_that_all_fail_are_recorded_in_the_end(client: Client, t
     assert "all 8 networks failed: 8 × error: ModuleNotFoundError: No module named 'my_metric'" in lost_and_told(run)
     with pytest.raises(RunError, match="all 8 networks failed: 8 × error: ModuleNotFoundError: No module named"):
         run.best()
+
+
+class MostOnAWorker(SchedulerPlugin):
+    """Remembers the most tasks that a worker of one thread has had at a time, and which operators made their networks."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self.operators: set[str] = set()
+
+    async def start(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def transition(self, key: Any, start: str, finish: str, *_: Any, **__: Any) -> None:
+        if finish == "processing":
+            self.most = max(self.most, *(len(worker.processing) for worker in self._scheduler.workers.values()))
+            self.operators.add(str(key).split("-")[2])
+
+
+def _most_on_a_worker(dask_scheduler: Scheduler) -> tuple[int, set[str]]:
+    plugin = dask_scheduler.plugins["most"]
+    return plugin.most, plugin.operators
+
+
+def test_no_evaluation_waits_on_a_busy_worker_whatever_made_it(client: Client, tmp_path: Path) -> None:
+    # Dask decides by the number of tasks in a group that are known to it, which few tasks in flight do not make large
+    client.register_plugin(MostOnAWorker(), name="most")
+    try:
+        run = Search(None, SPACE, tmp_path, evaluate=evaluations.brief, random=6).run(client, evaluations=30)
+        most, operators = client.run_on_scheduler(_most_on_a_worker)
+    finally:
+        client.unregister_scheduler_plugin("most")
+    assert sorted(ids(run)) == list(range(30))
+    assert len(operators) > 2
+    assert most == 1
 
 
 def test_a_search_ends_without_workers_when_it_is_told_to(tmp_path: Path) -> None:
