@@ -51,7 +51,7 @@ def add_conversion(commands: Any) -> None:
     parser.add_argument("--chips", type=int, metavar="N", help="cut the images into parts of N pixels along each side")
     text = "label of a chip: whether the share of a class in its mask is at least SHARE (default: 0.5)"
     parser.add_argument("--label-share", metavar="CLASS[=SHARE]", help=text)
-    text = "layout of a published data set or a scene: cremi, snemi3d, isbi, l8biome, landsat or sentinel2"
+    text = "layout of a published data set or a scene: cremi, snemi3d, isbi, nnunet, l8biome, landsat or sentinel2"
     parser.add_argument("--layout", metavar="NAME", help=text)
     parser.add_argument("--bands", nargs="+", default=(), metavar="NAME", help="bands to take, with --layout")
     parser.add_argument("--chunk", type=int, metavar="N", help="samples in a chunk (default: some megabytes)")

@@ -24,6 +24,7 @@ from menndl_dask.data.resize import resize
 from menndl_dask.data.splits import Positions, within
 from menndl_dask.data.store.variable import Block
 from menndl_dask.metric import BUILT_IN, Measure
+from menndl_dask.moments import scale_of
 from menndl_dask.problem import Problem
 
 _MOST_SAMPLES = {"train": 2000, "validation": 1000}
@@ -35,6 +36,7 @@ _MOST_CHANNELS = 8
 _LARGEST = 1e18
 _TREES = 50
 _TREES_AT_ONCE = 10
+_MANY_CLASSES = "The number of unique classes"  # a warning of scikit-learn; the check has warnings of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ class QuickPredictors:
         self._problem = problem
         self._blocks = Counter(block.start for block in blocks if block.part is not None)  # in which a sample is read
         self._rng = np.random.default_rng(problem.seed)
+        facts = problem.facts
+        self._label_mean = np.asarray(facts.label_mean)
+        self._label_scale = np.asarray(scale_of(facts.label_mean, facts.label_variance))
         most = _MOST_WINDOWS if problem.task == "segmentation" else _MOST_SAMPLES
         self._wanted = {split: self._choose(parts[split], most[split], labels.strata()) for split in most}
         self._gathered: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {split: [] for split in most}
@@ -112,6 +117,8 @@ class QuickPredictors:
         """Fit the predictors, each within about `seconds`, and return their scores."""
         task = self._problem.task
         features, truth, weight = self._training_data()
+        self._centre, self._scale = _standard(features)
+        features = (features - self._centre) / self._scale
         seen = "each pixel and its neighbourhood" if task == "segmentation" else "coarse images"
         linear = _fit_linear(features, truth, weight)
         forest = _fit_forest(features, truth, weight, self._problem.seed, seconds)
@@ -123,6 +130,7 @@ class QuickPredictors:
     def _training_data(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
         features, truth = self._flat("train")
         if self._problem.task == "regression":
+            truth = (truth - self._label_mean) / self._label_scale
             return features, truth.squeeze(-1) if truth.shape[-1] == 1 else truth, None
         share = max(1, _MOST_PIXELS // self._problem.facts.outputs)
         order = self._rng.permutation(len(truth))
@@ -134,7 +142,7 @@ class QuickPredictors:
 
     def _flat(self, split: str) -> tuple[NDArray[Any], NDArray[Any]]:
         features = np.concatenate([f.reshape(-1, f.shape[-1]) for f, _ in self._gathered[split]])
-        features = np.clip(features, -_LARGEST, _LARGEST)  # scikit-learn refuses larger ones
+        features = np.clip(features.astype(np.float64), -_LARGEST, _LARGEST)  # scikit-learn refuses larger ones
         if self._problem.task == "regression":
             return features, np.concatenate([t.reshape(len(t), -1) for _, t in self._gathered[split]])
         truth = np.concatenate([t.reshape(-1) for _, t in self._gathered[split]]).astype(np.int64)
@@ -148,11 +156,22 @@ class QuickPredictors:
         if name not in BUILT_IN or model is None or not len(truth):
             return None
         measure = Measure(name, outputs=problem.facts.outputs)
+        features = (features - self._centre) / self._scale
         if problem.task == "regression":
-            measure.update(truth, np.asarray(model.predict(features)).reshape(truth.shape))
+            guess = np.asarray(model.predict(features)).reshape(truth.shape)
+            measure.update(truth, guess * self._label_scale + self._label_mean)
         else:
             measure.update(truth, np.eye(problem.facts.outputs)[model.predict(features)])
         return measure.value()
+
+
+def _standard(features: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean of each feature, and its standard deviation or 1 if it is constant.
+
+    scikit-learn's trees take features that differ by less than 1e-7 for equal: images in metres have such values.
+    """
+    means = features.mean(axis=0)
+    return means, np.asarray(scale_of(means.tolist(), features.var(axis=0).tolist()))
 
 
 def coarse(images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
@@ -192,17 +211,16 @@ def _fit_linear(features: NDArray[Any], truth: NDArray[Any], weight: NDArray[Any
     """Return a fitted linear model, of classes if the samples have weights; None if there is only one class."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     if weight is None:
-        return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 15))).fit(features, truth)
+        return RidgeCV(np.logspace(-3, 4, 15)).fit(features, truth)
     if len(np.unique(truth)) < 2:
         return None
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.1))
+    model = LogisticRegression(max_iter=200, C=0.1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # limited time matters more than convergence
-        return model.fit(features, truth, logisticregression__sample_weight=weight)
+        warnings.filterwarnings("ignore", _MANY_CLASSES)
+        return model.fit(features, truth, sample_weight=weight)
 
 
 def _fit_forest(
@@ -213,8 +231,10 @@ def _fit_forest(
     kind = RandomForestRegressor if weight is None else RandomForestClassifier
     model = kind(n_estimators=_TREES_AT_ONCE, warm_start=True, min_samples_leaf=2, random_state=seed)
     end = time.monotonic() + seconds
-    while True:
-        model.fit(features, truth, sample_weight=weight)
-        if model.n_estimators >= _TREES or time.monotonic() > end:
-            return model
-        model.n_estimators += _TREES_AT_ONCE
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _MANY_CLASSES)
+        while True:
+            model.fit(features, truth, sample_weight=weight)
+            if model.n_estimators >= _TREES or time.monotonic() > end:
+                return model
+            model.n_estimators += _TREES_AT_ONCE

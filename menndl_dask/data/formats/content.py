@@ -76,6 +76,37 @@ class Pieces:
 
 
 @dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the pixels of an image lie: on Earth, in a scanner, or along the coordinates of a data set.
+
+    Parameters
+    ----------
+    dims
+        Names of the spatial axes, in any order.
+    steps
+        For each of them the step from one pixel to the next, ``(axis, coordinate)``.
+    origin
+        Coordinates of the first pixel.
+    system
+        Name of the coordinate reference system; empty if it is not known.
+    """
+
+    dims: tuple[str, ...]
+    steps: tuple[tuple[float, ...], ...]
+    origin: tuple[float, ...]
+    system: str = ""
+
+    def __str__(self) -> str:
+        """Return the first pixel, the steps and the system as text."""
+        steps = ", ".join(f"{dim} {_numbers(step)}" for dim, step in zip(self.dims, self.steps, strict=True))
+        return f"first pixel at {_numbers(self.origin)}, steps {steps}{self.system and f', {self.system}'}"
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return "(" + ", ".join(f"{value:.7g}" for value in values) + ")"
+
+
+@dataclass(frozen=True, slots=True)
 class SourceArray:
     """One array of a source file, with its dimension names and attributes."""
 
@@ -84,6 +115,7 @@ class SourceArray:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     stored: Sliceable | None = None  # before decoding (scale, offset, fill value); None if the values are the same
     spacing: Mapping[str, float] = field(default_factory=dict)  # size of a pixel by dimension, where the file says it
+    grids: tuple[Grid | None, ...] = ()  # where the pixels lie, of each sample that is a file of its own
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from menndl_dask.errors import DataError, UserError, nearest, reading
 logger = logging.getLogger(__name__)
 
 _DEFAULT = Options()
+_OBJECTS = "(Python objects)"  # images of unequal size in one array of NumPy are such objects
 
 
 def convert(
@@ -134,7 +135,8 @@ def write_converted(
             return write_content(content, store, options, progress=progress, opened=opened)
         except DataError as error:
             hint = None if options.layout or path.is_dir() else suggested(path, content.arrays)
-            text = f"{error}; it {hint}" if hint else str(error)
+            left = [f"{note}; save each image as a file of its own" for note in content.notes if _OBJECTS in note]
+            text = "; ".join([str(error), *([f"it {hint}"] if hint else []), *left])
             raise DataError(text if text.startswith(str(path)) else f"{path}: {text}") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,14 @@ def open_csv(path: Path) -> Iterator[Content]:
 
     The attribute ``text`` of a column holds its values as they are written, such as ``007``.
     """
-    with reading(path, "a table"), path.open(newline="", encoding="utf-8-sig") as file:
-        text = file.read()
+    with reading(path, "a table"):
+        raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = 1 + raw[: error.start].count(b"\n")
+        got = f"the byte {raw[error.start]:#04x} in line {line}"
+        raise DataError(f"{path}: expected a table in UTF-8, got {got}; save it as CSV UTF-8") from None
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if any(row)]
@@ -39,7 +46,24 @@ def open_csv(path: Path) -> Iterator[Content]:
         if len(row) != len(head):
             raise DataError(f"{path}: line {number}: expected {len(head)} values, got {len(row)}")
     columns = {name: np.array([row[place].strip() for row in body]) for place, name in enumerate(head)}
-    yield Content({name: SourceArray(column(text), attributes={"text": text}) for name, text in columns.items()})
+    notes = []
+    for name, values in columns.items() if delimiter != "," else ():
+        if (points := _points(values)) is not None:
+            columns[name] = points
+            notes.append(f"changed: the decimal commas in column {name} became points")
+    arrays = {name: SourceArray(column(text), attributes={"text": text}) for name, text in columns.items()}
+    yield Content(arrays, notes=tuple(notes))
+
+
+def _points(values: NDArray[Any]) -> NDArray[Any] | None:
+    """Return numbers with decimal points in place of commas; None if they are no such numbers.
+
+    >>> _points(np.array(["0,5", "12"])), _points(np.array(["1", "2"])), _points(np.array(["a,b"]))
+    (array(['0.5', '12'], dtype='<U3'), None, None)
+    """
+    known = [value for value in values.tolist() if value]
+    numbers = all(re.fullmatch(r"[-+]?\d+(,\d+)?([eE][-+]?\d+)?", value) for value in known)
+    return np.char.replace(values, ",", ".") if numbers and any("," in value for value in known) else None
 
 
 def _has_names(rows: list[list[str]]) -> bool:

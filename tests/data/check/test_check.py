@@ -306,3 +306,19 @@ def test_unequal_images_are_described_as_they_are(tmp_path: Path) -> None:
     voted = check_data(open_problem(path, large_images="vote"), seconds=0)
     assert "12 samples of 20 to 31 y × 30 x, uint8" in voted.text()
     assert voted.scores[1].value is not None
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_quick_predictors_learn_in_any_unit(unit: float, tmp_path: Path) -> None:
+    data = stores.regression()
+    data["image"] = (data.image * unit).astype("float64")
+    data["label"] = data.label.astype("float64") * unit
+    scores = {score.name: score.value for score in _check(data, tmp_path).scores}
+    assert scores["forest"] == pytest.approx(_check(stores.regression(), tmp_path / "b").scores[2].value, abs=0.05)
+
+
+def test_a_class_for_each_image_brings_no_warnings_of_libraries(tmp_path: Path) -> None:
+    data = stores.classification()
+    data["label"] = data.label.copy(data=np.arange(data.sizes["sample"]))
+    data.label.attrs = {}
+    assert "Networks will hardly learn them" in _said(_check(data, tmp_path))

@@ -265,7 +265,7 @@ def test_sources_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     store = convert(source, tmp_path / "data.zarr")
     assert "needs no conversion" in _refused(store, tmp_path)
     (tmp_path / "a.xyz").touch()
-    assert "a.xyz: expected a folder of images, a file .npz, " in _refused(tmp_path / "a.xyz", tmp_path)
+    assert "a.xyz: expected a folder of images, a file such as .npz, " in _refused(tmp_path / "a.xyz", tmp_path)
     for suffix, kind in ((".npz", ".npz"), (".h5", "HDF5"), (".nc", "NetCDF"), (".tif", "TIFF")):
         broken = tmp_path / f"broken{suffix}"
         broken.write_bytes(b"nothing that is known")
@@ -312,7 +312,7 @@ def test_tables_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         ("", "expected a row for each sample, got none"),
         ("1,2\n3,4\n", "expected one column, or a first row with a column 'label', got 1, 2"),
         ("label,split\n1\n", "line 2: expected 2 values, got 1"),
-        ("\udcff", "cannot be read as a table"),
+        ("label\n\udcff", "expected a table in UTF-8, got the byte 0xff in line 2; save it as CSV UTF-8"),
     ):
         table.write_bytes(text.encode("utf-8", "surrogateescape"))
         assert message in _refused(source, tmp_path, label=str(table))

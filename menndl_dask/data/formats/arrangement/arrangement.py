@@ -14,6 +14,7 @@ from menndl_dask.data.formats.arrangement.choice import choose
 from menndl_dask.data.formats.arrangement.columns import Columns, find_columns
 from menndl_dask.data.formats.arrangement.label_source import LabelSource
 from menndl_dask.data.formats.arrangement.label_variable import Truth, read_truth
+from menndl_dask.data.formats.arrangement.placement import check_places
 from menndl_dask.data.formats.arrangement.store_writer import Store, Variable
 from menndl_dask.data.formats.arrangement.tiles import GROUP, cut
 from menndl_dask.data.formats.arrangement.view import View, read_view
@@ -62,6 +63,8 @@ def arrange(labels: LabelSource, options: Options) -> Arrangement:
     truth = None if label is None else labels.arrays[label]
     notes = [*content.notes, *choice.notes, *labels.notes]
     views = _views(content, choice.images, truth, options)
+    if truth is not None:
+        check_places(content.arrays[choice.images[0]], truth, _files(content), labels.elsewhere or str(label))
     read = read_truth(labels, label, views[0], options)
     variables: list[Variable] = [view.variable for view in views]
     if read is not None:
@@ -74,6 +77,11 @@ def arrange(labels: LabelSource, options: Options) -> Arrangement:
     store, said = cut(store, read, options) if options.chips is not None else (store, ())
     notes += [*(read.notes if read else [_unlabelled(labels)]), *columns.notes, *said, *_split_lines(store)]
     return Arrangement(store, tuple(notes), tuple(late), _next_options(store, read))
+
+
+def _files(content: Content) -> list[str]:
+    source = content.arrays.get("file")
+    return [] if source is None else list(map(str, np.asarray(source.array[:]).tolist()))
 
 
 def _views(content: Content, names: Sequence[str], truth: SourceArray | None, options: Options) -> tuple[View, ...]:

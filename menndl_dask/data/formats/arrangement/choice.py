@@ -88,12 +88,22 @@ def _usual_image(arrays: Mapping[str, SourceArray], label: str | None, notes: li
         return (large[0],)
     if not large:
         others = [n for n, s in arrays.items() if len(s.shape) > 1 and _is_number(s) and n != label]
-        others = [name for name in others if name not in called(others, LABELS)]
+        others = [n for n in others if n not in (*called(others, LABELS), *_bounds(arrays)) and not _is_flag(arrays[n])]
         if len(others) == 1:
             notes.append(f"images: {others[0]} is the only array that can hold them")
             return (others[0],)
     what = f"an array with the images ({', '.join(IMAGES)})" if not large else "one array with the images"
     raise DataError(f"expected {what}, found {found_arrays(arrays)}; name it with --images")
+
+
+def _bounds(arrays: Mapping[str, SourceArray]) -> list[str]:
+    """Return the arrays with the edges of cells; see https://cfconventions.org, section 7.1."""
+    return [n for n, s in arrays.items() if s.dims[-1:] in (("bnds",), ("bounds",), ("nv",)) and s.shape[-1] in (2, 4)]
+
+
+def _is_flag(source: SourceArray) -> bool:
+    """Whether an array holds numbers of classes, as the conventions of NetCDF say it."""
+    return "flag_meanings" in source.attributes or "flag_values" in source.attributes
 
 
 def _is_number(source: SourceArray) -> bool:
@@ -106,6 +116,11 @@ def _usual_label(arrays: Mapping[str, SourceArray], images: Sequence[str], notes
         usual = [name for name in usual if name.lower() != "y"]
     if len(usual) == 1:
         return usual[0]
+    if not usual:
+        usual = [n for n, s in arrays.items() if n not in images and _is_flag(s) and len(s.shape)]
+        if len(usual) == 1:
+            notes.append(f"labels: {usual[0]} is the only array with flags")
+            return usual[0]
     if not usual:
         usual = [name for name, source in arrays.items() if name not in images and _fits(source, arrays[images[0]])]
         if len(usual) == 1:

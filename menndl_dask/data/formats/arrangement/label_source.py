@@ -60,11 +60,12 @@ def open_labels(opened: ExitStack, content: Content, options: Options) -> LabelS
     if path.is_file() and ending(path, (*_TABLES, *FORMATS)) not in (*_TABLES, *FORMATS):
         raise DataError(f"{path}: expected a table, a folder of masks, or a file {', '.join(FORMATS)}")
     if path.suffix.lower() in _TABLES:
-        table = opened.enter_context(open_csv(path)).arrays
+        table = opened.enter_context(open_csv(path))
         try:
-            return _table(content, table, path, name, options)
+            found = _table(content, table.arrays, path, name, options)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
+        return replace(found, notes=(*found.notes, *table.notes))
     other = opened.enter_context(reader(path))
     arrays = dict(other.arrays)
     chosen = name or other.label
@@ -77,7 +78,8 @@ def open_labels(opened: ExitStack, content: Content, options: Options) -> LabelS
         chosen = likely[0]
     if chosen not in arrays:
         raise DataError(f"{path}: expected an array {chosen!r}, found {found_arrays(arrays)}{nearest(chosen, arrays)}")
-    return LabelSource(content, arrays, chosen, path.name, classes=other.classes, notes=other.notes)
+    notes = [note for note in other.notes if note not in content.notes and not note.endswith("in images")]
+    return LabelSource(content, arrays, chosen, path.name, classes=other.classes, notes=tuple(notes))
 
 
 def _path_and_name(label: str) -> tuple[Path | None, str | None]:

@@ -19,7 +19,7 @@ from menndl_dask.data.formats.arrangement.view import View
 from menndl_dask.data.formats.content import ORDERED, Pieces, SourceArray, numbered
 from menndl_dask.data.formats.conversion_options import Options
 from menndl_dask.data.formats.dimension import our_names
-from menndl_dask.data.formats.labels.mask import MOST_CLASSES, Mask, read_mask
+from menndl_dask.data.formats.labels.mask import Mask, read_mask
 from menndl_dask.data.formats.labels.points import RADIUS, draw_points
 from menndl_dask.data.formats.samples import Samples, Separate, samples_of
 from menndl_dask.errors import DataError
@@ -29,6 +29,7 @@ _NUMBERED = re.compile(r"^(\d+)\s*[\s:=._-]\s*(\S.*)$")
 _NO_LABEL = ("fill", "ignore", "ignored", "void", "unlabelled", "unlabeled", "nodata", "no data", "none", "unknown")
 _MISSING = -1
 _TWO = 2
+_MANY = 8  # class numbers without names, from which on they may be numbers of objects
 MOST_NUMBERED = 4096
 """Class numbers without names are below this, as `menndl check` expects them."""
 
@@ -69,7 +70,8 @@ def read_truth(labels: LabelSource, name: str | None, view: View, options: Optio
     where = f"{labels.elsewhere}, {name}" if labels.elsewhere else of_folder
     samples, dims = _layout(replace(source, array=array, stored=None), view, name)
     if dims is not None:
-        return _mask(samples, dims, view, known, fill, options, where)
+        lossy = bool(source.attributes.get("lossy")) and options.boundary is None
+        return _mask(samples, dims, view, known, fill, options, where, lossy)
     if options.instances is not None:
         raise DataError(
             f"instances: expected numbers of objects in the pixels, got {name} with one label for each image"
@@ -82,7 +84,7 @@ def _drawn(labels: LabelSource, view: View, options: Options) -> Truth:
     axes = [place for place, dim in enumerate(view.layout.inner) if dim != "channel"]
     sizes = [tuple(samples.size(number)[axis] for axis in axes) for number in range(len(samples))]
     file = labels.content.arrays.get("file")
-    files = [] if file is None else list(map(str, np.asarray(file.array).tolist()))
+    files = [] if file is None else list(map(str, np.asarray(file.array[:]).tolist()))
     try:
         discs, classes, note = draw_points(
             labels.positions, sizes, view.layout.spatial, files, options.radius or RADIUS
@@ -192,10 +194,18 @@ def _mask(
     fill: int | None,
     options: Options,
     where: str,
+    lossy: bool = False,
 ) -> Truth:
     boundary = options.boundary
     names = options.classes if boundary is not None else classes
     mask = read_mask(samples, len(dims), classes=names, fill=fill, boundary=boundary)
+    if lossy and len(mask.counts) > _TWO:
+        most = sorted(mask.counts, key=lambda value: -mask.counts[value])[:3]
+        got = f"{len(mask.counts)} values (most often {', '.join(map(str, sorted(most)))})"
+        raise DataError(
+            f"label: expected masks whose values are exact, got JPEG files with {got}, which compression has changed; "
+            "save them as PNG before they are compressed, or as black and white"
+        )
     attributes: dict[str, Any] = {}
     if mask.fill is not None:
         attributes["fill"] = int(mask.fill)
@@ -208,7 +218,7 @@ def _mask(
     if mask.fill is not None:
         missing = mask.counts.get(mask.fill, 0)
         said.append(f"labels: {mask.fill} is no label ({missing:,} pixels)")
-    if len(counts) > MOST_CLASSES and not mask.classes:
+    if len(counts) > _MANY and not mask.classes:
         said.append(
             f"note: {len(counts)} class numbers up to {max(mask.counts)}: if these are numbers of objects, "
             "--instances boundary makes their boundaries a class"
@@ -255,6 +265,8 @@ def _per_image(
     if kind in "OSUT":
         words = [_text(value) for value in np.asarray(array[...]).reshape(len(samples)).tolist()]
         numbers, classes = _words(words, classes)
+        if len(words) == len(classes) > _MANY:
+            said.append(f"note: each of the {len(words)} images has a class of its own: are these names or numbers?")
         if (numbers == _MISSING).any():
             fill = _MISSING
         samples, kind, size = samples_of(numbers, 0), "i", ()

@@ -23,6 +23,8 @@ MASKS = (
 _MASK_WORDS = "masks?|segmentations?|seg|labels?|lbl|gt|groundtruth|ground_truth|annotations?|targets?|truth|manual1?"
 _IMAGE_WORDS = "images?|img|im|raw|input|0000"
 _TABLES = (".csv", ".tsv")
+_OUTLINES = (".json", ".geojson", ".xml", ".txt", ".roi")
+_NOT_READ = "outlines and boxes (COCO, LabelMe, YOLO, VOC) are not read; draw them as masks, a PNG for each image"
 _SHOWN = 3
 
 
@@ -227,26 +229,48 @@ def _pairs(root: Path, images: Path | None, masks: Path, beside: Sequence[Path],
 def _matched(masks: Path, images: Sequence[Path], labels: Sequence[Path], place: Callable[[Path, str], str]) -> Listing:
     exact: dict[str, list[Path]] = {}
     short: dict[str, list[Path]] = {}
+    any_case: dict[str, list[Path]] = {}
     for file in labels:
         exact.setdefault(place(file, ""), []).append(file)
         short.setdefault(place(file, _MASK_WORDS), []).append(file)
+        any_case.setdefault(place(file, _MASK_WORDS).lower(), []).append(file)
     entries: list[FolderImage] = []
+    without: list[Path] = []
     used: dict[Path, Path] = {}
     for file in images:
-        key = place(file, "")
-        found = exact.get(key) or short.get(key) or short.get(place(file, _IMAGE_WORDS)) or []
+        key, bare = place(file, ""), place(file, _IMAGE_WORDS)
+        found = exact.get(key) or short.get(key) or short.get(bare) or any_case.get(bare.lower()) or []
         if not found:
-            where = f"{_stem(file)}_mask.*" if file.parent == masks else f"{masks.name}/{_stem(file)}.*"
-            raise DataError(f"{file}: expected a mask {where}, found none")
+            without.append(file)
+            continue
         if len(found) > 1:
             raise DataError(f"{file}: expected one mask in {masks.name}, found {' and '.join(_names(found))}")
         if found[0] in used:
             raise DataError(f"{found[0]}: expected one image of this mask, found {used[found[0]].name} and {file.name}")
         used[found[0]] = file
         entries.append(FolderImage(file, found[0]))
+    if without:
+        raise DataError(_no_mask(masks, without, images, labels))
     left = [file for file in labels if file not in used]
     note = f"left out: {counted(len(left), 'mask')} without an image ({listed(_names(left))})"
     return Listing(tuple(entries), notes=(note,) if left else ())
+
+
+def _no_mask(masks: Path, without: Sequence[Path], images: Sequence[Path], labels: Sequence[Path]) -> str:
+    """Return a line about images without a mask."""
+    first, parent = without[0], without[0].parent
+    where = f"{_stem(first)}_mask.*" if parent == masks else f"{masks.name}/{_stem(first)}.*"
+    there = sorted(masks.iterdir(), key=lambda file: natural(file.name)) if masks.is_dir() and not labels else []
+    outlines = [file for file in there if file.suffix.lower() in _OUTLINES]
+    if outlines:
+        return f"{first}: expected a mask {where}, found {listed(_names(outlines))}: {_NOT_READ}"
+    if len(without) == len(images):
+        others = f"; masks there: {listed(_names(labels))}" if labels else ""
+        return f"{first}: expected a mask {where}, found none for all {counted(len(images), 'image')}{others}"
+    return (
+        f"{first}: expected a mask {where}, found none for {len(without):,} of {counted(len(images), 'image')}; "
+        "put images without a mask into another folder"
+    )
 
 
 def _stem(file: Path) -> str:
@@ -273,8 +297,15 @@ def _about(root: Path, others: Sequence[Path], entries: Sequence[FolderImage]) -
     tables = [file for file in others if file.suffix.lower() in _TABLES]
     if others:
         yield f"left out: {counted(len(others), 'file')} of other kinds ({listed(_names(others))})"
-    if len(tables) == 1 and all(entry.mask is None and entry.kind is None for entry in entries):
+    if any(entry.mask is not None or entry.kind is not None for entry in entries):
+        return
+    stems = {_stem(entry.file) for entry in entries}
+    if len(tables) == 1:
         yield f"a table lies there: with --label {tables[0].relative_to(root.parent)} its rows become labels"
+    elif tables:
+        yield f"tables lie there: with --label, such as --label {tables[0]}, the rows of one become labels"
+    if any(file.suffix.lower() in _OUTLINES and file.stem in stems for file in others):
+        yield f"labels: {_NOT_READ}"
 
 
 def match_masks(folder: Path, images: Sequence[Path], masks: Sequence[Path]) -> Listing:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from menndl_dask.data.axes import SAMPLE, format_dims
 from menndl_dask.data.formats.content import IMAGES, ORDERED, Content, Pieces, SourceArray
 from menndl_dask.data.formats.library import reading
-from menndl_dask.data.formats.readers.picture import PILLOW, check_room
+from menndl_dask.data.formats.readers.picture import LOSSY, PILLOW, check_room
 from menndl_dask.data.formats.readers.readers import FORMATS, ending
 from menndl_dask.errors import DataError
 from menndl_dask.text import counted
@@ -160,12 +160,24 @@ def image_arrays(files: Sequence[Path], mask: bool, opened: OpenFile) -> tuple[S
         notes.append("changed: masks with palettes: the place of a colour in the palette is its class number")
     if not mask and {picture.stored for picture in pictures} & {"P", "PA"}:
         notes.append("changed: pictures with palettes are read as colours")
+    if not mask and modes == {"RGBA"}:
+        notes.append("note: the fourth channel of the pictures is opacity (alpha), and is kept as a channel")
+    if not mask and "LA" in {picture.stored for picture in pictures}:
+        notes.append("left out: the opacity (alpha) of grey pictures")
     _check_alike(files, sources)
     dims, said = _dims_in_folder(files[0], sources[0].dims)
     items = Pieces([source.array for source in sources])
     spacing = sources[0].spacing if all(source.spacing == sources[0].spacing for source in sources) else {}
+    if not spacing and sources[0].spacing and not mask:
+        other = next(f for f, s in zip(files, sources, strict=True) if s.spacing != sources[0].spacing)
+        notes.append(f"left out: the sizes of pixels, which differ between {files[0].name} and {other.name}")
+    grids = tuple(source.grids[0] if source.grids else None for source in sources)
+    attributes = dict(sources[0].attributes)
+    if any(file.suffix.lower() in LOSSY for file in files):
+        attributes["lossy"] = True
     changes = [] if mask else list(opened.changes)
-    return SourceArray(items, dims, sources[0].attributes, None, spacing), [*notes, *changes, *said]
+    found = SourceArray(items, dims, attributes, None, spacing, grids if any(grids) else ())
+    return found, [*notes, *changes, *said]
 
 
 def _source(file: Path, mask: bool, opened: OpenFile) -> SourceArray:

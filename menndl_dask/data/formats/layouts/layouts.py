@@ -16,6 +16,7 @@ from menndl_dask.data.formats.layouts.electron_microscopy import (
     open_isbi,
     open_snemi3d,
 )
+from menndl_dask.data.formats.layouts.medical import is_nnunet, open_nnunet
 from menndl_dask.data.formats.layouts.satellites import (
     is_l8biome,
     is_landsat,
@@ -41,6 +42,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "cremi": Layout("CREMI", is_cremi, open_cremi),
     "snemi3d": Layout("SNEMI3D", is_snemi3d, open_snemi3d),
     "isbi": Layout("ISBI 2012", is_isbi, open_isbi),
+    "nnunet": Layout("nnU-Net's raw data", is_nnunet, open_nnunet),
     "l8biome": Layout("L8 Biome", is_l8biome, open_l8biome, has_bands=True),
     "landsat": Layout("a Landsat scene", is_landsat, open_landsat, has_bands=True),
     "sentinel2": Layout("Sentinel-2 scenes", is_sentinel2, open_sentinel2, has_bands=True),

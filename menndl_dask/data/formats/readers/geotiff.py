@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from menndl_dask.data.formats.content import Content, SourceArray
+from menndl_dask.data.formats.content import Content, Grid, SourceArray
 from menndl_dask.data.formats.library import guarded, reading
 from menndl_dask.data.formats.outside import check_vrt
 from menndl_dask.data.formats.views import Squeezed, decoded
@@ -48,8 +48,9 @@ def open_raster(path: Path) -> Iterator[Content]:
             one = (0,) if dims[0] == "band" and array.shape[0] == 1 else ()
             stored = Squeezed(array.variable, one)
             spacing = dict(zip(("x", "y"), map(abs, map(float, array.rio.resolution())), strict=True))
+            grids, unit = (_grid(array),), _unit(array.rio.crs)
         values = decoded(stored, attributes)
-        source = SourceArray(values or stored, dims[len(one) :], _labels(attributes), stored, spacing)
+        source = SourceArray(values or stored, dims[len(one) :], _labels(attributes) | unit, stored, spacing, grids)
         arrays = guarded({"image": source}, path, "a raster")
         names = array.attrs.get("long_name")
         if isinstance(names, tuple) and not one:
@@ -61,6 +62,22 @@ def _labels(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return what attributes say of the values as labels."""
     fill = attributes.get("_FillValue")
     return {} if fill is None or not np.isfinite(fill) else {"fill": fill}
+
+
+def _grid(array: Any) -> Grid | None:
+    """Return where the pixels lie; None if the file does not say it."""
+    crs, place = array.rio.crs, array.rio.transform()
+    if crs is None and place == type(place).identity():
+        return None
+    code = crs.to_epsg() if crs else None
+    steps = ((place.b, place.e), (place.a, place.d))
+    return Grid(("y", "x"), steps, (place.c, place.f), f"EPSG:{code}" if code else "")
+
+
+def _unit(crs: Any) -> dict[str, str]:
+    if not crs:
+        return {}
+    return {"spacing_unit": str(crs.linear_units) if crs.is_projected else "degree"}
 
 
 def _notes(array: Any) -> tuple[str, ...]:

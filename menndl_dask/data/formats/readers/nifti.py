@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from menndl_dask.data.formats.content import Content, SourceArray
+from menndl_dask.data.formats.content import Content, Grid, SourceArray
 from menndl_dask.data.formats.library import guarded, reading
 from menndl_dask.data.formats.views import Squeezed, Transposed
 from menndl_dask.errors import DataError
@@ -54,8 +54,20 @@ def open_nifti(path: Path) -> Iterator[Content]:
         raise DataError(f"{path}: expected {expected}, got shape {values.shape}")
     spacing = {name: size for name, size in zip("xyz", zooms, strict=False) if name in dims and size > 0}
     attributes = {} if units[0] == "unknown" else {"spacing_unit": units[0]}
-    source = SourceArray(Transposed(Squeezed(values, single)), dims[::-1], attributes, None, spacing)
+    grids = (_grid(image, len(values.shape)),)
+    source = SourceArray(Transposed(Squeezed(values, single)), dims[::-1], attributes, None, spacing, grids)
     codes: Any = nibabel.aff2axcodes  # it has no types
     axes = "".join(filter(None, codes(image.affine)))
     notes = (f"axes: x, y, z run towards {axes} (R right, A front, S top; L, P, I the opposite); they are not turned",)
     yield Content(guarded({"image": source}, path, "NIfTI"), images=("image",), consecutive="t" in dims, notes=notes)
+
+
+def _grid(image: Any, rank: int) -> Grid | None:
+    """Return where the voxels lie in the scanner; None if the header does not say it."""
+    header = image.header
+    codes = [int(header[name]) for name in ("sform_code", "qform_code") if name in header]
+    if (codes and not any(codes)) or image.affine is None or rank < 3:
+        return None
+    affine = np.asarray(image.affine, dtype=np.float64)
+    steps = tuple(tuple(affine[:3, axis].tolist()) for axis in (2, 1, 0))
+    return Grid(("z", "y", "x"), steps, tuple(affine[:3, 3].tolist()))

@@ -15,6 +15,9 @@ from menndl_dask.data.formats.library import guarded, mapped, reading
 from menndl_dask.text import size
 
 # of Pillow, which by itself looks at the content: a PostScript file of any name would be run by Ghostscript
+LOSSY = (".jpg", ".jpeg")
+"""Endings of pictures whose values compression has changed."""
+
 PILLOW = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 
 
@@ -48,7 +51,8 @@ def open_picture(path: Path) -> Iterator[Content]:
             values = np.asarray(picture.convert(mode) if mode else picture)
             stored = np.asarray(picture) if picture.mode == "P" else None
     dims = ("y", "x", "channel")[: values.ndim]
-    yield Content({"image": SourceArray(values, dims, stored=stored)}, images=("image",))
+    attributes = {"lossy": True} if path.suffix.lower() in LOSSY else {}
+    yield Content({"image": SourceArray(values, dims, attributes, stored)}, images=("image",))
 
 
 @contextmanager

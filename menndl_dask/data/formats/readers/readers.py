@@ -38,6 +38,19 @@ FORMATS: Mapping[str, Opener] = {
 """Readers by the ending of a file's name; an ending may have several parts, such as ``.nii.gz``."""
 
 
+_USUAL = (".npz", ".npy", ".h5", ".nc", ".tif", ".png", ".jpg", ".nii.gz", ".mrc", ".dm4")
+_ARRAYS = "load its arrays and save them by numpy.savez(FILE.npz, image=…, label=…)"
+_TABLE = "a table has labels or positions, for --label; save signals in its rows by numpy.save as .npy"
+_EXPORT = "export it as OME-TIFF, for example with Fiji or bioformats2raw"
+_HINTS: Mapping[str, str] = {
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".xlsx"), _TABLE),
+    **dict.fromkeys((".mat", ".pkl", ".pickle", ".pt", ".pth", ".parquet", ".tfrecord"), _ARRAYS),
+    **dict.fromkeys((".czi", ".nd2", ".lif", ".oib", ".oif", ".svs", ".ndpi", ".mrxs"), _EXPORT),
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), "convert it to .nii.gz, for example with dcm2niix"),
+}
+"""What to do with files of other kinds."""
+
+
 def ending(path: Path, known: Iterable[str] = FORMATS) -> str:
     """Return the longest known ending of a file's name, in lower case; else its suffix.
 
@@ -67,5 +80,6 @@ def _open_other(path: Path) -> Iterator[Content]:
             yield content
     except UnknownFormatError:
         got = path.suffix.lower() or "no suffix"
-        expected = f"a folder of images, a file {', '.join(FORMATS)}, or one that xarray opens"
-        raise DataError(f"{path}: expected {expected}; got {got}") from None
+        hint = _HINTS.get(got, "docs/formats.md lists all")
+        expected = f"a folder of images, a file such as {', '.join(_USUAL)}, or one that xarray opens"
+        raise DataError(f"{path}: expected {expected}; got {got}: {hint}") from None

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from menndl_dask.data.axes import CHANNEL, SPATIAL
-from menndl_dask.data.formats.content import Content, SourceArray
+from menndl_dask.data.formats.content import Content, Grid, SourceArray
 from menndl_dask.data.formats.library import guarded, reading
 from menndl_dask.data.formats.outside import check_hdf5, check_vrt
 from menndl_dask.errors import DataError
@@ -100,8 +100,28 @@ def dataset_arrays(measured: xr.Dataset, stored: xr.Dataset) -> dict[str, Source
         if dims != (str(name),) or not (_is_space(str(name)) or str(name).lower() in CHANNEL):
             raw = stored[name]
             known = {d: step for d in dims if (step := spacing.get(d)) is not None}
-            arrays[str(name)] = SourceArray(array, dims, raw.attrs, raw.variable, known)
+            grid = _grid({d: measured[d].values for d in dims if d in known})
+            attributes = {**raw.attrs, **_flags(raw.attrs)}
+            arrays[str(name)] = SourceArray(array, dims, attributes, raw.variable, known, (grid,) if grid else ())
     return arrays
+
+
+def _grid(positions: Mapping[str, Any]) -> Grid | None:
+    """Return where the pixels lie by the positions along each axis; None without any."""
+    if not positions:
+        return None
+    names = sorted(positions)
+    ends = {name: (float(positions[name][0]), float(positions[name][-1])) for name in names}
+    size = {name: (ends[name][1] - ends[name][0]) / (len(positions[name]) - 1) for name in names}
+    steps = tuple(tuple(size[name] if name == other else 0.0 for other in names) for name in names)
+    return Grid(tuple(names), steps, tuple(ends[name][0] for name in names))
+
+
+def _flags(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the names of classes that are flags numbered from 0 on; see https://cfconventions.org, section 3.5."""
+    names = str(attributes.get("flag_meanings", "")).split()
+    numbers = np.ravel(np.asarray(attributes.get("flag_values", ()))).tolist()
+    return {"classes": names} if names and numbers == list(range(len(names))) else {}
 
 
 def _is_space(name: str) -> bool:

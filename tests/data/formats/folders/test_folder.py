@@ -228,3 +228,59 @@ def test_files_that_hold_many_samples_are_joined(tmp_path: Path) -> None:
     assert data.split.values.tolist() == ["test"] * 3 + ["train"] * 6
     assert data.label.values.tolist() == [0, 1, 0, 0, 1, 0, 1, 0, 1]
     assert "its first axis is the samples" in said
+
+
+def test_masks_are_found_whatever_the_case_of_their_names(tmp_path: Path) -> None:
+    root = _draw(_draw(tmp_path / "a", "Images/Cell_1.PNG", "Images/Cell_2.PNG"), "Masks/cell_1_mask.png", value=0)
+    _draw(root, "Masks/cell_2_mask.png", value=1)
+    data, said, _ = _converted(root, tmp_path)
+    assert data.label.values[:, 0, 0].tolist() == [0, 1]
+    assert "4 of 4 files" in said
+
+
+def test_images_without_a_mask_are_counted(tmp_path: Path) -> None:
+    root = _draw(tmp_path / "a", "images/1.png", "images/2.png", "images/3.png", "masks/2.png", value=0)
+    assert "images/1.png: expected a mask masks/1.*, found none for 2 of 3 images; put" in _refused(root, tmp_path)
+    other = _draw(tmp_path / "b", "images/1.png", "masks/one.png", value=0)
+    assert _refused(other, tmp_path).endswith("found none for all 1 image; masks there: one.png")
+
+
+def test_outlines_are_said_not_to_be_read(tmp_path: Path) -> None:
+    root = _draw(tmp_path / "a", "images/1.jpg", "images/2.jpg")
+    (root / "annotations").mkdir()
+    (root / "annotations" / "instances.json").write_text("{}")
+    assert "found instances.json: outlines and boxes (COCO, LabelMe" in _refused(root, tmp_path)
+    beside = _draw(tmp_path / "b", "1.jpg", "2.jpg")
+    (beside / "1.json").write_text("{}")
+    assert "outlines and boxes (COCO, LabelMe, YOLO, VOC) are not read" in _converted(beside, tmp_path)[1]
+
+
+def test_jpeg_masks_of_several_classes_are_refused(tmp_path: Path) -> None:
+    root = tmp_path / "a"
+    for number in range(2):
+        _draw(root, f"images/{number}.jpg", shape=(40, 40))
+        squares = np.kron(RNG.integers(0, 3, (5, 5)) * 127, np.ones((8, 8)))
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(squares.astype("uint8")).save(root / "masks" / f"{number}.jpg")
+    assert "expected masks whose values are exact, got JPEG files with" in _refused(root, tmp_path)
+
+
+def test_opacity_is_told(tmp_path: Path) -> None:
+    root = _draw(tmp_path / "a", "1.png", "2.png", shape=(6, 8, 4))
+    assert "the fourth channel of the pictures is opacity" in _converted(root, tmp_path)[1]
+
+
+def test_several_tables_beside_images_are_told(tmp_path: Path) -> None:
+    root = _draw(tmp_path / "a", "img/1.png", "img/2.png")
+    (root / "train.csv").write_text("file,label\n1.png,0\n")
+    (root / "old.csv").write_text("file,label\n1.png,0\n")
+    assert "tables lie there: with --label, such as --label" in _converted(root, tmp_path)[1]
+
+
+def test_different_sizes_of_pixels_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for number in (1, 2):
+        values = RNG.integers(0, 99, (4, 5, 6)).astype("uint8")
+        size = {"axes": "ZYX", "spacing": 2.0 * number, "unit": "um"}
+        tifffile.imwrite(tmp_path / "a" / f"{number}.tif", values, imagej=True, metadata=size)
+    assert "the sizes of pixels, which differ between 1.tif and 2.tif" in _converted(tmp_path / "a", tmp_path)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,7 @@ def test_a_folder_with_a_layout_is_recognised(tmp_path: Path) -> None:
     landsat(tmp_path / "l8biome" / "Barren" / "LC8", "LC80010102014000LGN00")
     band(tmp_path / "l8biome" / "Barren" / "LC8" / "LC80010102014000LGN00_fixedmask.img", RAW[0], 30)
     sentinel(tmp_path / "sentinel2", "L1C")
+    _nnunet(tmp_path / "nnunet", 1, labels={})
     for name, layout in LAYOUTS.items():
         assert suggested(tmp_path / name) == f"looks like {layout.title}: add --layout {name}"
     assert suggested(tmp_path) is None
@@ -291,3 +293,48 @@ def test_a_band_that_was_cut_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"{scene}_B3\.TIF: cannot be read as a band: \w+Error: [^\n]*$"):
         convert(tmp_path, tmp_path.parent / "cut.zarr", layout="landsat")
     assert not (tmp_path.parent / "cut.zarr").exists()
+
+
+def _nnunet(path: Path, channels: int, **about: Any) -> Path:
+    for folder in ("imagesTr", "labelsTr", "imagesTs"):
+        (path / folder).mkdir(parents=True)
+    for case in range(3):
+        names = [f"case_{case:03}_{n:04}" for n in range(channels)] if channels else [f"case_{case:03}"]
+        for number, name in enumerate(names):
+            tifffile.imwrite(path / "imagesTr" / f"{name}.tif", RAW + case + 10 * number, photometric="minisblack")
+        label = (RAW > 99).astype("uint8") * (1 + (RAW > 180))
+        tifffile.imwrite(path / "labelsTr" / f"case_{case:03}.tif", label, photometric="minisblack")
+    (path / "dataset.json").write_text(json.dumps(about))
+    return path
+
+
+def test_nnunet_has_a_file_for_each_channel_and_names_in_a_description(tmp_path: Path) -> None:
+    labels = {"background": 0, "tumour": 1, "ignore": 2}
+    root = _nnunet(tmp_path / "a", 2, channel_names={"0": "T1", "1": "T2"}, labels=labels)
+    assert suggested(root) == "looks like nnU-Net's raw data: add --layout nnunet"
+    content, values = opened(root, "nnunet")
+    assert content.arrays["image"].dims == ("sample", "channel", "z", "y", "x")
+    np.testing.assert_array_equal(values["image"][2], np.stack([RAW + 2, RAW + 12]))
+    assert content.arrays["channel"].array[:].tolist() == ["T1", "T2"]
+    assert content.classes == ("background", "tumour")
+    assert content.arrays["label"].attributes["fill"] == 2
+    assert "left out: imagesTs, which has no labels" in content.notes
+    problem = open_problem(convert(root, tmp_path / "a.zarr", layout="nnunet"))
+    assert (problem.facts.classes, problem.ignore) == (("background", "tumour"), 2)
+
+
+def test_a_task_of_the_decathlon_has_one_file_a_case(tmp_path: Path) -> None:
+    labels = {"0": "background", "1": "edema", "2": "tumour"}
+    content, _ = opened(_nnunet(tmp_path / "a", 0, modality={"0": "CT"}, labels=labels), "nnunet")
+    assert content.arrays["image"].dims == ("sample", "z", "y", "x")
+    assert content.classes == ("background", "edema", "tumour")
+
+
+def test_cases_of_nnunet_without_a_label_or_a_channel_are_told(tmp_path: Path) -> None:
+    root = _nnunet(tmp_path / "a", 2, labels={})
+    (root / "imagesTr" / "case_001_0001.tif").unlink()
+    with pytest.raises(UserError, match="case_001: expected 2 files as in other cases, got 1"):
+        opened(root, "nnunet")
+    (root / "labelsTr" / "case_001.tif").unlink()
+    with pytest.raises(UserError, match=r"labelsTr: expected a file for each case, found none for 1 of 3 cases"):
+        opened(root, "nnunet")

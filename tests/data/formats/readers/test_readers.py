@@ -138,7 +138,7 @@ def test_bands_of_a_geotiff_are_channels_and_nodata_is_missing(tmp_path: Path) -
     np.testing.assert_array_equal(values, np.where(CHANNELS == 7, np.nan, CHANNELS))
     with opened(tmp_path / "a.tif") as content:
         source = content.arrays["image"]
-        assert source.attributes == {"fill": 7}
+        assert source.attributes == {"fill": 7, "spacing_unit": "metre"}
         assert source.stored is not None
         np.testing.assert_array_equal(source.stored[:], CHANNELS)
         assert content.notes[0] == "axes: coordinate reference system EPSG:32633"
@@ -355,7 +355,7 @@ def test_single_pictures_and_arrays_are_read(tmp_path: Path) -> None:
 
 def test_a_file_of_no_known_format_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.xyz").write_bytes(b"nothing that is known")
-    with pytest.raises(UserError, match=r"a\.xyz: expected .* a file \.npz, .*or one that xarray opens"):
+    with pytest.raises(UserError, match=r"a\.xyz: expected .* a file such as \.npz, .*or one that xarray opens"):
         seen(tmp_path / "a.xyz")
 
 
