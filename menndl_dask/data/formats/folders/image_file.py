@@ -169,8 +169,8 @@ def image_arrays(files: Sequence[Path], mask: bool, opened: OpenFile) -> tuple[S
     items = Pieces([source.array for source in sources])
     spacing = sources[0].spacing if all(source.spacing == sources[0].spacing for source in sources) else {}
     if not spacing and sources[0].spacing and not mask:
-        other = next(f for f, s in zip(files, sources, strict=True) if s.spacing != sources[0].spacing)
-        notes.append(f"left out: the sizes of pixels, which differ between {files[0].name} and {other.name}")
+        unlike = next(file for file, s in zip(files, sources, strict=True) if s.spacing != sources[0].spacing)
+        notes.append(f"left out: the sizes of pixels, which differ between {files[0].name} and {unlike.name}")
     grids = tuple(source.grids[0] if source.grids else None for source in sources)
     attributes = dict(sources[0].attributes)
     if any(file.suffix.lower() in LOSSY for file in files):

@@ -149,7 +149,7 @@ def _described(path: Path) -> Mapping[str, Any]:
 
 def _names(about: Mapping[str, Any], *keys: str) -> dict[int, str]:
     """Return names by their number, which may be the key or the value; regions of several classes have none."""
-    given = next((about[key] for key in keys if isinstance(about.get(key), Mapping)), {})
+    given: Mapping[Any, Any] = next((about[key] for key in keys if isinstance(about.get(key), Mapping)), {})
     found = {}
     for key, value in given.items():
         number, name = (key, value) if str(key).isdigit() else (value, key)
