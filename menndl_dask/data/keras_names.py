@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +75,9 @@ def check_reference(what: str, name: str, backend: str | None = None) -> None:
 def check_name(what: str, name: str, built_in: Collection[str], backend: str | None = None) -> None:
     """Check that a metric or loss exists, before every training fails because of it.
 
-    Names in `built_in` are accepted without asking Keras, and all names if Keras cannot be asked. A user's function
-    (``module:function``) is checked where the trainings run.
+    Names in `built_in` are accepted without asking Keras, and all names if Keras cannot be asked. Names that do not
+    occur in its tables are refused without importing it, which takes seconds. A user's function (``module:function``)
+    is checked where the trainings run.
 
     Raises
     ------
@@ -82,13 +86,45 @@ def check_name(what: str, name: str, built_in: Collection[str], backend: str | N
     """
     if name in built_in or ":" in name:
         return
-    command = [sys.executable, "-c", _QUESTION, {"metric": "metrics", "loss": "losses"}[what], name]
-    error = _ask(command, backend)
+    module = {"metric": "metrics", "loss": "losses"}[what]
+    known = keras_names(module)
+    error = ["", known]
+    if not known or name in known:  # some of them need arguments
+        error = _ask([sys.executable, "-c", _QUESTION, module, name], backend)
     if error is not None:
-        message, keras_names = error
+        message, names = error
         expected = f"{', '.join(built_in)}, a name of Keras or module:function"
-        near = nearest(name, [*built_in, *keras_names])
-        raise UserError(f"{what}: expected {expected}, got {name!r}{near or f' ({message})'}")
+        near = nearest(name, [*built_in, *names])
+        raise UserError(f"{what}: expected {expected}, got {name!r}{near or (message and f' ({message})')}")
+
+
+def keras_names(module: str) -> list[str]:
+    """Return all names in the tables of a module of Keras (metrics, losses), read from its file without importing it.
+
+    Empty if Keras is not installed or its file is not as expected.
+    """
+    try:
+        found = find_spec("keras")
+        folder = (found.submodule_search_locations or [])[0]  # type: ignore[union-attr]
+        tree = ast.parse(Path(folder, "src", module, "__init__.py").read_text(encoding="utf-8"))
+    except (AttributeError, IndexError, OSError, ValueError, SyntaxError):
+        return []
+    names, short = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"keras.src.{module}."):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Dict):
+            short |= {key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+    return sorted(names | {_snake(name) for name in names} | short) if names else []
+
+
+def _snake(name: str) -> str:
+    """Return the name of a class with underscores, as Keras does.
+
+    >>> _snake("R2Score"), _snake("OneHotIoU"), _snake("AUC")
+    ('r2_score', 'one_hot_io_u', 'auc')
+    """
+    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 
 def _ask(command: list[str], backend: str | None) -> Any:

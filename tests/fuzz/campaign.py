@@ -26,6 +26,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
@@ -38,7 +39,7 @@ from tests.fuzz.inputs import KINDS, Kind
 LONGEST_S = 10
 _DEAD_S = 15  # in C code no signal is handled
 _MEMORY = 6 * 2**30
-_MANY = 100  # inputs of a process
+_MANY = 1000  # inputs of a process: what it imports takes longer than most inputs
 _WRITERS = ("report", "stop", "resume", "retrain", "search", "convert", "predict", "doctor")
 OUTCOMES = ("refused", "accepted", "traceback", "lines", "slow", "changed", "died")
 
@@ -165,7 +166,7 @@ def _remove(folder: Path) -> None:
 @contextmanager
 def without_workers() -> Iterator[None]:
     """Let commands stop where they would start workers, or a process with Keras."""
-    from menndl_dask.cli import planning
+    from menndl_dask.cli import cli, planning
     from menndl_dask.errors import ProfileError, TrainerError, UserError
     from menndl_dask.prediction.network import ModelDescription
 
@@ -189,7 +190,10 @@ def without_workers() -> Iterator[None]:
     plan = planning.plan_search
     described = ModelDescription(("image",), ((None, None, 1),), (None, None, 2), "softmax")
     changes = {
+        "menndl_dask.cli.cli._parser": cache(cli._parser),
         "menndl_dask.workflow.load_cluster": refuse,
+        "menndl_dask.performance.benchmark.load_cluster": refuse,
+        "menndl_dask.performance.forecast.load_cluster": refuse,
         "menndl_dask.cluster.cluster.load_cluster": cluster,
         "menndl_dask.cluster.check.check_profile": refuse,
         "menndl_dask.cli.planning.plan_search": lambda *args, **options: plan(*args, **{**options, "trial": False}),
@@ -312,7 +316,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=2000, help="of all kinds together")
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="only this kind")
     parser.add_argument("--first", type=int, default=0, help="number of the first input of each kind")
-    parser.add_argument("--place", type=Path, help="folder for the files (default: a temporary one)")
+    parser.add_argument("--place", type=Path, help="folder for the files (default: a temporary one in memory)")
     parser.add_argument("--json", type=Path, help="file to append every outcome to")
     given = parser.parse_args()
     kinds = [KINDS[name] for name in given.kind or KINDS]
@@ -322,7 +326,9 @@ def main() -> int:
     import menndl_dask.data.check.check
     import menndl_dask.data.formats.conversion  # noqa: F401
 
-    with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as temporary:
+    memory = Path("/dev/shm")  # noqa: S108 - thousands of folders are made and removed
+    where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=where, ignore_cleanup_errors=True) as temporary:
         place = given.place or Path(temporary)
         os.environ |= {"XDG_STATE_HOME": str(place / "state"), "MPLBACKEND": "Agg"}
         for one in kinds:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from menndl_dask.cluster.cluster import load_cluster  # not the one that stops where workers would be started
 from tests.fuzz.mutations import as_json, mutated_bytes, mutated_value, odd
 
 Rng = np.random.Generator
@@ -283,7 +284,6 @@ def _budget(rng: Rng) -> list[Any]:
 
 @kind("scheduler files", lambda: None, 0.5)  # each starts threads of Dask
 def _scheduler(rng: Rng) -> list[Any]:
-    from menndl_dask.cluster.cluster import load_cluster
     from menndl_dask.cluster.profile import Scheduler
 
     value = {"type": "Scheduler", "id": "a", "address": "tcp://127.0.0.1:1", "services": {}, "started": 1.0}

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from menndl_dask.data.keras_names import keras_names
 from menndl_dask.errors import UserError
 from menndl_dask.problem import LOSSES
 from menndl_dask.training.loss import Loss, constant_losses, loss_minimising_constant
@@ -155,3 +156,10 @@ def test_the_constants_of_other_losses_are_computed_by_the_loss_itself() -> None
 def test_a_loss_that_does_not_exist_is_named(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Loss(problem(loss=name))
+
+
+def test_the_names_that_are_known_without_importing_keras_are_its_own() -> None:
+    from keras.src import losses, metrics
+
+    assert set(losses.ALL_OBJECTS_DICT) <= set(keras_names("losses"))
+    assert set(metrics.ALL_OBJECTS_DICT) <= set(keras_names("metrics"))
