@@ -215,6 +215,8 @@ def sweep(folder: Path, name: str | None = None, *, older_s: float | None = None
 
 def _hidden(path: Path) -> Path:
     """Return a path beside `path` that does not exist and cannot be guessed."""
+    if not path.name:
+        raise OSError(errno.EINVAL, "expected the name of a file, got a folder", str(path))
     return path.with_name(f".{path.name}.{secrets.randbelow(10**_DIGITS):0{_DIGITS}d}")
 
 

@@ -74,7 +74,10 @@ def _watch(given: argparse.Namespace) -> int:
         if value is not None and value < 0:
             raise UserError(f"--{name}: expected a number ≥ 0, got {value:g}")
     trust.allow(given)
-    target = given.output or given.source.with_name(f"{given.source.name.removesuffix('.zarr')}-predicted")
+    source = given.source if given.source.name else given.source.resolve()  # such as the current folder
+    if not given.output and not source.name:
+        raise UserError(f"--output: expected a folder for the predictions of {source}, got none")
+    target = given.output or source.with_name(f"{source.name.removesuffix('.zarr')}-predicted")
     watched = watch(
         given.model, given.source, target, variable=given.variable, tile=given.tile, overlap=given.overlap,
         probabilities=given.probabilities, settle_s=given.settle, frames=given.frames, idle_s=given.idle, notice=say,

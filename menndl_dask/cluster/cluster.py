@@ -29,7 +29,7 @@ from menndl_dask.cluster.dask_config import DASK_SETTINGS, cluster_settings, tel
 from menndl_dask.cluster.local_cluster import RestoringCluster
 from menndl_dask.cluster.local_workers import LocalWorkers
 from menndl_dask.cluster.ports import LOOPBACK, free_port
-from menndl_dask.cluster.profile import Local, Profile, Scheduler, read_profile
+from menndl_dask.cluster.profile import MOST, Local, Profile, Scheduler, read_profile
 from menndl_dask.cluster.steady_clock import keep_time_steady
 from menndl_dask.errors import ProfileError, one_line, shortened
 from menndl_dask.program.interruption import kept_from_children, uninterrupted
@@ -160,6 +160,8 @@ def load_cluster(
     if not isinstance(workers, int) or workers < 1:
         raise ProfileError(f"workers: expected an integer ≥ 1, got {workers}")
     if isinstance(read, Local):
+        if workers > MOST:
+            raise ProfileError(f"workers: expected at most {MOST} on a machine, got {workers}")
         return Cluster(replace(read, workers=workers), backend)
     return Cluster(replace(read, jobs=read.jobs_for(workers)))
 

@@ -19,7 +19,8 @@ from menndl_dask.errors import ProfileError, nearest
 from menndl_dask.validation import PORT_OR_NONE, Check, checked, integer, number, one_of, read, read_yaml, schema, text
 
 AUTO = "auto"
-_COUNT = integer(1)
+MOST = 10_000  # of workers or GPUs of a machine: a number of another kind would make lists without end
+_COUNT = integer(1, MOST)
 _TRAINERS = Check(
     f"{_COUNT.expected}, or {AUTO}",
     lambda value: _COUNT.accepts(value) or value == AUTO,
@@ -46,7 +47,7 @@ class Local:
     """
 
     workers: int | None = checked(_COUNT, None)
-    gpus: int | None = checked(integer(0), None)
+    gpus: int | None = checked(integer(0, MOST), None)
     gpu_vendor: str | None = checked(one_of(GPU_VENDORS), None)
     trainers_per_gpu: int | str = checked(_TRAINERS, 1)
     dashboard_port: int | None = checked(PORT_OR_NONE, 8787)

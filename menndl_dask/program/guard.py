@@ -145,6 +145,9 @@ def _wrong(error: Exception, program: str) -> int:
     elif isinstance(error, OSError) and error.errno in FULL:
         file = f"{error.filename}: " if error.filename else ""
         line = f"{file}{error.strerror}; make room, then the same command again"
+    elif isinstance(error, OSError) and error.filename and error.strerror:  # its name is too long, or not to be read
+        log_traceback(error)
+        line = f"{cut_in_the_middle(str(error.filename), 200)}: {error.strerror}"
     else:
         line = unexpected(error)
     _tell(cut_in_the_middle(f"{program or 'menndl'}: {line}"), style="red")

@@ -14,7 +14,8 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from itertools import combinations
+from hashlib import blake2b
+from itertools import chain, combinations
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
@@ -38,7 +39,9 @@ _INTEGERS = {"parameters", "memory_bytes", "seed"}
 _FLOATS = {"time", "hours", "factor"}  # and these have other numbers, outside of a result
 _PLAIN = ("costs", "metrics", "curve", "times")  # parts of a result that have numbers only: null was NaN
 _MOST_EXCEPTIONS = 3  # keys that may differ from that
-_MOST_FAILURES = 20  # in a row, after which exceptions are no longer looked for
+_MOST_FAILURES = 2000  # tries in a row, after which exceptions are no longer looked for: for some seconds
+_MOST_KNOWN = 100_000
+_damaged: set[bytes] = set()  # digests of lines that were found to be damaged, since a report reads a journal often
 
 
 def line_of(event: Mapping[str, Any]) -> bytes:
@@ -124,7 +127,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._exceptions: tuple[str, ...] = ()  # keys whose numbers are of another type than expected, as found so far
-        self._failures = 0  # in a row
+        self._failures = 0  # tries in a row
 
     def parts(self, damage: bytes) -> Iterator[Part]:
         """Yield the whole events that are in a piece of a file, and the rest of it."""
@@ -144,6 +147,9 @@ class _Reader:
 
     def _line(self, text: bytes) -> bytes | None:
         """Return an event that another program has written anew as `line_of` writes it; None if it is damaged."""
+        known = blake2b(text).digest()
+        if known in _damaged:
+            return None
         for encoding in ("utf-8",) if text.isascii() else ("utf-8", "cp1252", "latin-1"):
             try:
                 event = json.loads(text.decode(encoding))
@@ -153,6 +159,8 @@ class _Reader:
                 continue
             if line is not None:
                 return line
+        if len(_damaged) < _MOST_KNOWN:
+            _damaged.add(known)
         return None
 
     def _with_checksum(self, event: Event, crc: bytes) -> bytes | None:
@@ -162,12 +170,12 @@ class _Reader:
             return line
         keys = sorted(_integer_keys(event))
         sizes = range(_MOST_EXCEPTIONS + 1 if self._failures < _MOST_FAILURES else 0)
-        for exceptions in (self._exceptions, *(each for size in sizes for each in combinations(keys, size))):
+        for exceptions in chain((self._exceptions,), *(combinations(keys, size) for size in sizes)):
             line = line_of(_retyped(event, frozenset(exceptions)))
             if line[-11:-3] == crc:
                 self._exceptions, self._failures = exceptions, 0
                 return line
-        self._failures += 1
+            self._failures += 1
         return None
 
 

@@ -88,13 +88,13 @@ def test_sites_of_whole_nodes_are_not_asked_for_memory(tmp_path: Path) -> None:
 
 MISTAKES = [
     ({"nodes_per_jobs": 2}, "unknown key 'nodes_per_jobs' for kind slurm; .*did you mean 'nodes_per_job'"),
-    ({"gpus_per_node": "four"}, "gpus_per_node: expected an integer ≥ 0, got 'four'"),
+    ({"gpus_per_node": "four"}, "gpus_per_node: expected an integer from 0 to 1000, got 'four'"),
     ({"gpus_per_node": 4}, "expected gpus_per_node and gpu_vendor together, got 4 and None"),
     ({"gpu_vendor": "nvida"}, "gpu_vendor: expected one of nvidia, amd, intel, got 'nvida'"),
     ({"workers": "per_node"}, "workers: expected nothing for nodes without GPUs, got 'per_node'"),
     ({"launcher": "prun"}, "launcher: expected one of srun, jsrun, mpiexec, mpirun"),
-    ({"jobs": [4, 1]}, r"jobs: expected an integer ≥ 1, or the least and the largest number"),
-    ({"jobs": True}, "jobs: expected an integer ≥ 1"),
+    ({"jobs": [4, 1]}, r"jobs: expected an integer from 1 to 100000, or the least and the largest number"),
+    ({"jobs": True}, "jobs: expected an integer from 1 to 100000"),
     ({"ports": 8786}, "ports: expected two ports"),
     ({"retire_s": 7200}, "retire_s: expected less than the walltime of 3600 s, got 7200"),
     ({"tls": "yes"}, "tls: expected true or false, got 'yes'"),

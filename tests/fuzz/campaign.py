@@ -40,7 +40,7 @@ LONGEST_S = 10
 _DEAD_S = 15  # in C code no signal is handled
 _MEMORY = 6 * 2**30
 _MANY = 1000  # inputs of a process: what it imports takes longer than most inputs
-_WRITERS = ("report", "stop", "resume", "retrain", "search", "convert", "predict", "doctor")
+_WRITERS = ("report", "stop", "resume", "retrain", "search", "convert", "predict", "doctor", "export", "watch", "profile", "benchmark")
 OUTCOMES = ("refused", "accepted", "traceback", "lines", "slow", "changed", "died")
 
 
@@ -192,6 +192,9 @@ def without_workers() -> Iterator[None]:
     changes = {
         "menndl_dask.cli.cli._parser": cache(cli._parser),
         "menndl_dask.workflow.load_cluster": refuse,
+        "menndl_dask.search.comparison.Dispatcher": refuse,
+        "menndl_dask.performance.profile.profile": refuse,
+        "menndl_dask.prediction.export.ChildProcess": no_process,
         "menndl_dask.performance.benchmark.load_cluster": refuse,
         "menndl_dask.performance.forecast.load_cluster": refuse,
         "menndl_dask.cluster.cluster.load_cluster": cluster,
@@ -326,7 +329,7 @@ def main() -> int:
     import menndl_dask.data.check.check
     import menndl_dask.data.formats.conversion  # noqa: F401
 
-    memory = Path("/dev/shm")  # noqa: S108 - thousands of folders are made and removed
+    memory = Path("/dev/shm")
     where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=where, ignore_cleanup_errors=True) as temporary:
         place = given.place or Path(temporary)

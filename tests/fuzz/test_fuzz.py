@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.campaign import prepare, run_input, without_workers
+from tests.fuzz.campaign import prepare, run_command, run_input, without_workers
 from tests.fuzz.inputs import KINDS
 
 FEW = settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "3")))
@@ -23,6 +23,38 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patched.setenv("XDG_STATE_HOME", str(folder / "state"))
         yield folder
     os.chdir(before)
+
+
+# of campaigns: those that do not depend on the options that a command has, and command lines
+WRONG_ONCE = {
+    "a list of a million million GPUs": ("profiles", 23605),
+    "10 s for a report on ten damaged lines": ("journals", 21308),
+}
+LONG = "x" * 5000
+WRONG_COMMANDS = {
+    "a name that is too long": (["doctor", LONG], ["export", LONG], ["profile", LONG]),
+    "a folder in place of a file": (["report", "run", "--output", "."], ["watch", "best.keras", "."]),
+    "Keras was imported": (["check", "data.zarr", "--no-trial", "--metric", "acuracy"],),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("what", WRONG_ONCE)
+def test_an_input_that_was_wrong_once_is_accepted_or_refused_in_one_line(place: Path, what: str) -> None:
+    name, number = WRONG_ONCE[what]
+    found = run_input(KINDS[name], number, prepare(KINDS[name], place), place)
+    assert found["outcome"] in ("refused", "accepted"), found
+
+
+@pytest.mark.parametrize("what", WRONG_COMMANDS)
+def test_a_command_that_was_wrong_once_is_refused_in_one_line(
+    place: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(prepare(KINDS["command lines"], place))
+    monkeypatch.setattr("menndl_dask.data.keras_names._ask", None)
+    for command in WRONG_COMMANDS[what]:
+        found = run_command(command)
+        assert found["outcome"] == "refused", found
 
 
 @pytest.mark.filterwarnings("ignore")  # of libraries, about damaged files

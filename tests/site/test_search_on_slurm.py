@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from distributed import Client
 
@@ -106,17 +107,24 @@ def test_on_amd_nodes_workers_see_their_gpu_in_that_vendors_variable(slurm: Slur
     until(slurm.is_empty, 30)
 
 
-def test_a_killed_worker_is_started_again_and_nothing_is_lost(slurm: Slurm, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_also_with_its_nanny_is_started_again_and_nothing_is_lost(
+    slurm: Slurm, tmp_path: Path
+) -> None:
     with where(tmp_path, jobs=2, jobqueue={"nanny": True}) as cluster, cluster.client() as client:
         client.wait_for_workers(2, timeout=60)
-        killed = client.run(os.getpid)
+        first, second = client.run(os.getpid).values()
 
         def kill() -> None:
-            os.kill(min(killed.values()), signal.SIGKILL)
+            os.kill(first, signal.SIGKILL)
 
-        search(tmp_path / "run", client, 30, {10: kill})
+        def kill_nanny() -> None:
+            os.kill(psutil.Process(second).ppid(), signal.SIGKILL)
+
+        jobs = slurm.jobs()
+        search(tmp_path / "run", client, 30, {8: kill, 16: kill_nanny})
         client.wait_for_workers(2, timeout=60)
-        assert len(set(client.run(os.getpid).values()) & set(killed.values())) == 1
+        assert not {first, second} & set(client.run(os.getpid).values())
+        assert slurm.jobs() == jobs  # in the same jobs
     until(slurm.is_empty, 30)
 
 
@@ -162,7 +170,7 @@ def test_jobs_that_all_end_at_once_end_the_search_in_words(
     slurm: Slurm, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = {"job_script_prologue": ["echo no such module >&2; exit 1"]}
-    told = r"no worker is left, and none will come: .* it is the third that ends at once, .* says: no such module"
+    told = r"no worker is left, and none will come: .* 3 jobs in a row ended at once; .* says: no such module"
     with (
         where(tmp_path, jobqueue=broken) as cluster,
         cluster.client() as client,

@@ -36,12 +36,14 @@ from menndl_dask.cluster.node import retirement, worker_start
 from menndl_dask.cluster.ports import LOOPBACK
 from menndl_dask.environment import JOB_START
 from menndl_dask.errors import shortened
+from menndl_dask.text import counted, duration
 
 logger = logging.getLogger(__name__)
 
 _CHECK_S = 1.0  # seconds between counts of the workers of each job
 _QUEUE_S = 30.0  # seconds between requests for the queue,
 _SUSPECT_QUEUE_S = 5.0  # and while a job has lost its workers
+_LINES = 3  # of the output of a job that is told
 # last lines of launchers and Dask without the cause
 _ECHO = re.compile(r"exit(ed)? (with )?(exit )?(code|status)|failed to start", re.IGNORECASE)
 
@@ -111,7 +113,8 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
     Attributes
     ----------
     trouble
-        Error message once no further job is submitted, because one after another ended at once. None before.
+        Error message while no job is expected to work, because one after another ended at once; else None. Others are
+        still tried, with long pauses, for a search that has workers left.
     waits_for
         Message of why jobs wait in the queue, once it was logged; empty before.
     """
@@ -124,6 +127,9 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
         patience = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
         self.watch = JobWatch(patience_s=patience, shortest_s=min(60.0, (site.walltime_s or 600.0) / 10))
         self._seen: set[str] = set()  # names of jobs that have had workers
+        self._owed = 0  # jobs that are submitted later, since others ended at once
+        self._ended_at = 0.0  # when the last one ended, on the monotonic clock
+        self._probe = ""  # name of the job that is tried meanwhile
         self._asked, self._began = 0.0, time.monotonic()
         self._reasons: dict[str, str] = {}
         self.waits_for = ""
@@ -145,6 +151,9 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
     def scale(self, n: int | None = None, jobs: int = 0, **others: Any) -> Any:
         """Set the number of workers or jobs. Jobs that still wait in the queue are cancelled first."""
         wanted = jobs if n is None else -(-n // self.layout.tasks)
+        if self.watch.in_crash_loop:
+            self._owed = max(0, wanted - len(self.worker_spec))
+            wanted = min(wanted, len(self.worker_spec))
         if self.status == Status.running:
             alive = self.workers_of_jobs()
             waiting = [name for name in reversed(list(self.worker_spec)) if not alive[name]]
@@ -181,7 +190,7 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
         await super()._correct_state_internal()
 
     async def _watch_jobs(self) -> None:
-        while self.trouble is None:
+        while True:
             await asyncio.sleep(_CHECK_S)
             try:
                 await self._check_jobs()
@@ -192,7 +201,7 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
         now = time.monotonic()
         for name, job in list(self.workers.items()):
             if job.refused is not None:
-                self.watch.record_refusal()
+                self.watch.record_refusal(now)
                 await self._replace(name, f"was refused: {job.refused}")
         numbers = {name: str(job.job_id) for name, job in self.workers.items() if job.job_id is not None}
         queued = None
@@ -204,21 +213,44 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
         self._seen |= workers.keys()
         for name in self.watch.update(now, workers, numbers, queued):
             await self._replace(name, "is gone")
+        await self._submit_owed(now)
 
     async def _replace(self, name: str, why: str) -> None:
-        """Remove a job, and submit another one unless jobs end at once one after another."""
+        """Remove a job, and submit another one; later, if jobs end at once one after another."""
         job = self.workers.pop(name)
         message = f"job {job.job_id or name} {why}"
         wanted = self.worker_spec.pop(name, None) is not None
         await job.close()
+        self._owed += wanted
         if self.watch.in_crash_loop:
-            self.trouble = f"{message}; it is the third that ends at once, no other is submitted{printed(job)}"
-            logger.error("%s", self.trouble)
+            self._ended_at = time.monotonic()
+            row = f"{message}; {self.watch.short_jobs} jobs in a row ended at once"
+            if self.watch.is_hopeless:
+                self.trouble = f"{row}{printed(job)}"
+            then = f"; another one is tried after {duration(self.watch.pause_s)}"
+            logger.error("%s%s%s", row, "" if self.watch.is_hopeless else then, printed(job))
         elif wanted:
             output = "" if name in self._seen else printed(job)  # the only place that says why
             logger.warning("%s; another one is submitted%s", message, output)
-            self.worker_spec.update(self.new_worker_spec())
-            await self._correct_state()
+
+    async def _submit_owed(self, now: float) -> None:
+        """Submit jobs in place of lost ones; a single one after a pause while they end at once one after another."""
+        count = self._owed
+        if self.watch.in_crash_loop:
+            is_due = now - self._ended_at >= self.watch.pause_s and self._probe not in self.workers
+            count = min(count, 1) if is_due else 0
+        elif self._probe:
+            logger.warning("jobs work again; %s submitted", counted(count, "more job"))
+            self.trouble, self._probe = None, ""
+        if not count:
+            return
+        self._owed -= count
+        for _ in range(count):
+            new = self.new_worker_spec()
+            self.worker_spec.update(new)
+        if self.watch.in_crash_loop:
+            (self._probe,) = new
+        await self._correct_state()
 
     async def _queued(self, own: Set[str]) -> Set[str] | None:
         """Return the numbers of the user's jobs that wait or run; None if the batch system does not answer."""
@@ -317,11 +349,11 @@ def _connection(keywords: dict[str, Any]) -> Iterator[str]:
 
 
 def printed(job: Any) -> str:
-    """Return the last error in the output of a job, or its last line, with the name of the file."""
+    """Return the last error in the output of a job, or its last lines, with the name of the file."""
     files = sorted(Path(job.log_directory).glob(f"*{job.job_id}*")) if job.log_directory and job.job_id else []
     for file in files:
         lines = file.read_text(errors="replace").strip().splitlines()
         errors = [line for line in lines if re.search(r"error", line, re.IGNORECASE) and not _ECHO.search(line)]
         if lines:
-            return f"; {file} says: {shortened((errors or lines)[-1])}"
+            return f"; {file} says: {shortened(errors[-1] if errors else ' | '.join(lines[-_LINES:]))}"
     return f"; what the jobs print is in {job.log_directory}" if job.log_directory else ""

@@ -39,7 +39,8 @@ ALLOCATION = "allocation"
 KINDS = (*SYSTEMS, ALLOCATION)
 PER_GPU, PER_NODE = "per_gpu", "per_node"
 _RETIRE_S, _RETIRE_SHARE = 600.0, 0.1
-_COUNT = integer(1)
+_COUNT = integer(1, 100_000)  # of jobs or nodes
+_PER_NODE = integer(1, 1000)
 
 
 def _pair(of: Check, expected: str) -> Check:
@@ -194,11 +195,11 @@ class Site:
     batch: str | None = checked(one_of(SYSTEMS), None)
     jobs: int | tuple[int, int] = checked(_JOBS, 1)
     nodes_per_job: int = checked(_COUNT, 1)
-    gpus_per_node: int = checked(integer(0), 0)
+    gpus_per_node: int = checked(integer(0, 1000), 0)
     gpu_vendor: str | None = checked(one_of(GPU_VENDORS), None)
     workers: str = checked(one_of((PER_GPU, PER_NODE)), PER_GPU)
-    workers_per_node: int = checked(_COUNT, 1)
-    trainers_per_gpu: int = checked(_COUNT, 1)
+    workers_per_node: int = checked(_PER_NODE, 1)
+    trainers_per_gpu: int = checked(_PER_NODE, 1)
     launcher: str | None = checked(_LAUNCHER, None)
     retire_s: float | None = checked(number(least=0), None)
     tls: bool = checked(FLAG, True)

@@ -4,9 +4,10 @@ The launcher of the site (srun, jsrun, mpiexec) starts this for each task::
 
     srun … python -m menndl_dask.cluster.node.worker_start tls://10.0.0.1:8786 --name menndl-0 --gpus 4 --vendor amd …
 
-It reads the number of the task from the environment, restricts the visible GPUs before a library that uses GPUs is
-loaded, gives the worker a unique name within its job, and becomes ``dask worker``. On sites without a launcher,
-``--tasks`` starts that many tasks on this node.
+It starts itself once more in a process that it keeps running (`menndl_dask.cluster.node.task_keeper`). That one reads
+the number of the task from the environment, restricts the visible GPUs before a library that uses GPUs is loaded, gives
+the worker a unique name within its job, and becomes ``dask worker``. On sites without a launcher, ``--tasks`` starts that
+many tasks on this node.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +30,7 @@ from menndl_dask.cluster.node.gpu import (
     usable_bytes,
     visible,
 )
+from menndl_dask.cluster.node.task_keeper import TaskKeeper
 from menndl_dask.environment import DEVICES, GPU_VENDORS, JOB_END, JOB_START, MEMORY, RETIRE_AT
 from menndl_dask.errors import ExitCode, MenndlError, NodeError
 
@@ -39,6 +39,7 @@ _LOG = logging.getLogger(__name__)
 _MODULE = __spec__.name  # also where this is `__main__`
 
 _OWN = "MENNDL_RANK"
+_KEPT = "MENNDL_TASK"  # set for the process that becomes the worker
 _RANKS = (
     _OWN, "SLURM_PROCID", "JSM_NAMESPACE_RANK", "PALS_RANKID", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK",
     "FLUX_TASK_RANK",
@@ -52,12 +53,13 @@ _STARTS_PER_S = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Become a Dask worker, or start several tasks and wait for them."""
+    """Start tasks and keep them running, or in the process of such a task become a Dask worker."""
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {_MODULE}: %(message)s")
     words = list(sys.argv[1:] if arguments is None else arguments)
     given, rest = _parser().parse_known_args(words)
-    if given.tasks > 1 and _OWN not in os.environ:
-        return _start_tasks(given.tasks, words)
+    if _KEPT not in os.environ:
+        ranks = [{_OWN: str(number)} for number in range(given.tasks)] if given.tasks > 1 else [{}]
+        return TaskKeeper([sys.executable, "-m", _MODULE, *words], [{_KEPT: "1", **rank} for rank in ranks]).run()
     try:
         for name, value in task_environment(os.environ, given).items():
             if value is None:
@@ -122,20 +124,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--walltime", type=float)
     parser.add_argument("--retire", type=float, default=0.0)
     return parser
-
-
-def _start_tasks(count: int, arguments: list[str]) -> int:
-    """Start the tasks of one node without a launcher, pass on the signal to end, and wait for them."""
-    command = [sys.executable, "-m", _MODULE, *arguments]
-    tasks = [subprocess.Popen(command, env={**os.environ, _OWN: str(number)}) for number in range(count)]
-
-    def end(signal_number: int, frame: object) -> None:
-        for task in tasks:
-            task.send_signal(signal_number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    return max(task.wait() for task in tasks)
 
 
 def _become_worker(arguments: list[str]) -> None:

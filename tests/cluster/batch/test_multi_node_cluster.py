@@ -16,6 +16,7 @@ import yaml
 from distributed import Client
 
 import menndl_dask
+from menndl_dask.cluster.batch import job_monitor, multi_node_cluster
 from menndl_dask.cluster.batch.site_cluster import job_script, remarks, site_cluster
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.dask_config import DASK_SETTINGS
@@ -312,3 +313,29 @@ def test_workers_know_the_time_limit_that_the_script_asks_for(tmp_path: Path, mo
     assert "the profile has none: job_extra_directives, local_directory, walltime" in second
     (minutes,) = remarks(site("slurm", tmp_path, jobqueue={"walltime": "04:00"}))
     assert minutes.startswith("walltime 04:00: a job may run for 4 min")
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("queue", ["pbs"], indirect=True)
+def test_where_jobs_end_at_once_a_single_one_is_tried_after_pauses_until_one_works(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module, name, value in (
+        (multi_node_cluster, "_CHECK_S", 0.05), (multi_node_cluster, "_QUEUE_S", 0.0), (job_monitor, "_FIRST_PAUSE_S", 0.5)
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    broken = tmp_path / "broken"
+    broken.touch()
+    end = f"test -e {broken} && {{ printf 'one\\ntwo\\nthe disk is full\\n'; exit 1; }}"
+    where = site("pbs", tmp_path, jobs=2, jobqueue={"nanny": False, "job_script_prologue": [end]})
+    with site_cluster(where) as cluster, Client(cluster) as client:
+        cluster.watch._has_worked, cluster.watch._shortest_s = True, 0.2
+        until(lambda: "jobs in a row ended at once; another one is tried after" in caplog.text, 30)
+        submitted = queue.commands().count("qsub")
+        until(lambda: "4 jobs in a row ended at once; another one is tried after 1.0 s" in caplog.text, 30)
+        assert queue.commands().count("qsub") == submitted + 1
+        assert cluster.trouble is None
+        broken.unlink()
+        client.wait_for_workers(2, timeout=60)
+        assert "jobs work again; 1 more job submitted" in caplog.text
+        assert not cluster.watch.in_crash_loop
