@@ -40,7 +40,10 @@ LONGEST_S = 10
 _DEAD_S = 15  # in C code no signal is handled
 _MEMORY = 6 * 2**30
 _MANY = 1000  # inputs of a process: what it imports takes longer than most inputs
-_WRITERS = ("report", "stop", "resume", "retrain", "search", "convert", "predict", "doctor", "export", "watch", "profile", "benchmark")
+_WRITERS = (
+    *("report", "stop", "resume", "retrain", "search", "convert", "predict", "doctor"),
+    *("export", "watch", "profile", "benchmark"),
+)
 OUTCOMES = ("refused", "accepted", "traceback", "lines", "slow", "changed", "died")
 
 

@@ -51,7 +51,7 @@ class JobWatch:
         return self._short >= _SHORT_JOBS
 
     @property
-    def is_hopeless(self) -> bool:
+    def has_failed(self) -> bool:
         """Whether none is expected to work soon: never one has, or they have failed for about half an hour."""
         return self._short >= (_ATTEMPTS if self._has_worked else _SHORT_JOBS)
 

@@ -129,7 +129,7 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
         self._seen: set[str] = set()  # names of jobs that have had workers
         self._owed = 0  # jobs that are submitted later, since others ended at once
         self._ended_at = 0.0  # when the last one ended, on the monotonic clock
-        self._probe = ""  # name of the job that is tried meanwhile
+        self._tried = ""  # name of the job that is tried meanwhile
         self._asked, self._began = 0.0, time.monotonic()
         self._reasons: dict[str, str] = {}
         self.waits_for = ""
@@ -225,10 +225,10 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
         if self.watch.in_crash_loop:
             self._ended_at = time.monotonic()
             row = f"{message}; {self.watch.short_jobs} jobs in a row ended at once"
-            if self.watch.is_hopeless:
+            if self.watch.has_failed:
                 self.trouble = f"{row}{printed(job)}"
             then = f"; another one is tried after {duration(self.watch.pause_s)}"
-            logger.error("%s%s%s", row, "" if self.watch.is_hopeless else then, printed(job))
+            logger.error("%s%s%s", row, "" if self.watch.has_failed else then, printed(job))
         elif wanted:
             output = "" if name in self._seen else printed(job)  # the only place that says why
             logger.warning("%s; another one is submitted%s", message, output)
@@ -237,11 +237,11 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
         """Submit jobs in place of lost ones; a single one after a pause while they end at once one after another."""
         count = self._owed
         if self.watch.in_crash_loop:
-            is_due = now - self._ended_at >= self.watch.pause_s and self._probe not in self.workers
+            is_due = now - self._ended_at >= self.watch.pause_s and self._tried not in self.workers
             count = min(count, 1) if is_due else 0
-        elif self._probe:
+        elif self._tried:
             logger.warning("jobs work again; %s submitted", counted(count, "more job"))
-            self.trouble, self._probe = None, ""
+            self.trouble, self._tried = None, ""
         if not count:
             return
         self._owed -= count
@@ -249,7 +249,7 @@ class MultiNodeCluster(JobQueueCluster):  # type: ignore[misc]
             new = self.new_worker_spec()
             self.worker_spec.update(new)
         if self.watch.in_crash_loop:
-            (self._probe,) = new
+            (self._tried,) = new
         await self._correct_state()
 
     async def _queued(self, own: Set[str]) -> Set[str] | None:

@@ -1,8 +1,8 @@
-"""The first process of each task of a batch job: it starts the task's worker again when that is killed. Runs on a worker.
+"""The first process of a task of a batch job: it starts the task again when that is killed. Runs on a worker.
 
-A launcher does not start a task again, and some end all tasks of a job when one is killed. What a worker's nanny does for
-its worker, this does for the nanny, such as after the kernel has killed it for its memory. A worker that ends by itself
-is not started again: it retires, it cannot work on this node, or its scheduler has gone.
+A launcher does not start a task again, and some end all tasks of a job when one is killed. What a nanny does for its
+worker, this does for the nanny, such as after the kernel has killed it for its memory. A worker that ends by itself is
+not started again: it retires, it cannot work on this node, or its scheduler has gone.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class TaskKeeper:
             kills = kills + 1 if time.monotonic() - started < _SHORT_S else 1
             name = signal.Signals(-code).name
             if kills >= _ATTEMPTS:
-                logger.error("task %d of this node was killed by %s %d times in a row; it is given up", number, name, kills)
+                logger.error("task %d of this node was killed %d times in a row; it is given up", number, kills)
                 return
             logger.warning("task %d of this node was killed by %s; it is started again", number, name)
             self._ending.wait(_FIRST_PAUSE_S * 2 ** (kills - 1))

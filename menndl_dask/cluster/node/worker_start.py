@@ -6,7 +6,7 @@ The launcher of the site (srun, jsrun, mpiexec) starts this for each task::
 
 It starts itself once more in a process that it keeps running (`menndl_dask.cluster.node.task_keeper`). That one reads
 the number of the task from the environment, restricts the visible GPUs before a library that uses GPUs is loaded, gives
-the worker a unique name within its job, and becomes ``dask worker``. On sites without a launcher, ``--tasks`` starts that
+the worker a unique name within its job, and becomes ``dask worker``. On sites without a launcher, ``--tasks`` starts so
 many tasks on this node.
 """
 

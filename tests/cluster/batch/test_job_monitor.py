@@ -57,7 +57,7 @@ def test_three_jobs_that_end_at_once_are_a_crash_loop_without_hope_if_none_has_e
     for number in range(3):
         assert not watch.in_crash_loop and watch.pause_s == 0
         lose(watch, 100 * number)
-    assert watch.in_crash_loop and watch.is_hopeless and watch.pause_s == 60
+    assert watch.in_crash_loop and watch.has_failed and watch.pause_s == 60
 
 
 def test_jobs_that_end_together_count_once() -> None:
@@ -71,7 +71,7 @@ def test_where_jobs_have_worked_others_are_tried_for_half_an_hour_with_longer_an
     watch.update(0, {"menndl-1": 1}, {"menndl-1": "1"}, None)
     watch.update(3600, {"menndl-1": 1}, {"menndl-1": "1"}, None)
     now, pauses = 3600.0, []
-    while not watch.is_hopeless:
+    while not watch.has_failed:
         lose(watch, now + 1 + watch.pause_s)
         pauses.append(watch.pause_s)
         now += 1 + watch.pause_s + 11

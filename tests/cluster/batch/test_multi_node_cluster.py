@@ -320,10 +320,9 @@ def test_workers_know_the_time_limit_that_the_script_asks_for(tmp_path: Path, mo
 def test_where_jobs_end_at_once_a_single_one_is_tried_after_pauses_until_one_works(
     queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for module, name, value in (
-        (multi_node_cluster, "_CHECK_S", 0.05), (multi_node_cluster, "_QUEUE_S", 0.0), (job_monitor, "_FIRST_PAUSE_S", 0.5)
-    ):  # fmt: skip
-        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(multi_node_cluster, "_CHECK_S", 0.05)
+    monkeypatch.setattr(multi_node_cluster, "_QUEUE_S", 0.0)
+    monkeypatch.setattr(job_monitor, "_FIRST_PAUSE_S", 0.5)
     broken = tmp_path / "broken"
     broken.touch()
     end = f"test -e {broken} && {{ printf 'one\\ntwo\\nthe disk is full\\n'; exit 1; }}"
