@@ -364,7 +364,7 @@ def test_few_evaluations_that_all_fail_are_recorded_in_the_end(client: Client, t
 
 
 class MostOnAWorker(SchedulerPlugin):
-    """Remembers the most tasks that a worker of one thread has had at a time, and which operators made their networks."""
+    """Remembers how many tasks a worker of one thread has had at once, and what made its networks."""
 
     def __init__(self) -> None:
         self.most = 0
