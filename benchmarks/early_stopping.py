@@ -3,6 +3,7 @@
     python benchmarks/early_stopping.py
     python benchmarks/early_stopping.py --networks 90 --random 60 --epochs 9 --keep curves.jsonl
     python benchmarks/early_stopping.py --epochs 4 --looks 6
+    python benchmarks/early_stopping.py --run runs/mine     # the networks of a search, in its order
 
 Networks for the handwritten digits are trained to the end once, without early stopping: random ones, then children of
 an evolution that knows all results. Their learning curves are then replayed in many orders by simulated workers: a
@@ -11,6 +12,9 @@ the training time that it saves, how many of the five best networks (of equals t
 mean fitness of the five best that are left, the best one's, and the best fitness by the time in which half of the
 networks are trained without early stopping. With `--keep` the curves are written to a file, and read from there next
 time.
+
+With `--run` the networks of a finished search are replayed in its order by one worker, with and without comparison with
+the initial network. Those that the search has stopped itself end there in each row.
 
 The rule that a network must have learnt something needs more than a curve; it is replayed by the fitness alone, which
 stops a few networks more than the real one.
@@ -37,6 +41,7 @@ sys.path.insert(0, str(_HERE.parent / "workflows"))
 from digits import write_digits  # noqa: E402
 
 from menndl_dask import Budget, Evolution, Limits, Problem, Result, SearchSpace, evaluate, open_problem  # noqa: E402
+from menndl_dask.run.run import Run  # noqa: E402
 from menndl_dask.search.rungs import PruningRules, fitness_at  # noqa: E402
 from menndl_dask.training.request import Threshold  # noqa: E402
 
@@ -119,6 +124,31 @@ def replayed(results: Sequence[Result], rule: Rule, workers: int) -> Outcome:
     return Outcome(1 - spent / whole, lost, float(np.mean(sorted(ends)[-_BEST:])), found[-1][1], in_half)
 
 
+def of_run(path: Path) -> Iterator[str]:
+    """Yield the rows of a table: what the initial network's curve saves in a search, beside the other rules."""
+    evaluations = [(i, r) for i, r in Run(path).evaluations if r.curve and r.failure in (None, "pruned")]
+    whole = sum(_seconds(result) for _, result in evaluations)
+    best = {i.id for i, _ in sorted(evaluations, key=lambda each: -(each[1].fitness or -math.inf))[:_BEST]}
+    yield "| rules | networks stopped | training time saved | of the best five lost | best of those stopped | initial |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    usual = Budget(epochs=1)
+    for name, has_initial in (("without the initial network", False), ("all", True)):
+        rungs, spent, ended = PruningRules(usual), 0.0, []
+        rule = Rule(name, usual.rungs, usual.rung_quantile, usual.extrapolate)
+        given = math.nan
+        for individual, result in evaluations:
+            seen = stopped(result, rungs.thresholds(), rule)
+            is_given = individual.origin == "seeded"
+            given = result.fitness or math.nan if is_given else given
+            rungs.tell(seen, is_initial=has_initial and is_given)
+            spent += _seconds(seen)
+            ended += [(individual.id, result.fitness or 0.0)] if seen.fitness is None else []
+        lost = len(best & {number for number, _ in ended})
+        most = max((fitness for _, fitness in ended), default=math.nan)
+        cells = f"{len(ended)} of {len(evaluations)} | {1 - spent / whole:.0%} | {lost} | {most:.3f} | {given:.3f}"
+        yield f"| {name} | {cells} |".replace("%", " %")
+
+
 def stopped(result: Result, thresholds: Sequence[Threshold], rule: Rule) -> Result:
     """Return what becomes of a training that must reach these thresholds."""
     for share in rule.rungs:
@@ -198,7 +228,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=8, help="simulated (default: 8)")
     parser.add_argument("--orders", type=int, default=100, help="in which the networks are replayed (default: 100)")
     parser.add_argument("--keep", type=Path, help="file for the results")
+    parser.add_argument("--run", type=Path, help="a finished search to replay instead")
     given = parser.parse_args(arguments)
+    if given.run is not None:
+        sys.stdout.write("\n".join([*of_run(given.run), ""]))
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         data = write_digits(Path(folder) / "digits.zarr")
         looks = np.arange(1, given.epochs * given.looks) / (given.epochs * given.looks)

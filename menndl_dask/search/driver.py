@@ -252,16 +252,16 @@ class Driver:
             self._networks.tell(individual, result)
             self._counts.add(individual, result, now)
             self._forecast.add((individual, result))
-            self._learn_from(result)
+            self._learn_from(individual, result)
             if (change := self._sharing.tell(result, len(self._workers))) is not None:
                 self._note(change)
             self._longest_s = max(self._longest_s, result.times.get("total", 0.0))
 
-    def _learn_from(self, result: Result) -> None:
+    def _learn_from(self, individual: Individual, result: Result) -> None:
         """Learn how long evaluations take and what networks reach at rungs."""
         self._duration.tell(result)
         if self._rules is not None:
-            self._rules.tell(result)
+            self._rules.tell(result, is_initial=individual.origin == "seeded")
 
     def _replay(self) -> None:
         """Read the journal: tell evolution what it does not know yet, and find what was in flight at the end."""
@@ -283,7 +283,7 @@ class Driver:
                 self._networks.recall(individual, result)
                 self._counts.add(individual, result)
                 self._forecast.add((individual, result))
-                self._learn_from(result)
+                self._learn_from(individual, result)
                 self._same.recall(result)
                 if is_new:
                     self._evolution.tell(individual, result)

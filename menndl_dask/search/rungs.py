@@ -96,13 +96,17 @@ class PruningRules:
         # costs that are known only at the end cannot be compared at a rung
         is_possible = FITNESS in objectives.names and set(self._names) <= set(KNOWN_COSTS)
         self._rungs = [_Rung(share) for share in budget.rungs] if is_possible else []
+        self._initial: Result | None = None  # of the best initial network
         self._thresholds: tuple[Threshold, ...] | None = ()
 
-    def tell(self, result: Result) -> None:
-        """Add a result. One that failed otherwise than at a rung is ignored."""
+    def tell(self, result: Result, *, is_initial: bool = False) -> None:
+        """Add a result, maybe that of an initial network. One that failed otherwise than at a rung is ignored."""
         costs = [measured(result, name) for name in self._names]
         if result.failure not in (None, "pruned") or None in costs or self._objectives.breaks(result):
             return
+        known = -np.inf if self._initial is None or self._initial.fitness is None else self._initial.fitness
+        if is_initial and result.fitness is not None and result.fitness > known:
+            self._initial = result
         for rung in self._rungs:
             reached = fitness_at(result.curve, rung.share)
             if reached is not None:
@@ -120,8 +124,21 @@ class PruningRules:
         if self._budget.rung_quantile < 1:
             thresholds += self._behind(rung)
         if self._budget.extrapolate:
-            thresholds += self._out_of_reach(rung)
+            thresholds += self._out_of_reach(rung) + self._far_behind_initial(rung)
         return _lasting(thresholds)
+
+    def _far_behind_initial(self, rung: _Rung) -> list[Threshold]:
+        """Return the threshold as far below the initial network at the rung as that network ended above it."""
+        if self._initial is None or self._initial.fitness is None:
+            return []
+        stood = fitness_at(self._initial.curve, rung.share)
+        costs = np.array([measured(self._initial, name) for name in self._names], dtype=np.float64)
+        if stood is None or np.isnan(costs).any():
+            return []
+        end = self._initial.fitness
+        gained = f"the initial network had {stood:.4g} here and {end:.4g} at the end"
+        why = f"{gained}; to be as good, this one would have to gain over twice as much"
+        return [self._threshold(rung, stood - max(0.0, end - stood), why, costs)]
 
     def _behind(self, rung: _Rung) -> list[Threshold]:
         """Return thresholds at the fitness that a given share of the networks as cheap exceeded at the rung."""

@@ -76,6 +76,32 @@ def test_from_where_nobody_has_come_near_the_best_few_a_network_is_out_of_reach(
     assert "none came near the best 5 (0.75)" in threshold.why
 
 
+def test_one_initial_network_is_enough_to_stop_what_is_far_behind_it() -> None:
+    rungs = PruningRules(budget())
+    rungs.tell(trained(0.7, 0.8), is_initial=True)
+    [threshold] = rungs.thresholds()
+    assert (threshold.share, threshold.fitness) == (0.5, pytest.approx(0.6))
+    assert threshold.why.startswith("the initial network had 0.7 here and 0.8 at the end; to be as good, this one")
+    rungs.tell(trained(0.75, 0.78), is_initial=True)  # a worse one changes nothing
+    assert rungs.thresholds() == (threshold,)
+    rungs.tell(trained(0.85, 0.84), is_initial=True)  # one that lost on the way: what stood as high goes on
+    assert [each.fitness for each in rungs.thresholds()] == [pytest.approx(0.85)]
+
+
+def test_no_random_network_and_no_failed_initial_one_is_taken_as_a_measure() -> None:
+    rungs = told(PruningRules(budget()), trained(0.7, 0.8))
+    rungs.tell(trained(0.7, None), is_initial=True)
+    assert rungs.thresholds() == ()
+
+
+def test_a_network_that_costs_less_than_the_initial_one_goes_on() -> None:
+    rungs = PruningRules(budget(), Objectives(("fitness", "parameters")))
+    rungs.tell(trained(0.7, 0.8, parameters=1e4), is_initial=True)
+    [threshold] = rungs.thresholds()
+    assert threshold.stops(0.5, {"parameters": 2e4})
+    assert not threshold.stops(0.5, {"parameters": 9e3})
+
+
 def test_a_run_in_which_late_starters_have_won_stops_nobody_whom_it_could_resemble() -> None:
     rungs = PruningRules(budget(rung_quantile=1))
     told(rungs, *(trained(i / 100, 0.9 if i % 10 == 0 else i / 100) for i in range(60)))

@@ -407,6 +407,15 @@ def test_a_search_ends_without_workers_when_it_is_told_to(tmp_path: Path) -> Non
             one.run(connected, evaluations=9, wait_minutes=0.02)
 
 
+def test_networks_are_compared_with_the_initial_one_as_soon_as_it_is_trained(client: Client, tmp_path: Path) -> None:
+    of = problem(budget=Budget(epochs=2, rungs=(0.5,)))
+    given = Evolution(SPACE, seed=5).ask().genome
+    one = Search(of, SPACE, tmp_path, evaluate=evaluations.climbing, initial=[given], random=6)
+    run = one.run(client, evaluations=8)
+    known = [result.metrics["thresholds"] for individual, result in run.evaluations if individual.origin == "random"]
+    assert known[-2:] == [1.0, 1.0]
+
+
 def test_networks_clearly_behind_are_stopped_by_what_was_known_when_they_were_submitted(
     client: Client, tmp_path: Path
 ) -> None:
