@@ -124,11 +124,16 @@ class PruningRules:
         if self._budget.rung_quantile < 1:
             thresholds += self._behind(rung)
         if self._budget.extrapolate:
-            thresholds += self._out_of_reach(rung) + self._far_behind_initial(rung)
+            thresholds += self._out_of_reach(rung)
+        if self._budget.extrapolate and rung is self._rungs[0]:
+            thresholds += self._far_behind_initial(rung)
         return _lasting(thresholds)
 
     def _far_behind_initial(self, rung: _Rung) -> list[Threshold]:
-        """Return the threshold as far below the initial network at the rung as that network ended above it."""
+        """Return the threshold as far below the initial network at the rung as that network ended above it.
+
+        Only of the first rung: from a later one on a network gains so little that noise would decide.
+        """
         if self._initial is None or self._initial.fitness is None:
             return []
         stood = fitness_at(self._initial.curve, rung.share)
