@@ -45,7 +45,7 @@ from menndl_dask.run.signature import Signed, own_key
 from menndl_dask.search import comparison
 from menndl_dask.search.detached_driver import detach
 from menndl_dask.search.forecast.live import LiveForecast
-from menndl_dask.search.initial_networks import KEY, Beginning, to_record
+from menndl_dask.search.initial_networks import KEY, Beginning, to_record, usual_names
 from menndl_dask.search.islands import supervisor
 from menndl_dask.search.islands.resources import island_resources
 from menndl_dask.search.live.live import LivePage
@@ -91,7 +91,8 @@ def main_job(
         Exit code: 0, 1 if no network has succeeded, or 130 if the search was stopped before its budget was spent.
     """
     typed = list(sys.argv if arguments is None else arguments)
-    beginning = Beginning.of(options.initial, problem, space, options.run, options.seed)
+    names = options.initial or usual_names(options.run, options.evaluations)
+    beginning = Beginning.of(names, problem, space, options.run, options.seed)
     space = beginning.space
     recorded = {**_settings(typed, problem, space, options), KEY: to_record(beginning.networks)}
     say(_describe(problem))

@@ -20,7 +20,7 @@ from menndl_dask.genome.keras_model.network_file import code_at_hand
 from menndl_dask.problem import Problem
 from menndl_dask.run.run import Run
 from menndl_dask.run.settings import FILE, read_settings
-from menndl_dask.search.options import NONE, STANDARD, SUITABLE
+from menndl_dask.search.options import FEW, NONE, STANDARD, SUITABLE
 from menndl_dask.search.suitable_networks import suitable_networks
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import STANDARD_NETWORKS, named_network, standard_network, standard_networks
@@ -48,6 +48,18 @@ def initial_networks(names: Sequence[str], problem: Problem) -> list[Genome]:
         If a run is damaged.
     """
     return [given.genome for given in _read(names, problem, {})]
+
+
+def usual_names(run: Path, evaluations: int | None) -> tuple[str, ...]:
+    """Return what a search begins with where its user names no networks; `evaluations` is its number of networks.
+
+    A run that has begun keeps what it began with. A search of few networks begins with the standard one alone.
+    """
+    known = recorded(run)
+    if known is not None:
+        return tuple(known) or (NONE,)
+    is_short = evaluations is not None and evaluations < FEW
+    return (STANDARD,) if is_short or (run / FILE).exists() else (STANDARD, SUITABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +104,23 @@ class Beginning:
         lines = [f"{each.name}: {note}" for each in given for note in each.notes]
         if STANDARD in names and not any(each.name == STANDARD for each in given):
             lines.append(f"{STANDARD}: the images are too small for a standard network")
+        left_out = []
         for place, each in enumerate(given):
             try:
-                found.add(each, may_be_longer=each.name != STANDARD or not space.is_limited)
+                found.add(each, may_be_longer=each.name not in (STANDARD, SUITABLE) or not space.is_limited)
             except UserError as refused:
+                if each.name == SUITABLE:
+                    left_out.append(each)
+                    lines.append(f"left out: {refused}")
+                    continue
                 if each.name != STANDARD:
                     raise UserError(f"--initial: {refused}") from refused
                 # the user may not have named it: it follows the limits
                 adapted = found.space.repair(each.genome, np.random.default_rng([seed, place, 2]))
                 lines.append(f"changed to fit the space: {refused}")
                 found.add(replace(each, genome=adapted))
-        kept = tuple(replace(g, genome=genome) for g, genome in zip(given, found.genomes, strict=True))
+        added = [each for each in given if each not in left_out]
+        kept = tuple(replace(g, genome=genome) for g, genome in zip(added, found.genomes, strict=True))
         return cls(found.space, kept, (*lines, *found.lines))
 
 

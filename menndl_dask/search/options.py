@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STANDARD = "standard"
 SUITABLE = "suitable"
 NONE = "none"
+FEW = 20  # networks: a shorter search begins with the standard one alone
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class Options:
     detach: bool = False
     islands: int | None = None
     island: int | None = None
-    initial: tuple[str, ...] = (STANDARD,)
+    initial: tuple[str, ...] = ()  # empty: what suits a search of this length
     track: str | None = None
     plan: Plan | None = None
 
@@ -133,7 +134,7 @@ class Options:
             budget=budget_of(given),
             augmentation=given.augment or (),
             limits=Limits() if is_planned else Limits(given.time_limit, int(given.memory_limit * 1e9)),
-            initial=tuple(given.initial),
+            initial=tuple(given.initial or ()),
         )
 
     def following(self, plan: Plan) -> Self:
@@ -170,7 +171,8 @@ def add_options(parser: argparse.ArgumentParser, *, planned: bool = False, **def
     parser.set_defaults(usual_budget={name: defaults.get(name) for name in UNITS}, is_planned=planned)
     text = f"{STANDARD}, {SUITABLE}, {NONE}, run directories, .keras files or published networks such as resnet18"
     text = f"{text}: networks that the search begins with"
-    group.add_argument("--initial", nargs="+", default=[STANDARD], metavar="NAME", help=f"{text} (default: {STANDARD})")
+    usual = f"(default: {STANDARD}, and {SUITABLE} from {FEW} networks on)"
+    group.add_argument("--initial", nargs="+", metavar="NAME", help=f"{text} {usual}")
     text = "train so that the same seed gives the same bits on the same kind of machine; slower"
     group.add_argument("--deterministic", action="store_true", help=text)
     text = "train every network to its end, also those that do not learn or are clearly worse"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from menndl_dask.genome.cost import cost_of
-from menndl_dask.problem import Problem
-from menndl_dask.search.initial_networks import Beginning
+from menndl_dask.problem import Limits, Problem
+from menndl_dask.run.settings import FILE, freeze, frozen_settings
+from menndl_dask.search.initial_networks import KEY, Beginning, to_record, usual_names
 from menndl_dask.search.suitable_networks import narrowed, suitable_networks
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.standard.standard import named_network
@@ -49,3 +50,24 @@ def test_a_search_begins_with_them_beside_the_standard_network_and_keeps_them(tm
     begun = Beginning.of(["standard", "suitable"], CHIPS, space, tmp_path / "run")
     assert [given.name for given in begun.networks] == ["standard", "suitable", "suitable"]
     assert any(line.startswith("suitable: MobileNetV2 at 1/4 of its width") for line in begun.lines)
+
+
+def test_a_search_of_twenty_networks_begins_with_them_unless_its_user_says_otherwise(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert usual_names(run, None) == usual_names(run, 20) == ("standard", "suitable")
+    assert usual_names(run, 19) == ("standard",)
+    space = SearchSpace.image(CHIPS)
+    begun = to_record(Beginning.of(["standard"], CHIPS, space, run).networks)
+    # one that a version began that did not record them, one that has recorded them, and one that began with none
+    for recorded, names in (({}, "standard"), ({KEY: begun}, "standard"), ({KEY: []}, "none")):
+        run = tmp_path / f"run {len(str(recorded))}"
+        run.mkdir()
+        freeze(run / FILE, frozen_settings(CHIPS, space, 0, Limits(), recorded))
+        assert usual_names(run, 20) == (names,)
+
+
+def test_one_that_breaks_a_limit_that_the_user_has_set_is_left_out_in_a_line(tmp_path: Path) -> None:
+    space = SearchSpace.image(CHIPS, maximum=8)
+    begun = Beginning.of(["standard", "suitable"], CHIPS, space, tmp_path / "run")
+    assert [given.name for given in begun.networks] == ["standard"]
+    assert sum(line.startswith("left out: suitable: ") for line in begun.lines) == 2
