@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 # instead of 4.7 s of processor time with TensorFlow, and 1.2 instead of 2.6 s with JAX (30 November 2026, two cores of
 # a virtual machine, median of four turns).
 _UNUSED = ("sklearn", "pandas", "matplotlib")
+_JAX = ("jax",)  # TensorFlow imports it, if it is installed, for a converter: a sixth of the time of its import
 
 
 def import_frugally(module: str) -> Any:
@@ -17,7 +19,8 @@ def import_frugally(module: str) -> Any:
 
     The packages can be imported later.
     """
-    hidden = [name for name in _UNUSED if name not in sys.modules]
+    unused = _UNUSED + _JAX if os.environ.get("KERAS_BACKEND") == "tensorflow" else _UNUSED
+    hidden = [name for name in unused if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # importing a name that is None raises ImportError
     try:
         return import_module(module)
