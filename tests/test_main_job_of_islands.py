@@ -26,6 +26,8 @@ from menndl_dask.search.detached_driver import Detached
 from menndl_dask.search.islands import supervisor
 from menndl_dask.search.islands.migration import prepare_run
 from menndl_dask.search.islands.supervisor import Command
+from menndl_dask.search.plan import plan
+from menndl_dask.search.plan.trial import Trial
 from menndl_dask.search.search import Search
 from tests import stores
 from tests.queues import Queue
@@ -62,6 +64,7 @@ def compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     compared: list[Run] = []
     client = SimpleNamespace(scheduler=None, status="closed")
     cluster = SimpleNamespace(client=lambda: nullcontext(client), live=None, profile=Local())
+    monkeypatch.setattr(plan, "run_trial", lambda *_: Trial(0.1, 5.0))
     monkeypatch.setattr(Search, "run", search)
     monkeypatch.setattr(workflow, "load_cluster", lambda *_, **__: Loaded(cluster))
     monkeypatch.setattr(workflow, "compare", lambda run, client, **_: compared.append(run))

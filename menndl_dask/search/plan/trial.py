@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,7 @@ from menndl_dask.run.recorder import STANDARD_ID
 from menndl_dask.search.forecast.service_time import Timed
 from menndl_dask.search.plan.machine import Machine
 
+SECONDS = "MENNDL_TRIAL_SECONDS"  # environment variable: of the training
 _TRAINING_S = 6.0
 LONGEST_S = 240.0
 _TOO_LARGE = ("out_of_memory", "killed", "timed_out")
@@ -63,7 +64,7 @@ def run_trial(problem: Problem, genome: Genome, machine: Machine) -> Trial:
     Raises
     ------
     UserError
-        If the training raises an exception: every network's would.
+        If the training raises an exception: every network's would; or if ``MENNDL_TRIAL_SECONDS`` is no such time.
     """
     tried = briefly(problem)
     memory = None if machine.memory_bytes is None else int(machine.memory_bytes)
@@ -96,10 +97,19 @@ def run_trial(problem: Problem, genome: Genome, machine: Machine) -> Trial:
 def briefly(problem: Problem) -> Problem:
     """Return the problem with trainings of a few seconds that nothing stops early."""
     budget = replace(
-        problem.budget.without_early_stopping(), epochs=None, steps=None, flops=None, seconds=_TRAINING_S,
+        problem.budget.without_early_stopping(), epochs=None, steps=None, flops=None, seconds=_training_s(),
         deterministic=False,
     )  # fmt: skip
     return replace(problem, budget=budget)
+
+
+def _training_s() -> float:
+    """Return the seconds of the training, for which the environment may have a number."""
+    given = os.environ.get(SECONDS, str(_TRAINING_S))
+    with suppress(ValueError):
+        if 0.0 < float(given) < LONGEST_S:
+            return float(given)
+    raise UserError(f"{SECONDS}: expected seconds, more than 0 and less than {LONGEST_S:g}, got {given!r}")
 
 
 def _measured(results: Sequence[Result], genome: Genome, tried: Problem) -> Trial:

@@ -66,6 +66,16 @@ def test_the_step_is_the_mean_of_trainings_beside_each_other(monkeypatch: pytest
     assert found.memory_bytes == 1e9 + 4.0
 
 
+def test_the_environment_says_how_long_it_takes_and_what_is_no_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, seconds in (("2", 2.0), (None, 6.0)):
+        monkeypatch.setenv(trial.SECONDS, text) if text else monkeypatch.delenv(trial.SECONDS)
+        assert trial.briefly(IMAGES).budget.seconds == seconds
+    for text in ("", "0", "nan", "240", "two"):
+        monkeypatch.setenv(trial.SECONDS, text)
+        with pytest.raises(UserError, match=f"MENNDL_TRIAL_SECONDS: expected seconds, .* less than 240, got '{text}'"):
+            trial.briefly(IMAGES)
+
+
 def test_with_gpus_one_is_trained_since_this_process_has_one_gpu_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     found = _trial(Trainings(1), Machine(8, gpus=True), monkeypatch)
     assert found.step_s == pytest.approx(2.0 / 20)
