@@ -20,7 +20,7 @@ from menndl_dask.search.comparison import trained_path
 from tests import stores
 from tests.processes import until
 
-ASKED = 6
+ASKED = 4
 COMMAND = [sys.executable, "-m", "menndl_dask.cli"]
 OPTIONS = [
     "--run", "runs/mine", "--workers", "2", "--evaluations", str(ASKED), "--epochs", "3", "--batch-size", "8",

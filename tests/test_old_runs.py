@@ -66,7 +66,7 @@ def test_an_old_run_is_read_and_reported(folder: Path) -> None:
 
 
 def test_the_best_network_of_an_old_run_predicts(folder: Path) -> None:
-    menndl(folder, "predict", "runs/old/best.keras", "digits.zarr", "predicted.zarr")
+    menndl(folder, "predict", "runs/old/best.keras", "digits.zarr", "predicted.zarr", "--workers", "1")
     predicted = xr.open_zarr(folder / "predicted.zarr", consolidated=False)
     labels = xr.open_zarr(folder / "digits.zarr", consolidated=False)["label"].values
     found = predicted["prediction"].values

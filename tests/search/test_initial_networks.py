@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
 
 from menndl_dask import UserError
+from menndl_dask.evaluation.child_process import ChildProcess
 from menndl_dask.evolution.evolution import Evolution
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import ranked
@@ -25,6 +28,27 @@ from tests.runs import finished, made_up
 from tests.standard_networks import le_net_5
 
 OF = problem()
+
+
+class Kept(ChildProcess):
+    """A process that reads models, which its users do not end."""
+
+    def close(self, *_: Any) -> None:
+        """Stay."""
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Kept]:
+    """Return a process that has Keras, for all tests here."""
+    child = Kept("menndl_dask.prediction.model_process")
+    yield child
+    ChildProcess.close(child)
+
+
+@pytest.fixture
+def _one_reader(reader: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read all models in one process, which imports Keras once."""
+    monkeypatch.setattr("menndl_dask.search.initial_networks.ChildProcess", lambda module: reader)
 
 
 def test_the_standard_network_is_known_by_its_name_and_none_is_none() -> None:
@@ -53,6 +77,7 @@ def test_a_saved_keras_model_becomes_a_genome_without_keras_in_this_process(tmp_
     assert found.lines[0] == f"{path}: layer 'scaling' (Rescaling): left out: the problem normalises images"
 
 
+@pytest.mark.usefixtures("_one_reader")
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes.keras"
     path.write_text("not a model")
@@ -108,6 +133,7 @@ def test_the_space_is_widened_for_the_standard_network_of_several_views(tmp_path
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, when it saves
+@pytest.mark.usefixtures("_one_reader")
 def test_a_model_for_other_images_is_refused(tmp_path: Path) -> None:
     model, *_ = le_net_5()
     path = tmp_path / "lenet.keras"
