@@ -11,6 +11,8 @@ DEMO ?= --run runs/demo --workers 2 --evaluations 24
 # options of pytest, such as PYTEST="-x tests/test_cost.py"
 PYTEST ?=
 PARALLEL = --numprocesses auto --maxprocesses 4
+# one test process more than cores: many tests wait for processes that start or end
+TEST_PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
 # for make fuzz: examples that a test gets, and the random seed (by default the seconds since 1970)
 EXAMPLES ?= 2000
 SEED := $(or $(SEED),$(shell date +%s))
@@ -41,7 +43,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/pytest $(PARALLEL) --dist loadfile --durations 15 $(PYTEST)
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 15 $(PYTEST)
 
 fuzz: export FUZZ_EXAMPLES = $(EXAMPLES)
 fuzz: REPEAT = echo "To repeat this run: make fuzz SEED=$(SEED) EXAMPLES=$(EXAMPLES)"

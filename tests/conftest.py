@@ -1,4 +1,8 @@
-"""Settings for all tests: quiet frameworks that leave the cores to each other, and no browser where there is none."""
+"""Settings for all tests: quiet frameworks that leave the cores to each other, and no browser where there is none.
+
+Test processes take one file after the other; the longest come first, so that no process is left with one of them at the
+end.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,32 @@ from tests.chromium import find_browser
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MENNDL_TRIAL_SECONDS", "0.5")  # of each new search: enough for some steps
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes longer than what is computed
+
+# files of tests that take half a minute of processor time or more, the longest first
+_LONG = (
+    "tests/test_workflows.py",
+    "tests/training/test_backends.py",
+    "tests/test_docs.py",
+    "tests/test_main_job.py",
+    "tests/evaluation/test_evaluation.py",
+    "tests/prediction/test_prediction.py",
+    "tests/benchmarks/",
+    "tests/faults/",
+    "tests/test_old_runs.py",
+    "tests/search/test_search.py",
+    "tests/notebook/test_fit.py",
+    "tests/performance/test_profile.py",
+    "tests/search/islands/test_supervisor.py",
+    "tests/evolution/test_evolution.py",
+    "tests/training/",
+    "tests/site/",
+    "tests/cluster/",
+    "tests/prediction/",
+)
 
 # what a shell starts in the background ignores Ctrl-C, and so would all that the tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -59,6 +88,16 @@ def _programming_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
         raise error
 
     monkeypatch.setattr("menndl_dask.program.guard.unexpected", raised)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first."""
+    ranks: dict[str, int] = {}
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        if file not in ranks:
+            ranks[file] = next((rank for rank, name in enumerate(_LONG) if file.startswith(name)), len(_LONG))
+    items.sort(key=lambda item: ranks[item.nodeid.partition("::")[0]])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -79,6 +79,7 @@ def test_the_knee_is_the_cheapest_within_one_standard_error() -> None:
     assert applications.knee([], 500) is None
 
 
+@pytest.mark.trainings
 def test_a_case_ends_with_its_tables_and_carries_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = replace(applications.CASES["clouds"], networks=("lenet5",), budget=Budget(epochs=1, batch_size=4))
     monkeypatch.setitem(applications.CASES, "clouds", case)

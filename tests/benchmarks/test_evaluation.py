@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "evaluation.py"
 
 
+@pytest.mark.trainings
 def test_everybody_trains_the_same_networks_with_the_whole_machine() -> None:
     options = ["--machine", "--networks", "2", "--together", "1", "--epochs", "1", "--only", "local"]
     command = [sys.executable, str(SCRIPT), "digits", *options]

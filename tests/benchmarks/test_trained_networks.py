@@ -9,6 +9,8 @@ import pytest
 from benchmarks import image_space, trained_networks
 from tests import stores
 
+pytestmark = pytest.mark.trainings
+
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
