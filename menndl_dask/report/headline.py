@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from types import NoneType
 
 from menndl_dask.evaluation.sample_scores import read_groups, read_sums
 from menndl_dask.metric import BUILT_IN
@@ -21,6 +22,7 @@ from menndl_dask.run.recorder import Compared, evolved
 from menndl_dask.run.run import Run
 from menndl_dask.text import error_name, metric_title, with_spread
 from menndl_dask.training.scoring.significance import SIGNIFICANT
+from menndl_dask.validation import demand_kind
 
 UNTESTED = "not tested yet"
 _ALIKE = 1.05  # costs that differ by less are about equal
@@ -51,7 +53,14 @@ def headline(run: Run, pair: OnTest | None = None) -> str:
 
     ``menndl compare`` is taken before the comparison at the end of a search, and of several budgets the largest. What
     `on_test` has returned may be given, so that it is not computed again.
+
+    Raises
+    ------
+    UserError
+        If this is no run.
     """
+    demand_kind("headline: run", run, Run, "a Run, such as Run('runs/mine')")
+    demand_kind("headline: pair", pair, (OnTest, NoneType), "what on_test returns")
     problem = run.problem
     if problem is None:
         return f"{UNTESTED}: the search has an evaluation function of its own"

@@ -1,7 +1,8 @@
 """The drawing of a deep network at first sight: no more than a screen high, with all layers below on request. Pure.
 
 Where the drawing of all layers is higher than a screen, layers that follow each other without a branch share a box:
-first those of one image size, then, if that is not enough, all of them.
+first those of one image size, then, if that is not enough, all of them. In networks of many blocks with branches, all
+blocks of one image size share a box.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _KINDS = 3  # that the box of several layers names
 def drawings(nodes: Sequence[Box]) -> str:
     """Return the drawing of boxes as HTML; a high one with fewer boxes, and all layers below it, on a click."""
     first = at_first_sight(nodes)
-    shown = f'<div class="first">{scrolling(draw_boxes(first))}</div>'  # the style sheet shrinks what is still too high
+    shown = f'<div class="first">{scrolling(draw_boxes(first))}</div>'  # what is still too high scrolls
     if len(first) == len(nodes):
         return shown
     layers = sum(1 for node in nodes if node.family not in ("view", "head"))
@@ -34,7 +35,10 @@ def at_first_sight(nodes: Sequence[Box]) -> list[Box]:
     if height_of(nodes) <= SCREEN:
         return list(nodes)
     by_size = _merged(nodes, by_size=True)
-    return by_size if height_of(by_size) <= SCREEN else _merged(nodes, by_size=False)
+    if height_of(by_size) <= SCREEN:
+        return by_size
+    chained = _merged(nodes, by_size=False)
+    return chained if height_of(chained) <= SCREEN else _by_blocks(nodes)
 
 
 def _merged(nodes: Sequence[Box], *, by_size: bool) -> list[Box]:
@@ -59,18 +63,54 @@ def _merged(nodes: Sequence[Box], *, by_size: bool) -> list[Box]:
     return found
 
 
+def _by_blocks(nodes: Sequence[Box]) -> list[Box]:
+    """Return boxes of which each stands for all layers of one image size, with their branches.
+
+    A box ends where no connection passes it by. Of a network with a connection around most of it, such as a U-Net,
+    little can be drawn as one box.
+    """
+    last = list(range(len(nodes)))  # of each box, the furthest one that reads it
+    for i, node in enumerate(nodes):
+        for source in node.sources:
+            last[source] = i
+    groups: list[list[int]] = []
+    reach, is_end = 0, True  # the furthest box that reads one before this one; whether none passes this one by
+    for i, node in enumerate(nodes):
+        before = nodes[max(i - 1, 0)]
+        is_alone = bool({before.family, node.family} & {"view", "head"})
+        if groups and not is_alone and (not is_end or before.shape[:-1] == node.shape[:-1]):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+        is_end = reach <= i
+        reach = max(reach, last[i])
+    place = {i: number for number, group in enumerate(groups) for i in group}
+    found = []
+    for number, group in enumerate(groups):
+        members = [nodes[i] for i in group]
+        read = sorted({place[s] for node in members for s in node.sources} - {number})
+        box = members[0] if len(group) == 1 else replace(_one(members[0], members, repeated=True), join="", times=1)
+        found.append(replace(box, sources=tuple(read), cell=None))
+    return found
+
+
 def _alike(before: Box, node: Box, *, by_size: bool) -> bool:
     if {before.family, node.family} & {"view", "head"} or before.cell != node.cell:
         return False
     return not by_size or before.shape[:-1] == node.shape[:-1]
 
 
-def _one(first: Box, members: Sequence[Box]) -> Box:
-    """Return the box of several layers: what they are, the shape after the last, and what they cost together."""
-    titles = Counter(member.title for member in members)
+def _one(first: Box, members: Sequence[Box], *, repeated: bool = False) -> Box:
+    """Return the box of several layers: what they are, the shape after the last, and what they cost together.
+
+    With `repeated`, those of a cell count as often as it is repeated; else its frame says how often.
+    """
+    titles: Counter[str] = Counter()
+    for member in members:
+        titles[member.title] += member.times if repeated else 1
     named = [f"{n} × {title}" if n > 1 else title for title, n in titles.most_common(_KINDS)]
     detail = ", ".join(named) + (", …" if len(titles) > _KINDS else "")
     main = max(members, key=lambda member: member.flops_forward)
     costs = tuple(cost for member in members for cost in member.costs)
-    title = counted(len(members), "layer")
+    title = counted(titles.total(), "layer")
     return replace(first, title=title, detail=detail, shape=members[-1].shape, costs=costs, family=main.family)

@@ -11,7 +11,7 @@ from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.layers import Activation, Convolution, Pooling
 from menndl_dask.report.network.first_sight import SCREEN, at_first_sight, drawings
 from menndl_dask.report.network_drawing import boxes, draw_boxes, height_of
-from menndl_dask.space.standard.standard import standard_network
+from menndl_dask.space.standard.standard import named_network, standard_network
 from tests.problems import PROBLEMS, problem
 
 # no two alike, so that there is no cell
@@ -52,6 +52,19 @@ def test_branches_and_cells_stay() -> None:
     (joined,) = [box for box in first if box.join]
     assert len(joined.sources) == 2 and joined.times == 6
     assert [box.cell for box in first].count(joined.cell) == 2  # both convolutions share a box
+    ET.fromstring(draw_boxes(first))
+
+
+@pytest.mark.parametrize("name", ["resnet50", "googlenet"])
+def test_blocks_of_one_image_size_share_a_box_in_networks_of_many_blocks(name: str) -> None:
+    of = problem(shapes=((64, 64, 3),))
+    _, genome = named_network(name, of)
+    nodes = boxes(genome, of)
+    first = at_first_sight(nodes)
+    assert height_of(first) <= SCREEN < height_of(nodes)
+    assert len(first) >= 6  # not all in one
+    assert sum(box.parameters or 0 for box in first) == cost_of(genome, of).parameters
+    assert all(len(box.sources) == 1 for box in first[1:])
     ET.fromstring(draw_boxes(first))
 
 
