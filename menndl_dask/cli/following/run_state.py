@@ -42,7 +42,8 @@ class RunState:
             run = Run(path)
             starts = run.starts
             settings = run.settings
-            counts = Counts(starts[-1]["time"] if starts else 0.0, settings.get("evaluations"))
+            began = starts[-1]["time"] if starts else 0.0
+            counts = Counts(began, settings.get("evaluations"), _deadline(run, began, settings.get("hours")))
             arrived, bests = run.told_at, []
             for individual, result in run.evaluations:
                 counts.add(individual, result, _since(arrived.get(individual.id), counts.started))
@@ -111,6 +112,13 @@ def sparkline(values: list[float], width: int = 24) -> str:
 def _driver(path: Path) -> str | None:
     each = [path, *folders_of(path).values()]
     return next((held for folder in each if (held := holder(folder)) is not None), None)
+
+
+def _deadline(run: Run, began: float, hours: float | None) -> float | None:
+    """Return when the hours of a search are over that began, the last time, at a moment; None if it has no hours."""
+    if hours is None or not began:
+        return None
+    return began + max(0.0, hours * _HOUR_S - sum(end - start for start, end in run.searched if start < began))
 
 
 def _since(at: float | None, started: float) -> float | None:

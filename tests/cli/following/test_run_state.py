@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from menndl_dask.cli.cli import main
-from menndl_dask.cli.following.run_state import RunState, sparkline
+from menndl_dask.cli.following.run_state import RunState, _deadline, sparkline
 from menndl_dask.run.recorder import Recorder
+from menndl_dask.run.run import Run
 from tests.runs import finished, made_up
 
 
@@ -38,6 +40,20 @@ def test_the_rate_and_the_page_are_those_of_the_driver_that_runs(tmp_path: Path)
         assert state.tunnel() == "ssh -N -L 4711:127.0.0.1:4711 node7"
         assert state.bests == sorted(state.bests)
     assert RunState.read(tmp_path).tunnel() == ""
+
+
+def test_a_search_with_hours_alone_has_a_time_left_that_counts_earlier_starts(tmp_path: Path) -> None:
+    finished(tmp_path, [])
+    with Recorder(tmp_path) as driver:
+        driver.started(evaluations=None, hours=2)
+        driver.ended()
+        driver.started(evaluations=None, hours=2)
+        left = RunState.read(tmp_path).to_dict()["seconds_left"]
+    assert 7100 < left <= 7200
+    run = Run(tmp_path)
+    earlier = SimpleNamespace(searched=[(100.0, 1900.0), (4000.0, 4100.0)])
+    assert _deadline(earlier, 4000.0, 2) == 4000 + 7200 - 1800  # type: ignore[arg-type]
+    assert _deadline(run, 0.0, 2) is None
 
 
 def test_a_sparkline_is_no_wider_than_asked_for() -> None:
