@@ -52,8 +52,15 @@ import io, sys
 before = set(sys.modules)  # an environment may load parts of its own at the start, such as setuptools
 from contextlib import redirect_stdout
 from menndl_dask.cli.cli import _parser, main
+def named(parser, *words):
+    yield words
+    for action in () if parser._subparsers is None else parser._subparsers._group_actions:
+        for name, nested in action.choices.items():
+            yield from named(nested, *words, name)  # such as cluster check
+found = list(named(_parser()))
+assert ("cluster", "check") in found
 with redirect_stdout(io.StringIO()):
-    for words in ([], *([name] for name in _parser()._subparsers._group_actions[0].choices)):
+    for words in found:
         try:
             main([*words, "--help"])
         except SystemExit:
