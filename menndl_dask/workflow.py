@@ -49,6 +49,7 @@ from menndl_dask.search.initial_networks import KEY, Beginning, to_record, usual
 from menndl_dask.search.islands import supervisor
 from menndl_dask.search.islands.resources import island_resources
 from menndl_dask.search.live.live import LivePage
+from menndl_dask.search.live.notebook_progress import usual_progress
 from menndl_dask.search.options import Options, add_options
 from menndl_dask.search.own_kinds import let_workers_find, own_names
 from menndl_dask.search.plan.machine import Machine
@@ -83,7 +84,7 @@ def main_job(
     arguments
         Command line to record in the run; by default that of this process.
     progress
-        Shows the progress of the search; by default a line on the standard error.
+        Shows the progress of the search; by default a line on the standard error, or a bar in a notebook.
 
     Returns
     -------
@@ -139,7 +140,7 @@ def _search(
     with (
         _told_at_ctrl_c(options.run, typed, is_supervised), loaded as cluster, cluster.client() as client,
     ):  # fmt: skip
-        line = progress or ProgressLine(sys.stderr)
+        line = progress or usual_progress()
         live, page = LivePage(client, options.run, line), search.path / "report.html"
         say(f"dashboard: {cluster.live or 'none'}   report: {page} (rewritten while it runs)")
         wait = _wait(options, cluster.profile)
@@ -189,13 +190,13 @@ def _search_islands(
     with _told_at_ctrl_c(options.run, typed):
         stopped = supervisor.supervise(
             options.run, settings, commands, evaluations=options.evaluations, hours=options.hours,
-            progress=ProgressLine(sys.stderr), on_change=on_change, forecast=made,
+            progress=usual_progress(), on_change=on_change, forecast=made,
         )  # fmt: skip
         run = Run(options.run)
         if stopped is None:
             loaded = load_cluster(profile, workers=options.workers, backend=options.budget.backend)
             with loaded as cluster, cluster.client() as client:
-                live = LivePage(client, options.run, ProgressLine(sys.stderr))
+                live = LivePage(client, options.run, usual_progress())
                 say(f"dashboard: {cluster.live or 'none'}")
                 _compare(run, client, options, _wait(options, profile), live)
     return _conclude(run, stopped, typed)
@@ -327,7 +328,7 @@ def compare(
     wait_minutes
         Minutes without any worker after which this ends; None for no end.
     progress
-        Shows the progress; by default a line on the standard error.
+        Shows the progress; by default a line on the standard error, or a bar in a notebook.
 
     Raises
     ------
@@ -348,7 +349,7 @@ def compare(
         doing = "retraining for comparison" if factor else "measuring on the test split"
         say(f"{doing}: {', '.join(c.name for c in missing)}")
     let_workers_find(client, {*problem.code, *(k for c in missing for k in c.individual.genome.kinds_of_users)})
-    shown = progress or ProgressLine(sys.stderr)
+    shown = progress or usual_progress()
     for compared in comparison.train(
         client, problem, missing, limits, directory, wait_minutes=wait_minutes, progress=shown
     ):
@@ -414,7 +415,7 @@ def compare_with(
     factors = sorted({float(f) for f in ([factor] if isinstance(factor, (int, float)) else factor)})
     planned = [c for f in factors for c in comparison.contenders(named, f, each, run.contenders)]
     say(f"trainings to compare: {len(planned)}; {counted(seeds, 'seed')} of each network")
-    line = ProgressLine(sys.stderr)
+    line = usual_progress()
     for compared in comparison.train(
         client, problem, planned, limits, directory, evaluate, wait_minutes, progress=line
     ):

@@ -15,7 +15,7 @@ from menndl_dask.errors import RunError, reading
 from menndl_dask.search.options import Options, add_options
 
 if TYPE_CHECKING:
-    from menndl_dask.run.progress import Progress
+    pass
 
 
 def add_commands(commands: Any) -> None:
@@ -39,9 +39,7 @@ def add_commands(commands: Any) -> None:
     add_performance_options(parser)
 
 
-def search(
-    given: argparse.Namespace, words: Sequence[str] | None = None, progress: Progress | None = None
-) -> int:  # fmt: skip
+def search(given: argparse.Namespace, words: Sequence[str] | None = None) -> int:
     """Search; `words` are those of the command if they are not the ones that the user typed."""
     from menndl_dask import workflow
     from menndl_dask.cli import trust
@@ -65,7 +63,7 @@ def search(
         problem = open_planned(given, options.budget)
         plan = new_plan(given, problem, profile, trial=True)
     space = SearchSpace.image(plan.problem, training=given.training, maximum=given.max_layers, **plan.space)
-    return workflow.main_job(plan.problem, space, options.following(plan), arguments=typed, progress=progress)
+    return workflow.main_job(plan.problem, space, options.following(plan), arguments=typed)
 
 
 def _resume(given: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,9 +16,9 @@ from menndl_dask.cli.parser import Parser
 from menndl_dask.data.formats.arrays import is_path, kind_of, store_of
 from menndl_dask.data.formats.conversion_options import Options
 from menndl_dask.errors import UserError, nearest
-from menndl_dask.notebook.progress import notebook_progress
 from menndl_dask.run.run import Run
 from menndl_dask.terminal import say
+from menndl_dask.validation import demand_kind
 
 _OF_IMAGES = ("classes", "dims", "fill")  # options of images in memory
 
@@ -57,6 +58,7 @@ def fit(images: Any, labels: Any = None, *, run: str | os.PathLike[str] | None =
     RunError
         If the run is of another search or cannot be written.
     """
+    demand_kind("run", run, (str, os.PathLike, NoneType), "the path of a run directory, or None")
     of_images = {name: options.pop(name) for name in _OF_IMAGES if name in options}
     parser = _Words("fit")
     commands = parser.add_subparsers()
@@ -76,7 +78,7 @@ def fit(images: Any, labels: Any = None, *, run: str | os.PathLike[str] | None =
             say("\n".join((f"written: {store}", *lines)))
     words = ["search", data, *words, *([] if run is None else ["--run", os.fspath(run)])]
     given_words = parser.parse_args(words)
-    search.search(given_words, words, notebook_progress())
+    search.search(given_words, words)
     return Run(given_words.run)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from numbers import Integral
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from menndl_dask.errors import UserError
@@ -18,6 +20,7 @@ from menndl_dask.report.pictures import pictures
 from menndl_dask.report.pictures.lineage import lineage, lineage_figure
 from menndl_dask.report.table import best_rows
 from menndl_dask.text import fitness_text, html_summary, quantity
+from menndl_dask.validation import demand_kind, one_of
 
 if TYPE_CHECKING:
     from menndl_dask.run.run import Run
@@ -122,8 +125,7 @@ class Plots:
         UserError
             If the cost is another one, or no evaluation has it.
         """
-        if cost not in _COSTS:
-            raise UserError(f"pareto: expected one of {', '.join(_COSTS)}, got {cost!r}")
+        one_of(_COSTS).demand("pareto: cost", cost)
         content = self._content()
         costs = [result.costs for _, result in content.evaluations if result.succeeded]
         known = [name for name in _COSTS if any(each.get(name, 0) > 0 for each in costs)]
@@ -237,6 +239,7 @@ class Plots:
         return content
 
     def _individual(self, number: int | None) -> Individual:
+        demand_kind("network", number, (Integral, NoneType), "the number of an evaluation")
         if number is None:
             return self._run.best().individual
         for individual, _ in self._run.evaluations:

@@ -28,7 +28,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.chdir(tmp_path)
     found: list[list[str]] = []
 
-    def searched(given: Any, typed: list[str], progress: object) -> int:
+    def searched(given: Any, typed: list[str]) -> int:
         found.append(typed)
         given.run = tmp_path / "runs" / "mine"
         finished(given.run, made_up(2))

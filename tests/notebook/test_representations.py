@@ -7,11 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from menndl_dask import Result, Search, SearchSpace
-from menndl_dask.notebook.progress import NotebookProgress, notebook_progress
-from menndl_dask.run.progress import Counts
 from tests.problems import problem
 from tests.runs import finished, made_up
 from tests.stories import STEM
@@ -37,16 +33,3 @@ def test_each_is_a_small_escaped_table_that_takes_the_colours_of_its_page(tmp_pa
         table = html.partition("<style")[0]
         assert len(table) < 8000, name
         assert not re.search(r"[^-]color:", table), name
-
-
-def test_progress_changes_in_place_in_a_notebook_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert notebook_progress() is None
-    put: list[str] = []
-    progress = NotebookProgress()
-    monkeypatch.setattr(progress, "_put", put.append)
-    counts = Counts(started=0.0, asked=4)
-    for now in (1.0, 1.2, 2.5):
-        progress.show(counts, now)
-    progress.close(counts, 3.0)
-    assert len(put) == 3  # not more often than once a second
-    assert put[0].startswith('<progress max="4" value="0"')

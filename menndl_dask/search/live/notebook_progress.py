@@ -7,16 +7,16 @@ from html import escape
 from importlib import import_module
 from typing import Any
 
-from menndl_dask.run.progress import Counts, Progress, progress_line
+from menndl_dask.run.progress import Counts, Progress, ProgressLine, progress_line
 
 _INTERVAL_S = 1.0
 
 
-def notebook_progress() -> Progress | None:
-    """Return what shows the progress in the notebook that this process is the kernel of; None elsewhere."""
+def usual_progress() -> Progress:
+    """Return what shows the progress: in a notebook whose kernel this process is, in its cell; else a line."""
     module = sys.modules.get("IPython")
     shell: Any = module.get_ipython() if module is not None else None
-    return NotebookProgress() if hasattr(shell, "kernel") else None
+    return NotebookProgress() if hasattr(shell, "kernel") else ProgressLine(sys.stderr)
 
 
 class NotebookProgress:
@@ -36,8 +36,9 @@ class NotebookProgress:
         """Do no more: the line of a notebook is in the way of no other text."""
 
     def close(self, counts: Counts, now: float) -> None:
-        """Show the last state."""
+        """Show the last state; what follows, such as the comparison, has a bar of its own below."""
         self._put(progress_html(counts, now))
+        self._handle = None
 
     def _put(self, html: str) -> None:
         shown: Any = import_module("IPython.display")  # there in a notebook, and needed nowhere else

@@ -1,0 +1,1 @@
+"""Tests of the live page and of progress in a notebook."""
