@@ -38,10 +38,12 @@ _READ = 10_000  # characters of a message that are looked at
 
 
 class MenndlError(Exception):
-    """Base class of the errors of this package; a message has at most 500 characters."""
+    """Base class of the errors of this package; a message is one line of at most 500 characters."""
 
     def __str__(self) -> str:
         text = super().__str__()
+        if "\n" in text:  # such as of a table that came where a number was expected
+            text = " ".join(text.split())
         return text if len(text) <= _LONGEST_LINE else cut_in_the_middle(text)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -76,7 +76,8 @@ class Objectives:
     def of(cls, names: Sequence[str], constraints: Sequence[str] = ()) -> Self:
         """Read objectives and constraints from words; raises `UserError` if they are not lists of words."""
         for what, words in (("objectives", names), ("constraints", constraints)):
-            is_list = isinstance(words, Iterable) and not isinstance(words, (str, bytes))
+            is_list = isinstance(words, Iterable) and not isinstance(words, (str, bytes, Mapping))
+            is_list = is_list and not hasattr(words, "shape")  # a table has the names of its columns
             if not is_list or not all(isinstance(word, str) for word in words):
                 short = str(words)[:40]
                 raise UserError(f"{what}: expected a list of words, such as {[short]}, got {short!r}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from menndl_dask.change import MOVES, Change, read_change
 from menndl_dask.errors import UserError
 from menndl_dask.own_code import is_reference
 from menndl_dask.text import html_summary, metric_title
-from menndl_dask.validation import check_values, checked, number, one_of, or_none, read, shown
+from menndl_dask.validation import check_types, check_values, checked, number, one_of, or_none, read, shown
 
 WEIGHTED_CROSSENTROPY = "weighted_crossentropy"  # our own loss
 UNITS = ("epochs", "steps", "seconds", "flops")  # of a budget
@@ -103,6 +103,7 @@ class Budget:
 
     def times(self, factor: float) -> Budget:
         """Return a budget that is longer by a factor, to retrain the best network."""
+        number(above=0).demand("times: factor", factor)
         longer = {name: value * factor for name in UNITS if (value := getattr(self, name)) is not None}
         if "steps" in longer:
             longer["steps"] = max(1, round(longer["steps"]))
@@ -233,6 +234,7 @@ class Facts:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
+        check_types(Facts, {each.name: getattr(self, each.name) for each in fields(Facts)}, "facts")
         shapes = self.input_shapes
         if not shapes or any(len(shape) < 1 or min(shape) < 1 for shape in shapes):
             raise UserError(f"facts: input_shapes: expected a shape for each view, sizes ≥ 1, got {shown(shapes)}")
@@ -321,6 +323,7 @@ class Problem:
     train_on: tuple[str, ...] = SPLITS[:1]
 
     def __post_init__(self) -> None:
+        check_types(Problem, {each.name: getattr(self, each.name) for each in fields(Problem)}, "problem")
         one_of(TASKS).demand("task", self.task)
         if self.train_on not in (SPLITS[:1], SPLITS[:2]):
             got = shown(self.train_on)

@@ -80,7 +80,8 @@ def number(above: float | None = None, least: float | None = None, most: float |
 def one_of(names: Iterable[str]) -> Check:
     """Return the check for one of several words."""
     known = tuple(names)
-    return Check(f"one of {', '.join(known)}", lambda value: value in known, {"enum": [*known]}, known)
+    expected = f"one of {', '.join(known)}"
+    return Check(expected, lambda value: isinstance(value, str) and value in known, {"enum": [*known]}, known)
 
 
 def text(expected: str = "a text", pattern: str = "") -> Check:
@@ -164,12 +165,16 @@ def read(
 
 
 def shown(value: Any) -> str:
-    """Return a value for a message, as Python writes it, cut to some 100 characters.
+    """Return a value for a message: as Python writes it, cut to some 100 characters; of an array its type and shape.
 
     >>> shown("four"), shown([1, 2])
     ("'four'", '[1, 2]')
     """
-    return _SHORT.repr(value)
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    written = _SHORT.repr(value)
+    return " ".join(written.split()) if "\n" in written else written
 
 
 def check_types(kind: type, values: Mapping[str, Any], where: str, raises: type[UserError] = UserError) -> None:

@@ -32,8 +32,9 @@ from menndl_dask.cluster.ports import LOOPBACK, free_port
 from menndl_dask.cluster.profile import MOST, Local, Profile, Scheduler, read_profile
 from menndl_dask.cluster.steady_clock import keep_time_steady
 from menndl_dask.errors import ProfileError, one_line, shortened
+from menndl_dask.problem import BACKENDS
 from menndl_dask.program.interruption import kept_from_children, uninterrupted
-from menndl_dask.validation import shown
+from menndl_dask.validation import one_of, shown
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +154,8 @@ def load_cluster(
     read = read_profile(profile) if isinstance(profile, (str, Path)) else profile
     if not isinstance(read, (Local, Scheduler, Site)):
         raise ProfileError(f"profile: expected the name of a profile or a file, such as 'local', got {read!r}")
+    if backend is not None:
+        one_of(BACKENDS).demand("backend", backend)
     if workers is None:
         return Cluster(read, backend)
     if isinstance(read, Scheduler):

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from menndl_dask.errors import DataError, UserError, nearest, reading, shortened
 from menndl_dask.metric import BUILT_IN, constant_fitness, suits
 from menndl_dask.objective import Objectives
 from menndl_dask.problem import LARGE_IMAGES, LOSSES, TASKS, Budget, Patches, Problem, read_loss
+from menndl_dask.validation import demand_kind, one_of
 
 __all__ = ["Samples", "open_problem", "open_staged", "region_table", "splits", "stage"]
 
@@ -108,6 +110,13 @@ def open_problem(
         If a setting is not as expected.
     """
     _check_kinds(data, labels, budget, task)
+    for name, given in (("store", store), ("label", label), ("loss", loss), ("metric", metric), ("group", group)):
+        demand_kind(name, given, (str, os.PathLike, NoneType), "a text or None")
+    demand_kind("inputs", inputs, (str, list, tuple, NoneType), "names of variables, such as ['image']")
+    demand_kind("augmentation", augmentation, (str, list, tuple), "names, such as ['flip', 'rotate=15']")
+    demand_kind("class_weight", class_weight, (str, list, tuple, np.ndarray), "a weight for each class")
+    for name, number in (("ignore", ignore), ("patches_per_epoch", patches_per_epoch), ("seed", seed)):
+        demand_kind(name, number, (int, np.integer, NoneType), "an integer")
     Objectives.of(objectives, constraints).check_names()
     if not isinstance(data, (str, os.PathLike)):
         data, label = _stored(data, labels, store), "label"
@@ -160,8 +169,8 @@ def _check_kinds(data: object, labels: object, budget: object, task: str | None)
         raise UserError("data: expected the path or URL of a Zarr store, or images in memory, got None")
     if budget is not None and not isinstance(budget, Budget):
         raise UserError(f"budget: expected a Budget, such as Budget(epochs=8), got {shortened(repr(budget))}")
-    if task is not None and task not in TASKS:
-        raise UserError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{nearest(task, TASKS)}")
+    if task is not None:
+        one_of(TASKS).demand("task", task)
 
 
 def _with_constant_fitness(problem: Problem, labels: LabelTable, where: Positions) -> Problem:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 
 from menndl_dask.errors import DataError, InfeasibleError, MenndlError, NodeError, TrainerError, one_line_with_place
 from menndl_dask.evaluation.trainer_pool import pool_of
@@ -23,6 +24,7 @@ from menndl_dask.genome.individual import Individual
 from menndl_dask.problem import Limits, Problem
 from menndl_dask.result import Result
 from menndl_dask.training.request import Threshold, TrainingRequest
+from menndl_dask.validation import demand_kind
 
 _LOG = logging.getLogger(__name__)
 _SEEDS = 2**31
@@ -95,7 +97,13 @@ def evaluate(
     ------
     NodeError
         If the samples cannot be read or staged on this node, or no process can be started there.
+    UserError
+        If the individual, the problem or the limits are of another kind.
     """
+    demand_kind("evaluate: individual", individual, Individual, "an Individual, such as Individual(0, genome)")
+    demand_kind("evaluate: problem", problem, Problem, "a Problem, as open_problem returns it")
+    demand_kind("evaluate: limits", limits, Limits, "Limits, such as Limits(seconds=600)")
+    demand_kind("evaluate: seed", seed, (int, NoneType), "an integer or None")
     started = time.monotonic()
     seed = (problem.seed * _PRIME + individual.id) % _SEEDS if seed is None else seed
     try:

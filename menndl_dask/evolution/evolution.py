@@ -34,6 +34,7 @@ from menndl_dask.result import OF_DATA, Failures, Result
 from menndl_dask.space.enumeration import every_genome
 from menndl_dask.space.space import SearchSpace
 from menndl_dask.space.widening import Given, widened
+from menndl_dask.validation import FLAG, demand_kind
 
 DRAWN = 20  # random networks before offspring are bred
 _ENOUGH = 3  # random networks that an initial one has to beat for the others not to be drawn
@@ -132,6 +133,7 @@ class Evolution:
             ("capacity", _MEMBERS if capacity is None else capacity, 1),
         ):  # fmt: skip
             _demand_integer(name, value, least)
+        FLAG.demand("screen", screen)
         if not callable(survival):
             raise UserError(f"survival: expected a function, such as ageing, got {shortened(repr(survival))}")
         given = []
@@ -241,6 +243,7 @@ class Evolution:
 
     def has_seen(self, genome: Genome) -> bool:
         """Tell whether a network was asked for or added as a migrant."""
+        demand_kind("has_seen: genome", genome, Genome, "a Genome")
         return genome.key in self._keys
 
     def emigrants(self, count: int) -> list[tuple[Individual, Result]]:

@@ -22,6 +22,7 @@ from menndl_dask.genome.layer import Layer, Shape
 from menndl_dask.genome.layers import Convolution, FullyConnected, GlobalPooling
 from menndl_dask.genome.shape import walk
 from menndl_dask.problem import Problem
+from menndl_dask.validation import demand_kind
 
 _BYTES = 4  # of a float32
 _WEIGHT_COPIES = 4  # weights, gradients and the two moments of Adam
@@ -126,7 +127,11 @@ def cost_of(genome: Genome, problem: Problem) -> Cost:
     ------
     InfeasibleError
         If no network can be built; the message names the layer.
+    UserError
+        If these are no genome and no problem.
     """
+    demand_kind("cost_of: genome", genome, Genome, "a Genome")
+    demand_kind("cost_of: problem", problem, Problem, "a Problem, as open_problem returns it")
     return Cost(costs_as_written(genome.canonical(), problem))
 
 

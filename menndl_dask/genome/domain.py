@@ -209,7 +209,8 @@ class Real:
 
     def __post_init__(self) -> None:
         low, high = _plain(self.low), _plain(self.high)
-        finite = -_LARGEST <= low <= high <= _LARGEST and high - low <= _LARGEST
+        are_numbers = _is_number(low) and _is_number(high)
+        finite = are_numbers and -_LARGEST <= low <= high <= _LARGEST and high - low <= _LARGEST
         if not finite or (self.log and low <= 0):
             expected = "expected low ≤ high (and low > 0 with log), a finite distance apart"
             raise ValueError(f"real: {expected}, got {low}, {high}")

@@ -46,7 +46,11 @@ class Genome:
     _key: str | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "genes", tuple(self.genes))
+        genes = tuple(self.genes) if isinstance(self.genes, Iterable) else (self.genes,)
+        for gene in genes:
+            if not isinstance(gene, Gene):
+                raise GenomeError(f"genome: expected genes, such as (Convolution(16), Pooling()), got {shown(gene)}")
+        object.__setattr__(self, "genes", genes)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Genome) and self.key == other.key
@@ -146,10 +150,20 @@ class Genome:
 
     @classmethod
     def connect(cls, layers: Sequence[Layer], sources: Sequence[Sources], settings: Iterable[Gene] = ()) -> Self:
-        """Make a genome of layers and, for each, the indices of the layers (or ``-1 - v`` views) that it reads."""
-        offsets = relative(sources)
-        joined = [with_inputs(layer, node) for layer, node in zip(layers, offsets, strict=True)]
-        return cls((*settings, *joined))
+        """Make a genome of layers and, for each, the indices of the layers (or ``-1 - v`` views) that it reads.
+
+        Raises
+        ------
+        GenomeError
+            If these are no layers, or not indices for each of them.
+        """
+        try:
+            joined = [with_inputs(layer, node) for layer, node in zip(layers, relative(sources), strict=True)]
+            genes = (*settings, *joined)
+        except (AttributeError, TypeError, ValueError) as error:
+            got = f"got {shown(layers)}, {shown(sources)} and the settings {shown(settings)}"
+            raise GenomeError(f"connect: expected layers, and for each the indices of what it reads, {got}") from error
+        return cls(genes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the genome as a plain dict that JSON and YAML can hold."""

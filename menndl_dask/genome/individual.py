@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Self
 
 from menndl_dask.genome.genome import Genome
 from menndl_dask.result import Result
+from menndl_dask.validation import demand_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,12 @@ class Individual:
     genome: Genome
     parents: tuple[int, ...] = ()
     origin: str = "random"
+
+    def __post_init__(self) -> None:
+        demand_kind("individual: id", self.id, Integral, "an integer")
+        demand_kind("individual: genome", self.genome, Genome, "a Genome")
+        demand_kind("individual: parents", self.parents, tuple, "a tuple of numbers of individuals")
+        demand_kind("individual: origin", self.origin, str, "the name of an operator")
 
     @property
     def name(self) -> str:

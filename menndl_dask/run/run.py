@@ -31,6 +31,7 @@ from menndl_dask.run.signature import allow_signed
 from menndl_dask.run.usage.reading import read_usage
 from menndl_dask.run.usage.time_series import TimeSeries, time_series_of
 from menndl_dask.run.usage.usage import Usage, summary
+from menndl_dask.validation import shown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -106,7 +107,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         if not isinstance(path, (str, os.PathLike)):
-            raise RunError(f"run: expected the path of a run directory, got {path!r}")
+            raise RunError(f"run: expected the path of a run directory, got {shown(path)}")
         self.path = Path(path)
         self._frozen = read_settings(self.path / _SETTINGS)
         self._history = History(self.path)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,10 @@ class Search:
         self.evaluate = evaluate
         objectives, constraints = (("fitness",), ()) if problem is None else (problem.objectives, problem.constraints)
         first = first_number(island or 0)
+        _demand("settings", "a dict or None", settings, isinstance(settings, (Mapping, NoneType)))
         self.settings = dict(settings or {})
+        is_list = isinstance(initial, Iterable) and not isinstance(initial, (str, Genome))
+        _demand("initial", "a list of genomes, models or paths", initial, is_list)
         if evolution is None:
             given = self._widen_for(list(initial))
             # the others get them from the first island

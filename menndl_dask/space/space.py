@@ -226,6 +226,7 @@ class SearchSpace:
         UserError
             If no valid genome is found in many draws: the constraints exclude (almost) all.
         """
+        demand_kind("sample: rng", rng, np.random.Generator, "a generator, such as np.random.default_rng(0)")
         if self.drawn is not None:
             return self.drawn.sample(rng)
         wrong: str | None = ""
@@ -271,6 +272,7 @@ class SearchSpace:
 
     def length(self, genome: Genome) -> int:
         """Return the number of genes of the variable part; in a network, layers that are repeated are one gene."""
+        demand_kind("genome", genome, Genome, "a Genome")
         return len((genome if self.rules is None else genome.folded()).genes) - len(self.fixed)
 
     def repair(self, genome: Genome, rng: np.random.Generator) -> Genome:
@@ -304,6 +306,7 @@ class SearchSpace:
         return self.rules.usual.get(kind, {}).get(name) if self.rules is not None else None
 
     def _canonical(self, genome: Genome) -> Genome:
+        demand_kind("genome", genome, Genome, "a Genome")
         return genome if self.rules is None else genome.canonical()
 
     def _count(self, kind: type[Gene]) -> float:

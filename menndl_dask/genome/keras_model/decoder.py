@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
+from types import NoneType
 from typing import Any
 
 import keras
@@ -24,11 +26,13 @@ from menndl_dask.genome.layers.common.keras_settings import keras_class, rank_of
 from menndl_dask.genome.layers.resampling.upsampling import keras_upsampling
 from menndl_dask.genome.shape import common_size
 from menndl_dask.moments import scale_of
-from menndl_dask.problem import Problem
+from menndl_dask.problem import PRECISIONS, Problem
+from menndl_dask.validation import demand_kind, one_of
 
 Tensor = Any  # a KerasTensor: Keras ships no types
 # outside of this range of standard deviations values are scaled first: Keras would divide by at least its own epsilon
 _ORDINARY = (1e-3, 1e6)
+_PRECISION = one_of(PRECISIONS)
 
 
 def decode(
@@ -64,8 +68,13 @@ def decode(
     GenomeError
         If the weights are those of another genome.
     UserError
-        If the facts lack the mean or the variance by which the problem normalises.
+        If an argument is of another kind, or the facts lack the mean or the variance by which the problem normalises.
     """
+    demand_kind("decode: genome", genome, Genome, "a Genome")
+    demand_kind("decode: problem", problem, Problem, "a Problem, as open_problem returns it")
+    demand_kind("decode: seed", seed, Integral, "an integer")
+    _PRECISION.demand("decode: precision", precision)
+    demand_kind("decode: weights", weights, (Weights, NoneType), "Weights, as encode returns them")
     genome = genome.canonical()
     _check_moments(problem)
     if weights is not None and len(weights.layers) != len(genome.layers):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import NoneType
 from typing import Any
 
 from menndl_dask.cluster.profile import read_profile
@@ -132,6 +133,8 @@ def plan_search(
         If the trial fails for a reason for which every training would.
     """
     demand_kind("problem", problem, Problem, "a Problem, as open_problem returns it")
+    demand_kind("given", given, (Mapping, NoneType), "a dict with values by the names of the options")
+    demand_kind("machine", machine, (Machine, NoneType), "a Machine")
     known = {name: value for name, value in (given or {}).items() if value is not None}
     where = machine or Machine.of(read_profile("local"), known.get("workers"))
     return _Planner(problem, known, where).plan(trial and where.is_this)
