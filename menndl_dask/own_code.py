@@ -40,6 +40,8 @@ def allow(names: Iterable[str], folders: Iterable[str] = ()) -> None:
     The current directory and the given folders are put at the end of the import path, where workers and trainings take
     it over.
     """
+    if not isinstance(names, Iterable) or isinstance(names, str):
+        raise UserError(f"imports: expected a list of names, such as ['my_layers'], got {names!r}")
     names = set(names)
     _ALLOWED.update(names)
     here = [str(Path.cwd())] if names - {ALL} else []

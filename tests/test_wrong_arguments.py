@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+import xarray as xr
 
 import menndl_dask
 from menndl_dask import (
@@ -54,7 +54,7 @@ WRONG: dict[str, Any] = {
     "a number": 3.5,
     "a path that is not there": "not/there.at_all",
     "a list of numbers": [1, 2],
-    "a table": pd.DataFrame({"fitness": [1, 2]}),
+    "a table": xr.Dataset({"fitness": ("sample", [1, 2])}).to_dataframe(),
     "an array": np.zeros((2, 3)),
     "a tensor": Tensor(),
     "a dict": {"a": 1},

@@ -110,13 +110,9 @@ def open_problem(
         If a setting is not as expected.
     """
     _check_kinds(data, labels, budget, task)
-    for name, given in (("store", store), ("label", label), ("loss", loss), ("metric", metric), ("group", group)):
-        demand_kind(name, given, (str, os.PathLike, NoneType), "a text or None")
-    demand_kind("inputs", inputs, (str, list, tuple, NoneType), "names of variables, such as ['image']")
-    demand_kind("augmentation", augmentation, (str, list, tuple), "names, such as ['flip', 'rotate=15']")
-    demand_kind("class_weight", class_weight, (str, list, tuple, np.ndarray), "a weight for each class")
-    for name, number in (("ignore", ignore), ("patches_per_epoch", patches_per_epoch), ("seed", seed)):
-        demand_kind(name, number, (int, np.integer, NoneType), "an integer")
+    _check_texts(store=store, label=label, loss=loss, metric=metric, group=group)
+    _check_lists(inputs=inputs, augmentation=augmentation, class_weight=class_weight)
+    _check_numbers(ignore=ignore, patches_per_epoch=patches_per_epoch, seed=seed)
     Objectives.of(objectives, constraints).check_names()
     if not isinstance(data, (str, os.PathLike)):
         data, label = _stored(data, labels, store), "label"
@@ -171,6 +167,24 @@ def _check_kinds(data: object, labels: object, budget: object, task: str | None)
         raise UserError(f"budget: expected a Budget, such as Budget(epochs=8), got {shortened(repr(budget))}")
     if task is not None:
         one_of(TASKS).demand("task", task)
+
+
+def _check_texts(**given: object) -> None:
+    for name, value in given.items():
+        demand_kind(name, value, (str, os.PathLike, NoneType), "a text or None")
+
+
+def _check_lists(**given: object) -> None:
+    for name, value in given.items():
+        if name == "class_weight":
+            demand_kind(name, value, (str, list, tuple, np.ndarray), "auto, balanced, sqrt, none or a list of weights")
+        else:
+            demand_kind(name, value, (str, list, tuple, NoneType), "a list of names")
+
+
+def _check_numbers(**given: object) -> None:
+    for name, value in given.items():
+        demand_kind(name, value, (int, np.integer, NoneType), "an integer")
 
 
 def _with_constant_fitness(problem: Problem, labels: LabelTable, where: Positions) -> Problem:

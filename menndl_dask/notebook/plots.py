@@ -125,7 +125,7 @@ class Plots:
         UserError
             If the cost is another one, or no evaluation has it.
         """
-        one_of(_COSTS).demand("pareto: cost", cost)
+        one_of(_COSTS).demand("pareto", cost)
         content = self._content()
         costs = [result.costs for _, result in content.evaluations if result.succeeded]
         known = [name for name in _COSTS if any(each.get(name, 0) > 0 for each in costs)]

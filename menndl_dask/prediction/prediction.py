@@ -114,7 +114,6 @@ def predict(
     UserError
         If a file is not as expected, or the images do not fit the network.
     """
-    demand_kind("imports", imports, (list, tuple, set, frozenset), "names, such as ['my_layers']")
     own_code.allow(imports)
     for name, value in (("model", model), ("source", source), ("target", target)):
         demand_kind(name, value, (str, os.PathLike), "a path")
