@@ -41,6 +41,9 @@ _ENOUGH = 3  # random networks that an initial one has to beat for the others no
 _MEMBERS = 30  # of a population, with few workers
 _OFFSPRING = 60  # bred from the population for each network that is asked for
 _GENERATIONS = 5  # of offspring of offspring, at most
+# results from which on a model is trusted with them: before, they end up far from the few networks that it knows, where
+# hardly any is as good as its parent (benchmarks/search_quality.md)
+_TRUSTED = 25
 _GENERATION, _BREEDERS, _PAIR = 8, 4, 2  # offspring a generation, of so many candidates, in tournaments of so many
 _EXPLORATION = 1.0  # mean number of standard deviations by which a network may be better than predicted
 _PENDING = 64  # networks in flight, the latest, that a choice keeps away from: what it costs grows with their number
@@ -331,7 +334,7 @@ class Evolution:
         pool = CandidatePool(self.space, model, exploration, weights, self._keys, rng)
         pool.add(self._breed(rng))
         leading = pool.leading(_BREEDERS)
-        for _ in range(_GENERATIONS if leading else 0):
+        for _ in range(_GENERATIONS if leading and len(self._told) >= _TRUSTED else 0):
             pool.add(self._variation.breed(leading, self._rates.current(), _PAIR, _GENERATION, rng))
             before, leading = leading, pool.leading(_BREEDERS)
             if leading[0] is before[0]:  # no offspring of the best is better

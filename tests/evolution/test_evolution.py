@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -181,6 +182,19 @@ def test_networks_of_one_ask_are_chosen_from_the_same_offspring_and_all_differ(n
     assert len({individual.genome.key for individual in asked}) == 8
     assert bred == [40]
     assert all(individual.parents for individual in asked)
+
+
+def test_a_model_of_few_results_breeds_no_offspring_of_offspring() -> None:
+    evolution = Evolution(SPACES["classes of images"], seed=1, random=10)
+    counts: list[int] = []
+    breed = evolution._variation.breed
+    evolution._variation.breed = lambda *settings: counts.append(len(evolution._told)) or breed(*settings)  # type: ignore[method-assign, func-returns-value]
+    for _ in range(40):
+        individual = evolution.ask()
+        evolution.tell(individual, toy_result(individual))
+    times = Counter(counts)
+    assert {times[known] for known in range(12, 25)} == {1}
+    assert max(times[known] for known in range(25, 40)) > 1
 
 
 def test_an_ask_for_more_networks_than_were_bred_breeds_again() -> None:
