@@ -171,10 +171,11 @@ class _TargetErrors:
 
     def update(self, labels: NDArray[Any], predictions: NDArray[Any], times: NDArray[Any] | None) -> None:
         outputs = len(self.spread.count)
-        truth = labels.reshape(len(labels), -1).astype(np.float64)
-        guess = predictions.reshape(len(predictions), -1).astype(np.float64)
-        if truth.shape != guess.shape or truth.shape[1] != outputs:
+        sizes = (len(labels), labels.size // max(1, len(labels)) % outputs)
+        if labels.size != predictions.size or sizes != (len(predictions), 0):
             raise DataError(f"metric: expected predictions of shape {(len(labels), outputs)}, got {predictions.shape}")
+        truth = labels.reshape(-1, outputs).astype(np.float64)
+        guess = predictions.reshape(-1, outputs).astype(np.float64)
         if times is not None:
             truth, guess = (np.repeat(v, times, axis=0) for v in (truth, guess))
         self.spread.update(truth)
@@ -223,6 +224,20 @@ def prior_prediction(problem: Problem) -> NDArray[np.float64]:
         return np.asarray(problem.facts.label_mean, dtype=np.float64)
     counts: NDArray[np.float64] = np.asarray(problem.facts.class_counts, dtype=np.float64)
     return counts / max(float(counts.sum()), 1.0)
+
+
+def constant_fitness_of_sums(problem: Problem, sums: ArrayLike) -> float | None:
+    """Return the fitness of `prior_prediction` for values of pixels, from their number, sum and sum of squares.
+
+    None if the metric does not follow from these.
+    """
+    number, total, squares = np.asarray(sums, dtype=np.float64).tolist()
+    constant = float(prior_prediction(problem)[0])
+    squared = squares - 2 * constant * total + constant**2 * number
+    rows = np.array([[number], [total], [squares], [squared], [math.nan]])
+    if problem.metric_name not in _OF_VALUES or math.isnan(value := float(values_of(problem.metric_name, rows))):
+        return None
+    return to_fitness(problem, value)
 
 
 def constant_fitness(problem: Problem, labels: ArrayLike, times: ArrayLike | None = None) -> float | None:

@@ -211,6 +211,8 @@ class Facts:
         Size of a pixel along each spatial axis, in the unit of the data; empty if it is not known.
     label_mean, label_variance
         For regression: of each value to predict, over the training split.
+    pixel_values
+        For regression: whether there is a value for each pixel, such as a heat map, and not for each sample.
     constant_fitness
         Fitness on the validation split of the best predictor that ignores the image; None if the metric is
         not one of ours, so that it is unknown before Keras runs.
@@ -227,6 +229,7 @@ class Facts:
     variance: tuple[tuple[float, ...], ...] = ()
     label_mean: tuple[float, ...] = ()
     label_variance: tuple[float, ...] = ()
+    pixel_values: bool = False
     clip: tuple[tuple[tuple[float, float], ...], ...] = ()
     image_sizes: tuple[tuple[int, ...], ...] = ()
     spacing: tuple[float, ...] = ()
@@ -251,8 +254,8 @@ class Problem:
     data
         Path or URL of the Zarr store.
     task
-        ``classification`` (a label for each sample), ``regression`` (numbers for each sample) or
-        ``segmentation`` (a label for each pixel).
+        ``classification`` (a label for each sample), ``regression`` (numbers for each sample, or one for each pixel)
+        or ``segmentation`` (a label for each pixel).
     facts
         Properties of the data.
     inputs
@@ -391,6 +394,11 @@ class Problem:
     def rank(self) -> int:
         """Number of spatial axes of the images."""
         return len(self.facts.input_shapes[0]) - 1
+
+    @property
+    def by_pixel(self) -> bool:
+        """Whether there is a label for each pixel: a class, or a value."""
+        return self.task == "segmentation" or self.facts.pixel_values
 
     @property
     def seen(self) -> str:

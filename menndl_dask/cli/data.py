@@ -48,6 +48,8 @@ def add_conversion(commands: Any) -> None:
     parser.add_argument("--instances", metavar="KIND", help=text)
     text = "radius in pixels of the discs that a table of positions (columns x, y) becomes (default: 3)"
     parser.add_argument("--radius", type=float, metavar="R", help=text)
+    text = "make heat maps of positions instead: Gaussians of height 1 with this standard deviation in pixels"
+    parser.add_argument("--heat", type=float, metavar="SIGMA", help=text)
     parser.add_argument("--chips", type=int, metavar="N", help="cut the images into parts of N pixels along each side")
     text = "label of a chip: whether the share of a class in its mask is at least SHARE (default: 0.5)"
     parser.add_argument("--label-share", metavar="CLASS[=SHARE]", help=text)

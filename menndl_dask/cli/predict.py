@@ -37,6 +37,8 @@ def _add_predict(commands: Any) -> None:
     text = "print the metric of the run for the labels of the images (default: if there are labels)"
     parser.add_argument("--score", action=argparse.BooleanOptionalAction, help=text)
     parser.add_argument("--probabilities", action="store_true", help="write the probability of each class")
+    text = "write a table of the objects in predicted maps, peaks at least N pixels apart (default: 3), as TARGET.csv"
+    parser.add_argument("--positions", type=int, nargs="?", const=3, metavar="N", help=text)
     add_cluster_options(parser)
     add_import_option(parser)
 
@@ -92,7 +94,7 @@ def _predict(given: argparse.Namespace) -> int:
     from menndl_dask.prediction.prediction import predict
 
     trust.allow(given)
-    names = ("variable", "tile", "overlap", "probabilities", "ensemble", "score")
+    names = ("variable", "tile", "overlap", "probabilities", "ensemble", "score", "positions")
     options = {name: getattr(given, name) for name in names}
     options["flips"] = False if given.flips is None else given.flips or True
     with (

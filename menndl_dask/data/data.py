@@ -19,13 +19,22 @@ import numpy as np
 from menndl_dask.data.dataset import Dataset, open_dataset
 from menndl_dask.data.facts import image_sizes, read_facts, spacing
 from menndl_dask.data.keras_names import check_name
-from menndl_dask.data.labels import LabelTable, divided, images_to_divide, infer_task, read_labels, region_table, splits
+from menndl_dask.data.labels import (
+    LabelTable,
+    divided,
+    images_to_divide,
+    infer_task,
+    is_by_pixel,
+    read_labels,
+    region_table,
+    splits,
+)
 from menndl_dask.data.parts import patch_size
 from menndl_dask.data.splits import Positions
 from menndl_dask.data.staged_samples import Samples, open_staged
 from menndl_dask.data.staging import stage
 from menndl_dask.errors import DataError, UserError, nearest, reading, shortened
-from menndl_dask.metric import BUILT_IN, constant_fitness, suits
+from menndl_dask.metric import BUILT_IN, constant_fitness, constant_fitness_of_sums, suits
 from menndl_dask.objective import Objectives
 from menndl_dask.problem import LARGE_IMAGES, LOSSES, TASKS, Budget, Patches, Problem, read_loss
 from menndl_dask.validation import demand_kind, one_of
@@ -122,11 +131,15 @@ def open_problem(
         dataset = open_dataset(path, names, label, group)
         found = infer_task(dataset, task)
         patches, large_images, size = _patches(dataset, found, patch, large_images)
-        if patches is not None and found == "segmentation":
+        if patches is not None and is_by_pixel(dataset, found):
             dataset = divided(dataset, patches, ignore)
         elif size:
             dataset = dataset.resized(size)
         labels = read_labels(dataset, found, ignore)
+        if task is None and labels.are_whole:
+            expected = "class numbers stored as integers, or task regression to predict them as values"
+            kind = dataset.label.array.dtype
+            raise dataset.label.error(f"expected {expected}, got whole numbers for each pixel stored as {kind}")
         parts = labels.split(dataset, seed)
         if patches is not None:
             patches = _counted(patches, dataset, parts, patches_per_epoch)
@@ -189,7 +202,9 @@ def _check_numbers(**given: object) -> None:
 
 def _with_constant_fitness(problem: Problem, labels: LabelTable, where: Positions) -> Problem:
     """Return the problem with the fitness of the best predictor that ignores the image, at these positions."""
-    if problem.task == "regression":
+    if labels.sums is not None:
+        constant = constant_fitness_of_sums(problem, labels.sums[where].sum(axis=0))
+    elif problem.task == "regression":
         constant = constant_fitness(problem, labels.rows[where])
     else:
         constant = constant_fitness(problem, np.arange(labels.outputs), np.asarray(labels.class_counts(where)))
@@ -217,9 +232,9 @@ def _patches(
     if large_images is not None and large_images not in LARGE_IMAGES:
         hint = nearest(large_images, LARGE_IMAGES)
         raise UserError(f"large_images: expected one of {', '.join(LARGE_IMAGES)}, got {large_images!r}{hint}")
-    if task == "segmentation":
+    if is_by_pixel(dataset, task):
         if large_images is not None:
-            raise UserError(f"large_images: expected classification or regression, got {task}; it has patches")
+            raise UserError("large_images: expected a label for each image, got one for each pixel; it has patches")
         return _segmentation_patches(dataset, patch is not None, given), None, ()
     if large_images == "vote" and task == "regression":
         raise UserError("large_images: expected mean or resize for regression, got 'vote'")

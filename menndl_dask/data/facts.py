@@ -51,7 +51,7 @@ def read_facts(
         normalisation = "clip" if any(channels.are_spoiled for channels in read) else "channel"
     clip = tuple(channels.clip() for channels in read) if normalisation == "clip" else ()
     of_views = [c.clipped(clip[i]) if clip else c.moments for i, c in enumerate(read)]
-    values = labels.rows[train] if labels.task == "regression" else np.zeros((1, 0))
+    label_mean, label_variance = labels.moments(train)
     train_samples, validation_samples, test_samples = (len(parts[name]) for name in SPLITS)
     view = dataset.views[0]
     facts = Facts(
@@ -62,8 +62,9 @@ def read_facts(
         samples=(train_samples, validation_samples, test_samples),
         mean=tuple(tuple(m.mean.tolist()) for m in of_views),
         variance=tuple(tuple(m.variance.tolist()) for m in of_views),
-        label_mean=tuple(values.mean(axis=0).tolist()),
-        label_variance=tuple(values.var(axis=0).tolist()),
+        label_mean=label_mean,
+        label_variance=label_variance,
+        pixel_values=labels.sums is not None,
         clip=clip,
         image_sizes=image_sizes(view) if patches or view.resized else (),
         spacing=spacing(view),

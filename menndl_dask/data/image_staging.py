@@ -57,7 +57,7 @@ def write_images(problem: Problem, dataset: Dataset, parts: Mapping[str, Positio
             if copied or not variable.axes.spatial:  # labels of whole images are few
                 is_view = place < len(dataset.views)
                 _copy(variable, samples, shapes[place], kinds[place], is_view, file_of(directory, split, place))
-    for split in SPLITS[:2] if problem.task == "segmentation" else ():  # the test split is predicted whole
+    for split in SPLITS[:2] if problem.by_pixel else ():  # the test split is predicted whole
         drawn = list(_drawn_pixels(problem, dataset.label, parts[split]))
         rows = np.concatenate(drawn) if drawn else np.zeros((0, 2 + dataset.label.rank), dtype=np.int32)
         np.save(directory / f"{split}-pixels.npy", rows)
@@ -133,7 +133,9 @@ def _draw(
     flat = values.reshape(-1)
     for start in range(0, flat.size, _AT_ONCE):
         piece = flat[start : start + _AT_ONCE]
-        counts = class_counts(piece, problem.facts.outputs, problem.ignore)
+        if problem.facts.pixel_values:  # what stands out is drawn more often, as a rare class is
+            piece = (piece > _high(problem)).astype(np.uint8)
+        counts = class_counts(piece, max(2, problem.facts.outputs), problem.ignore)
         if counts is None:
             raise label.error(f"expected class numbers from 0 to {problem.facts.outputs - 1}, got others since")
         for kind in np.flatnonzero(counts).tolist():
@@ -142,6 +144,12 @@ def _draw(
             if len(drawn):
                 places = np.flatnonzero(piece == kind)[drawn] + start
                 reservoir.add(np.stack(np.unravel_index(places, values.shape), axis=1).astype(np.int32) + first)
+
+
+def _high(problem: Problem) -> float:
+    """Return the value from which on a pixel stands out: a standard deviation above the mean."""
+    facts = problem.facts
+    return facts.label_mean[0] + math.sqrt(facts.label_variance[0])
 
 
 class _Reservoir:

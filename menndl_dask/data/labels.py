@@ -39,6 +39,9 @@ class LabelTable:
     rows: NDArray[Any]  # class numbers (sample,), values (sample, value) or numbers of pixels (sample, class)
     classes: tuple[str, ...] = ()  # their names; empty for regression
     ignore: int | None = None
+    # of values of pixels: their number, sum and sum of squares in each sample (sample, 3); the rows are the means
+    sums: NDArray[np.float64] | None = None
+    are_whole: bool = False  # values of pixels that have no fractions, which may be class numbers
 
     @property
     def outputs(self) -> int:
@@ -51,6 +54,17 @@ class LabelTable:
         if self.task == "classification":
             return tuple(np.bincount(rows[rows != self.ignore], minlength=self.outputs).tolist())
         return tuple(rows.sum(axis=0, dtype=np.int64).tolist())
+
+    def moments(self, positions: Positions) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the mean and the variance of each value to predict at these positions; of classes none."""
+        if self.task != "regression":
+            return (), ()
+        if self.sums is None:
+            values = self.rows[positions]
+            return tuple(values.mean(axis=0).tolist()), tuple(values.var(axis=0).tolist())
+        number, total, squares = self.sums[positions].sum(axis=0).tolist()
+        mean = total / max(number, 1)
+        return (mean,), (max(squares / max(number, 1) - mean**2, 0.0),)
 
     def strata(self) -> NDArray[np.int64]:
         """Return the stratum of each sample for stratified splits; negative for samples without a label.
@@ -110,7 +124,7 @@ def problem_dataset(problem: Problem) -> Dataset:
     dataset = open_dataset(problem.data, problem.inputs, problem.label, problem.group)
     if problem.large_images == "resize":
         return dataset.resized(problem.facts.input_shapes[0][:-1])
-    if problem.patches is not None and problem.task == "segmentation":
+    if problem.patches is not None and problem.by_pixel:
         return divided(dataset, problem.patches, problem.ignore)
     return dataset
 
@@ -180,7 +194,7 @@ def _class_profile(label: Variable, image: int, axis: int, ignore: int | None) -
         first = block.part[axis].start if block.part is not None else 0
         for place, plane in enumerate(values):
             # as whole numbers first: NumPy before 2.2.6 crashes when bytes with gaps are compared with a larger number
-            numbers = plane.astype(np.int64)
+            numbers = np.nan_to_num(plane).astype(np.int64)
             known = (numbers >= 0) & (numbers < MOST_CLASSES) & (numbers != (-1 if ignore is None else ignore))
             found.append((first + place, np.bincount(numbers[known])))
     profile = np.zeros((size[axis], max((len(counts) for _, counts in found), default=1)), dtype=np.int64)
@@ -209,7 +223,7 @@ def infer_task(dataset: Dataset, task: str | None = None) -> str:
     fits = {
         "classification": label.shape == (),
         "segmentation": len(label.axes.spatial) == view.rank and label.sizes() == view.sizes(),
-        "regression": len(label.shape) <= 1,
+        "regression": len(label.shape) <= 1 or (label.sizes() == view.sizes() and len(label.axes.spatial) == view.rank),
     }
     suggested = [name for name, fitting in fits.items() if fitting and (kind == "f") == (name == "regression")]
     if task is None and suggested:
@@ -219,11 +233,16 @@ def infer_task(dataset: Dataset, task: str | None = None) -> str:
     shapes = {
         "classification": "a class number for each sample (sample)",
         "segmentation": f"a class number for each pixel of {view.name} {format_dims(('sample', *map(str, pixels)))}",
-        "regression": "values for each sample (sample, value)",
+        "regression": "values for each sample (sample, value), or one for each pixel",
     }
     expected = shapes[task] if task in shapes else " or ".join(shapes.values())
     got = format_dims(("sample", *map(str, label.shape)))
     raise label.error(f"expected {expected}, got {label.array.dtype} of shape {got}")
+
+
+def is_by_pixel(dataset: Dataset, task: str) -> bool:
+    """Return whether there is a label for each pixel: a class, or a value."""
+    return task == "segmentation" or (task == "regression" and bool(dataset.label.axes.spatial))
 
 
 def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> LabelTable:
@@ -235,6 +254,9 @@ def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> Label
         If a label is NaN, not a class number, or out of range.
     """
     label = dataset.label
+    if task == "regression" and is_by_pixel(dataset, task):
+        sums, are_whole = _pixel_sums(label)
+        return LabelTable(task, sums[:, 1:2] / np.maximum(sums[:, :1], 1), sums=sums, are_whole=are_whole)
     if task == "regression":
         return LabelTable(task, _values(label))
     ignore = _fill(label) if ignore is None else ignore
@@ -279,6 +301,20 @@ def _values(label: Variable) -> NDArray[np.float64]:
             raise label.error(f"sample {start + index}: expected a number, got {_number(wrong)}")
         pieces.append(values)
     return np.concatenate(pieces)
+
+
+def _pixel_sums(label: Variable) -> tuple[NDArray[np.float64], bool]:
+    """Return the number, the sum and the sum of squares of each sample's pixels, and whether all are whole numbers."""
+    sums, are_whole = np.zeros((label.samples, 3)), True
+    for block in blocks(label):
+        for sample, image in enumerate(label.read(block), block.start):
+            values = image.astype(np.float64)
+            if not np.isfinite(values).all():
+                wrong = float(values[~np.isfinite(values)][0])
+                raise label.error(f"sample {sample}: expected a number for each pixel, got {_number(wrong)}")
+            sums[sample] += values.size, values.sum(), np.square(values).sum()
+            are_whole = are_whole and bool((values == np.round(values)).all())
+    return sums, are_whole
 
 
 def _pixel_rows(label: Variable, names: tuple[str, ...], ignore: int | None) -> NDArray[np.int64]:

@@ -70,7 +70,10 @@ def safe_augmentation(
     ['flip=yx', 'rotate', 'noise=0.05']
     """
     found = []
-    if task == "segmentation":
+    if task == "segmentation" or any(np.ndim(label) > 1 for label in labels):
+        if task == "regression":  # what stands out is taken for a class
+            middle = float(np.mean([np.mean(label) for label in labels]))
+            labels = [np.asarray(label) > middle for label in labels]
         oriented = oriented_axes(images, labels, dims)
         found += _flips(oriented, len(images), dims)
         found += _turns(images, oriented, spacing, size or images[0].shape[:-1])

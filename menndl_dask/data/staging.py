@@ -122,7 +122,8 @@ def _write_whole(problem: Problem, target: Path) -> None:
 def _write(problem: Problem, dataset: Dataset, parts: Mapping[str, Positions], directory: Path) -> None:
     means = problem.facts.mean
     kind = label_type(problem)
-    shape = (problem.facts.outputs,) if problem.task == "regression" else dataset.label.shape
+    of_samples = problem.task == "regression" and not problem.by_pixel
+    shape = (problem.facts.outputs,) if of_samples else dataset.label.shape
     shapes, kinds = [*problem.facts.input_shapes, shape], [*("<f4" for _ in dataset.views), kind]
     with ExitStack() as files:
         outputs = {}

@@ -73,7 +73,7 @@ def context(genome: Genome, problem: Problem) -> tuple[int, ...]:
     genome
         The network's build instructions.
     problem
-        What the network is for. For classification and regression, and where the network's output does not lie over
+        What the network is for. For labels of whole images, and where the network's output does not lie over
         the image pixel by pixel (without padding), the sizes of the (first) image are returned.
 
     Raises
@@ -92,7 +92,7 @@ def context(genome: Genome, problem: Problem) -> tuple[int, ...]:
     (9, 9)
     """
     genome, size = genome.canonical(), problem.facts.input_shapes[0][:-1]
-    if problem.task != "segmentation":
+    if not problem.by_pixel:
         return size
     found: list[list[_Span | None]] = []
     output = size
@@ -121,7 +121,7 @@ def sees_whole_image(genome: Genome, problem: Problem) -> bool:
         If no network can be built.
     """
     walked = walk(genome.canonical(), problem.facts.input_shapes)
-    return problem.task != "segmentation" or any(layer.reads_whole_image(before) for layer, _, before, _ in walked)
+    return not problem.by_pixel or any(layer.reads_whole_image(before) for layer, _, before, _ in walked)
 
 
 def _together(spans: Sequence[_Span | None]) -> _Span | None:

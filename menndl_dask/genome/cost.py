@@ -171,7 +171,7 @@ def _layer_cost(layer: Layer, before: Shape, after: Shape, *, is_wanted: bool) -
 
 def _head(problem: Problem, output: Shape, *, is_wanted: bool) -> list[LayerCost]:
     outputs = problem.facts.outputs
-    if problem.task == "segmentation":
+    if problem.by_pixel:
         return _dense_head(problem.facts.input_shapes[0][:-1], output, outputs, is_wanted=is_wanted)
     layers = []
     if len(output) > 1:

@@ -153,10 +153,10 @@ class _Made:
     def __init__(self, problem: Problem, size: int) -> None:
         facts, rng = problem.facts, np.random.default_rng(0)
         self._images = [_images((size, *shape)) for shape in facts.input_shapes]
+        spatial = facts.input_shapes[0][:-1] if problem.by_pixel else ()
         if problem.task == "regression":
-            self._labels = rng.normal(size=(size, facts.outputs)).astype("float32")
+            self._labels = rng.normal(size=(size, *(spatial or (facts.outputs,)))).astype("float32")
         else:
-            spatial = facts.input_shapes[0][:-1] if problem.task == "segmentation" else ()
             self._labels = rng.integers(0, facts.outputs, (size, *spatial)).astype("int32")
 
     def __len__(self) -> int:

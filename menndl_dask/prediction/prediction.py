@@ -27,7 +27,7 @@ from menndl_dask.prediction.pixel_size import pixel_size_note
 from menndl_dask.prediction.plan import Plan, describe, plan_prediction
 from menndl_dask.prediction.score import has_labels, look_at
 from menndl_dask.prediction.score import score as score_of
-from menndl_dask.prediction.target import write_template
+from menndl_dask.prediction.target import write_positions, write_template
 from menndl_dask.problem import Problem
 from menndl_dask.run.signature import allow_signed
 from menndl_dask.validation import demand_kind
@@ -49,6 +49,7 @@ def predict(
     ensemble: int = 1,
     flips: Sequence[str] | bool = False,
     score: bool | None = None,
+    positions: int | None = None,
     imports: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
     pictures: _Pictures | None = None,
@@ -93,6 +94,9 @@ def predict(
     score
         Compute the metric of the run for the labels of the images, and its spread over the images; True: labels must
         be there, None: if they are, False: never.
+    positions
+        Write a table of the objects beside the target, ``.csv``: the middles of connected regions of each class but the
+        first, or the peaks of a heat map from 0.5 on, which are at least so many pixels apart.
     imports
         Names of the user's own code, ``my_layers`` or ``my_layers:Block``, that may be imported where the network names
         it. Not needed for what this process has imported, nor for the networks of your own searches. A network whose
@@ -148,6 +152,8 @@ def predict(
                 plan = plan_prediction(
                     spec, problem, store, variables, tile=tile, overlap=overlap, probabilities=probabilities
                 )
+                if positions is not None and (not plan.tilings or probabilities):
+                    raise UserError("positions: expected predictions of a class or a value for each pixel")
                 if problem is not None and (note := pixel_size_note(problem, plan.images[0][0])):
                     notice(note)
                 write_template(plan, {"source": str(source), **_facts(plan)})
@@ -155,6 +161,9 @@ def predict(
                 _score(prepared, store, problem, notice, pictures, score)
         finally:
             release(str(prepared))
+    if positions is not None:
+        written, number = write_positions(target, positions)
+        notice(f"positions: {number:,} in {written}")
     return target
 
 

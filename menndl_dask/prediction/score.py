@@ -71,7 +71,8 @@ def score(predicted: str | Path, source: str | Path, problem: Problem, *, label:
         for key in ((split, None), (split, sample)):
             measure = measures.setdefault(key, _measure(metric, problem))
             measure.update(labels, found)
-    return [_score(metric, split, measures, problem.task) for split in dict.fromkeys(split for split, _ in measures)]
+    splits = dict.fromkeys(split for split, _ in measures)
+    return [_score(metric, split, measures, problem.by_pixel) for split in splits]
 
 
 def look_at(
@@ -166,9 +167,9 @@ def _split_of_run(problem: Problem, dataset: Dataset) -> NDArray[Any]:
     return np.array([" and ".join(found) or "in no split" for found in names], dtype=object)
 
 
-def _score(metric: str, split: str, measures: dict[tuple[str, int | None], Measure], task: str) -> Score:
+def _score(metric: str, split: str, measures: dict[tuple[str, int | None], Measure], by_pixel: bool) -> Score:
     values = [measure.value() for (of, sample), measure in measures.items() if of == split and sample is not None]
-    each = tuple(value for value in values if np.isfinite(value)) if task == "segmentation" else ()
+    each = tuple(value for value in values if np.isfinite(value)) if by_pixel else ()
     return Score(metric, len(values), measures[split, None].value(), each, split)
 
 

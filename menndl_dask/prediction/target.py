@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ import xarray as xr
 
 from menndl_dask import __version__
 from menndl_dask.data.dataset import open_store
+from menndl_dask.data.formats.labels.peaks import Position, middles, peaks, table
+from menndl_dask.data.store.variable import SAMPLES
+from menndl_dask.files import write_text
 from menndl_dask.prediction.images import ImageSource
 from menndl_dask.prediction.plan import Plan
 
@@ -103,3 +106,42 @@ def _write(dataset: xr.Dataset, target: str, group: str) -> None:
             target, group=group or None, mode="w" if not group else "a", compute=False, consolidated=False,
             zarr_format=3,
         )  # fmt: skip
+
+
+def write_positions(store: Path, distance: int) -> tuple[Path, int]:
+    """Write a table of the objects in predicted maps beside their store; return its path and their number.
+
+    Classes give the middles of connected regions, values of pixels the peaks of a heat map. An image is in memory as a
+    whole.
+    """
+    root = open_store(str(store))
+    files = root["file"].values.tolist() if "file" in root.coords else []
+    rows: list[tuple[str, list[Position]]] = []
+    axes: tuple[str, ...] = ()
+    by_class = False
+    for array in _maps(store, root):
+        classes, last = array.attrs.get("classes"), array.dims[-1:] == ("value",)
+        by_class = classes is not None
+        maps = array.isel(value=0) if last else array
+        axes = tuple(str(dim) for dim in maps.dims if dim != "sample")
+        for values in maps if "sample" in maps.dims else (maps,):
+            found = (
+                peaks(values.values, distance) if classes is None
+                else middles(values.values, classes, array.attrs.get("fill"))
+            )  # fmt: skip
+            number = len(rows)
+            rows.append((str(files[number]) if number < len(files) else str(number), found))
+    target = store.with_suffix(".csv")
+    write_text(target, table(rows, "file" if files else "sample", axes, "class" if by_class else "height"))
+    return target, sum(len(found) for _, found in rows)
+
+
+def _maps(store: Path, root: xr.Dataset) -> Iterator[xr.DataArray]:
+    """Yield the predictions for pixels: all, or those of each image where sizes differ."""
+    if "prediction" in root:
+        yield root["prediction"]
+        return
+    for folder in sorted((store / SAMPLES).iterdir()):
+        if folder.is_dir():
+            group = f"{SAMPLES}/{folder.name}"
+            yield xr.open_zarr(store, group=group, consolidated=False, mask_and_scale=False)["prediction"]

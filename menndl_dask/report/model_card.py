@@ -156,6 +156,7 @@ def _facts(rows: Sequence[Sequence[str]]) -> str:
 def _purpose(problem: Problem) -> list[str]:
     tasks = {"segmentation": "a class for each pixel", "classification": "a class for each image"}
     what = tasks.get(problem.task, f"{problem.facts.outputs} numbers for each image")
+    what = "a number for each pixel" if problem.facts.pixel_values else what
     return [
         "## What it is for",
         f"The network gives {what} of {problem.seen}, of data such as `{Path(problem.data).name}`"
@@ -169,7 +170,7 @@ def _data(problem: Problem) -> list[str]:
     rows = [["fingerprint", f"`{facts.fingerprint}`", f"{where}.fingerprint"]]
     rows.append(["images" if problem.patches is None else "images or parts of them", counts, f"{where}.samples"])
     if facts.classes:
-        unit = "pixels" if problem.task == "segmentation" else "images"
+        unit = "pixels" if problem.by_pixel else "images"
         each = zip(facts.classes, facts.class_counts, strict=False)
         shown = ", ".join(f"{name} {count:,}" for name, count in each)
         rows.append([f"classes, {unit} of the training split", shown, f"{where}.class_counts"])
@@ -289,7 +290,7 @@ def _limits(problem: Problem) -> list[str]:
     seen = " and ".join("×".join(map(str, shape)) for shape in facts.input_shapes)
     how = {"vote": "by votes of windows", "mean": "by the mean of windows", "resize": "by resizing them"}
     larger = how.get(problem.large_images or "", "not at all")
-    larger = "in overlapping tiles" if problem.task == "segmentation" else larger
+    larger = "in overlapping tiles" if problem.by_pixel else larger
     lines = [
         f"It sees {seen} values, in {problem.rank}-D. `menndl predict` applies it to larger images {larger}"
         f" (`{_SETTINGS}`: problem.facts.input_shapes).",

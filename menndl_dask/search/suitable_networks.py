@@ -28,7 +28,7 @@ def suitable_networks(problem: Problem, space: SearchSpace) -> list[tuple[Genome
     One that is too large is made narrower: half, a quarter or an eighth of its channels. One that is too large even
     then, or does not exist for such images, is left out.
     """
-    names = _PIXELS.get(problem.rank, _PIXELS_2D) if problem.task == "segmentation" else _WHOLE
+    names = _PIXELS.get(problem.rank, _PIXELS_2D) if problem.by_pixel else _WHOLE
     found = []
     for name in names:
         try:

@@ -165,7 +165,7 @@ class ImageRules:
 
     def _fitted(self, layer: Layer, shape: Shape) -> Layer | None:
         """Return the layer, or one like it, that can read a tensor of this shape; None if there is none."""
-        spatial, dense = shape[:-1], self.problem.task == "segmentation"
+        spatial, dense = shape[:-1], self.problem.by_pixel
         if not spatial and isinstance(layer, genes.Flatten):
             return None
         try:
@@ -260,7 +260,7 @@ def _kinds(problem: Problem) -> tuple[type[Gene], ...]:
     if problem.rank <= 2:  # in 3-D, a depthwise convolution takes Keras many times as long as a plain one on a CPU
         kinds += [genes.SeparableConvolution, genes.DepthwiseConvolution]
     kinds.append(genes.SqueezeExcitation)
-    if problem.task == "segmentation":
+    if problem.by_pixel:
         return (*kinds, genes.Upsampling, genes.TransposedConvolution, genes.AttentionGate)
     return (*kinds, genes.GlobalPooling, genes.Flatten, genes.FullyConnected)
 
@@ -325,7 +325,7 @@ def _extent(problem: Problem) -> int:
 
 
 def _suited_choice(name: str, domain: Choice, problem: Problem) -> Domain:
-    dense = problem.task == "segmentation"
+    dense = problem.by_pixel
     if name == "bias":
         return Choice((True,))  # a bias costs so little that a choice without it is not worth searching
     if name == "groups":

@@ -36,7 +36,7 @@ def random_network(
     """
     target = int(rng.integers(minimum, max(minimum, round(0.8 * maximum)) + 1))
     sampler = NetworkSampler(problem, samplers, rng)
-    if problem.task == "segmentation":
+    if problem.by_pixel:
         sampler.dense(target)
     else:
         sampler.summarising(target)

@@ -157,7 +157,7 @@ class SearchSpace:
         demand_kind("problem", problem, Problem, "a Problem, as open_problem returns it")
         limits = (max_parameters, max_flops, max_memory_bytes)
         rules = ImageRules.of(problem, limits, extra=extra, ranges=ranges or {})
-        longest = maximum or (28 if problem.task == "segmentation" else 16)
+        longest = maximum or (28 if problem.by_pixel else 16)
         prefix = (Training,) if training else ()
         return cls(prefix, rules.kinds, minimum, longest, rules.ranges, tuple(constraints), rules, maximum is not None)
 

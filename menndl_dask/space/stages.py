@@ -103,7 +103,7 @@ def is_uneven(problem: Problem) -> bool:
 
 def usual_normalisation(problem: Problem) -> str:
     """Return the normalisation that suits the number of samples in a batch: small batches of large images have few."""
-    if problem.task == "segmentation":
+    if problem.by_pixel:
         return "batch" if problem.budget.batch_size > 1 else "instance"
     return "batch" if problem.budget.batch_size >= _SMALL_BATCH else "group"
 

@@ -44,7 +44,7 @@ class Augmentation(keras.layers.Layer):  # type: ignore[misc] # Keras ships no t
         self._others = [change for change in changes if change.name not in MOVES]
         self._means = [np.asarray(mean, dtype="float32") for mean in facts.mean]
         self._stds = [np.sqrt(np.asarray(variance, dtype="float64")) for variance in facts.variance]
-        self._labels_move = problem.task == "segmentation"
+        self._labels_move = problem.by_pixel
         self._random = keras.random.SeedGenerator(seed)
         # one for each view, whose number of channels may differ
         self._own = [_own_layers(self._others, shape) for shape in facts.input_shapes]

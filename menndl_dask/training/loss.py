@@ -83,7 +83,7 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
                 row = ops.reshape(known, (-1,)), ops.reshape(mask, (-1,))
                 return self._of_rows(*row, ops.reshape(predictions, (-1, self._outputs)))
             return self._of_function(labels, known, mask, predictions)
-        labels = ops.cast(labels, predictions.dtype)
+        labels = ops.reshape(ops.cast(labels, predictions.dtype), ops.shape(predictions))  # pixels have one value each
         if not self._is_own:
             mean, scale = ops.convert_to_tensor(self._mean), ops.convert_to_tensor(self._scale)
             labels, predictions = (labels - mean) / scale, (predictions - mean) / scale
@@ -162,7 +162,9 @@ def constant_losses(problem: Problem, loss: Loss, constant: Array, batches: Sequ
         return _losses_of_constant(problem, _shares(_class_counts(problem, batches)), constant)
     losses = []
     for labels in batches:
-        shape = labels.shape if problem.task == "regression" else (*labels.shape, len(constant))
+        shape = (*labels.shape, len(constant))
+        if problem.task == "regression" and not problem.facts.pixel_values:
+            shape = labels.shape
         predictions = ops.convert_to_tensor(np.broadcast_to(constant, shape).astype("float32"))
         losses.append(float(ops.convert_to_numpy(loss.call(ops.convert_to_tensor(np.asarray(labels)), predictions))))
     return np.asarray(losses)

@@ -56,7 +56,7 @@ class PatchSource:
         self._images, self._problem, self._patches, self._seed = images, problem, problem.patches, seed
         self._size = np.array(self._patches.size)
         self._margin = np.zeros_like(self._size) if margin is None else np.array(margin)
-        self._of_pixels = problem.task == "segmentation"
+        self._of_pixels = problem.by_pixel
         sizes = np.array([image.size for image in images])
         # along an axis on which an image is smaller than a patch, it is in the middle of the patch
         room = sizes - self._size
@@ -145,10 +145,11 @@ def read_views(image: StagedImage, start: Array, size: Array, means: Sequence[Se
     return views
 
 
-def read_label(image: StagedImage, start: Array, size: Array, ignore: int | None) -> NDArray[np.int32]:
-    """Return the labels of a part of an image: beyond its edges `ignore`, or mirrored if that is None."""
+def read_label(image: StagedImage, start: Array, size: Array, ignore: int | None) -> Array:
+    """Return the labels of a part of an image, int32 or float32: beyond its edges `ignore`, or mirrored without one."""
     inside, pads = _inside(image.size, start, size)
-    label = np.asarray(image.label[inside]).astype(np.int32)
+    label = np.asarray(image.label[inside])
+    label = label.astype(np.float32 if label.dtype.kind == "f" else np.int32)
     if not pads:
         return label
     if ignore is None:
@@ -168,7 +169,7 @@ def _inside(whole: Sequence[int], start: Array, size: Array) -> tuple[tuple[slic
 
 def _positions(images: Sequence[StagedImage], problem: Problem) -> list[tuple[Array, Array]]:
     """Return for each class but the most frequent one the positions that are known, and the image of each."""
-    counts = problem.facts.class_counts
+    counts = problem.facts.class_counts or (1, 0)  # of values: those that stand out are number 1
     found = []
     for number in range(len(counts)):
         of_class = [np.asarray(image.pixels.get(number, ()), np.int32).reshape(-1, problem.rank) for image in images]

@@ -388,3 +388,19 @@ def test_files_that_are_no_network_are_refused(tmp_path: Path) -> None:
     (tmp_path / "best.keras").write_text("weights")
     with pytest.raises(UserError, match=r"expected a file in Keras format \.keras"):
         predict(tmp_path / "best.keras", tmp_path / "images.zarr", tmp_path / "predicted.zarr")
+
+
+def test_positions_of_objects_are_written_beside_the_predictions(model: Path, tmp_path: Path) -> None:
+    images = [np.full((20, 37), -1.0), np.full((16, 24), -1.0)]
+    images[0][4:7, 10:13] = images[1][8:11, 2:5] = 1.0
+    source = of_unequal_sizes(tmp_path / "images.zarr", images, ("y", "x"))
+    said: list[str] = []
+    predict(model, source, tmp_path / "predicted.zarr", positions=3, notice=said.append)
+    assert said[-1] == f"positions: 2 in {tmp_path / 'predicted.csv'}"
+    assert (tmp_path / "predicted.csv").read_text().splitlines() == [
+        "file,y,x,class", "0.tif,5.00,11.00,1", "1.tif,9.00,3.00,1"
+    ]  # fmt: skip
+    describe(output=(2,))
+    whole = write(tmp_path / "whole.zarr", {"image": (("sample", "y", "x"), noise(2, 16, 16))})
+    with pytest.raises(UserError, match="positions: expected predictions of a class or a value for each pixel"):
+        predict(model, whole, tmp_path / "classes.zarr", positions=3)

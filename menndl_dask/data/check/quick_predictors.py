@@ -60,14 +60,14 @@ class QuickPredictors:
         facts = problem.facts
         self._label_mean = np.asarray(facts.label_mean)
         self._label_scale = np.asarray(scale_of(facts.label_mean, facts.label_variance))
-        most = _MOST_WINDOWS if problem.task == "segmentation" else _MOST_SAMPLES
+        most = _MOST_WINDOWS if problem.by_pixel else _MOST_SAMPLES
         self._wanted = {split: self._choose(parts[split], most[split], labels.strata()) for split in most}
         self._gathered: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {split: [] for split in most}
 
     def _choose(self, positions: Positions, most: int, strata: NDArray[np.int64]) -> Positions:
         """Draw samples; for segmentation, half of them from the images with the rarest classes."""
         shuffled = self._rng.permutation(positions)
-        if self._problem.task == "segmentation":
+        if self._problem.by_pixel:
             rare = shuffled[np.argsort(-strata[shuffled], kind="stable")][: most // 2]
             shuffled = np.concatenate([rare, shuffled[~np.isin(shuffled, rare)]])
         return np.sort(shuffled[:most])
@@ -80,7 +80,7 @@ class QuickPredictors:
                 continue
             means = self._problem.facts.mean
             chosen = [fill_missing(values[inside], mean) for values, mean in zip(images, means, strict=True)]
-            if self._problem.task == "segmentation":
+            if self._problem.by_pixel:
                 each = _MOST_WINDOWS[split] / len(wanted)
                 if block.part is not None:  # some of the sample's parts have a window more
                     each /= self._blocks[block.start]
@@ -109,17 +109,20 @@ class QuickPredictors:
             truth = labels[index]
             starts = [[self._rng.integers(0, max(1, length - size + 1)) for length in truth.shape] for _ in range(4)]
             windows = [tuple(slice(first, first + size) for first in corner) for corner in starts]
-            window = max(windows, key=lambda drawn: len(np.unique(truth[drawn])))
+            window = max(windows, key=lambda drawn: self._variety(truth[drawn]))
             views = [values[index][window] for values in images if values.shape[1:-1] == truth.shape]
             yield neighbourhood(np.concatenate(views, axis=-1)), truth[window]
 
+    def _variety(self, truth: NDArray[Any]) -> float:
+        """Return how much the labels of a window differ: their number of classes, or the range of the values."""
+        return float(np.ptp(truth)) if self._problem.task == "regression" else len(np.unique(truth))
+
     def scores(self, seconds: float = 5.0) -> list[Score]:
         """Fit the predictors, each within about `seconds`, and return their scores."""
-        task = self._problem.task
         features, truth, weight = self._training_data()
         self._centre, self._scale = _standard(features)
         features = (features - self._centre) / self._scale
-        seen = "each pixel and its neighbourhood" if task == "segmentation" else "coarse images"
+        seen = "each pixel and its neighbourhood" if self._problem.by_pixel else "coarse images"
         linear = _fit_linear(features, truth, weight)
         forest = _fit_forest(features, truth, weight, self._problem.seed, seconds)
         return [
@@ -131,6 +134,9 @@ class QuickPredictors:
         features, truth = self._flat("train")
         if self._problem.task == "regression":
             truth = (truth - self._label_mean) / self._label_scale
+            if self._problem.by_pixel:
+                chosen = self._rng.permutation(len(truth))[:_MOST_PIXELS]
+                features, truth = features[chosen], truth[chosen]
             return features, truth.squeeze(-1) if truth.shape[-1] == 1 else truth, None
         share = max(1, _MOST_PIXELS // self._problem.facts.outputs)
         order = self._rng.permutation(len(truth))
@@ -144,7 +150,7 @@ class QuickPredictors:
         features = np.concatenate([f.reshape(-1, f.shape[-1]) for f, _ in self._gathered[split]])
         features = np.clip(features.astype(np.float64), -_LARGEST, _LARGEST)  # scikit-learn refuses larger ones
         if self._problem.task == "regression":
-            return features, np.concatenate([t.reshape(len(t), -1) for _, t in self._gathered[split]])
+            return features, np.concatenate([t.reshape(-1, len(self._label_mean)) for _, t in self._gathered[split]])
         truth = np.concatenate([t.reshape(-1) for _, t in self._gathered[split]]).astype(np.int64)
         kept = truth != self._problem.ignore
         return features[kept], truth[kept]

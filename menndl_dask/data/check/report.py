@@ -164,7 +164,8 @@ def _labels_table(report: DataReport) -> TextTable:
     problem = report.problem
     if problem.task == "regression":
         rows = [value.row() for value in report.values]
-        title = f"labels {problem.label!r}: regression targets"
+        of = "the mean of each sample's pixels" if problem.by_pixel else "regression targets"
+        title = f"labels {problem.label!r}: {of}"
         return TextTable(["value", "mean", "std", "min", "max"], rows, title=title, most=_MOST_ROWS)
     pixels = problem.task == "segmentation"
     totals = [max(1, sum(c.counts[s] for c in report.classes)) for s in range(len(SPLITS))]

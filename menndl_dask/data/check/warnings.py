@@ -168,7 +168,7 @@ def _classes(report: DataReport) -> Iterator[str]:
     if not report.classes:
         return
     problem = report.problem
-    pixels = problem.task == "segmentation"
+    pixels = problem.by_pixel
     for index, split in enumerate(SPLITS):
         absent = [c.name for c in report.classes if not c.samples[index]]
         if absent:
@@ -207,10 +207,13 @@ def _classes(report: DataReport) -> Iterator[str]:
 def _sizes(report: DataReport) -> Iterator[str]:
     problem = report.problem
     train, validation, test = problem.facts.samples
-    pixels = problem.task == "segmentation"
+    pixels = problem.by_pixel
     held_out = f"{validation} validation and {counted(test, 'test sample')}"
     if problem.patches is not None and pixels:
-        number = sum(c.counts[0] for c in report.classes) // math.prod(problem.patches.size)
+        labelled = sum(c.counts[0] for c in report.classes)
+        if problem.facts.pixel_values:
+            labelled = train * math.prod(problem.facts.image_sizes[1])
+        number = labelled // math.prod(problem.patches.size)
         if number < _FEW_IMAGES:
             size = " × ".join(map(str, problem.patches.size))
             yield (

@@ -43,6 +43,7 @@ def convert(
     chunk: int | None = None,
     instances: str | None = None,
     radius: float | None = None,
+    heat: float | None = None,
     chips: int | None = None,
     label_share: str | None = None,
     nodata: float | None = None,
@@ -76,6 +77,9 @@ def convert(
         ``boundary`` or ``boundary=WIDTH``: labels are numbers of objects, and their boundaries become a class.
     radius
         Radius in pixels of the discs that positions in a table become.
+    heat
+        Standard deviation in pixels of the Gaussians that positions become instead: the label is a value from 0 to 1
+        for each pixel.
     chips
         Side in pixels of the parts into which images are cut.
     label_share
@@ -105,6 +109,7 @@ def convert(
         chunk,
         instances,
         radius,
+        heat,
         chips,
         label_share,
         nodata,

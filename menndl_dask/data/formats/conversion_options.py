@@ -19,6 +19,7 @@ class Options:
     chunk: int | None = None
     instances: str | None = None
     radius: float | None = None
+    heat: float | None = None
     chips: int | None = None
     label_share: str | None = None
     nodata: float | None = None
@@ -26,9 +27,12 @@ class Options:
     bands: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, value in (("chunk", self.chunk), ("chips", self.chips), ("radius", self.radius)):
+        lengths = ("chunk", self.chunk), ("chips", self.chips), ("radius", self.radius), ("heat", self.heat)
+        for name, value in lengths:
             if value is not None and value <= 0:
                 raise UserError(f"{name}: expected a number above 0, got {value}")
+        if self.heat is not None and self.radius is not None:
+            raise UserError("heat: expected without radius: positions become heat maps or discs")
         if self.label_share is not None and self.chips is None:
             raise UserError("label-share: expected with chips, the side of the parts into which images are cut")
 

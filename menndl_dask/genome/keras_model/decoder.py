@@ -194,7 +194,7 @@ def joined(layer: Layer, tensors: Sequence[Tensor]) -> Tensor:
 
 def head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
     """Apply the head of a problem to the output of its last layer."""
-    if problem.task == "segmentation":
+    if problem.by_pixel:
         return _dense_head(tensor, problem, seeds)
     if rank_of(tensor) > 0:
         tensor = keras_class("GlobalAveragePooling", rank_of(tensor))(name="head_pooling")(tensor)
@@ -202,7 +202,11 @@ def head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
     if problem.task == "classification":
         return keras.layers.Dense(problem.facts.outputs, "softmax", kernel_initializer=weights, name="head")(tensor)
     tensor = keras.layers.Dense(problem.facts.outputs, kernel_initializer=weights, name="head")(tensor)
-    # the network learns standardised values; the model answers in the user's unit
+    return _in_unit(tensor, problem)
+
+
+def _in_unit(tensor: Tensor, problem: Problem) -> Tensor:
+    """Return standardised values, which the network learns, in the user's unit."""
     facts = problem.facts
     scale = list(scale_of(facts.label_mean, facts.label_variance))
     return keras.layers.Rescaling(scale, list(facts.label_mean), name="unit")(tensor)
@@ -216,6 +220,8 @@ def _dense_head(tensor: Tensor, problem: Problem, seeds: Seeds) -> Tensor:
     if max(factors) > 1:
         tensor = keras_upsampling(tensor, factors, "bilinear", "head_upsampling")
     tensor = _cropped(tensor, size, "head_cropping")
+    if problem.task == "regression":
+        return _in_unit(tensor, problem)
     return keras.layers.Activation("softmax", name="probabilities")(tensor)
 
 

@@ -140,6 +140,6 @@ def what_is_shown(problem: Problem) -> str:
         parts.append(f"the first of {len(problem.facts.input_shapes)} views is shown")
     if rank == 3:
         parts.append("of a volume the three planes through its middle are shown")
-    if problem.task == "segmentation":
+    if problem.by_pixel:
         parts.append("large images are shown reduced, and very large ones in part")
     return "; ".join(parts) + "."

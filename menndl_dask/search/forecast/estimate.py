@@ -172,7 +172,7 @@ def staged_bytes(problem: Problem) -> float:
     if problem.patches is not None and facts.image_sizes:
         shapes = tuple((*facts.image_sizes[1], shape[-1]) for shape in shapes)
     values = sum(math.prod(shape) for shape in shapes)
-    labels = math.prod(shapes[0][:-1]) if problem.task == "segmentation" else facts.outputs
+    labels = math.prod(shapes[0][:-1]) if problem.by_pixel else facts.outputs
     return float(sum(facts.samples) * (_FLOAT_BYTES * values + labels))
 
 

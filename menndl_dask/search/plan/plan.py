@@ -241,7 +241,7 @@ class _Planner:
     def _smaller_patch(self) -> tuple[int, ...] | None:
         """Return a patch that is a quarter shorter where it is longest; None if that would be too small."""
         problem = self.problem
-        if "patch" in self.given or problem.task != "segmentation":
+        if "patch" in self.given or not problem.by_pixel:
             return None
         size = problem.facts.input_shapes[0][:-1]
         if max(size) <= _LEAST_EXTENT[problem.rank]:
@@ -412,4 +412,4 @@ def patch_of(problem: Problem) -> tuple[int, ...] | str | None:
         return problem.patches.size
     if problem.large_images == "resize":
         return problem.facts.input_shapes[0][:-1]
-    return "whole" if problem.task == "segmentation" else None
+    return "whole" if problem.by_pixel else None

@@ -34,7 +34,7 @@ def batch_size(problem: Problem) -> PlannedValue:
     samples = problem.facts.samples[0]
     most = _MOST_BATCH
     what = f"images of {_sizes(problem)} pixels"
-    if problem.task == "segmentation":
+    if problem.by_pixel:
         most = max(LEAST_BATCH, min(most, _power_of_two(_PIXELS[problem.rank] / pixels)))
     if problem.patches is not None:
         reason = f"patches of {_sizes(problem)} pixels, {counted(most * pixels, 'pixel')} a step"

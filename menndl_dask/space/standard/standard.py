@@ -49,8 +49,8 @@ def standard_network(problem: Problem) -> tuple[str, Genome]:
         If the images are too small for it.
     """
     _check_size(problem)
-    name, network = _STANDARD[problem.task]
-    dense = problem.task == "segmentation"
+    dense = problem.by_pixel
+    name, network = _STANDARD["segmentation" if dense else problem.task]
     found = stages(problem, (*_LEAST, _LEAST_OF_LARGE) if dense else _LEAST)
     return name, network(found, len(problem.facts.input_shapes), usual_normalisation(problem))
 
@@ -76,7 +76,8 @@ class StandardNetwork:
 
     def suits(self, problem: Problem) -> bool:
         """Tell whether it exists for the task of a problem, and for images of so many axes."""
-        return problem.task in self.tasks and problem.rank in self.ranks
+        task = "segmentation" if problem.by_pixel else problem.task
+        return task in self.tasks and problem.rank in self.ranks
 
 
 def _small(problem: Problem) -> Genome:

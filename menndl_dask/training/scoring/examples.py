@@ -26,6 +26,7 @@ _PAIRS, _OF_PAIR = 12, 2  # pairs of confused classes that are shown, and sample
 _VALUES = 65_536  # of a picture at most: 256² grey or 147² coloured pixels
 _SMALL = 96  # side of the pictures of samples with a label each
 _STEPS = 3  # a picture is reduced by this at most; of what is larger, the middle is shown
+_PIXELS = 25  # of a sample, of such values
 _POINTS = 1000  # predicted and true values of a regression
 _GAP = 4  # pixels between the planes of a volume
 _CONTRAST = (1.0, 99.0)  # percentiles that become black and white
@@ -87,6 +88,8 @@ class Examples:
         problem = self._problem
         if problem.task == "regression":
             label, prediction = np.atleast_1d(label), np.atleast_1d(prediction)
+            if problem.facts.pixel_values:
+                return self._scored_values(label, prediction[..., 0])
             spread = np.sqrt(np.maximum(problem.facts.label_variance or 1.0, 1e-12))
             if len(self._scores) % self._point_stride == 0:
                 self._points.append((label, prediction))
@@ -108,6 +111,16 @@ class Examples:
         sums = np.stack([np.diag(counts), counts.sum(1), counts.sum(0)])
         masks = np.where(known, label, NO_LABEL).astype(np.uint16), guess.astype(np.uint16)
         return {"score": float(values_of(self.metric, sums)), "masks": masks}
+
+    def _scored_values(self, label: Array, prediction: Array) -> dict[str, Any]:
+        """Return the score of a sample with a value for each pixel; its means are shown, and some of its pixels."""
+        spread = math.sqrt(max(self._problem.facts.label_variance[0], 1e-300))
+        if len(self._scores) % self._point_stride == 0:
+            every = max(1, label.size // _PIXELS)
+            pairs = zip(label.reshape(-1)[::every], prediction.reshape(-1)[::every], strict=True)
+            self._points += [(np.array([truth]), np.array([guess])) for truth, guess in pairs]
+        error = -float(np.mean(np.abs(prediction - label))) / spread
+        return {"score": error, "label": np.array([label.mean()]), "prediction": np.array([prediction.mean()])}
 
     def _calibrate(self, confidence: Array, right: Array) -> None:
         bins = np.clip((confidence * BINS).astype(int), 0, BINS - 1)

@@ -55,6 +55,7 @@ class _KerasScorer:
         self._metric = metric
         self._ignore, self._outputs = problem.ignore, problem.facts.outputs
         names = f"{metric.name} {type(metric).__name__}".lower()
+        self._is_regression = problem.task == "regression"
         self._is_one_hot = problem.task != "regression" and "sparse" not in names
 
     def update(self, labels: Array, predictions: Array) -> None:
@@ -64,6 +65,8 @@ class _KerasScorer:
             labels = np.where(labels == self._ignore, 0, labels)
         if self._is_one_hot:
             labels = np.eye(self._outputs, dtype="float32")[labels.astype("int64")]
+        if self._is_regression:
+            labels = np.reshape(labels, np.shape(predictions))  # pixels have one value each
         self._metric.update_state(labels, predictions, sample_weight=weights)
 
     def value(self) -> float:

@@ -177,7 +177,7 @@ class TiledPrediction:
     def _chosen(self, most: int) -> list[tuple[int, Block]]:
         """Return at most so many tiles, as blocks."""
         chosen: set[tuple[int, ...]] = set()  # image, and place along each axis
-        for number in range(self._problem.facts.outputs):
+        for number in range(max(2, self._problem.facts.outputs)):
             known = [(i, p) for i, image in enumerate(self._images) if len(p := image.pixels.get(number, ()))]
             if known and len(chosen) < most:
                 image, positions = known[len(known) // 2]

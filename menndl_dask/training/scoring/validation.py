@@ -70,7 +70,7 @@ class Validator:
         """Return how a split is predicted: samples as they are, large images by tiles or windows, at most `tiles`."""
         if isinstance(samples, Samples):
             return SamplePrediction(samples, self._batch_size)
-        if self._problem.task == "segmentation":
+        if self._problem.by_pixel:
             whole = takes_whole_images(self._problem)
             return TiledPrediction(samples, self._problem, self._batch_size, tiles, whole_images=whole)
         return WindowPrediction(samples, self._problem, self._batch_size, tiles)
@@ -184,7 +184,7 @@ class Validator:
         """Labels of some training samples, in batches as in training: a loss such as Dice depends on the batch."""
         size = self._training_batch
         shape = self._problem.facts.input_shapes[0]
-        each = math.prod(shape[:-1]) if self._problem.task == "segmentation" else 1
+        each = math.prod(shape[:-1]) if self._problem.by_pixel else 1
         labels = self._source.labels(max(_TRAINING_LABELS, _TRAINING_BATCHES * size * each))
         labels = labels[np.random.default_rng(0).permutation(len(labels))]
         return [labels[start : start + size] for start in range(0, len(labels), size)]

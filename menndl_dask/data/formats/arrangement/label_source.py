@@ -103,7 +103,8 @@ def _table(
     files = _files(content)
     if name is not None and name not in table:
         raise DataError(f"expected a column {name!r}, found {', '.join(table)}{nearest(name, table)}")
-    if position_columns(table) and name is None and (options.radius is not None or _are_positions(content, table)):
+    are_drawn = options.radius is not None or options.heat is not None
+    if position_columns(table) and name is None and (are_drawn or _are_positions(content, table)):
         return LabelSource(content, {}, None, path.name, positions=table)
     notes = []
     column = None
@@ -118,6 +119,9 @@ def _table(
         column = match.column
     else:
         notes.append(f"labels: rows of {path.name} are taken in the order of the samples")
+    if are_drawn:
+        given = "radius" if options.heat is None else "heat"
+        raise DataError(f"{given}: expected columns x and y with positions in pixels, found {', '.join(table)}")
     label = name or _label_column(table, column)
     others = {key: source for key, source in table.items() if key != column}
     return LabelSource(content, others, label, path.name, notes=tuple(notes))

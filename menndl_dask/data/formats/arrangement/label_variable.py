@@ -16,11 +16,12 @@ from menndl_dask.data.formats.arrangement.label_source import LabelSource
 from menndl_dask.data.formats.arrangement.store_writer import Variable
 from menndl_dask.data.formats.arrangement.summary import shares
 from menndl_dask.data.formats.arrangement.view import View
+from menndl_dask.data.formats.chunk_grid import sample_blocks
 from menndl_dask.data.formats.content import ORDERED, Pieces, SourceArray, numbered
 from menndl_dask.data.formats.conversion_options import Options
 from menndl_dask.data.formats.dimension import our_names
 from menndl_dask.data.formats.labels.mask import Mask, read_mask
-from menndl_dask.data.formats.labels.points import RADIUS, draw_points
+from menndl_dask.data.formats.labels.points import RADIUS, HeatMaps, draw_points
 from menndl_dask.data.formats.samples import Samples, Separate, samples_of
 from menndl_dask.errors import DataError
 from menndl_dask.text import counted
@@ -70,6 +71,8 @@ def read_truth(labels: LabelSource, name: str | None, view: View, options: Optio
     where = f"{labels.elsewhere}, {name}" if labels.elsewhere else of_folder
     samples, dims = _layout(replace(source, array=array, stored=None), view, name)
     if dims is not None:
+        if options.instances is None and (values := _pixel_values(samples, dims, where)) is not None:
+            return values
         lossy = bool(source.attributes.get("lossy")) and options.boundary is None
         return _mask(samples, dims, view, known, fill, options, where, lossy)
     if options.instances is not None:
@@ -86,18 +89,24 @@ def _drawn(labels: LabelSource, view: View, options: Options) -> Truth:
     file = labels.content.arrays.get("file")
     files = [] if file is None else list(map(str, np.asarray(file.array[:]).tolist()))
     try:
-        discs, classes, note = draw_points(
-            labels.positions, sizes, view.layout.spatial, files, options.radius or RADIUS
+        drawn, classes, note = draw_points(
+            labels.positions, sizes, view.layout.spatial, files, options.radius or RADIUS, options.heat
         )
     except DataError as error:
         raise DataError(f"{labels.elsewhere}: {error}") from None
+    if isinstance(drawn, HeatMaps):
+        if options.classes:
+            raise DataError("classes: expected without heat: a heat map has values, no classes")
+        said = f"labels: a value for each pixel, from {labels.elsewhere}: 0 to 1"
+        return Truth(Variable("label", drawn, view.layout.spatial, {"sigma": options.heat}), True, (), None,
+                     (said, f"changed: {note}"))  # fmt: skip
     if options.radius is None:
         note += " (--radius R chooses another)"
     if options.classes and len(options.classes) != len(classes):
         raise DataError(f"classes: expected {len(classes)} names, for {', '.join(classes)}, got {len(options.classes)}")
-    mask = Mask(discs, {}, options.classes or classes, options.fill, (f"changed: {note}",))
+    mask = Mask(drawn, {}, options.classes or classes, options.fill, (f"changed: {note}",))
     attributes: dict[str, Any] = {"classes": list(mask.classes)}
-    variable = Variable("label", discs, view.layout.spatial, attributes)
+    variable = Variable("label", drawn, view.layout.spatial, attributes)
     said = f"labels: a class for each pixel, from {labels.elsewhere}: {', '.join(mask.classes)}"
     return Truth(variable, True, mask.classes, None, (said, *mask.notes))
 
@@ -170,6 +179,22 @@ def _layout(source: SourceArray, view: View, name: str) -> tuple[Samples, tuple[
     raise DataError(
         f"label: expected one label for each sample (sample) or pixel {shown}, got shape {source.shape} in {name}"
     )
+
+
+def _pixel_values(samples: Samples, dims: tuple[str, ...], where: str) -> Truth | None:
+    """Return floats with a fraction as values to predict; None for others, which may be class numbers."""
+    if samples.dtype.kind != "f" or len(samples.size(0)) != len(dims):
+        return None
+    low, high, has_fractions = np.inf, -np.inf, False
+    for block in sample_blocks(samples):
+        values = samples.read(*block)
+        known = values[np.isfinite(values)]
+        has_fractions |= bool((known != np.round(known)).any())
+        low, high = min(low, float(known.min(initial=np.inf))), max(high, float(known.max(initial=-np.inf)))
+    if not has_fractions:
+        return None
+    said = f"labels: a value for each pixel, from {where}: {low:g} to {high:g}"
+    return Truth(Variable("label", samples, dims, {}), True, (), None, (said,))
 
 
 def _pixels(view: View) -> tuple[int, ...]:

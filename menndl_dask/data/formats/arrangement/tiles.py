@@ -53,8 +53,9 @@ def cut(store: Store, truth: Truth | None, options: Options) -> tuple[Store, tup
     if truth is not None and truth.by_pixel:
         label = replace(truth.variable, samples=Chips(truth.variable.samples, places, side, tuple(range(len(axes[0])))))
     if options.label_share is not None:
-        if label is None or truth is None:
-            raise DataError("label-share: expected a label for each pixel, got none")
+        if label is None or truth is None or label.samples.dtype.kind == "f":
+            got = "none" if label is None else "values"
+            raise DataError(f"label-share: expected a class for each pixel, got {got}")
         label, places, said = _shared(label, truth, options.label_share)
         notes += said
     elif truth is not None and label is None:

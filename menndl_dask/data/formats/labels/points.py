@@ -1,4 +1,4 @@
-"""Positions in images, drawn as discs of a class. Pure."""
+"""Positions in images, drawn as discs of a class or as heat maps. Pure."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from menndl_dask.text import counted
 
 RADIUS = 3.0
 """Radius of a disc in pixels, by default."""
+
+_SIGMAS = 5.0  # standard deviations, within which a Gaussian is drawn
 
 _AXES: Mapping[str, tuple[str, ...]] = {
     "x": ("x", "col", "column", "x_px", "x_pixel", "position_x", "pos_x"),
@@ -69,6 +71,43 @@ class Discs:
             image[box][squares <= self.radius**2] = value
 
 
+@dataclass(frozen=True)
+class HeatMaps:
+    """Pixel labels from 0 to 1: the highest of Gaussians around the positions, which have the height 1."""
+
+    sizes: Sequence[tuple[int, ...]]  # of each sample
+    positions: Sequence[NDArray[np.float64]]  # of each sample: (position, axis) in pixels, in the order of the axes
+    sigma: float
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.sizes)
+
+    def size(self, number: int) -> tuple[int, ...]:
+        """Return the shape of a sample."""
+        return self.sizes[number]
+
+    def read(self, start: int, stop: int, region: Region) -> NDArray[Any]:
+        """Draw a region of the samples ``start:stop``."""
+        drawn = np.zeros((stop - start, *(part.stop - part.start for part in region)), dtype=np.float32)
+        origin = np.array([part.start for part in region])
+        for image, positions in zip(drawn, self.positions[start:stop], strict=True):
+            for position in positions - origin:
+                low = np.maximum(np.floor(position - _SIGMAS * self.sigma), 0).astype(int)
+                high = np.minimum(np.ceil(position + _SIGMAS * self.sigma) + 1, image.shape).astype(int)
+                if (low >= high).any():
+                    continue
+                box = tuple(map(slice, low.tolist(), high.tolist()))
+                squares = sum((axis - centre) ** 2 for axis, centre in zip(np.ogrid[box], position, strict=True))
+                np.maximum(image[box], np.exp(-squares / (2 * self.sigma**2)), out=image[box])
+        return drawn
+
+
 def position_columns(table: Mapping[str, SourceArray]) -> dict[str, str]:
     """Return the columns of positions by axis; empty if the table has no numbers in a column x and one y."""
     lower = {name.lower(): name for name in table}
@@ -87,8 +126,11 @@ def draw_points(
     axes: Sequence[str],
     files: Sequence[str],
     radius: float,
-) -> tuple[Discs, tuple[str, ...], str]:
+    heat: float | None = None,
+) -> tuple[Discs | HeatMaps, tuple[str, ...], str]:
     """Return discs around the positions of a table, the names of their classes, and a line about them.
+
+    With `heat` they are heat maps, which have no classes.
 
     Parameters
     ----------
@@ -101,6 +143,8 @@ def draw_points(
         Names of the images' files; empty if they have none.
     radius
         Radius of the discs in pixels.
+    heat
+        Standard deviation of heat maps in pixels.
 
     Raises
     ------
@@ -127,6 +171,12 @@ def draw_points(
     names = tuple(sorted(set(words)))
     numbers = np.array([1 + names.index(word) for word in words], dtype=np.int64)
     groups = [np.flatnonzero(places == number) for number in range(len(sizes))]
+    if heat is not None:
+        maps = HeatMaps(sizes, [positions[rows] for rows in groups], heat)
+        note = f"{counted(len(places), 'position')} became Gaussians of height 1 with sigma {heat:g} pixels{by}"
+        if len(names) > 1:
+            note += f"; a heat map does not tell their {len(names)} classes apart"
+        return maps, (), note
     discs = Discs(sizes, [positions[rows] for rows in groups], [numbers[rows] for rows in groups], radius)
     note = f"{counted(len(places), 'position')} became discs of radius {radius:g} pixels{by}"
     return discs, ("background", *names), note

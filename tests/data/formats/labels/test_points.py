@@ -52,3 +52,19 @@ def test_positions_outside_of_the_image_or_of_no_image_are_told() -> None:
 def test_columns_of_positions_are_found_by_name_and_hold_numbers() -> None:
     assert position_columns(_table(X=[1.0], Y=[2.0], id=[3])) == {"x": "X", "y": "Y"}
     assert position_columns(_table(x=["a"], y=[2.0])) == {}
+
+
+def test_heat_maps_have_their_peaks_at_the_positions() -> None:
+    table = _table(x=[4.0, 12.5, 6.0], y=[5.0, 2.0, 5.0], kind=["Si", "C", "C"], frame=[0, 1, 0])
+    maps, classes, note = draw_points(table, [(9, 16)] * 2, ("y", "x"), (), 3, heat=1.5)
+    assert (maps.dtype, len(maps), maps.size(1), classes) == (np.float32, 2, (9, 16), ())
+    assert note == (
+        "3 positions became Gaussians of height 1 with sigma 1.5 pixels, by the column frame counted from 0; a heat "
+        "map does not tell their 2 classes apart"
+    )
+    whole = maps.read(0, 2, (slice(0, 9), slice(0, 16)))
+    y, x = np.ogrid[:9, :16]
+    expected = np.exp(-((y - 2) ** 2 + (x - 12.5) ** 2) / (2 * 1.5**2))
+    np.testing.assert_allclose(whole[1], expected, atol=5e-6)
+    assert whole[0, 5, 5] == pytest.approx(np.exp(-1 / 4.5))  # between two positions: the higher one, not the sum
+    np.testing.assert_array_equal(maps.read(0, 1, (slice(3, 7), slice(3, 9)))[0], whole[0, 3:7, 3:9])
