@@ -135,11 +135,7 @@ def open_problem(
             dataset = divided(dataset, patches, ignore)
         elif size:
             dataset = dataset.resized(size)
-        labels = read_labels(dataset, found, ignore)
-        if task is None and labels.are_whole:
-            expected = "class numbers stored as integers, or task regression to predict them as values"
-            kind = dataset.label.array.dtype
-            raise dataset.label.error(f"expected {expected}, got whole numbers for each pixel stored as {kind}")
+        labels = _read_labels(dataset, found, ignore, inferred=task is None)
         parts = labels.split(dataset, seed)
         if patches is not None:
             patches = _counted(patches, dataset, parts, patches_per_epoch)
@@ -158,6 +154,16 @@ def open_problem(
         )  # fmt: skip
         _check_names(problem, metric_mode)
         return _with_constant_fitness(problem, labels, parts["validation"])
+
+
+def _read_labels(dataset: Dataset, task: str, ignore: int | None, *, inferred: bool) -> LabelTable:
+    """Read the labels; floats without fractions in the pixels may be classes, unless the task is given."""
+    labels = read_labels(dataset, task, ignore)
+    if inferred and labels.are_whole:
+        expected = "class numbers stored as integers, or task regression to predict them as values"
+        kind = dataset.label.array.dtype
+        raise dataset.label.error(f"expected {expected}, got whole numbers for each pixel stored as {kind}")
+    return labels
 
 
 def _stored(images: Any, labels: Any, store: str | Path | None) -> Path:

@@ -152,19 +152,25 @@ def predict(
                 plan = plan_prediction(
                     spec, problem, store, variables, tile=tile, overlap=overlap, probabilities=probabilities
                 )
-                if positions is not None and (not plan.tilings or probabilities):
-                    raise UserError("positions: expected predictions of a class or a value for each pixel")
-                if problem is not None and (note := pixel_size_note(problem, plan.images[0][0])):
-                    notice(note)
+                _check_plan(plan, problem, positions, notice)
                 write_template(plan, {"source": str(source), **_facts(plan)})
                 _predict(plan, client, progress)
                 _score(prepared, store, problem, notice, pictures, score)
         finally:
             release(str(prepared))
     if positions is not None:
-        written, number = write_positions(target, positions)
-        notice(f"positions: {number:,} in {written}")
+        notice(write_positions(target, positions))
     return target
+
+
+def _check_plan(plan: Plan, problem: Problem | None, positions: int | None, notice: Callable[[str], None]) -> None:
+    """Say if pixels have another size than in training, and refuse positions where a network gives no maps."""
+    if positions is not None and (not plan.tilings or plan.job.probabilities or positions < 1):
+        if positions < 1:
+            raise UserError(f"positions: expected at least 1 pixel between two, got {positions}")
+        raise UserError("positions: expected a class or a value for each pixel, without probabilities")
+    if problem is not None and (note := pixel_size_note(problem, plan.images[0][0])):
+        notice(note)
 
 
 def _score(

@@ -108,8 +108,8 @@ def _write(dataset: xr.Dataset, target: str, group: str) -> None:
         )  # fmt: skip
 
 
-def write_positions(store: Path, distance: int) -> tuple[Path, int]:
-    """Write a table of the objects in predicted maps beside their store; return its path and their number.
+def write_positions(store: Path, distance: int) -> str:
+    """Write a table of the objects in predicted maps beside their store; return a line with its path and their number.
 
     Classes give the middles of connected regions, values of pixels the peaks of a heat map. An image is in memory as a
     whole.
@@ -133,7 +133,7 @@ def write_positions(store: Path, distance: int) -> tuple[Path, int]:
             rows.append((str(files[number]) if number < len(files) else str(number), found))
     target = store.with_suffix(".csv")
     write_text(target, table(rows, "file" if files else "sample", axes, "class" if by_class else "height"))
-    return target, sum(len(found) for _, found in rows)
+    return f"positions: {sum(len(found) for _, found in rows):,} in {target}"
 
 
 def _maps(store: Path, root: xr.Dataset) -> Iterator[xr.DataArray]:

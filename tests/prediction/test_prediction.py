@@ -402,5 +402,5 @@ def test_positions_of_objects_are_written_beside_the_predictions(model: Path, tm
     ]  # fmt: skip
     describe(output=(2,))
     whole = write(tmp_path / "whole.zarr", {"image": (("sample", "y", "x"), noise(2, 16, 16))})
-    with pytest.raises(UserError, match="positions: expected predictions of a class or a value for each pixel"):
+    with pytest.raises(UserError, match="positions: expected a class or a value for each pixel, without"):
         predict(model, whole, tmp_path / "classes.zarr", positions=3)

@@ -36,12 +36,14 @@ def test_every_example_writes_a_file_and_converts_it(
     for command in commands:
         assert main(shlex.split(command)) == 0
     said = capsys.readouterr().out
-    assert len(commands) == 4
+    assert len(commands) == 5
     assert "sizes differ and are kept" in said
     assert "3 positions became discs of radius 4 pixels, by the column file" in said
+    assert "3 positions became Gaussians of height 1 with sigma 2 pixels" in said
     assert "within 2 pixels of another number" in said
     assert zarr.open_group("plates.zarr", mode="r")["samples/00003/label"].attrs["classes"] == ["background", "defect"]
     assert open_problem("chips.zarr", group="source_image").facts.classes == ("no defect", "defect")
+    assert open_problem("heat.zarr").facts.pixel_values
 
 
 def test_the_page_names_every_option() -> None:

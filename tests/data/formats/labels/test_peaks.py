@@ -14,7 +14,7 @@ PLACES = [(5.0, 8.0), (5.3, 20.6), (14.0, 14.0), (0.0, 30.0)]
 
 @pytest.mark.parametrize("heat", [None, 2.0])
 def test_positions_come_back_from_discs_and_heat_maps(heat: float | None) -> None:
-    columns = {axis: SourceArray(np.array(values)) for axis, values in zip("yx", zip(*PLACES, strict=True), strict=True)}
+    columns = {axis: SourceArray(np.array(PLACES)[:, place]) for place, axis in enumerate("yx")}
     drawn, classes, _ = draw_points(columns, [(20, 32)], ("y", "x"), (), 2, heat)
     image = drawn.read(0, 1, (slice(0, 20), slice(0, 32)))[0]
     found = peaks(image) if heat else middles(image, classes)
