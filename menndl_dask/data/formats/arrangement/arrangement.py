@@ -75,7 +75,8 @@ def arrange(labels: LabelSource, options: Options) -> Arrangement:
     late = [line for view in views for line in view.late]
     notes += _view_lines(views, choice.images)
     store, said = cut(store, read, options) if options.chips is not None else (store, ())
-    notes += [*(read.notes if read else [_unlabelled(labels)]), *columns.notes, *said, *_split_lines(store)]
+    notes += read.notes if read else [_unlabelled(labels, choice.images)]
+    notes += [*columns.notes, *said, *_split_lines(store)]
     return Arrangement(store, tuple(notes), tuple(late), _next_options(store, read))
 
 
@@ -156,8 +157,10 @@ def _size(size: Sequence[int], dims: Sequence[str]) -> str:
     return " x ".join(f"{length} {dim}" for length, dim in zip(size, dims, strict=True))
 
 
-def _unlabelled(labels: LabelSource) -> str:
-    others = [n for n, s in labels.arrays.items() if len(s.shape) == 1 and n not in ("file", "split", "folder")]
+def _unlabelled(labels: LabelSource, images: Sequence[str]) -> str:
+    arrays, pixels = labels.arrays, labels.content.arrays[images[0]].shape
+    others = [n for n, s in arrays.items() if len(s.shape) == 1 and n not in ("file", "split", "folder")]
+    others += [n for n, s in arrays.items() if len(pixels) > 1 and s.shape == pixels and n not in images]
     hint = f"; --label NAME makes labels of one of {', '.join(others)}" if others else ""
     return f"labels: none found: these are images to predict{hint}"
 

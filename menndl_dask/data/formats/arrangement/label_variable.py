@@ -71,7 +71,8 @@ def read_truth(labels: LabelSource, name: str | None, view: View, options: Optio
     where = f"{labels.elsewhere}, {name}" if labels.elsewhere else of_folder
     samples, dims = _layout(replace(source, array=array, stored=None), view, name)
     if dims is not None:
-        if options.instances is None and (values := _pixel_values(samples, dims, where)) is not None:
+        numbers = options.classes or options.instances is not None or options.fill is not None
+        if not numbers and (values := _pixel_values(samples, dims, where)) is not None:
             return values
         lossy = bool(source.attributes.get("lossy")) and options.boundary is None
         return _mask(samples, dims, view, known, fill, options, where, lossy)

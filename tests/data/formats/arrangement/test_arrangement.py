@@ -300,3 +300,33 @@ def test_a_killed_conversion_leaves_no_store_and_the_next_one_sweeps(tmp_path: P
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".out")] != []
     write_converted(path, target)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npz", "out.zarr"]
+
+
+def test_floats_for_each_pixel_are_values_unless_they_are_named_as_classes(tmp_path: Path) -> None:
+    path = _npz(tmp_path, image=IMAGES, depth=IMAGES * 2)
+    _, said, _ = _converted(path)
+    assert "--label NAME makes labels of one of depth" in said
+    (tmp_path / "b").mkdir()
+    data, said, done = _converted(_npz(tmp_path / "b", image=IMAGES, depth=IMAGES * 2), label="depth")
+    assert "labels       a value for each pixel, from array depth: " in said
+    np.testing.assert_array_equal(data.label.values, IMAGES * 2)
+    assert open_problem(done.path).by_pixel
+    (tmp_path / "c").mkdir()
+    message = _refused(_npz(tmp_path / "c", image=IMAGES, depth=IMAGES * 2), label="depth", classes=("near", "far"))
+    assert "expected class numbers in the pixels, got" in message
+
+
+def test_heat_maps_are_refused_with_a_radius_or_without_positions(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="heat: expected without radius"):
+        Options(heat=2.0, radius=3.0)
+    table = tmp_path / "t.csv"
+    table.write_text("target\n" + "1\n" * 9)
+    path = _npz(tmp_path, image=IMAGES)
+    assert "heat: expected columns x and y with positions in pixels, found target" in _refused(
+        path, label=str(table), heat=2.0
+    )
+    table.write_text("sample,x,y\n0,4,5\n8,12,3\n")
+    assert "without heat: a heat map has values" in _refused(path, label=str(table), heat=2.0, classes=("a", "b"))
+    data, said, _ = _converted(path, label=str(table), heat=2.0)
+    assert data.label.values[8, 3, 12] == 1.0 and data.label.attrs["sigma"] == 2.0
+    assert "2 positions became Gaussians of height 1 with sigma 2 pixels" in said
