@@ -29,6 +29,7 @@ from menndl_dask.prediction.score import has_labels, look_at
 from menndl_dask.prediction.score import score as score_of
 from menndl_dask.prediction.target import write_positions, write_template
 from menndl_dask.problem import Problem
+from menndl_dask.run.run import Run
 from menndl_dask.run.signature import allow_signed
 from menndl_dask.validation import demand_kind
 
@@ -128,13 +129,7 @@ def predict(
     if run is not None:
         allow_signed(run.settings)
     problem = None if run is None else run.problem
-    paths: tuple[Path, ...] = (model,)
-    if ensemble != 1:
-        if run is None:
-            raise UserError(f"{model}: ensemble: expected a network in a run directory, found no run around it")
-        paths, notes = best_networks(run, ensemble)
-        for note in notes:
-            notice(note)
+    paths = (model,) if ensemble == 1 else _networks(model, run, ensemble, notice)
     if score and problem is None:
         raise UserError(f"{model}: score: expected a network in the directory of a run, which says its metric")
     where = str(source) if "://" in str(source) else str(Path(source).absolute())
@@ -161,6 +156,16 @@ def predict(
     if positions is not None:
         notice(write_positions(target, positions))
     return target
+
+
+def _networks(model: Path, run: Run | None, ensemble: int, notice: Callable[[str], None]) -> tuple[Path, ...]:
+    """Return the best networks of the run around a network."""
+    if run is None:
+        raise UserError(f"{model}: ensemble: expected a network in a run directory, found no run around it")
+    paths, notes = best_networks(run, ensemble)
+    for note in notes:
+        notice(note)
+    return paths
 
 
 def _check_plan(plan: Plan, problem: Problem | None, positions: int | None, notice: Callable[[str], None]) -> None:

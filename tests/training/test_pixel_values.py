@@ -16,6 +16,7 @@ from menndl_dask.genome.keras_model.decoder import decode
 from menndl_dask.genome.layers import Convolution, Pooling
 from menndl_dask.metric import Measure
 from menndl_dask.problem import Budget, Facts, Patches, Problem
+from menndl_dask.report.pictures.examples import sample_pictures
 from menndl_dask.training.loss import Loss, constant_losses, loss_minimising_constant
 from menndl_dask.training.scoring.examples import Examples
 from tests.problems import problem
@@ -79,3 +80,9 @@ def test_pixels_of_maps_are_compared_on_the_page() -> None:
     np.testing.assert_allclose(found["score"], -1.0, rtol=1e-3)
     assert found["truth"].shape == found["guess"].shape == (78, 1)
     assert found["label0"].shape == (1,)
+    assert found["image0"].shape == (16, 3 * 16 + 2 * 4)
+    kept = labels[int(found["unit"][0])]
+    levels = 255 * (kept - kept.min()) / np.ptp(kept)
+    np.testing.assert_allclose(found["image0"][:, 20:36], levels, atol=0.51)
+    page = sample_pictures(found, of)
+    assert page.count("<img") == 3 and "its true and its predicted map" in page

@@ -45,6 +45,8 @@ def sample_pictures(found: Mapping[str, Array], problem: Problem) -> str:
     numbers = [number for number, place in enumerate(found["place"].tolist()) if place in _PLACES]
     if not numbers:
         return ""
+    if problem.facts.pixel_values:
+        return "".join(_maps(found, number) for number in numbers)
     if problem.task != "segmentation":
         return _sheets(found, problem)
     places = found["place"].tolist()
@@ -129,6 +131,15 @@ def _colours(problem: Problem) -> dict[int, str]:
     counts = problem.facts.class_counts or (1,)
     classes = [n for n in range(problem.facts.outputs) if n != int(np.argmax(counts))]
     return {n: _COLOURS[place % len(_COLOURS)] for place, n in enumerate(classes)}
+
+
+def _maps(found: Mapping[str, Array], number: int) -> str:
+    """Return one sample with a value for each pixel as HTML: its image, its true and its predicted map."""
+    words = f"{_TITLES[str(found['place'][number])]}: the image, its true and its predicted map"
+    label, guess = _values(found[f"label{number}"]), _values(found[f"prediction{number}"])
+    picture = f'<img src="{_png(found[f"image{number}"])}" alt="{words}" style="width:100%;image-rendering:pixelated">'
+    caption = f"<figcaption>{words}; mean {label}, predicted {guess}</figcaption>"
+    return f'<figure style="margin:0 0 14px">{picture}{caption}</figure>'
 
 
 def _sheets(found: Mapping[str, Array], problem: Problem) -> str:

@@ -71,7 +71,7 @@ class Examples:
         images
             Returns the image of each sample, ``(spatial…, channel)``; called only where one is kept.
         """
-        read: Any = None
+        read, problem = None, self._problem
         for place, unit in enumerate(units.tolist()):
             found = self._scored(labels[place], predictions[place])
             if found is None:
@@ -79,7 +79,10 @@ class Examples:
             if self._is_kept(unit, found):
                 read = images() if read is None else read
                 found["image"], *masks = picture(read[place], *found.pop("masks", ()))
-                found |= dict(zip(("label", "prediction"), masks, strict=False))
+                if problem.facts.pixel_values:
+                    found["image"] = _with_maps(found["image"], *masks)
+                else:
+                    found |= dict(zip(("label", "prediction"), masks, strict=False))
                 self._kept[unit] = found
                 self._forget()
 
@@ -113,14 +116,15 @@ class Examples:
         return {"score": float(values_of(self.metric, sums)), "masks": masks}
 
     def _scored_values(self, label: Array, prediction: Array) -> dict[str, Any]:
-        """Return the score of a sample with a value for each pixel; its means are shown, and some of its pixels."""
+        """Return the score of a sample with a value for each pixel, its means, and maps that are shown beside it."""
         spread = math.sqrt(max(self._problem.facts.label_variance[0], 1e-300))
         if len(self._scores) % self._point_stride == 0:
             every = max(1, label.size // _PIXELS)
             pairs = zip(label.reshape(-1)[::every], prediction.reshape(-1)[::every], strict=True)
             self._points += [(np.array([truth]), np.array([guess])) for truth, guess in pairs]
         error = -float(np.mean(np.abs(prediction - label))) / spread
-        return {"score": error, "label": np.array([label.mean()]), "prediction": np.array([prediction.mean()])}
+        means = {"label": np.array([label.mean()]), "prediction": np.array([prediction.mean()])}
+        return {"score": error, **means, "masks": (np.asarray(label, np.float64), np.asarray(prediction, np.float64))}
 
     def _calibrate(self, confidence: Array, right: Array) -> None:
         bins = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
@@ -162,7 +166,8 @@ class Examples:
         -------
         dict
             ``unit``, ``score`` and ``place`` (``best``, ``median``, ``worst`` or ``confused``) of each example, its
-            ``image{n}`` of uint8 ``(y, x)`` or ``(y, x, 3)``, its ``label{n}`` and ``prediction{n}``: masks ``(y, x)``
+            ``image{n}`` of uint8 ``(y, x)`` or ``(y, x, 3)`` (with the true and the predicted map beside it where each
+            pixel has a value), its ``label{n}`` and ``prediction{n}``: masks ``(y, x)``
             of class numbers, a class number, or values; ``confidence{n}``. Of the split ``confusion`` (counts, label
             by prediction), ``calibration`` ``(3, BINS)`` (number, sum of the confidences, number of right ones),
             ``truth`` and ``guess`` of regression ``(sample, value)``, and ``metric``, the name of the score.
@@ -241,6 +246,19 @@ def picture(image: Any, *masks: Any) -> list[Array]:
     found = [_contrast(values), *(np.asarray(mask[inside])[every] for mask in masks)]
     flat = [_flat(each, len(size), NO_LABEL if place else 255) for place, each in enumerate(found)]
     return [flat[0][..., 0] if len(shown) == 1 else flat[0], *flat[1:]]
+
+
+def _with_maps(image: Array, label: Array, prediction: Array) -> Array:
+    """Return a picture with its true and its predicted map beside it, both in the contrast of the true one."""
+    shown = label[label != NO_LABEL]  # which lies between the planes of a volume
+    low, high = float(shown.min()), float(shown.max())
+    scale = 255 / (high - low) if high > low else 0.0
+    scaled = [np.clip((np.nan_to_num(each) - low) * scale, 0, 255) for each in (label, prediction)]
+    maps = [each.round().astype(np.uint8) for each in scaled]
+    if image.ndim == 3:
+        maps = [np.repeat(each[..., np.newaxis], 3, axis=-1) for each in maps]
+    gap = np.full((image.shape[0], _GAP, *image.shape[2:]), 255, np.uint8)
+    return np.concatenate([image, gap, maps[0], gap, maps[1]], axis=1)
 
 
 def _contrast(values: Array) -> Array:
