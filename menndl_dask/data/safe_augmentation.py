@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from menndl_dask.change import AXES, fine_axes
+from menndl_dask.text import counted
 
 Array = NDArray[Any]
 # names of dimensions that have a direction
@@ -150,7 +151,7 @@ def _flips(oriented: dict[int, str], count: int, dims: Sequence[str]) -> list[tu
     names = ", ".join(dims[axis] for axis in free)
     reason = f"no direction is seen along {names} in {count} images"
     if count < _FEWEST:
-        reason = f"with {count} images the direction along {names} is judged by the name only"
+        reason = f"with {counted(count, 'image')} the direction along {names} is judged by the name only"
     left_out = "".join(f"; not along {dims[axis]}: {why}" for axis, why in oriented.items())
     return [(f"flip={''.join(AXES[-len(dims) :][axis] for axis in free)}", reason + left_out)]
 

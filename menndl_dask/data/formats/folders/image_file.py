@@ -228,7 +228,10 @@ def _check_alike(files: Sequence[Path], sources: Sequence[SourceArray]) -> None:
                 f"{file}: expected {counted(first.shape[channel], 'channel')} as {name}, got {source.shape[channel]}"
             )
         if source.array.dtype != first.array.dtype:
-            raise DataError(f"{file}: expected values of type {first.array.dtype} as {name}, got {source.array.dtype}")
+            raise DataError(
+                f"{file}: expected values of type {first.array.dtype} as {name}, got {source.array.dtype}: types have "
+                "scales of their own, so save all images in one"
+            )
 
 
 def _dims_in_folder(file: Path, dims: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:

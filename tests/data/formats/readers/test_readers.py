@@ -359,6 +359,16 @@ def test_a_file_of_no_known_format_is_told(tmp_path: Path) -> None:
         seen(tmp_path / "a.xyz")
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("a.csv", "for --label"), ("a.mat", r"numpy\.savez"), ("a.dcm", "dcm2niix"), ("a.nd2", "OME-TIFF")],
+)
+def test_files_of_other_kinds_get_a_hint(name: str, hint: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"1,2\n3,4\n")
+    with pytest.raises(UserError, match=rf"got \{Path(name).suffix}: .*{hint}"):
+        seen(tmp_path / name)
+
+
 def test_an_overview_does_not_hide_that_a_tiff_lies_on_earth(tmp_path: Path) -> None:
     values = np.arange(3 * 600 * 700).reshape(3, 600, 700).astype("uint16") % 251
     geotiff(tmp_path / "a.tif", values, driver="COG", nodata=7)
