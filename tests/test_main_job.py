@@ -20,6 +20,7 @@ from menndl_dask.search.comparison import trained_path
 from tests import stores
 from tests.processes import until
 
+pytestmark = pytest.mark.timeout(480)  # half a minute where the machine is idle, minutes where it is not
 ASKED = 4
 COMMAND = [sys.executable, "-m", "menndl_dask.cli"]
 OPTIONS = [
@@ -96,7 +97,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     second = started(folder)
     until(lambda: bool(trainers(second.pid)), second)
     os.kill(trainers(second.pid)[0].pid, signal.SIGKILL)
-    output, errors = second.communicate(timeout=200)
+    output, errors = second.communicate(timeout=400)
     return Story(folder, before, output, errors, second.returncode)
 
 
