@@ -2,7 +2,8 @@
 
 The first one raises `KeyboardInterrupt` in the main thread, or where that would leave something half made, at the end
 of that part. A second one ends the process without waiting for anything: its child processes are killed, and what was
-registered with `at_once` is done.
+registered with `at_once` is done. A thread hears of it also while the main thread runs C code, such as a file server
+that does not answer, where Python handles no signal.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from menndl_dask.errors import ExitCode
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # signals within this time are one: a terminal and a launcher, or a batch system and a parent, may both send it
-_SAME_S = {signal.SIGINT: 0.3, signal.SIGTERM: 2.0, signal.SIGHUP: 2.0}
+_SAME_S = {signal.SIGINT: 0.1, signal.SIGTERM: 2.0, signal.SIGHUP: 2.0}
 
 
 class _State:
@@ -32,7 +33,8 @@ class _State:
 
     message = "stopped"  # said when the process ends at once
     is_handled = False  # whether our handlers are installed
-    first: float | None = None  # time of the first signal
+    first: float | None = None  # time when the first signal was handled
+    heard: float | None = None  # time when it was received
     name = ""  # its name; empty for Ctrl-C
     delays = 0  # parts that are not to be interrupted
     is_raised = False
@@ -51,6 +53,7 @@ def interruptible(message: str) -> Iterator[None]:
         return
     with ExitStack() as stack:
         stack.enter_context(_reports_kept())
+        stack.enter_context(_listening())
         _State.is_handled, _State.message = True, message
         for number in SIGNALS:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
@@ -101,15 +104,16 @@ def kept_from_children() -> Iterator[None]:
     A terminal sends them to all processes of its group, and a worker that receives one ends with a traceback. Threads
     inherit the mask, and so do the processes that they start, also workers that replace a lost one.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    # it unblocks Ctrl-C when it starts, so start it before (https://github.com/python/cpython/issues/127586)
-    with _tracker_of_few_words():
-        resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with uninterrupted():  # a second signal is heard nevertheless
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        # it unblocks Ctrl-C when it starts, so start it before (https://github.com/python/cpython/issues/127586)
+        with _tracker_of_few_words():
+            resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def was_interrupted() -> bool:
@@ -130,6 +134,35 @@ def _handle(number: int, _: FrameType | None) -> None:
     logging.disable(logging.CRITICAL)
     if not _State.delays:
         _raise()
+
+
+@contextmanager
+def _listening() -> Iterator[None]:
+    """Have a thread told of each signal as it is received, for the time of a ``with`` statement."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    listener = threading.Thread(target=_listen, args=(reader,), name="signals", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+        listener.join()
+        os.close(reader)
+
+
+def _listen(reader: int) -> None:
+    """End the process at once when a second signal is received; until the other end is closed."""
+    while received := os.read(reader, 64):
+        now = time.monotonic()
+        for number in received:
+            if number in SIGNALS and signal.getsignal(number) is _handle:
+                if _State.heard is None:
+                    _State.heard = now
+                elif now - _State.heard > _SAME_S[signal.Signals(number)]:
+                    _end_at_once()
 
 
 def _raise() -> None:
@@ -170,7 +203,8 @@ def _reports_kept() -> Iterator[None]:
     finally:
         sys.unraisablehook, threading.excepthook = before[:2]
         logging.disable(before[2])
-        _State.is_handled, _State.first, _State.name, _State.is_raised = False, None, "", False
+        _State.is_handled, _State.first, _State.heard = False, None, None
+        _State.name, _State.is_raised = "", False
 
 
 @contextmanager

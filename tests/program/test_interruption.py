@@ -102,3 +102,31 @@ def marked(value: str) -> list[int]:
         except psutil.Error:
             continue
     return found
+
+
+# what the main thread does when the signals come: it runs C code, or starts workers, which must not receive them
+BUSY = {
+    "C code": "print('busy', flush=True); [ctypes.CDLL(None).pthread_mutex_lock(LOCK) for _ in range(2)]",
+    "start of workers": "with kept_from_children(): print('busy', flush=True); time.sleep(20)",
+}
+PROGRAM = """
+import ctypes, sys, time
+from menndl_dask.program.guard import guarded
+from menndl_dask.program.interruption import kept_from_children
+LOCK = ctypes.create_string_buffer(64)  # one that is locked twice waits for ever
+def main():
+    {}
+sys.exit(guarded(main, "stopped"))
+"""
+
+
+@pytest.mark.parametrize("what", BUSY)
+def test_two_signals_end_a_program_at_once_whatever_it_does(what: str) -> None:
+    command = [sys.executable, "-c", PROGRAM.format(BUSY[what])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "busy\n"
+    for _ in range(2):
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=15)
+    assert (process.returncode, errors) == (130, "\nstopped\n")
