@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _ATTEMPTS = 5  # kills in a row, each soon after its start, after which a task is not started again
 _SHORT_S = 60.0
+_END_S, _POLL_S = 5.0, 0.05
 _FIRST_PAUSE_S = 1.0  # doubled for each kill in a row
 
 
@@ -85,6 +86,15 @@ class TaskKeeper:
             process.terminate()
         code = process.wait()
         self._running.discard(process)
-        with suppress(ProcessLookupError, PermissionError):  # what a killed one leaves: its worker
-            os.killpg(process.pid, signal.SIGKILL)
+        _end_group(process.pid)
         return code
+
+
+def _end_group(leader: int) -> None:
+    """End what a killed process leaves, which is its worker, and give it time to remove its files."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGTERM)
+        for _ in range(round(_END_S / _POLL_S)):
+            os.killpg(leader, 0)
+            time.sleep(_POLL_S)
+        os.killpg(leader, signal.SIGKILL)
