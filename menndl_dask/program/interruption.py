@@ -2,7 +2,7 @@
 
 The first one raises `KeyboardInterrupt` in the main thread, or where that would leave something half made, at the end
 of that part. A second one ends the process without waiting for anything: its child processes are killed, and what was
-registered with `at_once` is done. A thread hears of it also while the main thread runs C code, such as a file server
+registered with `at_once` is done. A thread acts on it also while the main thread runs C code, such as a file server
 that does not answer, where Python handles no signal.
 """
 
@@ -34,7 +34,7 @@ class _State:
     message = "stopped"  # said when the process ends at once
     is_handled = False  # whether our handlers are installed
     first: float | None = None  # time when the first signal was handled
-    heard: float | None = None  # time when it was received
+    received: float | None = None  # time when it was received
     name = ""  # its name; empty for Ctrl-C
     delays = 0  # parts that are not to be interrupted
     is_raised = False
@@ -104,7 +104,7 @@ def kept_from_children() -> Iterator[None]:
     A terminal sends them to all processes of its group, and a worker that receives one ends with a traceback. Threads
     inherit the mask, and so do the processes that they start, also workers that replace a lost one.
     """
-    with uninterrupted():  # a second signal is heard nevertheless
+    with uninterrupted():  # a second signal ends the program nevertheless
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         # it unblocks Ctrl-C when it starts, so start it before (https://github.com/python/cpython/issues/127586)
         with _tracker_of_few_words():
@@ -138,7 +138,7 @@ def _handle(number: int, _: FrameType | None) -> None:
 
 @contextmanager
 def _listening() -> Iterator[None]:
-    """Have a thread told of each signal as it is received, for the time of a ``with`` statement."""
+    """Have a thread act on a second signal as it is received, for the time of a ``with`` statement."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -155,13 +155,13 @@ def _listening() -> Iterator[None]:
 
 def _listen(reader: int) -> None:
     """End the process at once when a second signal is received; until the other end is closed."""
-    while received := os.read(reader, 64):
+    while numbers := os.read(reader, 64):
         now = time.monotonic()
-        for number in received:
+        for number in numbers:
             if number in SIGNALS and signal.getsignal(number) is _handle:
-                if _State.heard is None:
-                    _State.heard = now
-                elif now - _State.heard > _SAME_S[signal.Signals(number)]:
+                if _State.received is None:
+                    _State.received = now
+                elif now - _State.received > _SAME_S[signal.Signals(number)]:
                     _end_at_once()
 
 
@@ -203,7 +203,7 @@ def _reports_kept() -> Iterator[None]:
     finally:
         sys.unraisablehook, threading.excepthook = before[:2]
         logging.disable(before[2])
-        _State.is_handled, _State.first, _State.heard = False, None, None
+        _State.is_handled, _State.first, _State.received = False, None, None
         _State.name, _State.is_raised = "", False
 
 
