@@ -29,6 +29,7 @@ from menndl_dask.problem import Problem
 
 _MOST_SAMPLES = {"train": 2000, "validation": 1000}
 _MOST_WINDOWS = {"train": 48, "validation": 16}
+_TRIES = 4  # random windows, of which the one with most classes is taken for training
 _MOST_PIXELS = 20_000  # of all classes together, for training
 _WINDOW = {1: 4096, 2: 128, 3: 32}  # pixels a side, by rank
 _GRID = {1: 64, 2: 16, 3: 8}  # cells a side of the coarse images, by rank
@@ -61,13 +62,13 @@ class QuickPredictors:
         self._label_mean = np.asarray(facts.label_mean)
         self._label_scale = np.asarray(scale_of(facts.label_mean, facts.label_variance))
         most = _MOST_WINDOWS if problem.by_pixel else _MOST_SAMPLES
-        self._wanted = {split: self._choose(parts[split], most[split], labels.strata()) for split in most}
+        self._wanted = {split: self._choose(parts[split], most[split], labels.strata(), split) for split in most}
         self._gathered: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {split: [] for split in most}
 
-    def _choose(self, positions: Positions, most: int, strata: NDArray[np.int64]) -> Positions:
-        """Draw samples; for segmentation, half of them from the images with the rarest classes."""
+    def _choose(self, positions: Positions, most: int, strata: NDArray[np.int64], split: str) -> Positions:
+        """Draw samples; for training with pixels, half of them from the images with the rarest classes."""
         shuffled = self._rng.permutation(positions)
-        if self._problem.by_pixel:
+        if self._problem.by_pixel and split == "train":
             rare = shuffled[np.argsort(-strata[shuffled], kind="stable")][: most // 2]
             shuffled = np.concatenate([rare, shuffled[~np.isin(shuffled, rare)]])
         return np.sort(shuffled[:most])
@@ -85,7 +86,9 @@ class QuickPredictors:
                 if block.part is not None:  # some of the sample's parts have a window more
                     each /= self._blocks[block.start]
                     each = int(each + self._rng.random()) or float(not self._gathered[split])
-                self._gathered[split] += self._windows(chosen, labels[inside], math.ceil(each))
+                # by chance where the score is that of all pixels
+                tries = _TRIES if split == "train" else 1
+                self._gathered[split] += self._windows(chosen, labels[inside], math.ceil(each), tries)
             else:
                 if self._problem.large_images is not None:
                     chosen = [self._resized(values) for values in chosen]
@@ -97,9 +100,9 @@ class QuickPredictors:
         return np.stack([resize(image, (grid,) * (images.ndim - 2)) for image in images])
 
     def _windows(
-        self, images: Sequence[NDArray[Any]], labels: NDArray[Any], each: int
+        self, images: Sequence[NDArray[Any]], labels: NDArray[Any], each: int, tries: int
     ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Yield features and labels of windows of each image: the one with most classes of four random ones.
+        """Yield features and labels of windows of each image: the one with most classes of so many random ones.
 
         A large image has several windows, up to `each`.
         """
@@ -107,7 +110,8 @@ class QuickPredictors:
         room = max(1, labels[0].size // size ** (labels.ndim - 1))
         for index in np.repeat(np.arange(len(labels)), min(room, each)).tolist():
             truth = labels[index]
-            starts = [[self._rng.integers(0, max(1, length - size + 1)) for length in truth.shape] for _ in range(4)]
+            last = [max(1, length - size + 1) for length in truth.shape]
+            starts = [[self._rng.integers(0, most) for most in last] for _ in range(tries)]
             windows = [tuple(slice(first, first + size) for first in corner) for corner in starts]
             window = max(windows, key=lambda drawn: self._variety(truth[drawn]))
             views = [values[index][window] for values in images if values.shape[1:-1] == truth.shape]

@@ -179,6 +179,27 @@ def test_rare_and_absent_classes_are_noticed(tmp_path: Path) -> None:
     assert "The loss weights classes as given." in _said(by_choice)
 
 
+def test_simple_predictors_are_scored_on_images_by_chance_though_they_learn_from_those_with_rare_classes(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    label = np.zeros((164, 8, 8), dtype="uint8")
+    label[:10] = label[100:104] = 1  # whole images, and no value tells which
+    split = np.repeat(["train", "validation"], [100, 64]).astype(object)
+    data = xr.Dataset(
+        {
+            "image": (("sample", "y", "x", "channel"), rng.normal(size=(164, 8, 8, 1)).astype("float32")),
+            "label": (("sample", "y", "x"), label, {"classes": ["common", "rare"]}),
+        },
+        coords={"split": ("sample", split)},
+    )
+    path = stores.write(data, tmp_path / "data.zarr")
+    report = check_data(open_problem(path, metric="accuracy", class_weight="none"), seconds=0.0)
+    values = {score.name: score.value for score in report.scores}
+    assert values["linear"] is not None
+    assert values["linear"] > 0.8  # 0.94 of all pixels; 0.75 where half of the images had the rare class if possible
+
+
 def test_few_samples_are_noticed(tmp_path: Path) -> None:
     said = _said(_check(stores.classification(samples=30), tmp_path))
     assert "Only 21 training samples" in said
