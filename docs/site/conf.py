@@ -1,6 +1,6 @@
 """The documentation site: Sphinx reads the pages of docs/ and benchmarks/ as they are. `make docs` builds it.
 
-Options of the command line and the public names are written from the program itself.
+Options of the command line and the public names are written from the program itself, and the tutorials are run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,17 @@ from menndl_dask.cli.cli import _parser  # noqa: E402
 
 project, author, copyright = "menndl_dask", "menndl_dask developers", "menndl_dask developers, BSD-3-Clause"  # noqa: A001
 release = version = menndl_dask.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
-include_patterns = ["docs/*.md", "benchmarks/*.md", "*.md"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+include_patterns = ["docs/*.md", "docs/tutorials/*.md", "benchmarks/*.md", "*.md"]
 exclude_patterns = ["build", ".venv", "runs", "tests", "menndl_dask", "workflows", "clusters", ".github"]
 root_doc = "docs/index"
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "myst-nb"}
+# the tutorials are notebooks: they run when they have changed, in a folder of their own, and an error ends the build
+nb_execution_mode = "cache"
+nb_execution_in_temp = True
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_merge_streams = True
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 html_theme = "furo"
