@@ -59,7 +59,7 @@ faults: $(VENV)/installed-dev
 
 docs: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
-	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs/site . build/site
+	PATH="$(abspath $(BIN)):$$PATH" TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs/site . build/site
 	@echo "documentation: build/site/index.html"
 
 package: $(VENV)/installed

@@ -184,7 +184,7 @@ def test_a_tutorial_is_a_notebook_that_gives_fit_options_that_there_are(page: Pa
     text = page.read_text(encoding="utf-8")
     assert text.startswith("---\nfile_format: mystnb\n")
     cells = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    code = "\n".join(re.sub(r"^!.*", "", cell, flags=re.MULTILINE) for cell in cells)
+    code = "\n".join(re.sub(r"^(!|:tags:).*", "", cell, flags=re.MULTILINE) for cell in cells)
     for call in (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)):
         if ast.unparse(call.func) == "menndl_dask.fit":
             given = {each.arg for each in call.keywords if each.arg is not None}
