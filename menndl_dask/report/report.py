@@ -32,7 +32,7 @@ from menndl_dask.report.figures import (
     utilisation,
 )
 from menndl_dask.report.finals import final_table, final_title
-from menndl_dask.report.headline import OnTest, Scored
+from menndl_dask.report.headline import UNTESTED, OnTest, Scored
 from menndl_dask.report.model_card import write_model_card
 from menndl_dask.report.network.first_sight import at_first_sight, drawings
 from menndl_dask.report.network.layer_table import layer_by_layer
@@ -134,8 +134,10 @@ def _heading(content: ReportContent) -> str:
             f"{content.problem.task.capitalize()} of {content.problem.seen}{classes}; {train:,} training, "
             f"{validation:,} validation and {test:,} test samples. Data: {content.problem.data}"
         )
-    heading = f"{content.title}: {_headline(content)}"
-    return f"<header><h1>{escape(heading)}</h1><p class=sub>{escape(what)}</p></header>"
+    said, _, more = _headline(content).partition(f"{UNTESTED}; ")
+    said = said or UNTESTED  # the heading is short
+    next_step = f"<p class=sub>{escape(more[0].upper() + more[1:])}.</p>" if more else ""
+    return f"<header><h1>{escape(f'{content.title}: {said}')}</h1><p class=sub>{escape(what)}</p>{next_step}</header>"
 
 
 def _headline(content: ReportContent) -> str:
