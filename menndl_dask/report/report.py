@@ -6,6 +6,7 @@ the run. All content is read from the run directory, so it works for running, fi
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from menndl_dask import files
 from menndl_dask.errors import RunError, reading
-from menndl_dask.genome.individual import ranked
+from menndl_dask.genome.individual import Evaluation, ranked
 from menndl_dask.report import page
 from menndl_dask.report.contenders import contender_table, contender_text, contender_title, cost_table, cost_title
 from menndl_dask.report.content import ReportContent, read_content
@@ -238,10 +239,18 @@ def _networks(content: ReportContent) -> str:
     return page.section("Best networks", *parts, name="networks")
 
 
+def _best(content: ReportContent) -> Evaluation | None:
+    """Return the network that the headline is about, or before the test the fittest one."""
+    told = None if content.on_test is None else re.match(r"network (\d+)\b", content.on_test.own.name)
+    number = -1 if told is None else int(told[1])
+    return next((each for each in content.evaluations if each[0].id == number), content.best)
+
+
 def _best_network(content: ReportContent) -> str:
-    if content.best is None:
+    best = _best(content)
+    if best is None:
         return ""
-    individual, result = content.best
+    individual, result = best
     parents = f", from {' and '.join(f'network {p}' for p in individual.parents)}" if individual.parents else ""
     costs = result.costs.get("parameters")
     weights = f" with {quantity(costs)} parameters" if costs else ""
@@ -269,12 +278,13 @@ def _best_network(content: ReportContent) -> str:
 
 
 def _lineage(content: ReportContent) -> str:
-    if content.best is None:
+    best = _best(content)
+    if best is None:
         return ""
-    steps = lineage(content.evaluations, content.best[0])
+    steps = lineage(content.evaluations, best[0])
     if len(steps) < 2:
         return ""
-    text = f"From the first ancestor of network {content.best[0].id} to itself, {len(steps) - 1} steps:"
+    text = f"From the first ancestor of network {best[0].id} to itself, {len(steps) - 1} steps:"
     figure = lineage_figure(steps, content.metric)
     return page.section("How it came about", f"<p>{text}</p>", page.scrolling(figure), name="lineage")
 

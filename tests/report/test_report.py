@@ -223,3 +223,14 @@ def test_a_browser_is_told_to_run_the_scripts_of_the_page_only() -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in text
     assert "default-src 'none'" in text
+
+
+def test_the_network_that_is_drawn_is_that_of_the_headline() -> None:
+    story = stories.story()
+    assert story.best is not None
+    other = next(i for i, result in story.evaluations if result.succeeded and i.id != story.best[0].id)
+    own = Scored(f"network {other.id} (budget × 2)", 0.5, None, {"parameters": 100.0, "flops_forward": 100.0})
+    page = render(replace(story, headline="it is as accurate", on_test=OnTest(own, None, None)))
+    drawn = page.partition("The best network</h2>")[2]
+    assert drawn.startswith(f"<p>Network {other.id} with ")
+    assert render(story).partition("The best network</h2>")[2].startswith(f"<p>Network {story.best[0].id} with ")
