@@ -241,8 +241,8 @@ def _networks(content: ReportContent) -> str:
 
 def _best(content: ReportContent) -> Evaluation | None:
     """Return the network that the headline is about, or before the test the fittest one."""
-    told = None if content.on_test is None else re.match(r"network (\d+)\b", content.on_test.own.name)
-    number = -1 if told is None else int(told[1])
+    match = None if content.on_test is None else re.match(r"network (\d+)\b", content.on_test.own.name)
+    number = -1 if match is None else int(match[1])
     return next((each for each in content.evaluations if each[0].id == number), content.best)
 
 
