@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from menndl_dask.genome.individual import Evaluation, ranked
+from menndl_dask.genome.individual import Evaluation
+from menndl_dask.objective import FITNESS, Objectives
 from menndl_dask.problem import Problem
 from menndl_dask.report.conclusion import alike_title, conclude
 from menndl_dask.report.contenders import Ranking, rankings, search_cost
@@ -66,8 +67,10 @@ class ReportContent:
 
     @property
     def best(self) -> Evaluation | None:
-        """The fittest individual and its result; None if no evaluation has succeeded."""
-        return next(iter(ranked(self.evaluations, 1)), None)
+        """The fittest individual that keeps the constraints, if any does, and its result; None without a success."""
+        limits = Objectives.of((FITNESS,), self.problem.constraints if self.problem is not None else ())
+        known = (pair for pair in self.evaluations if pair[1].succeeded)
+        return min(known, key=lambda pair: (limits.violation(pair[1]), -(pair[1].fitness or 0.0)), default=None)
 
     @property
     def per_hour(self) -> float | None:

@@ -255,15 +255,16 @@ class Run:
     def best(self) -> Best:
         """Return the fittest individual, of equals the one that arrived first, and its result.
 
+        One that breaks a constraint of the search counts only if all do.
+
         Raises
         ------
         RunError
             If no evaluation has succeeded; the message says how they failed.
         """
-        best: Evaluation | None = None
-        for individual, result in self.evaluations:
-            if result.fitness is not None and (best is None or result.fitness > (best[1].fitness or 0.0)):
-                best = individual, result
+        limits = self._constraints
+        known = (pair for pair in self.evaluations if pair[1].fitness is not None)
+        best = min(known, key=lambda pair: (limits.violation(pair[1]), -(pair[1].fitness or 0.0)), default=None)
         if best is None:
             how = self.failures().describe()
             raise RunError(f"{self.path}: no network has succeeded yet{f': {how}' if how else ''}")
@@ -302,7 +303,7 @@ class Run:
         """Return the evaluations that no other beats in all objectives, the fittest first.
 
         By default the objectives are those of the search, or fitness and parameters where it has only the fitness. All
-        but the fitness are to be small.
+        but the fitness are to be small. Evaluations that break a constraint of the search count only if all do.
 
         Raises
         ------
@@ -312,6 +313,7 @@ class Run:
         usual = self._objectives if len(self._objectives) > 1 else (FITNESS, "parameters")
         compared = Objectives.of(usual if objectives is None else objectives)
         known = [(pair, values) for pair in self.evaluations if (values := compared.values(pair[1])) is not None]
+        known = [each for each in known if not self._constraints.violation(each[0][1])] or known
         return [known[i][0] for i in front_of([values for _, values in known])]
 
     @property
@@ -379,6 +381,10 @@ class Run:
         """Record a note."""
         with Recorder(self.path) as recorder:
             recorder.note(message)
+
+    @cached_property
+    def _constraints(self) -> Objectives:
+        return Objectives.of((FITNESS,), self.problem.constraints if self.problem is not None else ())
 
     @property
     def _objectives(self) -> Sequence[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 
 from menndl_dask.errors import RunError
 from menndl_dask.genome.individual import Individual
+from menndl_dask.report.content import read_content
 from menndl_dask.report.report import write_report
 from menndl_dask.result import Result
 from menndl_dask.run.journal import Journal
@@ -71,6 +73,25 @@ def test_the_best_is_the_fittest_and_of_equals_the_first_home(tmp_path: Path) ->
     assert run.best().path == (tmp_path / "networks" / "00000002").resolve()
     with pytest.raises(RunError, match=r"00000002/network\.keras: expected the weights of network 2"):
         run.best().model()
+
+
+def test_what_breaks_a_constraint_is_neither_the_best_nor_on_the_front_unless_all_do(tmp_path: Path) -> None:
+    individuals = [i for i, _ in made_up(3)]
+    weights = (300.0, 40.0, 20.0)
+    each = [
+        (one, Result(fitness, costs={"parameters": weight}))
+        for one, fitness, weight in zip(individuals, (0.9, 0.7, 0.6), weights, strict=True)
+    ]
+    limited = replace(problem(), constraints=("parameters<=50",))
+    run = finished(tmp_path / "some", each, limited)
+    assert run.best().individual == individuals[1]
+    assert [one for one, _ in run.front()] == individuals[1:]
+    content = read_content(run)
+    assert content.best is not None
+    assert content.best[0] == individuals[1]
+    none = finished(tmp_path / "none", each, replace(limited, constraints=("parameters<=10",)))
+    assert none.best().individual == individuals[2]  # the nearest
+    assert len(none.front()) == 3
 
 
 def test_a_run_without_a_success_says_how_it_failed(tmp_path: Path) -> None:
