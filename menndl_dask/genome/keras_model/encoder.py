@@ -35,7 +35,6 @@ from menndl_dask.genome.layers.common.keras_settings import (
 )
 from menndl_dask.genome.shape import common_size, walk
 from menndl_dask.genome.topology import Sources
-from menndl_dask.validation import demand_kind
 
 _JOINS = {
     "Add": "add",
@@ -101,11 +100,8 @@ def encode(model: keras.Model, *, weights: bool = False) -> Genome | tuple[Genom
     Raises
     ------
     GenomeError
-        If a layer, or one of its settings, has no gene; the message names the layer.
-    UserError
-        If this is no Keras model.
+        If a layer, or one of its settings, has no gene; the message names the layer. Or if this is no Keras model.
     """
-    demand_kind("encode: model", model, keras.Model, "a Keras model, as keras.models.load_model returns it")
     encoded = read_network(model, weights=weights)
     return encoded.genome if encoded.weights is None else (encoded.genome, encoded.weights)
 
