@@ -98,7 +98,8 @@ def test_a_scheduler_that_is_there_is_reached_by_file_and_by_address(
 
 @pytest.fixture
 def _failed_clients_are_collected() -> Iterator[None]:
-    """Collect clients that could not connect: while another one is made, old versions of Dask would wait for a lock."""
+    """Collect clients that could not connect: while another one is made, Dask would wait for its own lock."""
+    gc.collect()
     yield
     gc.collect()
 
@@ -160,6 +161,7 @@ def test_an_encrypted_scheduler_without_certificates_to_show_it_is_one_line_and_
         default_client()
 
 
+@pytest.mark.usefixtures("_failed_clients_are_collected")
 def test_a_client_is_what_dask_computes_with_until_it_is_closed() -> None:
     def where() -> int:
         return int(dask.delayed(os.getpid)().compute())
