@@ -110,6 +110,10 @@ class Objectives:
         """Return the sum of the violations; 0 if all constraints hold."""
         return sum(limit.violation(result) for limit in self.limits)
 
+    def order(self, result: Result) -> tuple[float, float]:
+        """Return a key that is smallest for the fittest result: one that breaks a constraint comes after all others."""
+        return self.violation(result), -(result.fitness or 0.0)
+
 
 def front_of(values: Sequence[Sequence[float]]) -> list[int]:
     """Return the indices of the values that no other beats in all objectives, the best in the first objective first.

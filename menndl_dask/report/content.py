@@ -70,7 +70,7 @@ class ReportContent:
         """The fittest individual that keeps the constraints, if any does, and its result; None without a success."""
         limits = Objectives.of((FITNESS,), self.problem.constraints if self.problem is not None else ())
         known = (pair for pair in self.evaluations if pair[1].succeeded)
-        return min(known, key=lambda pair: (limits.violation(pair[1]), -(pair[1].fitness or 0.0)), default=None)
+        return min(known, key=lambda pair: limits.order(pair[1]), default=None)
 
     @property
     def per_hour(self) -> float | None:

@@ -264,7 +264,7 @@ class Run:
         """
         limits = self._constraints
         known = (pair for pair in self.evaluations if pair[1].fitness is not None)
-        best = min(known, key=lambda pair: (limits.violation(pair[1]), -(pair[1].fitness or 0.0)), default=None)
+        best = min(known, key=lambda pair: limits.order(pair[1]), default=None)
         if best is None:
             how = self.failures().describe()
             raise RunError(f"{self.path}: no network has succeeded yet{f': {how}' if how else ''}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -68,8 +70,9 @@ def table(rows: Iterable[tuple[str, Sequence[Position]]], column: str, axes: Seq
     file,y,x,class
     a.png,1.50,2.00,atom
     """
-    lines = [",".join((column, *axes, what))]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((column, *axes, what))
     for name, positions in rows:
-        word = f'"{name}"' if "," in name else name
-        lines += [",".join((word, *(f"{p:.2f}" for p in position.place), position.what)) for position in positions]
-    return "\n".join(lines) + "\n"
+        writer.writerows((name, *(f"{p:.2f}" for p in position.place), position.what) for position in positions)
+    return text.getvalue()
