@@ -46,7 +46,7 @@ SelectTypeParameters=CR_Core_Memory
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min_interval=100000
 SlurmdParameters=config_overrides
-KillWait=10
+KillWait=30
 OverTimeLimit=0
 MinJobAge=300
 SlurmctldTimeout=30

@@ -39,6 +39,7 @@ class _State:
     delays = 0  # parts that are not to be interrupted
     is_raised = False
     last_acts: list[Callable[[], object]] = []  # noqa: RUF012 - one for the process
+    last_words = threading.Lock()  # held by what ends the program: the message is said once
 
 
 @contextmanager
@@ -83,8 +84,14 @@ def say_at_end(message: str) -> None:
 
 
 def last_message(otherwise: str) -> str:
-    """Return what is said when a signal has ended the program; `otherwise` outside of `interruptible`."""
-    return _State.message if _State.is_handled else otherwise
+    """Return what is to be said when a signal has ended the program; `otherwise` outside of `interruptible`.
+
+    A second signal is ignored from here on, since the program ends. Does not return if one ends the process just now.
+    """
+    if not _State.is_handled:
+        return otherwise
+    _State.last_words.acquire(timeout=10)
+    return _State.message
 
 
 @contextmanager
@@ -171,8 +178,11 @@ def _raise() -> None:
 
 
 def _end_at_once() -> None:
-    """Kill the child processes, do what was registered, and end this process."""
+    """Kill the child processes, do what was registered, and end this process, unless it says already that it ends."""
     import psutil
+
+    if not _State.last_words.acquire(blocking=False):
+        return
 
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
@@ -204,7 +214,7 @@ def _reports_kept() -> Iterator[None]:
         sys.unraisablehook, threading.excepthook = before[:2]
         logging.disable(before[2])
         _State.is_handled, _State.first, _State.received = False, None, None
-        _State.name, _State.is_raised = "", False
+        _State.name, _State.is_raised, _State.last_words = "", False, threading.Lock()
 
 
 @contextmanager

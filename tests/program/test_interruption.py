@@ -130,3 +130,21 @@ def test_two_signals_end_a_program_at_once_whatever_it_does(what: str) -> None:
         process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=15)
     assert (process.returncode, errors) == (130, "\nstopped\n")
+
+
+ENDING = """
+import signal, sys, time
+from menndl_dask.program import guard
+def say(text, **_):
+    time.sleep(0.3)
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(0.3)  # for the thread that listens
+    sys.stderr.write(text)
+guard.say = say
+sys.exit(guard.guarded(lambda: signal.raise_signal(signal.SIGINT), "stopped"))
+"""
+
+
+def test_the_last_message_is_said_once_though_a_second_signal_comes_meanwhile() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "\nstopped")
