@@ -55,7 +55,7 @@ class TaskKeeper:
         return max(self._codes)
 
     def _end(self, number: int, _: object) -> None:
-        """Pass a signal on. The tasks are process groups of their own, so that they receive it only once."""
+        """Pass a signal on. The tasks are process groups of their own: it may have been sent to this process alone."""
         self._ending.set()
         for process in tuple(self._running):
             process.send_signal(number)

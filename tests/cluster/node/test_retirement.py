@@ -138,7 +138,9 @@ def test_a_worker_without_a_nanny_ends_at_a_signal_whatever_it_does(moment: str,
             else:
                 evaluation = client.submit(_touch_and_sleep, begun, pure=False)
             until(begun.is_file, worker)
-            worker.send_signal(signal.SIGTERM)
+            for _ in range(2):  # from the batch system, and passed on by the process that keeps the task running
+                worker.send_signal(signal.SIGTERM)
+                time.sleep(0.2)
             # Slurm kills after thirty seconds; in vain it would have waited for ever, or for the evaluation
             assert worker.wait(timeout=25) == 0
             if moment == "evaluating":
