@@ -4,14 +4,14 @@ Everything public is importable from here. Names are looked up when first used, 
 loads neither Keras nor a Dask cluster.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from menndl_dask.environment import choose_backend as _choose_backend
 
+TYPE_CHECKING = False  # that of `typing` takes milliseconds to import, in which Ctrl-C would show a traceback
 if TYPE_CHECKING:  # "as" says to type checkers that they are public
+    from typing import Any
+
     from menndl_dask.cluster.cluster import load_cluster as load_cluster
     from menndl_dask.data.data import open_problem as open_problem
     from menndl_dask.errors import MenndlError as MenndlError
@@ -80,7 +80,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names.s
 __all__ = [*sorted(_MODULES), "__version__"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -46,6 +46,7 @@ def _compare(given: argparse.Namespace) -> int:
     from menndl_dask.cli import trust
     from menndl_dask.cluster.cluster import load_cluster
     from menndl_dask.report.runs_table import compare_runs
+    from menndl_dask.run.journal import check_free
     from menndl_dask.run.run import Run
 
     if bool(given.others) == bool(given.more):
@@ -68,6 +69,8 @@ def _compare(given: argparse.Namespace) -> int:
     random = _space_of(run, problem) if _RANDOM in given.others else None
     factor = given.retrain or [1.0, next((c.factor for c in run.alike), _RETRAIN)]
     run.best()  # before workers are started
+    check_free(run.path)
+    trust.check_data(problem, given)
     limits = read(Limits, run.settings.get("limits") or {}, f"{run.path}: limits", RunError)
     loaded = load_cluster(given.cluster, workers=given.workers, backend=problem.budget.backend)
     with loaded as cluster, cluster.client() as client:

@@ -44,6 +44,7 @@ def _retrain(given: argparse.Namespace) -> int:
     from menndl_dask import workflow
     from menndl_dask.cli import trust
     from menndl_dask.cluster.cluster import load_cluster
+    from menndl_dask.run.journal import check_free
     from menndl_dask.run.run import Run
 
     is_final, seeds = given.on == _BOTH, 1 if given.seeds is None else given.seeds
@@ -59,6 +60,8 @@ def _retrain(given: argparse.Namespace) -> int:
         raise RunError(f"{run.path}: expected a run on a data set, got one with an `evaluate` of its own")
     count = given.finalists or (1 if is_final else 2)
     run.best()  # before workers are started
+    check_free(run.path)
+    trust.check_data(problem, given)
     limits = read(Limits, run.settings.get("limits") or {}, f"{run.path}: limits", RunError)
     loaded = load_cluster(given.cluster, workers=given.workers, backend=problem.budget.backend)
     with loaded as cluster, cluster.client() as client:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from menndl_dask import own_code
 from menndl_dask.cluster.profile import profile_file
-from menndl_dask.errors import RunError
+from menndl_dask.errors import RunError, UserError
 from menndl_dask.genome.individual import ranked
 from menndl_dask.problem import Problem
 from menndl_dask.run.layout import whole_run
@@ -75,6 +75,18 @@ def retrained_problem(run: Run, given: argparse.Namespace) -> Problem | None:
     if code or (given.data is None and not is_own):
         raise RunError(f"{run.path}: {_WHY_NAMED}; if you trust it: {_again(run, problem, given, code)}")
     return problem if given.data is None else replace(problem, data=_absolute(given.data))
+
+
+def check_data(problem: Problem, given: argparse.Namespace) -> None:
+    """Check that the data is there, before workers of this machine are started; those of others may read elsewhere.
+
+    Raises
+    ------
+    UserError
+        If it is not.
+    """
+    if given.cluster == "local" and "://" not in problem.data and not Path(problem.data).exists():
+        raise UserError(f"--data: expected the data set of the run, found no such file: {problem.data}")
 
 
 def _again(run: Run, problem: Problem, given: argparse.Namespace, code: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ from menndl_dask.cluster.credentials import private_folder
 from menndl_dask.cluster.dask_config import DASK_SETTINGS, cluster_settings, tell_ignored_settings
 from menndl_dask.cluster.local_cluster import RestoringCluster
 from menndl_dask.cluster.local_workers import LocalWorkers
+from menndl_dask.cluster.machine import check_machine
 from menndl_dask.cluster.ports import LOOPBACK, free_port
 from menndl_dask.cluster.profile import MOST, Local, Profile, Scheduler, read_profile
 from menndl_dask.cluster.steady_clock import keep_time_steady
@@ -171,6 +172,7 @@ def load_cluster(
 
 @contextmanager
 def _local_cluster(profile: Local) -> Iterator[RestoringCluster]:
+    check_machine()
     port = free_port([profile.dashboard_port or 0], LOOPBACK)
     # Dask's own folder there may be another user's
     above = Path(dask.config.get("temporary-directory") or tempfile.gettempdir())

@@ -32,6 +32,7 @@ JOURNAL, _LOCK = "journal.jsonl", ".lock"
 FORMAT = 1  # of the journal; higher only where versions that know it not must not go on
 _HOLDER = 1000  # bytes of the words that name a holder, at most
 _ATTEMPTS, _LOOK_S = 5, 0.02  # to lock a journal that another process looks at
+_ROOM_BYTES = 4096  # that must be free where a run is written
 _ROOM = "make room, then the same command again"
 _SAFE = "all results so far are in it"
 _STARTED = b'{"event":"started"'
@@ -298,17 +299,26 @@ def holder(run: Path) -> str | None:
 
 
 def check_free(run: Path) -> None:
-    """Check that no driver runs a search in a directory, before workers are started for it.
+    """Check that no driver runs a search in a directory, and that it can be written to, before workers are started.
 
     Raises
     ------
     RunError
-        If another driver does, or a file is in its place.
+        If another driver does, a file is in its place, or it cannot be written to.
     """
     if any(path.is_file() for path in (run, *run.parents)):
         raise RunError(f"{run}: expected a run directory, got a file of that name or on the way to it")
     if (held := holder(run)) is not None:
         raise _held(run, held)
+    there = next(folder for folder in (run, *run.absolute().parents) if folder.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(bytes(_ROOM_BYTES))
+        if (run / JOURNAL).exists():
+            os.close(files.open_regular(run / JOURNAL, os.O_RDWR | os.O_APPEND, root=whole_run(run)))
+    except OSError as error:
+        full = f"; {_ROOM}" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise RunError(f"{run}: cannot be written: {error.strerror}{full}") from error
 
 
 def _held(run: Path, who: str) -> RunError:

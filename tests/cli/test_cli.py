@@ -121,6 +121,13 @@ def test_an_unknown_cluster_is_told_before_the_data_is_read(
     assert "cluster 'sluurm': expected" in capsys.readouterr().err
 
 
+def test_hardly_anything_is_imported_before_signals_are_handled() -> None:
+    root = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r}); import menndl_dask.cli.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert {"menndl_dask.cli.__main__", "typing", "argparse"} & set(done.stdout.split()) == {"menndl_dask.cli.__main__"}
+
+
 def menndl(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", "-c", script.replace("MENNDL", f"{sys.executable} -m menndl_dask.cli")]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, errors="replace")

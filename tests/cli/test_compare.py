@@ -17,7 +17,7 @@ from tests.problems import problem
 from tests.runs import finished, made_up, recorder
 
 OF = problem()
-DATA = ["--data", "nowhere.zarr"]
+DATA = ["--data", __file__]  # it is not read
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,30 @@ def test_a_run_without_a_network_is_refused_before_workers_are_started(
     finished(tmp_path / "run", [], OF)
     assert main(["compare", str(tmp_path / "run"), *DATA, "--with", "lenet5"]) == 2
     assert "no network has succeeded yet" in capsys.readouterr().err
+
+
+def test_a_run_that_a_driver_holds_is_refused_before_workers_are_started(
+    tmp_path: Path, called: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished(tmp_path / "run", made_up(12), OF)
+    with recorder(tmp_path / "run", OF):
+        assert main(["compare", str(tmp_path / "run"), *DATA, "--with", "lenet5"]) == 2
+    assert "held by another driver" in capsys.readouterr().err
+    assert not called
+
+
+def test_data_that_are_not_there_are_said_before_workers_of_this_machine_are_started(
+    tmp_path: Path, called: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished(tmp_path / "run", made_up(12), OF)
+    command = ["compare", str(tmp_path / "run"), "--with", "lenet5", "--data", str(tmp_path / "nowhere.zarr")]
+    assert main(command) == 2
+    line = capsys.readouterr().err.splitlines()
+    assert len(line) == 1 and f"found no such file: {tmp_path}/nowhere.zarr" in line[0]
+    assert not called
+    (tmp_path / "site.yaml").write_text("kind: slurm\nshared_directory: /tmp\njobqueue: {cores: 1, memory: 1GB}\n")
+    assert main([*command, "--cluster", str(tmp_path / "site.yaml")]) == 0
+    assert called
 
 
 def test_the_run_of_someone_else_is_compared_with_the_same_command_and_its_data(

@@ -22,7 +22,7 @@ from menndl_dask.result import Result
 from menndl_dask.run.run import Run
 from menndl_dask.search import comparison
 from tests.problems import problem
-from tests.runs import finished
+from tests.runs import finished, recorder
 
 OF = problem(budget=Budget(epochs=3), seed=40)
 
@@ -120,3 +120,12 @@ def test_the_run_of_someone_else_is_retrained_with_the_same_command_and_its_data
     assert main(["retrain", str(run.path), "--seeds", "3", "--on", "train+validation"]) == 2
     expected = f"menndl retrain {run.path} --retrain 4 --seeds 3 --on train+validation --data {OF.data}"
     assert expected in capsys.readouterr().err
+
+
+def test_a_run_that_a_driver_holds_is_refused_before_workers_are_started(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("menndl_dask.cluster.cluster.load_cluster", None)
+    with recorder(run.path, OF):
+        assert main(["retrain", str(run.path), "--data", __file__]) == 2
+    assert "held by another driver" in capsys.readouterr().err

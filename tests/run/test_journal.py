@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -406,3 +407,37 @@ def test_looking_at_the_journal_before_an_event_takes_little_time(tmp_path: Path
         for _ in range(1000):
             opened.check()
         assert time.perf_counter() - begun < 1.0  # some 20 ms on a quiet machine
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_run_that_cannot_be_written_is_said_before_workers_are_started(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    run = tmp_path / "run"
+    Journal(journal(tmp_path)).close()
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    for path in (tmp_path, run, run / "further"):
+        with pytest.raises(RunError, match=f"{path}: cannot be written: {os.strerror(number)}"):
+            check_free(path)
+
+
+def test_a_journal_that_may_only_be_read_is_said_before_workers_are_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = journal(tmp_path)
+    was = path.read_bytes(), sorted(tmp_path.iterdir())
+    check_free(tmp_path)
+    assert (path.read_bytes(), sorted(tmp_path.iterdir())) == was
+    opened = os.open
+
+    def refuse(name: Path, flags: int, *more: Any, **given: Any) -> int:
+        if name == path and flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(name))
+        return opened(name, flags, *more, **given)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(RunError, match="cannot be written: Permission denied"):
+        check_free(tmp_path)
