@@ -162,7 +162,7 @@ class _ClassCounts:
 
 
 class _TargetErrors:
-    """Errors of each regression target, and the variance of its labels."""
+    """Errors of each regression target, and the variance of its labels; labels with NaN are not counted."""
 
     def __init__(self, outputs: int) -> None:
         self.spread = Moments(outputs)
@@ -178,6 +178,8 @@ class _TargetErrors:
         guess = predictions.reshape(-1, outputs).astype(np.float64)
         if times is not None:
             truth, guess = (np.repeat(v, times, axis=0) for v in (truth, guess))
+        if (missing := np.isnan(truth).any(axis=-1)).any():
+            truth, guess = truth[~missing], guess[~missing]
         self.spread.update(truth)
         self.count += len(truth)
         self.total += truth.sum(axis=0)

@@ -58,6 +58,17 @@ class FarValue:
     high: float
 
 
+def finite_or_nan(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values with NaN in place of infinite ones, as divisions by zero leave them: they are no measurements.
+
+    >>> finite_or_nan(np.array([1.0, -np.inf])).tolist()
+    [1.0, nan]
+    """
+    if values.dtype.kind != "f" or not (infinite := np.isinf(values)).any():
+        return values
+    return np.where(infinite, np.asarray(np.nan, values.dtype), values)
+
+
 def usual_range(values: Floats) -> tuple[float, float]:
     """Return the percentiles 0.5 and 99.5 of some values; NaN is left out.
 

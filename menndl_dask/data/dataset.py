@@ -251,9 +251,18 @@ def find_variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
     """Return a variable of an open store; a `DataError` names the nearest one if there is none of this name."""
     if name not in source.variables:
         known = sorted(str(n) for n in source.variables)
-        hint = nearest(name, known) or f"; found {', '.join(known) or 'no variables'}"
+        hint = nearest(name, known) or f"; found {', '.join(known) or 'no variables'}{_elsewhere(path, known)}"
         raise DataError(f"{path}: expected a variable {name!r}, found none of that name{hint}")
     return source[name]
+
+
+def _elsewhere(path: str, known: Sequence[str]) -> str:
+    """Return a hint if the variables of a store lie in its groups."""
+    if known or "://" in path:
+        return ""
+    groups = sorted(p.name for p in Path(path).iterdir() if any((p / marker).is_file() for marker in _MARKERS))
+    shown = ", ".join(groups[:3]) + (", …" if len(groups) > 3 else "")
+    return f", but the groups {shown}: menndl convert reads arrays in groups" if groups else ""
 
 
 def _label(store: _Store, name: str) -> Variable:

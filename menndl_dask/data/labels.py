@@ -44,6 +44,12 @@ class LabelTable:
     are_whole: bool = False  # values of pixels that have no fractions, which may be class numbers
 
     @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """Whether each sample has all values to predict, or any pixel with one."""
+        known: NDArray[np.bool_] = ~np.isnan(self.rows).any(axis=1) if self.sums is None else self.sums[:, 0] > 0
+        return known
+
+    @property
     def outputs(self) -> int:
         """Number of classes, or of regression targets."""
         return self.rows.shape[1] if self.task == "regression" else len(self.classes)
@@ -75,9 +81,9 @@ class LabelTable:
         if self.task == "classification":
             return np.where(self.rows == self.ignore, -1, self.rows).astype(np.int64)
         if self.task == "regression":
-            first = self.rows[:, 0]
-            edges = np.quantile(first, np.linspace(0, 1, _QUANTILES + 1)[1:-1]) if len(first) else first
-            return np.searchsorted(edges, first).astype(np.int64)
+            first, known = self.rows[:, 0], self.is_known
+            edges = np.quantile(first[known], np.linspace(0, 1, _QUANTILES + 1)[1:-1]) if known.any() else first[:0]
+            return np.where(known, np.searchsorted(edges, first), -1).astype(np.int64)
         present = self.rows > 0
         rarest = np.argsort(np.argsort(-present.sum(axis=0), kind="stable"), kind="stable")
         found: NDArray[np.int64] = np.where(present, rarest, -1).max(axis=1).astype(np.int64)
@@ -194,7 +200,7 @@ def _class_profile(label: Variable, image: int, axis: int, ignore: int | None) -
         first = block.part[axis].start if block.part is not None else 0
         for place, plane in enumerate(values):
             # as whole numbers first: NumPy before 2.2.6 crashes when bytes with gaps are compared with a larger number
-            numbers = np.nan_to_num(plane).astype(np.int64)
+            numbers = np.nan_to_num(plane, nan=-1).astype(np.int64)
             known = (numbers >= 0) & (numbers < MOST_CLASSES) & (numbers != (-1 if ignore is None else ignore))
             found.append((first + place, np.bincount(numbers[known])))
     profile = np.zeros((size[axis], max((len(counts) for _, counts in found), default=1)), dtype=np.int64)
@@ -219,7 +225,8 @@ def infer_task(dataset: Dataset, task: str | None = None) -> str:
     kind = label.array.dtype.kind
     if kind not in "iufb":
         expected = "class numbers from 0 on, with their names in the attribute 'classes', or values"
-        raise label.error(f"expected {expected}, got values of type {label.array.dtype}")
+        hint = "; menndl convert makes class numbers of names" if kind in "OSUT" else ""
+        raise label.error(f"expected {expected}, got values of type {label.array.dtype}{hint}")
     fits = {
         "classification": label.shape == (),
         "segmentation": len(label.axes.spatial) == view.rank and label.sizes() == view.sizes(),
@@ -237,7 +244,8 @@ def infer_task(dataset: Dataset, task: str | None = None) -> str:
     }
     expected = shapes[task] if task in shapes else " or ".join(shapes.values())
     got = format_dims(("sample", *map(str, label.shape)))
-    raise label.error(f"expected {expected}, got {label.array.dtype} of shape {got}")
+    hint = "; the task regression predicts whole numbers as values" if task is None and fits["regression"] else ""
+    raise label.error(f"expected {expected}, got {label.array.dtype} of shape {got}{hint}")
 
 
 def is_by_pixel(dataset: Dataset, task: str) -> bool:
@@ -251,14 +259,18 @@ def read_labels(dataset: Dataset, task: str, ignore: int | None = None) -> Label
     Raises
     ------
     DataError
-        If a label is NaN, not a class number, or out of range.
+        If a label is infinite, not a class number, or out of range. NaN is a missing value to predict.
     """
     label = dataset.label
     if task == "regression" and is_by_pixel(dataset, task):
         sums, are_whole = _pixel_sums(label)
-        return LabelTable(task, sums[:, 1:2] / np.maximum(sums[:, :1], 1), sums=sums, are_whole=are_whole)
+        labels = LabelTable(task, sums[:, 1:2] / np.maximum(sums[:, :1], 1), sums=sums, are_whole=are_whole)
+    elif task == "regression":
+        labels = LabelTable(task, _values(label))
     if task == "regression":
-        return LabelTable(task, _values(label))
+        if not labels.is_known.any():
+            raise label.error("expected numbers, got only NaN")
+        return labels
     ignore = _fill(label) if ignore is None else ignore
     names = _names(label)
     if task == "classification":
@@ -295,10 +307,10 @@ def _values(label: Variable) -> NDArray[np.float64]:
     for block in blocks(label):
         start = block.start
         values = label.read(block).reshape(block.stop - start, -1).astype(np.float64)
-        if not np.isfinite(values).all():
-            index = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-            wrong = values[index][~np.isfinite(values[index])][0]
-            raise label.error(f"sample {start + index}: expected a number, got {_number(wrong)}")
+        if (wrong := _no_value(label, values)).any():
+            index = int(np.flatnonzero(wrong.any(axis=1))[0])
+            got = _number(values[index][wrong[index]][0])
+            raise label.error(f"sample {start + index}: expected a number, got {got} (a missing one is NaN)")
         pieces.append(values)
     return np.concatenate(pieces)
 
@@ -309,12 +321,23 @@ def _pixel_sums(label: Variable) -> tuple[NDArray[np.float64], bool]:
     for block in blocks(label):
         for sample, image in enumerate(label.read(block), block.start):
             values = image.astype(np.float64)
-            if not np.isfinite(values).all():
-                wrong = float(values[~np.isfinite(values)][0])
-                raise label.error(f"sample {sample}: expected a number for each pixel, got {_number(wrong)}")
-            sums[sample] += values.size, values.sum(), np.square(values).sum()
-            are_whole = are_whole and bool((values == np.round(values)).all())
+            if (wrong := _no_value(label, values)).any():
+                got = f"{_number(values[wrong][0])} (a missing one is NaN)"
+                raise label.error(f"sample {sample}: expected a number for each pixel, got {got}")
+            known = values[~np.isnan(values)]
+            sums[sample] += known.size, known.sum(), np.square(known).sum()
+            are_whole = are_whole and bool((known == np.round(known)).all())
     return sums, are_whole
+
+
+def _no_value(label: Variable, values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values are infinite, or what an attribute of the label says to be missing: NaN is to be there."""
+    wrong: NDArray[np.bool_] = np.isinf(values)
+    for name in ("fill", "_FillValue", "missing_value"):
+        value = label.array.attrs.get(name)
+        if isinstance(value, int | float) and value:  # Zarr v2 writes 0 by default
+            wrong |= values == value
+    return wrong
 
 
 def _pixel_rows(label: Variable, names: tuple[str, ...], ignore: int | None) -> NDArray[np.int64]:

@@ -69,6 +69,7 @@ def _named(given: NDArray[Any], kept: Positions) -> dict[str, Positions]:
     for unknown in set(np.unique(names).tolist()) - set(SPLITS):
         first = int(np.flatnonzero(names == unknown)[0])
         hint = nearest(unknown, SPLITS) or ("; did you mean 'validation'?" if unknown in ("val", "dev") else "")
+        hint += "; menndl convert writes the usual names of splits as these" if hint else ""
         raise DataError(f"split: sample {first}: expected {', '.join(SPLITS)}, got {unknown!r}{hint}")
     return {name: kept[names[kept] == name] for name in SPLITS}
 

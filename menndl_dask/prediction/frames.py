@@ -21,6 +21,7 @@ from menndl_dask.data.formats.content import IMAGES, Content, Pieces
 from menndl_dask.data.formats.readers.readers import FORMATS, ending, opener
 from menndl_dask.data.store.local_store import store_of
 from menndl_dask.errors import DataError, one_line
+from menndl_dask.moments import finite_or_nan
 from menndl_dask.prediction.images import ImageSource, find_axes
 
 Array = NDArray[Any]
@@ -70,7 +71,7 @@ def frame_of(values: Array, dims: tuple[str, ...], rank: int, channels: int, nod
     axes = find_axes(names, values.shape, rank, channels)
     if nodata is not None:
         values = np.where(values == nodata, np.float32(np.nan), values.astype(np.float32))
-    values = values.transpose(axes.order)
+    values = finite_or_nan(values).transpose(axes.order)
     values = values if axes.sample is not None else values[np.newaxis]
     values = values if axes.channel is not None else values[..., np.newaxis]
     spatial = tuple(range(1, 1 + rank))

@@ -21,6 +21,7 @@ from menndl_dask.data.dataset import find_variable, open_store
 from menndl_dask.data.store.local_store import quietly, store_of
 from menndl_dask.data.store.variable import SAMPLES
 from menndl_dask.errors import DataError, one_line, reading
+from menndl_dask.moments import finite_or_nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class ImageSource:
         return tuple(self.dims[axis] for axis in self.axes.order if axis != self.axes.channel)
 
     def read(self, samples: slice, pixels: Sequence[slice] = ()) -> NDArray[Any]:
-        """Return a part of the images, ``(sample, spatial…, channel)``, with NaN where a value is missing.
+        """Return a part of the images, ``(sample, spatial…, channel)``, with NaN where a value is missing or infinite.
 
         Raises
         ------
@@ -81,7 +82,7 @@ class ImageSource:
         if self.nodata is not None:
             missing = values == np.asarray(self.nodata, values.dtype if values.dtype.kind == "f" else np.float64)
             values = np.where(missing, np.float32(np.nan), values.astype(np.float32))
-        values = values.transpose(self.axes.order)
+        values = finite_or_nan(values).transpose(self.axes.order)
         values = values if self.axes.sample is not None else values[np.newaxis]
         return values if self.axes.channel is not None else values[..., np.newaxis]
 

@@ -66,13 +66,15 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
         self._mean = np.asarray(facts.label_mean, dtype="float32")
         self._name, self._amount = read_loss(problem.loss_name)
         self._is_own = is_reference(self._name)
+        self._of_pixels = facts.pixel_values
         self._is_sparse = self._name.lower().startswith("sparse")
         self._function = None if self._name in LOSSES else _function(self._name)
 
     def call(self, labels: Tensor, predictions: Tensor) -> Tensor:
         """Return the loss of a batch of class numbers ``(sample, …)`` and probabilities ``(sample, …, class)``.
 
-        For regression both are values ``(sample, value)``.
+        For regression both are values ``(sample, value)``, or ``(sample, …, 1)`` for pixels: those whose label is NaN
+        are not counted.
         """
         if self._of_classes:
             labels = ops.cast(labels, "int32")
@@ -88,7 +90,12 @@ class Loss(keras.losses.Loss):  # type: ignore[misc] # Keras ships no types
             mean, scale = ops.convert_to_tensor(self._mean), ops.convert_to_tensor(self._scale)
             labels, predictions = (labels - mean) / scale, (predictions - mean) / scale
         assert self._function is not None
-        return ops.mean(self._function(labels, predictions))
+        if self._is_own or not self._of_pixels:
+            return ops.mean(self._function(labels, predictions))
+        known = ops.logical_not(ops.isnan(labels))  # not of pixels without a measured value
+        values = self._function(ops.where(known, labels, ops.zeros_like(labels)), predictions)
+        mask = ops.cast(ops.all(known, axis=-1), values.dtype)
+        return ops.sum(mask * values) / ops.maximum(ops.sum(mask), 1.0)
 
     def _of_rows(self, known: Tensor, mask: Tensor, predictions: Tensor) -> Tensor:
         """Return one of our own losses of labels ``(label,)``, of which the mask is 0 if they are ignored."""

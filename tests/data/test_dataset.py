@@ -61,7 +61,12 @@ _WRONG: dict[str, tuple[Callable[[], xr.Dataset], dict[str, object], str]] = {
         {"task": "classification"},
         "label: sample 2: expected a class number from 0 on, got NaN",
     ),
-    "NaN value": (_labels([0.0, 1.5, np.nan, 1.0]), {}, "label: sample 2: expected a number, got NaN"),
+    "only NaN values": (_labels([np.nan]), {}, "label: expected numbers, got only NaN"),
+    "mark of a missing value": (
+        _changed(lambda d: d.assign(label=("sample", np.array([0.5, 1.5, -9999.0] * 20), {"fill": -9999}))),
+        {},
+        r"label: sample 2: expected a number, got -9999 \(a missing one is NaN\)",
+    ),
     "infinite value": (_labels([0.0, 1.5, np.inf, 1.0]), {}, "label: sample 2: expected a number, got inf"),
     "fraction as class": (
         _labels([0.0, 1.5]),
@@ -150,7 +155,7 @@ _WRONG: dict[str, tuple[Callable[[], xr.Dataset], dict[str, object], str]] = {
     "infinite pixel": (
         _images((("sample", "y", "x"), np.full((60, 2, 2), np.inf))),
         {},
-        "image: expected finite values, got inf to inf",
+        "image: expected numbers in the training split, got only NaN",
     ),
     "only NaN": (
         _images((("sample", "y", "x", "channel"), np.full((60, 2, 2, 2), np.nan))),

@@ -10,6 +10,8 @@ import xarray as xr
 
 from menndl_dask.data.check.check import check_data
 from menndl_dask.data.data import open_problem
+from menndl_dask.data.staged_samples import open_staged
+from menndl_dask.data.staging import stage
 from menndl_dask.errors import DataError
 from menndl_dask.problem import Problem
 from tests import stores
@@ -27,7 +29,7 @@ def _images(kind: str = "float32", side: int = 10) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [(-3.4e38, "float32"), (1e25, "float32"), (1e20, "float64"), (np.inf, "float32"), (-(10**12), "int64")],
+    [(-3.4e38, "float32"), (1e25, "float32"), (1e20, "float64"), (-(10**12), "int64")],
 )
 def test_a_mark_of_missing_values_that_hides_all_others_is_refused(value: float, kind: str, tmp_path: Path) -> None:
     images = _images(kind)
@@ -40,6 +42,22 @@ def test_a_mark_of_missing_values_that_hides_all_others_is_refused(value: float,
     )
     assert "write NaN, or give the value as attribute 'nodata'" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_infinite_values_are_missing_in_each_split(split: str, tmp_path: Path) -> None:
+    images = _images()
+    names = np.array(["train"] * 40 + ["validation"] * 10 + ["test"] * 10, dtype=object)
+    images[np.flatnonzero(names == split)[0], 2, 3] = np.inf
+    data = stores.dataset(images, np.arange(60) % 2).assign_coords(split=("sample", names))
+    problem = open_problem(stores.write(data, tmp_path / "data.zarr"))
+    assert np.isfinite([*problem.facts.mean[0], *problem.facts.variance[0]]).all()
+    report = check_data(problem, seconds=0)
+    assert report.views[0].channels[0].missing == 1 and np.isfinite(report.views[0].channels[0].mean)
+    assert "or infinite ones" in " ".join(report.warnings)
+    assert all(score.value is None or np.isfinite(score.value) for score in report.scores)
+    for staged in ("train", "validation", "test"):
+        assert np.isfinite(np.asarray(open_staged(stage(problem, tmp_path / "stage"), staged).images[0])).all()
 
 
 @pytest.mark.parametrize("rows", [1, 4])

@@ -77,11 +77,25 @@ def test_large_maps_are_learnt_from_patches_with_what_stands_out(tmp_path: Path)
         open_problem(tmp_path / "a.zarr", large_images="mean")
 
 
-def test_a_value_that_is_missing_is_told(tmp_path: Path) -> None:
-    heat = _heat((6, 16, 16))
-    heat[2, 3, 4] = np.nan
-    with pytest.raises(DataError, match="label: sample 2: expected a number for each pixel, got NaN"):
-        open_problem(_equal(tmp_path / "a.zarr", heat=heat))
+def test_pixels_without_a_value_are_not_counted(tmp_path: Path) -> None:
+    heat = _heat((12, 16, 16))
+    heat[:, :4] = np.nan
+    heat[5] = np.nan
+    images = np.nan_to_num(heat)[..., None] + RNG.normal(0, 0.1, (*heat.shape, 1))
+    problem = open_problem(stores.write(stores.dataset(images, heat), tmp_path / "a.zarr"))
+    assert sum(problem.facts.samples) == 11  # an image without any value is in no split
+    labels = np.concatenate([
+        np.asarray(open_staged(stage(problem, tmp_path / "stage"), name).labels) for name in ("train",)
+    ])
+    assert problem.facts.label_mean[0] == pytest.approx(float(np.nanmean(labels)), rel=1e-5)
+    assert problem.facts.label_variance[0] == pytest.approx(float(np.nanvar(labels)), rel=1e-4)
+    report = check_data(problem, seconds=0.0)
+    assert report.ignored == int(np.isnan(heat).sum())
+    assert "pixels without a value (NaN)" in report.text()
+    assert {score.name: score.value for score in report.scores}["forest"] > 0.5
+    heat[2, 9, 9] = np.inf
+    with pytest.raises(DataError, match="label: sample 2: expected a number for each pixel, got inf"):
+        open_problem(stores.write(stores.dataset(images, heat), tmp_path / "b.zarr"))
 
 
 def test_whole_numbers_of_pixels_are_values_if_the_task_says_so(tmp_path: Path) -> None:

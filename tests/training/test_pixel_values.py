@@ -19,6 +19,7 @@ from menndl_dask.problem import Budget, Facts, Patches, Problem
 from menndl_dask.report.pictures.examples import sample_pictures
 from menndl_dask.training.loss import Loss, constant_losses, loss_minimising_constant
 from menndl_dask.training.scoring.examples import Examples
+from menndl_dask.training.scoring.scorer import make_scorer
 from tests.problems import problem
 from tests.training.test_whole_images import _trained
 
@@ -55,6 +56,31 @@ def test_the_loss_and_the_metric_compare_maps_with_predictions_that_have_a_chann
     measure = Measure("r2", outputs=1)
     measure.update(labels, labels[..., None])
     assert measure.value() == 1.0
+
+
+def test_pixels_without_a_value_count_neither_in_the_loss_nor_in_the_score() -> None:
+    of, rng = _problem(), np.random.default_rng(0)
+    labels = rng.normal(2e-9, 1e-9, (4, 16, 16)).astype("float32")
+    found = labels[..., None] + rng.normal(0, 1e-9, (4, 16, 16, 1)).astype("float32")
+    holes = labels.copy()
+    holes[:, :5] = np.nan
+    tensors = keras.ops.convert_to_tensor(holes), keras.ops.convert_to_tensor(found)
+    expected = float(np.mean((found[..., 0] - labels)[:, 5:].astype("float64") ** 2)) / 1e-18
+    assert float(Loss(of).call(*tensors)) == pytest.approx(expected, rel=1e-3)
+    nothing = keras.ops.convert_to_tensor(np.full_like(holes, np.nan))
+    assert float(Loss(of).call(nothing, tensors[1])) == 0.0
+    for name in ("r2", "mean_squared_error", "mean_absolute_error"):
+        whole, part = Measure(name, outputs=1), Measure(name, outputs=1)
+        whole.update(labels[:, 5:].reshape(-1, 1), found[:, 5:].reshape(-1, 1))
+        part.update(holes, found)
+        assert part.value() == pytest.approx(whole.value())
+    of_keras = make_scorer(replace(of, metric="mean_absolute_percentage_error"))
+    of_keras.update(holes, found)
+    error = np.abs(found[:, 5:, :, 0] - labels[:, 5:]) / np.maximum(np.abs(labels[:, 5:]), 1e-7)
+    assert of_keras.value() == pytest.approx(100 * float(error.mean()), rel=1e-3)
+    examples = Examples(of, 4)
+    examples.update(np.arange(4), holes, found, lambda: np.zeros((4, 16, 16, 1)))
+    assert np.isfinite(examples.arrays()["score"]).all()
 
 
 def test_a_network_learns_maps_from_patches(monkeypatch: pytest.MonkeyPatch) -> None:

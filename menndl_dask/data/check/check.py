@@ -131,7 +131,7 @@ def _class_reports(labels: LabelTable, parts: Mapping[str, Positions]) -> tuple[
 
 def _value_statistics(labels: LabelTable, dataset: Dataset) -> tuple[Statistics, ...]:
     found, kind = [], dataset.label.array.dtype.kind
-    for k, v in enumerate(labels.rows.T):
+    for k, v in enumerate(labels.rows[labels.is_known].T):
         whole = len(np.unique(v)) if kind == "f" and (v == np.round(v)).all() else 0
         found.append(Statistics(str(k), float(v.mean()), float(v.std()), float(v.min()), float(v.max()), whole=whole))
     return tuple(found)
@@ -141,7 +141,9 @@ def _ignored(dataset: Dataset, labels: LabelTable) -> int:
     if labels.task == "classification":
         return int((labels.rows == labels.ignore).sum()) if labels.ignore is not None else 0
     if labels.task == "regression":
-        return 0
+        if labels.sums is not None:
+            return dataset.label.values - int(labels.sums[:, 0].sum())
+        return int((~labels.is_known).sum())
     return dataset.label.values - int(labels.rows.sum(dtype=np.int64))
 
 

@@ -119,7 +119,10 @@ class QuickPredictors:
 
     def _variety(self, truth: NDArray[Any]) -> float:
         """Return how much the labels of a window differ: their number of classes, or the range of the values."""
-        return float(np.ptp(truth)) if self._problem.task == "regression" else len(np.unique(truth))
+        if self._problem.task != "regression":
+            return len(np.unique(truth))
+        known = truth[~np.isnan(truth)]
+        return float(np.ptp(known)) if known.size else -1.0
 
     def scores(self, seconds: float = 5.0) -> list[Score]:
         """Fit the predictors, each within about `seconds`, and return their scores."""
@@ -154,7 +157,9 @@ class QuickPredictors:
         features = np.concatenate([f.reshape(-1, f.shape[-1]) for f, _ in self._gathered[split]])
         features = np.clip(features.astype(np.float64), -_LARGEST, _LARGEST)  # scikit-learn refuses larger ones
         if self._problem.task == "regression":
-            return features, np.concatenate([t.reshape(-1, len(self._label_mean)) for _, t in self._gathered[split]])
+            values = np.concatenate([t.reshape(-1, len(self._label_mean)) for _, t in self._gathered[split]])
+            known = ~np.isnan(values).any(axis=-1)
+            return features[known], values[known]
         truth = np.concatenate([t.reshape(-1) for _, t in self._gathered[split]]).astype(np.int64)
         kept = truth != self._problem.ignore
         return features[kept], truth[kept]

@@ -165,7 +165,8 @@ def _labels_table(report: DataReport) -> TextTable:
     if problem.task == "regression":
         rows = [value.row() for value in report.values]
         of = "the mean of each sample's pixels" if problem.by_pixel else "regression targets"
-        title = f"labels {problem.label!r}: {of}"
+        unknown = f"; {counted(report.ignored, 'pixel' if problem.by_pixel else 'sample')} without a value (NaN)"
+        title = f"labels {problem.label!r}: {of}{unknown if report.ignored else ''}"
         return TextTable(["value", "mean", "std", "min", "max"], rows, title=title, most=_MOST_ROWS)
     pixels = problem.task == "segmentation"
     totals = [max(1, sum(c.counts[s] for c in report.classes)) for s in range(len(SPLITS))]

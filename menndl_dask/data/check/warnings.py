@@ -135,7 +135,8 @@ def _values(report: DataReport) -> Iterator[str]:
             most = max(c.missing for c in missing) * len(channels) / view.values
             yield (
                 f"{view.name}: {_channels(missing)} {_has(missing)} missing values (NaN, up to {most:.2%} of a "
-                "channel). Networks get the mean of the channel instead; fill them yourself if that is wrong."
+                "channel), or infinite ones. Networks get the mean of the channel instead; fill them yourself if that "
+                "is wrong."
             )
         constant = [c for c in channels if is_constant(c.mean, c.std**2)]
         if constant:
@@ -154,9 +155,11 @@ def _values(report: DataReport) -> Iterator[str]:
                 f"{view.name}: {_channels(outliers)} {_has(outliers)} values far outside the usual range ({extremes}). "
                 f"{_OF_OUTLIERS.get(problem.normalisation, '')}"
             )
-    for value in report.values:
-        if value.std == 0:
-            yield f"{report.problem.label}: value {value.name} is the same in all samples and cannot be learnt."
+    variances = zip(report.values, problem.facts.label_mean, problem.facts.label_variance, strict=False)
+    for value, mean, variance in variances:
+        if is_constant(mean, variance):
+            where = "pixels" if problem.by_pixel else "samples"
+            yield f"{problem.label}: value {value.name} is the same in all {where} for training and cannot be learnt."
     if len(report.values) == 1 and 1 < report.values[0].whole <= _LIKE_CLASSES and report.values[0].minimum >= 0:
         yield (
             f"{report.problem.label}: only {report.values[0].whole} different values, all whole numbers, stored as "

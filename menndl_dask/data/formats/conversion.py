@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _DEFAULT = Options()
 _OBJECTS = "(Python objects)"  # images of unequal size in one array of NumPy are such objects
+_UNUSABLE = (_OBJECTS, "(a table with", "(references to", "(arrays of unequal", "(a link that")
 
 
 def convert(
@@ -140,7 +141,8 @@ def write_converted(
             return write_content(content, store, options, progress=progress, opened=opened)
         except DataError as error:
             hint = None if options.layout or path.is_dir() else suggested(path, content.arrays)
-            left = [f"{note}; save each image as a file of its own" for note in content.notes if _OBJECTS in note]
+            left = [note for note in content.notes if any(kind in note for kind in _UNUSABLE)]
+            left = [f"{note}; save each image as a file of its own" if _OBJECTS in note else note for note in left]
             text = "; ".join([str(error), *([f"it {hint}"] if hint else []), *left])
             raise DataError(text if text.startswith(str(path)) else f"{path}: {text}") from None
 

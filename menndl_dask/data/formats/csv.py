@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from menndl_dask.data.formats.content import LABELS, Content, SourceArray
 from menndl_dask.data.formats.library import reading
 from menndl_dask.errors import DataError
+from menndl_dask.text import counted
+
+_NO_WORDS = ("nan", "<na>", "nat", "null")  # how pandas and databases write that there is no value
+_MISSING = ("", "na", "n/a", "none", *_NO_WORDS)  # among numbers
 
 
 @contextmanager
@@ -40,13 +44,14 @@ def open_csv(path: Path) -> Iterator[Content]:
     if not named and len(rows[0]) > 1:
         raise DataError(f"{path}: expected one column, or a first row with a column 'label', got {', '.join(rows[0])}")
     head, body = ([name.strip() for name in rows[0]], rows[1:]) if named else (["label"], rows)
-    if len(set(head)) < len(head):
+    nameless = head.count("") if len(head) > 1 else 0
+    if len(set(head) - {""}) < len(head) - nameless:
         raise DataError(f"{path}: expected a different name for each column, got {', '.join(head)}")
     for number, row in enumerate(body, 1 + named):
         if len(row) != len(head):
             raise DataError(f"{path}: line {number}: expected {len(head)} values, got {len(row)}")
-    columns = {name: np.array([row[place].strip() for row in body]) for place, name in enumerate(head)}
-    notes = []
+    columns = {n: np.array([row[place].strip() for row in body]) for place, n in enumerate(head) if n or not nameless}
+    notes = [f"left out: {counted(nameless, 'column')} of {path.name} without a name"] if nameless else []
     for name, values in columns.items() if delimiter != "," else ():
         if (points := _points(values)) is not None:
             columns[name] = points
@@ -84,20 +89,26 @@ def _is_number(text: str) -> bool:
 
 
 def column(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values of a column as integers, floats or text, the first that fits all; empty numbers are NaN.
+    """Return the values of a column as integers, floats or text, the first that fits all.
 
-    >>> column(np.array(["1", "2.5"])), column(np.array(["1", ""])), column(np.array(["1", "a"])).dtype.kind
-    (array([1. , 2.5]), array([ 1., nan]), 'U')
+    Missing numbers are NaN, and missing words empty.
+
+    >>> column(np.array(["1", "2.5"])), column(np.array(["1", "NA"])), column(np.array(["none", "nan"])).tolist()
+    (array([1. , 2.5]), array([ 1., nan]), ['none', ''])
     """
-    empty = values == ""
+    empty = np.isin(np.char.lower(values), _MISSING)
+    if (values == "").all():
+        return values
     for kind in (np.int64, np.float64):
         try:
             numbers = values[~empty].astype(kind)
         except ValueError:
             continue
-        if not empty.any() or not len(numbers):
-            return numbers if len(numbers) else values
+        if not len(numbers):
+            break
+        if not empty.any():
+            return numbers
         filled = np.full(len(values), np.nan)
         filled[~empty] = numbers
         return filled
-    return values
+    return np.where(np.isin(np.char.lower(values), _NO_WORDS), "", values)

@@ -158,7 +158,11 @@ def without_colours(label: tuple[int, ...], image: tuple[int, ...]) -> tuple[int
 
     >>> without_colours((9, 20, 21, 3), (9, 20, 21)), without_colours((9, 20, 21), (9, 20, 21, 3))
     ((9, 20, 21), (9, 20, 21))
+    >>> without_colours((9, 1, 20, 21), (9, 1, 20, 21))  # a channel of length one, as PyTorch has it
+    (9, 20, 21)
     """
+    if len(label) == len(image) == 4 and label[1] == 1 and label[2:] == image[2:] and image[1] <= _MOST_CHANNELS:
+        return (label[0], *label[2:])
     colours = len(label) > 2 and label[-1] in _COLOURS and label[:-1] == image[: len(label) - 1]
     return label[:-1] if colours else label
 

@@ -32,6 +32,8 @@ def check_hdf5(path: Path) -> None:
         seen.add(file)
         with h5py.File(file, "r") as opened:
             waiting += [inside(path, folder, file.parent, name) for name in _linked(path, opened, h5py)]
+            for name in _virtual(opened, h5py):
+                _demand(path, inside(path, folder, file.parent, name))
 
 
 def _linked(path: Path, file: Any, h5py: Any) -> Iterator[str]:
@@ -60,6 +62,24 @@ def _linked(path: Path, file: Any, h5py: Any) -> Iterator[str]:
                 yield from (source.file_name for source in (item.virtual_sources() if item.is_virtual else ()))
 
 
+def _virtual(file: Any, h5py: Any) -> set[str]:
+    """Return the names of the files that arrays of an HDF5 file are put together from."""
+    found: set[str] = set()
+
+    def add(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.is_virtual:
+            found.update(source.file_name for source in item.virtual_sources() if "%" not in source.file_name)
+
+    file.visititems(add)
+    return found
+
+
+def _demand(path: Path, part: Path) -> None:
+    """Raise `DataError` if a file is missing of which libraries would read the pixels as 0."""
+    if not part.exists():
+        raise DataError(f"{path}: leads to {shown(part.name)}, which is not there: its pixels would be read as 0")
+
+
 def inside(path: Path, folder: Path, place: Path, name: str) -> Path:
     """Return the file that a file names, beside it or in a folder there.
 
@@ -84,10 +104,17 @@ def inside(path: Path, folder: Path, place: Path, name: str) -> Path:
 
 
 def check_ome(path: Path, text: str) -> None:
-    """Raise `DataError` if the description of an OME-TIFF names files outside of its folder."""
-    for element in ET.fromstring(text).iter():
-        if element.tag.endswith("}UUID") and (name := element.get("FileName")):
-            inside(path, path.resolve().parent, path.resolve().parent, name)
+    """Raise `DataError` if an OME-TIFF names files outside of its folder, or other files that are not there.
+
+    A file that was renamed still names itself as before.
+    """
+    root, folder = ET.fromstring(text), path.resolve().parent
+    own = root.get("UUID")
+    found = [(name, e.text) for e in root.iter() if e.tag.endswith("}UUID") and (name := e.get("FileName"))]
+    parts = {name: inside(path, folder, folder, name) for name, _ in found}
+    for name, number in found:
+        if len(parts) > 1 and number != own:
+            _demand(path, parts[name])
 
 
 def check_vrt(path: Path) -> None:

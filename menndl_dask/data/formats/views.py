@@ -115,12 +115,17 @@ def decoded(array: Sliceable, attributes: Mapping[str, Any]) -> Decoded | None:
     """
     if np.dtype(array.dtype).kind not in "iuf":
         return None
-    scale, offset = (_number(attributes.get(k), d) for k, d in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    scale, offset = decoding(attributes)
     given = [attributes[name] for name in ("_FillValue", "missing_value") if name in attributes]
     missing = tuple(v for entry in given for v in _numbers(entry) if not np.isnan(v))
     if (scale, offset) == (1.0, 0.0) and not missing:
         return None
     return Decoded(array, scale, offset, missing)
+
+
+def decoding(attributes: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the scale and the offset of stored numbers; 1 and 0 if attributes name none."""
+    return _number(attributes.get("scale_factor"), 1.0), _number(attributes.get("add_offset"), 0.0)
 
 
 def _number(value: Any, default: float) -> float:

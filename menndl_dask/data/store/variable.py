@@ -23,6 +23,7 @@ from menndl_dask.data.parts.regions import Region
 from menndl_dask.data.resize import resize_weights, weigh, weighted_mean
 from menndl_dask.data.store.local_store import quietly, store_of
 from menndl_dask.errors import DataError, one_line
+from menndl_dask.moments import finite_or_nan
 
 BLOCK_BYTES = 32 * 2**20
 """Bytes of a block of all variables together, unless a chunk is larger."""
@@ -169,11 +170,15 @@ class Variable:
         return np.concatenate([self._read_one(sample, block) for sample in range(block.start, block.stop)])
 
     def images(self, block: Block) -> NDArray[Any]:
-        """Return samples, or a part of one, with a channel axis of length 1 if the data has none."""
+        """Return samples, or a part of one, with a channel axis of length 1 if the data has none.
+
+        Missing and infinite values are NaN.
+        """
         values = self.read(block)
         if self.nodata is not None and not self.resized:
             missing = values == np.asarray(self.nodata, values.dtype if values.dtype.kind == "f" else np.float64)
             values = np.where(missing, np.asarray(np.nan, self.dtype), values.astype(self.dtype, copy=False))
+        values = finite_or_nan(values)
         return values[..., np.newaxis] if self.axes.channel is None else values
 
     def _read_one(self, sample: int, block: Block) -> NDArray[Any]:

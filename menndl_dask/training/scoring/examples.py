@@ -91,6 +91,8 @@ class Examples:
         problem = self._problem
         if problem.task == "regression":
             label, prediction = np.atleast_1d(label), np.atleast_1d(prediction)
+            if np.isnan(label).all() or (np.isnan(label).any() and not problem.facts.pixel_values):
+                return None
             if problem.facts.pixel_values:
                 return self._scored_values(label, prediction[..., 0])
             spread = np.sqrt(np.maximum(problem.facts.label_variance or 1.0, 1e-12))
@@ -117,13 +119,13 @@ class Examples:
 
     def _scored_values(self, label: Array, prediction: Array) -> dict[str, Any]:
         """Return the score of a sample with a value for each pixel, its means, and maps that are shown beside it."""
-        spread = math.sqrt(max(self._problem.facts.label_variance[0], 1e-300))
+        spread, known = math.sqrt(max(self._problem.facts.label_variance[0], 1e-300)), np.isfinite(label)
         if len(self._scores) % self._point_stride == 0:
-            every = max(1, label.size // _PIXELS)
-            pairs = zip(label.reshape(-1)[::every], prediction.reshape(-1)[::every], strict=True)
+            every = max(1, int(known.sum()) // _PIXELS)
+            pairs = zip(label[known][::every], prediction[known][::every], strict=True)
             self._points += [(np.array([truth]), np.array([guess])) for truth, guess in pairs]
-        error = -float(np.mean(np.abs(prediction - label))) / spread
-        means = {"label": np.array([label.mean()]), "prediction": np.array([prediction.mean()])}
+        error = -float(np.mean(np.abs(prediction - label)[known])) / spread
+        means = {"label": np.array([label[known].mean()]), "prediction": np.array([prediction[known].mean()])}
         return {"score": error, **means, "masks": (np.asarray(label, np.float64), np.asarray(prediction, np.float64))}
 
     def _calibrate(self, confidence: Array, right: Array) -> None:
@@ -250,10 +252,10 @@ def picture(image: Any, *masks: Any) -> list[Array]:
 
 def _with_maps(image: Array, label: Array, prediction: Array) -> Array:
     """Return a picture with its true and its predicted map beside it, both in the contrast of the true one."""
-    shown = label[label != NO_LABEL]  # which lies between the planes of a volume
-    low, high = float(shown.min()), float(shown.max())
+    shown = label[(label != NO_LABEL) & np.isfinite(label)]  # the former lies between the planes of a volume
+    low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
     scale = 255 / (high - low) if high > low else 0.0
-    scaled = [np.clip((np.nan_to_num(each) - low) * scale, 0, 255) for each in (label, prediction)]
+    scaled = [np.clip((np.nan_to_num(each, nan=low) - low) * scale, 0, 255) for each in (label, prediction)]
     maps = [each.round().astype(np.uint8) for each in scaled]
     if image.ndim == 3:
         maps = [np.repeat(each[..., np.newaxis], 3, axis=-1) for each in maps]

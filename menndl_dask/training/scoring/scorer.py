@@ -67,6 +67,8 @@ class _KerasScorer:
             labels = np.eye(self._outputs, dtype="float32")[labels.astype("int64")]
         if self._is_regression:
             labels = np.reshape(labels, np.shape(predictions))  # pixels have one value each
+            if (missing := np.isnan(labels)).any():
+                weights, labels = (~missing.any(axis=-1)).astype("float32"), np.nan_to_num(labels)
         self._metric.update_state(labels, predictions, sample_weight=weights)
 
     def value(self) -> float:

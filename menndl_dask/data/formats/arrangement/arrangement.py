@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from menndl_dask.data.axes import CHANNEL, SPATIAL
-from menndl_dask.data.formats.arrangement.choice import choose
+from menndl_dask.data.formats.arrangement.choice import choose, is_coordinate
 from menndl_dask.data.formats.arrangement.columns import Columns, find_columns
 from menndl_dask.data.formats.arrangement.label_source import LabelSource
 from menndl_dask.data.formats.arrangement.label_variable import Truth, read_truth
@@ -144,7 +144,7 @@ def _view_lines(views: Sequence[View], names: Sequence[str]) -> list[str]:
             text = f"{_size(sizes[0], variable.dims)} to {_size(sizes[-1], variable.dims)} (sizes differ and are kept)"
         number = "one image" if view.layout.axis is None else counted(len(samples), "sample")
         array = f", array {name}" if name != variable.name else ""
-        lines.append(f"images: {variable.name}: {number} of {text}, {samples.dtype}{array}")
+        lines.append(f"images: {variable.name}: {number} of {text}, {samples.dtype.name}{array}")
         lines.append(f"axes: {variable.name}: {', '.join(view.layout.dims)} ({view.layout.rule})")
         if "spacing" in variable.attributes:
             unit = variable.attributes.get("spacing_unit", "in a unit that the source does not say")
@@ -160,6 +160,7 @@ def _size(size: Sequence[int], dims: Sequence[str]) -> str:
 def _unlabelled(labels: LabelSource, images: Sequence[str]) -> str:
     arrays, pixels = labels.arrays, labels.content.arrays[images[0]].shape
     others = [n for n, s in arrays.items() if len(s.shape) == 1 and n not in ("file", "split", "folder")]
+    others = [n for n in others if not is_coordinate(n, arrays[n], arrays)]
     others += [n for n, s in arrays.items() if len(pixels) > 1 and s.shape == pixels and n not in images]
     hint = f"; --label NAME makes labels of one of {', '.join(others)}" if others else ""
     return f"labels: none found: these are images to predict{hint}"

@@ -54,7 +54,8 @@ def find_columns(content: Content, labels: LabelSource, taken: Sequence[str], vi
         unknown = sorted(set(names.tolist()) - set(SPLITS))
         new = "split_column" if unknown else "split"
         if unknown:
-            notes.append(f"changed: the column split is called {new}: {unknown[0]!r} is none of {', '.join(SPLITS)}")
+            notes.append(f"changed: the column split is called {new}: {unknown[0]!r} is none of {', '.join(SPLITS)}; "
+                         "splits will be drawn")
         values[new] = names
     if left:
         more = ", …" if len(left) > _SHOWN else ""

@@ -15,6 +15,7 @@ from menndl_dask.data.formats.content import LABELS, Content, Pieces, SourceArra
 from menndl_dask.data.formats.conversion_options import Options
 from menndl_dask.data.formats.csv import open_csv
 from menndl_dask.data.formats.folders.folder import mask_files
+from menndl_dask.data.formats.folders.folder_listing import NOT_READ, OUTLINES
 from menndl_dask.data.formats.folders.image_file import OpenFile, image_arrays
 from menndl_dask.data.formats.labels.points import position_columns
 from menndl_dask.data.formats.labels.table import FILES, chosen_rows, match_rows, texts
@@ -58,7 +59,8 @@ def open_labels(opened: ExitStack, content: Content, options: Options) -> LabelS
     if reader is None:
         return _masks(opened, content, path)
     if path.is_file() and ending(path, (*_TABLES, *FORMATS)) not in (*_TABLES, *FORMATS):
-        raise DataError(f"{path}: expected a table, a folder of masks, or a file {', '.join(FORMATS)}")
+        hint = NOT_READ if path.suffix.lower() in OUTLINES else "docs/formats.md lists the endings"
+        raise DataError(f"{path}: expected a table, a folder of masks, or a file with masks, got {path.name}; {hint}")
     if path.suffix.lower() in _TABLES:
         table = opened.enter_context(open_csv(path))
         try:

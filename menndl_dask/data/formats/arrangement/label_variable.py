@@ -17,12 +17,13 @@ from menndl_dask.data.formats.arrangement.store_writer import Variable
 from menndl_dask.data.formats.arrangement.summary import shares
 from menndl_dask.data.formats.arrangement.view import View
 from menndl_dask.data.formats.chunk_grid import sample_blocks
-from menndl_dask.data.formats.content import ORDERED, Pieces, SourceArray, numbered
+from menndl_dask.data.formats.content import ORDERED, Pieces, Sliceable, SourceArray, numbered
 from menndl_dask.data.formats.conversion_options import Options
 from menndl_dask.data.formats.dimension import our_names
 from menndl_dask.data.formats.labels.mask import Mask, read_mask
 from menndl_dask.data.formats.labels.points import RADIUS, HeatMaps, draw_points
 from menndl_dask.data.formats.samples import Samples, Separate, samples_of
+from menndl_dask.data.formats.views import decoding
 from menndl_dask.errors import DataError
 from menndl_dask.text import counted
 
@@ -66,7 +67,7 @@ def read_truth(labels: LabelSource, name: str | None, view: View, options: Optio
     known, fill_by_name = _class_names(labels, source, options)
     fill = _fill(source, options)
     fill = fill_by_name if fill is None else fill
-    array = source.array if source.stored is None else source.stored
+    array = _as_labels(name, source)
     of_folder = "the folder" if "file" in labels.content.arrays else f"array {name}"
     where = f"{labels.elsewhere}, {name}" if labels.elsewhere else of_folder
     samples, dims = _layout(replace(source, array=array, stored=None), view, name)
@@ -81,6 +82,25 @@ def read_truth(labels: LabelSource, name: str | None, view: View, options: Optio
             f"instances: expected numbers of objects in the pixels, got {name} with one label for each image"
         )
     return _per_image(samples, source, array, known, fill, where)
+
+
+def _as_labels(name: str, source: SourceArray) -> Sliceable:
+    """Return the array of labels: numbers of classes as they are stored, values to predict decoded.
+
+    Raises
+    ------
+    DataError
+        If they are dates, spans of time, complex or structured numbers.
+    """
+    stored = source.array if source.stored is None else source.stored
+    is_scaled = decoding(source.attributes) != (1.0, 0.0)
+    array = source.array if is_scaled or np.dtype(stored.dtype).kind == "f" else stored
+    kind, units = np.dtype(array.dtype), str(source.attributes.get("units", ""))
+    is_time = " since " in units or "timedelta" in str(source.attributes.get("dtype", ""))
+    if kind.kind not in "biufOSUT" or (kind.kind == "f" and kind.itemsize > 8) or (is_time and kind.kind in "iuf"):
+        got = f"times ({units})" if is_time else f"values of type {kind}"
+        raise DataError(f"label: expected numbers or names of classes, or values to predict, got {got} in {name}")
+    return array
 
 
 def _drawn(labels: LabelSource, view: View, options: Options) -> Truth:
@@ -186,16 +206,23 @@ def _pixel_values(samples: Samples, dims: tuple[str, ...], where: str) -> Truth 
     """Return floats with a fraction as values to predict; None for others, which may be class numbers."""
     if samples.dtype.kind != "f" or len(samples.size(0)) != len(dims):
         return None
-    low, high, has_fractions = np.inf, -np.inf, False
-    for block in sample_blocks(samples):
-        values = samples.read(*block)
-        known = values[np.isfinite(values)]
+    low, high, has_fractions, missing, number = np.inf, -np.inf, False, 0, 0
+    for start, stop, region in sample_blocks(samples):
+        values = samples.read(start, stop, region)
+        if np.isinf(values).any():
+            got = values[np.isinf(values)][0]
+            expected = "expected a value in each pixel, or NaN for a missing one"
+            raise DataError(f"label: sample {start}: {expected}, got {got:g}")
+        known = values[~np.isnan(values)]
+        missing, number = missing + values.size - known.size, number + values.size
         has_fractions |= bool((known != np.round(known)).any())
         low, high = min(low, float(known.min(initial=np.inf))), max(high, float(known.max(initial=-np.inf)))
     if not has_fractions:
         return None
-    said = f"labels: a value for each pixel, from {where}: {low:g} to {high:g}"
-    return Truth(Variable("label", samples, dims, {}), True, (), None, (said,))
+    said = [f"labels: a value for each pixel, from {where}: {low:g} to {high:g}"]
+    if missing:
+        said.append(f"labels: {missing / number:.2%} of the pixels have no value (NaN), and will not be used")
+    return Truth(Variable("label", samples, dims, {}), True, (), None, tuple(said))
 
 
 def _pixels(view: View) -> tuple[int, ...]:
@@ -298,20 +325,23 @@ def _per_image(
         samples, kind, size = samples_of(numbers, 0), "i", ()
     elif size == (1,):
         samples, size = samples_of(np.asarray(array[...]).reshape(len(samples)), 0), ()
-    if kind == "b":
+    if kind == "b" and not size:
         samples = samples_of(np.asarray(array[...]).reshape(len(samples)).astype(np.uint8), 0)
     if size and size[0] > 1 and (single := _from_one_hot(samples)) is not None:
         said.append(f"changed: rows of {size[0]} with a single 1 became class numbers")
         samples, kind, size = samples_of(single, 0), "i", ()
     if size:
-        said.append(f"labels: {size[0]} values for each image, from {where}")
-        return Truth(Variable("label", samples, ("value",), {}), False, (), None, tuple(said))
+        said.append(f"labels: {size[0]} values for each image, from {where}{_range(samples, size)[1]}")
+        if kind == "b":
+            samples = samples_of(np.asarray(array[...]).astype(np.uint8), 0)
+        return Truth(Variable("label", samples, ("value",), {}), False, (), None, tuple(said), regression=kind != "f")
     values = samples.read(0, len(samples), ())
-    if kind == "f" and np.isnan(values).any():
-        values, fill = _with_missing(values, source), _MISSING
+    if kind == "f" and np.isnan(values).any() and (present := _with_missing(values, source)) is not None:
+        values, fill = present, _MISSING
         samples, kind = samples_of(values, 0), "i"
     if kind == "f":
-        said.append(f"labels: a value for each image, from {where}: {values.min():g} to {values.max():g}")
+        known, missing = _range(samples, ())
+        said.append(f"labels: a value for each image, from {where}: {known.min():g} to {known.max():g}{missing}")
         return Truth(Variable("label", samples, (), {}), False, (), None, tuple(said))
     return _numbers(values, classes, fill, where, said)
 
@@ -351,16 +381,32 @@ def _few_classes(number: int) -> list[str]:
     return [] if number > 1 else ["note: there is one class only; a search needs at least two"]
 
 
-def _with_missing(values: NDArray[Any], source: SourceArray) -> NDArray[np.int64]:
-    """Return class numbers of a table's column with empty cells; they have no label."""
-    texts = source.attributes.get("text")
-    present = np.isfinite(values)
-    if texts is None or not all(
-        str(text).lstrip("-").isdigit() or not str(text) for text in np.asarray(texts).tolist()
-    ):
-        first = int(np.flatnonzero(~present)[0])
-        missing = counted(int((~present).sum()), "image")
-        raise DataError(f"label: expected a value for each image, got {values[first]} for {missing} (first: {first})")
+def _range(samples: Samples, size: tuple[int, ...]) -> tuple[NDArray[Any], str]:
+    """Return the values to predict of the images that have one, and how many have none, in words.
+
+    Raises
+    ------
+    DataError
+        If a value is infinite, or no image has one.
+    """
+    values = samples.read(0, len(samples), tuple(slice(0, length) for length in size)).astype(np.float64)
+    rows = values.reshape(len(values), -1)
+    if np.isinf(rows).any():
+        first = int(np.flatnonzero(np.isinf(rows).any(axis=1))[0])
+        raise DataError(f"label: image {first}: expected a value, or NaN for a missing one, got {rows[first].max():g}")
+    missing = np.isnan(rows).any(axis=1)
+    if missing.all():
+        raise DataError("label: expected a value for each image, got NaN for all")
+    number = int(missing.sum())
+    said = f"; {counted(number, 'image')} (first: {int(missing.argmax())}) without a value (NaN) will not be used"
+    return values[~missing], said if number else ""
+
+
+def _with_missing(values: NDArray[Any], source: SourceArray) -> NDArray[np.int64] | None:
+    """Return class numbers of a table's column with empty cells, which are no labels; None for values to predict."""
+    texts, present = source.attributes.get("text"), np.isfinite(values)
+    if texts is None or not all(str(text).lstrip("-").isdigit() for text in np.asarray(texts)[present].tolist()):
+        return None
     return np.where(present, values, _MISSING).astype(np.int64)
 
 

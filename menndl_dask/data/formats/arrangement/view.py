@@ -13,7 +13,10 @@ from menndl_dask.data.formats.arrangement.store_writer import Variable
 from menndl_dask.data.formats.content import Content, SourceArray
 from menndl_dask.data.formats.dimension import Layout
 from menndl_dask.data.formats.samples import Changed, Region, Samples, samples_of
+from menndl_dask.data.formats.views import decoding
 from menndl_dask.errors import DataError
+from menndl_dask.moments import finite_or_nan
+from menndl_dask.text import counted
 
 _SCALES = ("scale", "scales", "scale_factor")
 _OFFSETS = ("offset", "offsets", "add_offset")
@@ -92,6 +95,23 @@ class Missing:
         return f"changed: {self.count:,} values {self.given:g} became NaN (missing)"
 
 
+class Infinite:
+    """Replaces infinite values by NaN, and counts them."""
+
+    def __init__(self) -> None:
+        """Count from 0 on."""
+        self.count = 0
+
+    def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values with NaN."""
+        self.count += int(np.isinf(values).sum())
+        return finite_or_nan(values)
+
+    def text(self) -> str:
+        """Return what was replaced; empty if nothing was."""
+        return f"changed: {counted(self.count, 'infinite value')} became NaN (missing)" if self.count else ""
+
+
 def read_view(name: str, source: SourceArray, layout: Layout, content: Content, nodata: float | None) -> View:
     """Return the images of an array.
 
@@ -118,6 +138,16 @@ def read_view(name: str, source: SourceArray, layout: Layout, content: Content, 
         missing = Missing(float(nodata), samples.dtype)
         samples = Changed(samples, missing, missing.kind)
         late.append(missing.text)
+    if samples.dtype.kind == "f":
+        infinite = Infinite()
+        samples = Changed(samples, infinite, samples.dtype)
+        late.append(infinite.text)
+    scale, offset = decoding(source.attributes)
+    if samples.dtype.kind == "f" and (scale, offset) != (1.0, 0.0):
+        notes.append(f"changed: {name}: values were decoded with the source's scale {scale:g} and offset {offset:g}")
+    if samples.dtype.kind == "f" and samples.dtype.itemsize > 8:
+        notes.append(f"changed: {name}: values of type {samples.dtype} became float64")
+        samples = Changed(samples, lambda values: values, np.dtype(np.float64))
     samples = _scaled(samples, content, channel, channels, notes, used)
     bands = _bands(content, channels, used) if channel is not None else ()
     attributes: dict[str, Any] = {}

@@ -23,8 +23,9 @@ MASKS = (
 _MASK_WORDS = "masks?|segmentations?|seg|labels?|lbl|gt|groundtruth|ground_truth|annotations?|targets?|truth|manual1?"
 _IMAGE_WORDS = "images?|img|im|raw|input|0000"
 _TABLES = (".csv", ".tsv")
-_OUTLINES = (".json", ".geojson", ".xml", ".txt", ".roi")
-_NOT_READ = "outlines and boxes (COCO, LabelMe, YOLO, VOC) are not read; draw them as masks, a PNG for each image"
+OUTLINES = (".json", ".geojson", ".xml", ".txt", ".roi")
+NOT_READ = "outlines and boxes (COCO, LabelMe, YOLO, VOC) are not read; draw them as masks, a PNG for each image"
+_OF_MACOS = ("__macosx",)  # a folder that its archives hold
 _SHOWN = 3
 
 
@@ -91,8 +92,9 @@ def list_folder(root: Path, labelled: bool = False) -> Listing:
         entries += [replace(entry, split=split or entry.split) for entry in part.entries]
         notes += part.notes
     if not entries:
-        expected = "a subfolder with images for each class, or subfolders images and labels"
-        raise DataError(f"{root}: expected {expected}, found no images ({', '.join(PICTURES)}, {', '.join(FORMATS)})")
+        expected = "a subfolder with images for each class, subfolders images and labels, or images"
+        found = f"no image that can be read, but {listed(_names(others))}" if others else "no files"
+        raise DataError(f"{root}: expected {expected}, found {found}; docs/formats.md lists the endings")
     if any(entry.split for entry in entries) and not splits:
         notes.append("splits are those of the folders below")
     return Listing(tuple(_by_name(entries)), len(items), (*notes, *_about(root, others, entries)))
@@ -186,7 +188,10 @@ def _entries(root: Path, files: Sequence[Path], labelled: bool) -> Listing:
         words = [name for name in classes if name.lower() in SPLIT_NAMES]
         notes = [f"labels: {', '.join(words)} is a class, no split, as there is no folder train"] if words else []
         left = f"left out: {counted(len(at_top), 'image')} beside the folders of the classes ({listed(_names(at_top))})"
-        return Listing(tuple(entries), notes=(*notes, *([left] if at_top else [])))
+        empty = [name for name, found in tops.items() if name and not found and name.lower() not in _OF_MACOS]
+        nothing = f"left out: {listed(empty)} (no images in {'it' if len(empty) == 1 else 'them'})"
+        said = (*notes, *([left] if at_top else []), *([nothing] if empty else []))
+        return Listing(tuple(entries), notes=said)
     alone = (f"one folder with images, {next(iter(classes))}, is not taken to be a class",) if classes else ()
     return Listing(tuple(map(FolderImage, files)), notes=() if images is not None else alone)
 
@@ -261,9 +266,9 @@ def _no_mask(masks: Path, without: Sequence[Path], images: Sequence[Path], label
     first, parent = without[0], without[0].parent
     where = f"{_stem(first)}_mask.*" if parent == masks else f"{masks.name}/{_stem(first)}.*"
     there = sorted(masks.iterdir(), key=lambda file: natural(file.name)) if masks.is_dir() and not labels else []
-    outlines = [file for file in there if file.suffix.lower() in _OUTLINES]
+    outlines = [file for file in there if file.suffix.lower() in OUTLINES]
     if outlines:
-        return f"{first}: expected a mask {where}, found {listed(_names(outlines))}: {_NOT_READ}"
+        return f"{first}: expected a mask {where}, found {listed(_names(outlines))}: {NOT_READ}"
     if len(without) == len(images):
         others = f"; masks there: {listed(_names(labels))}" if labels else ""
         return f"{first}: expected a mask {where}, found none for all {counted(len(images), 'image')}{others}"
@@ -295,6 +300,11 @@ def _beside(file: Path, words: str) -> str:
 def _about(root: Path, others: Sequence[Path], entries: Sequence[FolderImage]) -> Iterator[str]:
     """Yield what to say of files that are no images."""
     tables = [file for file in others if file.suffix.lower() in _TABLES]
+    broken = [file for file in others if file.is_symlink() and not file.exists()]
+    if broken:
+        lead = "leads" if len(broken) == 1 else "lead"
+        yield f"left out: {counted(len(broken), 'link')} that {lead} to no file ({listed(_names(broken))})"
+    others = [file for file in others if file not in broken]
     if others:
         yield f"left out: {counted(len(others), 'file')} of other kinds ({listed(_names(others))})"
     if any(entry.mask is not None or entry.kind is not None for entry in entries):
@@ -304,8 +314,8 @@ def _about(root: Path, others: Sequence[Path], entries: Sequence[FolderImage]) -
         yield f"a table lies there: with --label {tables[0].relative_to(root.parent)} its rows become labels"
     elif tables:
         yield f"tables lie there: with --label, such as --label {tables[0]}, the rows of one become labels"
-    if any(file.suffix.lower() in _OUTLINES and file.stem in stems for file in others):
-        yield f"labels: {_NOT_READ}"
+    if any(file.suffix.lower() in OUTLINES and file.stem in stems for file in others):
+        yield f"labels: {NOT_READ}"
 
 
 def match_masks(folder: Path, images: Sequence[Path], masks: Sequence[Path]) -> Listing:

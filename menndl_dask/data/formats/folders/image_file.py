@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from menndl_dask.data.axes import SAMPLE, format_dims
 from menndl_dask.data.formats.content import IMAGES, ORDERED, Content, Pieces, SourceArray
 from menndl_dask.data.formats.library import reading
-from menndl_dask.data.formats.readers.picture import LOSSY, PILLOW, check_room
+from menndl_dask.data.formats.readers.picture import LOSSY, PILLOW, TURNED, check_room, is_turned, upright
 from menndl_dask.data.formats.readers.readers import FORMATS, ending
 from menndl_dask.errors import DataError
 from menndl_dask.text import counted
@@ -23,6 +23,7 @@ from menndl_dask.text import counted
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
 """Endings of the files that Pillow reads here."""
 
+_TOLD = ("changed: ", "note: ", "left out: ")  # notes of a file that are said of its folder
 _TYPES = {"I;16": "uint16", "I;16B": "uint16", "I": "int32", "F": "float32"}
 _READ_AS = {"1": "L", "LA": "L", "PA": "RGB", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB"}
 _CHANNELS = {"RGB": 3, "RGBA": 4}
@@ -36,6 +37,8 @@ class Picture:
     size: tuple[int, int]  # y, x
     stored: str  # Pillow's mode of the file
     mode: str  # and the one in which it is read
+    turned: bool = False  # as its orientation says
+    frames: int = 1  # of which the first one is read
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,11 +64,13 @@ def open_picture_file(path: Path, mask: bool) -> Picture:
     """
     with _opened(path) as picture:
         stored = str(picture.mode)
-        size = (int(picture.height), int(picture.width))
+        turned, frames = is_turned(picture), int(getattr(picture, "n_frames", 1))
+        width, height = upright(picture).size if turned else picture.size
+        size = (int(height), int(width))
     mode = "P" if mask and stored == "P" else _READ_AS.get(stored, stored)
     if mode not in ("L", "P", "RGB", "RGBA", *_TYPES):
         raise DataError(f"{path}: expected grey values or colours, got the mode {stored}")
-    return Picture(path, size, stored, mode)
+    return Picture(path, size, stored, mode, turned, frames)
 
 
 @contextmanager
@@ -85,7 +90,8 @@ def _opened(path: Path) -> Iterator[Any]:
 @lru_cache(maxsize=1)  # blocks of one large picture are read one after another
 def _decoded(path: Path, mode: str) -> NDArray[Any]:
     with _opened(path) as picture:
-        return np.asarray(picture if picture.mode == mode else picture.convert(mode))
+        shown = upright(picture)
+        return np.asarray(shown if shown.mode == mode else shown.convert(mode))
 
 
 @dataclass
@@ -95,6 +101,7 @@ class OpenFile:
     path: Path | None = None
     content: Content = field(default_factory=lambda: Content({}))
     stack: ExitStack = field(default_factory=ExitStack)
+    beside: list[tuple[Path, list[str]]] = field(default_factory=list)  # files with more than the image that is taken
     changes: dict[str, None] = field(default_factory=dict)  # what the readers changed in the files so far, in order
 
     def get(self, path: Path) -> Content:
@@ -102,7 +109,7 @@ class OpenFile:
         if path != self.path:
             self.close()
             self.content, self.path = self.stack.enter_context(FORMATS[ending(path)](path)), path
-            self.changes.update(dict.fromkeys(note for note in self.content.notes if note.startswith("changed: ")))
+            self.changes.update(dict.fromkeys(note for note in self.content.notes if note.startswith(_TOLD)))
         return self.content
 
     def close(self) -> None:
@@ -132,6 +139,7 @@ class Member:
 
 def member(path: Path, name: str, source: SourceArray, opened: OpenFile, label: bool) -> Member:
     """Return an array of a file that is opened again when it is read."""
+    label = label and source.stored is not None and np.dtype(source.stored.dtype).kind != "f"  # else NaN is no label
     array = source.stored if label and source.stored is not None else source.array
     return Member(path, name, tuple(map(int, array.shape)), np.dtype(array.dtype), opened, label)
 
@@ -144,6 +152,7 @@ def image_arrays(files: Sequence[Path], mask: bool, opened: OpenFile) -> tuple[S
     DataError
         If a file cannot be read, or has other axes or another type than the first.
     """
+    opened.beside.clear()
     sources = [_source(file, mask, opened) for file in files]
     pictures = [source.array for source in sources if isinstance(source.array, Picture)]
     notes = []
@@ -156,6 +165,12 @@ def image_arrays(files: Sequence[Path], mask: bool, opened: OpenFile) -> tuple[S
         again = iter([replace(picture, mode=common) for picture in pictures])
         arrays: list[Any] = [next(again) if isinstance(s.array, Picture) else s.array for s in sources]
         sources = [_as_source(array, source) for array, source in zip(arrays, sources, strict=True)]
+    if any(picture.turned for picture in pictures):
+        notes.append(TURNED)
+    animated = [picture for picture in pictures if picture.frames > 1]
+    if animated:
+        where = f"{counted(len(animated), 'picture')}, such as {animated[0].path.name}"
+        notes.append(f"left out: all frames but the first of {where}")
     if mask and modes == {"P"}:
         notes.append("changed: masks with palettes: the place of a colour in the palette is its class number")
     if not mask and {picture.stored for picture in pictures} & {"P", "PA"}:
@@ -164,6 +179,9 @@ def image_arrays(files: Sequence[Path], mask: bool, opened: OpenFile) -> tuple[S
         notes.append("note: the fourth channel of the pictures is opacity (alpha), and is kept as a channel")
     if not mask and "LA" in {picture.stored for picture in pictures}:
         notes.append("left out: the opacity (alpha) of grey pictures")
+    if opened.beside:
+        (first, names), number = opened.beside[0], counted(len(opened.beside), "file")
+        notes.append(f"left out: further arrays of {number}, such as {', '.join(names[:3])} of {first.name}")
     _check_alike(files, sources)
     dims, said = _dims_in_folder(files[0], sources[0].dims)
     items = Pieces([source.array for source in sources])
@@ -186,6 +204,8 @@ def _source(file: Path, mask: bool, opened: OpenFile) -> SourceArray:
         return _as_source(picture, None)
     content = opened.get(file)
     name = next(iter(content.images), None) or _only_image(file, content)
+    if beside := [other for other, found in content.arrays.items() if other != name and len(found.shape) > 1]:
+        opened.beside.append((file, beside))
     source = content.arrays[name]
     return replace(source, array=member(file, name, source, opened, mask), stored=None)
 
@@ -227,6 +247,8 @@ def _check_alike(files: Sequence[Path], sources: Sequence[SourceArray]) -> None:
             raise DataError(
                 f"{file}: expected {counted(first.shape[channel], 'channel')} as {name}, got {source.shape[channel]}"
             )
+        if source.attributes.get("photometric") != first.attributes.get("photometric"):
+            raise DataError(f"{file}: expected 0 to be black or white as in {name}, got the opposite (WhiteIsZero)")
         if source.array.dtype != first.array.dtype:
             raise DataError(
                 f"{file}: expected values of type {first.array.dtype} as {name}, got {source.array.dtype}: types have "

@@ -26,6 +26,7 @@ _VOID = 255  # usual in masks of 8 bits for what has no label
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _WHITE = (255, 65535)
 _TWO = 2
+_MOST_CHANNELS = 4
 _MIDDLE = 127
 _CLOSE = 40  # grey values from black or white that compression leaves
 _MANY_GREYS = 8
@@ -80,6 +81,8 @@ def read_mask(
         raise DataError(f"classes: expected names, got {next(iter(named))}: the label has no colours")
     if boundary is not None:
         return _boundary_mask(flat, boundary, classes, fill, notes)
+    flat, fill, said = _filled(flat, fill)
+    notes = (*notes, *said)
     counts = value_counts(flat)
     mask = Mask(_integers(flat), counts, tuple(classes), fill, notes)
     return _small(_numbered(mask if fill is not None or not void else _without_void(mask)))
@@ -126,6 +129,22 @@ def value_counts(samples: Samples) -> dict[int, int]:
     return dict(sorted(found.items()))
 
 
+def _filled(samples: Samples, fill: int | None) -> tuple[Samples, int | None, tuple[str, ...]]:
+    """Return masks with a class number for NaN, and that number, which has no label."""
+    if samples.dtype.kind != "f":
+        return samples, fill, ()
+    missing, highest = 0, 0.0
+    for block in sample_blocks(samples):
+        values = samples.read(*block)
+        missing += int(np.isnan(values).sum())
+        highest = max(highest, float(np.nan_to_num(values, nan=0.0, posinf=0.0).max(initial=0)))
+    if not missing:
+        return samples, fill, ()
+    void = fill if fill is not None else _VOID if highest < _VOID else -1
+    filled = Changed(samples, lambda values: np.where(np.isnan(values), void, values), samples.dtype)
+    return filled, void, (f"{counted(missing, 'pixel')} without a value (NaN) have no label",)
+
+
 def _integers(samples: Samples) -> Samples:
     if samples.dtype.kind in "bf":
         kind = np.dtype(np.uint8 if samples.dtype.kind == "b" else np.int32)
@@ -143,6 +162,9 @@ def _flat(samples: Samples, axes: int) -> tuple[Samples, Counter[int] | None, tu
         return samples, None, ()  # the caller says what is wrong with the shape
     if size[place] == 1:
         return Reduced(samples, place, lambda values: values[..., 0], samples.dtype), None, ()
+    for end in (len(size) - 1, 0):
+        if size[end] <= _MOST_CHANNELS and (one_hot := _one_hot(samples, end)) is not None:
+            return one_hot, None, (f"masks of {size[end]} channels with a single 1 became class numbers",)
     if samples.dtype.kind not in "iub" or (samples.dtype.itemsize > 1 and samples.dtype.kind != "b"):
         raise DataError(f"label: expected colours of 8 bits or one channel, got {size[place]} of {samples.dtype}")
     packed = Reduced(samples, place, _packed, np.dtype(np.int32))
@@ -156,6 +178,18 @@ def _flat(samples: Samples, axes: int) -> tuple[Samples, Counter[int] | None, tu
         grey = Reduced(samples, place, lambda values: values[..., 0], samples.dtype)
         return grey, None, (f"masks of {size[place]} equal channels: read as one",)
     return packed, colours, ()
+
+
+def _one_hot(samples: Samples, place: int) -> Samples | None:
+    """Return the number of the channel that is 1 in each pixel, where the others are 0; None for other masks."""
+    numbers = Reduced(samples, place, lambda values: values.argmax(axis=-1), np.dtype(np.uint8))
+    single = Reduced(samples, place, _is_single, np.dtype(np.bool_))
+    return numbers if all(single.read(*block).all() for block in sample_blocks(single)) else None
+
+
+def _is_single(values: NDArray[Any]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.isin(values, (0, 1)).all(axis=-1) & (values.sum(axis=-1) == 1)
+    return found
 
 
 def _packed(values: NDArray[Any]) -> NDArray[np.int32]:

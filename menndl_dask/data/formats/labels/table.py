@@ -20,6 +20,7 @@ FILES = (
 )  # fmt: skip
 """Names of a column that names the files, without regard to case."""
 
+_NUMBERS = ("id", "name", "number", "index", "nr")  # names of columns that may number the files
 _SHOWN = 3
 _ENDING = re.compile(r"(\.ome|\.nii)?\.[A-Za-z]\w{0,4}$")
 
@@ -92,7 +93,11 @@ def find_files(table: Mapping[str, SourceArray], files: Sequence[str]) -> tuple[
         usual = {name.lower() for name in LABELS}
         whole = [name for name in table if fits[name] == len(values[name]) and name.lower() not in usual]
         words = [name for name in whole if not all(value.isdigit() for value in values[name])]
-        column = next(iter(words or [name for name in whole if name.lower() in ("id", "name", "number")]), "")
+        column = next(iter(words or [name for name in whole if name.lower() in _NUMBERS]), "")
+    if not column or not fits[column]:
+        by_number = _by_number(values, files)
+        if by_number[0] is not None:
+            return by_number
     if not column:
         return None, []
     unknown = [value for value, place in zip(values[column], places[column], strict=True) if place is None]
@@ -103,6 +108,18 @@ def find_files(table: Mapping[str, SourceArray], files: Sequence[str]) -> tuple[
             f"got {count} of {len(values[column]):,} that name none or several: {_listed(unknown)}"
         )
     return column, [place for place in places[column] if place is not None]
+
+
+def _by_number(values: Mapping[str, Sequence[str]], files: Sequence[str]) -> tuple[str | None, list[int]]:
+    """Return the column whose numbers are those in the names of the files, such as 7 of ``img_0007.png``."""
+    found = [re.findall(r"\d+", _ENDING.sub("", file.replace("\\", "/").rpartition("/")[2])) for file in files]
+    numbers = {int(each[-1]): place for place, each in enumerate(found) if each}
+    if len(numbers) == len(files):
+        for name, column in values.items():
+            known = name.lower() in (*_NUMBERS, *FILES) and all(value.isdecimal() for value in column)
+            if known and {int(value) for value in column} <= set(numbers):
+                return name, [numbers[int(value)] for value in column]
+    return None, []
 
 
 def _listed(names: Sequence[str]) -> str:

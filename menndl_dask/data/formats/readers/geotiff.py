@@ -12,7 +12,7 @@ import numpy as np
 from menndl_dask.data.formats.content import Content, Grid, SourceArray
 from menndl_dask.data.formats.library import guarded, reading
 from menndl_dask.data.formats.outside import check_vrt
-from menndl_dask.data.formats.views import Squeezed, decoded
+from menndl_dask.data.formats.views import Squeezed, decoded, decoding
 from menndl_dask.errors import DataError
 
 CACHE = 64
@@ -38,12 +38,15 @@ def open_raster(path: Path) -> Iterator[Content]:
         setting = rasterio.Env(GDAL_CACHEMAX=CACHE)
         with setting, rasterio.open(path, driver=driver) as file:
             several = tuple(file.subdatasets)
+            flags = {flag for band in file.mask_flag_enums for flag in band}
         if several:
             raise DataError(f"{path}: expected one raster, found {len(several)}, such as {several[0]}")
         array: Any = rioxarray.open_rasterio(path, cache=False, driver=driver)
     with setting, array:
         with reading(path, "a raster"):
             attributes, notes = dict(array.attrs), _notes(array)
+            if rasterio.enums.MaskFlags.per_dataset in flags and rasterio.enums.MaskFlags.alpha not in flags:
+                notes = (*notes, "left out: the file's mask of valid pixels; write a nodata value to have NaN there")
             dims = tuple(map(str, array.dims))
             one = (0,) if dims[0] == "band" and array.shape[0] == 1 else ()
             stored = Squeezed(array.variable, one)
@@ -61,7 +64,9 @@ def open_raster(path: Path) -> Iterator[Content]:
 def _labels(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return what attributes say of the values as labels."""
     fill = attributes.get("_FillValue")
-    return {} if fill is None or not np.isfinite(fill) else {"fill": fill}
+    is_scaled = decoding(attributes) != (1.0, 0.0)
+    kept: dict[str, Any] = {n: v for n, v in attributes.items() if is_scaled and n in ("scale_factor", "add_offset")}
+    return kept if fill is None or not np.isfinite(fill) else {**kept, "fill": fill}
 
 
 def _grid(array: Any) -> Grid | None:

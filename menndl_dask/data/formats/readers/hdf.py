@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,19 +31,26 @@ def open_hdf5(path: Path) -> Iterator[Content]:
         file = h5py.File(path, "r")
     with file:
         with reading(path, "HDF5"):
-            found = {name: _source(item) for name, item in _datasets(file, h5py).items()}
-        yield Content(guarded(found, path, "HDF5"))
+            arrays, nowhere = _datasets(file, h5py)
+            kinds = {name: _unusable(item, h5py) for name, item in arrays.items()}
+            found = {name: _source(item, h5py) for name, item in arrays.items() if not kinds[name]}
+            kinds |= dict.fromkeys(nowhere, "a link that leads to nothing")
+            notes = tuple(f"left out: {name} ({kind})" for name, kind in kinds.items() if kind)
+        yield Content(guarded(found, path, "HDF5"), notes=notes)
 
 
-def _datasets(file: Any, h5py: Any) -> dict[str, Any]:
-    """Return the arrays by path; what links lead to has the path of the link."""
+def _datasets(file: Any, h5py: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the arrays by path, of which links have their own, and the links that lead to nothing."""
     found: dict[str, Any] = {}
+    nowhere: list[str] = []
     visited = set()
 
     def add(group: Any, prefix: str) -> None:
         links = [(name, isinstance(group.get(name, getlink=True), h5py.HardLink)) for name in group]
         for name, _ in sorted(links, key=lambda link: not link[1]):
-            item = group.get(name)  # None for a link that leads nowhere
+            item = group.get(name)
+            if item is None:
+                nowhere.append(f"{prefix}{name}")
             if isinstance(item, h5py.Group) and item.id not in visited:
                 visited.add(item.id)
                 add(item, f"{prefix}{name}/")
@@ -50,7 +58,7 @@ def _datasets(file: Any, h5py: Any) -> dict[str, Any]:
                 found[f"{prefix}{name}"] = item
 
     add(file, "")
-    return found
+    return found, nowhere
 
 
 def _is_axis(item: Any, name: str, h5py: Any) -> bool:
@@ -60,8 +68,22 @@ def _is_axis(item: Any, name: str, h5py: Any) -> bool:
     )
 
 
-def _source(item: Any) -> SourceArray:
+def _unusable(item: Any, h5py: Any) -> str:
+    """Return what an array holds if it can be no images or labels; empty if it can be."""
+    if h5py.check_ref_dtype(item.dtype) is not None:
+        return "references to other arrays, such as a cell array of MATLAB"
+    if h5py.check_vlen_dtype(item.dtype) is not None and h5py.check_string_dtype(item.dtype) is None:
+        return "arrays of unequal length"
+    if item.dtype.names:
+        return f"a table with the columns {', '.join(item.dtype.names)}; save each as an array of its own"
+    return ""
+
+
+def _source(item: Any, h5py: Any) -> SourceArray:
     attributes = {name: item.attrs[name] for name in item.attrs if name not in ("REFERENCE_LIST", "DIMENSION_LIST")}
+    names = h5py.check_enum_dtype(item.dtype)  # and the number of each
+    if names and item.dtype.kind in "iu" and sorted(names.values()) == list(range(len(names))):
+        attributes.setdefault("classes", sorted(names, key=lambda name: names[name]))
     if item.dtype.kind == "O":  # texts of any length, else unusable
         return SourceArray(np.asarray(item.asstr()[:]), _dims(item), attributes)
     measured, dims = decoded(item, attributes), _dims(item)
@@ -71,7 +93,16 @@ def _source(item: Any) -> SourceArray:
 
 def _dims(item: Any) -> tuple[str, ...]:
     names = tuple(d.label or (d[0].name.rpartition("/")[2] if len(d) else "") for d in item.dims)
-    return names if all(names) and len(set(names)) == len(names) else ()
+    names = names if any(names) else _axistags(item)
+    return names if all(names) and len(set(names)) == len(names) == len(item.shape) else ()
+
+
+def _axistags(item: Any) -> tuple[str, ...]:
+    """Return the names of axes as ilastik writes them; see https://ukoethe.github.io/vigra."""
+    try:
+        return tuple(str(axis["key"]) for axis in json.loads(item.attrs["axistags"])["axes"])
+    except (KeyError, TypeError, ValueError):
+        return ()
 
 
 def hdf_spacing(shape: tuple[int, ...], dims: tuple[str, ...], attributes: Mapping[str, Any]) -> dict[str, float]:

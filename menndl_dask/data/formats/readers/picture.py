@@ -21,6 +21,24 @@ LOSSY = (".jpg", ".jpeg")
 PILLOW = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 
 
+TURNED = "changed: pictures are turned as their EXIF orientation says"
+"""Note on pictures that `upright` changes."""
+
+_ORIENTATION = 0x0112  # a tag of EXIF; 1 is upright
+
+
+def is_turned(picture: Any) -> bool:
+    """Whether a JPEG says that it is to be shown turned or mirrored."""
+    return picture.format == "JPEG" and picture.getexif().get(_ORIENTATION, 1) in range(2, 9)
+
+
+def upright(picture: Any) -> Any:
+    """Return a picture as it is seen: cameras store it as the sensor lies, and say how to turn it."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(picture) if is_turned(picture) else picture
+
+
 def check_room(picture: Any) -> None:
     """Raise `ValueError` if a picture does not fit into memory: some kilobytes may hold billions of pixels."""
     needed = picture.width * picture.height * max(1, len(picture.getbands())) * 2  # as read and as converted
@@ -47,12 +65,16 @@ def open_picture(path: Path) -> Iterator[Content]:
 
         with _any_size(Image), Image.open(path, formats=PILLOW) as picture:
             check_room(picture)
-            mode = {"P": "RGB", "1": "L"}.get(picture.mode)
-            values = np.asarray(picture.convert(mode) if mode else picture)
-            stored = np.asarray(picture) if picture.mode == "P" else None
+            notes = [TURNED] if is_turned(picture) else []
+            if (frames := getattr(picture, "n_frames", 1)) > 1:
+                notes.append(f"left out: all but the first of {frames} frames")
+            shown = upright(picture)
+            mode = {"P": "RGB", "1": "L"}.get(shown.mode)
+            values = np.asarray(shown.convert(mode) if mode else shown)
+            stored = np.asarray(shown) if shown.mode == "P" else None
     dims = ("y", "x", "channel")[: values.ndim]
     attributes = {"lossy": True} if path.suffix.lower() in LOSSY else {}
-    yield Content({"image": SourceArray(values, dims, attributes, stored)}, images=("image",))
+    yield Content({"image": SourceArray(values, dims, attributes, stored)}, images=("image",), notes=tuple(notes))
 
 
 @contextmanager

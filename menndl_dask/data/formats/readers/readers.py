@@ -46,6 +46,7 @@ _HINTS: Mapping[str, str] = {
     **dict.fromkeys((".csv", ".tsv", ".txt", ".xlsx"), _TABLE),
     **dict.fromkeys((".mat", ".pkl", ".pickle", ".pt", ".pth", ".parquet", ".tfrecord"), _ARRAYS),
     **dict.fromkeys((".czi", ".nd2", ".lif", ".oib", ".oif", ".svs", ".ndpi", ".mrxs"), _EXPORT),
+    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"), "unpack it, and convert what it holds"),
     **dict.fromkeys((".dcm", ".dicom", ".ima"), "convert it to .nii.gz, for example with dcm2niix"),
 }
 """What to do with files of other kinds."""

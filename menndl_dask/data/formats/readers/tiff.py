@@ -58,7 +58,14 @@ def open_tiff(path: Path) -> Iterator[Content]:
             found = arrays["image"].dims[:1]
             if names:
                 arrays["channel"] = SourceArray(np.array(names), ("channel",))
-            yield Content(arrays, images=("image",), consecutive=found in (("t",), ("page",)))
+            in_order = found in (("t",), ("page",))
+            yield Content(arrays, images=("image",), consecutive=in_order, notes=_notes(file))
+
+
+def _notes(file: Any) -> tuple[str, ...]:
+    """Say what values mean that are no brightness."""
+    meaning = {0: "0 is white (WhiteIsZero)", 3: "they are places in a palette"}.get(int(file.pages.first.photometric))
+    return (f"note: values are kept as stored: {meaning}",) if meaning else ()
 
 
 class _Damage(logging.Handler):
@@ -122,7 +129,8 @@ def tiff_dims(axes: str) -> tuple[str, ...]:
 
 
 def _attributes(file: Any, sizes: Mapping[str, float]) -> dict[str, Any]:
-    return {"spacing_unit": "µm"} if sizes and not file.is_imagej else {}
+    white = {"photometric": "white"} if int(file.pages.first.photometric) == 0 else {}
+    return white | ({"spacing_unit": "µm"} if sizes and not file.is_imagej else {})
 
 
 def _spacing(file: Any) -> dict[str, float]:

@@ -24,6 +24,7 @@ from menndl_dask.data.formats.views import Squeezed, decoded
 from menndl_dask.data.store.local_store import quietly, store_of
 from menndl_dask.data.store.memory import check_fits
 from menndl_dask.errors import DataError
+from menndl_dask.problem import SPLITS
 
 _MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _KINDS = {"time": "t", "channel": "channel"}
@@ -50,7 +51,15 @@ def _is_converted(group: zarr.Group) -> bool:
     samples = group.get("samples")
     if isinstance(samples, zarr.Group):
         return any(isinstance(sample.get("image"), zarr.Array) for _, sample in samples.groups())
-    return len(names) == 2 and all(names)
+    return len(names) == 2 and all(names) and _is_readable(group)
+
+
+def _is_readable(group: zarr.Group) -> bool:
+    """Whether labels are numbers, and splits have our names."""
+    label, split = group["label"], group.get("split")
+    if not isinstance(label, zarr.Array) or label.dtype.kind not in "biuf":
+        return False
+    return not isinstance(split, zarr.Array) or {str(name) for name in np.asarray(split[...]).ravel()} <= set(SPLITS)
 
 
 def _converted_content(group: zarr.Group) -> Content:

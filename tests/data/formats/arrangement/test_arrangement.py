@@ -251,9 +251,62 @@ def test_empty_cells_of_a_table_are_no_words(tmp_path: Path) -> None:
     assert "-1 is no label (3 images)" in said
     (tmp_path / "a.out").rename(tmp_path / "first")
     table.write_text("id,label\n" + "a,1.5\nb,\nc,0\n" * 3)
-    assert "expected a value for each image, got nan for 3 images (first: 1)" in _refused(
-        tmp_path / "a.npz", label=str(table)
-    )
+    data, said, done = _converted(tmp_path / "a.npz", label=str(table))
+    assert "0 to 1.5; 3 images (first: 1) without a value (NaN) will not be used" in said
+    assert np.isnan(data.label.values).tolist() == [False, True, False] * 3
+    assert sum(open_problem(done.path).facts.samples) == 6
+
+
+@pytest.mark.parametrize(
+    ("label", "got"),
+    [
+        (np.arange(9).astype("M8[D]"), "values of type datetime64[D]"),
+        (np.arange(9) * 1j, "values of type complex128"),
+        (np.full(9, np.inf), "got inf"),
+        (np.full(9, np.nan), "got NaN for all"),
+    ],
+)
+def test_labels_that_the_check_would_refuse_are_not_written(label: np.ndarray, got: str, tmp_path: Path) -> None:
+    assert got in _refused(_npz(tmp_path, image=IMAGES, label=label))
+    assert not (tmp_path / "a.out").exists()
+
+
+def test_several_ones_in_a_row_are_values_and_the_next_command_says_so(tmp_path: Path) -> None:
+    rows = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 1]] * 3)
+    for number, label in enumerate((rows, rows.astype(bool))):
+        _, said, done = _converted(_npz(tmp_path, image=IMAGES, label=label))
+        assert "3 values for each image" in said and done.next.endswith("--task regression")
+        assert open_problem(done.path, task="regression").facts.outputs == 3
+        done.path.rename(tmp_path / str(number))
+
+
+def test_values_are_decoded_as_images_are_and_dates_are_no_labels(tmp_path: Path) -> None:
+    dims = ("scene", "y", "x")
+    for number, (label, encoding) in enumerate(
+        (
+            (("scene", [0.5, np.nan, 2.0] * 3), {"_FillValue": -9999.0}),
+            ((dims, np.where(IMAGES > 0.5, np.nan, IMAGES)), {"_FillValue": -9999.0}),
+            ((dims, IMAGES), {"dtype": "int16", "scale_factor": 1e-4, "_FillValue": -1}),
+        )
+    ):
+        path = tmp_path / f"{number}.nc"
+        data = xr.Dataset({"image": (dims, IMAGES), "label": label})
+        data.to_netcdf(path, engine="h5netcdf", encoding={"label": encoding})
+        found, said, done = _converted(path)
+        np.testing.assert_allclose(found.label.values, np.asarray(label[1]), atol=1e-4)
+        assert "a value for each" in said and open_problem(done.path).task == "regression"
+    dates = np.arange("2020-01-01", "2020-01-10", dtype="M8[D]").astype("M8[ns]")
+    data = xr.Dataset({"image": (dims, IMAGES), "label": ("scene", dates)})
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    assert "got times (days since 2020-01-01" in _refused(tmp_path / "a.nc")
+
+
+def test_infinite_values_and_types_that_a_store_cannot_hold_are_changed_and_told(tmp_path: Path) -> None:
+    images = IMAGES.astype(np.longdouble)
+    images[3, 2, 1] = np.inf
+    data, said, _ = _converted(_npz(tmp_path, image=images, label=CLASSES))
+    assert data.image.dtype == "float64" and np.isnan(data.image.values).sum() == 1
+    assert "1 infinite value became NaN" in said and "became float64" in said
 
 
 def test_names_that_the_layout_needs_are_not_given_away(tmp_path: Path) -> None:

@@ -284,3 +284,52 @@ def test_different_sizes_of_pixels_are_told(tmp_path: Path) -> None:
         size = {"axes": "ZYX", "spacing": 2.0 * number, "unit": "um"}
         tifffile.imwrite(tmp_path / "a" / f"{number}.tif", values, imagej=True, metadata=size)
     assert "the sizes of pixels, which differ between 1.tif and 2.tif" in _converted(tmp_path / "a", tmp_path)[1]
+
+
+def test_folders_and_links_without_an_image_are_told(tmp_path: Path) -> None:
+    root = _draw(tmp_path / "a", *(f"{kind}/{n}.png" for kind in "ab" for n in range(2)))
+    (root / "c").mkdir()
+    (root / "a" / "9.png").symlink_to(root / "gone.png")
+    _, said, _ = _converted(root, tmp_path)
+    assert "c (no images in it)" in said and "1 link that leads to no file (9.png)" in said
+
+
+def test_further_frames_and_pages_of_a_file_are_told(tmp_path: Path) -> None:
+    root = tmp_path / "a"
+    root.mkdir()
+    frames = [Image.fromarray(RNG.integers(0, 200, (6, 8)).astype("uint8")) for _ in range(3)]
+    for number in range(2):
+        frames[0].save(root / f"{number}.gif", save_all=True, append_images=frames[1:])
+    _, said, done = _converted(root, tmp_path)
+    assert "all frames but the first of 2 pictures, such as 0.gif" in said
+    done.path.rename(tmp_path / "first")
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as file:
+        file.write(np.zeros((30, 40), "uint8"), photometric="minisblack")
+        file.write(np.zeros((3, 4), "uint8"), photometric="minisblack")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "scan.tif").rename(tmp_path / "b" / "scan.tif")
+    _, said, _ = _converted(tmp_path / "b", tmp_path)
+    assert "further arrays of 1 file, such as series1 of scan.tif" in said
+
+
+def test_photographs_are_turned_as_they_are_seen(tmp_path: Path) -> None:
+    seen = np.zeros((16, 32, 3), "uint8")
+    seen[:, :16] = 200
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # the sensor's picture is to be turned by 90 degrees clockwise
+    (tmp_path / "a").mkdir()
+    for number in range(2):
+        Image.fromarray(np.rot90(seen)).save(tmp_path / "a" / f"{number}.jpg", exif=orientation, quality=95)
+    data, said, done = _converted(tmp_path / "a", tmp_path)
+    assert "pictures are turned as their EXIF orientation says" in said
+    assert np.abs(data.image.values[0].astype(int) - seen).max() < 20
+    done.path.rename(tmp_path / "first")
+    data, said, _ = _converted(tmp_path / "a" / "0.jpg", tmp_path)
+    assert "turned" in said and data.image.shape == seen.shape
+
+
+def test_black_and_white_are_not_mixed_up(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name, photometric in (("0", "minisblack"), ("1", "miniswhite")):
+        tifffile.imwrite(tmp_path / "a" / f"{name}.tif", np.zeros((6, 8), "uint8"), photometric=photometric)
+    assert "1.tif: expected 0 to be black or white as in 0.tif, got the opposite" in _refused(tmp_path / "a", tmp_path)

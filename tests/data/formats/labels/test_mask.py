@@ -125,3 +125,21 @@ def test_numbered_objects_become_boundaries() -> None:
 def test_masks_of_unequal_size_are_read_too() -> None:
     mask = read_mask(Separate([np.full((3, 4), 255, "uint8"), np.zeros((5, 2), "uint8")]), 2)
     assert mask.counts == {0: 10, 1: 12}
+
+
+def test_pixels_that_are_nan_have_no_label() -> None:
+    drawn = DRAWN.astype("float32")
+    drawn[0, 0, 0] = np.nan
+    values, mask = _read(drawn)
+    assert (values[0][0][0], mask.fill, mask.counts[255]) == (255, 255, 1)
+    assert mask.notes == ("1 pixel without a value (NaN) have no label",)
+    assert _read(drawn, fill=-9999)[1].fill == -9999
+
+
+@pytest.mark.parametrize("kind", ["uint8", "bool", "float32", "int64"])
+def test_channels_with_a_single_one_are_classes_in_their_order(kind: str) -> None:
+    rows = np.eye(3)[DRAWN]
+    for one_hot in (rows, np.moveaxis(rows, -1, 1)):
+        values, mask = _read(one_hot.astype(kind))
+        assert values == DRAWN.tolist()
+        assert mask.notes == ("masks of 3 channels with a single 1 became class numbers",)

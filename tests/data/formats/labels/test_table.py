@@ -59,3 +59,11 @@ def test_rows_that_name_no_file_or_one_twice_are_told() -> None:
         match_rows(_table(file=["2.tif", "2"]), FILES)
     with pytest.raises(DataError, match="that name none or several: 1"):
         match_rows(_table(file=["1.png"]), ["a/1.png", "b/1.png"])
+
+
+def test_files_are_found_by_their_numbers_if_a_column_numbers_them() -> None:
+    files = ["img_0001.png", "img_0002.png", "img_0010.png"]
+    match = match_rows(_table(id=["10", "2", "1"], label=["c", "b", "a"]), files)
+    assert (match.column, match.rows.tolist()) == ("id", [2, 1, 0])
+    assert match_rows(_table(id=["7", "8", "9"], label=["a", "b", "c"]), files).column is None
+    assert match_rows(_table(grade=["10", "2", "1"]), files).column is None

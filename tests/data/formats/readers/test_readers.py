@@ -453,3 +453,59 @@ def test_a_store_has_the_size_of_a_pixel_with_its_unit(tmp_path: Path) -> None:
     data = xr.open_zarr(convert(tmp_path / "a.mrc", tmp_path / "a.zarr"), consolidated=False)
     assert data["image"].attrs["spacing"] == pytest.approx([0.14, 0.14])
     assert data["image"].attrs["spacing_unit"] == "Å"
+
+
+def test_arrays_of_hdf5_that_cannot_be_used_are_told_and_the_others_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["image"] = VOLUME
+        file["cell"] = np.array([file["image"].ref], dtype=h5py.ref_dtype)
+        file["rows"] = np.zeros(3, [("label", "i4"), ("id", "i4")])
+        file["gone"] = h5py.SoftLink("/nowhere")
+        file.create_dataset("kind", data=[0, 1], dtype=h5py.enum_dtype({"ill": 1, "healthy": 0}, "i1"))
+        file["tagged"] = VOLUME
+        file["tagged"].attrs["axistags"] = '{"axes": [{"key": "z"}, {"key": "y"}, {"key": "x"}]}'
+    with opened(path) as content:
+        assert sorted(content.arrays) == ["image", "kind", "tagged"]
+        assert content.arrays["kind"].attributes["classes"] == ["healthy", "ill"]
+        assert content.arrays["tagged"].dims == ("z", "y", "x")
+        said = " | ".join(content.notes)
+    for part in ("cell (references to other arrays", "rows (a table with the columns label, id", "gone (a link that"):
+        assert part in said
+
+
+def test_a_part_that_is_missing_is_not_read_as_zeros(tmp_path: Path) -> None:
+    layout = h5py.VirtualLayout((2, 5), "f4")
+    for number in range(2):
+        with h5py.File(tmp_path / f"part{number}.h5", "w") as file:
+            file["data"] = np.ones(5, "f4")
+        layout[number] = h5py.VirtualSource(f"part{number}.h5", "data", (5,))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_virtual_dataset("image", layout)
+    assert seen(tmp_path / "a.h5")[2].all()
+    (tmp_path / "part1.h5").unlink()
+    with pytest.raises(UserError, match=r"a\.h5: leads to 'part1\.h5', which is not there"), opened(tmp_path / "a.h5"):
+        pass
+    data = "".join(
+        f'<TiffData IFD="0" FirstZ="{z}" PlaneCount="1"><UUID FileName="{name}.ome.tif">urn:uuid:{z}</UUID></TiffData>'
+        for z, name in enumerate("ab")
+    )
+    text = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0"><Image ID="Image:0"><Pixels '
+        'ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="6" SizeY="5" SizeZ="2" SizeC="1" SizeT="1">'
+        f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
+    )
+    tifffile.imwrite(tmp_path / "a.ome.tif", CHANNELS[0], description=text, metadata=None)
+    with pytest.raises(UserError, match=r"leads to 'b\.ome\.tif', which is not there"), opened(tmp_path / "a.ome.tif"):
+        pass
+    tifffile.imwrite(tmp_path / "c.ome.tif", CHANNELS, metadata={"axes": "ZYX"})
+    (tmp_path / "c.ome.tif").rename(tmp_path / "renamed.ome.tif")
+    assert seen(tmp_path / "renamed.ome.tif")[2].shape == CHANNELS.shape
+
+
+@pytest.mark.parametrize(("photometric", "said"), [("miniswhite", "0 is white"), ("palette", "places in a palette")])
+def test_values_of_a_tiff_that_are_no_brightness_are_told(photometric: str, said: str, tmp_path: Path) -> None:
+    colours = {"colormap": np.zeros((3, 256), "uint16")} if photometric == "palette" else {}
+    tifffile.imwrite(tmp_path / "a.tif", CHANNELS[0], photometric=photometric, **colours)
+    with opened(tmp_path / "a.tif") as content:
+        assert said in " | ".join(content.notes)
