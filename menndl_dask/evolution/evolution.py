@@ -307,8 +307,12 @@ class Evolution:
         return Individual(self._next_id, chosen.genome, parents, chosen.origin), pool
 
     def _initial_leads(self) -> bool:
-        """Tell whether an initial network is better than all of the first random ones: more of them would be wasted."""
-        return self._drawn >= _ENOUGH and self.population.ranked()[0].individual.origin == "seeded"
+        """Tell whether an initial network is better than all of the first random ones: more of them would be wasted.
+
+        The best of all may be an offspring by now, since they are bred from then on.
+        """
+        origins = [member.individual.origin for member in self.population.ranked()]
+        return self._drawn >= _ENOUGH and next((o for o in origins if o in ("seeded", "random")), None) == "seeded"
 
     def _breed(self, rng: np.random.Generator) -> Iterator[Offspring]:
         """Yield offspring of the population."""

@@ -348,6 +348,9 @@ def test_random_networks_are_drawn_no_longer_than_the_initial_network_is_in_ques
         evolution.tell(one, Result(value))
     assert evolution.ask().origin == "random"  # too few results to tell
     evolution.tell(random[2], Result(fitness[2]))
+    asked = evolution.ask(3)
+    assert [one.origin == "random" for one in asked] == [more] * 3
+    evolution.tell(asked[0], Result(0.9))  # an offspring of the initial network that is better than it
     assert [one.origin == "random" for one in evolution.ask(3)] == [more] * 3
 
 
