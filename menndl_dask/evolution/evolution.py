@@ -37,7 +37,7 @@ from menndl_dask.space.widening import Given, widened
 from menndl_dask.validation import FLAG, demand_kind
 
 DRAWN = 20  # random networks before offspring are bred
-_ENOUGH = 3  # random networks that an initial one has to beat for the others not to be drawn
+_ENOUGH = 1  # random networks that an initial one has to beat for no more to be drawn
 _MEMBERS = 30  # of a population, with few workers
 _OFFSPRING = 60  # bred from the population for each network that is asked for
 _GENERATIONS = 5  # of offspring of offspring, at most
@@ -96,7 +96,7 @@ class Evolution:
         Networks to begin with, such as those of an earlier run or encoded Keras models. They are kept as they are:
         where one is not in the space, the space is widened or the network refused, see `menndl_dask.space.widening`.
     random
-        Number of random networks before offspring are bred; fewer once an initial network has beaten the first three.
+        Number of random networks before offspring are bred; fewer once an initial network has beaten the first.
     capacity
         Size of the population; by default 30, or more with more than 120 workers.
     survival
@@ -307,7 +307,7 @@ class Evolution:
         return Individual(self._next_id, chosen.genome, parents, chosen.origin), pool
 
     def _initial_leads(self) -> bool:
-        """Tell whether an initial network is better than all of the first random ones: more of them would be wasted.
+        """Tell whether an initial network is better than all random ones so far: more of them would be wasted.
 
         The best of all may be an offspring by now, since they are bred from then on.
         """

@@ -39,7 +39,7 @@ class _State:
     delays = 0  # parts that are not to be interrupted
     is_raised = False
     last_acts: list[Callable[[], object]] = []  # noqa: RUF012 - one for the process
-    last_words = threading.Lock()  # held by what ends the program: the message is said once
+    ending = threading.Lock()  # held by what ends the program: the message is said once
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def last_message(otherwise: str) -> str:
     """
     if not _State.is_handled:
         return otherwise
-    _State.last_words.acquire(timeout=10)
+    _State.ending.acquire(timeout=10)
     return _State.message
 
 
@@ -181,7 +181,7 @@ def _end_at_once() -> None:
     """Kill the child processes, do what was registered, and end this process, unless it says already that it ends."""
     import psutil
 
-    if not _State.last_words.acquire(blocking=False):
+    if not _State.ending.acquire(blocking=False):
         return
 
     for child in psutil.Process().children(recursive=True):
@@ -214,7 +214,7 @@ def _reports_kept() -> Iterator[None]:
         sys.unraisablehook, threading.excepthook = before[:2]
         logging.disable(before[2])
         _State.is_handled, _State.first, _State.received = False, None, None
-        _State.name, _State.is_raised, _State.last_words = "", False, threading.Lock()
+        _State.name, _State.is_raised, _State.ending = "", False, threading.Lock()
 
 
 @contextmanager

@@ -363,19 +363,25 @@ def test_few_evaluations_that_all_fail_are_recorded_in_the_end(client: Client, t
         run.best()
 
 
+_SMALL = 8  # tasks of a group, with two workers, that Dask may send to a busy worker as they come
+
+
 class MostOnAWorker(SchedulerPlugin):
     """Remembers how many tasks a worker of one thread has had at once, and what made its networks."""
 
     def __init__(self) -> None:
         self.most = 0
         self.operators: set[str] = set()
+        self._begun = 0
 
     async def start(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
 
     def transition(self, key: Any, start: str, finish: str, *_: Any, **__: Any) -> None:
         if finish == "processing":
-            self.most = max(self.most, *(len(worker.processing) for worker in self._scheduler.workers.values()))
+            self._begun += 1
+            if self._begun > _SMALL:
+                self.most = max(self.most, *(len(worker.processing) for worker in self._scheduler.workers.values()))
             self.operators.add(str(key).split("-")[2])
 
 
@@ -388,11 +394,11 @@ def test_no_evaluation_waits_on_a_busy_worker_whatever_made_it(client: Client, t
     # Dask decides by the number of tasks in a group that are known to it, which few tasks in flight do not make large
     client.register_plugin(MostOnAWorker(), name="most")
     try:
-        run = Search(None, SPACE, tmp_path, evaluate=evaluations.brief, random=6).run(client, evaluations=30)
+        run = Search(None, SPACE, tmp_path, evaluate=evaluations.brief, random=6).run(client, evaluations=40)
         most, operators = client.run_on_scheduler(_most_on_a_worker)
     finally:
         client.unregister_scheduler_plugin("most")
-    assert sorted(ids(run)) == list(range(30))
+    assert sorted(ids(run)) == list(range(40))
     assert len(operators) > 2
     assert most == 1
 
