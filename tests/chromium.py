@@ -61,14 +61,14 @@ class Page:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    async def open(self, url: str, until: str = "document.readyState === 'complete'", seconds: float = 20.0) -> None:
+    async def open(self, url: str, until: str = "document.readyState === 'complete'", seconds: float = 120.0) -> None:
         """Open an address and wait until a JavaScript condition holds."""
         for domain in ("Runtime", "Log", "Network", "Page"):
             await self.call(f"{domain}.enable")
         await self.call("Page.navigate", url=url)
         await self.until(f"document.URL !== 'about:blank' && ({until})", seconds)
 
-    async def until(self, condition: str, seconds: float = 20.0) -> None:
+    async def until(self, condition: str, seconds: float = 120.0) -> None:
         """Wait until a JavaScript condition holds; raises `TimeoutError` where it never does."""
         async with asyncio.timeout(seconds):
             while not await self.evaluate(condition):
@@ -123,7 +123,7 @@ async def browser_page(binary: str, profile: Path) -> AsyncIterator[Page]:
 
 
 async def _port(file: Path, process: subprocess.Popen[bytes]) -> int:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not (file.exists() and file.read_text().strip()):
             if process.poll() is not None:
                 raise RuntimeError(f"the browser ended with status {process.returncode}")
@@ -134,7 +134,7 @@ async def _port(file: Path, process: subprocess.Popen[bytes]) -> int:
 async def _target(port: int) -> str:
     from tornado.httpclient import AsyncHTTPClient
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while True:
             answer = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}/json")
             pages = [t for t in json.loads(answer.body) if t["type"] == "page"]

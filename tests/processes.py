@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psutil
 
 
-def gone(pid: int, seconds: float = 10.0) -> bool:
+def gone(pid: int, seconds: float = 120.0) -> bool:
     """Return whether a process has ended, or does so in time; a zombie has."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -24,7 +24,7 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
     return False
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 150.0) -> None:
+def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 300.0) -> None:
     """Wait until something is so, while a process runs."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -109,7 +109,7 @@ def running_slurm() -> Iterator[Slurm]:
         for command in _daemons(directory):
             stack.enter_context(_daemon(command, directory))
         slurm = Slurm(directory)
-        until(lambda: _idle_nodes() == len(NODES), 60, lambda: f"Slurm's nodes are not idle: {_logs(directory)}")
+        until(lambda: _idle_nodes() == len(NODES), message=lambda: f"Slurm's nodes are not idle: {_logs(directory)}")
         stack.callback(_end_jobs, slurm)
         yield slurm
 
@@ -119,8 +119,8 @@ def run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def until(holds: Callable[[], object], seconds: float = 60.0, message: Callable[[], str] | str = "") -> None:
-    """Wait until a condition holds; raises `TimeoutError` where it does not in time."""
+def until(holds: Callable[[], object], seconds: float = 150.0, message: Callable[[], str] | str = "") -> None:
+    """Wait until a condition holds; raises `TimeoutError` where it does not in time, also of a machine that is busy."""
     deadline = time.monotonic() + seconds
     pause = 0.02
     while not holds():
@@ -163,7 +163,7 @@ def _daemon(command: list[str], directory: Path) -> Iterator[None]:
         )  # fmt: skip
     try:
         if command[0] == "munged":
-            until((directory / "munge.socket").exists, 20, lambda: _logs(directory))
+            until((directory / "munge.socket").exists, message=lambda: _logs(directory))
         yield
     finally:
         process.terminate()
@@ -181,7 +181,7 @@ def _end_with_the_tests() -> None:
 
 def _end_jobs(slurm: Slurm) -> None:
     slurm.cancel()
-    until(slurm.is_empty, 30, "jobs are left in the queue")
+    until(slurm.is_empty, message="jobs are left in the queue")
 
 
 def _idle_nodes() -> int:

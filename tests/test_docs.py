@@ -67,7 +67,7 @@ def test_the_examples_of_the_documentation_run(page: str, tmp_path: Path) -> Non
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "script.py"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=200
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=400
     )
     assert done.returncode == 0, done.stderr
 
@@ -115,7 +115,7 @@ def test_the_gene_kinds_of_the_page_are_searched_and_their_networks_used_in_anot
     for folder, words in ((there, ["search.py"]), (elsewhere, ["use.py", str(there)])):
         done = subprocess.run(
             [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False,
-            timeout=220,
+            timeout=500,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout)

@@ -48,7 +48,7 @@ def menndl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
         [*COMMAND, *words],
-        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=200, check=False,
+        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     children = psutil.Process(first.pid).children(recursive=True)
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    psutil.wait_procs(children, timeout=60)
+    psutil.wait_procs(children, timeout=150)
     assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
     before = told(folder)
     second = started(folder)

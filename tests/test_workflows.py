@@ -35,7 +35,7 @@ def run_script(name: str, folder: Path, *words: str) -> subprocess.CompletedProc
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=590,
         check=False,
     )
 

@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "evaluation.py"
 def test_everybody_trains_the_same_networks_with_the_whole_machine() -> None:
     options = ["--machine", "--networks", "2", "--together", "1", "--epochs", "1", "--only", "local"]
     command = [sys.executable, str(SCRIPT), "digits", *options]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=500).stdout
     rows = [line.split("|")[1:-1] for line in printed.splitlines() if "|" in line][2:]
     names = [row[0].strip().partition(",")[0] for row in rows]
     assert names == ["**ours**", "one process"]

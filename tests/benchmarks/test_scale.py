@@ -25,7 +25,7 @@ def test_idle_gaps_of_many_workers_are_printed(capsys: pytest.CaptureFixture[str
 def test_memory_is_measured_over_the_quarters_of_a_run_also_of_a_script_that_is_a_file(tmp_path: Path) -> None:
     script = str(ROOT / "benchmarks" / "search_overhead.py")
     command = [sys.executable, script, "--no-screen", "--evaluations", "40", "--workers", "1"]
-    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=400)
     assert printed.returncode == 0, printed.stderr
     lines = printed.stdout.splitlines()
     assert len([line for line in lines if line.startswith("| ")]) == 2 + 4

@@ -148,7 +148,7 @@ def test_a_file_name_that_is_not_utf_8_is_one_line_in_any_encoding() -> None:
 @pytest.mark.parametrize("module", ["menndl_dask", "menndl_dask.cli"])
 def test_the_module_is_the_command_too(module: str) -> None:
     command = [sys.executable, "-m", module, "serach", "data.zarr"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("menndl: ")
     assert "did you mean 'search'?" in done.stderr

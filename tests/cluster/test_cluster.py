@@ -68,7 +68,7 @@ def test_a_cluster_ends_soon_though_its_workers_are_busy() -> None:
             client.run(os.getpid)
         ended = time.monotonic()
         del future
-    assert time.monotonic() - ended < 20
+    assert time.monotonic() - ended < 200
     assert cluster.dashboard is None
 
 

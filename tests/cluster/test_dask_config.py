@@ -48,7 +48,7 @@ def test_a_local_cluster_works_whatever_the_user_has_configured_and_says_what_it
         load_cluster(Local(workers=1, dashboard_port=None)) as cluster,
         cluster.client() as client,
     ):
-        assert client.submit(sum, (1, 2)).result(timeout=30) == 3
+        assert client.submit(sum, (1, 2)).result(timeout=150) == 3
         assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 0
     said = [record.getMessage() for record in caplog.records if record.name == dask_config.__name__]
     assert said[0].startswith(f"Dask's temporary-directory ({configured}): expected a folder that can be written to")

@@ -28,7 +28,7 @@ from tests.evaluations import SPACE
 
 
 def asked(address: str) -> str:
-    with urlopen(address, timeout=20) as answer:
+    with urlopen(address, timeout=120) as answer:
         return str(answer.read().decode())
 
 

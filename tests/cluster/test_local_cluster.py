@@ -54,11 +54,11 @@ def test_workers_that_are_killed_even_while_they_start_are_all_back_as_they_were
         first = client.run(os.getpid)
         for pid in first.values():
             os.kill(pid, signal.SIGKILL)
-        until(lambda: len({child.pid for child in worker_processes()} - set(first.values())) == 2, 30)
+        until(lambda: len({child.pid for child in worker_processes()} - set(first.values())) == 2)
         starting = worker_processes()[0]
         starting.kill()  # before it is connected
         assert gone(starting.pid)
-        until(lambda: len(client.nthreads()) == 2 and not client.nthreads().keys() & first.keys(), 60)
+        until(lambda: len(client.nthreads()) == 2 and not client.nthreads().keys() & first.keys())
         assert sorted(client.run(os.getenv, "CUDA_VISIBLE_DEVICES").values()) == ["5", "7"]
         assert len(worker_processes()) == 2
         assert client.cluster.trouble is None
@@ -91,8 +91,8 @@ def test_workers_that_do_not_start_are_a_diagnosis(monkeypatch: pytest.MonkeyPat
 
 def test_a_worker_that_cannot_evaluate_here_leaves_and_the_cluster_says_why_none_is_left() -> None:
     with load_cluster(QUIET) as cluster, cluster.client() as client:
-        client.submit(retire_now, "no room on its disk").result(timeout=20)
-        until(lambda: client.cluster.trouble is not None, 20)
+        client.submit(retire_now, "no room on its disk").result(timeout=150)
+        until(lambda: client.cluster.trouble is not None)
         assert client.cluster.trouble == "all workers of this machine have retired: no room on its disk"
         assert client.nthreads() == {}
 
@@ -106,5 +106,5 @@ def test_a_thread_that_starts_too_slowly_for_dask_is_started_again(monkeypatch: 
 
     monkeypatch.setattr(LoopRunner, "start", slow)
     with load_cluster(Local(workers=1, dashboard_port=None)) as cluster, cluster.client() as client:
-        assert client.submit(len, "abc").result(timeout=60) == 3
+        assert client.submit(len, "abc").result(timeout=150) == 3
     assert next(failures, None) is None

@@ -131,7 +131,7 @@ def test_the_fingerprint_is_of_the_data_and_not_of_the_process_or_place(tmp_path
     first = _open(stores.classification(), tmp_path)
     again = stores.write(stores.classification(), tmp_path / "again.zarr", chunk=11)
     code = f"from menndl_dask.data.data import open_problem; print(open_problem({str(again)!r}).facts.fingerprint)"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert told.stdout.strip() == first.facts.fingerprint
     other = open_problem(stores.write(stores.classification(seed=1), tmp_path / "other.zarr"))
     assert other.facts.fingerprint != first.facts.fingerprint

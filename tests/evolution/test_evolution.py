@@ -107,7 +107,7 @@ def test_another_process_with_another_hash_seed_breeds_the_same_offspring() -> N
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONHASHSEED": "77"}
     there = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=True
     )
     assert there.stdout.strip() == repr(here)
 

@@ -264,7 +264,7 @@ class Scene:
         self.wait(lambda: self.driver.poll() is not None, seconds, "the driver had ended")
         return int(self.driver.returncode)
 
-    def wait_until_alone(self, seconds: float = 30.0) -> list[str]:
+    def wait_until_alone(self, seconds: float = 120.0) -> list[str]:
         """Wait until the driver's processes have ended too; return the command lines of those that have not."""
         deadline = time.monotonic() + seconds
         beside = {process.pid for process in (*self.nannies, self.scheduler) if process is not None}

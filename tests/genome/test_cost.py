@@ -195,7 +195,7 @@ def test_cost_is_computed_without_keras() -> None:
 def _run(code: str, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=240)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=400)
     return done.stdout
 
 

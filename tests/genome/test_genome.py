@@ -206,7 +206,7 @@ def test_the_key_is_the_same_in_another_process_with_another_hash_seed() -> None
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=200,
         ).stdout
         for seed in ("1", "2")
     }

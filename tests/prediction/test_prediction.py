@@ -111,7 +111,7 @@ def test_worker_processes_predict_with_a_run_s_network_and_never_import_keras(tm
     script.write_text(code)
     command = [sys.executable, script, model, source, tmp_path / "predicted.zarr"]
     environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "CUDA_VISIBLE_DEVICES": "-1"}
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=200).stdout
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=400).stdout
     assert said.strip() == "[[], [], []]"
     predicted = read(tmp_path / "predicted.zarr")["prediction"]
     assert predicted.dims == ("sample", "y", "x") and predicted.shape == (3, 40, 70) and predicted.dtype == "uint8"

@@ -47,7 +47,7 @@ def while_watching(model: Path, source: Path, target: Path, write: Callable[[], 
         ready.set()
 
     def begin() -> None:
-        ready.wait(20)
+        ready.wait(120)
         write()
 
     writer = threading.Thread(target=begin)

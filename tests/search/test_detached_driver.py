@@ -57,7 +57,7 @@ def test_in_an_allocation_the_driver_gets_all_nodes(tmp_path: Path) -> None:
 def test_a_detached_driver_runs_and_its_successor_is_cancelled(queue: Queue, profile: str, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     number = detach(tmp_path / "run", profile, ["touch", str(ran)])
-    until(lambda: ran.exists() and not queue.alive(), 60, queue.printed)
+    until(lambda: ran.exists() and not queue.alive(), message=queue.printed)
     first, second = Drivers.read(tmp_path / "run").jobs
     assert first == number
     submitted = [line for line in queue.log if line.startswith("qsub")]

@@ -27,5 +27,5 @@ def slurm(slurm_daemons: real.Slurm) -> Iterator[real.Slurm]:
     yield slurm_daemons
     left = slurm_daemons.jobs()
     slurm_daemons.cancel()
-    real.until(slurm_daemons.is_empty, 30, "jobs do not end")
+    real.until(slurm_daemons.is_empty, message="jobs do not end")
     assert not left, f"the test left jobs in the queue: {left}"

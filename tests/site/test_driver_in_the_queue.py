@@ -19,7 +19,7 @@ from tests import stores
 from tests.site.evaluating import done
 from tests.slurm import Slurm, run, until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parents[2]
 MENNDL = [sys.executable, "-m", "menndl_dask.cli"]
@@ -67,15 +67,14 @@ def test_driver_and_workers_share_the_allocation_of_a_job(slurm: Slurm, tmp_path
     job = run("sbatch", "--parsable", *sizes, f"--chdir={HERE}", output, "--wrap", command)
     until(
         lambda: slurm.states().get(job.strip()) not in ("PENDING", "RUNNING", "COMPLETING"),
-        100,
-        lambda: printed(tmp_path),
+        message=lambda: printed(tmp_path),
     )
     assert slurm.states()[job.strip()] == "COMPLETED", (tmp_path / "driver.out").read_text()
     found = Run(tmp_path / "run")
     assert len(list(found.evaluations)) == 30
     assert {result.worker for _, result in found.evaluations} <= {f"n{number}:0:" for number in range(1, 5)}
     assert len({result.worker for _, result in found.evaluations}) == 3
-    until(slurm.is_empty, 30)
+    until(slurm.is_empty)
 
 
 def test_a_driver_that_the_time_limit_kills_is_followed_by_another_until_it_is_stopped(
@@ -86,13 +85,13 @@ def test_a_driver_that_the_time_limit_kills_is_followed_by_another_until_it_is_s
     monkeypatch.chdir(HERE)
     first = detach(tmp_path / "run", where, driving(where, tmp_path, 10_000))
     assert f"in the queue: job {first}" in status(tmp_path / "run")
-    until(lambda: slurm.states()[first] == "TIMEOUT", 150, lambda: printed(tmp_path))
+    until(lambda: slurm.states()[first] == "TIMEOUT", 300, lambda: printed(tmp_path))
     before = told(tmp_path)
     assert before > 0
-    until(lambda: told(tmp_path) >= before + 10, 90, lambda: printed(tmp_path))
+    until(lambda: told(tmp_path) >= before + 10, message=lambda: printed(tmp_path))
     assert "running (host" in status(tmp_path / "run")
     assert "asked its driver" in menndl(tmp_path, "stop", "run")
-    until(slurm.is_empty, 60, lambda: printed(tmp_path))
+    until(slurm.is_empty, message=lambda: printed(tmp_path))
     states = [slurm.states()[job] for job in Drivers.read(tmp_path / "run").jobs]
     assert (states[0], states[-1]) == ("TIMEOUT", "CANCELLED")
     found = Run(tmp_path / "run")
@@ -130,4 +129,4 @@ def test_a_check_says_what_the_workers_of_a_job_find(slurm: Slurm, tmp_path: Pat
     assert "1 of 1 workers on 1 node, the first after" in said
     assert "Keras on tensorflow computes on" in said
     assert said.endswith("All is well.\n")
-    until(slurm.is_empty, 30)
+    until(slurm.is_empty)

@@ -125,13 +125,13 @@ def test_the_retry_of_a_killed_worker_goes_on_from_its_checkpoint_to_the_same_en
     cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0)
     with cluster, Client(cluster, set_as_default=False) as client:
         future = client.submit(evaluate, NETWORK, problem, LIMITS, checkpoint=checkpoint)
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 300
         while not checkpoint.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         [nanny] = cluster.workers.values()
         psutil.Process(nanny.pid).kill()
-        rest: Result = future.result(timeout=200)
-        whole: Result = client.submit(evaluate, NETWORK, problem, LIMITS).result(timeout=200)
+        rest: Result = future.result(timeout=300)
+        whole: Result = client.submit(evaluate, NETWORK, problem, LIMITS).result(timeout=300)
     assert rest.succeeded, rest.message
     assert rest.message.startswith("resumed from a checkpoint after ")
     assert float(rest.message.split()[-2]) >= 1

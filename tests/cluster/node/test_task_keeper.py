@@ -41,7 +41,7 @@ def test_only_what_is_killed_is_started_again_and_not_for_ever(
 ) -> None:
     (tmp_path / "starts").write_text("\n")
     kept = keeper(f"echo $NUMBER >> starts; {script}", "0", folder=tmp_path)
-    _, errors = kept.communicate(timeout=60)
+    _, errors = kept.communicate(timeout=200)
     assert (tmp_path / "starts").read_text().split() == ["0"] * starts
     assert kept.returncode == code
     assert ("it is given up" in errors) == (code == 137)
@@ -57,6 +57,6 @@ def test_the_signal_to_end_reaches_each_task_once_and_what_a_killed_one_leaves_i
     until(lambda: not Path("/proc", child).exists() or "Z" in Path("/proc", child, "stat").read_text().split()[2])
     until(lambda: (tmp_path / "0").exists() and (tmp_path / "0").read_text().split()[1:])
     kept.send_signal(signal.SIGTERM)
-    kept.communicate(timeout=60)
+    kept.communicate(timeout=200)
     assert sorted((tmp_path / "told").read_text().split()) == ["0", "1"]
     assert kept.returncode == 0

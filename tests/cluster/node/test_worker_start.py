@@ -99,7 +99,7 @@ def test_without_a_launcher_the_tasks_of_a_node_start_each_other() -> None:
     # one GPU too few; the other two become workers, which print their help
     ended = subprocess.run(
         [*command, "--vendor", "nvidia", "--help"],
-        env=environment, capture_output=True, text=True, timeout=100, check=False,
+        env=environment, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert "task 0 of menndl-1, GPUs 0" in ended.stderr
     assert "task 1 of menndl-1, GPUs 1" in ended.stderr
@@ -112,7 +112,7 @@ def test_a_local_directory_that_cannot_be_written_to_is_told_in_a_line(tmp_path:
     (tmp_path / "disk").touch()
     command = [sys.executable, "-m", "menndl_dask.cluster.node.worker_start", "--name", "menndl-1"]
     command += ["--local-directory", f"{tmp_path}/disk/me"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     told = f"error: local_directory: expected a folder that can be written to, got {tmp_path}/disk/me: Not a directory"
     assert told in ended.stderr
     assert "Traceback" not in ended.stderr

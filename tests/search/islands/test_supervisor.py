@@ -82,11 +82,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     assert driver_of(run, 1) != killed
     first.kill()
     first.communicate()
-    left = [process for process in processes if not gone(process.pid, 30)]
+    left = [process for process in processes if not gone(process.pid)]
     when_all_ended = told(run)
     (run / HURRY).touch()
     second = started(run)
-    output, errors = second.communicate(timeout=150)
+    output, errors = second.communicate(timeout=300)
     return Story(run, after_the_kill, when_all_ended, left, output, errors, second.returncode)
 
 

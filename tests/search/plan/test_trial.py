@@ -31,7 +31,7 @@ class Trainings:
     slots: int = 1
 
     def __post_init__(self) -> None:
-        self._barrier = threading.Barrier(self.together, timeout=20)
+        self._barrier = threading.Barrier(self.together, timeout=120)
         self._lock = threading.Lock()
 
     def __call__(self, individual: Any, of: Any, limits: Any) -> Result:
