@@ -18,8 +18,9 @@ from menndl_dask.errors import UserError, nearest, shortened
 _ANSWER_S = 120
 # looks names up as the training process does; lists the names of the Keras documentation
 _QUESTION = """
-import json, sys, keras
-module = getattr(keras, sys.argv[1])
+import json, sys
+from menndl_dask.evaluation.keras_import import import_frugally
+module = getattr(import_frugally("keras"), sys.argv[1])
 try:
     module.get(sys.argv[2])
     answer = None
