@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 NODES = ("n1", "n2", "n3", "n4")
@@ -194,11 +195,17 @@ def _logs(directory: Path) -> str:
 
 
 def _free_ports(count: int) -> list[int]:
+    """Return ports that are free, and that the kernel gives to no other process before Slurm takes them."""
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for bound in sockets:
-            bound.bind(("127.0.0.1", 0))
-        return [bound.getsockname()[1] for bound in sockets]
+        while len(found) < count:
+            port = random.SystemRandom().randrange(min(10_000, first_given - 2000), first_given)
+            bound = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                bound.bind(("127.0.0.1", port))
+                found.append(port)
+    return found
 
 
 def _search_path() -> str:

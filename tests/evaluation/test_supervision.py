@@ -80,7 +80,7 @@ def test_a_process_that_leaves_others_behind_has_ended(parent: tuple[Channel, Ch
     started = time.monotonic()
     builder = _watched(Program("sleep 600 & exit 0"), parent[0])  # which holds the pipe
     assert builder.outcome["message"] == "the process ended with status 0"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 100
 
 
 def test_a_process_that_closes_its_pipe_and_stays_is_killed(

@@ -156,9 +156,10 @@ class Scene:
             time.sleep(0.2)
 
     def start_all(self) -> None:
-        """Start the scheduler and workers if they are not the driver's own, and the driver."""
+        """Start the scheduler and workers if they are not the driver's own, and the driver when they are starting."""
         if not self.is_local:
             self.start_crew()
+            self.wait(lambda: len(self.worker_processes()) >= self.workers, what="the workers were started")
         self.start_driver()
 
     def start_crew(self) -> None:

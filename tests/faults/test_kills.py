@@ -13,7 +13,7 @@ from tests.faults.scene import Scene, send
 
 
 def test_killed_workers_come_back_and_a_killed_driver_carries_on(tmp_path: Path) -> None:
-    with Scene(tmp_path, evaluations=60) as scene:
+    with Scene(tmp_path, evaluations=10_000) as scene:  # until the workers are back, however long that takes
         scene.start_driver()
         scene.wait_for_crew(0.0)
         states, killed = [State.of(scene.run)], time.monotonic()
@@ -22,14 +22,15 @@ def test_killed_workers_come_back_and_a_killed_driver_carries_on(tmp_path: Path)
         states.append(State.of(scene.run))
         scene.driver.kill()
         assert scene.wait_until_alone() == []
-        scene.start_driver()
+        asked = scene.told() + 20
+        scene.start_driver(evaluations=asked)
         assert scene.wait_for_end() == 0
         assert scene.wait_until_alone() == []
-        assert check(scene.run, 60, states, scene.marks()).is_clean
+        assert check(scene.run, asked, states, scene.marks()).is_clean
 
 
 def test_workers_beside_the_driver_join_leave_and_die_with_and_without_their_nannies(tmp_path: Path) -> None:
-    with Scene(tmp_path, evaluations=100, is_local=False) as scene:
+    with Scene(tmp_path, evaluations=10_000, is_local=False) as scene:
         scene.start_all()
         scene.wait_for_crew(0.0)
         states = [State.of(scene.run)]
@@ -42,8 +43,12 @@ def test_workers_beside_the_driver_join_leave_and_die_with_and_without_their_nan
         joined = scene.start_worker()
         scene.wait_for_crew(time.monotonic())
         assert joined.poll() is None
+        scene.driver.kill()
+        scene.driver.wait()
+        asked = scene.told() + 20
+        scene.start_driver(evaluations=asked)
         assert scene.wait_for_end() == 0
-        assert check(scene.run, 100, states, scene.marks()).is_clean
+        assert check(scene.run, asked, states, scene.marks()).is_clean
 
 
 @pytest.mark.long

@@ -83,7 +83,6 @@ def test_a_mistake_is_one_line(words: list[list[str]], given: dict[str, Any], li
     assert words == []
 
 
-@pytest.mark.timeout(480)  # two searches, of which the first plans and compares
 def test_the_examples_of_the_page_run_where_an_event_loop_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

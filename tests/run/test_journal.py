@@ -403,10 +403,10 @@ def test_a_journal_of_a_later_format_is_refused_and_its_version_named(tmp_path: 
 
 def test_looking_at_the_journal_before_an_event_takes_little_time(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl") as opened:
-        begun = time.perf_counter()
+        begun = time.process_time()
         for _ in range(1000):
             opened.check()
-        assert time.perf_counter() - begun < 1.0  # some 20 ms on a quiet machine
+        assert time.process_time() - begun < 1.0  # some 20 ms on a quiet machine
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])

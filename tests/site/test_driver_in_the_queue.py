@@ -19,7 +19,7 @@ from tests import stores
 from tests.site.evaluating import done
 from tests.slurm import Slurm, run, until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slurm
 
 HERE = Path(__file__).parents[2]
 MENNDL = [sys.executable, "-m", "menndl_dask.cli"]

@@ -25,7 +25,7 @@ from tests.site.evaluating import done, finished, located
 from tests.sites import site
 from tests.slurm import Slurm, until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slurm
 
 
 @pytest.fixture(autouse=True)

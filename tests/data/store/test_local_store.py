@@ -27,7 +27,7 @@ def changed(file: Path, **values: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("name", ["zarr.json", "image/zarr.json", "label/zarr.json", "image/c/0/0/0/0"])
 def test_a_fifo_in_the_place_of_a_file_is_told_and_not_waited_for(store: Path, name: str) -> None:
     (store / name).unlink()
@@ -81,7 +81,7 @@ def test_a_tiff_whose_strip_is_larger_than_the_memory_is_refused(tmp_path: Path)
         convert(path, tmp_path / "other.zarr")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(200)
 def test_a_folder_that_holds_a_fifo_or_itself_is_read_without_them(tmp_path: Path) -> None:
     from PIL import Image
 
