@@ -11,13 +11,15 @@ DEMO ?= --run runs/demo --workers 2 --evaluations 24
 # options of pytest, such as PYTEST="-x tests/test_cost.py"
 PYTEST ?=
 PARALLEL = --numprocesses auto --maxprocesses 4
-# one test process more than cores: many tests wait for processes that start or end
-TEST_PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
+# two test processes more than cores: many tests wait for processes that start or end
+TEST_PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 2))')
 # for make fuzz: examples that a test gets, and the random seed (by default the seconds since 1970)
 EXAMPLES ?= 2000
 SEED := $(or $(SEED),$(shell date +%s))
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# tests start hundreds of processes, each of which would compile all modules again
+unexport PYTHONDONTWRITEBYTECODE
 
 # for make faults: number of faults
 FAULTS ?= 200

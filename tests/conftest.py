@@ -1,20 +1,22 @@
 """Settings for all tests: quiet frameworks that leave the cores to each other, and no browser where there is none.
 
 Test processes take one file after the other; the longest come first, so that no process is left with one of them at the
-end.
+end, and before them the one that waits longest.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
+from menndl_dask.evaluation.keras_import import import_frugally
 from tests.chromium import find_browser
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -24,12 +26,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MENNDL_TRIAL_SECONDS", "0.5")  # of each new search: enough for some steps
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes longer than what is computed
 
-# files of tests that take half a minute of processor time or more, the longest first
+# files of tests that wait long or take half a minute of processor time or more, the longest first
 _LONG = (
+    "tests/site/test_driver_in_the_queue.py",
     "tests/test_workflows.py",
     "tests/training/test_backends.py",
     "tests/test_docs.py",
     "tests/test_main_job.py",
+    "tests/site/",
     "tests/evaluation/test_evaluation.py",
     "tests/prediction/test_prediction.py",
     "tests/benchmarks/",
@@ -41,7 +45,6 @@ _LONG = (
     "tests/search/islands/test_supervisor.py",
     "tests/evolution/test_evolution.py",
     "tests/training/",
-    "tests/site/",
     "tests/cluster/",
     "tests/prediction/",
 )
@@ -88,6 +91,19 @@ def _programming_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
         raise error
 
     monkeypatch.setattr("menndl_dask.program.guard.unexpected", raised)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while the tests are collected, nor look again and again at what stays: modules and tests."""
+    gc.disable()
+    try:
+        if "PYTEST_XDIST_WORKER" in os.environ:  # which collects all tests, of which many import Keras
+            import_frugally("keras")
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

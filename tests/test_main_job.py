@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+from menndl_dask.cli.cli import main
 from menndl_dask.report.conclusion import fittest
 from menndl_dask.run.journal import read_journal
 from menndl_dask.run.run import Run
@@ -20,11 +22,10 @@ from menndl_dask.search.comparison import trained_path
 from tests import stores
 from tests.processes import until
 
-pytestmark = pytest.mark.timeout(480)  # half a minute where the machine is idle, minutes where it is not
 ASKED = 4
 COMMAND = [sys.executable, "-m", "menndl_dask.cli"]
 OPTIONS = [
-    "--run", "runs/mine", "--workers", "2", "--evaluations", str(ASKED), "--epochs", "3", "--batch-size", "8",
+    "--run", "runs/mine", "--workers", "1", "--evaluations", str(ASKED), "--epochs", "3", "--batch-size", "8",
     "--retrain", "2", "--finalists", "1", "--max-parameters", "5e3", "--max-layers", "4",
 ]  # fmt: skip
 
@@ -55,6 +56,24 @@ def menndl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def environment(folder: Path) -> dict[str, str]:
     state = str(folder / "state")  # the key that signs runs: the same for the fixture and for each test
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200", "XDG_STATE_HOME": state}
+
+
+Here = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def here(story: Story, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Return what runs a command in this process, and returns its exit code, its output and its errors."""
+    for name, value in environment(story.folder).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(story.folder)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        status = main(words)
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
 
 
 def started(folder: Path) -> subprocess.Popen[str]:
@@ -145,43 +164,43 @@ def test_the_best_network_is_kept_and_told_apart_from_the_standard_one(story: St
     assert all("test_accuracy" in c.result.metrics for c in run.alike if c.result.succeeded)
 
 
-def test_a_finished_run_is_not_trained_again(story: Story) -> None:
+def test_a_finished_run_is_not_trained_again(story: Story, here: Here) -> None:
     before = (story.path / "journal.jsonl").read_text()
-    again = menndl(story.folder, "search", "data.zarr", *OPTIONS)
-    assert again.returncode == 0, again.stderr
-    assert "retraining for comparison" not in again.stdout
+    status, output, errors = here("search", "data.zarr", *OPTIONS)
+    assert status == 0, errors
+    assert "retraining for comparison" not in output
     after = (story.path / "journal.jsonl").read_text()
     assert after.count('"event":"compared"') == before.count('"event":"compared"')
     assert after.count('"event":"told"') == ASKED
 
 
-def test_a_run_of_a_script_is_not_resumed_by_the_command_line(story: Story) -> None:
-    resumed = menndl(story.folder, "resume", "runs/mine")
-    assert resumed.returncode == 0, resumed.stderr
+def test_a_run_of_a_script_is_not_resumed_by_the_command_line(story: Story, here: Here) -> None:
+    status, _, errors = here("resume", "runs/mine")
+    assert status == 0, errors
     assert len(told(story.folder)) == ASKED
 
 
-def test_the_report_of_a_run_can_be_written_anew(story: Story) -> None:
+def test_the_report_of_a_run_can_be_written_anew(story: Story, here: Here) -> None:
     (story.path / "report.html").unlink()
-    shown = menndl(story.folder, "report", "runs/mine")
-    assert "On the test split" in shown.stdout
+    _, output, _ = here("report", "runs/mine")
+    assert "On the test split" in output
     assert (story.path / "report.html").exists()
 
 
-def test_the_network_predicts_on_new_images(story: Story) -> None:
+def test_the_network_predicts_on_new_images(story: Story, here: Here) -> None:
     words = ("predict", "runs/mine/best.keras", "data.zarr", "predicted.zarr", "--workers", "1")
     predicted = menndl(story.folder, *words)
     assert predicted.returncode == 0, predicted.stderr
     assert (story.folder / "predicted.zarr" / "zarr.json").exists()
-    again = menndl(story.folder, *words)
-    assert again.returncode == 2
-    assert "predicted.zarr" in again.stderr
-    assert len(again.stderr.splitlines()) == 1
+    status, _, errors = here(*words)
+    assert status == 2
+    assert "predicted.zarr" in errors
+    assert len(errors.splitlines()) == 1
 
 
-def test_another_search_in_the_same_directory_is_refused_in_one_line(story: Story) -> None:
-    other = menndl(story.folder, "search", "data.zarr", *OPTIONS, "--seed", "1")
-    assert other.returncode == 2
-    assert "seed" in other.stderr
-    assert len(other.stderr.splitlines()) == 1
-    assert "starting the workers" not in other.stdout
+def test_another_search_in_the_same_directory_is_refused_in_one_line(here: Here) -> None:
+    status, output, errors = here("search", "data.zarr", *OPTIONS, "--seed", "1")
+    assert status == 2
+    assert "seed" in errors
+    assert len(errors.splitlines()) == 1
+    assert "starting the workers" not in output
