@@ -12,7 +12,7 @@ from pathlib import Path
 
 from menndl_dask import own_code
 from menndl_dask.cluster.profile import profile_file
-from menndl_dask.errors import RunError, UserError
+from menndl_dask.errors import RunError, UserError, shortened
 from menndl_dask.genome.individual import ranked
 from menndl_dask.problem import Problem
 from menndl_dask.run.layout import whole_run
@@ -85,8 +85,9 @@ def check_data(problem: Problem, given: argparse.Namespace) -> None:
     UserError
         If it is not.
     """
-    if given.cluster == "local" and "://" not in problem.data and not Path(problem.data).exists():
-        raise UserError(f"--data: expected the data set of the run, found no such file: {problem.data}")
+    if given.cluster == "local" and "://" not in problem.data and not Path(problem.data).is_dir():
+        wanted = "expected the Zarr store of the run, found no such directory"
+        raise UserError(f"--data: {wanted}: {shortened(problem.data)}")
 
 
 def _again(run: Run, problem: Problem, given: argparse.Namespace, code: Sequence[str]) -> str:

@@ -204,10 +204,11 @@ def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
         # and other computations with Dask in this process would wait for it for ever
         with nullcontext() if isinstance(where, Scheduler) else uninterrupted():
             client = Client(**arguments, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # TypeError without certificates for tls://
+    # TypeError without certificates for tls://, AssertionError where its thread does not start within ten seconds
+    except (OSError, ValueError, TypeError, AssertionError) as error:
         if not isinstance(where, Scheduler):
             raise ProfileError(f"the scheduler of this program gives no answer: {one_line(error)}") from error
-        name, why = arguments["address"], shortened(str(error))
+        name, why = arguments["address"], shortened(str(error)) or "this machine is too busy to start a thread"
         raise ProfileError(f"{name}: expected a Dask scheduler, got no answer: {why}") from error
     address = str(getattr(client.scheduler, "address", ""))
     if isinstance(where, Scheduler) and not address.startswith("tls://"):

@@ -6,22 +6,27 @@ Where it does not, Dask would try again and again, or tell the reason of its own
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import socket
 
 from menndl_dask.cluster.ports import LOOPBACK
 from menndl_dask.errors import ProfileError
 
+_FILES = 64  # of a scheduler and one worker; no start succeeds with 20
 _TRIAL_S = 30.0  # a connection within a machine takes less than a millisecond
 
 
 def check_machine() -> None:
-    """Check that processes of this machine can connect to each other and share semaphores.
+    """Check that processes of this machine can connect to each other, share semaphores and open enough files.
 
     Raises
     ------
     ProfileError
         If they cannot, as in a container without the network interface ``lo``, with IPv6 only or without ``/dev/shm``.
     """
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if 0 <= files < _FILES:
+        raise ProfileError(f"local: expected to be allowed to open {_FILES} files, got {files}; see ulimit -n")
     try:
         with socket.create_server((LOOPBACK, 0)) as server, socket.create_connection(server.getsockname(), _TRIAL_S):
             pass

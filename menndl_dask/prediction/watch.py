@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menndl_dask import __version__, files, own_code
-from menndl_dask.errors import DataError, RunError, UserError, message_of
+from menndl_dask.errors import DataError, RunError, UserError, message_of, one_line
 from menndl_dask.genome.keras_model.network_file import check_format, code_at_hand
 from menndl_dask.prediction.blocks import Job, Piece, predicted_values
 from menndl_dask.prediction.ensemble import run_of
@@ -31,6 +32,7 @@ from menndl_dask.text import TextTable, milliseconds, printable
 
 RECORD = "frames.jsonl"
 _POLL_S = 0.002  # between two looks
+_LONGEST_RECORD = 2**30  # bytes
 _BROKEN_S = 1.0  # without a change, after which a file that cannot be read is taken to be broken
 Array = NDArray[Any]
 
@@ -235,7 +237,8 @@ class _Record:
         try:
             files.new_folder(folder)
             lines = self._lines(digest)
-            self._file = self._path.open("a", encoding="utf-8")
+            file = files.open_regular(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            self._file = os.fdopen(file, "a", encoding="utf-8")
         except OSError as error:
             raise UserError(f"{self._path}: cannot be written: {error.strerror}") from error
         if not lines:
@@ -244,11 +247,11 @@ class _Record:
 
     def _lines(self, digest: str) -> list[dict[str, Any]]:
         """Read the lines of an earlier call; a last line that is not whole is removed."""
-        if not self._path.exists():
+        if not os.path.lexists(self._path):
             if any(self._folder.iterdir()):
                 raise UserError(f"{self._folder}: expected a new or empty folder, or one with {RECORD}")
             return []
-        text = self._path.read_text(encoding="utf-8")
+        text = files.read_text(self._path, at_most=_LONGEST_RECORD)
         whole = text[: text.rfind("\n") + 1]
         if whole != text:
             files.write_text(self._path, whole)
@@ -260,8 +263,9 @@ class _Record:
                     f"{self._path}: expected predictions of this network, got {was}; --output gives another"
                 )
             self.done = {str(line["frame"]) for line in lines[1:] if "error" not in line}
-        except (ValueError, KeyError, AttributeError) as error:
-            raise RunError(f"{self._path}: expected a frame in each line, got another form: {error}") from error
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+            wrong = one_line(error)
+            raise RunError(f"{self._path}: expected a frame in each line, got another form: {wrong}") from error
         return lines
 
     def _put(self, line: dict[str, Any]) -> None:

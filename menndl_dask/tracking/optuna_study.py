@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from menndl_dask.errors import UserError
+from menndl_dask.errors import UserError, one_line
 from menndl_dask.genome.gene import kind_name
 from menndl_dask.genome.individual import Evaluation
 from menndl_dask.objective import FITNESS, Objectives
@@ -30,7 +31,7 @@ def export_study(run: Run, path: Path) -> int:
     Raises
     ------
     UserError
-        If Optuna is not installed, the file exists, or the run has no evaluation.
+        If Optuna is not installed, the file exists or cannot be written, or the run has no evaluation.
     """
     optuna = library("optuna")
     if path.exists():
@@ -41,20 +42,34 @@ def export_study(run: Run, path: Path) -> int:
         raise UserError(f"{run.path}: expected evaluations, got none yet")
     kinds = sorted({kind for individual, _ in entries for kind in _layers(individual)})
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=f"sqlite:///{path.absolute()}",
-        study_name=run.path.resolve().name,
-        directions=["maximize" if name == FITNESS else "minimize" for name in names],
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the dashboard shows these names
-        study.set_metric_names(list(names))
     told_at, objectives = run.told_at, Objectives.of(names)
-    study.add_trials(
-        _trial(optuna, n, each, kinds, objectives, told_at.get(each[0].id, 0.0)) for n, each in enumerate(entries)
-    )
+    trials = [_trial(optuna, n, one, kinds, objectives, told_at.get(one[0].id, 0.0)) for n, one in enumerate(entries)]
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        study = optuna.create_study(
+            storage=f"sqlite:///{path.absolute()}",
+            study_name=run.path.resolve().name,
+            directions=["maximize" if name == FITNESS else "minimize" for name in names],
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the dashboard shows these names
+            study.set_metric_names(list(names))
+        study.add_trials(trials)
     return len(entries)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell in a line why a study cannot be written, and remove what is written of it."""
+    try:
+        yield
+    except Exception as error:
+        cause = error
+        while isinstance(cause.__cause__, Exception):  # SQLite's own, below those of two libraries
+            cause = cause.__cause__
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written: {one_line(cause)}") from error
 
 
 def _layers(individual: Any) -> Counter[str]:

@@ -17,7 +17,7 @@ from tests.problems import problem
 from tests.runs import finished, made_up, recorder
 
 OF = problem()
-DATA = ["--data", __file__]  # it is not read
+DATA = ["--data", str(Path(__file__).parent)]  # it is not read
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_data_that_are_not_there_are_said_before_workers_of_this_machine_are_sta
     command = ["compare", str(tmp_path / "run"), "--with", "lenet5", "--data", str(tmp_path / "nowhere.zarr")]
     assert main(command) == 2
     line = capsys.readouterr().err.splitlines()
-    assert len(line) == 1 and f"found no such file: {tmp_path}/nowhere.zarr" in line[0]
+    assert len(line) == 1 and f"found no such directory: {tmp_path}/nowhere.zarr" in line[0]
     assert not called
     (tmp_path / "site.yaml").write_text("kind: slurm\nshared_directory: /tmp\njobqueue: {cores: 1, memory: 1GB}\n")
     assert main([*command, "--cluster", str(tmp_path / "site.yaml")]) == 0

@@ -127,5 +127,5 @@ def test_a_run_that_a_driver_holds_is_refused_before_workers_are_started(
 ) -> None:
     monkeypatch.setattr("menndl_dask.cluster.cluster.load_cluster", None)
     with recorder(run.path, OF):
-        assert main(["retrain", str(run.path), "--data", __file__]) == 2
+        assert main(["retrain", str(run.path), "--data", str(run.path)]) == 2
     assert "held by another driver" in capsys.readouterr().err

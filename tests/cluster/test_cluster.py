@@ -161,6 +161,19 @@ def test_an_encrypted_scheduler_without_certificates_to_show_it_is_one_line_and_
         default_client()
 
 
+def test_a_machine_that_is_too_busy_to_start_a_client_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("menndl_dask.cluster.cluster.Client", busy)
+    with (
+        load_cluster(Scheduler(address="tcp://127.0.0.1:1", timeout_s=0.5)) as cluster,
+        pytest.raises(ProfileError, match="got no answer: this machine is too busy to start a thread"),
+        cluster.client(),
+    ):
+        pass
+
+
 @pytest.mark.usefixtures("_failed_clients_are_collected")
 def test_a_client_is_what_dask_computes_with_until_it_is_closed() -> None:
     def where() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import resource
 import socket
 
 import pytest
@@ -40,4 +41,10 @@ def test_a_machine_whose_processes_cannot_connect_is_one_line(
 def test_a_machine_without_semaphores_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiprocessing.get_context("fork"), "Lock", failing(errno.EROFS))
     with pytest.raises(ProfileError, match="/dev/shm to take the semaphores of processes, got: Read-only file system"):
+        machine.check_machine()
+
+
+def test_a_machine_that_opens_too_few_files_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (20, 20))
+    with pytest.raises(ProfileError, match="expected to be allowed to open 64 files, got 20; see ulimit -n"):
         machine.check_machine()

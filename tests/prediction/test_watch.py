@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -16,9 +17,9 @@ import zarr
 from PIL import Image
 
 from menndl_dask.cli.cli import main
-from menndl_dask.errors import UserError
+from menndl_dask.errors import RunError, UserError
 from menndl_dask.prediction import watch as module
-from menndl_dask.prediction.watch import watch
+from menndl_dask.prediction.watch import _Record, watch
 from tests.prediction.test_prediction import describe, model
 
 __all__ = ["model"]  # a fixture
@@ -194,3 +195,32 @@ def test_what_cannot_be_watched_is_one_line(model: Path, tmp_path: Path, capsys:
     record.write_text(record.read_text().replace('"model_sha256": "', '"model_sha256": "0'))
     with pytest.raises(UserError, match=r"expected predictions of .*, got those of .*; --output gives another"):
         watch(model, source, tmp_path / "out", frames=1)
+
+
+def linked(record: Path) -> None:
+    """Put a link to a file of another folder in its place."""
+    (record.parent.parent / "foreign").write_text("")
+    record.symlink_to(record.parent.parent / "foreign")
+
+
+@pytest.mark.parametrize("put", [linked, os.mkfifo])
+def test_a_record_that_is_no_file_is_neither_followed_nor_waited_for(
+    put: Callable[[Path], None], tmp_path: Path
+) -> None:
+    (out := tmp_path / "out").mkdir()
+    (trained := tmp_path / "best.keras").write_bytes(b"weights")
+    put(out / "frames.jsonl")
+    told = r"frames\.jsonl: cannot be written: expected a file, got a (symbolic link|fifo)"
+    with pytest.raises(UserError, match=told):
+        _Record(out, trained)
+    assert not (tmp_path / "foreign").exists() or (tmp_path / "foreign").read_text() == ""
+
+
+@pytest.mark.parametrize("line", ["[[1]]", '["frame"]', "[" * 100_000])
+def test_a_record_in_another_form_is_one_line(line: str, tmp_path: Path) -> None:
+    (trained := tmp_path / "best.keras").write_bytes(b"weights")
+    _Record(tmp_path / "out", trained).close()
+    with (tmp_path / "out" / "frames.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(RunError, match=r"expected a frame in each line, got another form: [^\n]*$"):
+        _Record(tmp_path / "out", trained)

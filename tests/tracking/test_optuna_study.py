@@ -50,3 +50,11 @@ def test_a_file_that_exists_and_a_run_without_results_are_refused(tmp_path: Path
         pass
     with pytest.raises(UserError, match="expected evaluations, got none yet"):
         export_study(type(run)(tmp_path / "empty"), tmp_path / "other.db")
+
+
+def test_a_study_that_cannot_be_written_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", made_up(3))
+    (target := tmp_path / "study.db").symlink_to(tmp_path / "nowhere" / "study.db")
+    with pytest.raises(UserError, match=r"study\.db: cannot be written: OperationalError: unable to open database"):
+        export_study(run, target)
+    assert not target.is_symlink()
