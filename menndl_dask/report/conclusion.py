@@ -26,6 +26,7 @@ from menndl_dask.run.run import Run
 from menndl_dask.text import TextTable, fitness_text, metric_title, quantity, with_error
 
 _SHOWN = 5  # networks of the search in the table
+_ONCE = "Each was trained once: trained again, both will differ by chance; menndl compare measures by how much."
 
 
 def findings(run: Run) -> list[str | TextTable]:
@@ -132,14 +133,14 @@ def _significance(best: Compared, standard: Compared, problem: Problem, director
         text = f"{fitness_text(abs(found.value))} (95 % interval: {found.low:+.4f} to {found.high:+.4f})"
         if not found.is_certain:
             return [f"The difference is not significant: {text}."]
-        return [f"The evolved network is {'better' if sign * found.value > 0 else 'worse'} by {text}."]
+        return [f"The evolved network is {'better' if sign * found.value > 0 else 'worse'} by {text}.", _ONCE]
     found = by_errors(best, standard, problem)
     if found is None:
         return []
     text = f"{fitness_text(abs(found.value))} ± {math.hypot(found.error, found.other_error):.2g}"
     if not found.is_certain:
         return [f"The difference is not significant: {text}."]
-    return [f"The evolved network is {'better' if sign * found.value > 0 else 'worse'} by {text}."]
+    return [f"The evolved network is {'better' if sign * found.value > 0 else 'worse'} by {text}.", _ONCE]
 
 
 def _score(compared: Compared, problem: Problem) -> str:

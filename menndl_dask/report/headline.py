@@ -15,6 +15,7 @@ from types import NoneType
 
 from menndl_dask.evaluation.sample_scores import read_groups, read_sums
 from menndl_dask.metric import BUILT_IN
+from menndl_dask.objective import Objectives
 from menndl_dask.problem import Problem
 from menndl_dask.report.bootstrap import Difference, difference
 from menndl_dask.report.contenders import Ranking, Standing, rankings
@@ -46,6 +47,8 @@ class OnTest:
     own: Scored
     other: Scored | None
     between: Difference | None
+    is_once: bool = False  # whether each was trained once: the difference does not know the chance of a training
+    is_other_chosen: bool = False  # whether the validation split chooses the standard one for best.keras
 
 
 def headline(run: Run, pair: OnTest | None = None) -> str:
@@ -106,7 +109,9 @@ def _of_finalists(alike: Sequence[Compared], problem: Problem, directory: Path |
     if standard is None:
         return OnTest(_tested(ours, name), None, None)
     between = paired(ours, standard, problem, directory) or by_errors(ours, standard, problem)
-    return OnTest(_tested(ours, name), _tested(standard, name), between)
+    order = Objectives.of(problem.objectives, problem.constraints).order
+    is_other_chosen = order(standard.result) <= order(ours.result)
+    return OnTest(_tested(ours, name), _tested(standard, name), between, True, is_other_chosen)
 
 
 def _known(alike: Sequence[Compared], problem: Problem) -> list[Compared]:
@@ -124,11 +129,15 @@ def sentence(found: OnTest, problem: Problem) -> str:
     if between is not None and between.is_certain:
         relation = "more accurate than" if sign * between.value > 0 else "less accurate than"
     scores = f"{with_spread(own.score, own.error)} against {with_spread(other.score, other.error)}"
-    less = ""
+    less, chosen = "", ""
     if relation == "more accurate than" and BUILT_IN.get(problem.metric_name) == "max" and other.score < 1:
         less = f", {(own.score - other.score) / (1 - other.score):.0%} less error"
-    title = metric_title(problem.metric_name)
-    return f"{own.name} is {relation} {_spoken(other.name)} ({title} {scores} on test{less}){_cheaper(own, other)}"
+    title, cheaper = metric_title(problem.metric_name), _cheaper(own, other)
+    if found.is_once and between is not None and between.is_certain:
+        less = f", each trained once{less}"
+    if found.is_other_chosen:
+        chosen = f"; by the validation split best.keras is {_spoken(other.name)}"
+    return f"{own.name} is {relation} {_spoken(other.name)} ({title} {scores} on test{less}){cheaper}{chosen}"
 
 
 def _of_ranking(ranking: Ranking) -> OnTest | None:

@@ -94,7 +94,18 @@ def test_the_comparison_at_the_end_of_a_search_is_its_headline(tmp_path: Path) -
         keep_sums(run, each, right)
     assert headline(run).startswith("network 3 is more accurate than the small U-Net")  # on every image
     assert str(findings(run)[0]) == f"Conclusion: {headline(run)}."
+    assert "on test, each trained once, " in headline(run)
     assert "The evolved network is better by 0." in "".join(map(str, findings(run)))
+    assert "best.keras" in headline(run)  # of equals on the validation split it is the standard network
+
+
+def test_the_headline_says_so_where_the_validation_split_chooses_the_standard_network(tmp_path: Path) -> None:
+    for fitness, is_said in ((0.4, True), (0.6, False)):
+        run = finished(tmp_path / str(is_said), made_up(12), OF)
+        run.compare(trained("network 3 (budget × 2)", 3, 10, 0.70, fitness=fitness))
+        run.compare(trained("U-Net, small (budget × 2)", STANDARD_ID, 30, 0.69, fitness=0.5))
+        said = "; by the validation split best.keras is the small U-Net"
+        assert headline(run).endswith(said) is is_said
 
 
 def test_a_comparison_with_several_seeds_is_taken_first_and_its_network_is_chosen_by_validation(tmp_path: Path) -> None:
