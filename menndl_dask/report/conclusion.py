@@ -26,7 +26,7 @@ from menndl_dask.run.run import Run
 from menndl_dask.text import TextTable, fitness_text, metric_title, quantity, with_error
 
 _SHOWN = 5  # networks of the search in the table
-_ONCE = "Each was trained once: both differ by chance from training to training; menndl compare RUN --with standard tells."
+_ONCE = "Each was trained once: scores differ from training to training; menndl compare RUN --with standard tells."
 
 
 def findings(run: Run) -> list[str | TextTable]:
