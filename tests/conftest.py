@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
-from menndl_dask.evaluation.keras_import import import_frugally
+from menndl_dask.program.keras_import import import_frugally
 from tests.chromium import find_browser
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

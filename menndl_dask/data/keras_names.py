@@ -19,7 +19,7 @@ _ANSWER_S = 120
 # looks names up as the training process does; lists the names of the Keras documentation
 _QUESTION = """
 import json, sys
-from menndl_dask.evaluation.keras_import import import_frugally
+from menndl_dask.program.keras_import import import_frugally
 module = getattr(import_frugally("keras"), sys.argv[1])
 try:
     module.get(sys.argv[2])

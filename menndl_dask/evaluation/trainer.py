@@ -23,11 +23,11 @@ from menndl_dask.evaluation.channel import Channel, out_of_reach
 from menndl_dask.evaluation.child_process import ChildProcess, connect_to_parent, die_with_parent, serve
 from menndl_dask.evaluation.descendants import adopt_orphans, end_descendants, kill
 from menndl_dask.evaluation.energy import Meter, find_counters
-from menndl_dask.evaluation.keras_import import import_frugally
 from menndl_dask.evaluation.last_output import LastOutput
 from menndl_dask.evaluation.result_builder import ResultBuilder
 from menndl_dask.evaluation.scratch import Scratch
 from menndl_dask.evaluation.supervision import UNSENT, TrainingProcess, supervise
+from menndl_dask.program.keras_import import import_frugally
 
 if TYPE_CHECKING:
     from menndl_dask.training.request import TrainingRequest

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from menndl_dask import own_code
 from menndl_dask.errors import one_line
 from menndl_dask.evaluation.child_process import connect_to_parent, serve
-from menndl_dask.evaluation.keras_import import import_frugally
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.shape import walk
 from menndl_dask.prediction.inference_process import busy_s, memory, reset_peak
 from menndl_dask.problem import Problem
+from menndl_dask.program.keras_import import import_frugally
 from menndl_dask.training.batches import Chunk
 
 _FEWEST_STEPS, _MOST_STEPS = 3, 50  # of a training

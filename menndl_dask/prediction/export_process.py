@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from menndl_dask import own_code
 from menndl_dask.evaluation.child_process import connect_to_parent, serve
-from menndl_dask.evaluation.keras_import import import_frugally
 from menndl_dask.genome.keras_model.network_file import load_network
 from menndl_dask.prediction.model_process import describe, resize
+from menndl_dask.program.keras_import import import_frugally
 from menndl_dask.training.batches import as_model_input
 
 Array = NDArray[Any]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from menndl_dask import own_code
 from menndl_dask.evaluation.child_process import connect_to_parent, serve
-from menndl_dask.evaluation.keras_import import import_frugally
 from menndl_dask.genome.genome import Genome
 from menndl_dask.problem import Problem
+from menndl_dask.program.keras_import import import_frugally
 from menndl_dask.training.batches import as_model_input
 
 _REPEATS, _SECONDS = 200, 2.0  # of a measurement, at most

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from menndl_dask import own_code
 from menndl_dask.errors import GenomeError
 from menndl_dask.evaluation.child_process import connect_to_parent, serve
-from menndl_dask.evaluation.keras_import import import_frugally
 from menndl_dask.genome.gene import find_kind
 from menndl_dask.genome.keras_model.network_file import load_network, recorded_kinds
 from menndl_dask.problem import Problem
+from menndl_dask.program.keras_import import import_frugally
 
 
 class _Predictor:

@@ -27,7 +27,7 @@ _LOAD = f"""
 import socket, sys
 import numpy as np
 socket.setdefaulttimeout({_SILENCE_S})
-from menndl_dask.evaluation.keras_import import import_frugally
+from menndl_dask.program.keras_import import import_frugally
 import_frugally("keras")
 from keras import datasets
 (images, labels), (test_images, test_labels) = getattr(datasets, sys.argv[1]).load_data()

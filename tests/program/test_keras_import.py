@@ -9,7 +9,7 @@ import sys
 PROGRAM = """
 import gc
 import sys
-from menndl_dask.evaluation.keras_import import import_frugally
+from menndl_dask.program.keras_import import import_frugally
 import pandas
 import_frugally("keras")
 print("sklearn" in sys.modules, "jax" in sys.modules, sys.modules["pandas"] is pandas, gc.isenabled())
