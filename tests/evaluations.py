@@ -38,7 +38,7 @@ def brief(individual: Individual, problem: Any, limits: Limits, **_: Any) -> Res
 
 def unhurried(hurry: Path, individual: Individual, problem: Any, limits: Limits, **_: Any) -> Result:
     """Return what `brief` does, after a longer while until the test writes a file."""
-    time.sleep(0.0 if hurry.exists() else 0.4)
+    time.sleep(0.0 if hurry.exists() else 0.8)
     return brief(individual, problem, limits)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from menndl_dask.cli.cli import main
 from menndl_dask.run.run import Run
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "run_0_1_0.tar.xz"
@@ -53,7 +54,7 @@ def test_an_old_run_resumes_with_all_its_results_and_what_was_in_flight(folder: 
     assert "network 12" in output
 
 
-def test_an_old_run_is_read_and_reported(folder: Path) -> None:
+def test_an_old_run_is_read_and_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = folder / "runs" / "old"
     run = Run(path)
     individual, result = run.best()
@@ -61,7 +62,8 @@ def test_an_old_run_is_read_and_reported(folder: Path) -> None:
     failures = [result.failure for _, result in run.evaluations if result.failure]
     assert (len(failures), failures.count("no_learning")) == (10, 3)
     assert run.to_xarray().sizes["evaluation"] == TOLD
-    menndl(folder, "report", "runs/old")
+    monkeypatch.chdir(folder)
+    assert main(["report", "runs/old"]) == 0
     assert "network 12" in (path / "report.html").read_text()
 
 

@@ -499,9 +499,9 @@ def test_where_forking_is_not_safe_each_evaluation_has_a_fresh_interpreter(
     fresh = running.result()
     assert fresh.metrics["loss"] == pytest.approx(forked.metrics["loss"], rel=1e-4)
     assert list(tmp_path.iterdir()) == [tmp_path / "network.keras"]
-    broken = _evaluate(replace(short, loss="tests.own_functions:raising"))
+    broken = _evaluate(frugal)
     assert broken.failure == "error"
-    assert "loaded: []" in _evaluate(frugal).message
+    assert "loaded: []" in broken.message
     late = _evaluate(short, limits=Limits(0.2))
     assert late.failure == "timed_out"
     assert _trainer().children() == []

@@ -83,7 +83,7 @@ def how(request: pytest.FixtureRequest) -> Iterator[str]:
     close()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer_pool, "_MODULE", "tests.cheap_trainer")
-        patch.setattr(trainer_pool, "_GRACE_S", 0.5)
+        patch.setattr(trainer_pool, "_GRACE_S", 2.0)
         patch.setattr(trainer_pool, "stage", lambda _, directory: directory)
         patch.setenv(trainer.FRESH, str(int(how == "fresh")))
         yield how

@@ -75,7 +75,7 @@ def test_a_full_disk_ends_the_search_in_a_line_and_with_room_the_same_command_ca
 ) -> None:
     with (
         mounted("-t", "tmpfs", "-o", "size=512k", "none", str(tmp_path / "disk")) as disk,
-        Scene(tmp_path / "scene", evaluations=200, seconds=0.05, beside=crew) as scene,
+        Scene(tmp_path / "scene", evaluations=10_000, seconds=0.05, beside=crew) as scene,
     ):
         scene.run = disk / "run"
         scene.start_driver()
@@ -93,7 +93,7 @@ def test_a_full_disk_ends_the_search_in_a_line_and_with_room_the_same_command_ca
 def test_a_run_that_is_moved_away_ends_the_search_at_once_and_carries_on_when_it_is_back(
     crew: Scene, tmp_path: Path
 ) -> None:
-    with Scene(tmp_path, evaluations=200, seconds=0.05, beside=crew) as scene:
+    with Scene(tmp_path, evaluations=10_000, seconds=0.05, beside=crew) as scene:
         scene.start_driver()
         scene.wait_for_results(5)
         scene.run.rename(tmp_path / "elsewhere")
@@ -109,7 +109,7 @@ def test_a_file_system_that_goes_away_ends_the_search_at_once_and_carries_on_whe
 ) -> None:
     (tmp_path / "device").mkdir()
     bound = ("--bind", str(tmp_path / "device"), str(tmp_path / "disk"))
-    with Scene(tmp_path / "scene", evaluations=200, seconds=0.05, beside=crew) as scene:
+    with Scene(tmp_path / "scene", evaluations=10_000, seconds=0.05, beside=crew) as scene:
         scene.run = tmp_path / "disk" / "run"
         with mounted(*bound):
             scene.start_driver()
@@ -142,7 +142,7 @@ def removed(journal: Path) -> None:
 def test_a_journal_that_something_else_changes_ends_the_search_at_once(
     attack: Callable[[Path], None], crew: Scene, tmp_path: Path
 ) -> None:
-    with Scene(tmp_path, evaluations=200, seconds=0.05, beside=crew) as scene:
+    with Scene(tmp_path, evaluations=10_000, seconds=0.05, beside=crew) as scene:
         scene.start_driver()
         scene.wait_for_results(5)
         attack(scene.run / "journal.jsonl")

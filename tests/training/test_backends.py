@@ -84,9 +84,10 @@ def test_a_deterministic_training_is_the_same_to_the_bit_in_another_trainer(
     of = replace(_problem(data, backend, deterministic=True), augmentation=changes)
     results, weights = [], []
     for name in ("one.keras", "two.keras"):
+        if results:
+            close()
         results.append(_evaluate(of, genome, save=tmp_path / name))
         weights.append(keras.models.load_model(tmp_path / name).get_weights())
-        close()
     first, second = results
     assert first.succeeded, first.message
     assert first.fitness == second.fitness

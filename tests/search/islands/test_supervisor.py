@@ -110,7 +110,7 @@ def test_all_drivers_end_with_whoever_looks_after_them_and_the_same_command_carr
 
 def test_the_islands_spend_one_budget_and_evaluate_nothing_twice(story: Story) -> None:
     evaluations = list(Run(story.path).evaluations)
-    assert ASKED <= len(evaluations) <= ASKED + 40  # three workers get ten networks a second each, for a second
+    assert ASKED <= len(evaluations) < 2 * ASKED  # three workers get ten networks a second each until all are told
     assert set(Counter(individual.id for individual, _ in evaluations).values()) == {1}
     assert Counter(island_of(individual) for individual, _ in evaluations).keys() == set(range(ISLANDS))
 
