@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 from menndl_dask.errors import UserError, nearest
 from menndl_dask.result import Result
@@ -19,6 +19,7 @@ MEASURED = (
     FITNESS, "parameters", "flops_forward", "flops_training", "latency_ms", "memory_bytes", "train_seconds", "loss",
 )  # fmt: skip
 """Names that a search measures; an evaluation function of the user's own may measure others."""
+_Any = TypeVar("_Any")
 _LIMIT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
 
 
@@ -109,6 +110,11 @@ class Objectives:
     def violation(self, result: Result) -> float:
         """Return the sum of the violations; 0 if all constraints hold."""
         return sum(limit.violation(result) for limit in self.limits)
+
+    def kept(self, found: Iterable[_Any], result: Callable[[_Any], Result]) -> list[_Any]:
+        """Return those whose `result` keeps all constraints; all if none does."""
+        every = list(found)
+        return [each for each in every if not self.violation(result(each))] or every
 
     def order(self, result: Result) -> tuple[float, float]:
         """Return a key that is smallest for the fittest result: one that breaks a constraint comes after all others."""

@@ -255,7 +255,7 @@ def _conclude(run: Run, stopped: str | None, typed: Sequence[str]) -> int:
     if run.islands:
         run.write_snapshot()  # each search has written its own
     say("")
-    report(run)
+    report(run, has_headline=stopped is not None)
     if stopped is not None:
         say(f"{stopped}; {_to_resume(run.path, typed)}")
         return ExitCode.STOPPED
@@ -294,10 +294,10 @@ def _again(typed: Sequence[str], *more: str) -> list[str]:
     return [sys.executable, *program, *words, *more]
 
 
-def report(run: Run, output: Path | None = None) -> None:
-    """Print the table of a run, and write its report, by default into the run directory."""
+def report(run: Run, output: Path | None = None, *, has_headline: bool = True) -> None:
+    """Print the table of a run, with its headline if wanted, and write its report, by default in the run directory."""
     with reading(run.path, RunError):
-        found = [*findings(run)]
+        found = findings(run, has_headline=has_headline)
     say(*found)
     say(f"report: {write_report(run, output)}")
 

@@ -48,6 +48,13 @@ def test_a_constraint_that_cannot_be_read_is_refused(text: str) -> None:
         Limit.parse(text)
 
 
+def test_those_that_keep_the_constraints_are_kept_or_all() -> None:
+    limits = Objectives.of(["fitness"], ["latency_ms<=2"])
+    fast = Result(0.1, costs={"latency_ms": 1.0})
+    assert limits.kept([RESULT, fast], lambda each: each) == [fast]
+    assert limits.kept([RESULT], lambda each: each) == [RESULT]
+
+
 @pytest.mark.parametrize("names", [[], ["fitness", "fitness"]])
 def test_objectives_are_one_or_more_different_ones(names: list[str]) -> None:
     with pytest.raises(UserError, match="expected one or more different names"):

@@ -29,7 +29,7 @@ _QUICK_START = """quick start:
   menndl watch runs/my_images                  # in another terminal: how far
   menndl predict runs/my_images/best.keras new_images.zarr predicted.zarr
 
-menndl COMMAND --help explains a command.
+menndl help COMMAND explains a command.
 If a search is stopped, the same command resumes it.
 """
 _OF_DASK = {"dask", "distributed"}
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run() -> int:
         parser = _parser()
         _complete(parser)
-        given = parser.parse_args(arguments)
+        given = parser.parse_args(_as_option(words))
         if given.debug:
             os.environ[guard.DEBUG] = "1"
         if given.command is None:
@@ -62,6 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
 
     return guard.guarded(run, message, program="menndl")
+
+
+def _as_option(words: Sequence[str]) -> list[str]:
+    """Return a command line with the word ``help`` as the option.
+
+    >>> _as_option(["help"]), _as_option(["help", "cluster", "check"]), _as_option(["check", "help"])
+    (['--help'], ['cluster', 'check', '--help'], ['check', 'help'])
+    """
+    return [*words[1:], "--help"] if words[:1] == ["help"] else list(words)
 
 
 def _is_of_configuration(error: Exception) -> bool:

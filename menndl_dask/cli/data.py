@@ -23,8 +23,8 @@ def add_commands(commands: Any) -> None:
     add_plan_options(parser)
     text = "plan without a training of some seconds, so that times are not known"
     parser.add_argument("--no-trial", action="store_true", help=text)
-    text = "write a page with samples of each class, and with samples that are worth a look"
-    parser.add_argument("--html", type=Path, metavar="FILE", help=text)
+    text = "write a page with samples of each class, and with those that are worth a look (default: name of DATA.html)"
+    parser.add_argument("--html", type=Path, nargs="?", const=Path(), metavar="FILE", help=text)
 
 
 def add_conversion(commands: Any) -> None:
@@ -86,7 +86,8 @@ def _check(given: argparse.Namespace) -> int:
     if given.html is not None:
         from menndl_dask.report.pictures.data_page import write_data_page
 
-        say(f"page: {write_data_page(found, given.html)}")
+        own = Path(f"{Path(given.data).resolve().name.removesuffix('.zarr')}.html")
+        say(f"page: {write_data_page(found, own if given.html == Path() else given.html)}")
     plan = new_plan(given, problem, profile, trial=not given.no_trial)
     say("", *plan.parts())
     return 0

@@ -217,7 +217,8 @@ def _check_directory(path: str) -> None:
         convert = f"menndl convert {path} {path.removeprefix('keras:')}.zarr"
         raise DataError(f"{path}: expected a Zarr store, got a data set of Keras; convert it first: {convert}")
     if directory.is_file():
-        raise DataError(f"{path}: expected a Zarr store, got a file; convert it with `menndl convert`")
+        convert = f"menndl convert {path} {directory.name.partition('.')[0] or 'images'}.zarr"
+        raise DataError(f"{path}: expected a Zarr store, got a file; convert it: {convert}")
     if not directory.is_dir():
         beside = [p.name for p in directory.parent.iterdir()] if directory.parent.is_dir() else []
         raise DataError(f"{path}: expected a Zarr store, found no such directory{nearest(directory.name, beside)}")

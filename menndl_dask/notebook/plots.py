@@ -115,7 +115,7 @@ class Plots:
             If there is no evaluation yet.
         """
         content = self._content()
-        return Picture(progress_figure(content.evaluations, content.metric, content.constant, content.standard))
+        return Picture(progress_figure(content.evaluations, content.fitness_title, content.constant, content.standard))
 
     def pareto(self, cost: str = "parameters") -> Picture:
         """Return fitness against a cost: ``parameters``, ``flops_forward`` or ``latency_ms``, with the Pareto front.
@@ -131,7 +131,8 @@ class Plots:
         known = [name for name in _COSTS if any(each.get(name, 0) > 0 for each in costs)]
         if cost not in known:
             raise UserError(f"pareto: expected a cost that was measured, got {cost!r}: {self._run.path} has {known}")
-        return Picture(tradeoff_figures(content.evaluations, content.metric, content.standard)[known.index(cost)])
+        figures = tradeoff_figures(content.evaluations, content.fitness_title, content.standard)
+        return Picture(figures[known.index(cost)])
 
     def timeline(self) -> Picture:
         """Return what each worker did when.
@@ -156,7 +157,7 @@ class Plots:
             If the run has no network of this number.
         """
         content = self._content()
-        return Picture(lineage_figure(lineage(content.evaluations, self._individual(number)), content.metric))
+        return Picture(lineage_figure(lineage(content.evaluations, self._individual(number)), content.fitness_title))
 
     def outcomes(self) -> Picture:
         """Return what became of the networks over the course of the search."""

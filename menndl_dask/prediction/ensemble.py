@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from menndl_dask.change import AXES
-from menndl_dask.errors import UserError
+from menndl_dask.errors import UserError, nearest
+from menndl_dask.genome.keras_model.network_file import check_format
 from menndl_dask.problem import Problem
 from menndl_dask.run.layout import folder_of, folders_of, island_of, whole_run
 from menndl_dask.run.run import Run
@@ -20,6 +21,18 @@ def run_of(path: Path) -> Run | None:
     """Return the run whose directory contains a network, or that is this directory; None if there is none."""
     folder = next((folder for folder in (path, *list(path.parents)[:_LEVELS]) if (folder / FILE).is_file()), None)
     return None if folder is None else Run(whole_run(folder))
+
+
+def check_network(path: Path) -> None:
+    """Raise `UserError` if a path is not that of a trained network in Keras's format ``.keras``."""
+    if not path.is_file():
+        hint, folder = "", path.parent
+        if (folder / FILE).is_file():
+            hint = f"; a search writes best.keras when it ends, and menndl retrain {folder} at any time"
+        elif folder.is_dir():
+            hint = nearest(path.name, (each.name for each in folder.iterdir()))
+        raise UserError(f"{path}: expected a trained network, found no such file{hint}")
+    check_format(path)
 
 
 def best_networks(run: Run, count: int) -> tuple[tuple[Path, ...], tuple[str, ...]]:

@@ -22,8 +22,8 @@ from menndl_dask.data.labels import problem_dataset
 from menndl_dask.data.store.variable import Block
 from menndl_dask.errors import TrainerError, UserError
 from menndl_dask.evaluation.child_process import ChildProcess
-from menndl_dask.genome.keras_model.network_file import check_format, code_at_hand
-from menndl_dask.prediction.ensemble import run_of
+from menndl_dask.genome.keras_model.network_file import code_at_hand
+from menndl_dask.prediction.ensemble import check_network, run_of
 from menndl_dask.prediction.network import ModelDescription
 from menndl_dask.prediction.plan import along_axes
 from menndl_dask.problem import Problem
@@ -175,9 +175,7 @@ def versions_of(kind: str) -> dict[str, str]:
 
 
 def _check(model: Path, target: Path, kind: str) -> None:
-    if not model.is_file():
-        raise UserError(f"{model}: expected a trained network, found no such file")
-    check_format(model)
+    check_network(model)
     if kind == "keras" and target.suffix != ".keras":
         raise UserError(f"{target}: expected a name that ends in .keras")
     if target.exists():

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from menndl_dask import files, own_code
 from menndl_dask.errors import UserError
-from menndl_dask.genome.keras_model.network_file import check_format, code_at_hand
+from menndl_dask.genome.keras_model.network_file import code_at_hand
 from menndl_dask.prediction.blocks import predict_pieces
 from menndl_dask.prediction.conversion import as_store
-from menndl_dask.prediction.ensemble import best_networks, flips_of, run_of
+from menndl_dask.prediction.ensemble import best_networks, check_network, flips_of, run_of
 from menndl_dask.prediction.network import ModelSpec, release
 from menndl_dask.prediction.pixel_size import pixel_size_note
 from menndl_dask.prediction.plan import Plan, describe, plan_prediction
@@ -217,9 +217,7 @@ def _facts(plan: Plan) -> dict[str, list[int] | list[list[int]]]:
 
 
 def _check_files(model: Path, target: Path) -> None:
-    if not model.is_file():
-        raise UserError(f"{model}: expected a trained network, found no such file")
-    check_format(model)
+    check_network(model)
     if target.exists():
         raise UserError(f"{target}: expected a new name; this one exists and is not overwritten")
     if not target.absolute().parent.is_dir():

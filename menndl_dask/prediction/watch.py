@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from menndl_dask import __version__, files, own_code
 from menndl_dask.errors import DataError, RunError, UserError, message_of, one_line
-from menndl_dask.genome.keras_model.network_file import check_format, code_at_hand
+from menndl_dask.genome.keras_model.network_file import code_at_hand
 from menndl_dask.prediction.blocks import Job, Piece, predicted_values
-from menndl_dask.prediction.ensemble import run_of
+from menndl_dask.prediction.ensemble import check_network, run_of
 from menndl_dask.prediction.frames import FolderFrames, Found, Frame, Frames, ZarrFrames, frame_of, is_zarr_store
 from menndl_dask.prediction.network import ModelDescription, ModelSpec, release
 from menndl_dask.prediction.plan import Plan, describe, plan_of
@@ -99,9 +99,7 @@ def watch(
     own_code.allow(imports)
     model, source, target = Path(model).absolute(), Path(source), Path(target).absolute()
     model = model / "best.keras" if model.is_dir() else model
-    if not model.is_file():
-        raise UserError(f"{model}: expected a trained network, found no such file")
-    check_format(model)
+    check_network(model)
     if not source.is_dir():
         raise UserError(f"{source}: expected a folder or a Zarr array to watch, found none")
     run = run_of(model)

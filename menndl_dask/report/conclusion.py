@@ -29,10 +29,10 @@ _SHOWN = 5  # networks of the search in the table
 _ONCE = "Each was trained once: scores differ from training to training; menndl compare RUN --with standard tells."
 
 
-def findings(run: Run) -> list[str | TextTable]:
-    """Return what a run has found: the headline, and tables of networks with what follows from them."""
+def findings(run: Run, *, has_headline: bool = True) -> list[str | TextTable]:
+    """Return what a run has found: the headline, if wanted, and tables of networks with what follows from them."""
     problem = run.problem
-    metric = metric_title(problem.metric_name) if problem is not None else "fitness"
+    metric = f"validation {metric_title(problem.metric_name)}" if problem is not None else "fitness"
     rows = best_rows(run.evaluations, _SHOWN)
     if not rows:
         return [_no_network(run)]
@@ -41,8 +41,8 @@ def findings(run: Run) -> list[str | TextTable]:
         rows.append(Row.of(standard.name, standard.result))
     if problem is not None and problem.facts.constant_fitness is not None:
         rows.append(Row("constant predictor", problem.facts.constant_fitness))
-    parts: list[str | TextTable] = [f"Conclusion: {headline(run)}."]
-    parts += ["The best networks of the search, trained with its budget:", table(rows, metric)]
+    parts: list[str | TextTable] = [f"Conclusion: {headline(run)}."] if has_headline else []
+    parts += [search_title(rows), table(rows, metric)]
     if alike and problem is not None:
         compared = table([Row.of(c.name, c.result) for c in alike], metric)
         parts += [alike_title(alike), compared, conclude(alike, problem, run.path)]
@@ -63,7 +63,14 @@ def alike_title(alike: Sequence[Compared]) -> str:
     """Say what the table of the networks with equal budgets shows."""
     if any(c.factor == 0 for c in alike):
         return "Measured on the test split as they were trained, all with the budget of the search:"
-    return "Retrained for the comparison, all with the same budget:"
+    times = "".join(f"{c.factor:g} times " for c in alike[:1] if c.factor != 1)  # that of all
+    return f"Retrained for the comparison, each with {times}the budget of the search:"
+
+
+def search_title(rows: Sequence[Row]) -> str:
+    """Say what the table of the best networks of a search shows."""
+    given = " (given: the search began with it)" if any(row.is_given for row in rows) else ""
+    return f"The best networks of the search, trained with its budget{given}:"
 
 
 def _no_network(run: Run) -> str:

@@ -61,6 +61,7 @@ class Standing:
     """
 
     name: str
+    number: int
     factor: float
     fitness: tuple[float, ...]
     test: tuple[float, ...]
@@ -198,7 +199,7 @@ def contender_table(ranking: Ranking) -> TextTable:
     """Return the table of scores: means over the trainings ± their standard deviation."""
     problem, metric = ranking.problem, metric_title(ranking.problem.metric_name)
     errors, differences = BUILT_IN.get(problem.metric_name) == "max", ranking.differences
-    head = ["network", "trainings", metric, f"test {metric}", *(["test error"] if errors else [])]
+    head = ["network", "trainings", f"validation {metric}", f"test {metric}", *(["test error"] if errors else [])]
     head += ["difference, 95 %"] if differences else []
     body = []
     for each in ranking.standings:
@@ -301,6 +302,7 @@ def _standing(
     costs |= {"train_seconds": fmean(seconds)} if seconds else {}
     return Standing(
         group[-1].name,
+        group[-1].individual.id,
         group[-1].factor,
         tuple(r.fitness for r in trained if r.fitness is not None),
         tuple(r.metrics[test] for r in trained if test in r.metrics),

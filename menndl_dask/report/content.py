@@ -61,6 +61,11 @@ class ReportContent:
         return metric_title(self.problem.metric_name) if self.problem is not None else "fitness"
 
     @property
+    def fitness_title(self) -> str:
+        """What the fitness is, and on which split it was measured."""
+        return f"validation {self.metric}" if self.problem is not None else "fitness"
+
+    @property
     def constant(self) -> float | None:
         """Fitness of the best constant predictor; None if unknown."""
         return self.problem.facts.constant_fitness if self.problem is not None else None

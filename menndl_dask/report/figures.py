@@ -232,17 +232,6 @@ def timeline_figure(evaluations: Sequence[Evaluation], completed_at: Mapping[int
     return element(label, WIDE[0], height, "".join(parts), "chart wide")
 
 
-def utilisation(evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]) -> float | None:
-    """Return the share of worker time spent on evaluations, from the first start to the last result."""
-    spans = _spans(evaluations, completed_at)
-    if not spans:
-        return None
-    begin, finish = min(s[1] for s in spans), max(s[2] for s in spans)
-    busy = sum(end - start for _, start, end, *_ in spans)
-    available = (finish - begin) * len({worker for worker, *_ in spans})
-    return min(1.0, busy / available) if available > 0 else None
-
-
 def _spans(
     evaluations: Sequence[Evaluation], completed_at: Mapping[int, float]
 ) -> list[tuple[str, float, float, str, str, Mapping[str, float]]]:

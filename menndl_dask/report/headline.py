@@ -32,9 +32,10 @@ _COSTS = (("parameters", "parameters"), ("flops_forward", "FLOPs"))
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A network and its score on the test split, with its standard error; None where it is not known."""
+    """A network, its number, and its score on the test split with its standard error; None where it is not known."""
 
     name: str
+    number: int
     score: float
     error: float | None
     costs: Mapping[str, float]
@@ -153,13 +154,14 @@ def _of_ranking(ranking: Ranking) -> OnTest | None:
 
 def _standing(standing: Standing, error: float | None) -> Scored:
     spread = stdev(standing.test) if len(standing.test) > 1 else None
-    return Scored(standing.name, fmean(standing.test), error or spread, standing.costs)
+    return Scored(standing.name, standing.number, fmean(standing.test), error or spread, standing.costs)
 
 
 def _tested(compared: Compared, name: str) -> Scored:
     result = compared.result
     short = compared.name.partition(" (budget")[0]
-    return Scored(short, result.metrics[name], result.metrics.get(error_name(name)), result.costs)
+    error = result.metrics.get(error_name(name))
+    return Scored(short, compared.individual.id, result.metrics[name], error, result.costs)
 
 
 def paired(ours: Compared, standard: Compared, problem: Problem, directory: Path | None) -> Difference | None:
@@ -191,7 +193,7 @@ def _cheaper(own: Scored, other: Scored) -> str:
     """Say how the costs of two networks compare.
 
     >>> few, many = ({"parameters": p, "flops_forward": f} for p, f in ((100.0, 100.0), (290.0, 105.0)))
-    >>> _cheaper(Scored("", 0.0, None, few), Scored("", 0.0, None, many))
+    >>> _cheaper(Scored("", 1, 0.0, None, few), Scored("", 2, 0.0, None, many))
     ' with 2.9 times fewer parameters and as many FLOPs'
     """
     parts = []

@@ -84,14 +84,18 @@ def tiles(values: Sequence[tuple[str, str, str]]) -> str:
     return f'<dl class="tiles">{"".join(each)}</dl>'
 
 
-def html_table(table: TextTable, marked: int | None = None) -> str:
-    """Return a table as HTML, with numbers in the columns that are not to the left; the row `marked` is highlighted."""
+def html_table(table: TextTable, marked: int | None = None, *, is_ranked: bool = False) -> str:
+    """Return a table as HTML, with numbers in the columns that are not to the left.
+
+    The row `marked` is highlighted. If it `is_ranked`, the name in the first row is bold.
+    """
     numbers = [place not in table.left for place in range(len(table.head))]
     rows = [
         "".join(f"<td{' class=n' if n else ''}>{escape(t)}</td>" for n, t in zip(numbers, row, strict=True))
         for row in table.rows
     ]
-    return raw_table([f"#{t}" if n else t for n, t in zip(numbers, table.head, strict=True)], rows, marked)
+    shown = raw_table([f"#{t}" if n else t for n, t in zip(numbers, table.head, strict=True)], rows, marked)
+    return shown.replace('class="scroll"', 'class="scroll ranked"', 1) if is_ranked else shown
 
 
 def raw_table(head: Sequence[str], rows: Sequence[str], marked: int | None = None) -> str:

@@ -108,10 +108,10 @@ def _losses(usage: Usage) -> list[Figure]:
     if usage.early.count:
         share = usage.early_share
         at = f"; on average at {share:.0%} of their budget" if share is not None else ""
-        found.append(_spent("stopped early", usage.early, total, f"no learning or pruned{at}"))
+        found.append(_spent("ended early", usage.early, total, f"no learning, or stopped early at a rung{at}"))
     kinds = {kind: spent for kind, spent in usage.by_failure.items() if spent.count}
     failed = ", ".join(f"{spent.count} {kind.replace('_', ' ')}" for kind, spent in kinds.items())
-    found.append(_spent("failed", usage.failed, total, failed if usage.failed.count else ""))
+    found.append(_spent("failed otherwise", usage.failed, total, failed if usage.failed.count else ""))
     known = sum(loss.seconds is not None for each in usage.sessions for loss in each.losses)
     if not usage.knows_presence:
         found.append(Figure("lost with workers", None, "s", remark="not recorded"))

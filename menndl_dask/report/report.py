@@ -6,7 +6,6 @@ the run. All content is read from the run directory, so it works for running, fi
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from menndl_dask import files
 from menndl_dask.errors import RunError, reading
 from menndl_dask.genome.individual import Evaluation, ranked
 from menndl_dask.report import page
+from menndl_dask.report.conclusion import search_title
 from menndl_dask.report.contenders import contender_table, contender_text, contender_title, cost_table, cost_title
 from menndl_dask.report.content import ReportContent, read_content
 from menndl_dask.report.figures import (
@@ -30,7 +30,6 @@ from menndl_dask.report.figures import (
     progress_figure,
     timeline_figure,
     tradeoff_figures,
-    utilisation,
 )
 from menndl_dask.report.finals import final_table, final_title
 from menndl_dask.report.headline import UNTESTED, OnTest, Scored
@@ -54,6 +53,8 @@ _FEW = 8  # evaluations below which no advice is shown
 _REFRESH_S = 15
 _NOTES = 200  # latest notes on the page
 _DRAWINGS = 400_000  # characters of drawings of networks of the front
+_BESIDE = """Latency and time of training were measured beside other trainings, so equal networks may differ in them.
+    “menndl compare RUN --with standard” measures each network alone."""
 _AGAIN = """There are no pictures of test samples: an earlier version has tested this run. “menndl predict RUN DATA
     PREDICTIONS.zarr” writes a page with them; “menndl retrain RUN” trains again and shows them here."""
 
@@ -105,6 +106,7 @@ def render(content: ReportContent, refresh_s: int = 0) -> str:
     sections = [
         _heading(content),
         page.tiles(_tiles(content)),
+        _certainty(content),
         _networks(content),
         split_section(content.split_results, content.problem, _AGAIN),
         _progress(content),
@@ -177,6 +179,19 @@ def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
     return values
 
 
+def _certainty(content: ReportContent) -> str:
+    """Say what ± means, and which differences the test split is too small to show."""
+    found, problem = content.on_test, content.problem
+    if found is None or problem is None or found.own.error is None:
+        return ""
+    text = "± is the standard error on the test split."
+    if found.between is not None and not found.between.is_certain:
+        reach = (found.between.high - found.between.low) / 2
+        text += f""" “As accurate as” says that the 95 % interval of the difference contains 0: with
+            {counted(problem.facts.samples[2], "test sample")}, differences below about {reach:.2g} cannot be seen."""
+    return f"<p class=note>{escape(' '.join(text.split()))}</p>"
+
+
 def _tested_tiles(found: OnTest, other: Scored, metric: str) -> list[tuple[str, str, str]]:
     """Return how the evolved network differs from the standard one on the test split, and what both cost."""
     reach = "not known how certain"
@@ -200,7 +215,7 @@ def _progress(content: ReportContent) -> str:
     if not content.evaluations:
         text = "Results appear here when the first network is trained. Reload the page: it is rewritten during the run."
         return page.section("Progress", f"<p>{text}</p>", name="progress")
-    figure = progress_figure(content.evaluations, content.metric, content.constant, content.standard)
+    figure = progress_figure(content.evaluations, content.fitness_title, content.constant, content.standard)
     entries = [("dot", "each network", ""), ("green", "best so far", "")]
     entries += [("red", "failed", "tick"), ("grey", "stopped early", "tick")]
     return page.section("Progress", _key(entries), page.scrolling(figure), name="progress")
@@ -216,11 +231,11 @@ def _networks(content: ReportContent) -> str:
     parts = []
     if content.compared:
         parts.append(f"<p>{escape(content.compared_title)}</p>")
-        parts.append(page.html_table(page.with_test_first(table(content.compared, content.metric))))
+        parts.append(_ranked(table(content.compared, content.fitness_title)))
         parts.append(f"<p>{escape(content.conclusion)}</p>" if content.conclusion else "")
     for ranking in content.rankings:
         parts.append(f"<p>{escape(contender_title(ranking))}</p>")
-        parts.append(page.html_table(page.with_test_first(contender_table(ranking))))
+        parts.append(_ranked(contender_table(ranking)))
         costs = cost_table(ranking)
         parts += [] if costs is None else [f"<p>{escape(cost_title(ranking))}</p>", page.html_table(costs)]
         parts.append(f"<p>{escape(contender_text(ranking))}</p>")
@@ -228,21 +243,25 @@ def _networks(content: ReportContent) -> str:
         parts.append(f"<p>{escape(content.search_cost)}</p>")
     if content.finals and content.problem is not None:
         parts.append(f"<p>{escape(final_title(content.finals))}</p>")
-        parts.append(page.html_table(page.with_test_first(final_table(content.finals, content.problem))))
+        parts.append(_ranked(final_table(content.finals, content.problem)))
     rows = best_rows(content.evaluations, 8)
     if rows:
         shown = [*rows, content.standard] if content.standard is not None else rows
         if content.compared:
-            parts.append("<p>The best networks of the search, trained with its budget:</p>")
-        marked = len(rows) if content.standard is not None else None
-        parts.append(page.html_table(page.with_test_first(table(shown, content.metric)), marked))
+            parts.append(f"<p>{escape(search_title(rows))}</p>")
+        parts.append(_ranked(table(shown, content.fitness_title), len(rows) if content.standard is not None else None))
+        if any("latency_ms" in row.costs for row in shown):
+            parts.append(f"<p class=note>{_BESIDE}</p>")
     return page.section("Best networks", *parts, name="networks")
+
+
+def _ranked(networks: TextTable, marked: int | None = None) -> str:
+    return page.html_table(page.with_test_first(networks), marked, is_ranked=True)
 
 
 def _best(content: ReportContent) -> Evaluation | None:
     """Return the network that the headline is about, or before the test the fittest one."""
-    match = None if content.on_test is None else re.match(r"network (\d+)\b", content.on_test.own.name)
-    number = -1 if match is None else int(match[1])
+    number = None if content.on_test is None else content.on_test.own.number
     return next((each for each in content.evaluations if each[0].id == number), content.best)
 
 
@@ -262,7 +281,7 @@ def _best_network(content: ReportContent) -> str:
         " its share of all parameters."
         " Boxes are indented by the number of times the image was halved. Violet lines are skip connections."
     )
-    curves = page.side_by_side(curve_figures(result, content.metric), "curves")
+    curves = page.side_by_side(curve_figures(result, content.fitness_title), "curves")
     heading = '<h2 style="margin-top:18px">Learning curve</h2>' if curves else ""
     nodes = boxes(individual.genome, content.problem)
     words = f"<details><summary>As text</summary><pre>{escape(summary(individual.genome, 5000))}</pre></details>"
@@ -285,13 +304,13 @@ def _lineage(content: ReportContent) -> str:
     if len(steps) < 2:
         return ""
     text = f"From the first ancestor of network {best[0].id} to itself, {len(steps) - 1} steps:"
-    figure = lineage_figure(steps, content.metric)
+    figure = lineage_figure(steps, content.fitness_title)
     return page.section("How it came about", f"<p>{text}</p>", page.scrolling(figure), name="lineage")
 
 
 def _tradeoffs(content: ReportContent) -> str:
     drawn = _front_networks(content)
-    figures = tradeoff_figures(content.evaluations, content.metric, content.standard, drawn)
+    figures = tradeoff_figures(content.evaluations, content.fitness_title, content.standard, drawn)
     if not figures:
         return ""
     entries = [("green", "Pareto front: no other network is both cheaper and fitter", "")]
@@ -315,7 +334,7 @@ def _front_networks(content: ReportContent) -> dict[int, str]:
             for key, title, show in (("parameters", "parameters", quantity), ("flops_forward", "FLOPs", quantity))
             if key in result.costs
         ]
-        words = f"Network {individual.id}: {content.metric} {fitness_text(result.fitness)}, {', '.join(costs)}"
+        words = f"Network {individual.id}: {content.fitness_title} {fitness_text(result.fitness)}, {', '.join(costs)}"
         saved = content.saved.get(individual.id)
         command = f"menndl predict {shlex.quote(saved)} IMAGES PREDICTIONS.zarr" if saved else ""
         how = f"<pre>{escape(command)}</pre>" if saved else '<p class="note">Its weights were not kept.</p>'
@@ -407,8 +426,6 @@ def _events(content: ReportContent) -> str:
 
 def _workers(content: ReportContent) -> str:
     figure = timeline_figure(content.evaluations, content.completed_at)
-    share = utilisation(content.evaluations, content.completed_at)
-    text = f"<p>Workers spent {share:.0%} of the time on evaluations.</p>" if share is not None else ""
     total: Counter[str] = Counter()
     for _, result in content.evaluations:
         total.update({k: v for k, v in result.times.items() if k not in ("total", "wait") and v > 0})
@@ -416,7 +433,7 @@ def _workers(content: ReportContent) -> str:
     each = (f"{name} {duration(value)} ({value / seconds:.0%})" for name, value in total.most_common())
     phases = f'<p class="note">Time of the evaluations by phase: {escape(", ".join(each))}.</p>' if total else ""
     key = _key([(PHASES[name], name, "") for name in PHASES if total[name]]) if figure else ""
-    return page.section("Workers", text, key, page.scrolling(figure), phases, name="workers")
+    return page.section("Workers", key, page.scrolling(figure), phases, name="workers")
 
 
 def _forecast(content: ReportContent) -> str:

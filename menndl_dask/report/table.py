@@ -21,6 +21,8 @@ from menndl_dask.text import (
     with_error,
 )
 
+_GIVEN = " (given)"  # after the name of a network that a search began with
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -43,6 +45,11 @@ class Row:
     costs: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the search began with this network."""
+        return self.name.endswith(_GIVEN)
+
     @classmethod
     def of(cls, name: str, result: Result) -> Self:
         """Return the row of a result."""
@@ -52,7 +59,7 @@ class Row:
 def best_rows(evaluations: Iterable[Evaluation], count: int = 5) -> list[Row]:
     """Return a row for each of the fittest networks, best first; those that were given at the start are marked."""
     return [
-        Row.of(f"network {individual.id}{' (given)' if individual.origin == 'seeded' else ''}", result)
+        Row.of(f"network {individual.id}{_GIVEN if individual.origin == 'seeded' else ''}", result)
         for individual, result in ranked(evaluations, count)
     ]
 

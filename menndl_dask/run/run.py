@@ -313,7 +313,7 @@ class Run:
         usual = self._objectives if len(self._objectives) > 1 else (FITNESS, "parameters")
         compared = Objectives.of(usual if objectives is None else objectives)
         known = [(pair, values) for pair in self.evaluations if (values := compared.values(pair[1])) is not None]
-        known = [each for each in known if not self._constraints.violation(each[0][1])] or known
+        known = self._constraints.kept(known, lambda each: each[0][1])
         return [known[i][0] for i in front_of([values for _, values in known])]
 
     @property

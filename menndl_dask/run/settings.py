@@ -7,7 +7,9 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,8 @@ def read_settings(path: Path) -> Settings:
     try:
         os.close(files.open_regular(path, root=whole_run(path.parent)))  # not a link to another file, nor a fifo
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(f"{path.parent}: expected a run directory, got none: there is no {path.name}") from None
+        found = f"{path.parent}: expected a run directory, got none: there is no {path.name}"
+        raise RunError(f"{found}{_nearest_run(path.parent)}") from None
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from error
     settings = read_yaml(path, RunError)
@@ -87,6 +90,21 @@ def read_settings(path: Path) -> Settings:
             expected = "an integer" if kinds is int else "keys with values"
             raise RunError(f"{path}: {key}: expected {expected}, got {came}; the file is damaged")
     return settings
+
+
+def _nearest_run(path: Path) -> str:
+    """Return "; did you mean 'runs/mine'?" for a run in a folder, beside it or in ``runs``; empty if there is none."""
+    with suppress(OSError, ValueError):  # a folder that cannot be read, or no path at all
+        within = [file.parent for file in path.glob(f"*/{FILE}")]
+        if len(within) > 1:
+            shown = ", ".join(sorted(run.name for run in within)[:_SHOWN])
+            return f"; it holds runs: {shown}{', …' if len(within) > _SHOWN else ''}"
+        beside = [file.parent for place in (path.parent / "runs", path.parent) for file in place.glob(f"*/{FILE}")]
+        names = {run.name: run for run in beside}
+        near = get_close_matches(path.name.partition(".")[0], names, n=1)
+        for run in (*within, *(names[name] for name in near)):
+            return f"; did you mean {str(run)!r}?"
+    return ""
 
 
 def is_as_written(path: Path) -> bool | None:
@@ -128,7 +146,7 @@ def freeze(path: Path, settings: Settings) -> list[str]:
     if found:
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         shown = "; ".join(found[:_SHOWN]) + more
-        raise RunError(f"{path}: the run is for another search: {shown}; give another run directory")
+        raise RunError(f"{path}: the run is for another search: {shown}; give the options of before, or another --run")
     may = [line for key in ("limits", "versions") for line in _differences(key, frozen.get(key), settings.get(key))]
     if grown:
         names = ", ".join(dict.fromkeys(line.partition(":")[0] for line in grown))

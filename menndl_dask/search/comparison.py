@@ -72,15 +72,14 @@ def finalists(evaluations: Iterable[Evaluation], problem: Problem, count: int) -
 def _of_front(evaluations: Sequence[Evaluation], objectives: Objectives) -> list[Evaluation]:
     """Return the evaluations of the front, the knee first; those that break a constraint count only if all do."""
     known = [(pair, values) for pair in evaluations if (values := objectives.values(pair[1])) is not None]
-    known = [each for each in known if not objectives.violation(each[0][1])] or known
+    known = objectives.kept(known, lambda each: each[0][1])
     front = [known[i] for i in front_of([values for _, values in known])]
     return [front[i][0] for i in by_knee([values for _, values in front])]
 
 
 def within_limits(compared: Iterable[Compared], problem: Problem) -> list[Compared]:
     """Return the networks that keep the constraints of the problem; all if none does."""
-    every, objectives = list(compared), Objectives.of(problem.objectives, problem.constraints)
-    return [c for c in every if not objectives.violation(c.result)] or every
+    return Objectives.of(problem.objectives, problem.constraints).kept(compared, lambda c: c.result)
 
 
 def preferred(run: Run, problem: Problem, count: int) -> list[tuple[str, Individual]]:

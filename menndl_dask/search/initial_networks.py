@@ -104,13 +104,12 @@ class Beginning:
         lines = [f"{each.name}: {note}" for each in given for note in each.notes]
         if STANDARD in names and not any(each.name == STANDARD for each in given):
             lines.append(f"{STANDARD}: the images are too small for a standard network")
-        left_out = []
+        added = []
         for place, each in enumerate(given):
             try:
                 found.add(each, may_be_longer=each.name not in (STANDARD, SUITABLE) or not space.is_limited)
             except UserError as refused:
                 if each.name == SUITABLE:
-                    left_out.append(each)
                     lines.append(f"left out: {refused}")
                     continue
                 if each.name != STANDARD:
@@ -119,7 +118,7 @@ class Beginning:
                 adapted = found.space.repair(each.genome, np.random.default_rng([seed, place, 2]))
                 lines.append(f"changed to fit the space: {refused}")
                 found.add(replace(each, genome=adapted))
-        added = [each for each in given if each not in left_out]
+            added.append(each)
         kept = tuple(replace(g, genome=genome) for g, genome in zip(added, found.genomes, strict=True))
         return cls(found.space, kept, (*lines, *found.lines))
 

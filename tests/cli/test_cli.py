@@ -40,6 +40,13 @@ def test_a_mistyped_command_line_is_one_line(
     assert len(line) <= 500
 
 
+@pytest.mark.parametrize("words", [[], ["cluster", "check"]])
+def test_help_is_a_command_too(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["help", *words])
+    assert capsys.readouterr().out.startswith(f"usage: {' '.join(['menndl', *words])} [")
+
+
 def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     shown = capsys.readouterr().out

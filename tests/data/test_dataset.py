@@ -206,7 +206,7 @@ def test_nothing_there_is_told_with_the_nearest_name(tmp_path: Path) -> None:
 def test_what_is_not_a_store_is_told(tmp_path: Path) -> None:
     file = tmp_path / "images.npz"
     file.touch()
-    assert _message(file) == "expected a Zarr store, got a file; convert it with `menndl convert`"
+    assert _message(file) == f"expected a Zarr store, got a file; convert it: menndl convert {file} images.zarr"
     got = "got a directory without zarr.json or .zgroup"
     command = f"menndl convert {tmp_path} {tmp_path.name}.zarr"
     assert _message(tmp_path) == f"expected a Zarr store, {got}; convert images of other formats: {command}"

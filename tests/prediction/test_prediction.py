@@ -383,7 +383,11 @@ def test_nothing_is_overwritten(model: Path, tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_network_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="found no such file"):
+    (tmp_path / "other.keras").touch()
+    with pytest.raises(UserError, match=r"found no such file; did you mean 'other\.keras'"):
+        predict(tmp_path / "othr.keras", tmp_path / "images.zarr", tmp_path / "predicted.zarr")
+    (tmp_path / "run.yaml").touch()
+    with pytest.raises(UserError, match=r"a search writes best\.keras when it ends, and menndl retrain .* at any time"):
         predict(tmp_path / "best.keras", tmp_path / "images.zarr", tmp_path / "predicted.zarr")
     (tmp_path / "best.keras").write_text("weights")
     with pytest.raises(UserError, match=r"expected a file in Keras format \.keras"):

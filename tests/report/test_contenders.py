@@ -75,7 +75,7 @@ def test_the_test_split_decides_nothing() -> None:
 def test_the_table_has_means_with_their_spread_and_errors() -> None:
     table = str(contender_table(Ranking(standings([*NEAR, *POOR], OF), OF)))
     head, first, _ = table.splitlines()
-    titles = ["network", "trainings", "accuracy", "test accuracy", "test error", "parameters", "FLOPs"]
+    titles = ["network", "trainings", "validation accuracy", "test accuracy", "test error", "parameters", "FLOPs"]
     assert " ".join(head.split()) == " ".join(titles)
     assert "network 7" in first
     assert "0.9120 ± 0.002" in first

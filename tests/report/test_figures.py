@@ -20,7 +20,6 @@ from menndl_dask.report.figures import (
     progress_figure,
     timeline_figure,
     tradeoff_figures,
-    utilisation,
 )
 from menndl_dask.result import Result
 from tests import stories
@@ -67,7 +66,6 @@ def test_figures_of_nothing_are_empty_or_well_formed() -> None:
     ET.fromstring(progress_figure(stories.all_failed().evaluations, "fitness", 0.2))
     assert tradeoff_figures([], "fitness") == []
     assert timeline_figure(STORY.evaluations, {}) == ""
-    assert utilisation([], {}) is None
     assert curve_figures(Result(0.5), "fitness") == []
 
 
@@ -131,17 +129,14 @@ def test_the_timeline_has_a_bar_for_each_evaluation_and_a_row_for_each_worker() 
     failed = sum(not result.succeeded for _, result in STORY.evaluations)
     assert svg.count('class="bar failed"') == failed
     assert "Timeline of 2 workers" in svg
-    share = utilisation(STORY.evaluations, STORY.completed_at)
-    assert share is not None
-    assert 0.9 < share <= 1
 
 
 def test_an_evaluation_that_was_prepared_ahead_has_its_worker_from_its_turn_on() -> None:
     times = {"data": 1.0, "build": 2.0, "train": 6.0, "total": 9.0}
     waited = {**times, "wait": 3.0, "total": 12.0}
     found = [(Individual(n, Genome(())), Result(0.5, times=t, worker="w")) for n, t in enumerate((times, waited))]
-    assert utilisation(found, {0: 9.0, 1: 15.0}) == 1.0
-    assert utilisation(found, {0: 9.0, 1: 16.0}) == 15 / 16
+    svg = timeline_figure(found, {0: 9.0, 1: 15.0})
+    assert "0.5000\n9.0 s on w" in svg and "0.5000\n6.0 s on w" in svg
 
 
 def test_figures_stay_light_after_twenty_thousand_evaluations() -> None:

@@ -21,8 +21,8 @@ from tests.problems import problem
 from tests.runs import finished, made_up
 
 OF = problem("segmentation", ((32, 32, 1),))
-OWN = Scored("network 7", 0.665, 0.030, {"parameters": 1e5, "flops_forward": 1e7})
-OTHER = Scored("U-Net, small", 0.669, 0.035, {"parameters": 2.9e5, "flops_forward": 1.1e7})
+OWN = Scored("network 7", 7, 0.665, 0.030, {"parameters": 1e5, "flops_forward": 1e7})
+OTHER = Scored("U-Net, small", -1, 0.669, 0.035, {"parameters": 2.9e5, "flops_forward": 1.1e7})
 
 
 def between(low: float, high: float) -> Difference:

@@ -49,7 +49,7 @@ def test_the_page_tells_what_a_search_has_found() -> None:
 
 def test_a_comparison_comes_with_its_conclusion() -> None:
     text = _words(render(stories.compared()))
-    assert "network test mean IoU mean IoU parameters" in text  # a narrow page shows the test split first
+    assert "network test mean IoU validation mean IoU parameters" in text  # a narrow page shows the test split first
     assert "U-Net, retrained 0.8410 0.8430" in text
     assert "ahead by 0.009" in text
 
@@ -60,14 +60,17 @@ def test_the_conclusion_is_the_headline() -> None:
 
 
 def test_the_key_figures_are_those_of_the_test_and_of_what_it_cost() -> None:
-    own = Scored("network 7", 0.74, 0.01, {"parameters": 333e3, "flops_forward": 325e6, "latency_ms": 7.6})
-    other = Scored("U-Net, planned", 0.75, 0.01, {"parameters": 7.77e6, "flops_forward": 1.51e9, "latency_ms": 23.6})
+    own = Scored("network 7", 7, 0.74, 0.01, {"parameters": 333e3, "flops_forward": 325e6, "latency_ms": 7.6})
+    costs = {"parameters": 7.77e6, "flops_forward": 1.51e9, "latency_ms": 23.6}
+    other = Scored("U-Net, planned", -1, 0.75, 0.01, costs)
     found = OnTest(own, other, Difference(-0.01, -0.02, 0.004, 0.01, 0.01))
     text = _words(render(replace(stories.compared(), on_test=found)))
     assert "difference on test -0.0100 in mean IoU to U-Net, planned; 95 %: -0.0200 to +0.0040" in text
     assert "parameters 333 k 7.77 M of U-Net, planned FLOPs 325 M 1.51 G of U-Net, planned" in text
     assert "latency beside trainings 7.6 ms 23.6 ms of U-Net, planned" in text  # not measured alone
     assert "stopped early, " in text and "ignores the image" not in text  # the maximum on the validation split is none
+    assert "± is the standard error on the test split. “As accurate as” says that" in text
+    assert "with 20 test samples, differences below about 0.012 cannot be seen" in text
     alone = replace(found, own=replace(own, costs=own.costs | {"samples_per_s": 200.0}), between=None)
     text = _words(render(replace(stories.compared(), on_test=alone)))
     assert "latency 7.6 ms" in text and "not known how certain" in text
@@ -229,7 +232,7 @@ def test_the_network_that_is_drawn_is_that_of_the_headline() -> None:
     story = stories.story()
     assert story.best is not None
     other = next(i for i, result in story.evaluations if result.succeeded and i.id != story.best[0].id)
-    own = Scored(f"network {other.id} (budget × 2)", 0.5, None, {"parameters": 100.0, "flops_forward": 100.0})
+    own = Scored("network of another name", other.id, 0.5, None, {"parameters": 100.0, "flops_forward": 100.0})
     page = render(replace(story, headline="it is as accurate", on_test=OnTest(own, None, None)))
     drawn = page.partition("The best network</h2>")[2]
     assert drawn.startswith(f"<p>Network {other.id} with ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_other_limits_are_allowed_and_told(tmp_path: Path) -> None:
 
 def test_many_differences_are_counted_rather_than_listed(tmp_path: Path) -> None:
     freeze(tmp_path / "run.yaml", settings())
-    with pytest.raises(RunError, match=r"and \d+ more; give another run directory"):
+    with pytest.raises(RunError, match=r"and \d+ more; give the options of before, or another --run"):
         freeze(tmp_path / "run.yaml", settings(problem("segmentation", ((32, 32, 2),), outputs=5)))
 
 
@@ -127,6 +128,23 @@ def test_settings_that_cannot_be_read_are_an_error_in_a_line(tmp_path: Path, tex
 def test_a_folder_that_is_no_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="expected a run directory"):
         read_settings(tmp_path / "run.yaml")
+
+
+def test_the_run_that_was_meant_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("cells", "stem"):
+        Path("runs", name).mkdir(parents=True)
+        Path("runs", name, "run.yaml").touch()
+    for given, hint in (
+        ("cells", "did you mean 'runs/cells'?"),  # the name of the run, or of its data, without the folder
+        ("cells.zarr", "did you mean 'runs/cells'?"),
+        ("runs/cell", "did you mean 'runs/cells'?"),
+        ("runs", "it holds runs: cells, stem"),
+    ):
+        with pytest.raises(RunError, match="there is no run.yaml; " + re.escape(hint)):
+            read_settings(Path(given, "run.yaml"))
+    with pytest.raises(RunError, match=r"there is no run\.yaml$"):
+        read_settings(Path("other/run.yaml"))
 
 
 @pytest.mark.parametrize("key", ["problem", "space", "seed", "limits"])

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 def progress(content: ReportContent) -> str:
     """Return the fitness of each network in order, the best so far, and those that failed or were stopped early."""
-    return progress_figure(content.evaluations, content.metric, content.constant, content.standard)
+    return progress_figure(content.evaluations, content.fitness_title, content.constant, content.standard)
 
 
 def pareto(content: ReportContent) -> str:
     """Return fitness against each cost, with the Pareto front and its knee."""
-    return side_by_side(tradeoff_figures(content.evaluations, content.metric, content.standard))
+    return side_by_side(tradeoff_figures(content.evaluations, content.fitness_title, content.standard))
 
 
 def ancestors(content: ReportContent) -> str:
     """Return the lineage of the best network, with what each step changed; empty without a network."""
     best = content.best
-    return "" if best is None else lineage_figure(lineage(content.evaluations, best[0]), content.metric)
+    return "" if best is None else lineage_figure(lineage(content.evaluations, best[0]), content.fitness_title)
 
 
 def timeline(content: ReportContent) -> str:

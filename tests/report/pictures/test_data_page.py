@@ -94,6 +94,6 @@ def test_the_command_writes_the_page(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     stores.write(stores.classification(90), Path("data.zarr"))
-    assert main(["check", "data.zarr", "--no-trial", "--html", "data.html"]) == 0
+    assert main(["check", "data.zarr", "--no-trial", "--html"]) == 0
     assert "page: data.html" in capsys.readouterr().out
     assert "Samples by label" in Path("data.html").read_text("utf-8")
