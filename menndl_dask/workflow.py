@@ -19,6 +19,7 @@ from typing import Any
 from distributed import Client
 
 from menndl_dask import files, own_code
+from menndl_dask.cluster import unguarded
 from menndl_dask.cluster.batch.site import Site
 from menndl_dask.cluster.cluster import load_cluster
 from menndl_dask.cluster.profile import Profile, profile_file, read_profile
@@ -91,6 +92,7 @@ def main_job(
     int
         Exit code: 0, 1 if no network has succeeded, or 130 if the search was stopped before its budget was spent.
     """
+    unguarded.leave_if_imported()
     typed = list(sys.argv if arguments is None else arguments)
     names = options.initial or usual_names(options.run, options.evaluations)
     beginning = Beginning.of(names, problem, space, options.run, options.seed)

@@ -142,6 +142,7 @@ def test_the_user_sees_progress_the_dashboard_and_the_table(story: Story) -> Non
     assert "test accuracy" in story.output
     assert "constant predictor" in story.output
     assert "On the test split: network" in story.output
+    assert story.output.lower().count("conclusion: ") == 1 and story.output.splitlines()[-1].startswith("conclusion: ")
 
 
 def test_the_report_tells_what_happened_and_how_the_networks_compare(story: Story) -> None:

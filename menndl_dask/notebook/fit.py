@@ -13,6 +13,7 @@ import numpy as np
 
 from menndl_dask.cli import search
 from menndl_dask.cli.parser import Parser
+from menndl_dask.cluster import unguarded
 from menndl_dask.data.formats.arrays import is_path, kind_of, store_of
 from menndl_dask.data.formats.conversion_options import Options
 from menndl_dask.errors import UserError, nearest
@@ -58,6 +59,7 @@ def fit(images: Any, labels: Any = None, *, run: str | os.PathLike[str] | None =
     RunError
         If the run is of another search or cannot be written.
     """
+    unguarded.leave_if_imported()  # before it plans
     demand_kind("run", run, (str, os.PathLike, NoneType), "the path of a run directory, or None")
     of_images = {name: options.pop(name) for name in _OF_IMAGES if name in options}
     parser = _Words("fit")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 import menndl_dask
 from menndl_dask.cli import search
+from menndl_dask.cluster.unguarded import EXIT_CODE
 from menndl_dask.errors import UserError
 from menndl_dask.notebook import fit as module
 from menndl_dask.run.run import Run
@@ -36,6 +39,19 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(search, "search", searched)
     return found
+
+
+def test_a_worker_that_imports_a_script_without_the_guard_plans_no_search(
+    words: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    (tmp_path / "script.py").write_text("import menndl_dask\nmenndl_dask.fit('data.zarr')\n")
+    with pytest.raises(SystemExit, match=f"^{EXIT_CODE}$"):
+        runpy.run_path(str(tmp_path / "script.py"), run_name="__mp_main__")
+    assert words == []
 
 
 def test_options_become_the_words_of_the_command(words: list[list[str]]) -> None:
