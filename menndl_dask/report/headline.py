@@ -133,12 +133,24 @@ def sentence(found: OnTest, problem: Problem) -> str:
     less, chosen = "", ""
     if relation == "more accurate than" and BUILT_IN.get(problem.metric_name) == "max" and other.score < 1:
         less = f", {(own.score - other.score) / (1 - other.score):.0%} less error"
-    title, cheaper = metric_title(problem.metric_name), _cheaper(own, other)
+    title = metric_title(problem.metric_name)
+    costs = f"{_cheaper(own, other)}{_beside_constant(own, other, problem)}"
     if found.is_once and between is not None and between.is_certain:
         less = f", each trained once{less}"
     if found.is_other_chosen:
         chosen = f"; by the validation split best.keras is {_spoken(other.name)}"
-    return f"{own.name} is {relation} {_spoken(other.name)} ({title} {scores} on test{less}){cheaper}{chosen}"
+    return f"{own.name} is {relation} {_spoken(other.name)} ({title} {scores} on test{less}){costs}{chosen}"
+
+
+def _beside_constant(own: Scored, other: Scored, problem: Problem) -> str:
+    """Say that a network is no better than a constant prediction, as far as its standard error tells."""
+    constant = problem.facts.constant_fitness
+    if constant is None or BUILT_IN.get(problem.metric_name) != "max":
+        return ""
+    poor = [each.score - SIGNIFICANT * (each.error or 0.0) <= constant for each in (own, other)]
+    if not poor[0]:
+        return ""
+    return f"; {'neither' if poor[1] else 'it'} is {'' if poor[1] else 'not '}clearly better than a constant prediction"
 
 
 def _of_ranking(ranking: Ranking) -> OnTest | None:

@@ -57,6 +57,20 @@ def test_a_better_network_is_told_with_how_much_less_error_it_has_and_what_it_co
     assert "on test, 50% less error) with as many parameters and 4.0 times more FLOPs" in text
 
 
+@pytest.mark.parametrize(
+    ("constant", "told"),
+    [
+        (0.5, " fewer FLOPs"),
+        (0.61, " fewer FLOPs; neither is clearly better than a constant prediction"),  # within two standard errors
+    ],
+)
+def test_what_is_no_better_than_a_constant_prediction_is_said(constant: float, told: str) -> None:
+    of = replace(OF, facts=replace(OF.facts, constant_fitness=constant))
+    assert sentence(OnTest(OWN, replace(OTHER, error=0.04), between(-0.02, 0.01)), of).endswith(told)
+    poor = sentence(OnTest(replace(OWN, score=0.5), OTHER, between(-0.2, -0.1)), of)
+    assert poor.endswith("; it is not clearly better than a constant prediction") == (constant == 0.5)
+
+
 def test_without_an_interval_neither_is_called_better() -> None:
     assert "network 7 is beside the small U-Net (mean IoU 0.665" in sentence(OnTest(OWN, OTHER, None), OF)
 
