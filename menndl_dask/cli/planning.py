@@ -69,7 +69,7 @@ def resumed_plan(
     code = [name for name in (known["loss"], *known["augment"]) if name is not None and own_code.is_reference(name)]
     own_code.demand_allowed(f"{given.run / FILE}", code, ["menndl", *words])
     opened, former = {name: known.get(name) for name in _OF_DATA}, Problem.from_dict(settings["problem"])
-    if opened["patch"] is None:
+    if opened["patch"] is None or (former.patches is not None and opened["patch"] == former.patches.size):
         opened["patch"] = patch_of(former)
     opened["patches_per_epoch"] = opened.pop("patches")
     given = argparse.Namespace(**{**vars(given), "loss": known["loss"]})

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -280,8 +281,10 @@ def _segmentation_patches(dataset: Dataset, is_given: bool, given: tuple[int, ..
 def _sized(dataset: Dataset, given: tuple[int, ...] | None, divided: int | None) -> Patches:
     view = dataset.views[0]
     smallest, median, _ = image_sizes(view)
-    size = given or patch_size.choose_patch(smallest, median, spacing(view), divided=divided)
-    return Patches(size=size, gap=tuple(side // 2 for side in size))
+    if given:
+        return Patches(size=given, gap=tuple(side // 2 for side in given))
+    choose = partial(patch_size.choose_patch, smallest, median, spacing(view), divided=divided)
+    return Patches(size=choose(), gap=tuple(side // 2 for side in choose(for_parts=True)))
 
 
 def _counted(patches: Patches, dataset: Dataset, parts: dict[str, Positions], patches_per_epoch: int | None) -> Patches:

@@ -173,10 +173,11 @@ def divided(dataset: Dataset, patches: Patches, ignore: int | None = None) -> Da
             of_split.append(str(dataset.split[image]) if dataset.split is not None else "train")
             continue
         axis = cut_axis(size)
-        gap = patches.gap[axis] if patches.gap else 0
+        side, gap = patches.size[axis], patches.gap[axis] if patches.gap else 0
+        least = 2 * gap if 0 < gap < side // 2 else side  # of a small image, parts are narrower than patches
         try:
             profile = _class_profile(label, image, axis, ignore)
-            parts = cut(size[axis], names, least=patches.size[axis], gap=gap, profile=profile)
+            parts = cut(size[axis], names, least=least, gap=gap, profile=profile)
         except DataError as error:
             raise label.error(f"image {image}: pixels along {label.dims[axis]}: {error}") from None
         for name, (start, stop) in parts.items():

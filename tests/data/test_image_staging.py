@@ -18,6 +18,7 @@ from menndl_dask.data.staged_images import StagedImage, open_images
 from menndl_dask.data.store import variable
 from menndl_dask.errors import DataError, UserError
 from menndl_dask.problem import SPLITS, Problem
+from menndl_dask.search.plan.plan import reopened
 from tests import stores
 
 
@@ -294,3 +295,22 @@ def test_values_have_a_mean_and_no_vote(tmp_path: Path) -> None:
         open_problem(path, large_images="vote")
     with pytest.raises(UserError, match="large_images: expected one of vote, mean, resize, got 'votes'; did you mean"):
         open_problem(path, large_images="votes")
+
+
+@pytest.mark.parametrize(("size", "patch"), [((24, 40, 72), (16, 16, 16)), ((64, 64), (16, 16))])
+def test_patches_of_a_small_image_are_larger_than_its_smallest_parts(
+    size: tuple[int, ...], patch: tuple[int, ...], tmp_path: Path
+) -> None:
+    values = np.random.default_rng(0).normal(size=size).astype("float32")
+    dims = ("z", "y", "x")[-len(size) :]
+    data = xr.Dataset({"image": (dims, values), "label": (dims, (values > 0).astype("uint8"))})
+    problem = open_problem(stores.write(data, tmp_path / "data.zarr"))
+    assert problem.patches is not None and problem.patches.size == patch
+    assert reopened(problem).patches == problem.patches  # as a run is resumed
+    given = open_problem(tmp_path / "data.zarr", patch=patch)
+    assert reopened(given).patches == given.patches
+    axis = int(np.argmax(size))
+    spans = [(r.start[axis], r.stop[axis]) for r in problem_dataset(problem).label.regions]
+    narrow = open_problem(tmp_path / "data.zarr", patch=8)  # is divided in the same way
+    assert spans == [(r.start[axis], r.stop[axis]) for r in problem_dataset(narrow).label.regions]
+    assert spans[0][1] >= size[axis] // 2 and all(stop - start >= 8 for start, stop in spans)

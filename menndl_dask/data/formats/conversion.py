@@ -23,6 +23,7 @@ from menndl_dask.data.formats.layouts.layouts import open_layout, suggested
 from menndl_dask.data.formats.readers.keras_dataset import keras_name, open_keras
 from menndl_dask.data.formats.readers.readers import opener
 from menndl_dask.data.formats.readers.zarr_store import is_converted, is_zarr
+from menndl_dask.data.formats.split_arrays import join_splits
 from menndl_dask.errors import DataError, UserError, nearest, reading
 
 logger = logging.getLogger(__name__)
@@ -160,6 +161,8 @@ def write_content(
     """
     _demand_new(store)
     with ExitStack() as own:
+        if not options.images and options.label is None:
+            content = join_splits(content)
         labels = open_labels(own if opened is None else opened, content, options)
         arrangement = arrange(labels, options)
         written = replace(arrangement.store, attributes={**arrangement.store.attributes, **(attributes or {})})

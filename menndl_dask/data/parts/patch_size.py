@@ -21,7 +21,10 @@ PIXELS: Mapping[int, int] = {1: 4096, 2: 128 * 128, 3: 32**3}
 _CONTEXT = {1: 16384, 2: 192, 3: 128}
 _TINY = {1: 256, 2: 64, 3: 16}  # images that are smaller than this are padded, so that they do not make patches tiny
 _ENOUGH = {1: 256, 2: 96, 3: 32}  # pixels along the finest axis that are context enough
-_DIVIDED = 6  # patches that an image has at least along the axis along which it is divided
+_DIVIDED = 6  # parts of a patch's size that an image has at least along the axis along which it is divided
+# Patches of small images are larger than that, since networks learn more from them: see docs/plan.md.
+_SMALL_PATCH = {1: 64, 2: 32, 3: 16}
+_LEAST_OF_SMALL = 4  # patches of a small image
 _LEAST_PATCHES, _MOST_PATCHES = 64, 2048
 
 
@@ -32,6 +35,7 @@ def choose_patch(
     *,
     pixels: int | None = None,
     divided: int | None = None,
+    for_parts: bool = False,
 ) -> tuple[int, ...]:
     """Return the pixels of a patch along each spatial axis.
 
@@ -49,7 +53,10 @@ def choose_patch(
     pixels
         Budget of pixels of a patch; by default that of `PIXELS`.
     divided
-        Pixels of an image along the axis along which it must be divided, so that each part has room for a patch.
+        Pixels of an image along the axis along which it must be divided. Each part has room for a patch, unless the
+        image is small.
+    for_parts
+        Return the size that each part has room for also in a small image.
 
     Examples
     --------
@@ -57,6 +64,9 @@ def choose_patch(
     (128, 128)
     >>> choose_patch((50, 100, 200), (50, 100, 200), (40, 4, 4))
     (4, 72, 72)
+    >>> small = (40, 64, 72)
+    >>> choose_patch(small, small, divided=72), choose_patch(small, small, divided=72, for_parts=True)
+    ((16, 16, 16), (8, 8, 8))
     """
     rank = len(median)
     budget = pixels or PIXELS[rank]
@@ -64,7 +74,9 @@ def choose_patch(
     scale = [min(spacing) / width for width in spacing] if spacing else [1.0] * rank
     most = _CONTEXT[rank]
     if divided:
-        most = min(most, max(8, int(divided / _DIVIDED / scale[int(np.argmax(median))])))
+        along = scale[int(np.argmax(median))]
+        small = 0 if for_parts else min(_SMALL_PATCH[rank], int(divided / _LEAST_OF_SMALL / along))
+        most = min(most, max(8, small, int(divided / _DIVIDED / along)))
     chosen = _sides(8, scale, limits)
     for side in range(16, most + 1, 8):
         larger = _sides(side, scale, limits)

@@ -392,7 +392,8 @@ def _size_text(problem: Problem) -> str:
 def _with_patch(problem: Problem, size: tuple[int, ...]) -> Problem:
     """Return a problem with another patch, for estimates; its facts are those of the former one."""
     shapes = tuple((*size, shape[-1]) for shape in problem.facts.input_shapes)
-    patches = Patches(size) if problem.patches is None else replace(problem.patches, size=size)
+    gap = tuple(side // 2 for side in size)
+    patches = Patches(size, gap=gap) if problem.patches is None else replace(problem.patches, size=size, gap=gap)
     return replace(problem, facts=replace(problem.facts, input_shapes=shapes), patches=patches)
 
 
@@ -409,7 +410,10 @@ def reopened(problem: Problem, **changes: Any) -> Problem:
 def patch_of(problem: Problem) -> tuple[int, ...] | str | None:
     """Return the patch with which `open_problem` opens a problem as it is."""
     if problem.patches is not None:
-        return problem.patches.size
+        size, gap = problem.patches.size, problem.patches.gap
+        # a small image, which `open_problem` divides with another gap if it chooses the patch by itself
+        is_chosen = gap and gap != tuple(side // 2 for side in size)
+        return None if is_chosen else size
     if problem.large_images == "resize":
         return problem.facts.input_shapes[0][:-1]
     return "whole" if problem.by_pixel else None

@@ -42,6 +42,7 @@ class Joined:
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
         """Read a slice along the first axis, and any part of the others."""
         first, *rest = index if isinstance(index, tuple) else (index,)
+        first = slice(None) if first is Ellipsis else first
         start, stop, _ = first.indices(self.shape[0])
         read = []
         for array in self.arrays:
