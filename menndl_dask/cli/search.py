@@ -45,6 +45,7 @@ def search(given: argparse.Namespace, words: Sequence[str] | None = None) -> int
     from menndl_dask.cli import trust
     from menndl_dask.cli.planning import new_plan, open_planned, resumed_plan, run_path
     from menndl_dask.cluster.profile import read_profile
+    from menndl_dask.run.journal import check_free
     from menndl_dask.run.run import Run
     from menndl_dask.run.settings import FILE, read_settings
     from menndl_dask.space.space import SearchSpace
@@ -60,6 +61,7 @@ def search(given: argparse.Namespace, words: Sequence[str] | None = None) -> int
             plan = resumed_plan(given, options.budget, profile, frozen, typed[1:])
             plan.text()  # values that are not of their kind cannot be shown
     else:
+        check_free(given.run)  # before a trial of the plan
         problem = open_planned(given, options.budget)
         plan = new_plan(given, problem, profile, trial=True)
     space = SearchSpace.image(plan.problem, training=given.training, maximum=given.max_layers, **plan.space)

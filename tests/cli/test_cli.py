@@ -140,6 +140,14 @@ def menndl(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, errors="replace")
 
 
+def test_a_run_that_cannot_be_made_is_told_before_the_data_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["search", str(tmp_path / "no data.zarr"), "--run", str(tmp_path / "file" / "run")]) == 2
+    assert "expected a run directory, got a file of that name or on the way to it" in capsys.readouterr().err
+
+
 def test_a_current_directory_that_has_gone_is_one_line(tmp_path: Path) -> None:
     done = menndl(f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir {tmp_path}/gone; MENNDL cluster script local")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -142,4 +142,5 @@ def what_is_shown(problem: Problem) -> str:
         parts.append("of a volume the three planes through its middle are shown")
     if problem.by_pixel:
         parts.append("large images are shown reduced, and very large ones in part")
-    return "; ".join(parts) + "."
+    below = " Below each: its label, the prediction if it is another class, and the confidence of the prediction."
+    return f"{'; '.join(parts)}.{below if problem.task == 'classification' else ''}"

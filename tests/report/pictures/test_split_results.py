@@ -57,6 +57,7 @@ def test_the_planes_of_a_volume_stand_side_by_side_in_two_rows() -> None:
 
 def test_confused_samples_come_with_what_they_are_and_were_taken_for() -> None:
     text = _section(examples.classes())
+    assert "Below each: its label, the prediction if it is another class" in text
     assert text.index("Confused most often") < text.index(">Worst<") < text.index(">Best<")
     assert re.search(r"<figcaption>class \d, predicted class \d \(\d+%\)</figcaption>", text)
 
