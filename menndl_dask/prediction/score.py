@@ -18,7 +18,7 @@ from menndl_dask.data.store.local_store import quietly, store_of
 from menndl_dask.data.store.variable import SAMPLES, Block, Variable, blocks
 from menndl_dask.errors import DataError
 from menndl_dask.metric import BUILT_IN, Measure
-from menndl_dask.problem import Problem
+from menndl_dask.problem import SPLITS, Problem
 from menndl_dask.text import metric_title
 from menndl_dask.training.scoring.examples import Examples
 
@@ -71,7 +71,8 @@ def score(predicted: str | Path, source: str | Path, problem: Problem, *, label:
         for key in ((split, None), (split, sample)):
             measure = measures.setdefault(key, _measure(metric, problem))
             measure.update(labels, found)
-    splits = dict.fromkeys(split for split, _ in measures)
+    known = dict.fromkeys(split for split, _ in measures)
+    splits = [*(split for split in SPLITS if split in known), *(split for split in known if split not in SPLITS)]
     return [_score(metric, split, measures, problem.by_pixel) for split in splits]
 
 

@@ -172,7 +172,7 @@ def _data(problem: Problem) -> list[str]:
     if facts.classes:
         unit = "pixels" if problem.by_pixel else "images"
         each = zip(facts.classes, facts.class_counts, strict=False)
-        shown = ", ".join(f"{name} {count:,}" for name, count in each)
+        shown = ", ".join(f"{name}: {count:,}" for name, count in each)
         rows.append([f"classes, {unit} of the training split", shown, f"{where}.class_counts"])
     if facts.image_sizes:
         sizes = ", ".join("×".join(map(str, each)) for each in facts.image_sizes)

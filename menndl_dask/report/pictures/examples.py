@@ -160,14 +160,21 @@ def _tile(found: Mapping[str, Array], number: int, problem: Problem) -> str:
     label, guess = found[f"label{number}"], found[f"prediction{number}"]
     if problem.task == "classification":
         names = problem.facts.classes
-        confidence = float(found[f"confidence{number}"])
         right = int(label) == int(guess)
         words = f"{names[int(label)]}" if right else f"{names[int(label)]}, predicted {names[int(guess)]}"
-        words += f" ({confidence:.0%})"
+        words += f" ({float(found[f'confidence{number}']):.0%})" if _knows_confidence(found) else ""
     else:
         words = f"true {_values(label)}, predicted {_values(guess)}"
     tip = caption_of(found, number)
     return tile(found[f"image{number}"], words, tip)
+
+
+def _knows_confidence(found: Mapping[str, Array]) -> bool:
+    """Return whether the probabilities of the classes were kept, and not only the predicted classes."""
+    if "calibration" not in found:
+        return True
+    number, confidence, _ = found["calibration"]
+    return not np.allclose(confidence, number)
 
 
 def tile(image: Array, words: str, tip: str = "") -> str:

@@ -142,5 +142,5 @@ def what_is_shown(problem: Problem) -> str:
         parts.append("of a volume the three planes through its middle are shown")
     if problem.by_pixel:
         parts.append("large images are shown reduced, and very large ones in part")
-    below = " Below each: its label, the prediction if it is another class, and the confidence of the prediction."
+    below = " Below each: its label, the prediction if it is another class, and its confidence where that is known."
     return f"{'; '.join(parts)}.{below if problem.task == 'classification' else ''}"

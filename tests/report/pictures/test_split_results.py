@@ -62,6 +62,15 @@ def test_confused_samples_come_with_what_they_are_and_were_taken_for() -> None:
     assert re.search(r"<figcaption>class \d, predicted class \d \(\d+%\)</figcaption>", text)
 
 
+def test_a_confidence_that_is_not_known_is_not_shown() -> None:
+    of = examples.classes()
+    found = examples.results_of(of).examples
+    number, _, right = found["calibration"]
+    text = _section(of, examples={**found, "calibration": np.stack([number, number, right])})
+    text = "".join(re.findall(r"<figcaption>.*?</figcaption>", text))
+    assert re.search(r"<figcaption>class \d, predicted class \d</figcaption>", text) and "%)" not in text
+
+
 def test_of_values_the_predicted_are_shown_against_the_true_ones() -> None:
     text = _section(examples.values())
     assert "Predicted against true values of label 0" in text
