@@ -418,9 +418,13 @@ def test_networks_are_compared_with_the_initial_one_as_soon_as_it_is_trained(cli
     of = problem(budget=Budget(epochs=2, rungs=(0.5,)))
     given = Evolution(SPACE, seed=5).ask().genome
     one = Search(of, SPACE, tmp_path, evaluate=evaluations.climbing, initial=[given], random=6)
-    run = one.run(client, evaluations=8)
-    known = [result.metrics["thresholds"] for individual, result in run.evaluations if individual.origin == "random"]
-    assert known[-2:] == [1.0, 1.0]
+    run = one.run(client, evaluations=10)
+    known = {individual.id: result.metrics["thresholds"] for individual, result in run.evaluations if result.metrics}
+    events = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
+    trained = next(place for place, event in enumerate(events) if event["event"] == "told" and event["id"] == 0)
+    later = {event["individual"]["id"] for event in events[trained:] if event["event"] == "asked"}
+    assert known[0] == 0.0
+    assert later and {known[number] for number in later & known.keys()} == {1.0}  # before twelve are known
 
 
 def test_networks_clearly_behind_are_stopped_by_what_was_known_when_they_were_submitted(
