@@ -25,7 +25,7 @@ from menndl_dask.errors import ExitCode
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # signals within this time are one: a terminal and a launcher, or a batch system and a parent, may both send it
-_SAME_S = {signal.SIGINT: 0.1, signal.SIGTERM: 2.0, signal.SIGHUP: 2.0}
+SAME_S = {signal.SIGINT: 0.1, signal.SIGTERM: 2.0, signal.SIGHUP: 2.0}
 
 
 class _State:
@@ -131,7 +131,7 @@ def was_interrupted() -> bool:
 def _handle(number: int, _: FrameType | None) -> None:
     now = time.monotonic()
     if _State.first is not None:
-        if now - _State.first > _SAME_S[signal.Signals(number)]:
+        if now - _State.first > SAME_S[signal.Signals(number)]:
             _end_at_once()
         return
     _State.first = now
@@ -168,7 +168,7 @@ def _listen(reader: int) -> None:
             if number in SIGNALS and signal.getsignal(number) is _handle:
                 if _State.received is None:
                     _State.received = now
-                elif now - _State.received > _SAME_S[signal.Signals(number)]:
+                elif now - _State.received > SAME_S[signal.Signals(number)]:
                     _end_at_once()
 
 

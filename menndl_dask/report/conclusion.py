@@ -137,14 +137,12 @@ def _significance(best: Compared, standard: Compared, problem: Problem, director
     sign = 1 if problem.metric_mode == "max" else -1
     found = paired(best, standard, problem, directory)
     if found is not None:
-        text = f"{fitness_text(abs(found.value))} (95 % interval: {found.low:+.4f} to {found.high:+.4f})"
-        if not found.is_certain:
-            return [f"The difference is not significant: {text}."]
-        return [f"The evolved network is {'better' if sign * found.value > 0 else 'worse'} by {text}.", _ONCE]
-    found = by_errors(best, standard, problem)
-    if found is None:
+        reach = f"(95 % interval: {found.low:+.4f} to {found.high:+.4f})"
+    elif (found := by_errors(best, standard, problem)) is not None:
+        reach = f"± {math.hypot(found.error, found.other_error):.2g}"
+    else:
         return []
-    text = f"{fitness_text(abs(found.value))} ± {math.hypot(found.error, found.other_error):.2g}"
+    text = f"{fitness_text(abs(found.value))} {reach}"
     if not found.is_certain:
         return [f"The difference is not significant: {text}."]
     return [f"The evolved network is {'better' if sign * found.value > 0 else 'worse'} by {text}.", _ONCE]

@@ -23,13 +23,13 @@ from distributed import Worker, get_worker
 from distributed.core import Status
 
 from menndl_dask.environment import JOB_END, JOB_START, RETIRE_AT
+from menndl_dask.program.interruption import SAME_S
 
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _MAXIMUM_SHARE = 0.5  # of a job: a longer evaluation starts in the first half of a job, and continues in another one
 _CLOSE_S = 10  # batch systems usually kill a job thirty seconds after the signal to end
-_SAME_S = 2.0  # signals within this time are one: batch systems send it to all processes, and the keeper passes it on
 RETIRED = "retired: "  # beginning of the reason with which a worker of ours closes
 _END_IS_NEAR = "the end of the batch job is near"
 _running: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references
@@ -106,7 +106,7 @@ def _close_at_a_signal(worker: Worker) -> None:
         if first == math.inf:
             first = now
             loop.call_soon_threadsafe(_keep, close(number))
-        elif now - first > _SAME_S:  # a second signal ends it at once
+        elif now - first > SAME_S[signal.SIGTERM]:  # a second signal ends it at once; the keeper only passes it on
             dasks(number, frame)
 
     signal.signal(signal.SIGTERM, begin)
