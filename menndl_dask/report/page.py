@@ -94,12 +94,13 @@ def html_table(table: TextTable, marked: int | None = None, *, is_ranked: bool =
         "".join(f"<td{' class=n' if n else ''}>{escape(t)}</td>" for n, t in zip(numbers, row, strict=True))
         for row in table.rows
     ]
-    shown = raw_table([f"#{t}" if n else t for n, t in zip(numbers, table.head, strict=True)], rows, marked)
-    return shown.replace('class="scroll"', 'class="scroll ranked"', 1) if is_ranked else shown
+    head = [f"#{t}" if n else t for n, t in zip(numbers, table.head, strict=True)]
+    return raw_table(head, rows, marked, is_ranked=is_ranked)
 
 
-def raw_table(head: Sequence[str], rows: Sequence[str], marked: int | None = None) -> str:
-    """Return a table of rows of HTML; headings of number columns start with ``#``."""
+def raw_table(head: Sequence[str], rows: Sequence[str], marked: int | None = None, *, is_ranked: bool = False) -> str:
+    """Return a table of rows of HTML, as `html_table` does; headings of number columns start with ``#``."""
     heads = "".join(f"<th class=n>{escape(t[1:])}</th>" if t.startswith("#") else f"<th>{escape(t)}</th>" for t in head)
     body = "".join(f"<tr{' class=standard' if n == marked else ''}>{row}</tr>" for n, row in enumerate(rows))
-    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    ranked = " ranked" if is_ranked else ""
+    return f'<div class="scroll{ranked}"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
