@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # "as" says to type checkers that they are public
     from menndl_dask.search.search import Search as Search
     from menndl_dask.space.space import SearchSpace as SearchSpace
 
-__version__ = "0.8.0"
+__version__ = "0.9.0"
 
 _choose_backend()
 

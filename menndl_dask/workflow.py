@@ -26,6 +26,7 @@ from menndl_dask.cluster.profile import Profile, profile_file, read_profile
 from menndl_dask.errors import ExitCode, MenndlError, RunError, reading
 from menndl_dask.evaluation import inference
 from menndl_dask.evaluation.evaluation import evaluate as train_and_measure
+from menndl_dask.evaluation.simple_scores import keep_simple_scores
 from menndl_dask.evolution.evolution import DRAWN
 from menndl_dask.evolution.random_search import RandomSearch
 from menndl_dask.genome.individual import Individual
@@ -358,6 +359,7 @@ def compare(
         run.compare(compared)
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
         say(f"  {compared.name}: {compared.result.failure or score}")
+    keep_simple_scores(directory, problem)
     # also the standard network, where the search has found no better one
     first = fittest(comparison.within_limits((c for c in run.alike if c.factor == factor), problem))
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
@@ -425,6 +427,7 @@ def compare_with(
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
         budget = f", budget × {compared.factor:g}" if len(factors) > 1 else ""
         say(f"  {compared.name}, seed {compared.seed}{budget}: {compared.result.failure or score}")
+    keep_simple_scores(directory, problem)
     _measure_alone(run, client, problem, limits, measure, wait_minutes)
 
 

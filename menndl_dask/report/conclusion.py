@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from menndl_dask.errors import RunError
+from menndl_dask.evaluation.simple_scores import read_simple_scores
 from menndl_dask.problem import Problem
 from menndl_dask.report.contenders import (
     contender_table,
@@ -52,6 +53,8 @@ def findings(run: Run, *, has_headline: bool = True) -> list[str | TextTable]:
         costs = cost_table(ranking)
         parts += [] if costs is None else [cost_title(ranking), costs]
         parts.append(contender_text(ranking))
+    if (alike or found) and problem is not None and (beside := simple_text(run.path, problem)):
+        parts.append(beside)
     if found and (cost := search_cost(run)):
         parts.append(cost)
     if problem is not None and (finals := run.finals):
@@ -130,6 +133,17 @@ def conclude(compared: Sequence[Compared], problem: Problem, directory: Path | N
         return f"On the test split: {_score(best, problem)}.{beside}"
     scores = f"On the test split: {_score(best, problem)}; {_score(standard, problem)}."
     return " ".join([scores, *_significance(best, standard, problem, directory)])
+
+
+def simple_text(directory: Path, problem: Problem) -> str:
+    """Say what predictors reach on the test split that are no networks; empty if it is not known."""
+    scores = read_simple_scores(directory, problem)
+    if not scores:
+        return ""
+    on = "windows of the test images" if problem.by_pixel else "the test split"
+    each = ", ".join(f"{score.about} {fitness_text(score.value)}" for score in scores)
+    title = metric_title(problem.metric_name)
+    return f"What is no network, trained on the same images and scored on {on} ({title}): {each}."
 
 
 def _significance(best: Compared, standard: Compared, problem: Problem, directory: Path | None) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from menndl_dask.genome.individual import Evaluation
 from menndl_dask.objective import FITNESS, Objectives
 from menndl_dask.problem import Problem
-from menndl_dask.report.conclusion import alike_title, conclude
+from menndl_dask.report.conclusion import alike_title, conclude, simple_text
 from menndl_dask.report.contenders import Ranking, rankings, search_cost
 from menndl_dask.report.headline import OnTest, headline, on_test
 from menndl_dask.report.pictures.split_results import SplitResults, read_split_results
@@ -35,6 +35,7 @@ class ReportContent:
     compared: Sequence[Row] = ()  # networks retrained with equal budgets: the best ones and the standard one
     compared_title: str = ""
     conclusion: str = ""  # how the best of them compares with the standard one
+    beside: str = ""  # what predictors that are no networks reach on the test split
     rankings: Sequence[Ranking] = ()  # networks trained with several seeds, by ``menndl compare``; one for each budget
     headline: str = "not tested yet"  # how the network of the search compares with the standard one on the test split
     on_test: OnTest | None = None  # the two networks of the headline
@@ -106,6 +107,7 @@ def read_content(run: Run) -> ReportContent:
         search_cost=search_cost(run),
         standard=None if standard is None else Row.of(standard.name, standard.result),
         conclusion=conclude(alike, problem, run.path) if alike and problem is not None else "",
+        beside=simple_text(run.path, problem) if problem is not None else "",
         notes=run.notes,
         completed_at=run.told_at,
         asked=settings.get("evaluations"),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from types import NoneType
 
 from menndl_dask.evaluation.sample_scores import read_groups, read_sums
+from menndl_dask.evaluation.simple_scores import SimpleScore, read_simple_scores
 from menndl_dask.metric import BUILT_IN
 from menndl_dask.objective import Objectives
 from menndl_dask.problem import Problem
@@ -21,7 +22,7 @@ from menndl_dask.report.bootstrap import Difference, difference
 from menndl_dask.report.contenders import Ranking, Standing, rankings
 from menndl_dask.run.recorder import Compared, evolved
 from menndl_dask.run.run import Run
-from menndl_dask.text import error_name, metric_title, with_spread
+from menndl_dask.text import error_name, fitness_text, metric_title, with_spread
 from menndl_dask.training.scoring.significance import SIGNIFICANT
 from menndl_dask.validation import demand_kind
 
@@ -50,6 +51,7 @@ class OnTest:
     between: Difference | None
     is_once: bool = False  # whether each was trained once: the difference does not know the chance of a training
     is_other_chosen: bool = False  # whether the validation split chooses the standard one for best.keras
+    simple: SimpleScore | None = None  # of the best predictor that is no network
 
 
 def headline(run: Run, pair: OnTest | None = None) -> str:
@@ -79,11 +81,11 @@ def on_test(run: Run, ranked: Sequence[Ranking]) -> OnTest | None:
     problem = run.problem
     if problem is None:
         return None
-    for ranking in reversed(ranked):
-        found = _of_ranking(ranking)
-        if found is not None:
-            return found
-    return _of_finalists(run.alike, problem, run.path)
+    every = (_of_ranking(ranking) for ranking in reversed(ranked))
+    found = next((each for each in every if each is not None), None)
+    if found is None:
+        return _of_finalists(run.alike, problem, run.path)
+    return replace(found, simple=_simple(problem, run.path))
 
 
 def headline_of(alike: Sequence[Compared], problem: Problem, directory: Path | None = None) -> str:
@@ -107,12 +109,17 @@ def _of_finalists(alike: Sequence[Compared], problem: Problem, directory: Path |
     standard = next((c for c in known if c.is_standard), None)
     if ours is None:
         return None
+    simple = _simple(problem, directory)
     if standard is None:
-        return OnTest(_tested(ours, name), None, None)
+        return OnTest(_tested(ours, name), None, None, simple=simple)
     between = paired(ours, standard, problem, directory) or by_errors(ours, standard, problem)
     order = Objectives.of(problem.objectives, problem.constraints).order
     is_other_chosen = order(standard.result) <= order(ours.result)
-    return OnTest(_tested(ours, name), _tested(standard, name), between, True, is_other_chosen)
+    return OnTest(_tested(ours, name), _tested(standard, name), between, True, is_other_chosen, simple)
+
+
+def _simple(problem: Problem, directory: Path | None) -> SimpleScore | None:
+    return next(iter([] if directory is None else read_simple_scores(directory, problem)), None)
 
 
 def _known(alike: Sequence[Compared], problem: Problem) -> list[Compared]:
@@ -123,8 +130,9 @@ def _known(alike: Sequence[Compared], problem: Problem) -> list[Compared]:
 def sentence(found: OnTest, problem: Problem) -> str:
     """Return the headline in a sentence; where the difference is not known, neither network is called better."""
     own, other, between = found.own, found.other, found.between
+    simple = _beside_simple(own, found.simple, problem)
     if other is None:
-        return f"{own.name}: {metric_title(problem.metric_name)} {with_spread(own.score, own.error)} on test"
+        return f"{own.name}: {metric_title(problem.metric_name)} {with_spread(own.score, own.error)} on test{simple}"
     sign = 1 if problem.metric_mode == "max" else -1
     relation = "beside" if between is None else "as accurate as"
     if between is not None and between.is_certain:
@@ -134,7 +142,7 @@ def sentence(found: OnTest, problem: Problem) -> str:
     if relation == "more accurate than" and BUILT_IN.get(problem.metric_name) == "max" and other.score < 1:
         less = f", {(own.score - other.score) / (1 - other.score):.0%} less error"
     title = metric_title(problem.metric_name)
-    costs = f"{_cheaper(own, other)}{_beside_constant(own, other, problem)}"
+    costs = f"{_cheaper(own, other)}{_beside_constant(own, other, problem)}{simple}"
     if found.is_once and between is not None and between.is_certain:
         less = f", each trained once{less}"
     if found.is_other_chosen:
@@ -151,6 +159,14 @@ def _beside_constant(own: Scored, other: Scored, problem: Problem) -> str:
     if not poor[0]:
         return ""
     return f"; {'neither' if poor[1] else 'it'} is {'' if poor[1] else 'not '}clearly better than a constant prediction"
+
+
+def _beside_simple(own: Scored, simple: SimpleScore | None, problem: Problem) -> str:
+    """Say that a predictor that is no network is better than a network by more than the network's standard error."""
+    sign = 1 if problem.metric_mode == "max" else -1
+    if simple is None or sign * (simple.value - own.score) <= (own.error or 0.0):
+        return ""
+    return f"; {simple.about} is more accurate: {fitness_text(simple.value)}"
 
 
 def _of_ranking(ranking: Ranking) -> OnTest | None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from menndl_dask import __version__, files
 from menndl_dask.errors import RunError, UserError, reading
+from menndl_dask.evaluation.simple_scores import FILE as SIMPLE_FILE
 from menndl_dask.problem import SPLITS, UNITS, Problem
-from menndl_dask.report.conclusion import alike_title, conclude
+from menndl_dask.report.conclusion import alike_title, conclude, simple_text
 from menndl_dask.report.contenders import (
     contender_table,
     contender_text,
@@ -260,6 +261,8 @@ def _comparison(run: Run, problem: Problem) -> list[str]:
     if alike := run.alike:
         parts += [alike_title(alike), markdown(table([Row.of(c.name, c.result) for c in alike], metric))]
         parts += [conclude(alike, problem, run.path), f"Source: `{_JOURNAL}`: compared."]
+    if beside := simple_text(run.path, problem):
+        parts += [beside, f"Source: `{SIMPLE_FILE}`."]
     for ranking in rankings(run):
         parts += [contender_title(ranking), markdown(contender_table(ranking)), contender_text(ranking)]
         if (costs := cost_table(ranking)) is not None:

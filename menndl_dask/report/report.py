@@ -239,6 +239,8 @@ def _networks(content: ReportContent) -> str:
         costs = cost_table(ranking)
         parts += [] if costs is None else [f"<p>{escape(cost_title(ranking))}</p>", page.html_table(costs)]
         parts.append(f"<p>{escape(contender_text(ranking))}</p>")
+    if (content.compared or content.rankings) and content.beside:
+        parts.append(f"<p>{escape(content.beside)}</p>")
     if content.rankings and content.search_cost:
         parts.append(f"<p>{escape(content.search_cost)}</p>")
     if content.finals and content.problem is not None:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from menndl_dask.evaluation.simple_scores import FILE
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.genome.layers import Convolution
 from menndl_dask.report.conclusion import conclude, findings, fittest, shortfall, winner
+from menndl_dask.report.model_card import model_card
+from menndl_dask.report.report import write_report
 from menndl_dask.result import Result
 from menndl_dask.run.recorder import STANDARD_ID, Compared
 from tests.problems import problem
@@ -55,6 +58,22 @@ def test_the_last_line_of_a_search_without_an_outcome_is_the_reason_in_the_journ
     assert shortfall(saved) is None
     saved.compare(compared(0, None))
     assert shortfall(saved) == "could not be retrained: network 0: diverged (NaN)"
+
+
+def test_what_is_no_network_stands_beside_the_networks_in_terminal_and_report(tmp_path: Path) -> None:
+    of = problem()
+    run = finished(tmp_path / "run", made_up(12), of)
+    (run.path / FILE).write_text('{"metric": "accuracy", "test": {"a random forest of coarse images": 0.93}}')
+    scored = "scored on the test split (accuracy): a random forest of coarse images 0.9300."
+    assert scored not in "".join(map(str, findings(run)))  # no network is tested yet
+    for each in (compared(FINALISTS[0][0].id, 0.8), compared(STANDARD_ID, 0.7)):
+        run.compare(each)
+    texts = list(map(str, findings(run)))
+    assert any(text.endswith(scored) for text in texts)
+    assert texts[0].endswith("; a random forest of coarse images is more accurate: 0.9300.")
+    assert scored in write_report(run).read_text()
+    (run.path / "best.keras").touch()
+    assert scored in model_card(run, of, run.path / "best.keras")
 
 
 def test_the_winner_is_chosen_by_validation_and_never_by_test_data() -> None:

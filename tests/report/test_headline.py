@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from menndl_dask.evaluation.simple_scores import SimpleScore
 from menndl_dask.genome.genome import Genome
 from menndl_dask.genome.individual import Individual
 from menndl_dask.genome.layers import Convolution
@@ -69,6 +70,15 @@ def test_what_is_no_better_than_a_constant_prediction_is_said(constant: float, t
     assert sentence(OnTest(OWN, replace(OTHER, error=0.04), between(-0.02, 0.01)), of).endswith(told)
     poor = sentence(OnTest(replace(OWN, score=0.5), OTHER, between(-0.2, -0.1)), of)
     assert poor.endswith("; it is not clearly better than a constant prediction") == (constant == 0.5)
+
+
+@pytest.mark.parametrize(("score", "mode", "is_told"), [(0.70, "max", True), (0.69, "max", False), (0.6, "min", True)])
+def test_a_predictor_that_is_no_network_is_told_where_it_is_better_by_more_than_the_error(
+    score: float, mode: str, is_told: bool
+) -> None:
+    found = OnTest(OWN, OTHER, between(-0.02, 0.01), simple=SimpleScore("a random forest of coarse images", score))
+    text = sentence(found, replace(OF, metric_mode=mode))
+    assert text.endswith(f"; a random forest of coarse images is more accurate: {score:.4f}") == is_told
 
 
 def test_without_an_interval_neither_is_called_better() -> None:

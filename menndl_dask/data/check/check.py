@@ -70,6 +70,34 @@ def check_data(problem: Problem, *, seconds: float = 5.0) -> DataReport:
         return replace(report, warnings=tuple(warn(report)))
 
 
+def score_simple_predictors(problem: Problem, *, seconds: float = 5.0) -> tuple[Score, ...]:
+    """Fit the quick predictors on a part of the training split, and score them on a part of the test split.
+
+    Only samples that they need are read: up to 2,000 of each split with a label for each sample, and windows of up to
+    48 training and 32 test images with labels for pixels.
+
+    Parameters
+    ----------
+    problem
+        The problem, from `open_problem`.
+    seconds
+        Approximate time limit for fitting each quick predictor.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be read.
+    """
+    with reading(problem.data):
+        dataset = problem_dataset(problem)
+        labels = read_labels(dataset, problem.task, problem.ignore)
+        read = read_blocks(dataset)
+        predictors = QuickPredictors(problem, labels, labels.split(dataset, problem.seed), read, scored="test")
+        for block in filter(predictors.wants, read):
+            predictors.update(block, [view.images(block) for view in dataset.views], dataset.label.read(block))
+        return tuple(predictors.scores(seconds))
+
+
 def _given_splits(problem: Problem) -> tuple[str, ...]:
     """Return the splits that the data gives, by its coordinate ``split``."""
     split = open_dataset(problem.data, problem.inputs, problem.label, problem.group).split

@@ -27,8 +27,8 @@ from menndl_dask.metric import BUILT_IN, Measure
 from menndl_dask.moments import scale_of
 from menndl_dask.problem import Problem
 
-_MOST_SAMPLES = {"train": 2000, "validation": 1000}
-_MOST_WINDOWS = {"train": 48, "validation": 16}
+_MOST_SAMPLES = {"train": 2000, "validation": 1000, "test": 2000}
+_MOST_WINDOWS = {"train": 48, "validation": 16, "test": 32}
 _TRIES = 4  # random windows, of which the one with most classes is taken for training
 _MOST_PIXELS = 20_000  # of all classes together, for training
 _WINDOW = {1: 4096, 2: 128, 3: 32}  # pixels a side, by rank
@@ -42,7 +42,7 @@ _MANY_CLASSES = "The number of unique classes"  # a warning of scikit-learn; the
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Value of the problem's metric on the validation split, None if it could not be computed, and the predictor."""
+    """Value of the problem's metric on a split, None if it could not be computed, and the predictor."""
 
     name: str  # constant, linear or forest
     value: float | None
@@ -50,20 +50,25 @@ class Score:
 
 
 class QuickPredictors:
-    """Collects features and labels of a part of the samples in one pass, then fits the predictors."""
+    """Collects features and labels of a part of the samples in one pass, then fits the predictors.
+
+    They learn from the training split and are scored on another one.
+    """
 
     def __init__(
-        self, problem: Problem, labels: LabelTable, parts: Mapping[str, Positions], blocks: Sequence[Block] = ()
-    ) -> None:
-        self._problem = problem
+        self, problem: Problem, labels: LabelTable, parts: Mapping[str, Positions], blocks: Sequence[Block] = (),
+        *, scored: str = "validation",
+    ) -> None:  # fmt: skip
+        self._problem, self._scored = problem, scored
         self._blocks = Counter(block.start for block in blocks if block.part is not None)  # in which a sample is read
         self._rng = np.random.default_rng(problem.seed)
         facts = problem.facts
         self._label_mean = np.asarray(facts.label_mean)
         self._label_scale = np.asarray(scale_of(facts.label_mean, facts.label_variance))
         most = _MOST_WINDOWS if problem.by_pixel else _MOST_SAMPLES
-        self._wanted = {split: self._choose(parts[split], most[split], labels.strata(), split) for split in most}
-        self._gathered: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {split: [] for split in most}
+        splits = ("train", scored)
+        self._wanted = {split: self._choose(parts[split], most[split], labels.strata(), split) for split in splits}
+        self._gathered: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {split: [] for split in splits}
 
     def _choose(self, positions: Positions, most: int, strata: NDArray[np.int64], split: str) -> Positions:
         """Draw samples; for training with pixels, half of them from the images with the rarest classes."""
@@ -72,6 +77,10 @@ class QuickPredictors:
             rare = shuffled[np.argsort(-strata[shuffled], kind="stable")][: most // 2]
             shuffled = np.concatenate([rare, shuffled[~np.isin(shuffled, rare)]])
         return np.sort(shuffled[:most])
+
+    def wants(self, block: Block) -> bool:
+        """Tell whether some of the samples of a block are of use."""
+        return any(len(within(wanted, block.start, block.stop)) for wanted in self._wanted.values())
 
     def update(self, block: Block, images: Sequence[NDArray[Any]], labels: NDArray[Any]) -> None:
         """Collect features and labels from samples, or from a part of one."""
@@ -165,7 +174,7 @@ class QuickPredictors:
         return features[kept], truth[kept]
 
     def _score(self, model: Any) -> float | None:
-        features, truth = self._flat("validation")
+        features, truth = self._flat(self._scored)
         problem = self._problem
         name = problem.metric_name
         if name not in BUILT_IN or model is None or not len(truth):
