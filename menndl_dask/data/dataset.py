@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -239,6 +239,8 @@ def _diagnosis(path: str, error: Exception, group: str = "") -> str:
         dims = _stored_dims(array)
         if not dims or None in dims:
             return f"{name}: expected named dimensions such as (sample, y, x, channel), got none"
+        if wrong := _repeated(name, dims):
+            return wrong
         for dim, size in zip(dims, array.shape, strict=False):
             lengths.setdefault(str(dim), {})[name] = size
     for dim, sizes in lengths.items():
@@ -254,7 +256,17 @@ def find_variable(source: xr.Dataset, path: str, name: str) -> xr.DataArray:
         known = sorted(str(n) for n in source.variables)
         hint = nearest(name, known) or f"; found {', '.join(known) or 'no variables'}{_elsewhere(path, known)}"
         raise DataError(f"{path}: expected a variable {name!r}, found none of that name{hint}")
+    if wrong := _repeated(name, source.variables[name].dims):
+        raise DataError(f"{path}: {wrong}")
     return source[name]
+
+
+def _repeated(name: str, dims: Iterable[object]) -> str:
+    """Say that two dimensions have one name; xarray opens it where they are as long, and selects wrongly."""
+    names = [str(dim) for dim in dims]
+    if len(set(names)) == len(names):
+        return ""
+    return f"{name}: expected dimensions of different names, got {format_dims(names)}"
 
 
 def _elsewhere(path: str, known: Sequence[str]) -> str:

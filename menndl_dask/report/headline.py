@@ -177,7 +177,8 @@ def _of_ranking(ranking: Ranking) -> OnTest | None:
     own = _standing(evolved, None if between is None else between.error)
     if standard is None or not standard.test:
         return OnTest(own, None, None)
-    return OnTest(own, _standing(standard, None if between is None else between.other_error), between)
+    is_once = len(evolved.test) == len(standard.test) == 1
+    return OnTest(own, _standing(standard, None if between is None else between.other_error), between, is_once)
 
 
 def _standing(standing: Standing, error: float | None) -> Scored:

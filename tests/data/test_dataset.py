@@ -220,6 +220,14 @@ def test_a_damaged_store_is_told(tmp_path: Path) -> None:
     assert _message(path).startswith("cannot be read as Zarr: ")
 
 
+@pytest.mark.parametrize("width", [8, 6])
+def test_two_dimensions_of_one_name_are_refused_without_a_warning(width: int, tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "data.zarr")
+    group.create_array("image", shape=(4, 8, width), dtype="u1", dimension_names=("sample", "x", "x"))
+    group.create_array("label", shape=(4,), dtype="u1", dimension_names=("sample",))
+    assert _message(tmp_path / "data.zarr") == "image: expected dimensions of different names, got (sample, x, x)"
+
+
 def test_a_store_of_unnamed_dimensions_is_told(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "data.zarr")
     group.create_array("image", shape=(4, 3, 3), dtype="u1")

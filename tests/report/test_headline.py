@@ -147,6 +147,16 @@ def test_a_comparison_with_several_seeds_is_taken_first_and_its_network_is_chose
     assert headline(run).startswith("network 3 is more accurate than the small U-Net (mean IoU 0.600 ±")
 
 
+def test_a_comparison_with_one_seed_says_that_each_was_trained_once(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", made_up(12), OF)
+    for seed in range(2):
+        run.compare(trained("network 3", 3, 10, 0.70, seed, fitness=0.6))
+        run.compare(trained("U-Net, small", STANDARD_ID, 30, 0.65, seed, fitness=0.5))
+        for each in run.contenders:
+            keep_sums(run, each, 0.5 if each.is_standard else 0.6)
+        assert ("on test, each trained once, " in headline(run)) is (seed == 0)
+
+
 def test_the_standard_network_is_no_network_that_a_search_has_found(tmp_path: Path) -> None:
     # as `--retrain 0` leaves it where the best network is the one that the search began with
     run = finished(tmp_path / "run", made_up(12), OF)

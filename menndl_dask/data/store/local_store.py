@@ -61,12 +61,13 @@ def store_of(path: str | Path) -> Any:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Leave out what Zarr warns and logs of a damaged store beside the exception that it raises."""
+    """Leave out what Zarr and xarray warn and log of a damaged store beside the exception that it raises."""
     logger = logging.getLogger("asyncio")
     if _is_told not in logger.filters:
         logger.addFilter(_is_told)  # it logs when the garbage is collected
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="zarr")
+        for library in ("zarr", "xarray"):
+            warnings.filterwarnings("ignore", module=library)
         yield
 
 

@@ -7,6 +7,7 @@ Sources: https://www.openmicroscopy.org/Schemas (OME-TIFF, units of ``PhysicalSi
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -114,6 +115,9 @@ def _values(file: Any, series: Any, path: Path) -> Sliceable:
         values = MappedArray(path, kind, series.dataoffset, tuple(series.shape))
         values[:0]  # a file that is too short cannot be mapped
         return values
+    expected, found = math.prod(series.keyframe.chunked), len(series.keyframe.dataoffsets)
+    if found < expected:  # the others would be read as zeros
+        raise ValueError(f"expected {expected:,} strips or tiles in a page, got {found:,}; is the file complete?")
     pages: Any = zarr.open_array(series.aszarr(level=0), mode="r")
     check_fits(path, pages.chunks, pages.dtype.itemsize, "strips or tiles of a size")
     return pages  # type: ignore[no-any-return]

@@ -117,6 +117,14 @@ def test_a_tiff_that_has_lost_pages_is_damaged_and_not_short(tmp_path: Path) -> 
             seen(path)
 
 
+def test_a_tiff_that_declares_more_rows_than_it_has_is_damaged_and_not_filled_with_zeros(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", VOLUME, photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages.first.tags["ImageLength"].overwrite(1_000_000)
+    with pytest.raises(UserError, match=r"a\.tif: cannot be read as TIFF: .*, got 1; is the file complete\?$"):
+        seen(tmp_path / "a.tif")
+
+
 # --- rasters --------------------------------------------------------------------------------------------------------
 
 
