@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, Self
 
 import dask
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 _RECONNECT_S = 30
 _ADDRESS = re.compile(r"((tcp|tls|wss?)://)?(\[[^\]\s]+\]|[^\s/:\[\]]+):\d{1,5}(/\S*)?")
+_CLOSE_S = 60
 _POLL_S = 0.1
 _LONGEST_FILE = 2**20  # characters of a scheduler file that are read
 
@@ -187,7 +189,10 @@ def _local_cluster(profile: Local) -> Iterator[RestoringCluster]:
         try:
             yield cluster
         finally:
-            cluster.close(timeout=60)  # takes a second or two, longer on a busy machine
+            try:
+                cluster.close(timeout=_CLOSE_S)  # takes a second or two, longer on a busy machine
+            except TimeoutError:  # must not take the place of the error that led here; workers end with this program
+                logger.warning("the workers did not answer within %d s at the end", _CLOSE_S)
 
 
 @contextmanager
@@ -205,9 +210,15 @@ def _connected(where: DaskCluster | Profile) -> Iterator[Client]:
         with nullcontext() if isinstance(where, Scheduler) else uninterrupted():
             client = Client(**arguments, set_as_default=False)
     # TypeError without certificates for tls://, AssertionError where its thread does not start within ten seconds
-    except (OSError, ValueError, TypeError, AssertionError) as error:
+    except (OSError, ValueError, TypeError, AssertionError, MemoryError) as error:
         if not isinstance(where, Scheduler):
             raise ProfileError(f"the scheduler of this program gives no answer: {one_line(error)}") from error
+        if isinstance(error, MemoryError):  # what Dask reads as the length of a message is text
+            for frame, _ in walk_tb(error.__traceback__):
+                if isinstance(failed := frame.f_locals.get("self"), Client):
+                    failed.status = "closed"  # as for the other errors; else it waits ten seconds when it is collected
+            other = "expected a Dask scheduler, got the answer of another program, such as the dashboard"
+            raise ProfileError(f"{arguments['address']}: {other}") from error
         name, why = arguments["address"], shortened(str(error)) or "this machine is too busy to start a thread"
         raise ProfileError(f"{name}: expected a Dask scheduler, got no answer: {why}") from error
     address = str(getattr(client.scheduler, "address", ""))

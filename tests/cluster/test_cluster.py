@@ -7,11 +7,14 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import dask
 import psutil
@@ -119,6 +122,32 @@ def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
         cluster.client(),
     ):
         pass
+
+
+@pytest.mark.usefixtures("_failed_clients_are_collected")
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_another_program_at_the_address_is_one_line(greeting: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answered: list[socket.socket] = []
+
+        def answer() -> None:
+            with suppress(OSError):  # the server is closed
+                while True:
+                    answered.append(server.accept()[0])
+                    answered[-1].sendall(greeting)
+
+        thread = Thread(target=answer, daemon=True)
+        thread.start()
+        with (
+            load_cluster(Scheduler(address=f"tcp://127.0.0.1:{server.getsockname()[1]}", timeout_s=60)) as cluster,
+            pytest.raises(ProfileError, match="expected a Dask scheduler, got the answer of another program"),
+            cluster.client(),
+        ):
+            pass
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for each in answered:
+            each.close()
 
 
 @pytest.mark.parametrize(
