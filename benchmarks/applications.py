@@ -90,18 +90,20 @@ class Case:
 def write_chips(source: Path | None, target: Path, chip: int = 32) -> None:
     """Cut the patches that workflows/clouds.py describes into chips, each cloudy if more than half of it is cloud.
 
-    The split of a patch is that of benchmarks/image_space.md: 18, 9 and 9 scenes, of each biome alike.
+    The split of a patch with a name is that of benchmarks/image_space.md: 18, 9 and 9 scenes, of each biome alike.
     """
     if source is None or not source.is_file():
         raise UserError(f"--data: expected the .npz file with the patches of workflows/clouds.py, got {source}")
     with np.load(source) as file:
         scale = file["scale"].astype("float32")[:, np.newaxis, np.newaxis]
-        images, kinds, names = file["image"].astype("float32") * scale, file["label"], file["name"]
+        images, kinds, names = file["image"].astype("float32") * scale, file["label"], file["split"]
+        if "name" in file.files:
+            names = _by_turns(file["name"])
     rows, columns = kinds.shape[1] // chip, kinds.shape[2] // chip
     images = _cut(np.moveaxis(images, 1, -1), rows, columns, chip)
     kinds = _cut(kinds, rows, columns, chip)
     cloud = np.isin(kinds, (1, 3)).mean(axis=(1, 2)) > 0.5
-    _write(target, images, cloud.astype("uint8"), ("sample",), ["clear", "cloud"], _by_turns(names), rows * columns)
+    _write(target, images, cloud.astype("uint8"), ("sample",), ["clear", "cloud"], names, rows * columns)
 
 
 def _by_turns(names: Array) -> Array:
@@ -109,7 +111,7 @@ def _by_turns(names: Array) -> Array:
     seen: dict[str, int] = {}
     found = []
     for biome in (str(name).partition("_")[0] for name in names):
-        turn = seen.get(biome, _FIRST_TURN[biome])
+        turn = seen.get(biome, _FIRST_TURN.get(biome, 0))
         found.append(("train", "validation", "train", "test")[turn % 4])
         seen[biome] = turn + 1
     return np.array(found, dtype=object)

@@ -57,6 +57,12 @@ def test_blocks_of_volumes_keep_their_split(tmp_path: Path) -> None:
     assert np.array_equal(blocks["label"], blocks["image"][..., 0] % 2)
 
 
+def test_patches_with_names_are_divided_within_their_biome_by_turns() -> None:
+    names = np.array([f"{biome}_{number:02}_0101" for biome in ("Barren", "Forest") for number in range(5)])
+    first = ["train", "validation", "train", "test", "train"]
+    assert applications._by_turns(names).tolist() == [*first, *first[1:4], "train", "validation"]
+
+
 def test_a_share_of_the_training_images_leaves_the_other_splits_as_they_are(tmp_path: Path) -> None:
     applications.write_chips(patches(tmp_path / "patches.npz"), tmp_path / "chips.zarr")
     problem = open_problem(tmp_path / "chips.zarr")
