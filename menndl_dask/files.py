@@ -105,8 +105,17 @@ def replacing(path: Path, *, root: Path | None = None) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never a part, and after a power cut too. A folder can only take the place
     of an empty one; remove the old one first with `remove_folder`, and `flush` the new one if it must be durable.
+
+    Raises
+    ------
+    OSError
+        If a device is there: root could put a file in the place of ``/dev/null``, for all programs of the machine.
     """
     check_folders(path, root)
+    with suppress(FileNotFoundError):
+        found = path.lstat()
+        if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
+            _check_kind(path, found)
     partial = _hidden(path)
     try:
         yield partial

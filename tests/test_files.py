@@ -115,6 +115,15 @@ def test_what_is_no_file_is_not_opened_and_never_waited_for(
     assert Path("elsewhere").read_text() == "secret"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can put a file in the place of a device")
+def test_no_file_takes_the_place_of_a_device(tmp_path: Path) -> None:
+    in_place_of(tmp_path / "null", "a device")
+    with pytest.raises(OSError, match="expected a file, got a device"):
+        files.write_text(tmp_path / "null", "new")
+    assert stat.S_ISCHR((tmp_path / "null").lstat().st_mode)
+    assert files.leftovers(tmp_path) == []
+
+
 def test_a_dangling_link_is_not_followed_when_a_file_is_made(tmp_path: Path) -> None:
     (tmp_path / "a.txt").symlink_to(tmp_path / "victim")
     with pytest.raises(OSError, match="symbolic link"):
