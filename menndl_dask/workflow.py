@@ -359,13 +359,13 @@ def compare(
         run.compare(compared)
         score = f"{metric_title(problem.metric_name)} {fitness_text(compared.result.fitness)}"
         say(f"  {compared.name}: {compared.result.failure or score}")
-    keep_simple_scores(directory, problem)
     # also the standard network, where the search has found no better one
     first = fittest(comparison.within_limits((c for c in run.alike if c.factor == factor), problem))
     source = best.path / "network.keras" if first is None else comparison.trained_path(directory, first)
     if source.is_file():
         keep_best(source, directory)
         say(f"best.keras: {f'network {best.individual.id}' if first is None else first.name}, by the validation split")
+    keep_simple_scores(directory, problem)  # last: what was trained is saved before
 
 
 def compare_with(

@@ -119,7 +119,8 @@ def _of_finalists(alike: Sequence[Compared], problem: Problem, directory: Path |
 
 
 def _simple(problem: Problem, directory: Path | None) -> SimpleScore | None:
-    return next(iter([] if directory is None else read_simple_scores(directory, problem)), None)
+    scores = [] if directory is None else read_simple_scores(directory, problem)
+    return scores[0] if scores else None
 
 
 def _known(alike: Sequence[Compared], problem: Problem) -> list[Compared]:
